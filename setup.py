@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pbr needs to take the metadata from setup.cfg."""
+
+import setuptools
+
+setuptools.setup(setup_requires=["pbr"], pbr=True)

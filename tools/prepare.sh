@@ -1,0 +1,76 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# Sourced by the other tools: brings what they need on a fresh Debian machine (root), and
+# leaves in $venv a Python environment with uv, tox and the lab's own dependencies.
+#
+#   . tools/prepare.sh [test]        "test": also the packages that only tests need
+
+top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/novadocker-lab
+venv=$cache/tools
+logs=$cache/logs
+mkdir -p "$logs"
+cd "$top"
+
+# Byte-code is what makes the second start quick, and a service must not inherit the ban.
+unset PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME
+export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
+
+say() { printf '%s  %s\n' "$(date -u +%H:%M:%S)" "$*"; }
+die() {
+    printf '\nFAILED: %s\n' "$*" >&2
+    exit 1
+}
+
+# The names in bindep.txt for this profile that dpkg does not know as installed.
+missing_packages() {
+    local profile=${1:-} name rest
+    while read -r name rest; do
+        case $name in '' | '#'*) continue ;; esac
+        case $rest in *' test]'*) [ "$profile" = test ] || continue ;; esac
+        if [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" != installed ]; then
+            echo "$name"
+        fi
+    done <bindep.txt
+}
+
+install_packages() {
+    local log=$logs/prepare-apt.log packages
+    mapfile -t packages < <(missing_packages "${1:-}")
+    [ "${#packages[@]}" -gt 0 ] || return 0
+    [ "$(id -u)" -eq 0 ] || die "these packages are missing and only root can install them: ${packages[*]}"
+    say "installing ${packages[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    local install=(apt-get -q -y -o DPkg::Lock::Timeout=120 install --no-install-recommends "${packages[@]}")
+    "${install[@]}" >"$log" 2>&1 || { apt-get -q update && "${install[@]}"; } >>"$log" 2>&1 ||
+        die "apt-get could not install ${packages[*]}; see $log"
+}
+
+make_venv() {
+    local log=$logs/prepare-python.log stamp
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+        die "Python 3.11 or later is needed, this is $(python3 -V)"
+    stamp=$(python3 -c 'import sys; print(sys.version)' | cat - lab/requirements.txt tools/prepare.sh | sha256sum)
+    if [ "$(cat "$venv/stamp" 2>/dev/null)" != "$stamp" ]; then
+        say "making the tools' Python environment"
+        { rm -rf "$venv" && python3 -m venv "$venv" &&
+            "$venv/bin/python" -m pip install -q 'uv>=0.5' 'tox>=4.24' 'tox-uv>=1.26' \
+                -c lab/openstack.lock -r lab/requirements.txt; } >"$log" 2>&1 ||
+            die "the tools' Python environment could not be made; see $log"
+        echo "$stamp" >"$venv/stamp"
+    fi
+    local settings
+    settings=$("$venv/bin/python" tools/index_settings.py) || die "pip's configuration could not be read"
+    eval "$settings"
+    export PATH=$venv/bin:$PATH
+}
+
+# pbr asks git for the version: a checkout of another owner is fine, an export has none.
+tell_version() {
+    export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=$top
+    git rev-parse HEAD >/dev/null 2>&1 || export PBR_VERSION=0.1.0
+}
+
+install_packages "${1:-}"
+make_venv
+tell_version

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Runs all tests: style, unit, functional, documentation, then the whole cloud in the lab.
+#
+#   tools/test.sh                 everything, from a clean state
+#   tools/test.sh PHASE...        only these: pep8 py3 functional docs releasenotes lab
+#
+# Each phase's output is shown as it goes and kept in a log. The last line says what failed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+phases=(pep8 py3 functional docs releasenotes lab)
+case ${1:-} in
+-h | --help)
+    sed -n '3,9s/^# \{0,1\}//p' "$0"
+    exit 0
+    ;;
+esac
+for phase in "$@"; do
+    case " ${phases[*]} " in
+    *" $phase "*) ;;
+    *)
+        echo "$phase is not a phase; there are: ${phases[*]}" >&2
+        exit 2
+        ;;
+    esac
+done
+[ $# -eq 0 ] || phases=("$@")
+
+# shellcheck source=tools/prepare.sh
+. tools/prepare.sh test
+
+run_logs=$logs/test-$(date -u +%Y%m%dT%H%M%SZ)
+mkdir -p "$run_logs"
+started=$SECONDS
+results=()
+failed=()
+
+# Runs one phase with its output on the screen and in its log, and writes down how it ended.
+phase() {
+    local name=$1 began=$SECONDS log=$run_logs/$1.log outcome=passed
+    shift
+    say "== $name: $*  (log: $log)"
+    if ! "$@" 2>&1 | tee "$log"; then
+        outcome=FAILED
+        failed+=("$name (log: $log)")
+    fi
+    results+=("$(printf '%-14s %-7s %5d s' "$name" "$outcome" $((SECONDS - began)))")
+    [ "$outcome" = passed ]
+}
+
+lab_phase() {
+    trap 'python -m lab down >"$run_logs/lab-down.log" 2>&1 || true' EXIT
+    if phase lab-clean python -m lab down && phase lab-up python -m lab up; then
+        phase lab-tests tox run -q -e lab || true
+    fi
+    phase lab-down python -m lab down || true
+    trap - EXIT
+}
+
+for name in "${phases[@]}"; do
+    if [ "$name" = lab ]; then
+        lab_phase
+    else
+        phase "$name" tox run -q -e "$name" || true
+    fi
+done
+
+printf '\n'
+printf '%s\n' "${results[@]}"
+printf '%-14s         %5d s\n\n' total $((SECONDS - started))
+if [ "${#failed[@]}" -gt 0 ]; then
+    printf 'FAILED: %s\n' "${failed[*]}"
+    exit 1
+fi
+echo "all passed"
