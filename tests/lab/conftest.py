@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The running lab, for the tests that need the whole cloud.
+
+A test here never skips because the lab is missing: that is a failure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from openstack.connection import Connection
+
+from lab import cloud as lab_cloud
+from lab import nodes, workflows
+from lab.settings import LabSettings
+
+RunWorkflow = Callable[..., workflows.Execution]
+
+
+@pytest.fixture(scope="session")
+def lab_settings() -> LabSettings:
+    """The plan of the lab."""
+    return LabSettings()
+
+
+@pytest.fixture(scope="session")
+def lab(lab_settings: LabSettings) -> dict[str, nodes.Node]:
+    """The hosts of the lab by name."""
+    found = nodes.lab_nodes(lab_settings)
+    absent = [name for name, node in found.items() if node.state() != "running"]
+    if absent:
+        pytest.fail(f"the lab is not up ({', '.join(absent)}): run `tools/lab up`", pytrace=False)
+    return found
+
+
+@pytest.fixture(scope="session")
+def cloud(lab: dict[str, nodes.Node], lab_settings: LabSettings) -> Connection:
+    """A connection as admin."""
+    return lab_cloud.connect(lab_settings)
+
+
+@pytest.fixture(scope="session")
+def run_workflow(cloud: Connection) -> RunWorkflow:
+    """A function that runs a workflow to its end and returns the execution."""
+
+    def run(
+        name: str, inputs: Mapping[str, Any] | None = None, timeout_s: float = 900
+    ) -> workflows.Execution:
+        execution = workflows.start(cloud, name, inputs)
+        return workflows.wait(cloud, execution.id, timeout_s=timeout_s)
+
+    return run
