@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 import urllib.parse
 from collections.abc import Mapping
+from typing import Any
 
 import openstack
 from openstack.connection import Connection
@@ -61,7 +62,7 @@ def connect(settings: LabSettings | None = None) -> Connection:
     }
     region = env.get("OS_REGION_NAME", "RegionOne")
     first = openstack.connect(auth=auth, region_name=region, load_yaml_config=False)
-    overrides = {
+    overrides: dict[str, Any] = {
         f"{service['type'].replace('-', '_')}_endpoint_override": reachable(
             endpoint["url"], addresses
         )

@@ -110,7 +110,7 @@ class Demo:
         compute = self.cloud.compute
         image = self.cloud.image.find_image(IMAGE, ignore_missing=False)
         self.command(f"openstack image set {IMAGE} --property os_command_line={COMMAND!r}")
-        self.cloud.image.update_image(image, os_command_line=COMMAND)
+        self.cloud.image.update_image(image.id, os_command_line=COMMAND)
         group = compute.find_server_group(GROUP) or compute.create_server_group(
             name=GROUP, policy="anti-affinity"
         )

@@ -59,8 +59,22 @@ make_venv() {
             die "the tools' Python environment could not be made; see $log"
         echo "$stamp" >"$venv/stamp"
     fi
+    # uv does not read pip's configuration, where a machine has its mirror and certificates.
     local settings
-    settings=$("$venv/bin/python" tools/index_settings.py) || die "pip's configuration could not be read"
+    settings=$("$venv/bin/python" - <<'PYTHON'
+import os
+import shlex
+
+from lab import python_index
+
+found = {"SSL_CERT_FILE": str(python_index.ca_bundle()), **python_index.machine_index()}
+if "UV_INDEX" in found:  # as pip does: the best version of all indexes, not the first index
+    found["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+for name, value in found.items():
+    if name not in os.environ:
+        print(f"export {name}={shlex.quote(value)}")
+PYTHON
+    ) || die "pip's configuration could not be read"
     eval "$settings"
     export PATH=$venv/bin:$PATH
 }

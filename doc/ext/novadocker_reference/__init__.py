@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sphinx extension: writes the reference pages from the code before the documents are read.
+
+Pages of workflows come from the workbooks, those of actions from the entry points, those of host
+steps from the scripts' SETTINGS and those of templates from their HOT parameters. What is written
+goes to ``reference/generated``, which git ignores.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+from novadocker_reference import actions, host_steps, templates, workflows
+
+GENERATED = Path("reference") / "generated"
+
+
+def write_pages(target: Path, pages: dict[str, str]) -> None:
+    """Make the directory hold exactly these pages; leave unchanged ones alone.
+
+    :param pages: text by file name without suffix
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for old in target.glob("*.rst"):
+        if old.stem not in pages:
+            old.unlink()
+    for name, text in pages.items():
+        page = target / f"{name}.rst"
+        if not page.exists() or page.read_text() != text:
+            page.write_text(text)
+
+
+def generate(app: Sphinx) -> None:
+    """Write all reference pages."""
+    source = Path(app.srcdir)
+    top = source.parent.parent
+    write_pages(source / GENERATED / "workflows", workflows.pages(top / "workbooks"))
+    write_pages(source / GENERATED / "actions", actions.pages(top / "setup.cfg"))
+    write_pages(source / GENERATED / "steps", host_steps.pages(top / "heat_templates" / "configs"))
+    write_pages(source / GENERATED / "templates", templates.pages(top / "heat_templates"))
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register with Sphinx."""
+    app.connect("builder-inited", generate)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
