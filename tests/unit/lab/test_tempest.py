@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's tempest.conf says what the cloud said, and Tempest's output is understood."""
+
+import configparser
+import dataclasses
+
+import pytest
+
+from lab import tempest
+
+FACTS = tempest.CloudFacts(
+    identity_url="http://controller:5000/v3",
+    region="RegionOne",
+    admin=("admin", "se%cret", "admin"),
+    image_ids=("image-1", "image-2"),
+    flavor_ids=("flavor-1", "flavor-2"),
+    max_microversion="2.101",
+    docker_hypervisors=2,
+    network_extensions=("port-security", "security-group"),
+    public_network=None,
+)
+
+
+def parsed(facts: tempest.CloudFacts) -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser()
+    parser.read_string(tempest.tempest_conf(facts))
+    return parser
+
+
+def test_conf_takes_images_flavors_and_versions_from_the_cloud() -> None:
+    conf = parsed(FACTS)
+    assert conf["compute"]["image_ref"] == "image-1"
+    assert conf["compute"]["flavor_ref_alt"] == "flavor-2"
+    assert conf["compute"]["max_microversion"] == "2.101"
+    assert conf["network-feature-enabled"]["api_extensions"] == "port-security,security-group"
+    assert conf["novadocker"]["min_hypervisors"] == "2"
+    assert conf["auth"]["admin_password"] == "se%cret"
+
+
+def test_floating_ips_are_on_only_with_an_external_network() -> None:
+    assert parsed(FACTS)["network-feature-enabled"]["floating_ips"] == "False"
+    with_external = dataclasses.replace(FACTS, public_network=("net-1", "public"))
+    conf = parsed(with_external)
+    assert conf["network-feature-enabled"]["floating_ips"] == "True"
+    assert conf["network"]["public_network_id"] == "net-1"
+
+
+def test_a_cloud_without_docker_hosts_skips_the_plugin() -> None:
+    conf = parsed(dataclasses.replace(FACTS, docker_hypervisors=0))
+    assert conf["service_available"]["novadocker"] == "False"
+
+
+def test_each_option_is_one_that_tempest_knows() -> None:
+    from tempest import config  # its import reads the configuration of this process
+
+    from tempest_plugin import config as plugin_config
+
+    known = {
+        (group.name if group else "DEFAULT", option.dest)
+        for group, options in config._opts
+        for option in options
+    }
+    known |= {("service_available", plugin_config.service_option.dest)}
+    known |= {("novadocker", option.dest) for option in plugin_config.NovadockerGroup}
+    known |= {("DEFAULT", "log_file"), ("DEFAULT", "debug"), ("oslo_concurrency", "lock_path")}
+    conf = parsed(FACTS)
+    given = {(section, option) for section in conf.sections() for option in conf[section]}
+    given = {pair for pair in given if pair[1] not in conf.defaults()}
+    assert given - known == set()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "{0} tempest_plugin.tests.api.test_a.A.test_b[id-1,smoke] [1.234567s] ... ok",
+            ("tempest_plugin.tests.api.test_a.A.test_b[id-1,smoke]", "ok", ""),
+        ),
+        ("{1} pkg.A.test_b [0.100000s] ... FAILED", ("pkg.A.test_b", "FAILED", "")),
+        (
+            "{0} setUpClass (pkg.A) ... SKIPPED: Cinder is not available",
+            ("setUpClass (pkg.A)", "SKIPPED", "Cinder is not available"),
+        ),
+        ("Captured traceback:", None),
+        (" - Passed: 3", None),
+    ],
+)
+def test_outcomes_are_read_from_the_output(
+    line: str, expected: tuple[str, str, str] | None
+) -> None:
+    results = tempest.parse_results([line])
+    assert [dataclasses.astuple(result) for result in results] == ([expected] if expected else [])
