@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's command line."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from lab import containers, lifecycle, nodes
+from lab.errors import LabError, NodeError
+from lab.progress import Progress
+from lab.settings import LabSettings
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the lab's command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lab",
+        description="A real OpenStack on this machine: a controller and three computes, each a"
+        " container that boots systemd. Nothing of it is left after 'down'.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    commands.add_parser("up", help="bring the lab up; harmless when it is up").set_defaults(run=_up)
+
+    down = commands.add_parser("down", help="remove hosts, volumes and networks; images stay")
+    down.add_argument("--purge", action="store_true", help="remove images and the cache as well")
+    down.set_defaults(run=_down)
+
+    commands.add_parser("status", help="show hosts, addresses and states").set_defaults(run=_status)
+    commands.add_parser(
+        "env", help="print the administrator's credentials as shell exports: eval \"$(... env)\""
+    ).set_defaults(run=_env)
+
+    execute = commands.add_parser("exec", help="run a command on a host as root")
+    execute.add_argument("host", metavar="HOST")
+    execute.add_argument("argv", metavar="-- CMD", nargs=argparse.REMAINDER)
+    execute.set_defaults(run=_exec)
+
+    logs = commands.add_parser("logs", help="show the journal of a host, or of one unit of it")
+    logs.add_argument("host", metavar="HOST")
+    logs.add_argument("unit", metavar="UNIT", nargs="?", help="e.g. nova-compute")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on showing what comes")
+    logs.add_argument("-n", "--lines", type=int, default=200, help="how many lines (200)")
+    logs.set_defaults(run=_logs)
+
+    add = commands.add_parser("add-host", help="start one more, blank host")
+    add.add_argument("name", metavar="NAME")
+    add.set_defaults(run=_add_host)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command of the lab and return its exit code."""
+    arguments = build_parser().parse_args(argv)
+    progress = Progress()
+    try:
+        return int(arguments.run(arguments, LabSettings(), progress) or 0)
+    except LabError as exc:
+        where = f" (log: {exc.log})" if exc.log else ""
+        print(f"lab: {exc}{where}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+
+
+def _up(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> None:
+    lifecycle.up(settings, progress)
+
+
+def _down(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> None:
+    lifecycle.down(settings, progress, purge=arguments.purge)
+
+
+def _status(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> int:
+    there = containers.existing(settings)
+    if not there:
+        progress.say("The lab is down.")
+        return 3
+    for host in there:
+        node = nodes.Node(host.name, settings)
+        state = node.state()
+        if state == "running":
+            state = node.run(["systemctl", "is-system-running"], check=False).stdout.strip()
+        progress.say(f"{host.name:<20} {host.role:<11} {host.address:<15} {state}")
+    return 0
+
+
+def _env(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> None:
+    controller = _running(settings, settings.controller.name)
+    text = controller.read("/root/admin-openrc")
+    print(text.replace(f"//{controller.name}:", f"//{controller.address}:"), end="")
+
+
+def _exec(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> int:
+    node = _running(settings, arguments.host)
+    argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
+    if not argv:
+        raise NodeError("no command given: exec HOST -- CMD")
+    terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+    return subprocess.call(["docker", "exec", "--interactive", *terminal, node.container, *argv])
+
+
+def _logs(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> int:
+    node = _running(settings, arguments.host)
+    argv = ["journalctl", "--no-pager", f"--lines={arguments.lines}"]
+    argv += [f"--unit={arguments.unit}"] if arguments.unit else []
+    argv += ["--follow"] if arguments.follow else []
+    return subprocess.call(["docker", "exec", node.container, *argv])
+
+
+def _add_host(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> None:
+    node = lifecycle.add_host(settings, progress, arguments.name)
+    progress.say(f"{node.name} is up at {node.address}. Next: enrol it in a pool (novadocker-enroll).")
+
+
+def _running(settings: LabSettings, name: str) -> nodes.Node:
+    node = nodes.Node(name, settings)
+    state = node.state()
+    if state != "running":
+        names = ", ".join(host.name for host in containers.existing(settings)) or "none: run up"
+        raise NodeError(f"host {name} is {state}; hosts there are: {names}")
+    return node

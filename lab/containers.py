@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The containers behind the nodes: created with what systemd and a nested engine need."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from lab import commands
+from lab.settings import HostSettings, LabSettings
+
+LABEL = "novadocker-lab"
+ROLE_LABEL = "novadocker-lab.role"
+
+# Capabilities are named one by one: "--privileged" fails where the machine itself lacks one.
+# SYS_TIME would let a node set the machine's clock, SYS_MODULE load kernel modules.
+PRIVILEGES = (
+    *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--cap-drop", "SYS_TIME"),
+    *("--cap-drop", "SYS_MODULE", "--security-opt", "seccomp=unconfined"),
+    *("--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined"),
+    *("--device-cgroup-rule", "a *:* rwm", "--cgroupns", "private"),
+)
+FILE_SYSTEMS = (
+    *("--tmpfs", "/run:exec,mode=755", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec,mode=1777"),
+    # A volume gives the nested engine overlay2; it goes with the container.
+    *("--volume", "/var/lib/docker"),
+)
+BOOT = "/usr/local/lib/novadocker-lab/boot"
+
+
+def create_command(settings: LabSettings, host: HostSettings, image: str) -> list[str]:
+    """Return the command that creates a host's container.
+
+    :param image: reference of the image that it boots
+    """
+    others = [x for x in settings.hosts if x.name != host.name]
+    return [
+        *("docker", "create", "--tty", "--name", settings.container(host.name)),
+        *("--hostname", host.name, "--stop-signal", "SIGRTMIN+3"),
+        *("--label", f"{LABEL}={settings.prefix}", "--label", f"{ROLE_LABEL}={host.role}"),
+        *("--network", settings.network, "--ip", host.address, "--network-alias", host.name),
+        *(part for x in others for part in ("--add-host", f"{x.name}:{x.address}")),
+        *PRIVILEGES,
+        *FILE_SYSTEMS,
+        *("--volume", f"{settings.wheelhouse}:{settings.wheelhouse_mount}:ro"),
+        *(image, BOOT),
+    ]
+
+
+def create(settings: LabSettings, host: HostSettings, image: str) -> None:
+    """Create a host's container, with both networks, and leave it stopped."""
+    settings.wheelhouse.mkdir(parents=True, exist_ok=True)
+    commands.run(create_command(settings, host, image))
+    # Connected before the start: the management network stays eth0, this one becomes eth1.
+    commands.run(
+        ["docker", "network", "connect", settings.data_network, settings.container(host.name)]
+    )
+
+
+def existing(settings: LabSettings) -> list[HostSettings]:
+    """Return the hosts that have a container, running or not, those of the plan first."""
+    listed = commands.run(
+        ["docker", "ps", "--all", "--quiet", "--filter", f"label={LABEL}={settings.prefix}"]
+    ).stdout.split()
+    if not listed:
+        return []
+    found = [_host(settings, x) for x in json.loads(commands.run(["docker", "inspect", *listed]).stdout)]
+    order = {host.name: number for number, host in enumerate(settings.hosts)}
+    return sorted(found, key=lambda host: (order.get(host.name, len(order)), host.name))
+
+
+def _host(settings: LabSettings, inspected: dict) -> HostSettings:  # type: ignore[type-arg]
+    network = inspected["NetworkSettings"]["Networks"].get(settings.network, {})
+    planned = (network.get("IPAMConfig") or {}).get("IPv4Address", "")
+    return HostSettings(
+        name=inspected["Config"]["Hostname"],
+        role=inspected["Config"]["Labels"][ROLE_LABEL],
+        address=planned or network.get("IPAddress", ""),
+    )
+
+
+def image_of(settings: LabSettings, name: str) -> str:
+    """Return the reference of the image that a host's container was made from."""
+    return commands.run(
+        ["docker", "inspect", "--format", "{{.Config.Image}}", settings.container(name)]
+    ).stdout.strip()
+
+
+def remove(settings: LabSettings, names: Sequence[str]) -> None:
+    """Remove hosts' containers with their volumes, whatever their state."""
+    if names:
+        commands.run(
+            ["docker", "rm", "--force", "--volumes", *map(settings.container, names)],
+            timeout_s=180,
+        )
