@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input is refused before anything changes, in words that name the field and the remedy.
+
+What needs a host of a special kind uses the compute that the selection rule leaves alone, so
+that these tests say the same before and after the conversion of the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from openstack.connection import Connection
+
+from lab import listing
+from lab.errors import LabError
+from lab.nodes import Node
+
+AGENT = "os-collect-config.service"
+UNSELECTED = "compute-3"
+UNENROLLED = "compute-unenrolled"
+DEPLOY = "novadocker.deploy"
+IMAGE = "refused-test"
+
+Nodes = dict[str, Node]
+
+
+@pytest.fixture(autouse=True)
+def nothing_changed(
+    lab: Nodes, cloud: Connection, request: pytest.FixtureRequest
+) -> Iterator[None]:
+    """Compare every host and every compute service before and after a test."""
+
+    def state() -> tuple[dict[str, listing.Listing], dict[str, tuple[str, str]]]:
+        with ThreadPoolExecutor() as pool:
+            listings = dict(zip(lab, pool.map(listing.take, lab.values()), strict=True))
+        services = {
+            service.host: (service.status, service.disabled_reason or "")
+            for service in cloud.compute.services(binary="nova-compute")
+        }
+        return listings, services
+
+    before, services_before = state()
+    yield
+    after, services_after = state()
+    changed = {name: listing.differences(before[name], after[name]) for name in lab}
+    restarted = {name: listing.restarted(before[name], after[name]) for name in lab}
+    # The tests stop and start a host's agent themselves.
+    restarted = {
+        name: [unit for unit in units if unit != AGENT] for name, units in restarted.items()
+    }
+    assert {name: lines for name, lines in changed.items() if lines} == {}
+    assert {name: units for name, units in restarted.items() if units} == {}
+    assert services_after == services_before
+
+
+def refusal(run_workflow: Any, **inputs: Any) -> str:
+    """Start a deployment that must be refused and return the words."""
+    try:
+        execution = run_workflow(DEPLOY, inputs, timeout_s=180)
+    except LabError as fault:
+        # Mistral itself refuses an input that the workflow does not have.
+        return str(fault)
+    assert execution.state == "ERROR", execution
+    assert execution.report.get("state") in ("refused", None), execution.report
+    print(f"refused: {inputs}: {execution.message}")
+    return str(execution.message)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        pytest.param(
+            {"hosts": ["no-such-host"]},
+            ["hosts", "no-such-host", "compute-docker-1"],
+            id="unknown host",
+        ),
+        pytest.param(
+            {"match": "no-such-name", "if_none_match": "fail"},
+            ["match", "no-such-name", "if_none_match"],
+            id="nothing matches",
+        ),
+        pytest.param(
+            {"match": "no-such-name", "if_none_match": "sometimes"},
+            ["if_none_match", "sometimes", "all", "fail"],
+            id="unknown rule",
+        ),
+        pytest.param(
+            {"exclude": ["compute-docker-1", "compute-docker-2"]},
+            ["exclude", "no compute host is selected"],
+            id="nothing left",
+        ),
+        pytest.param(
+            {"images": ["Busy Box!"]}, ["images", "Busy Box!", "name[:tag]"], id="malformed image"
+        ),
+        pytest.param(
+            {"images": ["busybox:latest", "no-such-image:1.0"]},
+            ["images", "no-such-image", "1.0"],
+            id="image not in the registry",
+        ),
+        pytest.param({"batch_size": -1}, ["batch_size", "-1", "1 to 100"], id="negative batch"),
+        pytest.param({"batch_size": 0}, ["batch_size", "0", "1 to 100"], id="empty batch"),
+        pytest.param({"batch_size": 10**6}, ["batch_size", "1000000", "1 to 100"], id="huge batch"),
+        pytest.param({"batch_size": "two"}, ["batch_size", "two"], id="batch in words"),
+        pytest.param({"max_failed": -1}, ["max_failed", "-1"], id="negative failures"),
+        pytest.param(
+            {"step_timeout_s": -5}, ["step_timeout_s", "-5", "seconds"], id="negative timeout"
+        ),
+        pytest.param(
+            {"step_timeout_s": 10**9}, ["step_timeout_s", "1000000000"], id="absurd timeout"
+        ),
+        pytest.param({"agent_timeout_s": 0}, ["agent_timeout_s", "seconds"], id="no patience"),
+        pytest.param({"report_url": "see above"}, ["report_url", "URL"], id="malformed URL"),
+        pytest.param({"batch": 2}, ["batch"], id="unknown input"),
+    ],
+)
+def test_refused(run_workflow: Any, inputs: dict[str, Any], words: list[str]) -> None:
+    message = refusal(run_workflow, **inputs)
+    for word in words:
+        assert word in message
+
+
+def test_host_whose_agent_does_not_answer(lab: Nodes, run_workflow: Any) -> None:
+    node = lab[UNSELECTED]
+    node.run(["systemctl", "stop", AGENT])
+    try:
+        message = refusal(run_workflow, hosts=[UNSELECTED], agent_timeout_s=5)
+    finally:
+        node.run(["systemctl", "start", AGENT])
+    assert UNSELECTED in message
+    assert "os-collect-config" in message
+
+
+@pytest.fixture
+def unenrolled_compute(lab: Nodes, cloud: Connection) -> Iterator[str]:
+    """A second nova-compute on a host, under a name that no agent is enrolled for."""
+    node = lab[UNSELECTED]
+    state = f"/run/{UNENROLLED}"
+    settings = f"[DEFAULT]\nhost = {UNENROLLED}\nstate_path = {state}\n"
+    node.run(["install", "-d", "-o", "nova", "-g", "nova", state])
+    node.put(f"{state}/nova.conf", settings, owner="nova:nova")
+    command = ["/opt/openstack/bin/nova-compute"]
+    for path in ("/etc/nova/nova.conf", "/etc/nova/nova-compute.conf", f"{state}/nova.conf"):
+        command += ["--config-file", path]
+    node.run(["systemd-run", f"--unit={UNENROLLED}", "--uid=nova", "--collect", *command])
+    try:
+        for _ in range(60):
+            services = {
+                service.host: service for service in cloud.compute.services(binary="nova-compute")
+            }
+            if UNENROLLED in services and services[UNENROLLED].state == "up":
+                break
+            node.run(["sleep", "1"])
+        else:
+            pytest.fail(f"{UNENROLLED} has not come up")
+        yield UNENROLLED
+    finally:
+        node.run(["systemctl", "stop", f"{UNENROLLED}.service"], check=False)
+        for service in cloud.compute.services(binary="nova-compute", host=UNENROLLED):
+            cloud.compute.delete_service(service)
+        node.run(["rm", "-rf", state])
+
+
+def test_host_without_an_enrolled_agent(unenrolled_compute: str, run_workflow: Any) -> None:
+    message = refusal(run_workflow, hosts=[unenrolled_compute])
+    assert unenrolled_compute in message
+    assert "novadocker-enroll add" in message
+
+
+@pytest.fixture
+def instance(cloud: Connection) -> Iterator[str]:
+    """An instance on the compute that is no Docker hypervisor."""
+    image = cloud.image.create_image(
+        IMAGE, data=b"\0" * 1024, container_format="bare", disk_format="raw", wait=True
+    )
+    flavor = min(cloud.compute.flavors(), key=lambda flavor: flavor.ram)
+    server = cloud.compute.create_server(
+        name=f"refused-{uuid.uuid4().hex[:8]}",
+        image_id=image.id,
+        flavor_id=flavor.id,
+        networks="none",
+        availability_zone=f"nova:{UNSELECTED}",
+    )
+    try:
+        yield cloud.compute.wait_for_server(server, interval=0.5, wait=120).id
+    finally:
+        cloud.compute.delete_server(server, force=True)
+        with contextlib.suppress(Exception):
+            cloud.compute.wait_for_delete(server, interval=0.5, wait=60)
+        cloud.image.delete_image(image)
+
+
+def test_host_that_runs_instances(instance: str, run_workflow: Any) -> None:
+    message = refusal(run_workflow, hosts=[UNSELECTED])
+    assert UNSELECTED in message
+    assert "instance" in message
+    assert "drain" in message
+
+
+@pytest.fixture
+def old_nova(lab: Nodes) -> Iterator[str]:
+    """A host whose nova says that it is of a release before the oldest supported one."""
+    node = lab[UNSELECTED]
+    find = "import importlib.metadata as m; print(m.distribution('nova')._path)"
+    path = node.run(["/opt/openstack/bin/python", "-c", find]).stdout.strip() + "/METADATA"
+    text = node.read(path)
+    version = next(line for line in text.splitlines() if line.startswith("Version: "))
+    node.put(path, text.replace(version, "Version: 30.0.0", 1))
+    yield "30.0.0"
+    node.put(path, text)
+
+
+def test_host_with_an_old_nova(old_nova: str, run_workflow: Any) -> None:
+    message = refusal(run_workflow, hosts=[UNSELECTED])
+    assert UNSELECTED in message
+    assert old_nova in message
+    assert "2025.1" in message

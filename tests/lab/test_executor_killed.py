@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Mistral executor that is killed in the middle of a run does not spoil the run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from openstack.connection import Connection
+
+from lab import workflows
+from lab.nodes import Node
+
+DEPLOY, UNDEPLOY = "novadocker.deploy", "novadocker.undeploy"
+EXECUTOR = "mistral-executor.service"
+CONVERTED = ["compute-docker-1", "compute-docker-2"]
+DOWN_S = 3
+
+Nodes = dict[str, Node]
+
+
+@pytest.fixture
+def unconverted(cloud: Connection, run_workflow: Any) -> None:
+    """A cloud that deploy has work to do on."""
+    for server in cloud.compute.servers(all_projects=True):
+        cloud.compute.delete_server(server)
+        cloud.compute.wait_for_delete(server, interval=0.5, wait=120)
+    types = {row.hypervisor_type for row in cloud.compute.hypervisors(details=True)}
+    if "docker" in types:
+        execution = run_workflow(UNDEPLOY)
+        assert execution.state == "SUCCESS", execution.message
+
+
+def step_runs_on(node: Node) -> bool:
+    """Tell whether a step that changes a host is at work on it."""
+    return (
+        node.run(["pgrep", "-f", "heat-config/.*|apt-get|pip install"], check=False).returncode == 0
+    )
+
+
+def kill_executor(controller: Node) -> None:
+    """Kill the executor as a power cut would, and start it again after a while."""
+    # systemd would start it again by itself, too early for this test.
+    controller.run(["systemctl", "mask", "--runtime", EXECUTOR])
+    controller.run(["systemctl", "kill", "--signal=KILL", EXECUTOR])
+    time.sleep(DOWN_S)
+    controller.run(["systemctl", "unmask", "--runtime", EXECUTOR])
+    controller.run(["systemctl", "reset-failed", EXECUTOR], check=False)
+    controller.run(["systemctl", "start", EXECUTOR])
+
+
+def test_run_ends_right_though_the_executor_was_killed(
+    unconverted: None, lab: Nodes, cloud: Connection
+) -> None:
+    began = time.monotonic()
+    run = workflows.start(cloud, DEPLOY)
+    kills = []
+    for node in (lab["controller"], lab["compute-docker-1"]):
+        # Once while a controller is changed, once while the first compute is.
+        while not step_runs_on(node):
+            assert not workflows.get(cloud, run.id).ended, (
+                "the run ended before the executor's death"
+            )
+            time.sleep(0.2)
+        kill_executor(lab["controller"])
+        kills.append(time.monotonic() - began)
+    execution = workflows.wait(cloud, run.id, timeout_s=900)
+
+    assert execution.state == "SUCCESS", execution.message
+    hypervisors = {row.name: row for row in cloud.compute.hypervisors(details=True)}
+    docker = sorted(name for name, row in hypervisors.items() if row.hypervisor_type == "docker")
+    assert docker == CONVERTED
+    assert {(hypervisors[name].state, hypervisors[name].status) for name in docker} == {
+        ("up", "enabled")
+    }
+    images = [image.name for image in cloud.image.images(container_format="docker")]
+    assert len(images) == len(set(images)), f"an image was published twice: {images}"
+    moments = ", ".join(f"{moment:.0f} s" for moment in kills)
+    print(
+        f"figures: executor killed after {moments} and down for {DOWN_S} s each,"
+        f" the run ended right after {time.monotonic() - began:.0f} s"
+    )

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running deploy again changes nothing and restarts nothing; two at a time are not let through."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from openstack.connection import Connection
+
+from lab import listing, workflows
+from lab.nodes import Node
+
+DEPLOY = "novadocker.deploy"
+
+Nodes = dict[str, Node]
+
+
+@pytest.fixture
+def converted(run_workflow: Any) -> Any:
+    """A cloud that a deployment has gone over."""
+    execution = run_workflow(DEPLOY)
+    assert execution.state == "SUCCESS", execution.message
+    return execution
+
+
+def take_all(lab: Nodes) -> dict[str, listing.Listing]:
+    """List all hosts at once."""
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(lab, pool.map(listing.take, lab.values()), strict=True))
+
+
+def test_second_deploy_changes_and_restarts_nothing(
+    converted: Any, lab: Nodes, run_workflow: Any
+) -> None:
+    before = take_all(lab)
+    execution = run_workflow(DEPLOY)
+    after = take_all(lab)
+
+    assert execution.state == "SUCCESS", execution.message
+    assert execution.report["totals"]["changed"] == 0
+    assert [row for row in execution.report["rows"] if row.get("changed")] == []
+    changes = {name: listing.differences(before[name], after[name]) for name in lab}
+    restarts = {name: listing.restarted(before[name], after[name]) for name in lab}
+    assert changes == {name: [] for name in lab}
+    assert restarts == {name: [] for name in lab}
+    print(f"figures: {len(lab)} hosts, 0 changes, 0 restarts in the second deploy")
+
+
+def test_second_deploy_keeps_the_images(
+    converted: Any, cloud: Connection, run_workflow: Any
+) -> None:
+    def images() -> list[str]:
+        return sorted(image.id for image in cloud.image.images(container_format="docker"))
+
+    before = images()
+    assert before
+    run_workflow(DEPLOY)
+    assert images() == before
+
+
+def test_one_of_two_deploys_at_once_is_refused(converted: Any, cloud: Connection) -> None:
+    first = workflows.start(cloud, DEPLOY)
+    second = workflows.start(cloud, DEPLOY)
+    first, second = (workflows.wait(cloud, run.id, timeout_s=300) for run in (first, second))
+
+    assert first.state == "SUCCESS", first.message
+    assert second.state == "ERROR", second.message
+    assert first.id in second.message
