@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make Glance accept docker images, by a drop-in file that adds to the operator's list."""
+
+from pathlib import Path
+from typing import Any
+
+from host_step import (
+    Service,
+    Step,
+    StepFailed,
+    find_service,
+    in_service_python,
+    restart_service,
+    run_step,
+)
+
+SETTINGS = {
+    "type": "object",
+    "description": "The image formats of Glance.",
+    "additionalProperties": False,
+    "properties": {
+        "container_formats_add": {
+            "type": "array",
+            "description": "Container formats that Glance has to accept beside those it does.",
+            "items": {"type": "string", "pattern": "^[a-z0-9_-]+$"},
+            "default": ["docker"],
+        },
+    },
+}
+
+UNITS = ("glance-api.service", "openstack-glance-api.service", "devstack@g-api.service")
+DROP_IN = "/etc/glance/glance-api.conf.d/90-novadocker.conf"
+HEADER = "# Written by novadocker; `undo` of the step configure_glance removes it.\n"
+START_TIMEOUT_S = 120
+
+# As glance-api at its start: by its command line, or under WSGI by its environment alone.
+FORMATS = """
+import json, os, sys
+program, arguments = sys.argv[1], sys.argv[2:]
+sys.argv = [program]
+from oslo_config import cfg
+from oslo_log import log
+from glance.common import config
+if os.path.basename(program) == "glance-api":
+    log.register_options(cfg.CONF)
+    cfg.CONF(arguments, project="glance", prog="glance-api")
+else:
+    from glance.common import wsgi_app
+    files = wsgi_app._get_config_files()
+    cfg.CONF([], project="glance", prog="glance-api", default_config_files=files)
+print(json.dumps(list(cfg.CONF.image_format.container_formats)))
+"""
+
+
+def converge(step: Step) -> None:
+    """Add what is missing, see that it takes effect, and restart Glance then only."""
+    service = find_service(step, UNITS)
+    if service is None:
+        raise StepFailed(f"no Glance API unit on this host (looked for {', '.join(UNITS)})")
+    if not service.python:
+        raise StepFailed(f"{service.unit} is {service.state}: start it, then repeat")
+    wanted = step.settings["container_formats_add"]
+    now = formats(step, service)
+    missing = [name for name in wanted if name not in now]
+    step.facts.update(unit=service.unit, container_formats=[*now, *missing])
+    if not missing:
+        return
+    text = f"{HEADER}[image_format]\ncontainer_formats = {','.join([*now, *missing])}\n"
+    step.write_file(DROP_IN, text)
+    if not step.will(f"restart {service.unit}"):
+        return
+    try:
+        found = formats(step, service)
+        if set(wanted) - set(found):
+            raise StepFailed(
+                f"{DROP_IN} does not take effect for {service.unit}: its command line or "
+                "environment names files that win; add the formats there, under [image_format] "
+                "container_formats"
+            )
+        restart_service(step, service, START_TIMEOUT_S)
+    except StepFailed:
+        put_back(step, service)
+        raise
+
+
+def formats(step: Step, service: Service) -> list[Any]:
+    """Return the container formats that Glance would accept with the files as they are."""
+    program = service.program
+    name = Path(program[0]).name if program else ""
+    arguments = program[1:] if name == "glance-api" else []
+    return list(in_service_python(step, service, FORMATS, name, *arguments))
+
+
+def put_back(step: Step, service: Service) -> None:
+    """After a failed change: the files as they were, and Glance running with them."""
+    if step.restore_files():
+        step.note("the configuration was put back as it was")
+        step.run(["systemctl", "reset-failed", service.unit], ok=(0, 1))
+        step.run(["systemctl", "restart", service.unit], ok=tuple(range(256)))
+
+
+def undo(step: Step) -> None:
+    """Restore the file, and restart Glance when that changed it."""
+    service = find_service(step, UNITS)
+    if step.restore_files() and service is not None and step.will(f"restart {service.unit}"):
+        restart_service(step, service, START_TIMEOUT_S)
+
+
+if __name__ == "__main__":
+    run_step("configure_glance", SETTINGS, converge, undo)

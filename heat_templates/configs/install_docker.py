@@ -1,0 +1,552 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Install the distribution's Docker Engine, with its settings in place at its first start."""
+
+import json
+import re
+import shutil
+import subprocess
+from abc import ABC, abstractmethod
+from typing import Any, Optional
+
+from host_step import Step, StepFailed, docker, find_service, group_members, run_step, wait_until
+
+SETTINGS = {
+    "type": "object",
+    "description": "The Docker Engine of a host.",
+    "additionalProperties": False,
+    "properties": {
+        "packages": {
+            "type": "array",
+            "description": "Packages to install; empty: the distribution's engine and iptables.",
+            "items": {"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9.+_-]*$"},
+            "default": [],
+        },
+        "version": {
+            "type": ["string", "null"],
+            "description": "Exact version of the first package; null: the candidate.",
+            "pattern": "^[a-zA-Z0-9.+:~_-]+$",
+            "default": None,
+        },
+        "daemon_settings": {
+            "type": "object",
+            "description": "Merged into /etc/docker/daemon.json; the host's own keys stay.",
+            "default": {},
+        },
+        "users": {
+            "type": "array",
+            "description": "Users to add to the group docker, those of them that exist.",
+            "items": {"type": "string", "pattern": "^[a-z_][a-z0-9_.-]*$"},
+            "default": [],
+        },
+    },
+}
+
+DAEMON_JSON = "/etc/docker/daemon.json"
+ENGINES = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd")
+START_TIMEOUT_S = 90
+NOT_DENIED = 104
+
+
+class PackageManager(ABC):
+    """What is asked of the distribution's packages."""
+
+    default_packages: tuple[str, ...] = ()
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    @abstractmethod
+    def planned(self, packages: list[str]) -> list[str]:
+        """Return the packages that an installation would add.
+
+        :raises StepFailed: when it would upgrade or remove another one
+        """
+
+    @abstractmethod
+    def install(self, packages: list[str]) -> None:
+        """Install packages without what they only recommend."""
+
+    @abstractmethod
+    def purge(self, packages: list[str]) -> None:
+        """Remove packages with their configuration, and no other package."""
+
+
+class Apt(PackageManager):
+    """Debian and Ubuntu."""
+
+    default_packages = ("docker.io", "iptables")
+    options = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confold")
+
+    def _apt(self, *arguments: str) -> str:
+        return self.step.run(["apt-get", *self.options, *arguments]).stdout
+
+    def _simulated(self, *arguments: str) -> str:
+        try:
+            return self._apt("-s", *arguments)
+        except StepFailed:
+            if self.step.mode == "check":
+                raise
+            self._apt("update")
+            return self._apt("-s", *arguments)
+
+    def planned(self, packages: list[str]) -> list[str]:
+        """Return the packages that are new, from apt's simulation."""
+        text = self._simulated("install", "--no-install-recommends", *packages)
+        disturbed = re.findall(r"^Inst (\S+) \[", text, re.M) + re.findall(
+            r"^Remv (\S+)", text, re.M
+        )
+        if disturbed:
+            raise StepFailed(
+                f"installing {packages[0]} would upgrade or remove packages of this host "
+                f"({', '.join(disturbed[:10])}): bring them up to date first, then repeat"
+            )
+        return re.findall(r"^Inst (\S+) \(", text, re.M)
+
+    def install(self, packages: list[str]) -> None:
+        """Install; when a download fails, renew the index once and try again."""
+        self.step.run(["dpkg", "--configure", "-a"])
+        arguments = ("install", "-y", "--no-install-recommends", *packages)
+        try:
+            self._apt(*arguments)
+        except StepFailed:
+            self._apt("update")
+            self._apt(*arguments)
+
+    def purge(self, packages: list[str]) -> None:
+        """Purge, after a simulation has shown that nothing else goes with it."""
+        self.step.run(["dpkg", "--configure", "-a"])
+        shown = self.step.run(
+            ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n"]
+        ).stdout
+        known = {
+            line.split()[0] for line in shown.splitlines() if not line.endswith("not-installed")
+        }
+        there = [name for name in packages if name in known]
+        if not there:
+            return
+        gone = set(re.findall(r"^(?:Purg|Remv) (\S+)", self._apt("-s", "purge", *there), re.M))
+        if gone - set(there):
+            raise StepFailed(
+                f"other packages of this host need the engine "
+                f"({', '.join(sorted(gone - set(there)))}): remove them first, then repeat"
+            )
+        self._apt("purge", "-y", *there)
+
+
+class Dnf(PackageManager):
+    """RHEL-likes, whose engine is moby-engine or docker-ce, as their repositories have it."""
+
+    default_packages = ("moby-engine", "docker-ce")
+
+    def _names(self) -> set[str]:
+        return set(self.step.run(["rpm", "-qa", "--qf", "%{NAME}\\n"]).stdout.split())
+
+    def planned(self, packages: list[str]) -> list[str]:
+        """Return the packages that are new, from a transaction that is declined."""
+        wanted = packages
+        if tuple(packages) == self.default_packages:
+            wanted = [name for name in packages if self._available(name)][:1]
+            if not wanted:
+                raise StepFailed(
+                    f"no repository of this host has {' or '.join(packages)}: "
+                    "add one, or name the package in the settings"
+                )
+        text = self.step.run(["dnf", "install", "--assumeno", *wanted], ok=(0, 1)).stdout
+        disturbed = re.search(r"^(Upgrading|Removing|Downgrading):\n (\S+)", text, re.M)
+        if disturbed:
+            raise StepFailed(
+                f"installing {wanted[0]} would change {disturbed.group(2)} "
+                f"({disturbed.group(1).lower()}): bring it up to date first, then repeat"
+            )
+        rows = re.findall(r"^ (\S+)\s+(?:x86_64|aarch64|noarch)\s", text, re.M)
+        return [name for name in dict.fromkeys(rows) if name not in self._names()]
+
+    def _available(self, name: str) -> bool:
+        return self.step.run(["dnf", "-q", "list", "--available", name], ok=(0, 1)).code == 0
+
+    def install(self, packages: list[str]) -> None:
+        """Install without weak dependencies."""
+        self.step.run(["dnf", "install", "-y", "--setopt=install_weak_deps=False", *packages])
+
+    def purge(self, packages: list[str]) -> None:
+        """Remove exactly these; rpm refuses when another package needs one of them."""
+        there = sorted(set(packages) & self._names())
+        if there:
+            self.step.run(["rpm", "-e", *there])
+
+
+def package_manager(step: Step) -> PackageManager:
+    """Return the package manager of this host."""
+    if shutil.which("apt-get"):
+        return Apt(step)
+    if shutil.which("dnf"):
+        return Dnf(step)
+    raise StepFailed("neither apt-get nor dnf is on this host: install the Docker Engine by hand")
+
+
+def converge(step: Step) -> None:
+    """Make the engine be installed, configured and running, and the users be in its group."""
+    installed = any(step.path(name).exists() for name in ENGINES)
+    if not installed:
+        refuse_if_policy_forbids(step)
+        packages, manager = plan_packages(step)
+        text, _ = wanted_daemon_settings(step)
+        write_daemon_settings(step, text)
+        install(step, packages, manager)
+    else:
+        reconfigure(step)
+    add_users(step)
+    if step.mode == "apply":
+        tell_engine(step)
+
+
+def refuse_if_policy_forbids(step: Step) -> None:
+    """Say before anything changes that this host's policy keeps services from starting."""
+    policy = step.path("/usr/sbin/policy-rc.d")
+    if policy.exists():
+        done = step.run([str(policy), "docker", "start"], ok=tuple(range(256)))
+        if done.code not in (0, NOT_DENIED):
+            raise StepFailed(
+                "/usr/sbin/policy-rc.d forbids docker to start on this host: allow it, then repeat"
+            )
+
+
+def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
+    """Return what to install and with what; packages that would be added are recorded first."""
+    manager = package_manager(step)
+    packages = list(step.settings["packages"] or manager.default_packages)
+    if step.settings["version"]:
+        packages[0] = f"{packages[0]}={step.settings['version']}"
+        if isinstance(manager, Dnf):
+            packages[0] = packages[0].replace("=", "-", 1)
+    try:
+        new = manager.planned(packages)
+    except StepFailed as error:
+        if step.mode == "check":
+            step.note(f"the packages can not be told yet: {str(error)[:300]}")
+            return packages, manager
+        raise
+    if isinstance(manager, Dnf) and not step.settings["packages"]:
+        packages = [name for name in packages if name in new]
+    if step.mode == "apply":
+        recorded = step.record.setdefault("packages", [])
+        recorded.extend(name for name in new if name not in recorded)
+        step.record.setdefault("group_was_there", group_members("docker") is not None)
+        step.record.setdefault("bridge_was_there", step.path("/sys/class/net/docker0").exists())
+        step.record.setdefault("data_was_there", data_directories(step))
+        step.save_record()
+    return packages, manager
+
+
+def data_directories(step: Step) -> list[str]:
+    """Return which of the engine's data directories hold something."""
+    names = ("/var/lib/docker", "/var/lib/containerd")
+    return [name for name in names if step.path(name).is_dir() and any(step.path(name).iterdir())]
+
+
+def install(step: Step, packages: list[str], manager: PackageManager) -> None:
+    """Install the packages and see the engine run; started once, by its package or by us."""
+    if not step.will(f"install {', '.join(packages)}"):
+        return
+    manager.install(packages)
+    service = find_service(step, ("docker.service",))
+    if service is None:
+        raise StepFailed(f"{packages[0]} was installed but brings no docker.service")
+    if not service.active:
+        if isinstance(manager, Dnf):
+            step.run(["systemctl", "enable", "docker.service"])
+        start_engine(step, "start")
+    await_engine()
+
+
+def start_engine(step: Step, verb: str) -> None:
+    """Start or restart the engine.
+
+    :raises StepFailed: with the last lines of its journal
+    """
+    done = step.run(["systemctl", verb, "docker.service"], ok=tuple(range(256)))
+    if done.code:
+        journal = step.run(
+            ["journalctl", "-u", "docker.service", "-n", "10", "-o", "cat", "--no-pager"],
+            ok=tuple(range(256)),
+        )
+        raise StepFailed(f"docker.service does not {verb}: {journal.stdout[-800:]}")
+
+
+def await_engine() -> None:
+    """Wait until the engine answers."""
+    refusals: list[str] = []
+
+    def answers() -> bool:
+        try:
+            return docker("/_ping", timeout_s=5) == "OK"
+        except StepFailed as error:
+            refusals.append(str(error))
+            return False
+
+    if not wait_until(answers, START_TIMEOUT_S):
+        raise StepFailed(f"{refusals[-1]} for {START_TIMEOUT_S} s after its start")
+
+
+# -- daemon.json -----------------------------------------------------------------------------------
+
+
+def daemon_settings(step: Step) -> dict[str, Any]:
+    """Return what /etc/docker/daemon.json holds.
+
+    :raises StepFailed: when it is not a JSON object
+    """
+    path = step.path(DAEMON_JSON)
+    try:
+        current = json.loads(path.read_text() or "{}") if path.exists() else {}
+    except ValueError as error:
+        raise StepFailed(f"{DAEMON_JSON} is not JSON ({error}): mend it, then repeat") from error
+    if not isinstance(current, dict):
+        raise StepFailed(f"{DAEMON_JSON} does not hold an object: mend it, then repeat")
+    return current
+
+
+def wanted_daemon_settings(step: Step) -> tuple[Optional[str], dict[str, Any]]:
+    """Return the text of the merged daemon.json (None: stays as it is) and the keys that are ours.
+
+    A key that the operator set stays the operator's; a key that an earlier run set is ours to
+    change as long as nobody else changed it since.
+    """
+    current = daemon_settings(step)
+    ours = dict(step.record.get("daemon_keys", {}))
+    merged = dict(current)
+    for key, value in step.settings["daemon_settings"].items():
+        untouched = key in ours and current.get(key) == ours[key]
+        if key not in current or untouched:
+            merged[key] = value
+            ours[key] = value
+        elif current[key] != value:
+            step.note(f"{DAEMON_JSON}: kept this host's own {key}")
+    if merged == current:
+        return None, ours
+    return json.dumps(merged, indent=4) + "\n", ours
+
+
+def write_daemon_settings(step: Step, text: Optional[str]) -> bool:
+    """Write daemon.json when it is to change; return whether it is."""
+    if text is None:
+        return False
+    _, ours = wanted_daemon_settings(step)
+    if step.mode == "apply":
+        step.record["daemon_keys"] = ours
+        step.save_record()
+    return step.write_file(DAEMON_JSON, text)
+
+
+def reconfigure(step: Step) -> None:
+    """Give a running engine its settings, without harm to the containers that run."""
+    text, _ = wanted_daemon_settings(step)
+    before = step.path(DAEMON_JSON).read_text() if step.path(DAEMON_JSON).exists() else None
+    changed = write_daemon_settings(step, text)
+    service = find_service(step, ("docker.service",))
+    if service is None:
+        raise StepFailed("dockerd is installed but has no docker.service: make one, then repeat")
+    if not changed:
+        if not service.active and step.will("start docker.service"):
+            start_engine(step, "start")
+            await_engine()
+        return
+    if not step.will("restart docker.service"):
+        return
+    try:
+        restart_engine(step, service.active)
+    except StepFailed:
+        if before is None:
+            step.path(DAEMON_JSON).unlink()
+        else:
+            step.path(DAEMON_JSON).write_text(before)
+        step.run(["systemctl", "reset-failed", "docker.service"], ok=(0, 1))
+        step.run(
+            ["systemctl", "restart" if not service.active else "start", "docker.service"], ok=(0, 1)
+        )
+        raise
+
+
+def restart_engine(step: Step, active: bool) -> None:
+    """Restart the engine so that no running container is stopped by it."""
+    checked = step.run(
+        ["dockerd", "--validate", "--config-file", str(step.path(DAEMON_JSON))],
+        ok=tuple(range(256)),
+    )
+    if checked.code and "unknown flag" not in checked.stderr:
+        raise StepFailed(f"the engine refuses its settings: {checked.stderr.strip()[-400:]}")
+    if active and docker("/containers/json"):
+        step.run(["systemctl", "reload", "docker.service"])
+        if not wait_until(lambda: docker("/info").get("LiveRestoreEnabled"), 5):
+            raise StepFailed(
+                "containers run on this host and a restart of the engine would stop them: set "
+                '"live-restore": true in /etc/docker/daemon.json or stop them, then repeat'
+            )
+    start_engine(step, "restart")
+    await_engine()
+
+
+# -- users -----------------------------------------------------------------------------------------
+
+
+def add_users(step: Step) -> None:
+    """Add users to the group docker; their other groups stay."""
+    members = group_members("docker") or []
+    for user in step.settings["users"]:
+        if not step.run(["getent", "passwd", user], ok=(0, 2)).stdout:
+            step.note(f"there is no user {user} on this host")
+        elif user not in members and step.will(f"add {user} to group docker"):
+            step.record.setdefault("users", []).append(user)
+            step.save_record()
+            step.run(["usermod", "-a", "-G", "docker", user])
+
+
+def tell_engine(step: Step) -> None:
+    """Put the engine's release and storage into the facts."""
+    info = docker("/info")
+    step.facts["docker"] = {
+        "version": info["ServerVersion"],
+        "storage_driver": info["Driver"],
+        "root_directory": info["DockerRootDir"],
+        "live_restore": info.get("LiveRestoreEnabled", False),
+    }
+
+
+# -- undo ------------------------------------------------------------------------------------------
+
+
+def undo(step: Step) -> None:
+    """Take back what was recorded: users, packages with their data, daemon.json, the group."""
+    if step.record.get("packages"):
+        refuse_if_containers(step)
+    for user in list(step.record.get("users", [])):
+        if user in (group_members("docker") or []) and step.will(
+            f"take {user} out of group docker"
+        ):
+            step.run(["gpasswd", "--delete", user, "docker"])
+    if step.record.get("packages"):
+        remove_engine(step)
+    elif restore_daemon_settings(step) and step.will("restart docker.service"):
+        service = find_service(step, ("docker.service",))
+        restart_engine(step, bool(service and service.active))
+    if step.mode != "check" and step.mode == "undo":
+        step.record.clear()
+        step.save_record()
+
+
+def refuse_if_containers(step: Step) -> None:
+    """Refuse to remove an engine that has containers, whoever's they are."""
+    service = find_service(step, ("docker.service",))
+    if service and service.active:
+        names = [item["Names"][0].lstrip("/") for item in docker("/containers/json?all=1")]
+    else:
+        place = step.path("/var/lib/docker/containers")
+        names = [entry.name[:12] for entry in place.iterdir()] if place.is_dir() else []
+    if names:
+        raise StepFailed(
+            f"{len(names)} containers exist on this host ({', '.join(sorted(names)[:5])}): "
+            "the Docker Engine stays until they are removed"
+        )
+
+
+def remove_engine(step: Step) -> None:
+    """Purge what was installed, and what the engine made while it ran."""
+    packages = step.record["packages"]
+    if not step.will(f"purge {', '.join(packages)}"):
+        return
+    units = ["docker.service", "docker.socket", "containerd.service"]
+    mine = [unit for unit in units if owner_package(step, unit) in packages]
+    step.run(["systemctl", "stop", *mine], ok=tuple(range(256)))
+    if not step.record.get("bridge_was_there"):
+        remove_network_traces(step)
+    package_manager(step).purge(packages)
+    for name in ("/var/lib/docker", "/var/lib/containerd"):
+        if name not in step.record.get("data_was_there", []):
+            remove_tree_content(step, name)
+    key = step.path("/etc/docker/key.json")
+    key.unlink(missing_ok=True)
+    restore_daemon_settings(step)
+    if not step.record.get("group_was_there") and group_members("docker") == []:
+        step.run(["groupdel", "docker"])
+    elif not step.record.get("group_was_there") and group_members("docker"):
+        step.note("group docker has members that were not added by this step: it stays")
+    step.run(["systemctl", "daemon-reload"])
+    step.run(["systemctl", "reset-failed", *mine], ok=tuple(range(256)))
+
+
+def owner_package(step: Step, unit: str) -> str:
+    """Return which package a unit's file belongs to, empty when to none."""
+    shown = step.run(["systemctl", "show", "-p", "FragmentPath", "--value", unit], ok=(0, 1)).stdout
+    path = shown.strip()
+    if not path:
+        return ""
+    if shutil.which("dpkg-query"):
+        for name in (path, re.sub(r"^/usr", "", path)):
+            found = step.run(["dpkg-query", "-S", name], ok=(0, 1)).stdout
+            if found:
+                return found.split(":")[0]
+        return ""
+    return step.run(["rpm", "-qf", "--qf", "%{NAME}", path], ok=(0, 1)).stdout
+
+
+def remove_network_traces(step: Step) -> None:
+    """Remove the engine's bridge and its packet filter rules; those of others stay."""
+    step.run(["ip", "link", "delete", "docker0"], ok=(0, 1))
+    if not shutil.which("iptables-save"):
+        return
+    for command in ("iptables", "ip6tables"):
+        for table in ("filter", "nat"):
+            rules = step.run([f"{command}-save", "-t", table], ok=tuple(range(256))).stdout
+            for arguments in engine_rules(rules):
+                step.run([command, "-t", table, *arguments], ok=tuple(range(256)))
+
+
+def engine_rules(saved: str) -> list[list[str]]:
+    """Return the iptables arguments that take the engine's rules and chains out of a table."""
+    chains = re.findall(r"^:(DOCKER\S*) ", saved, re.M)
+    if not chains:
+        return []
+    jumps = [
+        ["-D", *line.split()[1:]]
+        for line in saved.splitlines()
+        if line.startswith("-A ")
+        and not line.startswith("-A DOCKER")
+        and re.search(r" -j DOCKER|docker0|172\.17\.0\.0/16", line)
+    ]
+    if re.search(r"^:FORWARD DROP", saved, re.M):
+        jumps.append(["-P", "FORWARD", "ACCEPT"])
+    return [*jumps, *(["-F", chain] for chain in chains), *(["-X", chain] for chain in chains)]
+
+
+def remove_tree_content(step: Step, name: str) -> None:
+    """Remove what a directory holds, and itself where it is no mount point."""
+    place = step.path(name)
+    if not place.exists():
+        return
+    mounts = [line.split()[1] for line in step.path("/proc/mounts").read_text().splitlines()]
+    for mount in sorted((m for m in mounts if m.startswith(f"{place}/")), key=len, reverse=True):
+        subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
+    for entry in place.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    if str(place) not in mounts:
+        place.rmdir()
+
+
+def restore_daemon_settings(step: Step) -> bool:
+    """Put daemon.json back; where others changed it since, take out only the keys that are ours."""
+    if DAEMON_JSON not in step.record.get("files", {}):
+        return False
+    current, ours = daemon_settings(step), step.record.get("daemon_keys", {})
+    left = {key: value for key, value in current.items() if key not in ours or value != ours[key]}
+    if left == json.loads(step.content_before(DAEMON_JSON) or b"{}"):
+        return step.restore_files(force=True)
+    if step.will(f"take this step's keys out of {DAEMON_JSON}"):
+        step.path(DAEMON_JSON).write_text(json.dumps(left, indent=4) + "\n")
+    return True
+
+
+if __name__ == "__main__":
+    run_step("install_docker", SETTINGS, converge, undo)

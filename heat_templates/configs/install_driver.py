@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Install the Docker driver into Nova's own Python environment, changing no other package in it."""
+
+import json
+import re
+import sys
+import tempfile
+from typing import Any
+
+from host_step import Service, Step, StepFailed, in_service_python, nova_service, run_step
+
+SETTINGS = {
+    "type": "object",
+    "description": "The driver's distribution in Nova's environment.",
+    "additionalProperties": False,
+    "properties": {
+        "requirement": {
+            "type": "string",
+            "description": "What pip is asked for, from the index that the host is set up for.",
+            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*( ?(===?|~=|!=|<=?|>=?) ?[A-Za-z0-9.*+!-]+,?)*$",
+            "default": "nova-docker",
+        },
+        "upgrade": {
+            "type": "boolean",
+            "description": "Whether to go to the newest version where one is installed.",
+            "default": False,
+        },
+    },
+}
+
+# Names and versions of all that the environment holds, and where pip would put something new.
+INVENTORY = """
+import importlib.metadata, json, pathlib, re, site, sys, sysconfig
+def name(dist):
+    return re.sub(r"[-_.]+", "-", dist.metadata["Name"] or "").lower()
+packages = {}
+for dist in importlib.metadata.distributions():
+    if dist.metadata and dist.metadata["Name"]:
+        packages.setdefault(name(dist), dist.version)
+print(json.dumps({
+    "packages": packages,
+    "virtual": sys.prefix != sys.base_prefix,
+    "managed": pathlib.Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists(),
+}))
+"""
+
+
+def converge(step: Step) -> None:
+    """Make the environment satisfy the requirement."""
+    service = nova_service(step)
+    inventory = in_service_python(step, service, INVENTORY)
+    before = inventory["packages"]
+    name = re.sub(r"[-_.]+", "-", re.split(r"[ <>=~!]", step.settings["requirement"])[0]).lower()
+    step.facts.update(python=service.python, virtual_environment=inventory["virtual"])
+    bare = step.settings["requirement"].lower().replace("_", "-") == name
+    if name in before and bare and not step.settings["upgrade"]:
+        step.facts["driver_version"] = before[name]
+        return
+    pip = pip_command(step, service, inventory)
+    wanted = plan(step, pip, name, before)
+    shown = ", ".join(f"{item} {version}" for item, version in sorted(wanted.items()))
+    if wanted and step.will(f"install {shown} into the environment of {service.python}"):
+        record(step, name, wanted, before, service.python)
+        install(step, pip, name, wanted, before)
+        after = in_service_python(step, service, INVENTORY)["packages"]
+        refuse_differences(before, after, {*wanted})
+        step.facts["driver_version"] = after.get(name)
+    else:
+        step.facts["driver_version"] = wanted.get(name, before.get(name))
+
+
+def pip_command(step: Step, service: Service, inventory: dict[str, Any]) -> list[str]:
+    """Return the pip to use for Nova's Python: its own, else another one told to work for it."""
+    own = [service.python, "-m", "pip"]
+    others = [[sys.executable, "-m", "pip"], ["/usr/bin/python3", "-m", "pip"]]
+    for command in (own, *others):
+        try:
+            text = step.run([*command, "--version"], ok=(0,)).stdout
+        except StepFailed:
+            continue
+        found = re.match(r"pip (\d+)\.(\d+)", text)
+        version = (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+        if version < (22, 3):
+            continue
+        chosen = command if command == own else [*command, "--python", service.python]
+        pip = [*chosen, "--disable-pip-version-check", "--no-input"]
+        step.facts["pip"] = " ".join(command)
+        return [
+            *pip,
+            "install",
+            *(["--break-system-packages"] if managed(inventory, version) else []),
+        ]
+    raise StepFailed(
+        f"no pip of at least 22.3 works for {service.python}: install one on the host "
+        "(python3-pip, or `python -m ensurepip` in Nova's environment), then repeat"
+    )
+
+
+def managed(inventory: dict[str, Any], version: tuple[int, int]) -> bool:
+    """Tell whether a distribution's Python has to be told that additions are meant.
+
+    They go below /usr/local, beside the distribution's own packages, and never replace one.
+    """
+    return bool(inventory["managed"]) and not inventory["virtual"] and version >= (23, 0)
+
+
+def constraints(before: dict[str, str], name: str) -> str:
+    """Return pip constraints that hold every package but the driver where it is."""
+    return "".join(
+        f"{item}=={version}\n" for item, version in sorted(before.items()) if item != name
+    )
+
+
+def run_pip(step: Step, pip: list[str], held: str, arguments: list[str]) -> str:
+    """Run pip under constraints and return what it printed.
+
+    :raises StepFailed: with what pip said, naming the likely remedy
+    """
+    with tempfile.NamedTemporaryFile("w", prefix="novadocker-", suffix=".txt") as file:
+        file.write(held)
+        file.flush()
+        try:
+            return step.run([*pip, "--constraint", file.name, *arguments]).stdout
+        except StepFailed as error:
+            raise StepFailed(
+                f"{error} (the environment's own packages are held where they are; the host's pip "
+                "configuration decides where packages come from)"
+            ) from error
+
+
+def plan(step: Step, pip: list[str], name: str, before: dict[str, str]) -> dict[str, str]:
+    """Return which packages pip would put in, at which versions.
+
+    :raises StepFailed: when one that is there would change
+    """
+    arguments = ["--dry-run", "--quiet", "--report", "-", step.settings["requirement"]]
+    if step.settings["upgrade"]:
+        arguments.append("--upgrade")
+    text = run_pip(step, pip, constraints(before, name), arguments)
+    report = json.loads(text[text.index("{") :])
+    wanted = {
+        re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower(): item["metadata"]["version"]
+        for item in report["install"]
+    }
+    refuse_differences(before, {**before, **wanted}, {name} | (set(wanted) - set(before)))
+    return wanted
+
+
+def refuse_differences(before: dict[str, str], after: dict[str, str], allowed: set[str]) -> None:
+    """Raise when a package that is not allowed to differs."""
+    changed = [
+        f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
+        for name in sorted({*before, *after} - allowed)
+        if before.get(name) != after.get(name)
+    ]
+    if changed:
+        raise StepFailed(
+            "the driver would change other packages of Nova's environment "
+            f"({'; '.join(changed[:8])}): choose a driver version that fits this release"
+        )
+
+
+def record(
+    step: Step, name: str, wanted: dict[str, str], before: dict[str, str], python: str
+) -> None:
+    """Record what is new, and which version of the driver was there first."""
+    new = step.record.setdefault("installed", [])
+    new.extend(item for item in sorted(wanted) if item not in before and item not in new)
+    if name in before and name not in new:
+        step.record.setdefault("replaced", {}).setdefault(name, before[name])
+    step.record["python"] = python
+    step.save_record()
+
+
+def install(
+    step: Step, pip: list[str], name: str, wanted: dict[str, str], before: dict[str, str]
+) -> None:
+    """Install exactly what was planned."""
+    exact = [f"{item}=={version}" for item, version in sorted(wanted.items())]
+    run_pip(step, pip, constraints(before, name), ["--quiet", "--no-deps", *exact])
+
+
+def undo(step: Step) -> None:
+    """Take out what was put in; put the version back that was there before."""
+    installed = step.record.get("installed", [])
+    replaced = step.record.get("replaced", {})
+    if not installed and not replaced:
+        return
+    service = nova_service(step)
+    inventory = in_service_python(step, service, INVENTORY)
+    there = [item for item in installed if item in inventory["packages"]]
+    pip = pip_command(step, service, inventory)
+    if there and step.will(
+        f"uninstall {', '.join(there)} from the environment of {service.python}"
+    ):
+        position = pip.index("install")
+        step.run([*pip[:position], "uninstall", "--yes", *pip[position + 1 :], *there])
+    for name, version in replaced.items():
+        if inventory["packages"].get(name) != version and step.will(f"put back {name} {version}"):
+            run_pip(step, pip, "", ["--quiet", "--no-deps", f"{name}=={version}"])
+    if step.mode == "undo":
+        step.record.clear()
+        step.save_record()
+
+
+if __name__ == "__main__":
+    run_step("install_driver", SETTINGS, converge, undo)
