@@ -50,7 +50,9 @@ def machine_release(os_release: str | None = None) -> str:
     text = os_release if os_release is not None else pathlib.Path("/etc/os-release").read_text()
     found = re.search(r'^VERSION_CODENAME="?([a-z]+)"?$', text, re.MULTILINE)
     if not found or not re.search(r'^ID="?(debian|ubuntu)"?$', text, re.MULTILINE):
-        raise ImageError("the lab builds its nodes from Debian's or Ubuntu's packages: run it there")
+        raise ImageError(
+            "the lab builds its nodes from Debian's or Ubuntu's packages: run it there"
+        )
     return found.group(1)
 
 
@@ -69,7 +71,9 @@ def machine_sources(release: str, apt_dir: pathlib.Path = APT_DIR) -> list[Sourc
         found += parse_deb822(path.read_text())
     own = sorted(set(_of_release(found, release)))
     if not any(release in source.suites for source in own):
-        raise ImageError(f"no source of {release} in {apt_dir}: add the distribution's archive there")
+        raise ImageError(
+            f"no source of {release} in {apt_dir}: add the distribution's archive there"
+        )
     return own
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,15 @@ from lab import containers, lifecycle, nodes
 from lab.errors import LabError, NodeError
 from lab.progress import Progress
 from lab.settings import LabSettings
+
+
+@dataclasses.dataclass(frozen=True)
+class Call:
+    """One call of the command line."""
+
+    arguments: argparse.Namespace
+    settings: LabSettings
+    progress: Progress
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     commands.add_parser("status", help="show hosts, addresses and states").set_defaults(run=_status)
     commands.add_parser(
-        "env", help="print the administrator's credentials as shell exports: eval \"$(... env)\""
+        "env", help="print the administrator's credentials as shell exports, for eval"
     ).set_defaults(run=_env)
 
     execute = commands.add_parser("exec", help="run a command on a host as root")
@@ -57,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     progress = Progress()
     try:
-        return int(arguments.run(arguments, LabSettings(), progress) or 0)
+        return int(arguments.run(Call(arguments, LabSettings(), progress)) or 0)
     except LabError as exc:
         where = f" (log: {exc.log})" if exc.log else ""
         print(f"lab: {exc}{where}", file=sys.stderr)
@@ -67,54 +77,55 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _up(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> None:
-    lifecycle.up(settings, progress)
+def _up(call: Call) -> None:
+    lifecycle.up(call.settings, call.progress)
 
 
-def _down(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> None:
-    lifecycle.down(settings, progress, purge=arguments.purge)
+def _down(call: Call) -> None:
+    lifecycle.down(call.settings, call.progress, purge=call.arguments.purge)
 
 
-def _status(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> int:
-    there = containers.existing(settings)
+def _status(call: Call) -> int:
+    there = containers.existing(call.settings)
     if not there:
-        progress.say("The lab is down.")
+        call.progress.say("The lab is down.")
         return 3
     for host in there:
-        node = nodes.Node(host.name, settings)
+        node = nodes.Node(host.name, call.settings)
         state = node.state()
         if state == "running":
             state = node.run(["systemctl", "is-system-running"], check=False).stdout.strip()
-        progress.say(f"{host.name:<20} {host.role:<11} {host.address:<15} {state}")
+        call.progress.say(f"{host.name:<20} {host.role:<11} {host.address:<15} {state}")
     return 0
 
 
-def _env(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> None:
-    controller = _running(settings, settings.controller.name)
+def _env(call: Call) -> None:
+    controller = _running(call.settings, call.settings.controller.name)
     text = controller.read("/root/admin-openrc")
     print(text.replace(f"//{controller.name}:", f"//{controller.address}:"), end="")
 
 
-def _exec(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> int:
-    node = _running(settings, arguments.host)
-    argv = arguments.argv[1:] if arguments.argv[:1] == ["--"] else arguments.argv
+def _exec(call: Call) -> int:
+    node = _running(call.settings, call.arguments.host)
+    argv = call.arguments.argv
+    argv = argv[1:] if argv[:1] == ["--"] else argv
     if not argv:
         raise NodeError("no command given: exec HOST -- CMD")
     terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
     return subprocess.call(["docker", "exec", "--interactive", *terminal, node.container, *argv])
 
 
-def _logs(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> int:
-    node = _running(settings, arguments.host)
-    argv = ["journalctl", "--no-pager", f"--lines={arguments.lines}"]
-    argv += [f"--unit={arguments.unit}"] if arguments.unit else []
-    argv += ["--follow"] if arguments.follow else []
+def _logs(call: Call) -> int:
+    node = _running(call.settings, call.arguments.host)
+    argv = ["journalctl", "--no-pager", f"--lines={call.arguments.lines}"]
+    argv += [f"--unit={call.arguments.unit}"] if call.arguments.unit else []
+    argv += ["--follow"] if call.arguments.follow else []
     return subprocess.call(["docker", "exec", node.container, *argv])
 
 
-def _add_host(arguments: argparse.Namespace, settings: LabSettings, progress: Progress) -> None:
-    node = lifecycle.add_host(settings, progress, arguments.name)
-    progress.say(f"{node.name} is up at {node.address}. Next: enrol it in a pool (novadocker-enroll).")
+def _add_host(call: Call) -> None:
+    node = lifecycle.add_host(call.settings, call.progress, call.arguments.name)
+    call.progress.say(f"{node.name} is up at {node.address}; next, enrol it: novadocker-enroll add")
 
 
 def _running(settings: LabSettings, name: str) -> nodes.Node:

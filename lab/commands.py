@@ -17,7 +17,7 @@ Completed = subprocess.CompletedProcess[str]
 def run(
     argv: Sequence[str],
     *,
-    input: str | bytes | None = None,
+    input: str | bytes | None = None,  # noqa: A002 (as subprocess names it)
     check: bool = True,
     timeout_s: float = 120,
     env: Mapping[str, str] | None = None,
@@ -39,8 +39,7 @@ def run(
             list(argv),
             input=data,
             stdin=subprocess.DEVNULL if data is None else None,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=timeout_s,
             env={**os.environ, **env} if env else None,
             cwd=cwd,

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from lab import commands
 from lab.settings import HostSettings, LabSettings
@@ -64,12 +65,13 @@ def existing(settings: LabSettings) -> list[HostSettings]:
     ).stdout.split()
     if not listed:
         return []
-    found = [_host(settings, x) for x in json.loads(commands.run(["docker", "inspect", *listed]).stdout)]
+    inspected = json.loads(commands.run(["docker", "inspect", *listed]).stdout)
+    found = [_host(settings, record) for record in inspected]
     order = {host.name: number for number, host in enumerate(settings.hosts)}
     return sorted(found, key=lambda host: (order.get(host.name, len(order)), host.name))
 
 
-def _host(settings: LabSettings, inspected: dict) -> HostSettings:  # type: ignore[type-arg]
+def _host(settings: LabSettings, inspected: dict[str, Any]) -> HostSettings:
     network = inspected["NetworkSettings"]["Networks"].get(settings.network, {})
     planned = (network.get("IPAMConfig") or {}).get("IPv4Address", "")
     return HostSettings(

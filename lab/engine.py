@@ -49,10 +49,9 @@ def running_version() -> str | None:
 def missing_packages() -> list[str]:
     """Return the Debian packages of programs that the lab needs and the machine lacks."""
     wanted: list[str] = []
-    if shutil.which("docker") is None or running_version() is None:
-        # An engine that answers may be anywhere (DOCKER_HOST); only without one is dockerd needed.
-        if shutil.which("dockerd") is None:
-            wanted += PACKAGES["dockerd"]
+    # An engine that answers may be anywhere (DOCKER_HOST); only without one is dockerd needed.
+    if shutil.which("dockerd") is None and running_version() is None:
+        wanted += PACKAGES["dockerd"]
     for program in ("iptables", "mmdebstrap"):
         if shutil.which(program) is None:
             wanted += PACKAGES[program]
@@ -69,7 +68,7 @@ def _install_missing(log: pathlib.Path) -> None:
 
 def _apt_install(packages: list[str], log: pathlib.Path) -> None:
     if os.geteuid() != 0:
-        raise EngineError(f"packages are missing; run as root: apt-get install {' '.join(packages)}")
+        raise EngineError(f"run as root, packages are missing: {' '.join(packages)}")
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
     try:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from lab import apt_sources, commands, python_index
 from lab.errors import CommandError, ImageError
 from lab.progress import Progress
-from lab.settings import LabSettings
+from lab.settings import HostSettings, LabSettings
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD_DIR = "/mnt"
@@ -81,9 +81,9 @@ class Images:
         """Return the reference of a layer's image, ``<prefix>-<layer>:<digest>``."""
         return f"{self.settings.image_prefix}-{layer}:{self._tags()[layer]}"
 
-    def for_role(self, role: str) -> str:
-        """Return the reference of the image of a host's role."""
-        return self.reference(ROLE_LAYERS[role])
+    def for_host(self, host: HostSettings) -> str:
+        """Return the reference of the image that a host of its role boots."""
+        return self.reference(ROLE_LAYERS[host.role])
 
     def ensure(self) -> None:
         """Build the layers that the engine does not have.
@@ -161,8 +161,7 @@ class Images:
             remove([f"{reference}-partial"])
             failed = f"mmdebstrap: exit code {made}" if made else "docker import failed"
             raise ImageError(f"image base: {failed}", log=log)
-        commands.run(["docker", "tag", f"{reference}-partial", reference])
-        remove([f"{reference}-partial"])
+        rename(f"{reference}-partial", reference)
 
     def _build(self, layer: Layer) -> None:
         container = f"{self.settings.prefix}-build-{layer.name}"
@@ -245,6 +244,12 @@ def commit(container: str, reference: str, change: str | None = None) -> None:
     """
     options = ["--change", change] if change else []
     commands.run(["docker", "commit", *options, container, reference], timeout_s=300)
+
+
+def rename(old: str, new: str) -> None:
+    """Give an image another name."""
+    commands.run(["docker", "tag", old, new])
+    remove([old])
 
 
 def known(settings: LabSettings) -> list[str]:

@@ -3,50 +3,109 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import shutil
+from collections.abc import Callable, Mapping
 
-from lab import containers, engine, images, network, nodes, parallel, ssh
+from lab import (
+    bundle,
+    containers,
+    controlplane,
+    engine,
+    enrolment,
+    images,
+    network,
+    nodes,
+    parallel,
+    ssh,
+    wheelhouse,
+)
 from lab.errors import NodeError
 from lab.progress import Progress
 from lab.settings import HostSettings, LabSettings
+from lab.snapshots import Snapshots
+
+# On the controller of a lab that was brought up to the end, and may have been used since.
+USED = "/etc/novadocker-lab/used"
+Nodes = Mapping[str, nodes.Node]
 
 
 def up(settings: LabSettings, progress: Progress) -> None:
     """Bring the whole lab up; what is there already is left as it is."""
-    prepare(settings, progress)
-    built = images.Images(settings, progress)
-    built.ensure()
-    boot(settings, progress, built)
-
-
-def prepare(settings: LabSettings, progress: Progress) -> None:
-    """Make sure of the engine and the folders."""
     settings.log_dir.mkdir(parents=True, exist_ok=True)
     with progress.step("Docker engine of this machine"):
         engine.ensure(settings.log_dir / "engine.log")
+    built = images.Images(settings, progress)
+    built.ensure()
+    snapshots = Snapshots(settings, built)
+    with concurrent.futures.ThreadPoolExecutor(1) as aside:
+        wheels = aside.submit(_wheels, settings, progress, built)
+        ready = snapshots.complete()
+        lab_nodes = nodes.lab_nodes(settings)
+        with progress.step(f"boot {', '.join(lab_nodes)}"):
+            boot(settings, lab_nodes, snapshots.reference if ready else built.for_host)
+        fresh = not ready and not _used(settings, lab_nodes)
+        controlplane.start(lab_nodes, settings, progress)
+        _configure(settings, progress, lab_nodes, wheels.result()[wheelhouse.BUNDLE.name])
+    if fresh:
+        _snapshot(settings, progress, lab_nodes, snapshots)
+    lab_nodes[settings.controller.name].put(USED, "")
 
 
-def boot(settings: LabSettings, progress: Progress, built: images.Images) -> None:
-    """Create and start every host, all at the same time, and wait until they are up."""
+def boot(settings: LabSettings, lab_nodes: Nodes, image: Callable[[HostSettings], str]) -> None:
+    """Create and start the hosts of the plan, all at the same time, and wait until they are up.
+
+    :param image: gives the image of a host that has no container yet
+    """
     network.ensure(settings)
-    lab_nodes = nodes.lab_nodes(settings)
 
-    def boot_one(node: nodes.Node) -> None:
-        host = settings.host(node.name)
+    def boot_one(host: HostSettings) -> None:
+        node = lab_nodes[host.name]
         state = node.state()
-        if state == "absent":
-            if host is None:
-                raise NodeError(f"{node.name} is not a host of the lab")
-            containers.create(settings, host, built.for_role(host.role))
         if state == "paused":
             raise NodeError(f"{node.name} is paused: docker unpause {node.container}")
+        if state == "absent":
+            containers.create(settings, host, image(host))
         if state != "running":
             node.start()
         node.wait_booted()
 
-    with progress.step(f"boot {', '.join(lab_nodes)}"):
-        parallel.each(lab_nodes.values(), boot_one)
-        ssh.set_up(settings, lab_nodes)
+    parallel.each(settings.hosts, boot_one)
+    ssh.set_up(settings, lab_nodes)
+
+
+def _wheels(
+    settings: LabSettings, progress: Progress, built: images.Images
+) -> dict[str, wheelhouse.Wheel]:
+    with progress.step("wheels of this checkout"):
+        wheelhouse.fetch(settings, built.reference("openstack"))
+        return wheelhouse.build(settings)
+
+
+def _used(settings: LabSettings, lab_nodes: Nodes) -> bool:
+    controller = lab_nodes[settings.controller.name]
+    return controller.run(["test", "-e", USED], check=False).returncode == 0
+
+
+def _configure(
+    settings: LabSettings, progress: Progress, lab_nodes: Nodes, wheel: wheelhouse.Wheel
+) -> None:
+    controller = lab_nodes[settings.controller.name]
+    with progress.step("install the bundle on the controller"):
+        bundle.install(settings, controller, wheel)
+    with progress.step("enrol the hosts"):
+        enrolment.enrol(settings, controller)
+
+
+def _snapshot(
+    settings: LabSettings, progress: Progress, lab_nodes: Nodes, snapshots: Snapshots
+) -> None:
+    """Keep the state of a lab that was never used; it is shut down for that, and started again."""
+    with progress.step("keep this state for the next start"):
+        parallel.each(lab_nodes.values(), lambda node: node.stop())
+        snapshots.take()
+        boot(settings, lab_nodes, snapshots.reference)
+    controlplane.start(lab_nodes, settings, progress)
 
 
 def add_host(settings: LabSettings, progress: Progress, name: str) -> nodes.Node:
@@ -62,9 +121,10 @@ def add_host(settings: LabSettings, progress: Progress, name: str) -> nodes.Node
         raise NodeError(f"there is a host {name} already: choose another name")
     host = HostSettings(name, "blank", settings.free_address({x.address for x in there}))
     built = images.Images(settings, progress)
+    built.ensure()
     node = nodes.Node(name, settings)
     with progress.step(f"boot {name} ({host.address})"):
-        containers.create(settings, host, built.for_role("blank"))
+        containers.create(settings, host, built.for_host(host))
         node.start()
         node.wait_booted()
         ssh.set_up(settings, {x.name: nodes.Node(x.name, settings) for x in [*there, host]})

@@ -61,7 +61,7 @@ class Node:
         self,
         argv: Sequence[str],
         *,
-        input: str | bytes | None = None,
+        input: str | bytes | None = None,  # noqa: A002 (as subprocess names it)
         check: bool = True,
         timeout_s: float = 120,
         env: Mapping[str, str] | None = None,

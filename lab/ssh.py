@@ -20,7 +20,10 @@ def set_up(settings: LabSettings, nodes: Mapping[str, Node]) -> None:
     private, public = _key_pair(controller)
     host_keys = parallel.each(nodes.values(), lambda node: _accept(node, public))
     known = known_hosts(
-        {node.name: (node.address, key) for node, key in zip(nodes.values(), host_keys)}
+        {
+            node.name: (node.address, key)
+            for node, key in zip(nodes.values(), host_keys, strict=True)
+        }
     )
     controller.put_files(
         [
@@ -65,7 +68,8 @@ def known_hosts(hosts: Mapping[str, tuple[str, str]]) -> str:
 
 
 def _key_pair(controller: Node) -> tuple[str, str]:
-    script = f'[ -f {PRIVATE_KEY} ] || ssh-keygen -q -t ed25519 -N "" -C novadocker-lab -f {PRIVATE_KEY}'
+    make = f'ssh-keygen -q -t ed25519 -N "" -C novadocker-lab -f {PRIVATE_KEY}'
+    script = f"[ -f {PRIVATE_KEY} ] || {make}"
     controller.run(["sh", "-c", script])
     return controller.read(PRIVATE_KEY), controller.read(f"{PRIVATE_KEY}.pub")
 
@@ -74,7 +78,7 @@ def _accept(node: Node, public: str) -> str:
     """Let the key in on a node and return the node's own host key."""
     script = (
         "umask 077; touch /root/.ssh/authorized_keys;"
-        " read -r key; grep -qxF \"$key\" /root/.ssh/authorized_keys ||"
+        ' read -r key; grep -qxF "$key" /root/.ssh/authorized_keys ||'
         f" printf '%s\\n' \"$key\" >>/root/.ssh/authorized_keys; cat {HOST_KEY}"
     )
     return node.run(["sh", "-c", script], input=public).stdout

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle on the controller, as an operator installs it: wheel, Mistral restarted, workbook."""
+
+from __future__ import annotations
+
+import time
+
+from openstack.connection import Connection
+
+from lab import cloud as lab_cloud
+from lab.errors import LabError
+from lab.nodes import Node
+from lab.settings import LabSettings
+from lab.wheelhouse import BUNDLE, Wheel
+
+STAMP = "/etc/novadocker-lab/bundle"
+MISTRAL_UNITS = ("mistral-api.service", "mistral-engine.service", "mistral-executor.service")
+WORKBOOK = "workbooks/novadocker.yaml"
+WORKBOOK_NAME = "novadocker"
+
+
+def install(settings: LabSettings, controller: Node, wheel: Wheel) -> bool:
+    """Install the bundle into the controller's OpenStack environment and load its workbook.
+
+    :return: whether anything had to be done
+    """
+    installed = controller.run(["cat", STAMP], check=False).stdout.strip()
+    if installed == wheel.digest:
+        return False
+    pip = f"{settings.openstack_venv}/bin/pip"
+    controller.run([pip, "uninstall", "--quiet", "--yes", BUNDLE.name], check=False)
+    controller.run(
+        [pip, "install", "--quiet", f"{settings.wheelhouse_mount}/{wheel.path.name}"],
+        timeout_s=180,
+    )
+    controller.run(["systemctl", "restart", *MISTRAL_UNITS], timeout_s=120)
+    load_workbook(settings, lab_cloud.connect(settings))
+    controller.put(STAMP, wheel.digest + "\n")
+    return True
+
+
+def load_workbook(settings: LabSettings, connection: Connection, timeout_s: float = 60) -> None:
+    """Create the workbook in Mistral, or bring it up to date, for all projects.
+
+    :param timeout_s: seconds to wait for a Mistral that is just starting
+    """
+    text = (settings.checkout / WORKBOOK).read_text()
+    deadline = time.monotonic() + timeout_s
+    while connection.workflow.get("/workflows", params={"limit": 1}).status_code >= 500:
+        if time.monotonic() > deadline:
+            raise LabError("Mistral does not answer: see lab logs controller mistral-api")
+        time.sleep(0.3)
+    there = connection.workflow.get(f"/workbooks/{WORKBOOK_NAME}").status_code == 200
+    send = connection.workflow.put if there else connection.workflow.post
+    answer = send(
+        "/workbooks?scope=public", data=text.encode(), headers={"Content-Type": "text/plain"}
+    )
+    if answer.status_code >= 400:
+        raise LabError(f"Mistral refuses {WORKBOOK}: {answer.text.strip()[:500]}")

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Enrolling the lab's hosts, with the operator's own command on the controller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lab.nodes import Node
+from lab.settings import HostSettings, LabSettings
+
+STAMP = "/etc/novadocker-lab/enrolled"
+POLLING_INTERVAL_S = 2
+
+
+def enrol(settings: LabSettings, controller: Node) -> bool:
+    """Enrol the controller and the computes of the plan.
+
+    :return: whether anything had to be done
+    """
+    wanted = " ".join(host.name for host in settings.hosts)
+    if controller.run(["cat", STAMP], check=False).stdout.strip() == wanted:
+        return False
+    _add(settings, controller, "controllers", ["controller", "glance"], [settings.controller])
+    _add(settings, controller, "computes", ["compute"], settings.computes)
+    controller.put(STAMP, wanted + "\n")
+    return True
+
+
+def _add(
+    settings: LabSettings,
+    controller: Node,
+    pool: str,
+    roles: Sequence[str],
+    hosts: Sequence[HostSettings],
+) -> None:
+    command = [
+        *(f"{settings.openstack_venv}/bin/novadocker-enroll", "add", "--pool", pool),
+        *("--role", ",".join(roles), "--polling-interval", str(POLLING_INTERVAL_S)),
+        *(host.name for host in hosts),
+    ]
+    controller.run(
+        ["bash", "-c", '. /root/admin-openrc && exec "$@"', "enroll", *command], timeout_s=600
+    )

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images of a lab that is ready: the quick start from the second time on."""
+
+from __future__ import annotations
+
+import pathlib
+
+from lab import images, network, parallel
+from lab.nodes import Node
+from lab.settings import CHECKOUT, HostSettings, LabSettings
+
+# What decides the state in which a fresh lab ends; the rest of the bundle is installed anew.
+INPUTS = (
+    "lab/controlplane",
+    "lab/containers.py",
+    "lab/enrolment.py",
+    "lab/settings.py",
+    "lab/ssh.py",
+    "lab/wheels.lock",
+    "heat_templates/host.yaml",
+    "heat_templates/hosts.yaml",
+    "heat_templates/configs/install_agent.py",
+    "novadocker_actions/cmd/enroll.py",
+    "novadocker_actions/enrolment.py",
+)
+
+
+class Snapshots:
+    """The images of a ready lab, one a host.
+
+    :param settings: the plan of the lab
+    :param built: the images that fresh hosts boot
+    """
+
+    def __init__(self, settings: LabSettings, built: images.Images) -> None:
+        self.settings = settings
+        inputs = input_files(settings.checkout)
+        self.tag = images.digest(
+            *(built.for_host(host) for host in settings.hosts),
+            str(network.uplink_mtu()),
+            *(str(path.relative_to(settings.checkout)) for path in inputs),
+            *(path.read_bytes().hex() for path in inputs),
+        )
+
+    def reference(self, host: HostSettings) -> str:
+        """Return the reference of a host's snapshot."""
+        return f"{self.settings.image_prefix}-ready-{host.name}:{self.tag}"
+
+    def complete(self) -> bool:
+        """Tell whether every host of the plan has its snapshot."""
+        known = set(images.known(self.settings))
+        return all(self.reference(host) in known for host in self.settings.hosts)
+
+    def take(self) -> None:
+        """Make the snapshots of hosts that are shut down; those of other inputs are removed."""
+        prefix = f"{self.settings.image_prefix}-ready-"
+        images.remove([x for x in images.known(self.settings) if x.startswith(prefix)])
+
+        def take_one(host: HostSettings) -> None:
+            container = Node(host.name, self.settings).container
+            images.commit(container, f"{self.reference(host)}-partial")
+
+        parallel.each(self.settings.hosts, take_one)
+        # Named only when all are there: an interruption leaves none that counts.
+        for host in self.settings.hosts:
+            images.rename(f"{self.reference(host)}-partial", self.reference(host))
+
+
+def input_files(checkout: pathlib.Path = CHECKOUT) -> list[pathlib.Path]:
+    """Return the files whose content a snapshot depends on."""
+    found: list[pathlib.Path] = []
+    for name in INPUTS:
+        path = checkout / name
+        found += [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
+    return [x for x in found if x.is_file() and "__pycache__" not in x.parts]
