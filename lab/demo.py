@@ -36,8 +36,8 @@ SERVERS = ("demo-1", "demo-2")
 PINGS = 3
 # The driver hands a server's metadata to its container as environment variables.
 COMMAND = (
-    'sh -c \'echo "I am $(hostname), a container on $(nproc) cores"; ip addr show eth0;'
-    ' [ -z "$PEER" ] || ping -c 3 "$PEER"; exec sleep 86400\''
+    'sh -c \'trap "exit 0" TERM; echo "I am $(hostname)"; ip -4 addr show eth0;'
+    ' [ -z "$PEER" ] || ping -c 3 "$PEER"; while :; do sleep 1; done\''
 )
 DEPLOY_TIMEOUT_S = 600
 SERVER_TIMEOUT_S = 120

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The built wheel holds what a checkout holds, and finds it once installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[3]
+BUILD = "import setuptools.build_meta as backend, sys; print(backend.build_wheel(sys.argv[1]))"
+
+
+def files(*patterns: str) -> set[str]:
+    """Return the checkout's files that match, relative to its top."""
+    return {str(path.relative_to(TOP)) for pattern in patterns for path in TOP.glob(pattern)}
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the bundle's wheel and nothing else of its own."""
+    where = tmp_path_factory.mktemp("wheel")
+    source = where / "source"
+    source.mkdir()
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=TOP, check=True, capture_output=True
+    ).stdout
+    subprocess.run(
+        ["tar", "--create", "--null", "--files-from=-", f"--file={where}/source.tar"],
+        cwd=TOP,
+        input=tracked,
+        check=True,
+    )
+    subprocess.run(["tar", "--extract", f"--file={where}/source.tar"], cwd=source, check=True)
+    subprocess.run(
+        [sys.executable, "-c", BUILD, str(where)],
+        cwd=source,
+        check=True,
+        capture_output=True,
+        env={"PATH": "/usr/bin:/bin", "PBR_VERSION": "0.1.0", "HOME": str(where)},
+    )
+    (wheel,) = where.glob("*.whl")
+    target = where / "venv"
+    uv = [sys.executable, "-m", "uv"]
+    subprocess.run([*uv, "venv", "-q", str(target)], check=True)
+    subprocess.run(
+        [
+            *uv,
+            "pip",
+            "install",
+            "-q",
+            "--offline",
+            "--no-deps",
+            "--python",
+            str(target),
+            str(wheel),
+        ],
+        check=True,
+    )
+    # The dependencies come from the environment of the tests, which has the same versions.
+    (site_packages,) = target.glob("lib/python*/site-packages")
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return target
+
+
+def test_wheel_holds_workbooks_templates_and_scripts(environment: Path) -> None:
+    wanted = files("workbooks/*.yaml", "heat_templates/*.yaml",
+                   "heat_templates/environments/*.yaml", "heat_templates/configs/*.py")  # fmt: skip
+    share = environment / "share" / "novadocker"
+    installed = {str(path.relative_to(share)) for path in share.rglob("*") if path.is_file()}
+    assert wanted
+    assert wanted <= installed
+
+
+def test_installed_actions_find_their_host_scripts(environment: Path) -> None:
+    program = (
+        "from novadocker_actions import resources;"
+        "print(resources.__file__);"
+        "print(resources.path('heat_templates/configs/host_step.py'))"
+    )
+    done = subprocess.run(
+        [environment / "bin" / "python", "-I", "-c", program],
+        cwd="/",
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.count(str(environment)) == 2
+
+
+def test_every_entry_point_can_be_loaded(environment: Path) -> None:
+    program = (
+        "from importlib.metadata import distribution;"
+        "points = distribution('novadocker-deploy').entry_points;"
+        "print([point.load() for point in points] and len(points))"
+    )
+    done = subprocess.run(
+        [environment / "bin" / "python", "-I", "-c", program],
+        cwd="/",
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert int(done.stdout.splitlines()[-1]) > 10

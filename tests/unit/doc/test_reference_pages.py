@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reference is written from the code: nothing that the code has is left out of it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import docutils.core
+import pytest
+import yaml
+
+TOP = Path(__file__).resolve().parents[3]
+
+
+def module(name: str) -> Any:
+    """Import a part of the Sphinx extension as Sphinx does."""
+    path = str(TOP / "doc" / "ext")
+    if path not in sys.path:
+        sys.path.append(path)
+    return importlib.import_module(f"novadocker_reference.{name}")
+
+
+def check(page: str) -> None:
+    """Fail where docutils has anything to say about a page (Sphinx's own directives aside)."""
+    text = page.replace(".. code-block:: console", "::").replace(".. code-block:: yaml", "::")
+    docutils.core.publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 2})
+
+
+WORKBOOK = """
+version: '2.0'
+name: book
+workflows:
+  deploy:
+    description: Converts *hosts* of a_ cloud.
+    input: [name, size: 3, hosts: null]
+    output: {message: <% $.message %>}
+    tasks:
+      first:
+        action: book.first name=<% $.name %>
+        on-success: [second: <% $.size > 2 %>, fail]
+      second:
+        workflow: _inner
+        on-complete: {publish: {branch: {a: 1}}, next: [first]}
+  _inner:
+    tasks:
+      deep: {action: std.noop}
+"""
+
+
+def test_workflow_page_has_inputs_tasks_and_private_workflows(tmp_path: Path) -> None:
+    (tmp_path / "book.yaml").write_text(WORKBOOK)
+    pages = module("workflows").pages(tmp_path)
+    assert list(pages) == ["book.deploy"]
+    page = pages["book.deploy"]
+    check(page)
+    for text in ("``name``", "*required*", "``3``", "``null``", "``first``", "``book.first``",
+                 "on-success: ``second``, ``fail``", "on-complete: ``first``", "``deep``",
+                 "Converts \\*hosts\\* of a\\_ cloud."):  # fmt: skip
+        assert text in page
+
+
+@pytest.mark.parametrize("name", ["workflows", "templates", "host_steps"])
+def test_empty_directory_is_an_error_not_an_empty_reference(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        module(name).pages(tmp_path)
+
+
+def test_host_step_page_shows_settings_without_running_the_script(tmp_path: Path) -> None:
+    (tmp_path / "step.py").write_text(
+        '"""Does it."""\nraise SystemExit(1)\n'
+        'SETTINGS = {"required": ["a"], "properties": {"a": {"type": "string"},'
+        ' "b": {"type": ["integer", "null"], "default": 7, "description": "How many."}}}\n'
+    )
+    page = module("host_steps").pages(tmp_path)["step"]
+    check(page)
+    for text in ("Does it.", "*required*", "``integer or null``", "``7``", "How many."):
+        assert text in page
+
+
+def test_template_page_has_parameters_with_constraints(tmp_path: Path) -> None:
+    template = {
+        "heat_template_version": "2021-04-16",
+        "description": "A pool.",
+        "parameters": {
+            "state": {
+                "type": "string",
+                "default": "present",
+                "description": "What is wanted.",
+                "constraints": [{"allowed_values": ["present", "absent"]}],
+            }
+        },
+        "resources": {"host": {"type": "OS::Heat::DeployedServer"}},
+        "outputs": {"inventory": {"description": "Who is who.", "value": 1}},
+    }
+    (tmp_path / "pool.yaml").write_text(yaml.safe_dump(template))
+    page = module("templates").pages(tmp_path)["pool"]
+    check(page)
+    for text in ("``state``", "``present``", "Allowed values", "OS::Heat::DeployedServer",
+                 "``inventory``", "Who is who."):  # fmt: skip
+        assert text in page
+
+
+def test_every_action_workflow_step_and_template_of_the_project_has_a_page() -> None:
+    configs = TOP / "heat_templates" / "configs"
+    places = {
+        "actions": TOP / "setup.cfg",
+        "host_steps": configs,
+        "templates": TOP / "heat_templates",
+        "workflows": TOP / "workbooks",
+    }
+    for name, where in places.items():
+        pages = module(name).pages(where)
+        assert pages
+        for page in pages.values():
+            check(page)
