@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The OpenStack services on the lab's nodes: installed, filled, started, waited for."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import pathlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from lab.controlplane import provision, readiness, units
+from lab.nodes import Node
+from lab.progress import Progress
+from lab.settings import LabSettings
+
+MARKER = "/etc/novadocker-lab/controlplane"
+
+
+def start(nodes: Mapping[str, Node], settings: LabSettings, progress: Progress) -> None:
+    """Bring the cloud's services up on booted nodes and return when they work.
+
+    Nodes that have been provisioned before, as those from a committed image have, start theirs
+    at boot and are only waited for.
+
+    :param nodes: the controller and the compute hosts, by name
+    :raises lab.errors.LabError: naming what does not come up
+    """
+    computes = [nodes[host.name] for host in settings.computes]
+    controller = nodes[settings.controller.name]
+    if all(_is_provisioned(node) for node in (controller, *computes)):
+        with progress.step("services of the cloud"):
+            _each(computes, lambda node: provision.start(node, units.COMPUTE_UNITS))
+            provision.start(controller, units.CONTROLLER_UNITS)
+            readiness.wait_ready(settings)
+        return
+    _provision(controller, computes, settings, progress)
+    _each([controller, *computes], lambda node: node.put(MARKER, fingerprint() + "\n"))
+
+
+def _provision(
+    controller: Node, computes: Sequence[Node], settings: LabSettings, progress: Progress
+) -> None:
+    cloud = provision.controller_cloud(controller)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        prepared = [
+            pool.submit(provision.configure_compute, node, cloud, settings.data_interface)
+            for node in computes
+        ]
+        with progress.step("configuration of the services"):
+            provision.configure_controller(controller, cloud)
+        with progress.step("databases"):
+            provision.create_databases(controller, cloud)
+        with progress.step("accounts and catalog"):
+            provision.fill_identity(controller, cloud)
+        with progress.step("services of the controller"):
+            provision.enable(controller, units.CONTROLLER_UNITS)
+        for each in prepared:
+            each.result()
+    with progress.step("services of the compute hosts"):
+        _each(computes, lambda node: provision.enable(node, units.COMPUTE_UNITS))
+        readiness.wait_ready(settings)
+    with progress.step("flavors and networks"):
+        provision.fill_cloud(controller, settings)
+
+
+def fingerprint() -> str:
+    """Return a digest of all that decides what ``start`` makes of a bare node."""
+    total = hashlib.sha256()
+    for path in sorted(pathlib.Path(__file__).parent.rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def _is_provisioned(node: Node) -> bool:
+    kept = node.run(["cat", MARKER], check=False)
+    return kept.returncode == 0 and kept.stdout.strip() == fingerprint()
+
+
+def _each(nodes: Iterable[Node], work: Callable[[Node], None]) -> None:
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for each in [pool.submit(work, node) for node in nodes]:
+            each.result()

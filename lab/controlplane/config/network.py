@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neutron: the API and its RPC server, and the Open vSwitch agent in user space."""
+
+from __future__ import annotations
+
+from lab.controlplane.cloud import Cloud
+from lab.controlplane.config import credentials
+from lab.controlplane.config.compute import OVSDB
+from lab.controlplane.inifile import Sections
+
+STATE = "/var/lib/neutron"
+PHYSICAL_NETWORK = "physnet1"
+PROVIDER_BRIDGE = "br-data"
+VENV_BIN = "/opt/openstack/bin"
+ROOTWRAP = f"sudo {VENV_BIN}/neutron-rootwrap /etc/neutron/rootwrap.conf"
+
+
+def controller_neutron_conf(cloud: Cloud) -> Sections:
+    """Return /etc/neutron/neutron.conf of the controller."""
+    return {
+        "DEFAULT": {
+            "core_plugin": "ml2",
+            "service_plugins": (),
+            "transport_url": cloud.transport_url,
+            "state_path": STATE,
+            "dhcp_agent_notification": False,
+            "notify_nova_on_port_status_changes": True,
+            "notify_nova_on_port_data_changes": True,
+            "api_workers": 1,
+            "rpc_workers": 1,
+            "rpc_state_report_workers": 0,
+        },
+        "database": credentials.database(cloud, "neutron"),
+        "keystone_authtoken": credentials.token_check(cloud, "neutron"),
+        "nova": credentials.login(cloud, "nova"),
+        "placement": credentials.login(cloud, "placement"),
+        **credentials.bus(f"{STATE}/lock"),
+    }
+
+
+def agent_neutron_conf(cloud: Cloud) -> Sections:
+    """Return /etc/neutron/neutron.conf of a compute host: the bus, and how to be root."""
+    return {
+        "DEFAULT": {"transport_url": cloud.transport_url, "state_path": STATE},
+        "agent": {
+            "root_helper": ROOTWRAP,
+            "root_helper_daemon": f"sudo {VENV_BIN}/neutron-rootwrap-daemon"
+            " /etc/neutron/rootwrap.conf",
+            "report_interval": 10,
+        },
+        "privsep": {"helper_command": f"sudo {VENV_BIN}/privsep-helper"},
+        **credentials.bus(f"{STATE}/lock"),
+    }
+
+
+def ml2_conf() -> Sections:
+    """Return /etc/neutron/plugins/ml2/ml2_conf.ini: VLANs on one physical network."""
+    return {
+        "ml2": {
+            "type_drivers": ("flat", "vlan"),
+            "tenant_network_types": ("vlan",),
+            "mechanism_drivers": ("openvswitch",),
+            "extension_drivers": ("port_security",),
+        },
+        "ml2_type_flat": {"flat_networks": (PHYSICAL_NETWORK,)},
+        "ml2_type_vlan": {"network_vlan_ranges": f"{PHYSICAL_NETWORK}:100:999"},
+    }
+
+
+def openvswitch_agent_ini() -> Sections:
+    """Return /etc/neutron/plugins/ml2/openvswitch_agent.ini: the kernel has no datapath."""
+    return {
+        "ovs": {
+            "bridge_mappings": f"{PHYSICAL_NETWORK}:{PROVIDER_BRIDGE}",
+            "datapath_type": "netdev",
+            "ovsdb_connection": OVSDB,
+        },
+        "securitygroup": {"enable_security_group": True, "firewall_driver": "openvswitch"},
+    }

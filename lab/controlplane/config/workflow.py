@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Mistral."""
+
+from __future__ import annotations
+
+from lab.controlplane.cloud import Cloud
+from lab.controlplane.config import credentials
+from lab.controlplane.inifile import Sections
+
+STATE = "/var/lib/mistral"
+
+
+def mistral_conf(cloud: Cloud) -> Sections:
+    """Return /etc/mistral/mistral.conf."""
+    return {
+        "DEFAULT": {"transport_url": cloud.transport_url},
+        # An action whose executor has died is given up after half a minute, not five.
+        "action_heartbeat": {"check_interval": 5, "max_missed_heartbeats": 6},
+        "cron_trigger": {"run_in_api": False},
+        "database": credentials.database(cloud, "mistral"),
+        "executor": {"type": "remote"},
+        "keystone_authtoken": credentials.token_check(cloud, "mistral"),
+        **credentials.bus(f"{STATE}/lock"),
+    }

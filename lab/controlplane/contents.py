@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the cloud has in it when it is handed over: accounts, catalog, flavors, networks."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import Any
+
+from lab.controlplane.cloud import ACCOUNTS, APIS, REGION, SERVICE_PROJECT, Cloud
+from lab.controlplane.config.network import PHYSICAL_NETWORK
+from lab.controlplane.config.orchestration import STACK_DOMAIN, STACK_DOMAIN_ADMIN
+
+ROLES = ("service", "heat_stack_owner", "heat_stack_user")
+# name, memory in MB, vcpus, disk in GB
+FLAVORS = (
+    ("m1.nano", 64, 1, 1),
+    ("m1.micro", 128, 1, 1),
+    ("m1.tiny", 512, 1, 1),
+    ("m1.small", 2048, 1, 20),
+)
+RULES = (
+    {"protocol": "icmp"},
+    {"protocol": "tcp", "port_range_min": 22, "port_range_max": 22},
+)
+
+
+def identity(cloud: Cloud) -> str:
+    """Return the input of onnode/fill_identity.py; it holds passwords."""
+    return json.dumps(
+        {
+            "region": REGION,
+            "project": SERVICE_PROJECT,
+            "accounts": {name: cloud.passwords[name] for name in ACCOUNTS},
+            "roles": ROLES,
+            "endpoints": [
+                (api.service, api.name, cloud.url(api.service))
+                for api in APIS
+                if api.service != "identity"
+            ],
+            "stack_domain": (STACK_DOMAIN, STACK_DOMAIN_ADMIN, cloud.passwords[STACK_DOMAIN_ADMIN]),
+        }
+    )
+
+
+def cloud_contents(subnet: str, gateway: str) -> str:
+    """Return the input of onnode/fill_cloud.py.
+
+    The network ``demo`` is the second docker network itself, so that instances are reachable
+    from the machine, as those of a provider network are in a data centre. Networks that
+    tenants make are VLANs on it.
+
+    :param subnet: the second docker network
+    :param gateway: the machine's own address on it
+    """
+    hosts = list(ipaddress.ip_network(subnet).hosts())
+    networks: list[dict[str, Any]] = [
+        {
+            "name": "demo",
+            "shared": True,
+            "provider_network_type": "flat",
+            "provider_physical_network": PHYSICAL_NETWORK,
+            "subnet": {
+                "cidr": subnet,
+                "gateway_ip": gateway,
+                "allocation_pools": [{"start": str(hosts[99]), "end": str(hosts[-1])}],
+                "is_dhcp_enabled": False,
+            },
+        },
+    ]
+    return json.dumps({"flavors": FLAVORS, "networks": networks, "rules": RULES})

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files a host of each role has."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable
+
+from lab.controlplane import accounts, infrastructure, units
+from lab.controlplane.cloud import Cloud, openrc
+from lab.controlplane.config import (
+    compute,
+    identity,
+    image,
+    network,
+    orchestration,
+    placement,
+    workflow,
+)
+from lab.controlplane.inifile import Sections, render
+from lab.nodes import NodeFile
+
+ON_NODE = pathlib.Path(__file__).parent / "onnode"
+SITE_PACKAGES = f"{units.VENV}/lib/python3.11/site-packages"
+SECRETS = "/root/cloud-secrets.json"
+OPENRC = "/root/admin-openrc"
+
+# What services bring along in the environment's etc/ and want to find in /etc.
+CONTROLLER_STOCK = (
+    "glance/glance-api-paste.ini",
+    "heat/api-paste.ini",
+    "heat/environment.d",
+    "heat/templates",
+    "neutron/api-paste.ini",
+    "nova/api-paste.ini",
+)
+COMPUTE_STOCK = (
+    "neutron/rootwrap.conf",
+    "neutron/rootwrap.d",
+    "nova/rootwrap.conf",
+    "nova/rootwrap.d",
+)
+
+
+def account_files(users: Iterable[str]) -> list[NodeFile]:
+    """Return the declarations of system users and of their directories."""
+    return [
+        NodeFile("/usr/lib/sysusers.d/openstack.conf", accounts.sysusers()),
+        NodeFile("/usr/lib/tmpfiles.d/openstack.conf", accounts.tmpfiles(users)),
+    ]
+
+
+def controller_files(cloud: Cloud) -> list[NodeFile]:
+    """Return what a controller has beyond its image."""
+    scripts = ("serve_wsgi.py", "migrate.py", "fill_identity.py", "fill_cloud.py")
+    return [
+        _root_only(SECRETS, cloud.to_json()),
+        _root_only(OPENRC, openrc(cloud)),
+        NodeFile("/etc/mysql/mariadb.conf.d/90-openstack.cnf", infrastructure.MARIADB),
+        NodeFile("/etc/rabbitmq/rabbitmq-env.conf", infrastructure.RABBITMQ_ENV),
+        NodeFile("/etc/rabbitmq/advanced.config", infrastructure.RABBITMQ_ADVANCED),
+        NodeFile(
+            "/etc/rabbitmq/rabbitmq.conf",
+            infrastructure.rabbitmq_conf(cloud),
+            0o640,
+            "root:rabbitmq",
+        ),
+        _conf("keystone", "keystone.conf", identity.keystone_conf(cloud)),
+        _conf("glance", "glance-api.conf", image.glance_api_conf(cloud)),
+        _conf("placement", "placement.conf", placement.placement_conf(cloud)),
+        _conf("nova", "nova.conf", compute.controller_nova_conf(cloud)),
+        _conf("neutron", "neutron.conf", network.controller_neutron_conf(cloud)),
+        _conf("neutron", "plugins/ml2/ml2_conf.ini", network.ml2_conf()),
+        _conf("heat", "heat.conf", orchestration.heat_conf(cloud)),
+        NodeFile("/etc/heat/policy.yaml", orchestration.POLICY),
+        _conf("mistral", "mistral.conf", workflow.mistral_conf(cloud)),
+        *(NodeFile(f"{units.LIBRARY}/{name}", (ON_NODE / name).read_text()) for name in scripts),
+        *map(_unit, units.CONTROLLER_UNITS),
+    ]
+
+
+def compute_files(cloud: Cloud) -> list[NodeFile]:
+    """Return what a compute host has beyond its image."""
+    return [
+        _conf("nova", "nova.conf", compute.compute_nova_conf(cloud)),
+        _conf("nova", "nova-compute.conf", compute.nova_compute_conf()),
+        _conf("neutron", "neutron.conf", network.agent_neutron_conf(cloud)),
+        _conf("neutron", "plugins/ml2/openvswitch_agent.ini", network.openvswitch_agent_ini()),
+        NodeFile(f"{SITE_PACKAGES}/nova/virt/lab_fake.py", (ON_NODE / "lab_fake.py").read_text()),
+        NodeFile("/etc/sudoers.d/nova", accounts.sudoers("nova", ["privsep-helper"]), 0o440),
+        NodeFile(
+            "/etc/sudoers.d/neutron",
+            accounts.sudoers(
+                "neutron", ["neutron-rootwrap", "neutron-rootwrap-daemon", "privsep-helper"]
+            ),
+            0o440,
+        ),
+        *map(_unit, units.COMPUTE_UNITS),
+    ]
+
+
+def _conf(user: str, name: str, sections: Sections) -> NodeFile:
+    return NodeFile(f"/etc/{user}/{name}", render(sections), 0o640, f"root:{user}")
+
+
+def _root_only(path: str, text: str) -> NodeFile:
+    return NodeFile(path, text, 0o600)
+
+
+def _unit(unit: units.Unit) -> NodeFile:
+    return NodeFile(f"/lib/systemd/system/{unit.name}.service", unit.render())
