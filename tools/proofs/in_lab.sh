@@ -1,20 +1,22 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: Apache-2.0
-# Sourced by the proofs that are tests of the whole cloud: brings up a lab from a clean state, runs
-# the tests in it, and ends with their figures.
+# Sourced by the proofs that need the whole cloud: brings up a lab from a clean state, runs tests or
+# a measuring program in it, and ends with their figures.
 #
 #   . tools/proofs/in_lab.sh
-#   prove_in_lab TESTS "$@"
+#   prove_in_lab TESTS "$@"         a file of tests
+#   measure_in_lab MODULE "$@"      a module of benchmarks
 
 # Print the comment at the top of a proof, which is its help.
 show_help() {
     awk 'NR > 2 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
 }
 
-prove_in_lab() {
-    local tests=$1 keep='' log began=$SECONDS figures outcome=proven
-    shift
-    case ${1:-} in
+# Run a command in the lab, with its output on the screen and in a log, and print its figures.
+#   in_lab OPTION COMMAND...
+in_lab() {
+    local keep='' log began=$SECONDS outcome=proven figures
+    case $1 in
     '') ;;
     --keep) keep=yes ;;
     -h | --help)
@@ -26,6 +28,7 @@ prove_in_lab() {
         return 2
         ;;
     esac
+    shift
 
     # shellcheck source=tools/prepare.sh
     . tools/prepare.sh test
@@ -33,12 +36,23 @@ prove_in_lab() {
     log=$logs/proof-$(basename "$0").log
     [ -n "$keep" ] || python -m lab down
     python -m lab up
-    tox run -q -e lab -- -v -s "$tests" 2>&1 | tee "$log" || outcome='NOT PROVEN'
+    "$@" 2>&1 | tee "$log" || outcome='NOT PROVEN'
     [ -n "$keep" ] || python -m lab down
 
-    figures=$(grep -o 'figures: .*' "$log" | sed 's/^figures: //' | paste -sd ';') || true
-    printf '%s %s: %s; %s; %d s in all\n' "$(basename "$0")" "$outcome" \
-        "$(grep -E '^=+ .*(passed|failed|error).* in ' "$log" | tail -1 | tr -d '=' | xargs)" \
-        "${figures:-no further figures}" $((SECONDS - began))
+    figures=$(
+        grep -E '^=+ .*(passed|failed|error).* in ' "$log" | tail -1 | tr -d '=' | xargs || true
+        sed -n 's/.*figures: //p' "$log"
+    )
+    printf '%s %s: %s; %d s in all\n' "$(basename "$0")" "$outcome" \
+        "$(printf '%s' "${figures:-no figures}" | paste -sd ';' | sed 's/;/; /g')" \
+        $((SECONDS - began))
     [ "$outcome" = proven ]
+}
+
+prove_in_lab() {
+    in_lab "${2:-}" tox run -q -e lab -- -v -s "$1"
+}
+
+measure_in_lab() {
+    in_lab "${2:-}" python -m "$1"
 }
