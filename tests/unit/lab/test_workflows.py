@@ -38,7 +38,7 @@ class Mistral:
                 self.end_headers()
                 self.wfile.write(data)
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815
 
             def log_message(self, *args: Any) -> None:
                 """Print nothing."""
