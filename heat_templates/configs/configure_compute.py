@@ -15,6 +15,7 @@ from host_step import (
     find_service,
     in_service_python,
     nova_service,
+    recover_service,
     restart_service,
     run_step,
 )
@@ -118,14 +119,18 @@ def converge(step: Step) -> None:
         if changed or not effective(step, service, options) or not in_docker_group(service):
             step.will(f"restart {service.unit}")
         return
+    restarted = False
     try:
         service = make_effective(step, service, options)
         allow_privileged_helper(step, service, prove_driver(step, service))
         if step.actions or not service.active or not in_docker_group(service):
-            step.will(f"restart {service.unit}")
+            restarted = step.will(f"restart {service.unit}")
             restart_service(step, service, START_TIMEOUT_S)
     except StepFailed:
-        put_back(step, service)
+        if step.restore_files():
+            step.note("the configuration was put back as it was")
+            if restarted:
+                recover_service(step, service)
         raise
 
 
@@ -273,15 +278,6 @@ def filters_text(files: int, directories: int) -> str:
 
 
 # -- undo ------------------------------------------------------------------------------------------
-
-
-def put_back(step: Step, service: Service) -> None:
-    """After a failed change: the files as they were, and nova-compute running with them."""
-    if step.restore_files():
-        step.note("the configuration was put back as it was")
-        step.run(["systemctl", "daemon-reload"])
-        step.run(["systemctl", "reset-failed", service.unit], ok=(0, 1))
-        step.run(["systemctl", "restart", service.unit], ok=tuple(range(256)))
 
 
 def undo(step: Step) -> None:

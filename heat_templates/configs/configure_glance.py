@@ -10,6 +10,7 @@ from host_step import (
     StepFailed,
     find_service,
     in_service_python,
+    recover_service,
     restart_service,
     run_step,
 )
@@ -69,6 +70,7 @@ def converge(step: Step) -> None:
     step.write_file(DROP_IN, text)
     if not step.will(f"restart {service.unit}"):
         return
+    restarted = False
     try:
         found = formats(step, service)
         if set(wanted) - set(found):
@@ -77,9 +79,13 @@ def converge(step: Step) -> None:
                 "environment names files that win; add the formats there, under [image_format] "
                 "container_formats"
             )
+        restarted = True
         restart_service(step, service, START_TIMEOUT_S)
     except StepFailed:
-        put_back(step, service)
+        if step.restore_files():
+            step.note("the configuration was put back as it was")
+            if restarted:
+                recover_service(step, service)
         raise
 
 
@@ -89,14 +95,6 @@ def formats(step: Step, service: Service) -> list[Any]:
     name = Path(program[0]).name if program else ""
     arguments = program[1:] if name == "glance-api" else []
     return list(in_service_python(step, service, FORMATS, name, *arguments))
-
-
-def put_back(step: Step, service: Service) -> None:
-    """After a failed change: the files as they were, and Glance running with them."""
-    if step.restore_files():
-        step.note("the configuration was put back as it was")
-        step.run(["systemctl", "reset-failed", service.unit], ok=(0, 1))
-        step.run(["systemctl", "restart", service.unit], ok=tuple(range(256)))
 
 
 def undo(step: Step) -> None:

@@ -506,6 +506,13 @@ def restart_service(step: Step, service: Service, timeout_s: float = 120) -> Non
     raise StepFailed(f"{service.unit} does not stay up after the restart: {journal.stdout[-900:]}")
 
 
+def recover_service(step: Step, service: Service) -> None:
+    """Start a service again with the files that were put back; its failure is told already."""
+    step.run(["systemctl", "daemon-reload"])
+    step.run(["systemctl", "reset-failed", service.unit], ok=(0, 1))
+    step.run(["systemctl", "restart", service.unit], ok=tuple(range(256)))
+
+
 # -- Docker Engine ---------------------------------------------------------------------------------
 
 

@@ -4,8 +4,8 @@
 import json
 import re
 import shutil
-import subprocess
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, Optional
 
 from host_step import Step, StepFailed, docker, find_service, group_members, run_step, wait_until
@@ -44,6 +44,9 @@ SETTINGS = {
 DAEMON_JSON = "/etc/docker/daemon.json"
 ENGINES = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd")
 START_TIMEOUT_S = 90
+
+# What the engine makes while it runs, and its packages leave behind.
+PLACES = ("/var/lib/docker", "/var/lib/containerd", "/etc/cni", "/opt/containerd", "/opt/cni")
 NOT_DENIED = 104
 
 
@@ -233,15 +236,17 @@ def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
         recorded.extend(name for name in new if name not in recorded)
         step.record.setdefault("group_was_there", group_members("docker") is not None)
         step.record.setdefault("bridge_was_there", step.path("/sys/class/net/docker0").exists())
-        step.record.setdefault("data_was_there", data_directories(step))
+        step.record.setdefault("places", {name: place_before(step, name) for name in PLACES})
         step.save_record()
     return packages, manager
 
 
-def data_directories(step: Step) -> list[str]:
-    """Return which of the engine's data directories hold something."""
-    names = ("/var/lib/docker", "/var/lib/containerd")
-    return [name for name in names if step.path(name).is_dir() and any(step.path(name).iterdir())]
+def place_before(step: Step, name: str) -> Optional[dict[str, int]]:
+    """Return a directory's mode and number of entries, None when it is not there."""
+    place = step.path(name)
+    if not place.is_dir():
+        return None
+    return {"mode": place.stat().st_mode & 0o7777, "entries": len(list(place.iterdir()))}
 
 
 def install(step: Step, packages: list[str], manager: PackageManager) -> None:
@@ -460,11 +465,10 @@ def remove_engine(step: Step) -> None:
     if not step.record.get("bridge_was_there"):
         remove_network_traces(step)
     package_manager(step).purge(packages)
-    for name in ("/var/lib/docker", "/var/lib/containerd"):
-        if name not in step.record.get("data_was_there", []):
-            remove_tree_content(step, name)
-    key = step.path("/etc/docker/key.json")
-    key.unlink(missing_ok=True)
+    for name, before in step.record.get("places", {}).items():
+        if before is None or not before["entries"]:
+            empty_place(step, name, before)
+    step.path("/etc/docker/key.json").unlink(missing_ok=True)
     restore_daemon_settings(step)
     if not step.record.get("group_was_there") and group_members("docker") == []:
         step.run(["groupdel", "docker"])
@@ -518,21 +522,23 @@ def engine_rules(saved: str) -> list[list[str]]:
     return [*jumps, *(["-F", chain] for chain in chains), *(["-X", chain] for chain in chains)]
 
 
-def remove_tree_content(step: Step, name: str) -> None:
-    """Remove what a directory holds, and itself where it is no mount point."""
+def empty_place(step: Step, name: str, before: Optional[dict[str, int]]) -> None:
+    """Remove what a directory holds; and itself, where it was not there before."""
     place = step.path(name)
     if not place.exists():
         return
-    mounts = [line.split()[1] for line in step.path("/proc/mounts").read_text().splitlines()]
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in sorted((m for m in mounts if m.startswith(f"{place}/")), key=len, reverse=True):
-        subprocess.run(["umount", "-l", mount], check=False, capture_output=True)
+        step.run(["umount", "--lazy", mount], ok=(0, 32))
     for entry in place.iterdir():
         if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
+            shutil.rmtree(entry)
         else:
-            entry.unlink(missing_ok=True)
-    if str(place) not in mounts:
+            entry.unlink()
+    if before is None:
         place.rmdir()
+    else:
+        place.chmod(before["mode"])
 
 
 def restore_daemon_settings(step: Step) -> bool:

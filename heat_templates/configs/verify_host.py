@@ -41,6 +41,7 @@ SETTINGS = {
 }
 
 REPOSITORY = "nova-glance"
+DRIVER_PACKAGE = "novadocker"
 
 # Run as Nova's user: the engine answers it, and the configured driver's class can be loaded.
 AS_NOVA = """
@@ -59,8 +60,8 @@ from nova import config
 from oslo_utils import importutils
 config.parse_args(sys.argv, configure_db=False, init_rpc=False)
 name = config.CONF.compute_driver
-importutils.import_class("nova.virt." + name)
-print(json.dumps({"ping": ping, "compute_driver": name}))
+found = importutils.import_class("nova.virt." + name)
+print(json.dumps({"ping": ping, "compute_driver": name, "package": found.__module__.split(".")[0]}))
 """
 
 
@@ -74,6 +75,8 @@ def converge(step: Step) -> None:
     try:
         found = in_service_python(step, service, AS_NOVA, DOCKER_SOCKET, *service.program)
         step.facts["nova"]["compute_driver"] = found["compute_driver"]
+        if found["package"] != DRIVER_PACKAGE:
+            faults.append(f"{service.unit} is configured for the driver {found['compute_driver']}")
     except StepFailed as error:
         last = str(error).strip().splitlines()[-1]
         faults.append(f"as user {service.user}: {last[-300:]}")
