@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
+from novadocker_actions import inputs
 from novadocker_reference import actions, host_steps, templates, workflows
 
 GENERATED = Path("reference") / "generated"
@@ -36,7 +37,8 @@ def generate(app: Sphinx) -> None:
     """Write all reference pages."""
     source = Path(app.srcdir)
     top = source.parent.parent
-    write_pages(source / GENERATED / "workflows", workflows.pages(top / "workbooks"))
+    accepted = {name: remedy for name, (_, _, remedy) in inputs.FIELDS.items()}
+    write_pages(source / GENERATED / "workflows", workflows.pages(top / "workbooks", accepted))
     write_pages(source / GENERATED / "actions", actions.pages(top / "setup.cfg"))
     write_pages(source / GENERATED / "steps", host_steps.pages(top / "heat_templates" / "configs"))
     write_pages(source / GENERATED / "templates", templates.pages(top / "heat_templates"))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from novadocker_reference import rst
 TRANSITIONS = ("on-success", "on-error", "on-complete")
 
 
-def pages(workbooks: Path) -> dict[str, str]:
+def pages(workbooks: Path, accepted: Mapping[str, str]) -> dict[str, str]:
     """Return the pages by name.
 
     :param workbooks: the directory of the workbooks
+    :param accepted: what an input takes, by its name
     :raises ValueError: when it holds no public workflow
     """
     found = {}
@@ -26,13 +27,15 @@ def pages(workbooks: Path) -> dict[str, str]:
         for name, workflow in book["workflows"].items():
             if not name.startswith("_"):
                 full_name = f"{book['name']}.{name}"
-                found[full_name] = workflow_page(full_name, workflow, book["workflows"])
+                found[full_name] = workflow_page(full_name, workflow, book["workflows"], accepted)
     if not found:
         raise ValueError(f"no workflow in {workbooks}")
     return found
 
 
-def workflow_page(name: str, workflow: dict[str, Any], siblings: dict[str, Any]) -> str:
+def workflow_page(
+    name: str, workflow: dict[str, Any], siblings: dict[str, Any], accepted: Mapping[str, str]
+) -> str:
     """Return the page of one workflow."""
     return rst.page(
         f".. _workflow-{name}:\n",
@@ -41,8 +44,11 @@ def workflow_page(name: str, workflow: dict[str, Any], siblings: dict[str, Any])
         rst.code(f"openstack workflow execution create {name} '{{}}'", "console"),
         rst.title("Inputs", "-"),
         rst.table(
-            ("Input", "Default"),
-            [(f"``{key}``", rst.literal(value)) for key, value in inputs(workflow)],
+            ("Input", "Default", "What it takes"),
+            [
+                (f"``{key}``", rst.literal(value), rst.prose(accepted.get(key)))
+                for key, value in inputs(workflow)
+            ],
         ),
         rst.title("Outputs", "-"),
         rst.table(("Output", "Value"), _outputs(workflow)),

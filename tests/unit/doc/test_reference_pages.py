@@ -12,6 +12,8 @@ import docutils.core
 import pytest
 import yaml
 
+from novadocker_actions import inputs
+
 TOP = Path(__file__).resolve().parents[3]
 
 
@@ -52,17 +54,17 @@ workflows:
 
 def test_workflow_page_has_inputs_tasks_and_private_workflows(tmp_path: Path) -> None:
     (tmp_path / "book.yaml").write_text(WORKBOOK)
-    pages = module("workflows").pages(tmp_path)
+    pages = module("workflows").pages(tmp_path, {"size": "Give a number."})
     assert list(pages) == ["book.deploy"]
     page = pages["book.deploy"]
     check(page)
-    for text in ("``name``", "*required*", "``3``", "``null``", "``first``", "``book.first``",
-                 "on-success: ``second``, ``fail``", "on-complete: ``first``", "``deep``",
+    for text in ("``name``", "*required*", "``3``", "``null``", "Give a number.", "``first``",
+                 "``book.first``", "on-success: ``second``, ``fail``", "on-complete: ``first``", "``deep``",
                  "Converts \\*hosts\\* of a\\_ cloud."):  # fmt: skip
         assert text in page
 
 
-@pytest.mark.parametrize("name", ["workflows", "templates", "host_steps"])
+@pytest.mark.parametrize("name", ["templates", "host_steps"])
 def test_empty_directory_is_an_error_not_an_empty_reference(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=str(tmp_path)):
         module(name).pages(tmp_path)
@@ -109,10 +111,18 @@ def test_every_action_workflow_step_and_template_of_the_project_has_a_page() -> 
         "actions": TOP / "setup.cfg",
         "host_steps": configs,
         "templates": TOP / "heat_templates",
-        "workflows": TOP / "workbooks",
     }
-    for name, where in places.items():
-        pages = module(name).pages(where)
+    found = [module(name).pages(where) for name, where in places.items()]
+    found.append(module("workflows").pages(TOP / "workbooks", {}))
+    for pages in found:
         assert pages
         for page in pages.values():
             check(page)
+
+
+def test_every_input_of_a_workflow_says_what_it_takes() -> None:
+    book = yaml.safe_load((TOP / "workbooks" / "novadocker.yaml").read_text())
+    for name, workflow in book["workflows"].items():
+        if not name.startswith("_"):
+            taken = {key for key, _ in module("workflows").inputs(workflow)}
+            assert taken <= set(inputs.FIELDS), name
