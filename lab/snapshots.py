@@ -52,7 +52,7 @@ class Snapshots:
         return all(self.reference(host) in known for host in self.settings.hosts)
 
     def take(self) -> None:
-        """Make the snapshots of hosts that are shut down; those of other inputs are removed."""
+        """Make the snapshots of hosts whose services are stopped; older snapshots are removed."""
         prefix = f"{self.settings.image_prefix}-ready-"
         images.remove([x for x in images.known(self.settings) if x.startswith(prefix)])
 

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab's command line."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+
+from lab import cli, containers, lifecycle
+from lab.errors import LabError
+from lab.nodes import Node
+from lab.settings import LabSettings
+
+
+@pytest.mark.parametrize("command", ["up", "down", "status", "env", "exec", "logs", "add-host"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        cli.main([command, "--help"])
+    assert raised.value.code == 0
+    assert command in capsys.readouterr().out
+
+
+def test_a_failure_is_one_line_with_its_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise LabError("image base: mmdebstrap: exit code 25", log=pathlib.Path("/logs/base.log"))
+
+    monkeypatch.setattr(lifecycle, "up", fail)
+    assert cli.main(["up"]) == 1
+    said = capsys.readouterr().err
+    assert said == "lab: image base: mmdebstrap: exit code 25 (log: /logs/base.log)\n"
+
+
+def test_an_unknown_host_is_refused_with_those_that_are_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Node, "state", lambda _self: "absent")
+    monkeypatch.setattr(containers, "existing", lambda _s: list(LabSettings().hosts[:2]))
+    assert cli.main(["exec", "nowhere", "--", "true"]) == 1
+    assert "host nowhere is absent; hosts there are: controller, compute-docker-1" in (
+        capsys.readouterr().err
+    )
+
+
+def test_an_interruption_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lifecycle, "up", interrupt)
+    assert cli.main(["up"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_a_lab_that_is_down_is_told_by_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "existing", lambda _s: [])
+    assert cli.main(["status"]) == 3

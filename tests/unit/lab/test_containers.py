@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command that creates a host's container."""
+
+from __future__ import annotations
+
+import pathlib
+
+from lab import containers
+from lab.settings import LabSettings
+
+SETTINGS = LabSettings(cache_dir=pathlib.Path("/cache"))
+
+
+def pairs(command: list[str], option: str) -> list[str]:
+    return [command[n + 1] for n, word in enumerate(command) if word == option]
+
+
+def test_a_host_has_its_name_address_and_role() -> None:
+    command = containers.create_command(SETTINGS, SETTINGS.computes[0], "image:tag")
+    assert pairs(command, "--name") == ["ndlab-compute-docker-1"]
+    assert pairs(command, "--hostname") == ["compute-docker-1"]
+    assert pairs(command, "--ip") == ["10.88.0.11"]
+    assert pairs(command, "--label") == ["novadocker-lab=ndlab", "novadocker-lab.role=compute"]
+    assert command[-2:] == ["image:tag", containers.BOOT]
+
+
+def test_a_host_knows_all_others_by_name_and_not_itself() -> None:
+    command = containers.create_command(SETTINGS, SETTINGS.controller, "image:tag")
+    assert pairs(command, "--add-host") == [
+        "compute-docker-1:10.88.0.11",
+        "compute-docker-2:10.88.0.12",
+        "compute-3:10.88.0.13",
+    ]
+
+
+def test_no_host_can_set_the_machines_clock_or_load_modules() -> None:
+    command = containers.create_command(SETTINGS, SETTINGS.controller, "image:tag")
+    assert {"SYS_TIME", "SYS_MODULE"} <= set(pairs(command, "--cap-drop"))
+    assert "--privileged" not in command
+    assert "/sys/fs/cgroup" not in " ".join(command)
+
+
+def test_the_wheelhouse_is_read_only() -> None:
+    command = containers.create_command(SETTINGS, SETTINGS.controller, "image:tag")
+    assert "/cache/wheelhouse:/srv/wheelhouse:ro" in pairs(command, "--volume")
+
+
+def test_one_more_host_gets_an_address_that_nobody_has() -> None:
+    assert SETTINGS.free_address(set()) == "10.88.0.21"
+    assert SETTINGS.free_address({"10.88.0.21", "10.88.0.22"}) == "10.88.0.23"
