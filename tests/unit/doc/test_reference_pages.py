@@ -59,7 +59,8 @@ def test_workflow_page_has_inputs_tasks_and_private_workflows(tmp_path: Path) ->
     page = pages["book.deploy"]
     check(page)
     for text in ("``name``", "*required*", "``3``", "``null``", "Give a number.", "``first``",
-                 "``book.first``", "on-success: ``second``, ``fail``", "on-complete: ``first``", "``deep``",
+                 "``book.first``", "on-success: ``second``, ``fail``",
+                 "on-complete: ``first``", "``deep``",
                  "Converts \\*hosts\\* of a\\_ cloud."):  # fmt: skip
         assert text in page
 
