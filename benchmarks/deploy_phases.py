@@ -30,6 +30,7 @@ import openstack.exceptions
 from openstack.connection import Connection
 
 from benchmarks import machine
+from benchmarks.figures import rounded
 from lab import cloud as lab_cloud
 from lab import nodes, workflows
 from lab.errors import LabError
@@ -275,15 +276,6 @@ def main() -> None:
         f" {direct.took_s:.1f} s, ratio {ratio:.2f} (at most {args.at_most:g})"
     )
     sys.exit(0 if ratio <= args.at_most else 1)
-
-
-def rounded(value: Any) -> Any:
-    """Return a record with its floating point numbers rounded to 10 ms."""
-    if isinstance(value, float):
-        return round(value, 2)
-    if isinstance(value, Mapping):
-        return {key: rounded(item) for key, item in value.items()}
-    return value
 
 
 if __name__ == "__main__":

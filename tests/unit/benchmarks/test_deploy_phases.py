@@ -3,7 +3,8 @@
 
 from typing import Any
 
-from benchmarks.deploy_phases import Run, Span, alone, phase_seconds, rounded, step_name, table
+from benchmarks.deploy_phases import Run, Span, alone, phase_seconds, step_name, table
+from benchmarks.figures import rounded
 
 
 def step(name: str, mode: str = "apply", **settings: Any) -> dict[str, Any]:
@@ -56,8 +57,8 @@ def test_table_shows_both_runs_side_by_side() -> None:
 
 
 def test_figures_are_rounded_everywhere() -> None:
-    assert rounded({"a": {"b": 1.23456}, "c": 3, "d": "x"}) == {
-        "a": {"b": 1.23},
-        "c": 3,
+    assert rounded({"a": {"b": 1.23456}, "c": [3, 0.0004], "d": "x"}) == {
+        "a": {"b": 1.235},
+        "c": [3, 0.0],
         "d": "x",
     }
