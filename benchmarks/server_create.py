@@ -53,8 +53,8 @@ import json, sys, time
 import docker
 client = docker.APIClient(version="auto")
 rounds, workload_image = int(sys.argv[1]), sys.argv[2]
-sandbox_image = next(image["Id"] for image in client.images()
-                     if any(tag.startswith("nova-docker/sandbox") for tag in image["RepoTags"] or []))
+sandbox_image = next(tag for image in client.images() for tag in image["RepoTags"] or []
+                     if tag.startswith("nova-docker/sandbox"))
 times = []
 for number in range(rounds):
     names = ["bench-sandbox-%d" % number, "bench-workload-%d" % number]
