@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of the section ``[docker]`` in nova.conf.
+
+Names that the retired community driver had keep their name.
+"""
+
+from typing import Any
+
+from oslo_config import cfg
+
+GROUP = cfg.OptGroup("docker", title="Docker containers as instances")
+
+# Docker's own default set, spelt out so that an operator can shorten it.
+DEFAULT_CAPABILITIES = [
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+]
+
+OPTS: list[cfg.Opt] = [
+    # the engine
+    cfg.StrOpt(
+        "host_url",
+        default="unix:///var/run/docker.sock",
+        help="Where the Docker Engine listens: unix:// or tcp://HOST:PORT (with tls_* set).",
+    ),
+    cfg.IntOpt(
+        "api_timeout", default=60, min=1, help="Seconds to wait for an answer of the engine."
+    ),
+    cfg.IntOpt(
+        "load_timeout",
+        default=1800,
+        min=1,
+        help="Seconds that the engine may be silent while an image is loaded, saved or committed.",
+    ),
+    cfg.BoolOpt(
+        "tls_verify",
+        default=True,
+        help="Verify the engine's certificate. Off is for experiments only.",
+    ),
+    cfg.StrOpt(
+        "ca_file", help="CA certificate which the engine's certificate is verified against."
+    ),
+    cfg.StrOpt("cert_file", help="Client certificate shown to the engine."),
+    cfg.StrOpt("key_file", help="Private key of the client certificate."),
+    cfg.StrOpt(
+        "root_directory", help="Docker's data directory. Default: as the engine reports it."
+    ),
+    # isolation
+    cfg.ListOpt(
+        "default_capabilities",
+        default=DEFAULT_CAPABILITIES,
+        help="All the capabilities of a container; every other one is dropped.",
+    ),
+    cfg.BoolOpt(
+        "allow_privileged",
+        default=False,
+        help="Start instances privileged whose flavor has the extra spec docker:privileged=true.",
+    ),
+    cfg.BoolOpt(
+        "no_new_privileges",
+        default=True,
+        help="Set no_new_privs: set-uid programs and file capabilities give nothing.",
+    ),
+    cfg.IntOpt(
+        "pids_limit",
+        default=4096,
+        min=0,
+        help="Most processes and threads of an instance; 0 is no limit. The flavor's extra spec "
+        "docker:pids_limit can only lower it.",
+    ),
+    cfg.StrOpt(
+        "runtime", help="OCI runtime to start instances with (runsc, kata); default: the engine's."
+    ),
+    cfg.StrOpt("seccomp_profile", help="File with a seccomp profile in the place of Docker's own."),
+    # the workload
+    cfg.BoolOpt("tty", default=True, help="Give the workload a terminal and keep its input open."),
+    cfg.BoolOpt(
+        "init",
+        default=False,
+        help="Run the workload below a small init (Docker's) that reaps orphaned processes.",
+    ),
+    cfg.IntOpt(
+        "stop_timeout_cap",
+        default=10,
+        min=0,
+        help="Most seconds that a stop waits for a workload to end by itself; Nova's own "
+        "shutdown_timeout is meant for virtual machines.",
+    ),
+    cfg.IntOpt(
+        "console_lines",
+        default=5000,
+        min=1,
+        help="Most lines of a console log that are read from the engine.",
+    ),
+    cfg.BoolOpt(
+        "inject_key",
+        default=True,
+        help="Write the key pair's public key to /root/.ssh/authorized_keys.",
+    ),
+    cfg.BoolOpt(
+        "inject_password",
+        default=False,
+        help="Set root's password at boot (needs chpasswd in the image).",
+    ),
+    cfg.BoolOpt(
+        "metadata_environment",
+        default=True,
+        help="Give the server's metadata to the workload as environment variables.",
+    ),
+    # images
+    cfg.IntOpt(
+        "max_image_size_gb",
+        default=20,
+        min=1,
+        help="Largest image, packed or unpacked, that is accepted.",
+    ),
+    cfg.StrOpt(
+        "image_spool_dir",
+        help="Directory for images on their way from Glance to the engine and back; private "
+        "sub-directories are made in it. Default: the directory novadocker in state_path.",
+    ),
+    cfg.StrOpt(
+        "shared_directory",
+        help="Directory of image archives named by their Glance id, tried before Glance. They "
+        "are checked as if they had come from Glance.",
+    ),
+    cfg.IntOpt(
+        "snapshot_flatten_layers",
+        default=64,
+        min=1,
+        help="A snapshot of an image with at least this many layers is stored as one layer.",
+    ),
+    cfg.StrOpt(
+        "disk_quota",
+        default="auto",
+        choices=["auto", "require", "off"],
+        help="Limit the root disk to the flavor's size: where the engine can (auto), or "
+        "nova-compute does not start where it cannot (require), or never (off).",
+    ),
+    # the network
+    cfg.StrOpt(
+        "tx_checksum",
+        default="auto",
+        choices=["auto", "on", "off"],
+        help="Transmit checksum offload of instances' interfaces. Auto is off on Open vSwitch's "
+        "user-space datapath, which would drop what it is not offered complete, and on elsewhere.",
+    ),
+]
+
+
+def register(conf: cfg.ConfigOpts) -> None:
+    """Register the section in a configuration; more than once is harmless."""
+    conf.register_group(GROUP)
+    conf.register_opts(OPTS, group=GROUP)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """List the options for oslo.config's sample generator."""
+    return [(GROUP.name, OPTS)]
+
+
+def load() -> Any:
+    """Register the section in Nova's configuration.
+
+    :return: Nova's ``CONF``
+    """
+    import nova.conf
+
+    register(nova.conf.CONF)
+    return nova.conf.CONF

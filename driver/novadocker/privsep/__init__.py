@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of the driver runs with privileges: network devices and namespaces, nothing else."""
+
+from oslo_privsep import capabilities, priv_context
+
+# CAP_SYS_ADMIN to enter a network namespace. CAP_SYS_PTRACE is not needed, as the namespace is
+# taken from Docker's SandboxKey and not from /proc/PID.
+ctx = priv_context.PrivContext(
+    "novadocker",
+    cfg_section="novadocker_privileged",
+    pypath=__name__ + ".ctx",
+    capabilities=[capabilities.CAP_NET_ADMIN, capabilities.CAP_SYS_ADMIN],
+)

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network devices of instances, on the host and in their namespaces.
+
+Every function may be repeated and takes plain data only, as it runs in the privsep daemon. A
+namespace is never entered by a thread of the daemon: pyroute2 opens its socket in a child process.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from pyroute2 import IPRoute, NetNS
+from pyroute2.netlink.exceptions import NetlinkError
+
+from novadocker.privsep import ctx
+
+_SIOCETHTOOL = 0x8946
+_ETHTOOL_STXCSUM = 0x17
+
+
+@ctx.entrypoint
+def veth_create(host_device: str, peer: str, mac: str, mtu: int, tx_checksum: bool) -> bool:
+    """Make a pair of devices, one of which an instance will get.
+
+    :param host_device: the end that stays on the host; it is set up
+    :param peer: the instance's end, for as long as it is on the host
+    :param mac: address of the instance's end
+    :param tx_checksum: leave the offload of transmit checksums as the kernel sets it
+    :return: False when the pair was there already
+    """
+    with IPRoute() as ipr:
+        present = ipr.link_lookup(ifname=host_device)
+        if present and _kind(ipr.get_links(present[0])[0]) != "veth":
+            # A tap that os-vif made for a virtual machine under the name of our port.
+            ipr.link("del", index=present[0])
+            present = ()
+        if not present:
+            ipr.link(
+                "add",
+                kind="veth",
+                ifname=host_device,
+                mtu=mtu,
+                peer={"ifname": peer, "address": mac, "mtu": mtu},
+            )
+            if not tx_checksum:
+                # The feature stays with the device when it moves into a namespace.
+                _checksums_off(host_device)
+                _checksums_off(peer)
+        ipr.link("set", index=ipr.link_lookup(ifname=host_device)[0], state="up", mtu=mtu)
+    return not present
+
+
+@ctx.entrypoint
+def device_delete(device: str) -> bool:
+    """Delete a device of the host (and with it, its peer, wherever that is).
+
+    :return: False when there was none
+    """
+    with IPRoute() as ipr, _unless(errno.ENODEV):
+        for index in ipr.link_lookup(ifname=device):
+            ipr.link("del", index=index)
+            return True
+    return False
+
+
+@ctx.entrypoint
+def bridge_add(bridge: str, device: str) -> None:
+    """Make a device of the host a port of a Linux bridge."""
+    with IPRoute() as ipr:
+        masters = ipr.link_lookup(ifname=bridge)
+        links = ipr.link_lookup(ifname=device)
+        if not masters or not links:
+            raise OSError(errno.ENODEV, f"no bridge {bridge} or no device {device}")
+        ipr.link("set", index=links[0], master=masters[0])
+
+
+@ctx.entrypoint
+def ns_attach(netns: str, peer: str, nic: dict[str, Any]) -> str:
+    """Move an instance's end of a pair into its namespace, and configure it there.
+
+    :param netns: path of the namespace (Docker's SandboxKey)
+    :param peer: name of the device on the host; not looked for when the namespace has the address
+    :param nic: ``mac``, ``mtu``, ``addresses`` (with prefix), ``routes`` (destination, gateway or
+        None) and ``gateways`` (address, whether it is outside its subnet)
+    :return: name of the device in the namespace
+    """
+    with NetNS(netns, flags=0) as ns:
+        ns.link("set", index=ns.link_lookup(ifname="lo")[0], state="up")
+        index = _index_by_mac(ns, nic["mac"])
+        if index is None:
+            _move(peer, netns)
+            index = _index_by_mac(ns, nic["mac"])
+            if index is None:
+                raise OSError(errno.ENODEV, f"{peer} did not arrive in {netns}")
+        link = ns.get_links(index)[0]
+        name = link.get_attr("IFLA_IFNAME")
+        if name == peer:
+            name = _free_name(ns)
+            ns.link("set", index=index, state="down")
+            ns.link("set", index=index, ifname=name)
+        ns.link("set", index=index, mtu=nic["mtu"], state="up")
+        _configure(ns, index, nic)
+    return str(name)
+
+
+@ctx.entrypoint
+def ns_devices(netns: str) -> list[dict[str, Any]]:
+    """List the devices of a namespace, but for the loop-back device, with their counters."""
+    with NetNS(netns, flags=0) as ns:
+        links = [link for link in ns.get_links() if link.get_attr("IFLA_IFNAME") != "lo"]
+        return [
+            {
+                "name": link.get_attr("IFLA_IFNAME"),
+                "mac": link.get_attr("IFLA_ADDRESS"),
+                "stats": _counters(link),
+            }
+            for link in links
+            if link.get_attr("IFLA_ADDRESS")
+        ]
+
+
+def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
+    for address in nic["addresses"]:
+        ip, prefix = address.split("/")
+        flags = {"flags": 0x02} if ":" in ip else {}  # IFA_F_NODAD: Neutron has seen to it
+        ns.addr("replace", index=index, address=ip, prefixlen=int(prefix), **flags)
+    for destination, gateway in nic["routes"]:
+        via = {"gateway": gateway} if gateway else {"scope": "link"}
+        ns.route("replace", dst=destination, oif=index, family=_family(destination), **via)
+    for gateway, outside in nic["gateways"]:
+        family = _family(gateway)
+        onlink = {"flags": ["onlink"]} if outside else {}
+        with _unless(errno.EEXIST):
+            ns.route(
+                "add",
+                dst="::/0" if family == socket.AF_INET6 else "0.0.0.0/0",
+                family=family,
+                gateway=gateway,
+                oif=index,
+                **onlink,
+            )
+
+
+def _move(peer: str, netns: str) -> None:
+    fd = os.open(netns, os.O_RDONLY)
+    try:
+        with IPRoute() as ipr:
+            found = ipr.link_lookup(ifname=peer)
+            if not found:
+                raise OSError(errno.ENODEV, f"no device {peer} to move into {netns}")
+            ipr.link("set", index=found[0], net_ns_fd=fd)
+    finally:
+        os.close(fd)
+
+
+def _index_by_mac(ns: NetNS, mac: str) -> int | None:
+    for link in ns.get_links():
+        if link.get_attr("IFLA_ADDRESS") == mac.lower():
+            return int(link["index"])
+    return None
+
+
+def _free_name(ns: NetNS) -> str:
+    taken = {link.get_attr("IFLA_IFNAME") for link in ns.get_links()}
+    return next(
+        name for name in (f"eth{number}" for number in range(len(taken) + 1)) if name not in taken
+    )
+
+
+def _kind(link: Any) -> str | None:
+    info = link.get_attr("IFLA_LINKINFO")
+    return info.get_attr("IFLA_INFO_KIND") if info is not None else None
+
+
+def _counters(link: Any) -> dict[str, int]:
+    stats = link.get_attr("IFLA_STATS64") or {}
+    return {
+        f"{way}_{what}": int(stats.get(f"{way}_{what}", 0))
+        for way in ("rx", "tx")
+        for what in ("bytes", "packets", "errors", "dropped")
+    }
+
+
+def _family(address: str) -> int:
+    return int(socket.AF_INET6 if ":" in address else socket.AF_INET)
+
+
+def _checksums_off(device: str) -> None:
+    """Do what ``ethtool -K DEVICE tx off`` does."""
+    value = ctypes.create_string_buffer(struct.pack("II", _ETHTOOL_STXCSUM, 0))
+    request = struct.pack("16sP8x", device.encode(), ctypes.addressof(value))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCETHTOOL, request)
+
+
+@contextlib.contextmanager
+def _unless(code: int) -> Iterator[None]:
+    """Pass over one error of the kernel's, which says that the work is done already."""
+    try:
+        yield
+    except NetlinkError as err:
+        if err.code != code:
+            raise

@@ -1,0 +1,443 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Archives of images, as tenants upload them: inspected, and written anew for the engine.
+
+Glance does not look into an image of container format docker, and ``docker load`` believes an
+archive: it sets the tags that stand in it, on whatever the host had under those names. Therefore
+nothing of an archive reaches the engine but one configuration and its layers, each verified
+against its digest, in an archive that is written here. Nothing is ever unpacked to a path of the
+host.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import posixpath
+import re
+import tarfile
+from collections.abc import Iterator
+from typing import IO, Any
+
+from novadocker import exceptions
+from novadocker.virt.docker import compression
+
+MAX_JSON_BYTES = 8 << 20
+MAX_HEADER_BYTES = 1 << 20
+MAX_MEMBERS = 10_000
+MAX_LAYER_ENTRIES = 2_000_000
+# The overlay file system takes about 127, and the container's own is one of them.
+MAX_LAYERS = 125
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_DIGEST_IN_NAME = re.compile(r"(?:^|[/:])([0-9a-f]{64})(?:\.json)?$")
+# What "docker save" wrote for a layer that occurs twice, before Docker 25.
+_SAME_LAYER_LINK = re.compile(r"\.\./[0-9a-f]{64}/layer\.tar")
+_ARCHITECTURES = {
+    "x86_64": "amd64",
+    "aarch64": "arm64",
+    "armv7l": "arm",
+    "armv6l": "arm",
+    "i686": "386",
+    "ppc64le": "ppc64le",
+    "s390x": "s390x",
+    "riscv64": "riscv64",
+}
+_END = b"\0" * (2 * tarfile.BLOCKSIZE)
+_DISKS = {
+    b"QFI\xfb": "qcow2",
+    b"KDMV": "VMDK",
+    b"# Disk DescriptorFile": "VMDK",
+    b"conectix": "VHD",
+    b"vhdxfile": "VHDX",
+    b"<<< ": "VDI",
+    b"\x7fELF": "ELF",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One verified layer.
+
+    :param member: its name in the archive
+    :param diff_id: digest of what it unpacks to
+    """
+
+    member: str
+    diff_id: str
+    size_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """The one image of an archive, verified."""
+
+    config: bytes
+    layers: tuple[Layer, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all layers, unpacked."""
+        return sum(layer.size_bytes for layer in self.layers)
+
+
+class _BoundedHeader(tarfile.TarInfo):
+    """A header that may not ask for much memory: extended ones are read as a whole."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> Any:
+        if not self.isreg() and self.type != tarfile.DIRTYPE and self.size > MAX_HEADER_BYTES:
+            raise exceptions.ImageRefused(
+                f"a header in the archive has {self.size} bytes; {MAX_HEADER_BYTES} are allowed"
+            )
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+
+class Archive:
+    """An archive of an image, open for reading.
+
+    :param source: the plain (not compressed) archive, seekable
+    :param max_bytes: most bytes that all layers together may unpack to
+    :raises ImageRefused: it is not an archive, or one of a kind that nobody needs
+    """
+
+    def __init__(self, source: IO[bytes], max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._size = source.seek(0, io.SEEK_END)
+        source.seek(0)
+        _refuse_disks(source)
+        try:
+            self._tar = tarfile.TarFile(fileobj=source, tarinfo=_BoundedHeader)
+            self._members = self._index()
+        except (tarfile.TarError, ValueError, RecursionError, OverflowError) as err:
+            raise exceptions.ImageRefused(f"it is not a whole tar archive: {err}") from err
+
+    def _index(self) -> dict[str, tarfile.TarInfo]:
+        members: dict[str, tarfile.TarInfo] = {}
+        for count, member in enumerate(self._tar, start=1):
+            if count > MAX_MEMBERS:
+                raise exceptions.ImageRefused(f"the archive has more than {MAX_MEMBERS} members")
+            name = _safe_name(member.name)
+            if member.isdir():
+                continue
+            link = member.issym() and _SAME_LAYER_LINK.fullmatch(member.linkname)
+            if not link and (not member.isreg() or member.issparse()):
+                raise exceptions.ImageRefused(f"the archive's member {name!r} is not a plain file")
+            if member.offset_data + member.size > self._size:
+                raise exceptions.ImageRefused(f"the archive is truncated in {name!r}")
+            if name in members:
+                raise exceptions.ImageRefused(f"the archive has {name!r} twice")
+            members[name] = member
+        return members
+
+    def image(self, machine: str) -> Image:
+        """Verify the one image of the archive.
+
+        :param machine: the host's ``uname -m``
+        :raises ImageRefused: anything about it is not as it should be
+        """
+        if "manifest.json" in self._members:
+            config_name, layer_names = self._docker_manifest()
+        elif "index.json" in self._members:
+            config_name, layer_names = self._oci_manifest()
+        else:
+            raise exceptions.ImageRefused(
+                "there is neither a manifest.json nor an index.json in it: it is no image that "
+                "'docker save' wrote (perhaps it is one of 'docker export')"
+            )
+        config_bytes = self._verified(config_name, MAX_JSON_BYTES)
+        config = _json(config_bytes, config_name)
+        diff_ids = check_config(config, machine)
+        if len(diff_ids) != len(layer_names):
+            raise exceptions.ImageRefused(
+                f"its configuration names {len(diff_ids)} layers, its manifest {len(layer_names)}"
+            )
+        if not 0 < len(layer_names) <= MAX_LAYERS:
+            raise exceptions.ImageRefused(
+                f"it has {len(layer_names)} layers; 1 to {MAX_LAYERS} are possible"
+            )
+        layers: list[Layer] = []
+        left = self._max_bytes
+        for name, diff_id in zip(layer_names, diff_ids, strict=True):
+            layer = self._layer(name, diff_id, left)
+            left -= layer.size_bytes
+            layers.append(layer)
+        return Image(config_bytes, tuple(layers))
+
+    def rewritten(self, image: Image) -> Iterator[bytes]:
+        """Write the archive anew: the image only, without names.
+
+        :raises ImageRefused: the archive has changed since it was verified
+        """
+        yield from _head(image.config, len(image.layers))
+        for number, layer in enumerate(image.layers):
+            yield _header(_layer_name(number), layer.size_bytes)
+            digest = hashlib.sha256()
+            with self._open(layer.member) as packed, compression.plain(packed) as reader:
+                bounded = compression.Bounded(reader, f"layer {layer.member}", layer.size_bytes)
+                while data := bounded.read():
+                    digest.update(data)
+                    yield data
+            if bounded.count != layer.size_bytes or f"sha256:{digest.hexdigest()}" != layer.diff_id:
+                raise exceptions.ImageRefused(f"layer {layer.member} changed while it was loaded")
+            yield b"\0" * (-layer.size_bytes % tarfile.BLOCKSIZE)
+        yield _END
+
+    def _docker_manifest(self) -> tuple[str, list[str]]:
+        images = _json(self._read("manifest.json", MAX_JSON_BYTES), "manifest.json")
+        if not isinstance(images, list) or not all(isinstance(one, dict) for one in images):
+            raise exceptions.ImageRefused("manifest.json is not a list of images")
+        if len(images) != 1:
+            raise exceptions.ImageRefused(f"there are {len(images)} images in it; one is wanted")
+        config, layers = images[0].get("Config"), images[0].get("Layers")
+        if (
+            not isinstance(config, str)
+            or not isinstance(layers, list)
+            or not all(isinstance(layer, str) for layer in layers)
+        ):
+            raise exceptions.ImageRefused("manifest.json names no configuration or no layers")
+        return _safe_name(config), [self._resolve(layer) for layer in layers]
+
+    def _oci_manifest(self) -> tuple[str, list[str]]:
+        index = _json(self._read("index.json", MAX_JSON_BYTES), "index.json")
+        manifest: Any = None
+        # An index may point to another one; a valid image needs no more than two.
+        for _depth in range(3):
+            entries = index.get("manifests") if isinstance(index, dict) else None
+            if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+                raise exceptions.ImageRefused("index.json is not an OCI index")
+            platforms = [one for one in entries if not _is_attestation(one)]
+            if len(platforms) != 1:
+                raise exceptions.ImageRefused(
+                    f"there are {len(platforms)} images or platforms in it; one is wanted"
+                )
+            manifest = _json(self._blob(platforms[0]), "manifest")
+            if isinstance(manifest, dict) and "manifests" not in manifest:
+                break
+            index = manifest
+        if not isinstance(manifest, dict) or "manifests" in manifest:
+            raise exceptions.ImageRefused("its indexes are nested too deep")
+        layers = manifest.get("layers")
+        if not isinstance(manifest.get("config"), dict) or not isinstance(layers, list):
+            raise exceptions.ImageRefused("its manifest names no configuration or no layers")
+        return _blob_name(manifest["config"]), [_blob_name(layer) for layer in layers]
+
+    def _blob(self, descriptor: dict[str, Any]) -> bytes:
+        return self._verified(_blob_name(descriptor), MAX_JSON_BYTES)
+
+    def _resolve(self, layer: str) -> str:
+        """Find the member of a layer, following the one kind of link that is allowed."""
+        name = _safe_name(layer)
+        member = self._members.get(name)
+        if member is not None and member.issym():
+            return _safe_name(
+                posixpath.join(
+                    posixpath.dirname(posixpath.dirname(name)), member.linkname[len("../") :]
+                )
+            )
+        return name
+
+    def _open(self, name: str) -> IO[bytes]:
+        member = self._members.get(name)
+        if member is None or not member.isreg():
+            raise exceptions.ImageRefused(f"the archive has no file {name!r}")
+        opened = self._tar.extractfile(member)
+        assert opened is not None
+        return opened
+
+    def _read(self, name: str, limit: int) -> bytes:
+        with self._open(name) as opened:
+            data = opened.read(limit + 1)
+        if len(data) > limit:
+            raise exceptions.ImageRefused(f"{name!r} has more than {limit} bytes")
+        return data
+
+    def _verified(self, name: str, limit: int) -> bytes:
+        data = self._read(name, limit)
+        _compare(name, hashlib.sha256(data).hexdigest())
+        return data
+
+    def _layer(self, name: str, diff_id: str, limit: int) -> Layer:
+        if re.search(r"(^|/)[0-9a-f]{64}$", name):
+            # Named by its digest: that of the packed bytes.
+            with self._open(name) as packed:
+                digest = hashlib.sha256()
+                while data := packed.read(compression.CHUNK):
+                    digest.update(data)
+                _compare(name, digest.hexdigest())
+        with self._open(name) as packed, compression.plain(packed) as reader:
+            bounded = compression.Bounded(reader, f"layer {name}", limit)
+            hashing = _Hashing(bounded)
+            _check_layer(hashing, name)
+            while hashing.read(compression.CHUNK):
+                pass
+        if f"sha256:{hashing.digest.hexdigest()}" != diff_id:
+            raise exceptions.ImageRefused(
+                f"layer {name} does not have the digest {diff_id} that its configuration names"
+            )
+        return Layer(name, diff_id, bounded.count)
+
+
+class _Hashing:
+    """Hashes what is read through it."""
+
+    def __init__(self, reader: compression.Bounded) -> None:
+        self._reader = reader
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._reader.read(size)
+        self.digest.update(data)
+        return data
+
+
+def check_config(config: Any, machine: str) -> list[str]:
+    """Check an image's configuration.
+
+    :param machine: the host's ``uname -m``
+    :return: the digests of its layers
+    :raises ImageRefused: it is not for this host, or not clear
+    """
+    if not isinstance(config, dict):
+        raise exceptions.ImageRefused("its configuration is not a JSON object")
+    rootfs = config.get("rootfs")
+    inner = config.get("config")
+    for part in (config, rootfs, inner):
+        # Docker reads names in any case, and the last one wins.
+        if isinstance(part, dict) and len({name.casefold() for name in part}) != len(part):
+            raise exceptions.ImageRefused("its configuration has a name twice, in different cases")
+    if inner is not None and not isinstance(inner, dict):
+        raise exceptions.ImageRefused("its configuration's 'config' is not a JSON object")
+    wanted = _ARCHITECTURES.get(machine, machine)
+    if config.get("os", "linux") != "linux" or config.get("architecture") != wanted:
+        raise exceptions.ImageRefused(
+            f"it is for {config.get('os')}/{config.get('architecture')}, "
+            f"this host is linux/{wanted}"
+        )
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if not isinstance(diff_ids, list) or not all(
+        isinstance(one, str) and _DIGEST.fullmatch(one) for one in diff_ids
+    ):
+        raise exceptions.ImageRefused("its configuration names no valid digests of layers")
+    return diff_ids
+
+
+def _check_layer(reader: _Hashing, name: str) -> None:
+    """Look through the names in a layer.
+
+    The engine unpacks layers below the container's root and is the authority; what could only be
+    meant to break out is refused before it comes there.
+    """
+    try:
+        with tarfile.open(fileobj=reader, mode="r|", tarinfo=_BoundedHeader) as tar:  # type: ignore[call-overload]
+            for count, entry in enumerate(tar, start=1):
+                if count > MAX_LAYER_ENTRIES:
+                    raise exceptions.ImageRefused(
+                        f"layer {name} has more than {MAX_LAYER_ENTRIES} files"
+                    )
+                names = [entry.name, entry.linkname] if entry.islnk() else [entry.name]
+                for one in names:
+                    base = posixpath.basename(one.rstrip("/"))
+                    if ".." in one.split("/") or base in (".wh.", ".wh..", ".wh..."):
+                        raise exceptions.ImageRefused(
+                            f"layer {name} has a file named {one!r}, which leads out of it"
+                        )
+                tar.members = []  # type: ignore[misc] # tarfile keeps all that it has seen
+    except tarfile.ReadError as err:
+        if "empty" not in str(err):
+            raise exceptions.ImageRefused(
+                f"layer {name} is not a whole tar archive: {err}"
+            ) from err
+    except (tarfile.TarError, ValueError, RecursionError, OverflowError) as err:
+        raise exceptions.ImageRefused(f"layer {name} is not a whole tar archive: {err}") from err
+
+
+def _refuse_disks(source: IO[bytes]) -> None:
+    head = source.read(64)
+    source.seek(0)
+    for magic, kind in _DISKS.items():
+        if head.startswith(magic):
+            raise exceptions.ImageRefused(f"it is a {kind} file, not an archive of an image")
+
+
+def _safe_name(name: str) -> str:
+    """Normalise a member's name.
+
+    :raises ImageRefused: it leads out of the archive
+    """
+    parts = name.split("/")
+    if name.startswith("/") or ".." in parts or "\0" in name:
+        raise exceptions.ImageRefused(f"the archive names {name!r}, which leads out of it")
+    return "/".join(part for part in parts if part not in ("", "."))
+
+
+def _blob_name(descriptor: Any) -> str:
+    digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        raise exceptions.ImageRefused(f"its manifest names {digest!r}, which is no sha256 digest")
+    if descriptor.get("urls"):
+        raise exceptions.ImageRefused("one of its layers is to be fetched from elsewhere")
+    return "blobs/sha256/" + digest[len("sha256:") :]
+
+
+def _is_attestation(descriptor: dict[str, Any]) -> bool:
+    platform = descriptor.get("platform")
+    return isinstance(platform, dict) and platform.get("os") == "unknown"
+
+
+def _compare(name: str, digest: str) -> None:
+    named = _DIGEST_IN_NAME.search(name)
+    if named and named.group(1) != digest:
+        raise exceptions.ImageRefused(f"{name!r} does not have the digest in its name")
+
+
+def _json(data: bytes, name: str) -> Any:
+    try:
+        return json.loads(data, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as err:
+        raise exceptions.ImageRefused(f"{name} is not clear JSON: {err}") from err
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name occurs twice in an object")
+    return found
+
+
+def write(config: bytes, layers: list[tuple[int, IO[bytes]]]) -> Iterator[bytes]:
+    """Write an archive of one nameless image.
+
+    :param layers: size in bytes and content of each one
+    """
+    yield from _head(config, len(layers))
+    for number, (size_bytes, content) in enumerate(layers):
+        yield _header(_layer_name(number), size_bytes)
+        while data := content.read(compression.CHUNK):
+            yield data
+        yield b"\0" * (-size_bytes % tarfile.BLOCKSIZE)
+    yield _END
+
+
+def _head(config: bytes, layers: int) -> Iterator[bytes]:
+    manifest = [
+        {
+            "Config": "config.json",
+            "RepoTags": None,
+            "Layers": [_layer_name(number) for number in range(layers)],
+        }
+    ]
+    for name, content in (
+        ("config.json", config),
+        ("manifest.json", json.dumps(manifest).encode()),
+    ):
+        yield _header(name, len(content))
+        yield content + b"\0" * (-len(content) % tarfile.BLOCKSIZE)
+
+
+def _layer_name(number: int) -> str:
+    return f"{number}/layer.tar"
+
+
+def _header(name: str, size_bytes: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size_bytes, 0o644
+    return member.tobuf(tarfile.PAX_FORMAT)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Docker Engine, as the driver talks to it.
+
+``requests.Session`` promises nothing about threads, so each thread has clients of its own: one for
+what answers soon, one for what may be silent for long (load, save, commit).
+"""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import docker.errors
+import docker.tls
+import requests
+from oslo_log import log as logging
+
+from novadocker import exceptions
+
+LOG = logging.getLogger(__name__)
+
+# Requests without effect: repeated once when the connection broke (a restarted engine, an idle
+# connection).
+_READS = frozenset(
+    {
+        "containers",
+        "images",
+        "info",
+        "inspect_container",
+        "inspect_image",
+        "ping",
+        "version",
+        "logs",
+        "stats",
+        "exec_inspect",
+        "history",
+    }
+)
+
+
+class Engine:
+    """One Docker Engine; all its methods may be called from any thread.
+
+    :param url: where it listens
+    :param timeout_s: seconds to wait for an ordinary answer
+    :param load_timeout_s: seconds of silence allowed while images are moved
+    :param tls: how to verify it and to be verified, for tcp://
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout_s: int = 60,
+        load_timeout_s: int = 1800,
+        tls: docker.tls.TLSConfig | None = None,
+    ) -> None:
+        self.url = url
+        self._timeouts = {False: timeout_s, True: load_timeout_s}
+        self._tls = tls
+        self._version: str | None = None
+        self._threads = threading.local()
+
+    @classmethod
+    def from_conf(cls, conf: Any) -> "Engine":
+        """Make the engine which the section [docker] describes."""
+        section = conf.docker
+        tls = None
+        if section.host_url.startswith(("tcp://", "https://")) and (
+            section.ca_file or section.cert_file or not section.tls_verify
+        ):
+            pair = (section.cert_file, section.key_file) if section.cert_file else None
+            tls = docker.tls.TLSConfig(
+                client_cert=pair, ca_cert=section.ca_file, verify=section.tls_verify
+            )
+        return cls(section.host_url, section.api_timeout, section.load_timeout, tls)
+
+    def call(self, verb: str, *args: Any, patient: bool = False, **kwargs: Any) -> Any:
+        """Call a method of the SDK's low-level client.
+
+        :param verb: its name
+        :param patient: allow the engine to be silent for ``load_timeout_s``
+        :raises NotFound, Conflict, EngineError: what the engine answered
+        :raises EngineUnreachable: it did not answer
+        """
+        attempts = 2 if verb in _READS else 1
+        for left in reversed(range(attempts)):
+            try:
+                return getattr(self._client(patient), verb)(*args, **kwargs)
+            except docker.errors.APIError as err:
+                raise _fault(err) from err
+            except (requests.exceptions.RequestException, docker.errors.DockerException) as err:
+                self._forget()
+                if not left or isinstance(err, requests.exceptions.Timeout):
+                    raise exceptions.EngineUnreachable(
+                        f"Docker Engine at {self.url} does not answer {verb}: {err}"
+                    ) from err
+        raise AssertionError("unreachable")
+
+    def stream(self, verb: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Call a method which answers with a stream, and pass on its parts.
+
+        :raises NotFound, Conflict, EngineError, EngineUnreachable: as :meth:`call`, at any part
+        """
+        parts = self.call(verb, *args, patient=True, **kwargs)
+        try:
+            yield from parts
+        except docker.errors.APIError as err:
+            raise _fault(err) from err
+        except (requests.exceptions.RequestException, docker.errors.DockerException) as err:
+            self._forget()
+            raise exceptions.EngineUnreachable(
+                f"Docker Engine at {self.url} broke off {verb}: {err}"
+            ) from err
+
+    def _client(self, patient: bool) -> docker.APIClient:
+        clients = self._threads.__dict__.setdefault("clients", {})
+        if patient not in clients:
+            clients[patient] = docker.APIClient(
+                base_url=self.url,
+                version=self._version or "auto",
+                timeout=self._timeouts[patient],
+                tls=self._tls or False,
+            )
+            # Agreed upon once: the other threads save a request.
+            self._version = clients[patient].api_version
+        return clients[patient]
+
+    def _forget(self) -> None:
+        """Drop connections and agreed version: the engine may be another one now."""
+        self._version = None
+        for client in self._threads.__dict__.pop("clients", {}).values():
+            client.close()
+
+
+def _fault(err: docker.errors.APIError) -> exceptions.EngineError:
+    """Translate an answer with an error status."""
+    status = err.response.status_code if err.response is not None else None
+    kind = {404: exceptions.NotFound, 409: exceptions.Conflict}.get(
+        status or 0, exceptions.EngineError
+    )
+    return kind(str(err.explanation or err), status)

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading of compressed parts of an image, with a limit to what may come out."""
+
+import bz2
+import contextlib
+import gzip
+import importlib
+import lzma
+import shutil
+import subprocess
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from typing import IO, Any, Protocol
+
+from novadocker import exceptions
+
+_MAGICS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+}
+CHUNK = 1 << 20
+
+
+class Reader(Protocol):
+    """The part of a file that is needed here."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read at most so many bytes."""
+
+
+def detect(head: bytes) -> str | None:
+    """Name the compression which the first bytes of a file tell of; None for none."""
+    return next((kind for magic, kind in _MAGICS.items() if head.startswith(magic)), None)
+
+
+@contextlib.contextmanager
+def plain(source: IO[bytes]) -> Iterator[Reader]:
+    """Open a file, compressed or not, for reading what it means.
+
+    :raises ImageRefused: the compression is not known on this host
+    """
+    start = source.tell()
+    kind = detect(source.read(8))
+    source.seek(start)
+    if kind is None:
+        yield source
+    elif kind == "gzip":
+        yield gzip.GzipFile(fileobj=source)
+    elif kind == "bzip2":
+        yield bz2.BZ2File(source)
+    elif kind == "xz":
+        # A limit, as a stream may ask for gigabytes of memory to be unpacked.
+        yield _Xz(source)
+    else:
+        with _zstd(source) as reader:
+            yield reader
+
+
+class Bounded:
+    """A reader that fails on damage in one way, and when more comes out of it than may.
+
+    :param what: what is read, for messages
+    :param limit: most bytes
+    """
+
+    def __init__(self, reader: Reader, what: str, limit: int) -> None:
+        self._reader = reader
+        self._what = what
+        self._limit = limit
+        self.count = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most so many bytes, and never more than a chunk.
+
+        :raises ImageRefused: damaged, or above the limit
+        """
+        time.sleep(0)  # lets the other green threads live, where nova-compute runs on eventlet
+        wanted = CHUNK if size is None or size < 0 else min(size, CHUNK)
+        try:
+            data = self._reader.read(wanted)
+        except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as err:
+            raise exceptions.ImageRefused(f"{self._what} is damaged: {err}") from err
+        self.count += len(data)
+        if self.count > self._limit:
+            raise exceptions.ImageRefused(
+                f"{self._what} unpacks to more than the {self._limit} bytes that are left of "
+                "the limit ([docker]max_image_size_gb)"
+            )
+        return data
+
+
+class _Xz:
+    """Reads xz within bounded memory."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self._source = source
+        self._decompressor = lzma.LZMADecompressor(memlimit=256 << 20)
+
+    def read(self, size: int = -1, /) -> bytes:
+        while not self._decompressor.eof:
+            fed = self._source.read(CHUNK) if self._decompressor.needs_input else b""
+            if self._decompressor.needs_input and not fed:
+                raise EOFError("the end is missing")
+            data = self._decompressor.decompress(fed, size)
+            if data:
+                return data
+        return b""
+
+
+@contextlib.contextmanager
+def _zstd(source: IO[bytes]) -> Iterator[Reader]:
+    """Open zstd with what there is: a module of Python 3.14, a package, the program."""
+    for module, opener in (("compression.zstd", "ZstdFile"), ("zstandard", "open")):
+        with contextlib.suppress(ImportError):
+            found: Any = importlib.import_module(module)
+            yield getattr(found, opener)(source)
+            return
+    if shutil.which("zstd") is None:
+        raise exceptions.ImageRefused(
+            "it is packed with zstd, which this host cannot read: install the package zstd"
+        )
+    with _program(source) as reader:
+        yield reader
+
+
+class _ProgramOutput:
+    """What the zstd program writes; its failure is an error where its output ends."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def read(self, size: int = -1, /) -> bytes:
+        assert self._process.stdout is not None
+        data = self._process.stdout.read(size)
+        if not data and self._process.wait() != 0:
+            raise EOFError("zstd could not unpack it")
+        return data
+
+
+@contextlib.contextmanager
+def _program(source: IO[bytes]) -> Iterator[Reader]:
+    process = subprocess.Popen(
+        ["zstd", "-dcq", "--memory=256MB"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def feed() -> None:
+        assert process.stdin is not None
+        # A reader that has had enough kills the program: its input is closed then.
+        with contextlib.suppress(BrokenPipeError), process.stdin as sink:
+            shutil.copyfileobj(source, sink, CHUNK)
+
+    feeder = threading.Thread(target=feed, name="novadocker-zstd", daemon=True)
+    feeder.start()
+    try:
+        yield _ProgramOutput(process)
+    finally:
+        process.kill()
+        feeder.join()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()

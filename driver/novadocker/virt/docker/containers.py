@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Containers of instances: names, labels, limits, isolation, life cycle."""
+
+import dataclasses
+import enum
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from oslo_log import log as logging
+
+from novadocker import exceptions
+from novadocker.virt.docker import client
+
+LOG = logging.getLogger(__name__)
+
+LABEL = "org.openstack.nova."
+# The smallest limit that every engine accepts.
+MIN_MEMORY_MB = 6
+CPU_PERIOD_US = 100_000
+
+
+class Role(enum.Enum):
+    """What a container is to its instance."""
+
+    WORKLOAD = "workload"
+    SANDBOX = "sandbox"
+
+
+class State(enum.Enum):
+    """What a workload does."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+
+
+@dataclasses.dataclass(frozen=True)
+class Isolation:
+    """What the options in [docker] say about every container."""
+
+    capabilities: tuple[str, ...]
+    no_new_privileges: bool = True
+    pids_limit: int = 4096
+    seccomp: str | None = None
+    runtime: str | None = None
+    allow_privileged: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """What the workload's container is made from.
+
+    :param image: id of the engine's image
+    :param command: arguments to the image's entry point; None is the image's own
+    """
+
+    name: str
+    sandbox: str
+    image: str
+    labels: Mapping[str, str]
+    command: list[str] | None
+    environment: Mapping[str, str]
+    tty: bool
+    init: bool
+
+
+def workload_name(uuid: str) -> str:
+    """Name the container of an instance."""
+    return f"nova-{uuid}"
+
+
+def sandbox_name(uuid: str) -> str:
+    """Name the sandbox of an instance."""
+    return f"nova-sandbox-{uuid}"
+
+
+def labels(instance: Any, host: str, role: Role, image_id: str = "") -> dict[str, str]:
+    """Label a container of an instance.
+
+    All labels are always set: what is not set would be taken from the image, which a tenant made.
+    """
+    return {
+        LABEL + "uuid": instance.uuid,
+        LABEL + "name": instance.name,
+        LABEL + "host": host,
+        LABEL + "project": instance.project_id or "",
+        LABEL + "image_id": image_id,
+        LABEL + "role": role.value,
+    }
+
+
+def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[str] | None:
+    """Choose what a workload runs.
+
+    :param command_line: the image property ``os_command_line``
+    :param image_config: ``Config`` of the engine's image
+    :return: None where the image says it itself; a shell where nobody does
+    """
+    if command_line:
+        return shlex.split(command_line)
+    if image_config.get("Cmd") or image_config.get("Entrypoint"):
+        return None
+    return ["sh"]
+
+
+def limits(flavor: Any) -> dict[str, Any]:
+    """Translate a flavor's size into the engine's limits.
+
+    A share of CPU time and not a number of CPUs, as the engine refuses more CPUs than the host has.
+    """
+    memory_mb = max(int(flavor.memory_mb), MIN_MEMORY_MB)
+    specs = flavor.get("extra_specs", {}) or {}
+    period = int(specs.get("quota:cpu_period", CPU_PERIOD_US))
+    found: dict[str, Any] = {
+        "cpu_period": period,
+        "cpu_quota": int(specs.get("quota:cpu_quota", int(flavor.vcpus) * period)),
+        "mem_limit": f"{memory_mb}m",
+        "memswap_limit": f"{memory_mb + int(flavor.swap or 0)}m",
+    }
+    if specs.get("quota:cpu_shares"):
+        found["cpu_shares"] = int(specs["quota:cpu_shares"])
+    return found
+
+
+def isolation_arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str, Any]:
+    """Translate the options and a flavor's extra specs into arguments of a container.
+
+    :raises DriverError: the flavor asks for privileges that the operator has not allowed on this
+        host
+    """
+    arguments: dict[str, Any] = {}
+    security = ["no-new-privileges:true"] if isolation.no_new_privileges else []
+    if isolation.seccomp:
+        security.append(f"seccomp={isolation.seccomp}")
+    if extra_specs.get("docker:privileged", "").lower() == "true":
+        if not isolation.allow_privileged:
+            raise exceptions.DriverError(
+                "the flavor asks for docker:privileged and [docker]allow_privileged is "
+                "off on this host"
+            )
+        arguments["privileged"] = True
+    else:
+        arguments["cap_drop"] = ["ALL"]
+        arguments["cap_add"] = list(isolation.capabilities)
+    asked = int(extra_specs.get("docker:pids_limit", 0))
+    pids = [limit for limit in (isolation.pids_limit, asked) if limit > 0]
+    if pids:
+        arguments["pids_limit"] = min(pids)
+    if isolation.runtime:
+        arguments["runtime"] = isolation.runtime
+    arguments["security_opt"] = security
+    return arguments
+
+
+class Containers:
+    """The containers of this host's instances.
+
+    :param host: only containers labelled with this host are listed
+    """
+
+    def __init__(self, engine: client.Engine, host: str, isolation: Isolation) -> None:
+        self._engine = engine
+        self._host = host
+        self._isolation = isolation
+
+    def create(self, workload: Workload, flavor: Any, disk_gb: int | None = None) -> None:
+        """Make a workload's container, and do not start it.
+
+        :param disk_gb: limit of its file system; None is no limit
+        :raises Conflict: the name is taken
+        """
+        arguments = isolation_arguments(self._isolation, flavor.get("extra_specs", {}) or {})
+        runtime = arguments.pop("runtime", None)
+        if disk_gb:
+            arguments["storage_opt"] = {"size": f"{disk_gb}G"}
+        host_config = self._engine.call(
+            "create_host_config",
+            network_mode=f"container:{workload.sandbox}",
+            restart_policy={"Name": "no"},
+            init=workload.init or None,
+            runtime=runtime,
+            **limits(flavor),
+            **arguments,
+        )
+        self._engine.call(
+            "create_container",
+            workload.image,
+            name=workload.name,
+            command=workload.command,
+            labels=dict(workload.labels),
+            environment=dict(workload.environment),
+            tty=workload.tty,
+            stdin_open=workload.tty,
+            host_config=host_config,
+            # An image's health check runs commands of the tenant's that nobody here looks at.
+            healthcheck={"test": ["NONE"]},
+        )
+
+    def names_by_uuid(self) -> dict[str, str]:
+        """List the instances that have a container here, by one request."""
+        found = self._engine.call(
+            "containers", all=True, filters={"label": [f"{LABEL}host={self._host}"]}
+        )
+        return {
+            one["Labels"][LABEL + "uuid"]: one["Labels"].get(LABEL + "name", "")
+            for one in found
+            if one["Labels"].get(LABEL + "uuid")
+        }
+
+    def states_by_uuid(self) -> dict[str, State]:
+        """List the states of all workloads here, by one request."""
+        found = self._engine.call(
+            "containers",
+            all=True,
+            filters={"label": [f"{LABEL}host={self._host}", f"{LABEL}role={Role.WORKLOAD.value}"]},
+        )
+        return {one["Labels"][LABEL + "uuid"]: state_of(one["State"]) for one in found}
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Ask for all about a container.
+
+        :raises NotFound: there is none of that name
+        """
+        details: dict[str, Any] = self._engine.call("inspect_container", name)
+        return details
+
+    def exists(self, name: str) -> bool:
+        """Tell whether there is a container of that name."""
+        try:
+            self.inspect(name)
+        except exceptions.NotFound:
+            return False
+        return True
+
+    def state(self, name: str) -> State:
+        """Tell what a workload does.
+
+        :raises NotFound: there is none of that name
+        """
+        return state_of(self.inspect(name)["State"]["Status"])
+
+    def start(self, name: str) -> None:
+        """Start a container; one that runs stays as it is."""
+        self._engine.call("start", name)
+
+    def stop(self, name: str, timeout_s: int) -> None:
+        """Ask the workload to end, and kill it after a time; 0 kills it at once.
+
+        A paused one goes on first, so that it can hear the request.
+        """
+        self.unpause(name)
+        if timeout_s <= 0:
+            self.kill(name)
+            return
+        self._engine.call("stop", name, timeout=timeout_s, patient=True)
+
+    def kill(self, name: str) -> None:
+        """Kill a container and wait for its end; a stopped one stays stopped."""
+        try:
+            self._engine.call("kill", name)
+        except exceptions.Conflict:
+            return
+        self._engine.call("wait", name)
+
+    def pause(self, name: str) -> None:
+        """Freeze a container; a frozen one stays so."""
+        self._to_state("pause", name, State.PAUSED)
+
+    def unpause(self, name: str) -> None:
+        """Let a frozen container go on; any other one stays as it is."""
+        if self.state(name) is State.PAUSED:
+            self._to_state("unpause", name, State.RUNNING)
+
+    def remove(self, name: str) -> bool:
+        """Remove a container, whatever it does, and its anonymous volumes.
+
+        :return: False when there was none
+        """
+        try:
+            self._engine.call("remove_container", name, force=True, v=True)
+        except exceptions.NotFound:
+            return False
+        except exceptions.Conflict as err:
+            if "already in progress" not in str(err):
+                raise
+            self._engine.call("wait", name, condition="removed")
+        return True
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a container another name."""
+        self._engine.call("rename", name, new_name)
+
+    def update(self, name: str, flavor: Any) -> None:
+        """Give a container the limits of another flavor; it goes on running."""
+        self._engine.call("update_container", name, **limits(flavor))
+
+    def log_tail(self, name: str, lines: int, max_bytes: int) -> bytes:
+        """Read the end of what a workload has written."""
+        output: bytes = self._engine.call("logs", name, stdout=True, stderr=True, tail=lines)
+        return output[-max_bytes:]
+
+    def stats(self, name: str) -> dict[str, Any]:
+        """Ask for a container's counters, once."""
+        counters: dict[str, Any] = self._engine.call("stats", name, stream=False)
+        return counters
+
+    def put_archive(self, name: str, tar: bytes) -> None:
+        """Unpack an archive at a container's root; the engine keeps it inside the container."""
+        if not self._engine.call("put_archive", name, "/", tar):
+            raise exceptions.EngineError(f"files were not written into {name}")
+
+    def run(self, name: str, argv: list[str], environment: Mapping[str, str]) -> tuple[int, str]:
+        """Run a command in a running container.
+
+        :return: its exit code and output
+        """
+        identity = self._engine.call(
+            "exec_create", name, argv, environment=dict(environment), user="0"
+        )
+        output = self._engine.call("exec_start", identity["Id"])
+        code = self._engine.call("exec_inspect", identity["Id"])["ExitCode"]
+        return int(code), output.decode("utf-8", "replace")
+
+    def commit(self, name: str, repository: str, tag: str) -> str:
+        """Make an image of a container's file system; it is frozen meanwhile.
+
+        :return: id of the image
+        """
+        return str(
+            self._engine.call(
+                "commit", name, repository=repository, tag=tag, pause=True, patient=True
+            )["Id"]
+        )
+
+    def export(self, name: str) -> Iterator[bytes]:
+        """Read a container's file system as one archive."""
+        return self._engine.stream("export", name)
+
+    def _to_state(self, verb: str, name: str, wanted: State) -> None:
+        try:
+            self._engine.call(verb, name)
+        except exceptions.EngineError:
+            if self.state(name) is not wanted:
+                raise
+
+
+def state_of(status: str) -> State:
+    """Translate the engine's word for a state."""
+    if status == "paused":
+        return State.PAUSED
+    return State.RUNNING if status in ("running", "restarting") else State.STOPPED

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an instance used, as Nova's diagnostics."""
+
+import dataclasses
+from typing import Any
+
+from nova.objects import diagnostics as nova_diagnostics
+from oslo_utils import timeutils, units
+
+from novadocker.virt.docker import containers
+
+_STATES = {
+    containers.State.RUNNING: "running",
+    containers.State.PAUSED: "paused",
+    containers.State.STOPPED: "shutdown",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Counters:
+    """What the engine and the kernel have counted.
+
+    :param stats: the engine's, of one moment
+    :param devices: name, mac and stats of each interface
+    """
+
+    state: containers.State
+    stats: dict[str, Any]
+    devices: list[dict[str, Any]]
+
+    @property
+    def cpu_ns(self) -> list[int]:
+        """Nanoseconds of each processor; one sum where the kernel does not tell them apart."""
+        usage = (self.stats.get("cpu_stats") or {}).get("cpu_usage") or {}
+        return [int(one) for one in usage.get("percpu_usage") or [usage.get("total_usage", 0)]]
+
+    @property
+    def memory_bytes(self) -> tuple[int, int]:
+        """Memory limit and use."""
+        memory = self.stats.get("memory_stats") or {}
+        return int(memory.get("limit", 0)), int(memory.get("usage", 0))
+
+    def io(self, operation: str) -> tuple[int, int]:
+        """Bytes and requests of one kind of operation on block devices."""
+        blkio = self.stats.get("blkio_stats") or {}
+
+        def total(key: str) -> int:
+            return sum(
+                int(one["value"])
+                for one in blkio.get(key) or []
+                if one.get("op", "").lower() == operation
+            )
+
+        return total("io_service_bytes_recursive"), total("io_serviced_recursive")
+
+
+def flat(counters: Counters) -> dict[str, Any]:
+    """Give the counters as one level of names and numbers."""
+    limit, used = counters.memory_bytes
+    found: dict[str, Any] = {f"cpu{number}_time": ns for number, ns in enumerate(counters.cpu_ns)}
+    found.update({"memory": limit // units.Ki, "memory-rss": used // units.Ki})
+    for operation in ("read", "write"):
+        size, requests = counters.io(operation)
+        found[f"root_{operation}"], found[f"root_{operation}_req"] = size, requests
+    for device in counters.devices:
+        for name, value in device["stats"].items():
+            way, what = name.split("_")
+            found[f"{device['name']}_{way}" + ("" if what == "bytes" else f"_{what}")] = value
+    return found
+
+
+def versioned(counters: Counters, instance: Any) -> Any:
+    """Give the counters as Nova's object."""
+    limit, used = counters.memory_bytes
+    found = nova_diagnostics.Diagnostics(
+        state=_STATES[counters.state],
+        driver="docker",
+        hypervisor="docker",
+        hypervisor_os="linux",
+        config_drive=bool(instance.config_drive),
+        uptime=int(
+            timeutils.delta_seconds(
+                timeutils.normalize_time(instance.launched_at), timeutils.utcnow()
+            )
+        )
+        if instance.launched_at
+        else 0,
+        memory_details=nova_diagnostics.MemoryDiagnostics(
+            maximum=limit // units.Mi, used=used // units.Mi
+        ),
+    )
+    for number, ns in enumerate(counters.cpu_ns):
+        found.add_cpu(id=number, time=ns)
+    (read_bytes, read_requests), (write_bytes, write_requests) = (
+        counters.io("read"),
+        counters.io("write"),
+    )
+    found.add_disk(
+        read_bytes=read_bytes,
+        read_requests=read_requests,
+        write_bytes=write_bytes,
+        write_requests=write_requests,
+    )
+    for device in counters.devices:
+        stats = device["stats"]
+        found.add_nic(
+            mac_address=device["mac"],
+            rx_octets=stats["rx_bytes"],
+            rx_packets=stats["rx_packets"],
+            rx_errors=stats["rx_errors"],
+            rx_drop=stats["rx_dropped"],
+            tx_octets=stats["tx_bytes"],
+            tx_packets=stats["tx_packets"],
+            tx_errors=stats["tx_errors"],
+            tx_drop=stats["tx_dropped"],
+        )
+    return found

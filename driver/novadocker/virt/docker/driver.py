@@ -1,0 +1,559 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ARG002 - the arguments are those of Nova
+"""The compute driver: Nova's arguments, states and exceptions here, the work elsewhere."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from nova import exception
+from nova.compute import power_state, task_states
+from nova.image import glance
+from nova.virt import driver, hardware
+from nova.virt import event as virtevent
+from oslo_log import log as logging
+from oslo_utils import units
+
+from novadocker import compat, conf, exceptions
+from novadocker.virt.docker import (
+    client,
+    containers,
+    diagnostics,
+    events,
+    guest,
+    imagecache,
+    images,
+    instances,
+    network,
+    resources,
+    sandbox,
+    snapshots,
+)
+
+LOG = logging.getLogger(__name__)
+CONF = conf.load()
+IMAGE_API = glance.API()
+
+MAX_CONSOLE_BYTES = 100 * units.Ki
+ENGINE_WAIT_S = 60
+_POWER_STATES = {
+    containers.State.RUNNING: power_state.RUNNING,
+    containers.State.PAUSED: power_state.PAUSED,
+    containers.State.STOPPED: power_state.SHUTDOWN,
+}
+_MANAGED_TRAITS = {resources.TRAIT_DOCKER, resources.TRAIT_QUOTA}
+
+
+class DockerDriver(driver.ComputeDriver):
+    """Runs each instance as a Docker container."""
+
+    capabilities = {
+        **driver.ComputeDriver.capabilities,
+        "has_imagecache": True,
+        "supports_evacuate": True,
+        "supports_migrate_to_same_host": True,
+        "supports_attach_interface": True,
+        "supports_trusted_certs": True,
+        "supports_image_type_raw": True,
+    }
+
+    def __init__(self, virtapi: Any) -> None:
+        super().__init__(virtapi)
+        # Nova's generic suite of driver tests reads it; there are no live migrations.
+        self.active_migrations: dict[str, Any] = {}
+        self._engine = client.Engine.from_conf(CONF)
+        self._host = CONF.host
+        self._workloads = containers.Containers(self._engine, self._host, _isolation())
+        self._sandboxes = sandbox.Sandboxes(self._engine)
+        self._wiring = network.Wiring(CONF.docker.tx_checksum)
+        self._disk_quota = False
+        state = os.path.join(CONF.state_path, "novadocker")
+        self._images = images.Images(
+            self._engine,
+            CONF.docker.image_spool_dir or os.path.join(state, "spool"),
+            CONF.docker.shared_directory,
+            CONF.docker.max_image_size_gb * units.Gi,
+        )
+        self._cache = imagecache.ImageCache(self._engine, os.path.join(state, "images.json"))
+        self._snapshots = snapshots.Snapshots(
+            self._engine, self._workloads, self._images, CONF.docker.snapshot_flatten_layers
+        )
+        self._watcher: events.Watcher | None = None
+
+    @property
+    def _instances(self) -> instances.Instances:
+        settings = instances.Settings(
+            self._host, CONF.docker.tty, CONF.docker.init, self._disk_quota
+        )
+        return instances.Instances(settings, self._workloads, self._sandboxes, self._wiring)
+
+    # The host
+
+    def init_host(self, host: str) -> None:
+        """Wait for the engine, prepare it, and begin to follow its events."""
+        version = self._await_engine()
+        LOG.info(
+            "Docker Engine %(version)s, API %(api)s, at %(url)s",
+            {
+                "version": version["Version"],
+                "api": version["ApiVersion"],
+                "url": CONF.docker.host_url,
+            },
+        )
+        self._sandboxes.ensure_image()
+        self._images.clean_spool()
+        self._disk_quota = self._detect_disk_quota()
+        self._watcher = events.Watcher(self._engine, self._host, self._workloads, self._emit)
+        self._watcher.start()
+
+    def _await_engine(self) -> dict[str, Any]:
+        deadline = time.monotonic() + ENGINE_WAIT_S
+        while True:
+            try:
+                version: dict[str, Any] = self._engine.call("version")
+                return version
+            except exceptions.EngineUnreachable as err:
+                if time.monotonic() > deadline:
+                    LOG.error(
+                        "Giving up on the Docker Engine; is it started, and is the user of "
+                        "nova-compute allowed to use it? 'novadocker-check' tells more. %s",
+                        err,
+                    )
+                    raise exception.HypervisorUnavailable(host=self._host) from err
+                time.sleep(1)
+
+    def _detect_disk_quota(self) -> bool:
+        wanted = CONF.docker.disk_quota
+        if wanted == "off":
+            return False
+        able = self._sandboxes.accepts_disk_quota()
+        if not able and wanted == "require":
+            raise exception.InvalidConfiguration(
+                "[docker]disk_quota is 'require', and Docker cannot limit file systems here: that "
+                "takes overlay2 on XFS mounted with pquota (or btrfs, zfs)"
+            )
+        LOG.info("Root disks are %s to the flavor's size", "limited" if able else "not limited")
+        return able
+
+    def cleanup_host(self, host: str) -> None:
+        """Stop following events."""
+        if self._watcher is not None:
+            self._watcher.stop()
+
+    def _emit(self, uuid: str, transition: int) -> None:
+        self.emit_event(virtevent.LifecycleEvent(uuid, transition))
+
+    def get_available_nodes(self, refresh: bool = False) -> list[str]:
+        """Name the one node: the host, whatever the engine calls itself."""
+        return [self._host]
+
+    def get_available_resource(self, nodename: str) -> dict[str, Any]:
+        """Describe the host for the resource tracker."""
+        info = self._engine.call("info")
+        root = CONF.docker.root_directory or info["DockerRootDir"]
+        return resources.available(info, nodename, root)
+
+    def update_provider_tree(
+        self, provider_tree: Any, nodename: str, allocations: Any = None
+    ) -> None:
+        """Describe the host for Placement; traits of others stay."""
+        data = provider_tree.data(nodename)
+        reserved = {
+            "VCPU": CONF.reserved_host_cpus,
+            "MEMORY_MB": CONF.reserved_host_memory_mb,
+            "DISK_GB": self._get_reserved_host_disk_gb_from_config(),
+        }
+        provider_tree.update_inventory(
+            nodename,
+            resources.inventory(
+                self.get_available_resource(nodename),
+                self._get_allocation_ratios(data.inventory),
+                reserved,
+            ),
+        )
+        ours = resources.traits(self._disk_quota, os.uname().machine)
+        provider_tree.update_traits(nodename, (set(data.traits) - _MANAGED_TRAITS) | ours)
+
+    def get_host_ip_addr(self) -> str:
+        """Tell the address of this host for migrations."""
+        return str(CONF.my_ip)
+
+    def get_host_uptime(self) -> str:
+        """Tell how long the host has been up."""
+        return resources.uptime()
+
+    def get_host_cpu_stats(self) -> dict[str, int]:
+        """Count what the host's processors did."""
+        return resources.cpu_stats()
+
+    # Looking
+
+    def list_instances(self) -> list[str]:
+        """List the names of this host's instances; other containers are none of our business."""
+        return list(self._workloads.names_by_uuid().values())
+
+    def list_instance_uuids(self) -> list[str]:
+        """List the UUIDs of this host's instances."""
+        return list(self._workloads.names_by_uuid())
+
+    def get_num_instances(self) -> int:
+        """Count this host's instances."""
+        return len(self._workloads.names_by_uuid())
+
+    def instance_exists(self, instance: Any) -> bool:
+        """Tell whether an instance has a container here."""
+        return self._workloads.exists(containers.workload_name(instance.uuid))
+
+    def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
+        """Tell the power state of an instance."""
+        with _translated(instance):
+            details = self._workloads.inspect(containers.workload_name(instance.uuid))
+        state = containers.state_of(details["State"]["Status"])
+        return hardware.InstanceInfo(state=_POWER_STATES[state], internal_id=details["Id"])
+
+    def get_console_output(self, context: Any, instance: Any) -> str:
+        """Read the end of what the workload has written."""
+        with _translated(instance):
+            output = self._workloads.log_tail(
+                containers.workload_name(instance.uuid),
+                CONF.docker.console_lines,
+                MAX_CONSOLE_BYTES,
+            )
+        return output.decode("utf-8", "replace")
+
+    def get_diagnostics(self, instance: Any) -> dict[str, Any]:
+        """Count what an instance used, in the form before microversion 2.48."""
+        with _translated(instance):
+            return diagnostics.flat(self._counters(instance))
+
+    def get_instance_diagnostics(self, instance: Any) -> Any:
+        """Count what an instance used."""
+        with _translated(instance):
+            return diagnostics.versioned(self._counters(instance), instance)
+
+    def _counters(self, instance: Any) -> diagnostics.Counters:
+        name = containers.workload_name(instance.uuid)
+        return diagnostics.Counters(
+            self._workloads.state(name),
+            self._workloads.stats(name),
+            self._wiring.devices(self._sandboxes.namespace(containers.sandbox_name(instance.uuid))),
+        )
+
+    # Life and death
+
+    def spawn(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        injected_files: Any,
+        admin_password: str | None,
+        allocations: Any,
+        network_info: Any = None,
+        block_device_info: Any = None,
+        power_on: bool = True,
+        accel_info: Any = None,
+    ) -> None:
+        """Make and start an instance."""
+        _refuse_volumes(block_device_info)
+        started = time.monotonic()
+        image, _fetched = self._images.ensure(
+            context, _image_dict(context, image_meta), instance.get("trusted_certs")
+        )
+        with_image = time.monotonic()
+        command_line = image_meta.properties.get("os_command_line")
+        content = instances.Content(
+            image=image.id,
+            image_id=image_meta.id,
+            command=containers.command(command_line, image.config),
+            environment=guest.environment(instance.metadata or {})
+            if CONF.docker.metadata_environment
+            else {},
+            files=self._files(instance, injected_files or [], admin_password, network_info),
+        )
+        try:
+            self._instances.build(
+                instance,
+                content,
+                network_info or [],
+                lambda: self._ports_wired(instance, network_info or [], power_on),
+                power_on,
+            )
+        except exceptions.NetworkError as err:
+            LOG.error("%s", err, instance=instance)
+            raise exception.VirtualInterfaceCreateException() from err
+        except exceptions.EngineError as err:
+            if err.status == 400 or "OCI runtime" in str(err):
+                raise exception.ImageUnacceptable(
+                    image_id=image_meta.id, reason=f"its command cannot be started: {err}"
+                ) from err
+            raise
+        if power_on and admin_password and CONF.docker.inject_password:
+            self.set_admin_password(instance, admin_password)
+        LOG.info(
+            "Spawned: image %(image).3f s, the rest %(rest).3f s",
+            {"image": with_image - started, "rest": time.monotonic() - with_image},
+            instance=instance,
+        )
+
+    def _files(
+        self,
+        instance: Any,
+        injected_files: list[Any],
+        admin_password: str | None,
+        network_info: Any,
+    ) -> bytes | None:
+        key = instance.key_data if CONF.docker.inject_key else None
+        contents = guest.files(injected_files, key) + guest.config_drive_files(
+            instance, network_info, injected_files, admin_password
+        )
+        return guest.pack(contents) if contents else None
+
+    @contextlib.contextmanager
+    def _ports_wired(self, instance: Any, network_info: Any, power_on: bool) -> Iterator[None]:
+        """Wait for Neutron to say that the ports are wired, after they were plugged inside."""
+        waiting = (
+            network.to_wait_for(network_info) if power_on and CONF.vif_plugging_timeout else []
+        )
+
+        def failed(event_name: str, instance: Any) -> None:
+            LOG.error("Neutron reports %s as failed", event_name, instance=instance)
+            if CONF.vif_plugging_is_fatal:
+                raise exception.VirtualInterfaceCreateException()
+
+        try:
+            with self.virtapi.wait_for_instance_event(
+                instance, waiting, CONF.vif_plugging_timeout, error_callback=failed
+            ):
+                yield
+        except compat.EVENT_TIMEOUT as err:
+            LOG.warning(
+                "Neutron did not say within %d s that the ports are wired: %s",
+                CONF.vif_plugging_timeout,
+                waiting,
+                instance=instance,
+            )
+            if CONF.vif_plugging_is_fatal:
+                raise exception.VirtualInterfaceCreateException() from err
+
+    def destroy(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        destroy_disks: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """Remove all there is of an instance."""
+        self._instances.destroy(instance, network_info or [])
+
+    def cleanup(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        destroy_disks: bool = True,
+        migrate_data: Any = None,
+        destroy_vifs: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """Remove what is left of an instance that is destroyed."""
+        self._instances.destroy(instance, network_info if destroy_vifs and network_info else [])
+
+    def reboot(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        reboot_type: str,
+        block_device_info: Any = None,
+        bad_volumes_callback: Any = None,
+        accel_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """Reboot an instance from whatever state."""
+        timeout_s = CONF.docker.stop_timeout_cap if reboot_type == "SOFT" else 0
+        with _translated(instance):
+            self._instances.reboot(instance, network_info or [], timeout_s)
+
+    def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:
+        """Stop an instance."""
+        with _translated(instance):
+            self._instances.stop(instance, min(timeout, CONF.docker.stop_timeout_cap))
+
+    def power_on(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        accel_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """Start an instance."""
+        _refuse_volumes(block_device_info)
+        with _translated(instance):
+            self._instances.start(instance, network_info or [])
+
+    def resume_state_on_host_boot(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        share_info: Any,
+        block_device_info: Any = None,
+    ) -> None:
+        """Start an instance again that ran when the host went down."""
+        self.power_on(context, instance, network_info, block_device_info)
+
+    def pause(self, instance: Any) -> None:
+        """Freeze an instance."""
+        with _translated(instance):
+            self._workloads.pause(containers.workload_name(instance.uuid))
+
+    def unpause(self, instance: Any) -> None:
+        """Let an instance go on."""
+        with _translated(instance):
+            self._workloads.unpause(containers.workload_name(instance.uuid))
+
+    def soft_delete(self, instance: Any) -> None:
+        """Stop an instance that may be restored."""
+        self.power_off(instance)
+
+    def restore(self, instance: Any) -> None:
+        """Bring a soft-deleted instance back."""
+        with _translated(instance):
+            self._workloads.start(containers.workload_name(instance.uuid))
+
+    def set_admin_password(self, instance: Any, new_pass: str) -> None:
+        """Set root's password, where the image has what that takes."""
+        argv, environment = guest.password_command(new_pass)
+        with _translated(instance):
+            code, output = self._workloads.run(
+                containers.workload_name(instance.uuid), argv, environment
+            )
+        if code != 0:
+            LOG.warning(
+                "chpasswd ended with %d: %s", code, output.strip()[-200:], instance=instance
+            )
+            raise exception.SetAdminPasswdNotSupported()
+
+    # The network
+
+    def plug_vifs(self, instance: Any, network_info: Any) -> None:
+        """Wire the ports of an instance; Nova calls it for each one when it starts."""
+        try:
+            self._instances.plug(instance, network_info or [])
+        except exceptions.DriverError as err:
+            # The one exception that does not keep nova-compute from starting.
+            raise exception.VirtualInterfacePlugException(str(err)) from err
+
+    def unplug_vifs(self, instance: Any, network_info: Any) -> None:
+        """Take away the ports of an instance."""
+        try:
+            self._instances.unplug(instance, network_info or [])
+        except exceptions.DriverError as err:
+            raise exception.VirtualInterfaceUnplugException(reason=str(err)) from err
+
+    def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:
+        """Wire one more port."""
+        try:
+            self._instances.attach(instance, vif)
+        except exceptions.DriverError as err:
+            LOG.error("%s", err, instance=instance)
+            raise exception.InterfaceAttachFailed(instance_uuid=instance.uuid) from err
+
+    def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
+        """Take one port away."""
+        try:
+            self._instances.unplug(instance, [vif])
+        except exceptions.DriverError as err:
+            LOG.error("%s", err, instance=instance)
+            raise exception.InterfaceDetachFailed(instance_uuid=instance.uuid) from err
+
+    # Images
+
+    def snapshot(self, context: Any, instance: Any, image_id: str, update_task_state: Any) -> None:
+        """Store an instance's file system as an image."""
+        name = containers.workload_name(instance.uuid)
+        if not self._workloads.exists(name):
+            raise exception.InstanceNotRunning(instance_id=instance.uuid)
+        update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
+        without = set(guest.environment(instance.metadata or {}))
+        with self._snapshots.open(name, image_id, without) as data:
+            update_task_state(
+                task_state=task_states.IMAGE_UPLOADING,
+                expected_state=task_states.IMAGE_PENDING_UPLOAD,
+            )
+            IMAGE_API.update(
+                context, image_id, snapshots.glance_meta(instance), data, purge_props=False
+            )
+
+    def cache_image(self, context: Any, image_id: str) -> bool:
+        """Fetch an image before it is needed.
+
+        :return: False when it was there already
+        """
+        _image, fetched = self._images.ensure(context, IMAGE_API.get(context, image_id))
+        return fetched
+
+    def manage_image_cache(self, context: Any, all_instances: Any) -> None:
+        """Remove images that have been unused for long."""
+        section = CONF.image_cache
+        self._cache.update(
+            all_instances,
+            self._host,
+            section.remove_unused_base_images,
+            section.remove_unused_original_minimum_age_seconds,
+        )
+
+
+def _isolation() -> containers.Isolation:
+    section = CONF.docker
+    seccomp = None
+    if section.seccomp_profile:
+        with open(section.seccomp_profile, encoding="utf-8") as source:
+            seccomp = source.read()
+    return containers.Isolation(
+        tuple(section.default_capabilities),
+        section.no_new_privileges,
+        section.pids_limit,
+        seccomp,
+        section.runtime,
+        section.allow_privileged,
+    )
+
+
+def _image_dict(context: Any, image_meta: Any) -> dict[str, Any]:
+    """Turn an image's metadata into what Glance says; ask Glance where they are not whole."""
+    wanted = ("id", "container_format", "disk_format", "checksum", "size")
+    if not image_meta.obj_attr_is_set("id"):
+        raise exception.ImageUnacceptable(
+            image_id="", reason="a container needs an image: booting from a volume is not possible"
+        )
+    if all(image_meta.obj_attr_is_set(field) for field in wanted):
+        return {field: getattr(image_meta, field) for field in wanted}
+    found: dict[str, Any] = IMAGE_API.get(context, image_meta.id)
+    return found
+
+
+def _refuse_volumes(block_device_info: Any) -> None:
+    if driver.block_device_info_get_mapping(block_device_info):
+        raise exception.InvalidBDMFormat(
+            details="volumes cannot be attached to containers on this host"
+        )
+
+
+@contextlib.contextmanager
+def _translated(instance: Any) -> Iterator[None]:
+    """Turn this package's faults into those which Nova expects about an instance."""
+    try:
+        yield
+    except exceptions.NotFound as err:
+        raise exception.InstanceNotFound(instance_id=instance.uuid) from err
+    except exceptions.NetworkError as err:
+        raise exception.VirtualInterfacePlugException(str(err)) from err

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Nova puts into a container before it starts: environment, keys, files, the config drive."""
+
+import io
+import posixpath
+import tarfile
+from collections.abc import Mapping
+from typing import Any
+
+from nova.api.metadata import base as metadata
+from nova.virt import configdrive
+from oslo_log import log as logging
+
+LOG = logging.getLogger(__name__)
+
+AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
+# Where cloud-init looks for a config drive that is not a disk.
+CONFIG_DRIVE = "/var/lib/cloud/seed/config_drive"
+
+_SET_PASSWORD = 'printf "root:%s\\n" "$NOVA_ADMIN_PASSWORD" | chpasswd'
+
+
+def environment(server_metadata: Mapping[str, str]) -> dict[str, str]:
+    """Translate a server's metadata into environment variables.
+
+    What cannot be the name of a variable is left out.
+    """
+    return {
+        name: value
+        for name, value in server_metadata.items()
+        if name and "=" not in name and "\0" not in name + value
+    }
+
+
+def files(injected: list[tuple[str, Any]], public_key: str | None) -> list[tuple[str, bytes]]:
+    """List the files to write into a container, as path and content."""
+    found = [
+        (path, content if isinstance(content, bytes) else str(content).encode())
+        for path, content in injected
+    ]
+    if public_key:
+        found.append((AUTHORIZED_KEYS, f"\n{public_key.strip()}\n".encode()))
+    return found
+
+
+def config_drive_files(
+    instance: Any, network_info: Any, injected: list[tuple[str, Any]], admin_password: str | None
+) -> list[tuple[str, bytes]]:
+    """List the files of a config drive; none where the instance is not to have one."""
+    if not configdrive.required_by(instance):
+        return []
+    extra = {"admin_pass": admin_password} if admin_password else {}
+    drive = metadata.InstanceMetadata(
+        instance, content=injected, extra_md=extra, network_info=network_info
+    )
+    return [
+        (posixpath.join(CONFIG_DRIVE, path), data if isinstance(data, bytes) else data.encode())
+        for path, data in drive.metadata_for_config_drive()
+    ]
+
+
+def pack(contents: list[tuple[str, bytes]]) -> bytes:
+    """Pack files for the engine, all of root's and for root's eyes.
+
+    Paths are taken from the container's root, whatever they say.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path, content in contents:
+            member = tarfile.TarInfo(posixpath.normpath("/" + path).lstrip("/"))
+            member.size, member.mode = len(content), 0o600
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def password_command(password: str) -> tuple[list[str], dict[str, str]]:
+    """Say what to run in a container to set root's password, so that no list of processes shows it.
+
+    :return: the command and its environment
+    """
+    return ["sh", "-c", _SET_PASSWORD], {"NOVA_ADMIN_PASSWORD": password}

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ageing of images: those that no instance has used for long leave the engine."""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_log import log as logging
+
+from novadocker import exceptions
+from novadocker.virt.docker import client, images
+
+LOG = logging.getLogger(__name__)
+
+
+def expired(tags: Mapping[str, float], in_use: set[str], now: float, min_age_s: float) -> list[str]:
+    """Choose the tags that may go.
+
+    :param tags: when each of our tags was last used, in seconds since the epoch
+    :param in_use: ids of Glance images that instances of this host were made from
+    """
+    return sorted(
+        tag for tag, used in tags.items() if image_id(tag) not in in_use and now - used >= min_age_s
+    )
+
+
+def image_id(tag: str) -> str:
+    """Find the id of Glance's in a tag of ours."""
+    return tag.rsplit(":", 1)[0][len(images.REPOSITORY) + 1 :]
+
+
+class ImageCache:
+    """Remembers when images were last used, and ages them.
+
+    :param path: file that the times are kept in
+    """
+
+    def __init__(self, engine: client.Engine, path: str) -> None:
+        self._engine = engine
+        self._path = path
+
+    def tags(self) -> list[str]:
+        """List our tags in the engine, by one request."""
+        return [
+            tag
+            for image in self._engine.call(
+                "images", filters={"reference": f"{images.REPOSITORY}/*"}
+            )
+            for tag in image.get("RepoTags") or []
+            if tag.startswith(f"{images.REPOSITORY}/")
+        ]
+
+    def update(
+        self, all_instances: list[Any], host: str, remove_unused: bool, min_age_s: float
+    ) -> None:
+        """Age the images.
+
+        :param all_instances: instances of this host, and perhaps of others
+        :param remove_unused: whether any may be removed
+        :param min_age_s: how long an image must have been unused
+        """
+        now = time.time()
+        in_use = {
+            instance.image_ref
+            for instance in all_instances
+            if instance.host == host and instance.image_ref
+        }
+        known = self._read()
+        tags = {tag: now if image_id(tag) in in_use else known.get(tag, now) for tag in self.tags()}
+        for tag in expired(tags, in_use, now, min_age_s) if remove_unused else []:
+            try:
+                # By tag: layers that others need stay, and the engine keeps what a container needs.
+                self._engine.call("remove_image", tag)
+            except exceptions.Conflict as err:
+                LOG.info("Image %s stays: %s", tag, err)
+                continue
+            except exceptions.NotFound:
+                pass
+            LOG.info("Removed image %s, which was not used for %d seconds", tag, min_age_s)
+            del tags[tag]
+        self._write(tags)
+
+    def _read(self) -> dict[str, float]:
+        try:
+            with open(self._path, encoding="utf-8") as source:
+                found = json.load(source)
+        except (OSError, ValueError):
+            return {}
+        return {tag: float(used) for tag, used in found.items()} if isinstance(found, dict) else {}
+
+    def _write(self, tags: Mapping[str, float]) -> None:
+        part = f"{self._path}.part"
+        try:
+            with open(part, "w", encoding="utf-8") as out:
+                json.dump(tags, out)
+            os.replace(part, self._path)
+        except OSError as err:
+            LOG.warning("When images were last used cannot be kept in %s: %s", self._path, err)
+            with contextlib.suppress(OSError):
+                os.unlink(part)

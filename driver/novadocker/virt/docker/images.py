@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images: from Glance, through inspection, into the engine under a tag of ours, and back."""
+
+import contextlib
+import dataclasses
+import os
+import platform
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from nova import exception
+from nova.virt import images as nova_images
+from oslo_concurrency import lockutils
+from oslo_log import log as logging
+from oslo_utils import fileutils
+
+from novadocker import exceptions
+from novadocker.virt.docker import archive, client, compression
+
+LOG = logging.getLogger(__name__)
+
+REPOSITORY = "nova-glance"
+_LOADED_ID = re.compile(r"Loaded image ID: (sha256:[0-9a-f]{64})")
+_LOADED_NAME = re.compile(r"Loaded image: (\S+)")
+
+
+@dataclasses.dataclass(frozen=True)
+class EngineImage:
+    """An image that containers can be made from.
+
+    :param id: what the engine calls it
+    :param config: its ``Config``: Cmd, Entrypoint, Env, ...
+    """
+
+    id: str
+    config: dict[str, Any]
+
+
+def tag_of(image_id: str, checksum: str | None) -> str:
+    """Name an image of Glance's in the engine: a name that only we use."""
+    digits = re.sub(r"[^0-9a-f]", "", (checksum or "").lower())[:16]
+    return f"{REPOSITORY}/{image_id}:{digits or 'none'}"
+
+
+class Images:
+    """Images of Glance's in the engine.
+
+    :param spool: directory for images on their way
+    :param shared: directory of archives named by Glance id, tried before Glance
+    :param max_bytes: largest image, packed or unpacked
+    """
+
+    def __init__(
+        self, engine: client.Engine, spool: str, shared: str | None, max_bytes: int
+    ) -> None:
+        self._engine = engine
+        self._spool = spool
+        self._shared = shared
+        self._max_bytes = max_bytes
+
+    def clean_spool(self) -> None:
+        """Delete what a killed nova-compute has left on the way."""
+        fileutils.ensure_tree(self._spool, mode=0o700)
+        for name in os.listdir(self._spool):
+            LOG.info("Deleting the left-over %s of an image transfer", name)
+            shutil.rmtree(os.path.join(self._spool, name), ignore_errors=True)
+
+    def find(self, image_id: str, checksum: str | None) -> EngineImage | None:
+        """Look for an image of Glance's in the engine."""
+        try:
+            found = self._engine.call("inspect_image", tag_of(image_id, checksum))
+        except exceptions.NotFound:
+            return None
+        return EngineImage(found["Id"], found.get("Config") or {})
+
+    def ensure(
+        self, context: Any, meta: dict[str, Any], trusted_certs: Any = None
+    ) -> tuple[EngineImage, bool]:
+        """Have an image of Glance's in the engine.
+
+        :param meta: what Glance says of it
+        :param trusted_certs: certificates of which one must have signed it; such an image is always
+            fetched, as what the engine holds may have come without
+        :return: the image, and whether it had to be fetched
+        :raises ImageUnacceptable: it is refused; nothing of it is left
+        """
+        image_id = meta["id"]
+        with lockutils.lock(f"novadocker-image-{image_id}"):
+            found = None if trusted_certs else self.find(image_id, meta.get("checksum"))
+            if found is not None:
+                return found, False
+            try:
+                check_meta(meta, self._max_bytes)
+                return self._load(context, meta, trusted_certs), True
+            except exceptions.ImageRefused as err:
+                raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err
+
+    def _load(self, context: Any, meta: dict[str, Any], trusted_certs: Any) -> EngineImage:
+        with self.spool_directory() as directory:
+            path = self._fetch(context, meta, trusted_certs, directory)
+            with open(path, "rb") as packed:
+                if compression.detect(packed.read(8)):
+                    packed.seek(0)
+                    path = _unpack(packed, os.path.join(directory, "archive.tar"), self._max_bytes)
+            with open(path, "rb") as source:
+                checked = archive.Archive(source, self._max_bytes)
+                image = checked.image(platform.machine())
+                engine_id = self._send(checked.rewritten(image))
+        return self._tag(engine_id, tag_of(meta["id"], meta.get("checksum")))
+
+    def _fetch(self, context: Any, meta: dict[str, Any], trusted_certs: Any, directory: str) -> str:
+        if self._shared and not trusted_certs:
+            # The name is a UUID that Glance gave us, so that it cannot lead elsewhere.
+            seed = os.path.join(self._shared, meta["id"])
+            if os.path.isfile(seed):
+                LOG.info("Taking image %s from %s", meta["id"], self._shared)
+                return seed
+        path = os.path.join(directory, "image")
+        self._check_space(int(meta.get("size") or 0), directory)
+        nova_images.fetch(context, meta["id"], path, trusted_certs)
+        return path
+
+    def _check_space(self, size_bytes: int, directory: str) -> None:
+        free = shutil.disk_usage(directory).free
+        if size_bytes > free:
+            raise exceptions.ImageRefused(
+                f"it has {size_bytes} bytes and {directory} has {free} left"
+            )
+
+    def _send(self, parts: Iterator[bytes]) -> str:
+        """Load an archive that was written here, and find out what the engine calls the image."""
+        report = ""
+        for event in self._engine.stream("load_image", parts):
+            if "error" in event:
+                raise exceptions.ImageRefused(f"the engine refuses it: {event['error']}")
+            report += event.get("stream", "")
+        by_id = _LOADED_ID.search(report)
+        if by_id is not None:
+            return by_id.group(1)
+        by_name = _LOADED_NAME.search(report)
+        if by_name is not None:
+            return str(self._engine.call("inspect_image", by_name.group(1))["Id"])
+        raise exceptions.ImageRefused(
+            f"the engine did not say that it was loaded: {report.strip()!r}"
+        )
+
+    def _tag(self, engine_id: str, tag: str) -> EngineImage:
+        repository, name = tag.rsplit(":", 1)
+        self._engine.call("tag", engine_id, repository, name)
+        found = self._engine.call("inspect_image", tag)
+        return EngineImage(found["Id"], found.get("Config") or {})
+
+    @contextlib.contextmanager
+    def spool_directory(self) -> Iterator[str]:
+        """Lend a private directory, which is deleted afterwards."""
+        fileutils.ensure_tree(self._spool, mode=0o700)
+        with tempfile.TemporaryDirectory(dir=self._spool) as directory:
+            yield directory
+
+
+def check_meta(meta: dict[str, Any], max_bytes: int) -> None:
+    """Check what Glance says of an image, before it is fetched.
+
+    :raises ImageRefused: it is not a container's
+    """
+    if meta.get("container_format") != "docker":
+        raise exceptions.ImageRefused(
+            f"its container_format is {meta.get('container_format')!r}; this host runs containers "
+            "and takes 'docker' only"
+        )
+    if meta.get("disk_format") not in (None, "raw"):
+        raise exceptions.ImageRefused(
+            f"its disk_format is {meta.get('disk_format')!r}; an archive of 'docker save' is 'raw'"
+        )
+    if int(meta.get("size") or 0) > max_bytes:
+        raise exceptions.ImageRefused(
+            f"it has {meta['size']} bytes; [docker]max_image_size_gb allows {max_bytes}"
+        )
+
+
+def _unpack(packed: Any, path: str, max_bytes: int) -> str:
+    with compression.plain(packed) as reader, open(path, "wb") as out:
+        bounded = compression.Bounded(reader, "the archive", max_bytes)
+        while data := bounded.read():
+            out.write(data)
+    return path

@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An instance is a sandbox, its ports and a workload: the order in which they come and go.
+
+The workload never runs before the ports are wired, and whatever fails leaves nothing behind.
+"""
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from oslo_log import log as logging
+
+from novadocker import exceptions
+from novadocker.virt.docker import containers, network, sandbox
+
+LOG = logging.getLogger(__name__)
+
+# Waits for Neutron's events after what is done inside it.
+PortsWait = Callable[[], contextlib.AbstractContextManager[None]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """What runs in an instance.
+
+    :param image: id of the engine's image
+    :param image_id: id of Glance's
+    :param files: archive to unpack at the container's root before it starts
+    """
+
+    image: str
+    image_id: str
+    command: list[str] | None = None
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    files: bytes | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the options say of every instance.
+
+    :param disk_quota: whether the engine can limit a file system
+    """
+
+    host: str
+    tty: bool
+    init: bool
+    disk_quota: bool
+
+
+class Instances:
+    """Makes, runs and removes instances as a whole."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        workloads: containers.Containers,
+        sandboxes: sandbox.Sandboxes,
+        wiring: network.Wiring,
+    ) -> None:
+        self._settings = settings
+        self._workloads = workloads
+        self._sandboxes = sandboxes
+        self._wiring = wiring
+
+    def build(
+        self,
+        instance: Any,
+        content: Content,
+        network_info: Any,
+        wait: PortsWait,
+        power_on: bool = True,
+    ) -> None:
+        """Make an instance and, unless told otherwise, start it.
+
+        :raises DriverError: it could not be made; nothing of it is left
+        """
+        try:
+            self._create_sandbox(instance, network_info)
+            with wait(), self._making_workload(instance, content):
+                self._ensure_network(instance, network_info)
+            name = containers.workload_name(instance.uuid)
+            if content.files:
+                self._workloads.put_archive(name, content.files)
+            if power_on:
+                self._workloads.start(name)
+        except BaseException:
+            # Everything: on eventlet, time that is up is no Exception.
+            LOG.warning(
+                "Removing what there is of an instance that could not be made", instance=instance
+            )
+            self.destroy(instance, network_info, quiet=True)
+            raise
+
+    def destroy(self, instance: Any, network_info: Any, quiet: bool = False) -> None:
+        """Remove all there is of an instance; that there is nothing is no fault.
+
+        :param quiet: a port that cannot be unplugged is logged and no fault
+        :raises NetworkError: a port is left; all else is gone
+        :raises EngineError: a container is left
+        """
+        self._workloads.remove(containers.workload_name(instance.uuid))
+        self.remove_network(instance, network_info, quiet)
+
+    def remove_network(self, instance: Any, network_info: Any, quiet: bool = False) -> None:
+        """Unplug the ports of an instance and remove its sandbox."""
+        fault: exceptions.NetworkError | None = None
+        try:
+            self._wiring.unplug(instance, network_info)
+        except exceptions.NetworkError as err:
+            fault = err
+        self._workloads.remove(containers.sandbox_name(instance.uuid))
+        if fault is not None:
+            if not quiet:
+                raise fault
+            LOG.error("A port of the instance may be left: %s", fault, instance=instance)
+
+    def start(self, instance: Any, network_info: Any) -> None:
+        """Start an instance, whatever it does; its network comes first.
+
+        :raises NotFound: there is no such instance
+        :raises NetworkError: a port could not be wired
+        """
+        name = containers.workload_name(instance.uuid)
+        state = self._workloads.state(name)
+        if self._ensure_network(instance, network_info) and state is not containers.State.STOPPED:
+            # It holds on to a namespace that is gone.
+            self._workloads.kill(name)
+        self._workloads.unpause(name)
+        self._workloads.start(name)
+
+    def stop(self, instance: Any, timeout_s: int) -> None:
+        """Stop the workload; the sandbox keeps the ports.
+
+        :param timeout_s: time to end by itself
+        :raises NotFound: there is no such instance
+        """
+        self._workloads.stop(containers.workload_name(instance.uuid), timeout_s)
+
+    def reboot(self, instance: Any, network_info: Any, timeout_s: int) -> None:
+        """Stop and start an instance, whatever it does.
+
+        :param timeout_s: time to end by itself; 0 is a hard reboot
+        """
+        self.stop(instance, timeout_s)
+        self.start(instance, network_info)
+
+    def plug(self, instance: Any, network_info: Any) -> None:
+        """Wire the ports of an instance whose sandbox runs; others are wired at the start."""
+        path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
+        if path is not None:
+            self._wiring.plug(instance, network_info, path)
+
+    def unplug(self, instance: Any, network_info: Any) -> None:
+        """Take ports away from an instance, in whatever state."""
+        self._wiring.unplug(instance, network_info)
+
+    def attach(self, instance: Any, vif: Any) -> None:
+        """Wire one more port.
+
+        A stopped instance's sandbox runs; only after a restart of the host it does not, and the
+        port is wired with the others at the start.
+        """
+        path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
+        if path is not None:
+            self._wiring.plug_new(instance, vif, path)
+
+    def adopt(self, instance: Any, network_info: Any, wait: PortsWait, power_on: bool) -> None:
+        """Give a network to a workload that exists already, and start it.
+
+        :raises DriverError: it could not be; the workload stays, without a network
+        """
+        try:
+            self._create_sandbox(instance, network_info)
+            with wait():
+                self._ensure_network(instance, network_info)
+            if power_on:
+                self._workloads.start(containers.workload_name(instance.uuid))
+        except BaseException:
+            self.remove_network(instance, network_info, quiet=True)
+            raise
+
+    def _ensure_network(self, instance: Any, network_info: Any) -> bool:
+        """Have a running sandbox with all ports in it.
+
+        :return: whether the namespace is a new one
+        """
+        name = containers.sandbox_name(instance.uuid)
+        try:
+            namespace = self._sandboxes.ensure_running(name)
+        except exceptions.NotFound:
+            LOG.warning("The sandbox was gone: making it again", instance=instance)
+            self._create_sandbox(instance, network_info)
+            namespace = self._sandboxes.ensure_running(name)
+        if namespace.fresh:
+            # A port whose device went with an old namespace does not come back by itself.
+            self._wiring.unplug_dead(instance, network_info)
+        self._wiring.plug(instance, network_info, namespace.path)
+        return namespace.fresh
+
+    def _create_sandbox(self, instance: Any, network_info: Any) -> None:
+        name = containers.sandbox_name(instance.uuid)
+        arguments = (
+            name,
+            containers.labels(instance, self._settings.host, containers.Role.SANDBOX),
+            instance.hostname,
+            network.dns_servers(network_info or []),
+        )
+        try:
+            self._sandboxes.create(*arguments)
+        except exceptions.Conflict:
+            LOG.warning("Removing the left-over container %s", name, instance=instance)
+            self._workloads.remove(name)
+            self._sandboxes.create(*arguments)
+
+    @contextlib.contextmanager
+    def _making_workload(self, instance: Any, content: Content) -> Iterator[None]:
+        """Make the workload's container meanwhile."""
+        faults: list[Exception] = []
+
+        def make() -> None:
+            try:
+                self._create_workload(instance, content)
+            except Exception as err:  # noqa: BLE001 - raised again by the thread that waits
+                faults.append(err)
+
+        maker = threading.Thread(target=make, name=f"novadocker-{instance.uuid}", daemon=True)
+        maker.start()
+        try:
+            yield
+        finally:
+            maker.join()
+        if faults:
+            raise faults[0]
+
+    def _create_workload(self, instance: Any, content: Content) -> None:
+        workload = containers.Workload(
+            name=containers.workload_name(instance.uuid),
+            sandbox=containers.sandbox_name(instance.uuid),
+            image=content.image,
+            labels=containers.labels(
+                instance, self._settings.host, containers.Role.WORKLOAD, content.image_id
+            ),
+            command=content.command,
+            environment=content.environment,
+            tty=self._settings.tty,
+            init=self._settings.init,
+        )
+        disk_gb = int(instance.flavor.root_gb) if self._settings.disk_quota else None
+        try:
+            self._workloads.create(workload, instance.flavor, disk_gb)
+        except exceptions.Conflict:
+            LOG.warning("Removing the left-over container %s", workload.name, instance=instance)
+            self._workloads.remove(workload.name)
+            self._workloads.create(workload, instance.flavor, disk_gb)

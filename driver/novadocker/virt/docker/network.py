@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Neutron ports become interfaces of a container.
+
+A port is a pair of devices: the host's end, named as Neutron expects, is plugged by os-vif, the
+other one is moved into the network namespace of the instance's sandbox container. The pair is made
+before os-vif plugs: os-vif then finds the device and does not make a tap of that name.
+"""
+
+import dataclasses
+import ipaddress
+from collections.abc import Iterable
+from typing import Any
+
+import os_vif
+import os_vif.exception
+from nova.network import model, os_vif_util
+from oslo_log import log as logging
+from oslo_privsep import daemon as privsep_daemon
+
+from novadocker import exceptions
+from novadocker.privsep import net
+
+LOG = logging.getLogger(__name__)
+
+DEFAULT_MTU = 1500
+
+
+@dataclasses.dataclass(frozen=True)
+class Nic:
+    """How an interface looks inside the instance.
+
+    :param routes: destination and gateway (None: on the link)
+    :param gateways: default gateways, one a family at most, and whether it lies outside its subnet
+    """
+
+    mac: str
+    mtu: int
+    addresses: tuple[str, ...] = ()
+    routes: tuple[tuple[str, str | None], ...] = ()
+    gateways: tuple[tuple[str, bool], ...] = ()
+
+
+def plan(network_info: Iterable[Any]) -> list[Nic]:
+    """Say how the interfaces of an instance are configured.
+
+    All addresses of all subnets are set; the default route of a family is the one of the first
+    subnet that has a gateway. A subnet without a gateway is no reason to fail.
+    """
+    nics = []
+    routed: set[int] = set()
+    for vif in network_info:
+        addresses: list[str] = []
+        routes: list[tuple[str, str | None]] = []
+        gateways: list[tuple[str, bool]] = []
+        for subnet in vif["network"]["subnets"]:
+            subnet_net = ipaddress.ip_network(subnet["cidr"], strict=False)
+            addresses += [f"{ip['address']}/{subnet_net.prefixlen}" for ip in subnet["ips"]]
+            routes += [
+                (str(route["cidr"]), _address(route["gateway"]))
+                for route in subnet.get("routes") or []
+            ]
+            gateway = _address(subnet.get("gateway"))
+            if gateway and subnet_net.version not in routed:
+                routed.add(subnet_net.version)
+                gateways.append((gateway, ipaddress.ip_address(gateway) not in subnet_net))
+        mtu = vif["network"].get_meta("mtu") or DEFAULT_MTU
+        nics.append(
+            Nic(vif["address"].lower(), int(mtu), tuple(addresses), tuple(routes), tuple(gateways))
+        )
+    return nics
+
+
+def dns_servers(network_info: Iterable[Any]) -> list[str]:
+    """List the name servers of all subnets, each one once, in their order."""
+    servers = {
+        ip["address"]: None
+        for vif in network_info
+        for subnet in vif["network"]["subnets"]
+        for ip in subnet.get("dns") or []
+    }
+    return list(servers)
+
+
+def to_wait_for(network_info: Iterable[Any]) -> list[tuple[str, str]]:
+    """List the events that Neutron will send once the ports are wired."""
+    return [
+        ("network-vif-plugged", vif["id"])
+        for vif in network_info
+        if vif.get("active") is False
+        and vif.get("vnic_type", model.VNIC_TYPE_NORMAL) == model.VNIC_TYPE_NORMAL
+    ]
+
+
+def _address(ip: Any) -> str | None:
+    address = ip.get("address") if ip else None
+    # Neutron's on-link routes have the unspecified address as their gateway.
+    return None if address in (None, "", "0.0.0.0", "::") else str(address)
+
+
+class Wiring:
+    """Plugs and unplugs the ports of instances.
+
+    :param tx_checksum: the option of that name
+    """
+
+    def __init__(self, tx_checksum: str = "auto") -> None:
+        self._tx_checksum = tx_checksum
+
+    def plug(self, instance: Any, network_info: Any, netns: str) -> None:
+        """Wire all interfaces of an instance; those that are wired already stay as they are.
+
+        :param netns: path of the sandbox's network namespace
+        :raises NetworkError: a port is not wired; those before it are
+        """
+        for vif, nic in zip(network_info, plan(network_info), strict=True):
+            self._plug_vif(instance, vif, nic, netns)
+
+    def plug_new(self, instance: Any, vif: Any, netns: str) -> None:
+        """Wire one more interface; its gateway serves where the instance has none yet."""
+        self._plug_vif(instance, vif, plan([vif])[0], netns)
+
+    def unplug(self, instance: Any, network_info: Any) -> None:
+        """Take away all interfaces of an instance, as far as they are there.
+
+        :raises NetworkError: some are left; all were tried
+        """
+        faults = []
+        for vif in network_info or []:
+            try:
+                self._unplug_vif(instance, vif)
+            except exceptions.NetworkError as err:
+                faults.append(str(err))
+        if faults:
+            raise exceptions.NetworkError("; ".join(faults))
+
+    def unplug_dead(self, instance: Any, network_info: Any) -> None:
+        """Take away ports whose namespace is gone, before they are plugged into a new one."""
+        try:
+            self.unplug(instance, network_info)
+        except exceptions.NetworkError as err:
+            LOG.warning("A dead port could not be unplugged: %s", err, instance=instance)
+
+    def devices(self, netns: str | None) -> list[dict[str, Any]]:
+        """List the devices in a namespace with their counters; none where there is no namespace."""
+        if netns is None:
+            return []
+        found: list[dict[str, Any]] = net.ns_devices(netns)
+        return found
+
+    def _plug_vif(self, instance: Any, vif: Any, nic: Nic, netns: str) -> None:
+        port = _os_vif_port(vif)
+        peer = peer_name(vif["id"])
+        try:
+            net.veth_create(port.vif_name, peer, nic.mac, nic.mtu, self._offload(port))
+            os_vif.plug(port, os_vif_util.nova_to_osvif_instance(instance))
+            if _is_hybrid(port):
+                net.bridge_add(port.bridge_name, port.vif_name)
+            net.ns_attach(netns, peer, dataclasses.asdict(nic))
+        except (
+            os_vif.exception.ExceptionBase,
+            OSError,
+            privsep_daemon.FailedToDropPrivileges,
+        ) as err:
+            raise exceptions.NetworkError(
+                f"port {vif['id']} could not be wired as {port.vif_name}: {err}"
+            ) from err
+
+    def _unplug_vif(self, instance: Any, vif: Any) -> None:
+        try:
+            port = _os_vif_port(vif)
+        except exceptions.NetworkError as err:
+            LOG.debug("Nothing to unplug: %s", err, instance=instance)
+            return
+        try:
+            os_vif.unplug(port, os_vif_util.nova_to_osvif_instance(instance))
+            net.device_delete(port.vif_name)
+        except (
+            os_vif.exception.ExceptionBase,
+            OSError,
+            privsep_daemon.FailedToDropPrivileges,
+        ) as err:
+            raise exceptions.NetworkError(
+                f"port {vif['id']} could not be unplugged: {err}"
+            ) from err
+
+    def _offload(self, port: Any) -> bool:
+        if self._tx_checksum != "auto":
+            return self._tx_checksum == "on"
+        profile = port.port_profile
+        datapath = profile.datapath_type if "datapath_type" in profile else None
+        return datapath != model.VIF_DETAILS_OVS_DATAPATH_NETDEV
+
+
+def peer_name(port_id: str) -> str:
+    """Name an instance's device for the moment that it is on the host."""
+    return f"nd{port_id}"[: model.NIC_NAME_LEN]
+
+
+def _is_hybrid(port: Any) -> bool:
+    return isinstance(port, os_vif.objects.vif.VIFBridge)
+
+
+def _os_vif_port(vif: Any) -> Any:
+    """Translate a port for os-vif.
+
+    :raises NetworkError: it is not one that a container can have
+    """
+    if vif.get("type") != model.VIF_TYPE_OVS or (
+        vif.get("vnic_type", model.VNIC_TYPE_NORMAL) != model.VNIC_TYPE_NORMAL
+    ):
+        raise exceptions.NetworkError(
+            f"port {vif['id']} is bound as {vif.get('type')} ({vif.get('vnic_type', 'normal')}); a "
+            "container takes vif_type ovs with vnic_type normal: check Neutron's agent on this host"
+        )
+    port = os_vif_util.nova_to_osvif_vif(vif)
+    profile = port.port_profile
+    if "create_tap" in profile.fields:
+        profile.create_tap = False
+    if not _is_hybrid(port):
+        profile.create_port = True
+    return port

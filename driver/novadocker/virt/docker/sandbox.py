@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sandbox: a container beside each instance's own, which owns the network namespace.
+
+Docker runs the workload at the moment it makes a network namespace, so that a workload with a
+namespace of its own runs before its ports are wired, and takes the interfaces with it when it
+ends. The sandbox does nothing but wait: ports are plugged into it first, the workload joins it,
+and may end and start again as it likes. Its program is a few machine instructions, made here.
+"""
+
+import dataclasses
+import hashlib
+import io
+import os
+import platform
+import struct
+import tarfile
+from typing import Any
+
+from oslo_log import log as logging
+
+from novadocker import exceptions
+from novadocker.virt.docker import client
+
+LOG = logging.getLogger(__name__)
+
+REPOSITORY = "nova-docker/sandbox"
+
+# pause() for ever.
+_X86_64 = bytes.fromhex("b8220000000f05ebf7")
+# ppoll(NULL, 0, NULL, NULL) for ever: the architecture has no pause().
+_AARCH64 = b"".join(
+    struct.pack("<I", word)
+    for word in (0xD2800000, 0xD2800001, 0xD2800002, 0xD2800003, 0xD2800928, 0xD4000001, 0x17FFFFFA)
+)
+_MACHINES = {"x86_64": (62, _X86_64), "aarch64": (183, _AARCH64)}
+_LOAD_ADDRESS = 0x400000
+
+
+def program(machine: str) -> bytes:
+    """Make the static ELF program of a machine (``uname -m``).
+
+    :raises EngineError: the machine is not known
+    """
+    if machine not in _MACHINES:
+        raise exceptions.EngineError(
+            f"no sandbox program for {machine}: x86_64 and aarch64 are known"
+        )
+    number, code = _MACHINES[machine]
+    size = 64 + 56 + len(code)
+    header = struct.pack(
+        "<16sHHIQQQIHHHHHH",
+        b"\x7fELF\x02\x01\x01",
+        2,
+        number,
+        1,
+        _LOAD_ADDRESS + 120,
+        64,
+        0,
+        0,
+        64,
+        56,
+        1,
+        0,
+        0,
+        0,
+    )
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _LOAD_ADDRESS, _LOAD_ADDRESS, size, size, 0x1000)
+    return header + segment + code
+
+
+def root_filesystem(elf: bytes) -> bytes:
+    """Make the tar archive of the sandbox's file system, always the same for the same program."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        member = tarfile.TarInfo("pause")
+        member.size, member.mode = len(elf), 0o755
+        tar.addfile(member, io.BytesIO(elf))
+    return buffer.getvalue()
+
+
+@dataclasses.dataclass(frozen=True)
+class Namespace:
+    """A sandbox that runs.
+
+    :param path: of its network namespace
+    :param fresh: it was started just now, so that its namespace is empty
+    """
+
+    path: str
+    fresh: bool
+
+
+class Sandboxes:
+    """Makes, starts and removes sandboxes."""
+
+    def __init__(self, engine: client.Engine) -> None:
+        self._engine = engine
+        self._elf = program(platform.machine())
+        self.image = f"{REPOSITORY}:{hashlib.sha256(self._elf).hexdigest()[:16]}"
+
+    def ensure_image(self) -> None:
+        """Have the sandbox's image in the engine."""
+        try:
+            self._engine.call("inspect_image", self.image)
+        except exceptions.NotFound:
+            LOG.info("Making the sandbox image %s", self.image)
+            repository, tag = self.image.rsplit(":", 1)
+            self._engine.call(
+                "import_image_from_data",
+                root_filesystem(self._elf),
+                repository=repository,
+                tag=tag,
+                changes=['ENTRYPOINT ["/pause"]'],
+            )
+
+    def accepts_disk_quota(self) -> bool:
+        """Tell whether the engine can limit a container's file system, by asking it for one."""
+        host_config = self._engine.call(
+            "create_host_config", network_mode="none", storage_opt={"size": "1G"}
+        )
+        try:
+            probe = self._engine.call("create_container", self.image, host_config=host_config)
+        except exceptions.EngineUnreachable:
+            raise
+        except exceptions.EngineError as err:
+            LOG.debug("The engine cannot limit file systems: %s", err)
+            return False
+        self._engine.call("remove_container", probe["Id"], force=True)
+        return True
+
+    def create(
+        self, name: str, labels: dict[str, str], hostname: str | None, dns: list[str]
+    ) -> None:
+        """Make a sandbox, and do not start it yet.
+
+        :param hostname: what the workload sees as its host name
+        :param dns: name servers of the workload; without any, it gets the host's
+        :raises Conflict: the name is taken
+        """
+        sysctls = {}
+        if os.path.exists("/proc/sys/net/ipv6/conf"):
+            # Docker turns IPv6 off where it knows of no network. Addresses come from Neutron alone.
+            sysctls = {
+                f"net.ipv6.conf.{scope}.{key}": value
+                for scope in ("all", "default")
+                for key, value in (("disable_ipv6", "0"), ("accept_ra", "0"))
+            }
+        host_config = self._engine.call(
+            "create_host_config",
+            network_mode="none",
+            cap_drop=["ALL"],
+            read_only=True,
+            dns=dns or None,
+            security_opt=["no-new-privileges:true"],
+            sysctls=sysctls or None,
+            pids_limit=4,
+            restart_policy={"Name": "no"},
+            log_config={"Type": "none"},
+        )
+        create = {"name": name, "hostname": hostname, "labels": labels, "host_config": host_config}
+        try:
+            self._engine.call("create_container", self.image, **create)
+        except exceptions.NotFound:
+            # Someone pruned the engine's images.
+            self.ensure_image()
+            self._engine.call("create_container", self.image, **create)
+
+    def ensure_running(self, name: str) -> Namespace:
+        """Start a sandbox unless it runs.
+
+        :raises NotFound: there is none of that name
+        """
+        details = self._engine.call("inspect_container", name)
+        fresh = not details["State"]["Running"]
+        if fresh:
+            self._engine.call("start", name)
+            details = self._engine.call("inspect_container", name)
+        return Namespace(_path(details), fresh)
+
+    def namespace(self, name: str) -> str | None:
+        """Find the path of a sandbox's namespace; None when it does not run or is not there."""
+        try:
+            details = self._engine.call("inspect_container", name)
+        except exceptions.NotFound:
+            return None
+        return _path(details) if details["State"]["Running"] else None
+
+
+def _path(details: dict[str, Any]) -> str:
+    return str(details["NetworkSettings"]["SandboxKey"])
