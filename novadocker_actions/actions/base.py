@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all actions share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from mistral_lib import actions
+
+from novadocker_actions import clients, errors
+
+
+class NovadockerAction(actions.Action):
+    """An action of this bundle.
+
+    Constructor arguments are JSON: Mistral sends an action's attributes to its executors. A refusal
+    becomes an error result that is an object, which workflows do not try again; any other error is
+    text, which they do, for it may be a service's bad moment or a lost executor.
+    """
+
+    def run(self, context: Any) -> Any:
+        """Run the action.
+
+        :param context: Mistral's action context
+        :return: data for the workflow, or an error result
+        """
+        try:
+            return self.act(clients.connect(context))
+        except errors.Refused as refusal:
+            return actions.Result(error=refusal.to_dict())
+
+    @abstractmethod
+    def act(self, cloud: clients.Cloud) -> Any:
+        """Do the work.
+
+        :param cloud: the cloud's services as the caller
+        """
+
+
+class PlainAction(NovadockerAction):
+    """An action that only computes: it asks no service."""
+
+    def run(self, context: Any) -> Any:
+        """Run the action without a connection to the cloud."""
+        del context
+        try:
+            return self.compute()
+        except errors.Refused as refusal:
+            return actions.Result(error=refusal.to_dict())
+
+    def act(self, cloud: clients.Cloud) -> Any:
+        """Do the work."""
+        del cloud
+        return self.compute()
+
+    @abstractmethod
+    def compute(self) -> Any:
+        """Return the result."""

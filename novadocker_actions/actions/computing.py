@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions on compute hosts through Nova: out of service, verified, set apart, preloaded, back."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from novadocker_actions import compute, hosts, isolation, outcomes
+from novadocker_actions.actions.base import NovadockerAction, PlainAction
+from novadocker_actions.clients import Cloud
+from novadocker_actions.outcomes import FAILED, HostRun
+
+#: How long one look at Nova stays; workflows repeat it.
+VERIFY_WAIT_S = 20
+_POLL_S = 1.0
+
+
+class DisableCompute(NovadockerAction):
+    """Take the hosts that are going to change out of service, telling why.
+
+    :param rows: hosts
+    :param run_id: execution that does it
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], run_id: str) -> None:
+        self.rows = rows
+        self.run_id = run_id
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows, with who was taken out of service by this run."""
+        found = outcomes.read(self.rows)
+        by_host = {item["host"]: item for item in compute.services(cloud.compute)}
+        for run in found:
+            if not (run.ok and run.needs):
+                continue
+            if run.host not in by_host:
+                run.fail("disable_compute", "Nova has no compute service for it any more")
+                continue
+            compute.disable(cloud.compute, run, self.run_id, by_host[run.host])
+        return {"rows": outcomes.write(found)}
+
+
+class EnableCompute(NovadockerAction):
+    """Put back into service the hosts that this run took out of it.
+
+    A host that failed and could not be put back as it was stays out, with the reason.
+
+    :param rows: hosts
+    :param run_id: execution that did it
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], run_id: str) -> None:
+        self.rows = rows
+        self.run_id = run_id
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows."""
+        found = outcomes.read(self.rows)
+        for run in found:
+            if run.stuck or (run.state == FAILED and run.done):
+                compute.explain_disabled(cloud.compute, run, self.run_id)
+            else:
+                compute.enable(cloud.compute, run)
+        return {"rows": outcomes.write(found)}
+
+
+class VerifyCompute(NovadockerAction):
+    """See that Nova shows the hosts up, and as Docker hypervisors or not.
+
+    :param rows: hosts
+    :param docker: whether they are to be Docker hypervisors
+    :param wait_s: how long to stay at most
+    """
+
+    def __init__(
+        self, rows: list[dict[str, Any]], docker: bool = True, wait_s: int = VERIFY_WAIT_S
+    ) -> None:
+        self.rows = rows
+        self.docker = docker
+        self.wait_s = wait_s
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows, those that are not as wanted as failed, and how many these are."""
+        found = outcomes.read(self.rows)
+        until = time.monotonic() + min(self.wait_s, VERIFY_WAIT_S)
+        while True:
+            looked = [run for run in found if self._concerns(run)]
+            waiting = compute.unsettled(cloud.compute, looked, docker=self.docker) if looked else {}
+            if not waiting or time.monotonic() + _POLL_S > until:
+                break
+            time.sleep(_POLL_S)
+        for run in looked:
+            if run.host in waiting:
+                run.fail("verify_compute", f"after the change {waiting[run.host]}")
+            elif self.docker:
+                run.hypervisor_type = hosts.DOCKER
+        return {
+            "rows": outcomes.write(found),
+            "pending": len(waiting),
+            "ok": sum(1 for run in found if run.ok),
+        }
+
+    def _concerns(self, run: HostRun) -> bool:
+        # A host of which nothing was undone is what it was, a Docker hypervisor or not.
+        return run.ok and (self.docker or run.changed)
+
+
+class Isolate(NovadockerAction):
+    """Make the hosts members of the Docker hypervisors' aggregate, or end their membership.
+
+    :param rows: hosts
+    :param aggregate: name
+    :param member: whether they are to be members
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], aggregate: str, member: bool = True) -> None:
+        self.rows = rows
+        self.aggregate = aggregate
+        self.member = member
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows."""
+        found = outcomes.read(self.rows)
+        wanted = [run for run in found if run.ok]
+        if self.member and wanted:
+            aggregate = isolation.ensure(cloud.compute, self.aggregate)
+            for run in wanted:
+                run.changed |= isolation.add(cloud.compute, aggregate, run.host)
+        elif wanted:
+            present = isolation.find(cloud.compute, self.aggregate)
+            for run in wanted if present else []:
+                run.changed |= isolation.remove(cloud.compute, present or {}, run.host)
+        return {"rows": outcomes.write(found), "ok": len(wanted)}
+
+
+class PreloadImages(NovadockerAction):
+    """Have Nova fetch images onto the hosts of the aggregate.
+
+    :param aggregate: name
+    :param image_ids: Glance images
+    """
+
+    def __init__(self, aggregate: str, image_ids: list[str]) -> None:
+        self.aggregate = aggregate
+        self.image_ids = image_ids
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return what was asked of Nova."""
+        aggregate = isolation.ensure(cloud.compute, self.aggregate)
+        isolation.precache(cloud.compute, aggregate, self.image_ids)
+        return {"asked": self.image_ids}
+
+
+class FindDockerHosts(NovadockerAction):
+    """Find the hypervisors of type docker that are left; drop the aggregate when there are none.
+
+    :param aggregate: name
+    """
+
+    def __init__(self, aggregate: str) -> None:
+        self.aggregate = aggregate
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the hosts, and whether the aggregate was removed."""
+        left = [
+            item["service"]["host"]
+            for item in compute.hypervisors(cloud.compute)
+            if item["hypervisor_type"] == hosts.DOCKER
+        ]
+        removed = not left and isolation.remove_if_empty(cloud.compute, self.aggregate)
+        return {"hosts": left, "aggregate_removed": removed}
+
+
+class GiveUp(PlainAction):
+    """Turn an error of a task into the failure of the hosts that it was about.
+
+    :param rows: hosts
+    :param errors: failed tasks: name and error
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], errors: list[dict[str, Any]]) -> None:
+        self.rows = rows
+        self.errors = errors
+
+    def compute(self) -> dict[str, Any]:
+        """Return the rows."""
+        found = outcomes.read(self.rows)
+        last = self.errors[-1] if self.errors else {}
+        error = last.get("error")
+        text = error.get("message") if isinstance(error, dict) else error
+        step = str(last.get("name") or "unknown")
+        for run in found:
+            if run.pending is not None:
+                outcomes.give_up(run, f"{step} failed: {text}")
+            elif run.ok:
+                run.fail(step, str(text or "no reason was given"))
+        return {
+            "rows": outcomes.write(found),
+            "to_roll_back": sum(1 for run in found if run.to_roll_back),
+        }

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions that publish Docker images to Glance, and see that Glance takes them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from novadocker_actions import images, outcomes
+from novadocker_actions.actions.base import NovadockerAction
+from novadocker_actions.actions.stepping import push_to_all, pushed
+from novadocker_actions.clients import Cloud
+from novadocker_actions.errors import CloudError, NovadockerError
+
+#: How long Glance may take to answer with its new configuration.
+GLANCE_WAIT_S = 60
+_POLL_S = 1.0
+
+
+class VerifyGlance(NovadockerAction):
+    """See in the schema of Glance's API that it takes images of container format docker.
+
+    :param rows: controllers; those with the role glance fail when it does not
+    :param wait_s: how long to wait for it at most
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], wait_s: int = GLANCE_WAIT_S) -> None:
+        self.rows = rows
+        self.wait_s = wait_s
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows, and whether Glance accepts docker images."""
+        found = outcomes.read(self.rows)
+        until = time.monotonic() + min(self.wait_s, GLANCE_WAIT_S)
+        while True:
+            reason = _why_not(cloud)
+            if not reason or time.monotonic() + _POLL_S > until:
+                break
+            time.sleep(_POLL_S)
+        for run in found:
+            if reason and "glance" in run.role.split(","):
+                run.fail("verify_glance", reason)
+        return {"rows": outcomes.write(found), "accepts_docker": not reason}
+
+
+def _why_not(cloud: Cloud) -> str:
+    try:
+        accepts = images.accepts_docker(cloud.image)
+    except CloudError as fault:
+        if fault.status < 500:
+            raise
+        return f"Glance does not answer: {fault}"
+    return "" if accepts else "the schema of Glance's API has no container format docker"
+
+
+class FindImages(NovadockerAction):
+    """Find which images are in Glance already, by the digest that their registry gives.
+
+    :param images: reference and digest of each
+    """
+
+    def __init__(self, images: list[dict[str, str]]) -> None:
+        self.images = images
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return ``ready`` and ``missing`` images."""
+        ready, missing = [], []
+        for wanted in self.images:
+            found = images.published(cloud.image, wanted["reference"], wanted["digest"])
+            if found and found["status"] == "active":
+                ready.append({**wanted, "id": found["id"], "ok": True, "changed": False})
+            else:
+                missing.append(wanted)
+        return {"ready": ready, "missing": missing}
+
+
+class ExportImage(NovadockerAction):
+    """Push export_image to a controller: pull the image and save it to a file.
+
+    :param rows: the controller
+    :param reference: Docker reference
+    :param settings: the workflow's
+    """
+
+    def __init__(
+        self, rows: list[dict[str, Any]], reference: str, settings: dict[str, Any]
+    ) -> None:
+        self.rows = rows
+        self.reference = reference
+        self.settings = settings
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the row with what is pending."""
+        found = outcomes.read(self.rows)
+        jobs = [(run, "export_image", {"image": self.reference}) for run in found]
+        push_to_all(cloud, jobs, mode="apply", timeout_s=self.settings["step_timeout_s"])
+        return pushed(found)
+
+
+class UploadImage(NovadockerAction):
+    """Make the record in Glance, and push upload_image to the controller that holds the archive.
+
+    The caller's token goes there sealed with the public key that the host made for this export.
+
+    :param rows: the controller, with the facts of its export
+    :param reference: Docker reference
+    :param digest: digest that the registry gives for it
+    :param settings: the workflow's
+    """
+
+    def __init__(
+        self, rows: list[dict[str, Any]], reference: str, digest: str, settings: dict[str, Any]
+    ) -> None:
+        self.rows = rows
+        self.reference = reference
+        self.digest = digest
+        self.settings = settings
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the row with what is pending, the Glance image and what it has to be."""
+        found = outcomes.read(self.rows)
+        run = found[0]
+        if not run.ok:
+            return {**pushed(found), "image_id": "", "sha512": ""}
+        exported = run.facts
+        digest = self.digest or str(exported["digest"])
+        record = images.record_for(cloud.image, self.reference, digest)
+        result = {"image_id": record["id"], "sha512": exported["sha512"]}
+        if record["status"] == "active":
+            return {**pushed(found), **result}
+        settings = {
+            "image_id": record["id"],
+            "digest": exported["digest"],
+            "glance_url": cloud.image.url.removesuffix("/v2"),
+            "sealed_token": images.seal(cloud.token, exported["public_key"]),
+        }
+        jobs = [(run, "upload_image", settings)]
+        push_to_all(cloud, jobs, mode="apply", timeout_s=self.settings["step_timeout_s"])
+        return {**pushed(found), **result}
+
+
+class VerifyImage(NovadockerAction):
+    """See that an uploaded image is active and is what the host exported; remove it if not.
+
+    :param rows: the controller
+    :param reference: Docker reference
+    :param image_id: Glance image, "" when it came to none
+    :param sha512: hash of the archive
+    """
+
+    def __init__(
+        self, rows: list[dict[str, Any]], reference: str, image_id: str, sha512: str
+    ) -> None:
+        self.rows = rows
+        self.reference = reference
+        self.image_id = image_id
+        self.sha512 = sha512
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the image as the report shows it."""
+        run = outcomes.read(self.rows)[0]
+        image: dict[str, Any] = {"reference": self.reference, "id": self.image_id, "ok": False}
+        reason = f"{run.step} on {run.host}: {run.reason}" if not run.ok else ""
+        if self.image_id:
+            record = cloud.image.get(f"/v2/images/{self.image_id}")
+            fault = images.fault_of(record, self.sha512)
+            if not fault:
+                digest = record.get("docker_digest", "")
+                return {**image, "ok": True, "changed": True, "digest": digest}
+            cloud.image.delete(f"/v2/images/{self.image_id}")
+            reason = reason or fault
+        return {**image, "id": "", "reason": outcomes.shorten(reason)}
+
+
+class RemoveImages(NovadockerAction):
+    """Delete the images that this bundle published to Glance."""
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return which images were removed, and which could not be."""
+        removed, kept = [], []
+        query = {"container_format": "docker", "img_hv_type": "docker", "limit": "1000"}
+        for record in cloud.image.get("/v2/images", params=query)["images"]:
+            if not (record.get("docker_reference") and record.get("docker_digest")):
+                continue
+            try:
+                cloud.image.delete(f"/v2/images/{record['id']}")
+                removed.append(record["docker_reference"])
+            except CloudError as fault:
+                if fault.status not in (403, 409):
+                    raise
+                kept.append(f"{record['docker_reference']}: {fault}")
+        if kept:
+            raise NovadockerError("Images could not be removed: " + "; ".join(kept))
+        return {"removed": removed}

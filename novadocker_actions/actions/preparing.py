@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions of a run's first part: all that is looked at and refused before anything changes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from novadocker_actions import (
+    compute,
+    hosts,
+    images,
+    inputs,
+    mailbox,
+    outcomes,
+    planning,
+    runs,
+    selection,
+    step_settings,
+)
+from novadocker_actions.actions.base import NovadockerAction, PlainAction
+from novadocker_actions.clients import Cloud
+from novadocker_actions.errors import NovadockerError, Refused
+from novadocker_actions.host_steps import COMPUTE_STEPS
+from novadocker_actions.outcomes import FAILED, HostRun
+
+_COMPUTE = "compute"
+_LOCK_WAIT_S = 20
+
+
+class ValidateInputs(PlainAction):
+    """Check a workflow's inputs and return its settings: all fields, in one form.
+
+    :param workflow: name without the workbook's
+    :param inputs: the workflow's inputs by name
+    """
+
+    def __init__(self, workflow: str, inputs: dict[str, Any]) -> None:
+        self.workflow = workflow
+        self.inputs = inputs
+
+    def compute(self) -> dict[str, Any]:
+        """Return the settings."""
+        return inputs.validate(self.workflow, self.inputs)
+
+
+class SelectHosts(NovadockerAction):
+    """Choose the compute hosts, and find the controllers.
+
+    :param settings: a workflow's settings
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return rows for computes and controllers, the unselected, and the rule."""
+        nova = cloud.compute
+        records = hosts.merge(
+            compute.services(nova),
+            list(compute.hypervisors(nova)),
+            nova.get("/os-aggregates")["aggregates"],
+            mailbox.inventory(cloud.orchestration),
+        )
+        chosen = selection.select(records, selection.Query.from_settings(self.settings))
+        selection.require_mailboxes(chosen.hosts)
+        controllers = [r for r in records if r.enrolled and {"controller", "glance"} & {*r.roles}]
+        for role in ("controller", "glance"):
+            if not any(role in record.roles for record in controllers):
+                raise Refused(
+                    "controllers",
+                    f"no enrolled host has the role {role}.",
+                    "Enrol one: `novadocker-enroll add --pool controllers "
+                    "--role controller,glance HOST`.",
+                )
+        names = {record.name for record in chosen.hosts}
+        return {
+            "computes": outcomes.write(_run(record, _COMPUTE) for record in chosen.hosts),
+            "controllers": outcomes.write(
+                _run(record, ",".join(r for r in record.roles if r != _COMPUTE))
+                for record in controllers
+            ),
+            "unselected": [r.name for r in records if r.service_id and r.name not in names],
+            "rule": chosen.rule,
+        }
+
+
+def _run(record: hosts.Host, role: str) -> HostRun:
+    return HostRun(
+        host=record.name,
+        role=role,
+        server_id=record.server_id,
+        deployment_id=record.deployment_id,
+        service_id=record.service_id if role == _COMPUTE else "",
+        hypervisor_type=record.hypervisor_type if role == _COMPUTE else "",
+        instances=record.instances if role == _COMPUTE else 0,
+    )
+
+
+class FindNeeds(PlainAction):
+    """Judge the hosts' descriptions: refuse what cannot work, note which steps each host needs.
+
+    :param workflow: name without the workbook's
+    :param rows: all hosts, described
+    :param settings: the workflow's
+    """
+
+    def __init__(self, workflow: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+        self.workflow = workflow
+        self.rows = rows
+        self.settings = settings
+
+    def compute(self) -> dict[str, Any]:
+        """Return the rows, without their descriptions, and whether steps are to be asked."""
+        found = outcomes.read(self.rows)
+        computes = [run for run in found if run.role == _COMPUTE]
+        planning.require_answers(found)
+        planning.require_nova(computes)
+        for run in found:
+            self._note_needs(run)
+            run.facts = {}
+        if self.workflow != "verify":
+            planning.spare_occupied(
+                computes, self.settings["drain"], converting=self.workflow != "undeploy"
+            )
+        if self.workflow == "preload_images":
+            _require_docker(computes)
+        return {"rows": outcomes.write(found), "unknown": any(run.unknown for run in found)}
+
+    def _note_needs(self, run: HostRun) -> None:
+        steps = (
+            list(COMPUTE_STEPS)
+            if run.role == _COMPUTE
+            else step_settings.controller_steps(run.role)
+        )
+        if self.workflow == "verify":
+            run.unknown = steps
+        elif self.workflow == "undeploy":
+            planning.needs_to_undo(run, steps)
+        elif self.workflow != "preload_images":
+            planning.needs_from_facts(run, steps)
+
+
+def _require_docker(computes: list[HostRun]) -> None:
+    others = [run.host for run in computes if run.hypervisor_type != hosts.DOCKER]
+    if others:
+        raise Refused(
+            "hosts",
+            f"{', '.join(others[:20])} are not Docker hypervisors.",
+            "Convert them with novadocker.deploy, or leave them out with exclude.",
+        )
+
+
+class RequireImages(PlainAction):
+    """Refuse images that the registry does not have; return the digests of the others.
+
+    :param rows: the controller that asked the registry
+    :param settings: the workflow's
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+        self.rows = rows
+        self.settings = settings
+
+    def compute(self) -> list[dict[str, str]]:
+        """Return ``reference`` and ``digest`` of each image."""
+        run = outcomes.read(self.rows)[0]
+        answers = run.facts
+        if run.state == FAILED and not any(name in answers for name in self.settings["images"]):
+            raise Refused(
+                "images",
+                f"{run.host} could not ask the registry: {run.reason}.",
+                "See the log on that controller.",
+            )
+        digests = images.require_found(answers, self.settings["images"])
+        return [{"reference": name, "digest": digest} for name, digest in digests.items()]
+
+
+class Plan(PlainAction):
+    """Put what is to be done in order, and give it a digest.
+
+    :param workflow: name without the workbook's
+    :param rows: all hosts with what they need
+    :param selected: what select_hosts returned
+    :param images: references and digests
+    :param settings: the workflow's
+    """
+
+    def __init__(
+        self,
+        workflow: str,
+        rows: list[dict[str, Any]],
+        selected: dict[str, Any],
+        images: list[dict[str, str]],
+        settings: dict[str, Any],
+    ) -> None:
+        self.workflow = workflow
+        self.rows = rows
+        self.selected = selected
+        self.images = images
+        self.settings = settings
+
+    def compute(self) -> dict[str, Any]:
+        """Return the plan: controllers, batches of computes, skipped computes, images, digest."""
+        found = outcomes.read(self.rows)
+        if self.workflow != "verify":
+            planning.require_answers(found)
+        for run in found:
+            run.facts = {}
+        computes = [run for run in found if run.role == _COMPUTE]
+        controllers = [run for run in found if run.role != _COMPUTE]
+        digest = planning.digest(controllers, computes, self.settings)
+        planning.require_digest(self.settings["plan_digest"], digest)
+        changing = [run for run in computes if run.needs and run.ok]
+        settled = [run for run in computes if not run.needs and run.ok]
+        rest = [run for run in computes if not run.ok]
+        cut = planning.batches(len(changing), self.settings["batch_size"])
+        batches = [[changing[index] for index in batch] for batch in cut]
+        for start in range(0, len(settled), planning.LARGEST_BATCH):
+            batches.append(settled[start : start + planning.LARGEST_BATCH])
+        return {
+            "controllers": outcomes.write(controllers),
+            "batches": [outcomes.write(batch) for batch in batches],
+            "rest": outcomes.write(rest),
+            "hosts": [run.host for run in computes],
+            "unselected": self.selected["unselected"],
+            "rule": self.selected["rule"],
+            "images": self.images,
+            "digest": digest,
+        }
+
+
+class Lock(NovadockerAction):
+    """Refuse to change hosts that an earlier run, still active, is about.
+
+    :param hosts: names of this run's compute hosts
+    :param run_id: this run's execution
+    """
+
+    def __init__(self, hosts: list[str], run_id: str) -> None:
+        self.hosts = hosts
+        self.run_id = run_id
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the runs that were looked at.
+
+        :raises NovadockerError: while an earlier run has not said which hosts it is about
+        """
+        until = time.monotonic() + _LOCK_WAIT_S
+        while True:
+            others = runs.earlier(cloud.workflow, self.run_id)
+            unsaid = [other["id"] for other in others if self._unsaid(cloud, other)]
+            if not unsaid:
+                return {"looked_at": [other["id"] for other in others]}
+            if time.monotonic() > until:
+                raise NovadockerError(
+                    f"Run {unsaid[0]} began earlier and has not yet said which hosts it is about. "
+                    "Wait for it, or end it: `openstack workflow execution update -s CANCELLED`."
+                )
+            time.sleep(1)
+
+    def _unsaid(self, cloud: Cloud, other: dict[str, Any]) -> bool:
+        theirs = runs.hosts_of(cloud.workflow, other["id"])
+        if theirs is None:
+            return True
+        shared = sorted(theirs & set(self.hosts))
+        if shared:
+            raise Refused(
+                "hosts",
+                f"{', '.join(shared[:20])} are being changed by {other['workflow_name']} "
+                f"{other['id']}.",
+                "Wait for it to end, or leave these hosts out with exclude.",
+            )
+        return False

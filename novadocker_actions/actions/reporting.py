@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions at the end of a batch and of a run: the gate, the audit and the report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from novadocker_actions import compute, gate, images, isolation, outcomes, report
+from novadocker_actions.actions.base import NovadockerAction, PlainAction
+from novadocker_actions.clients import Cloud
+from novadocker_actions.errors import NovadockerError
+from novadocker_actions.outcomes import FAILED
+
+
+class Gate(PlainAction):
+    """Decide after a batch whether the run goes on.
+
+    :param rows: hosts of all batches until now
+    :param max_failed: how many may fail
+    :param next_batch: index of the batch that would come next
+    :param batches: how many there are
+    """
+
+    def __init__(
+        self, rows: list[dict[str, Any]], max_failed: int, next_batch: int, batches: int
+    ) -> None:
+        self.rows = rows
+        self.max_failed = max_failed
+        self.next_batch = next_batch
+        self.batches = batches
+
+    def compute(self) -> dict[str, Any]:
+        """Return ``go_on`` and ``stopped``, the reason why not."""
+        failed = sum(1 for row in self.rows if row.get("state") == FAILED)
+        decision = gate.decide(failed, self.max_failed, self.next_batch, self.batches)
+        return {"go_on": decision.go_on, "stopped": decision.reason}
+
+
+class Audit(NovadockerAction):
+    """Compare with what Nova and Glance show; changes nothing.
+
+    :param plan: the plan of a verify run
+    :param settings: the workflow's
+    """
+
+    def __init__(self, plan: dict[str, Any], settings: dict[str, Any]) -> None:
+        self.plan = plan
+        self.settings = settings
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return compute rows with their faults, images, and remarks."""
+        computes = outcomes.read(row for batch in self.plan["batches"] for row in batch)
+        waiting = compute.unsettled(cloud.compute, computes, docker=True)
+        aggregate = isolation.find(cloud.compute, self.settings["aggregate"]) or {"hosts": []}
+        for run in computes:
+            if run.host in waiting:
+                run.fail("verify_compute", waiting[run.host])
+            elif run.host not in aggregate["hosts"]:
+                run.fail("isolate", f"it is not in the aggregate {self.settings['aggregate']}")
+        notes = []
+        if not images.accepts_docker(cloud.image):
+            notes.append("Glance does not accept docker images")
+        shown = []
+        for wanted in self.plan["images"]:
+            found = images.published(cloud.image, wanted["reference"], wanted["digest"])
+            ready = bool(found and found["status"] == "active")
+            shown.append({**wanted, "id": found["id"] if found else "", "ok": ready})
+            if not ready:
+                notes.append(f"image {wanted['reference']} is not in Glance")
+        return {"rows": outcomes.write(computes), "images": shown, "notes": notes}
+
+
+class Report(NovadockerAction):
+    """Put together what a run did: state, totals, a row a host, and one sentence with a URL.
+
+    :param workflow: name without the workbook's
+    :param run_id: this run's execution
+    :param plan: from the plan action, {} when it did not come to that
+    :param controllers: rows of the controller group
+    :param rows: rows of the compute hosts of all batches
+    :param lost: rows of a batch whose sub-workflow was lost
+    :param images: published images
+    :param stopped: the gate's reason
+    :param errors: failed tasks: name and error
+    :param settings: the workflow's, {} when they were refused
+    :param notes: remarks
+    """
+
+    def __init__(
+        self,
+        workflow: str,
+        run_id: str,
+        plan: dict[str, Any],
+        controllers: list[dict[str, Any]] | None = None,
+        rows: list[dict[str, Any]] | None = None,
+        lost: list[dict[str, Any]] | None = None,
+        images: list[dict[str, Any]] | None = None,
+        stopped: str = "",
+        errors: list[dict[str, Any]] | None = None,
+        settings: dict[str, Any] | None = None,
+        notes: list[str] | None = None,
+    ) -> None:
+        self.workflow = workflow
+        self.run_id = run_id
+        self.plan = plan
+        self.controllers = controllers or []
+        self.rows = rows or []
+        self.lost = lost or []
+        self.images = images or []
+        self.stopped = stopped
+        self.errors = errors or []
+        self.settings = settings or {}
+        self.notes = notes or []
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return ``message``, ``url``, ``report``, and whether the run is to end in error."""
+        facts = self._facts()
+        made = report.build(facts)
+        url = self.settings.get("report_url") or self._url(cloud)
+        text = report.message(facts, made, url)
+        return {"message": text, "url": url, "report": made, "bad": made["state"] in report.BAD}
+
+    def _facts(self) -> report.Facts:
+        finished = outcomes.read(self.rows)
+        for run in outcomes.read(self.lost):
+            run.fail("unknown", "its batch's sub-workflow was lost: see the execution's tasks")
+            finished.append(run)
+        known = {run.host for run in finished}
+        planned = outcomes.read(row for batch in self.plan.get("batches", []) for row in batch)
+        not_started = [run for run in planned if run.host not in known]
+        rest = outcomes.read(self.plan.get("rest", []))
+        dry_run = bool(self.settings.get("dry_run"))
+        planning = dry_run or self.workflow == "plan"
+        return report.Facts(
+            workflow=self.workflow,
+            controllers=outcomes.read(self.controllers or self._planned_controllers(planning)),
+            computes=[*finished, *not_started, *rest],
+            not_started=() if planning else [run.host for run in not_started],
+            unselected=self.plan.get("unselected", []),
+            images=self.images or (self.plan.get("images", []) if planning else []),
+            stopped=self.stopped,
+            errors=self.errors,
+            rule=self.plan.get("rule", ""),
+            plan_digest=self.plan.get("digest", ""),
+            max_failed=self.settings.get("max_failed", 0),
+            dry_run=dry_run,
+            notes=self.notes,
+        )
+
+    def _planned_controllers(self, planning: bool) -> list[dict[str, Any]]:
+        wanted = planning or self.workflow == "verify"
+        controllers: list[dict[str, Any]] = self.plan.get("controllers", []) if wanted else []
+        return controllers
+
+    def _url(self, cloud: Cloud) -> str:
+        try:
+            return cloud.dashboard_url() or (
+                f"{cloud.workflow.url.removesuffix('/v2')}/v2/executions/{self.run_id}"
+            )
+        except NovadockerError:
+            return f"execution {self.run_id}"

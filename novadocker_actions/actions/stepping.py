@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions that push host steps to a batch of hosts, and the one that collects their outcomes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from novadocker_actions import host_steps, mailbox, outcomes, step_settings
+from novadocker_actions.actions.base import NovadockerAction
+from novadocker_actions.clients import Cloud
+from novadocker_actions.outcomes import HostRun
+
+#: How long one collect stays; workflows repeat it.
+COLLECT_WAIT_S = 20
+
+
+def push_to_all(
+    cloud: Cloud,
+    jobs: list[tuple[HostRun, str, dict[str, Any]]],
+    *,
+    mode: str,
+    timeout_s: int,
+) -> None:
+    """Push steps into mailboxes; a task that runs again after a lost executor pushes them once.
+
+    :param cloud: the cloud
+    :param jobs: host, step and its settings
+    :param mode: ``apply``, ``check`` or ``undo``
+    :param timeout_s: limit on the host
+    """
+    by_host = {run.host: (run, step, settings) for run, step, settings in jobs}
+    for step, settings in {step: settings for _, step, settings in jobs}.items():
+        host_steps.check_settings(step, settings)
+
+    def push(run: HostRun) -> None:
+        _, step, settings = by_host[run.host]
+        push_id = mailbox.key(cloud.task_id, run.host, step, mode)
+        mailbox.push(
+            cloud.orchestration,
+            run,
+            step,
+            settings,
+            mode=mode,
+            timeout_s=timeout_s,
+            push_id=push_id,
+        )
+
+    mailbox.on_each([run for run, _, _ in jobs], push)
+
+
+def pushed(found: list[HostRun]) -> dict[str, Any]:
+    """Return a push's result: the rows, and at how many hosts a step is under way."""
+    return {"rows": outcomes.write(found), "pending": sum(1 for run in found if run.pending)}
+
+
+class ConvertingStep(NovadockerAction):
+    """Push one converting step to the hosts that need it.
+
+    :param rows: hosts
+    :param settings: the workflow's
+    :param mode: ``apply``, or ``undo``
+    """
+
+    step: ClassVar[str] = ""
+
+    def __init__(
+        self, rows: list[dict[str, Any]], settings: dict[str, Any], mode: str = "apply"
+    ) -> None:
+        self.rows = rows
+        self.settings = settings
+        self.mode = mode
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows with what is pending."""
+        found = outcomes.read(self.rows)
+        jobs = [
+            (run, type(self).step, step_settings.for_step(type(self).step, run.role, self.settings))
+            for run in found
+            if run.ok and type(self).step in run.needs
+        ]
+        timeout_s = self.settings["step_timeout_s"]
+        push_to_all(cloud, jobs, mode=self.mode, timeout_s=timeout_s)
+        return pushed(found)
+
+
+class InstallDocker(ConvertingStep):
+    """Push install_docker: the Docker Engine, its settings, and who may use it."""
+
+    step = "install_docker"
+
+
+class InstallDriver(ConvertingStep):
+    """Push install_driver: nova-docker into Nova's own Python environment."""
+
+    step = "install_driver"
+
+
+class ConfigureCompute(ConvertingStep):
+    """Push configure_compute: drop-in configuration, and a restart where it changed."""
+
+    step = "configure_compute"
+
+
+class ConfigureGlance(ConvertingStep):
+    """Push configure_glance: the container format docker, where it is missing."""
+
+    step = "configure_glance"
+
+
+class DescribeHosts(NovadockerAction):
+    """Push describe_host to all hosts.
+
+    :param rows: hosts
+    :param settings: the workflow's
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+        self.rows = rows
+        self.settings = settings
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows with what is pending."""
+        found = outcomes.read(self.rows)
+        jobs: list[tuple[HostRun, str, dict[str, Any]]] = [
+            (run, "describe_host", {}) for run in found
+        ]
+        push_to_all(cloud, jobs, mode="check", timeout_s=self.settings["agent_timeout_s"])
+        return pushed(found)
+
+
+class CheckImages(NovadockerAction):
+    """Push check_images to one controller: it asks the registries for the images.
+
+    :param rows: controllers; the first one does it
+    :param settings: the workflow's
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+        self.rows = rows
+        self.settings = settings
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the row of the controller that asks."""
+        found = [run for run in outcomes.read(self.rows) if "controller" in run.role.split(",")][:1]
+        jobs = [(run, "check_images", {"images": self.settings["images"]}) for run in found]
+        timeout_s = self.settings["agent_timeout_s"] + 60
+        push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s)
+        return pushed(found)
+
+
+class CheckSteps(NovadockerAction):
+    """Push, in check mode, the next step of which a host does not know whether it needs it.
+
+    :param rows: hosts
+    :param settings: the workflow's
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+        self.rows = rows
+        self.settings = settings
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows with what is pending, and whether more is to be asked afterwards."""
+        found = outcomes.read(self.rows)
+        jobs = []
+        for run in found:
+            if run.ok and run.unknown:
+                step = run.unknown.pop(0)
+                jobs.append((run, step, step_settings.for_step(step, run.role, self.settings)))
+        timeout_s = self.settings["step_timeout_s"]
+        push_each_kind(cloud, jobs, mode="check", timeout_s=timeout_s)
+        return {**pushed(found), "unknown": any(run.ok and run.unknown for run in found)}
+
+
+class RollBack(NovadockerAction):
+    """Push, to each host that failed, the undo of the last step that changed it.
+
+    :param rows: hosts
+    :param settings: the workflow's
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+        self.rows = rows
+        self.settings = settings
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows with what is pending, and whether more is to be undone afterwards."""
+        found = outcomes.read(self.rows)
+        jobs = []
+        for run in found:
+            if run.to_roll_back:
+                step = run.done.pop()
+                jobs.append((run, step, step_settings.for_step(step, run.role, self.settings)))
+        timeout_s = self.settings["step_timeout_s"]
+        push_each_kind(cloud, jobs, mode="undo", timeout_s=timeout_s)
+        return pushed(found)
+
+
+def push_each_kind(
+    cloud: Cloud,
+    jobs: list[tuple[HostRun, str, dict[str, Any]]],
+    *,
+    mode: str,
+    timeout_s: int,
+) -> None:
+    """Push jobs of different steps, all hosts of a step together."""
+    for step in dict.fromkeys(step for _, step, _ in jobs):
+        same = [job for job in jobs if job[1] == step]
+        push_to_all(cloud, same, mode=mode, timeout_s=timeout_s)
+
+
+class VerifyHost(NovadockerAction):
+    """Push verify_host: the engine answers user nova, the driver loads, images are there.
+
+    :param rows: hosts
+    :param settings: the workflow's
+    :param image_ids: Glance images that the host must hold
+    """
+
+    def __init__(
+        self,
+        rows: list[dict[str, Any]],
+        settings: dict[str, Any],
+        image_ids: list[str] | None = None,
+    ) -> None:
+        self.rows = rows
+        self.settings = settings
+        self.image_ids = image_ids or []
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows with what is pending."""
+        found = outcomes.read(self.rows)
+        timeout_s = self.settings["step_timeout_s"]
+        settings = {
+            "images": self.image_ids,
+            "wait_s": max(timeout_s - 15, 0) if self.image_ids else 0,
+        }
+        jobs = [(run, "verify_host", settings) for run in found if run.ok]
+        push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s)
+        return pushed(found)
+
+
+class Collect(NovadockerAction):
+    """Collect the outcomes of what was pushed: look for a while, say how many are still pending.
+
+    :param rows: hosts with pending steps
+    :param wait_s: how long to stay at most
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], wait_s: int = COLLECT_WAIT_S) -> None:
+        self.rows = rows
+        self.wait_s = wait_s
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows, how many are pending, ok, and to be rolled back."""
+        found = outcomes.read(self.rows)
+        pending = mailbox.look_at_all(cloud.orchestration, found, min(self.wait_s, COLLECT_WAIT_S))
+        return {
+            "rows": outcomes.write(found),
+            "pending": pending,
+            "ok": sum(1 for run in found if run.ok),
+            "to_roll_back": sum(1 for run in found if run.to_roll_back),
+            "unknown": any(run.ok and run.unknown for run in found),
+        }

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compute hosts through Nova's API: what they are, out of service and back, and verified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from novadocker_actions.clients import Service
+from novadocker_actions.hosts import DOCKER
+from novadocker_actions.outcomes import HostRun
+
+#: How a service's disabled reason begins when it is ours.
+REASON = "novadocker: "
+_PAGE = "500"
+
+
+def services(nova: Service) -> list[dict[str, Any]]:
+    """Return Nova's compute services."""
+    found: list[dict[str, Any]] = nova.get("/os-services", params={"binary": "nova-compute"})[
+        "services"
+    ]
+    return found
+
+
+def hypervisors(nova: Service) -> Iterator[dict[str, Any]]:
+    """Yield Nova's hypervisors with their servers, page by page."""
+    params = {"with_servers": "true", "limit": _PAGE}
+    while True:
+        page = nova.get("/os-hypervisors/detail", params=params)
+        yield from page["hypervisors"]
+        if not page.get("hypervisors_links") or not page["hypervisors"]:
+            return
+        params = {**params, "marker": str(page["hypervisors"][-1]["id"])}
+
+
+def disable(nova: Service, run: HostRun, run_id: str, current: dict[str, Any]) -> None:
+    """Take a host out of service, unless its operator did so before: then it is left as it is.
+
+    :param nova: the compute service
+    :param run: the host
+    :param run_id: execution that does it, told in the reason
+    :param current: the host's service as Nova has it now
+    """
+    if current["status"] == "disabled":
+        # What an earlier run of ours disabled, and lost, this one gives back.
+        run.parked = str(current.get("disabled_reason") or "").startswith(REASON)
+        return
+    nova.put(
+        f"/os-services/{current['id']}",
+        json={"status": "disabled", "disabled_reason": f"{REASON}{run_id}"},
+    )
+    run.parked = True
+
+
+def enable(nova: Service, run: HostRun) -> None:
+    """Put a host that this run disabled back into service.
+
+    :param nova: the compute service
+    :param run: the host
+    """
+    if run.parked:
+        nova.put(f"/os-services/{run.service_id}", json={"status": "enabled"})
+        run.parked = False
+
+
+def explain_disabled(nova: Service, run: HostRun, run_id: str) -> None:
+    """Leave a host out of service, and tell Nova's users why.
+
+    :param nova: the compute service
+    :param run: a host that could not be put back as it was
+    :param run_id: execution whose report tells more
+    """
+    nova.put(
+        f"/os-services/{run.service_id}",
+        json={"status": "disabled", "disabled_reason": f"novadocker failed: see {run_id}"},
+    )
+    run.parked = False
+    run.reason = f"{run.reason} (its compute service is left disabled)"
+
+
+def unsettled(nova: Service, runs: Iterable[HostRun], *, docker: bool) -> dict[str, str]:
+    """Return the hosts that Nova does not yet show as wanted, with what it shows.
+
+    :param nova: the compute service
+    :param runs: compute hosts
+    :param docker: whether they are to be Docker hypervisors, or just not
+    """
+    by_host = {item["service"]["host"]: item for item in hypervisors(nova)}
+    waiting = {}
+    for run in runs:
+        item = by_host.get(run.host)
+        if item is None:
+            waiting[run.host] = "Nova has no hypervisor for it"
+        elif item["state"] != "up":
+            waiting[run.host] = f"its hypervisor is {item['state']}"
+        elif (item["hypervisor_type"] == DOCKER) != docker:
+            waiting[run.host] = f"its hypervisor is of type {item['hypervisor_type']}"
+    return waiting

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What can go wrong in this package."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class NovadockerError(Exception):
+    """Base of this package's errors."""
+
+
+class Refused(NovadockerError):
+    """The operator has to change something first; trying again alone does not help.
+
+    :param field: the workflow input, or the thing, that is at fault
+    :param problem: what is wrong with it
+    :param remedy: what to do about it
+    """
+
+    def __init__(self, field: str, problem: str, remedy: str) -> None:
+        self.field = field
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{field}: {problem} {remedy}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form in which a workflow carries a refusal."""
+        return {"refused": True, "field": self.field, "message": str(self)}
+
+
+class CloudError(NovadockerError):
+    """An OpenStack service answered a request with an error.
+
+    :param service: service type, such as ``compute``
+    :param request: method and path
+    :param status: HTTP status
+    :param text: what the service said
+    """
+
+    def __init__(self, service: str, request: str, status: int, text: str) -> None:
+        self.service = service
+        self.status = status
+        super().__init__(f"{service} answered {request} with {status}: {text}")
+
+
+class MissingFile(NovadockerError):
+    """A workbook, template or host script is neither in a checkout nor installed."""

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a run goes on after a batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate says.
+
+    :param go_on: whether to start the next batch
+    :param reason: why not, "" when the run goes on or is at its end
+    """
+
+    go_on: bool
+    reason: str = ""
+
+
+def decide(failed: int, max_failed: int, next_batch: int, batches: int) -> Decision:
+    """Decide after a batch, over all that failed until now.
+
+    :param failed: hosts that failed until now
+    :param max_failed: how many may fail
+    :param next_batch: index of the batch that would come next
+    :param batches: how many there are
+    """
+    if failed > max_failed:
+        left = batches - next_batch
+        return Decision(
+            False,
+            f"{failed} hosts failed and max_failed is {max_failed}"
+            + (f": {left} batches were not started" if left else ""),
+        )
+    return Decision(next_batch < batches)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host steps: their scripts, the schemas of their settings, and the order that undoes them."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from typing import Any
+
+import jsonschema
+
+from novadocker_actions import errors, resources
+
+LIBRARY = "host_step"
+
+#: What is applied to a host of each role, in this order. Undone in the reverse.
+CONTROLLER_STEPS = ("install_docker", "configure_glance")
+COMPUTE_STEPS = ("install_docker", "install_driver", "configure_compute")
+
+# Heat hands any signal to whatever the mailbox holds, and keeps the outputs of the run before.
+# So each run of a script signs its outputs, and an unsigned or foreign outcome is not believed.
+SIGNATURE = "push_id"
+_SIGN = """
+import os as _os
+if _os.environ.get("heat_outputs_path"):
+    with open(_os.environ["heat_outputs_path"] + ".push_id", "w") as _signature:
+        _signature.write(_os.environ.get("push_id", ""))
+"""
+
+
+def _source(name: str) -> str:
+    return resources.text(f"heat_templates/configs/{name}.py")
+
+
+@functools.cache
+def script(step: str) -> str:
+    """Return what is sent to a host for a step: the library, the signature and the step.
+
+    :param step: name of a step
+    :raises MissingFile: when there is no such step
+    """
+    return "\n".join((_source(LIBRARY), _SIGN, _source(step)))
+
+
+@functools.cache
+def settings_schema(step: str) -> dict[str, Any]:
+    """Return the JSON schema that a step declares as ``SETTINGS``.
+
+    :param step: name of a step
+    :raises MissingFile: when there is no such step, or it declares no schema
+    """
+    for node in ast.parse(_source(step)).body:
+        targets = (
+            node.targets
+            if isinstance(node, ast.Assign)
+            else ([node.target] if isinstance(node, ast.AnnAssign) else [])
+        )
+        value = getattr(node, "value", None)
+        if value and any(isinstance(t, ast.Name) and t.id == "SETTINGS" for t in targets):
+            schema: dict[str, Any] = ast.literal_eval(value)
+            return schema
+    raise errors.MissingFile(f"The host step {step} declares no SETTINGS.")
+
+
+def check_settings(step: str, settings: dict[str, Any]) -> None:
+    """Check the settings of a step before they are sent.
+
+    :param step: name of a step
+    :param settings: what the step is to be given
+    :raises Refused: when they do not fit the step's schema
+    """
+    fault = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(settings_schema(step)).iter_errors(settings)
+    )
+    if fault is not None:
+        where = ".".join(str(part) for part in fault.absolute_path) or "settings"
+        raise errors.Refused(f"{step} {where}", f"{fault.message}.", f"See the settings of {step}.")
+
+
+def digest(steps: tuple[str, ...]) -> str:
+    """Return a digest of the scripts of some steps, so that a plan knows what it was made with.
+
+    :param steps: names of steps
+    """
+    total = hashlib.sha256()
+    for step in steps:
+        total.update(script(step).encode())
+    return total.hexdigest()

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the workflows take: defaults, limits, and messages that name the field and the remedy."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import jsonschema
+
+from novadocker_actions import images
+from novadocker_actions.errors import Refused
+
+_HOST_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$"}
+_HOST_NAMES = {"type": "array", "items": _HOST_NAME, "maxItems": 10_000, "uniqueItems": True}
+
+#: Each field: default, JSON schema, and what to do when it does not fit.
+FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
+    "hosts": (
+        None,
+        {"oneOf": [{"type": "null"}, {**_HOST_NAMES, "minItems": 1}]},
+        "Give a list (or comma separated names) of Nova compute hosts, or null.",
+    ),
+    "match": (
+        "docker",
+        {"type": "string", "minLength": 1, "maxLength": 255},
+        "Give a part of the names of the compute hosts.",
+    ),
+    "if_none_match": ("all", {"enum": ["all", "fail"]}, "Give all or fail."),
+    "where": (
+        None,
+        {"type": ["string", "null"], "minLength": 1, "maxLength": 2000},
+        "Give a YAQL predicate over a host record, or null.",
+    ),
+    "exclude": ([], _HOST_NAMES, "Give a list (or comma separated names) of hosts."),
+    "images": (
+        ["busybox"],
+        {"type": "array", "items": {"type": "string"}, "maxItems": 100, "uniqueItems": True},
+        "Give a list (or comma separated references) of Docker images, [] for none.",
+    ),
+    "batch_size": (
+        None,
+        {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
+        "Give 1 to 100 hosts, or null for one canary and then growing batches.",
+    ),
+    "max_failed": (
+        0,
+        {"type": "integer", "minimum": 0, "maximum": 10_000},
+        "Give how many hosts may fail before the run stops, 0 to 10000.",
+    ),
+    "plan_digest": (
+        None,
+        {"type": ["string", "null"], "pattern": "^sha256:[0-9a-f]{64}$"},
+        "Give the plan_digest that novadocker.plan reported, or null.",
+    ),
+    "step_timeout_s": (
+        900,
+        {"type": "integer", "minimum": 30, "maximum": 7200},
+        "Give 30 to 7200 seconds.",
+    ),
+    "agent_timeout_s": (
+        60,
+        {"type": "integer", "minimum": 5, "maximum": 600},
+        "Give 5 to 600 seconds.",
+    ),
+    "driver_requirement": (
+        "nova-docker",
+        {
+            "type": "string",
+            "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*(\s*(==|>=|<=|~=|!=|<|>)\s*[\w.*+!-]+"
+            r"(\s*,\s*(==|>=|<=|~=|!=|<|>)\s*[\w.*+!-]+)*)?$",
+            "maxLength": 200,
+        },
+        "Give a requirement such as nova-docker or nova-docker==1.0.",
+    ),
+    "docker": ({}, {"type": "object"}, "Give settings of Docker's daemon.json as an object."),
+    "drain": ("refuse", {"enum": ["refuse", "skip"]}, "Give refuse or skip."),
+    "aggregate": (
+        "docker-hosts",
+        {"type": "string", "pattern": r"^\S(.{0,253}\S)?$"},
+        "Give the name of a host aggregate.",
+    ),
+    "report_url": (
+        None,
+        {"type": ["string", "null"], "pattern": r"^https?://\S+$", "maxLength": 2000},
+        "Give an http or https URL, or null.",
+    ),
+    "dry_run": (False, {"type": "boolean"}, "Give true or false."),
+    "remove_images": (False, {"type": "boolean"}, "Give true or false."),
+    "controllers": ("auto", {"enum": ["auto", "keep"]}, "Give auto or keep."),
+}
+
+_SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
+_WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
+_CONVERTING = ("images", "driver_requirement", "docker", "aggregate")
+_BATCHING = ("batch_size", "max_failed", "drain")
+
+#: The inputs of each workflow.
+WORKFLOWS: dict[str, tuple[str, ...]] = {
+    "deploy": (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING, "plan_digest", "dry_run"),
+    "plan": (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING),
+    "verify": (*_SELECTING, *_CONVERTING, *_WAITING),
+    "undeploy": (*_SELECTING, *_BATCHING, *_WAITING, "aggregate", "remove_images", "controllers"),
+    "preload_images": (*_SELECTING, *_WAITING, "images", "aggregate"),
+}
+
+_LISTS = ("hosts", "exclude", "images")
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _explain(value: Any, fault: jsonschema.ValidationError) -> str:
+    leaf = jsonschema.exceptions.best_match(fault.context or []) or fault
+    if leaf.validator == "pattern" and leaf.instance == value:
+        return f"{value!r} is not of the expected form."
+    if leaf.validator == "pattern":
+        return f"{leaf.instance!r} in it is not of the expected form."
+    return f"{leaf.message}."
+
+
+def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return a workflow's settings: what was given, checked and in one form, and the defaults.
+
+    :param workflow: name of a workflow, without the workbook's
+    :param given: inputs by name
+    :raises Refused: on the first input that does not fit, or that the workflow does not take
+    """
+    names = WORKFLOWS[workflow]
+    unknown = sorted(set(given) - set(names))
+    if unknown:
+        raise Refused(
+            unknown[0],
+            f"novadocker.{workflow} takes no such input.",
+            f"It takes: {', '.join(sorted(names))}.",
+        )
+    settings = {name: copy.deepcopy(entry[0]) for name, entry in FIELDS.items()}
+    for name in names:
+        if name not in given:
+            continue
+        value = _listed(given[name]) if name in _LISTS else given[name]
+        schema, remedy = FIELDS[name][1], FIELDS[name][2]
+        fault = jsonschema.exceptions.best_match(
+            jsonschema.Draft202012Validator(schema).iter_errors(value)
+        )
+        if fault is not None:
+            raise Refused(name, _explain(value, fault), remedy)
+        settings[name] = value
+    settings["images"] = [images.Reference.parse(text).familiar for text in settings["images"]]
+    if "images" not in names:
+        settings["images"] = []
+    return settings

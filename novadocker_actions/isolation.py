@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host aggregate of the Docker hypervisors.
+
+The trait CUSTOM_HYPERVISOR_DOCKER is reported by the driver itself; the aggregate requires it of
+images and flavors where the operator filters by isolated aggregates
+(``[scheduler] enable_isolated_aggregate_filtering``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from novadocker_actions.clients import Service
+from novadocker_actions.errors import CloudError
+
+TRAIT = "CUSTOM_HYPERVISOR_DOCKER"
+_METADATA = {f"trait:{TRAIT}": "required"}
+
+
+def find(nova: Service, name: str) -> dict[str, Any] | None:
+    """Return the aggregate of a name, None when there is none."""
+    for aggregate in nova.get("/os-aggregates")["aggregates"]:
+        if aggregate["name"] == name:
+            found: dict[str, Any] = aggregate
+            return found
+    return None
+
+
+def ensure(nova: Service, name: str) -> dict[str, Any]:
+    """Return the aggregate of a name, made with the trait's metadata where there is none."""
+    aggregate = find(nova, name)
+    if aggregate is None:
+        try:
+            aggregate = nova.post("/os-aggregates", json={"aggregate": {"name": name}})["aggregate"]
+        except CloudError as fault:
+            if fault.status != 409:
+                raise
+            aggregate = find(nova, name)
+            if aggregate is None:
+                raise
+    missing = {k: v for k, v in _METADATA.items() if (aggregate.get("metadata") or {}).get(k) != v}
+    if missing:
+        action = {"set_metadata": {"metadata": missing}}
+        aggregate = nova.post(f"/os-aggregates/{aggregate['id']}/action", json=action)["aggregate"]
+    made: dict[str, Any] = aggregate
+    return made
+
+
+def add(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
+    """Make a host a member; return whether it was none.
+
+    :param nova: the compute service
+    :param aggregate: from :func:`ensure`
+    :param host: Nova's service host name
+    """
+    if host in aggregate["hosts"]:
+        return False
+    try:
+        nova.post(f"/os-aggregates/{aggregate['id']}/action", json={"add_host": {"host": host}})
+    except CloudError as fault:
+        if fault.status != 409:
+            raise
+        return False
+    return True
+
+
+def remove(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
+    """End a host's membership; return whether it was a member.
+
+    :param nova: the compute service
+    :param aggregate: from :func:`find`
+    :param host: Nova's service host name
+    """
+    if host not in aggregate["hosts"]:
+        return False
+    try:
+        nova.post(f"/os-aggregates/{aggregate['id']}/action", json={"remove_host": {"host": host}})
+    except CloudError as fault:
+        if fault.status != 404:
+            raise
+    return True
+
+
+def remove_if_empty(nova: Service, name: str) -> bool:
+    """Delete the aggregate when no host is in it and it is as we made it; return whether it was.
+
+    :param nova: the compute service
+    :param name: of the aggregate
+    """
+    aggregate = find(nova, name)
+    if aggregate is None or aggregate["hosts"] or (aggregate.get("metadata") or {}) != _METADATA:
+        return False
+    nova.delete(f"/os-aggregates/{aggregate['id']}")
+    return True
+
+
+def precache(nova: Service, aggregate: dict[str, Any], image_ids: list[str]) -> None:
+    """Have Nova fetch images onto the members' disks (API 2.81); Nova skips what is there.
+
+    Nova's conductor asks every member whose service is up, disabled or not
+    (``nova.conductor.manager.ComputeTaskManager.cache_images``), so this comes before a host is
+    enabled: the first instance that is scheduled to it finds the image.
+
+    :param nova: the compute service
+    :param aggregate: from :func:`ensure`
+    :param image_ids: Glance images
+    """
+    nova.post(
+        f"/os-aggregates/{aggregate['id']}/images",
+        json={"cache": [{"id": image_id} for image_id in image_ids]},
+    )

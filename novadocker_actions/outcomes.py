@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What became of each host in a run: data that actions pass on, never an exception."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+#: A reason is cut to this, so that a thousand of them stay under Mistral's 1 MiB a field.
+REASON_CHARS = 400
+
+OK, FAILED, SKIPPED = "ok", "failed", "skipped"
+
+#: Steps that change a host, and can be undone.
+CONVERTING = ("install_docker", "install_driver", "configure_compute", "configure_glance")
+
+
+@dataclass
+class Pending:
+    """A step that was pushed to a host and not yet collected.
+
+    :param deadline: seconds since the epoch after which the host is given up
+    :param again: how often it was pushed anew since another run's signal had taken its place
+    """
+
+    step: str
+    mode: str
+    push_id: str
+    config_id: str
+    deadline: float
+    again: int = 0
+
+
+@dataclass
+class HostRun:
+    """One host on its way through a run.
+
+    :param needs: host steps that are to be applied
+    :param unknown: host steps of which it is not known yet whether they are needed
+    :param done: host steps that changed the host in this run, in order
+    :param step: the step that it is at, or that failed
+    :param parked: whether this run disabled its compute service
+    :param rolled_back: whether it was put back as it was
+    :param stuck: whether putting it back failed, so that it stays out of service
+    :param facts: what the last collected step found, for the task that follows
+    """
+
+    host: str
+    role: str
+    server_id: str = ""
+    deployment_id: str = ""
+    service_id: str = ""
+    needs: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+    state: str = OK
+    step: str = ""
+    reason: str = ""
+    log: str = ""
+    changed: bool = False
+    parked: bool = False
+    rolled_back: bool = False
+    stuck: bool = False
+    hypervisor_type: str = ""
+    instances: int = 0
+    pending: Pending | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing has failed on this host."""
+        return self.state == OK
+
+    @property
+    def to_roll_back(self) -> bool:
+        """Whether it failed and steps are left that changed it."""
+        return self.state == FAILED and bool(self.done) and not self.stuck
+
+    def fail(self, step: str, reason: str, log: str = "") -> None:
+        """Note that the host failed; the first failure is the one that is told."""
+        self.pending = None
+        if self.state == FAILED:
+            return
+        self.state, self.step, self.reason, self.log = FAILED, step, shorten(reason), log
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a workflow carries it, without what is at its default."""
+        data: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if value or item.name in ("host", "role"):
+                data[item.name] = dict(vars(value)) if isinstance(value, Pending) else value
+        if data.get("state") == OK:
+            del data["state"]
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> HostRun:
+        """Return it from what :meth:`to_dict` gave."""
+        pending = data.get("pending")
+        return cls(**{**data, "pending": Pending(**pending) if pending else None})
+
+
+def shorten(text: str) -> str:
+    """Cut a text to what a report carries of it; the host's log has the rest."""
+    text = " ".join(str(text).split())
+    return text if len(text) <= REASON_CHARS else text[: REASON_CHARS - 1] + "…"
+
+
+def read(rows: Iterable[dict[str, Any]]) -> list[HostRun]:
+    """Return host runs from a workflow's rows."""
+    return [HostRun.from_dict(row) for row in rows]
+
+
+def write(runs: Iterable[HostRun]) -> list[dict[str, Any]]:
+    """Return a workflow's rows from host runs."""
+    return [run.to_dict() for run in runs]
+
+
+def judge(
+    run: HostRun, outputs: dict[str, Any], status_reason: str, report: dict[str, Any]
+) -> None:
+    """Take over what a host said of its step.
+
+    Success is ``deploy_result=ok`` in the host's own words, never the absence of an error.
+
+    :param run: the host, with the step that is pending
+    :param outputs: output values of the Heat deployment
+    :param status_reason: Heat's words on it
+    :param report: the script's report, {} when it left none
+    """
+    pending = run.pending
+    if pending is None:
+        return
+    run.pending = None
+    run.facts = report.get("facts") or {}
+    changed = str(outputs.get("changed")).lower() == "true"
+    fault = ""
+    if outputs.get("deploy_result") != "ok":
+        said = report.get("reason") or _last_lines(outputs.get("deploy_stderr")) or status_reason
+        fault = str(said or "the host reported no outcome")
+    _take(run, pending, fault, changed=changed, log=str(report.get("log") or ""))
+
+
+def give_up(run: HostRun, fault: str) -> None:
+    """Note that nothing more is to be awaited from a host.
+
+    :param run: the host, with the step that is pending
+    :param fault: why
+    """
+    if run.pending is not None:
+        pending, run.pending = run.pending, None
+        _take(run, pending, fault, changed=False, log="")
+
+
+def _take(run: HostRun, pending: Pending, fault: str, *, changed: bool, log: str) -> None:
+    if pending.mode == "undo" and run.state == FAILED:
+        run.stuck = bool(fault)
+        run.rolled_back = not fault and not run.done
+        if fault:
+            run.reason = shorten(f"{run.reason}; undoing {pending.step} failed: {fault}")
+        return
+    if fault:
+        run.fail(pending.step, fault, log)
+        if pending.mode == "apply" and pending.step in run.needs:
+            # It may have changed the host before it failed; undo knows what it did.
+            run.done.append(pending.step)
+        return
+    if pending.mode == "check":
+        if changed and pending.step in CONVERTING:
+            run.needs.append(pending.step)
+        return
+    run.step = pending.step
+    if changed:
+        run.changed = True
+        if pending.mode == "apply":
+            run.done.append(pending.step)
+
+
+def _last_lines(text: Any) -> str:
+    return " ".join(str(text or "").strip().splitlines()[-3:])

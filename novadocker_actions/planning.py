@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What would be done to which host, in which order: a plan, and a digest to hold a run to it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from novadocker_actions import host_steps
+from novadocker_actions.errors import Refused
+from novadocker_actions.hosts import DOCKER
+from novadocker_actions.outcomes import FAILED, SKIPPED, HostRun
+
+#: Nova's major version of 2025.1, the oldest that the driver supports.
+OLDEST_NOVA = 31
+_GROWTH = (1, 5, 25, 100)
+#: Heat looks at every deployment in progress once a second, so no batch is larger than this.
+LARGEST_BATCH = 100
+
+
+def batches(count: int, batch_size: int | None) -> list[list[int]]:
+    """Cut a number of hosts into batches of indexes.
+
+    Without a size: one canary, then batches that grow to the largest that Heat bears well.
+
+    :param count: how many hosts
+    :param batch_size: hosts in each batch, or None
+    """
+    cut: list[list[int]] = []
+    start = 0
+    while start < count:
+        size = batch_size or _GROWTH[min(len(cut), len(_GROWTH) - 1)]
+        cut.append(list(range(start, min(start + size, count))))
+        start += size
+    return cut
+
+
+def looks_converted(facts: dict[str, Any], role: str) -> bool:
+    """Whether a description shows all that this bundle leaves on a host.
+
+    Only then is it worth asking every step: on other hosts all of them are needed.
+
+    :param facts: what describe_host found
+    :param role: ``compute`` or ``controller``
+    """
+    docker = bool((facts.get("docker") or {}).get("installed"))
+    if role != "compute":
+        return docker
+    driver = (facts.get("novadocker") or {}).get("driver_version")
+    return bool(docker and driver and _docker_driver(facts))
+
+
+def _docker_driver(facts: dict[str, Any]) -> bool:
+    return "docker" in str((facts.get("nova") or {}).get("compute_driver") or "").lower()
+
+
+def needs_from_facts(run: HostRun, steps: Sequence[str]) -> None:
+    """Note which steps a described host needs, or that each has to be asked.
+
+    :param run: a host with the facts of describe_host
+    :param steps: the steps of its role, in order
+    """
+    if looks_converted(run.facts, run.role):
+        run.unknown = list(steps)
+    else:
+        run.needs = list(steps)
+
+
+def needs_to_undo(run: HostRun, steps: Sequence[str]) -> None:
+    """Note which steps are to be undone on a described host.
+
+    :param run: a host with the facts of describe_host
+    :param steps: the steps of its role, in the order of applying
+    """
+    docker = (run.facts.get("docker") or {}).get("installed")
+    driver = (run.facts.get("novadocker") or {}).get("driver_version")
+    if docker or driver or _docker_driver(run.facts):
+        run.needs = list(reversed(steps))
+
+
+def require_answers(runs: Iterable[HostRun]) -> None:
+    """Refuse hosts whose agent did not answer, or could not describe its host.
+
+    :raises Refused: naming the hosts
+    """
+    silent = [run for run in runs if run.state == FAILED]
+    if silent:
+        raise Refused(
+            "hosts",
+            "; ".join(f"{run.host} could not be described: {run.reason}" for run in silent[:20])
+            + ("." if len(silent) <= 20 else f"; and {len(silent) - 20} more."),
+            "See that os-collect-config runs there (`systemctl status os-collect-config`), raise "
+            "agent_timeout_s, or leave them out with exclude.",
+        )
+
+
+def require_nova(runs: Iterable[HostRun]) -> None:
+    """Refuse compute hosts whose Nova the driver does not support, or that have none.
+
+    :raises Refused: naming the hosts
+    """
+    for run in runs:
+        version = str((run.facts.get("nova") or {}).get("version") or "")
+        major = re.match(r"\d+", version)
+        if not major:
+            raise Refused(
+                "hosts",
+                f"no Nova was found on {run.host}.",
+                "See its nova-compute unit, or leave it out with exclude.",
+            )
+        if int(major.group()) < OLDEST_NOVA:
+            raise Refused(
+                "hosts",
+                f"{run.host} runs Nova {version}, older than 2025.1 ({OLDEST_NOVA}.0).",
+                "Upgrade it, or leave it out with exclude.",
+            )
+
+
+def spare_occupied(runs: Sequence[HostRun], drain: str, *, converting: bool) -> None:
+    """Keep hosts that run instances out of a change of hypervisor.
+
+    Instances on a host that is a Docker hypervisor already are containers: they live through a
+    repair of it, and so they only stand in the way of undoing.
+
+    :param runs: compute hosts
+    :param drain: ``refuse`` the run, or ``skip`` such hosts
+    :param converting: whether hosts become Docker hypervisors, or cease to be
+    :raises Refused: naming the hosts
+    """
+    occupied = [
+        run
+        for run in runs
+        if run.instances and run.needs and (not converting or run.hypervisor_type != DOCKER)
+    ]
+    if occupied and drain == "refuse":
+        listed = ", ".join(f"{run.host} ({run.instances})" for run in occupied[:20])
+        raise Refused(
+            "hosts",
+            f"instances run on {listed}.",
+            "Migrate or delete them, leave the hosts out with exclude, or set drain to skip.",
+        )
+    for run in occupied:
+        run.state, run.step = SKIPPED, "plan"
+        run.reason = f"{run.instances} instances run on it"
+
+
+def digest(
+    controllers: Sequence[HostRun], computes: Sequence[HostRun], settings: dict[str, Any]
+) -> str:
+    """Return the digest of a plan: hosts, steps, settings and the scripts themselves.
+
+    :param controllers: hosts of the controller group
+    :param computes: selected compute hosts
+    :param settings: a workflow's settings
+    """
+    relevant = ("images", "driver_requirement", "docker", "aggregate", "batch_size", "drain")
+    document = {
+        "controllers": [[run.host, run.needs] for run in controllers],
+        "computes": [[run.host, run.needs, run.state] for run in computes],
+        "settings": {name: settings[name] for name in relevant},
+        "scripts": host_steps.digest(
+            tuple(sorted({*host_steps.COMPUTE_STEPS, *host_steps.CONTROLLER_STEPS}))
+        ),
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def require_digest(wanted: str | None, made: str) -> None:
+    """Refuse a run whose plan is not the one that was approved.
+
+    :raises Refused: when they differ
+    """
+    if wanted is not None and wanted != made:
+        raise Refused(
+            "plan_digest",
+            f"the plan is now {made}, not {wanted}: hosts, inputs or scripts have changed.",
+            "Run novadocker.plan with the same inputs, look at it, and give its digest.",
+        )

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run says at its end: rows a host, totals, and one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from novadocker_actions.outcomes import FAILED, OK, SKIPPED, HostRun
+
+DONE, UNCHANGED, PARTIAL, REFUSED = "done", "unchanged", "partial", "refused"
+PLANNED, DRIFT, BROKEN = "planned", "drift", "failed"
+_NAMES_SHOWN = 10
+#: States with which a workflow ends in ERROR.
+BAD = (REFUSED, BROKEN, DRIFT)
+
+
+@dataclass
+class Facts:
+    """What a report is made of.
+
+    :param workflow: name without the workbook's
+    :param computes: selected hosts, converted ones with their outcome
+    :param not_started: hosts that the gate kept from being touched
+    :param stopped: the gate's reason, "" when all batches ran
+    :param errors: failed tasks: name and error
+    :param rule: how the hosts were selected
+    """
+
+    workflow: str
+    controllers: Sequence[HostRun] = ()
+    computes: Sequence[HostRun] = ()
+    not_started: Sequence[str] = ()
+    unselected: Sequence[str] = ()
+    images: Sequence[dict[str, Any]] = ()
+    stopped: str = ""
+    errors: Sequence[dict[str, Any]] = ()
+    rule: str = ""
+    plan_digest: str = ""
+    max_failed: int = 0
+    dry_run: bool = False
+    notes: Sequence[str] = field(default_factory=list)
+
+
+def _row(run: HostRun) -> dict[str, Any]:
+    state = "unchanged" if run.state == OK and not run.changed else run.state
+    row: dict[str, Any] = {
+        "host": run.host,
+        "role": run.role,
+        "state": state,
+        "changed": run.changed and not run.rolled_back,
+        "step": run.step,
+        "reason": run.reason,
+        "log": run.log,
+    }
+    if run.rolled_back:
+        row["rolled_back"] = True
+    return row
+
+
+def _planned_row(run: HostRun) -> dict[str, Any]:
+    return {
+        "host": run.host,
+        "role": run.role,
+        "state": run.state if run.state != OK else ("planned" if run.needs else "unchanged"),
+        "changed": False,
+        "step": ", ".join(run.needs),
+        "reason": run.reason,
+        "log": "",
+    }
+
+
+def _planning(facts: Facts) -> bool:
+    return facts.workflow in ("plan", "verify") or facts.dry_run
+
+
+def _unstarted_row(host: str) -> dict[str, Any]:
+    return {
+        "host": host,
+        "role": "compute",
+        "state": SKIPPED,
+        "changed": False,
+        "step": "",
+        "reason": "not started",
+        "log": "",
+    }
+
+
+def build(facts: Facts) -> dict[str, Any]:
+    """Return a run's report.
+
+    :param facts: what is known of the run
+    """
+    runs = [*facts.controllers, *facts.computes]
+    row = _planned_row if _planning(facts) else _row
+    rows = [row(run) for run in runs if run.host not in facts.not_started]
+    rows += [_unstarted_row(host) for host in facts.not_started]
+    totals = {
+        "ok": sum(1 for entry in rows if entry["state"] in (OK, "unchanged", "planned")),
+        "failed": sum(1 for entry in rows if entry["state"] == FAILED),
+        "changed": sum(1 for entry in rows if entry["changed"]),
+        "unchanged": sum(1 for entry in rows if entry["state"] == "unchanged"),
+        "skipped": sum(1 for entry in rows if entry["state"] == SKIPPED),
+    }
+    report: dict[str, Any] = {
+        "state": _state(facts, totals),
+        "hosts": {
+            "selected": [run.host for run in facts.computes],
+            "controllers": [run.host for run in facts.controllers],
+            "unselected": list(facts.unselected),
+            "rule": facts.rule,
+        },
+        "totals": totals,
+        "rows": rows,
+        "images": list(facts.images),
+        "plan_digest": facts.plan_digest,
+        "notes": list(facts.notes),
+    }
+    if facts.errors:
+        report["errors"] = [
+            {"task": str(error.get("name")), "error": error_text(error.get("error"))}
+            for error in facts.errors
+        ]
+    return report
+
+
+def _state(facts: Facts, totals: dict[str, int]) -> str:
+    refused = [error for error in facts.errors if is_refusal(error.get("error"))]
+    if refused:
+        return REFUSED
+    if facts.errors or facts.stopped:
+        return BROKEN
+    if any(run.state == FAILED for run in facts.controllers):
+        return BROKEN
+    if facts.workflow == "verify":
+        return DRIFT if totals["failed"] or totals["ok"] > totals["unchanged"] else UNCHANGED
+    if _planning(facts):
+        return PLANNED
+    if totals["failed"] > facts.max_failed:
+        return BROKEN
+    if totals["failed"]:
+        return PARTIAL
+    images_changed = any(image.get("changed") for image in facts.images)
+    return DONE if totals["changed"] or images_changed else UNCHANGED
+
+
+def is_refusal(error: Any) -> bool:
+    """Whether a task's error is a refusal, which the operator has to act on."""
+    return isinstance(error, dict) and bool(error.get("refused"))
+
+
+def error_text(error: Any) -> str:
+    """Return a task's error as a sentence."""
+    text = error.get("message") if isinstance(error, dict) else error
+    return str(text or "it gave no reason").strip()[:1000]
+
+
+def names(hosts: Sequence[str]) -> str:
+    """Return host names for a sentence, the first few of many."""
+    shown = ", ".join(hosts[:_NAMES_SHOWN])
+    more = len(hosts) - _NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def message(facts: Facts, report: dict[str, Any], url: str) -> str:
+    """Return the one sentence with which a run ends.
+
+    :param facts: what is known of the run
+    :param report: from :func:`build`
+    :param url: where the run can be seen
+    """
+    parts = [*_faults(facts, report), *_achieved(facts, report)]
+    return "; ".join(part for part in parts if part) + f". See {url}"
+
+
+def _faults(facts: Facts, report: dict[str, Any]) -> list[str]:
+    if report["state"] == REFUSED:
+        first = next(e["error"] for e in facts.errors if is_refusal(e.get("error")))
+        return [f"Refused, nothing was changed: {error_text(first).rstrip('.')}"]
+    parts = [f"Task {e['task']} failed: {e['error'].rstrip('.')}" for e in report.get("errors", [])]
+    failed = [entry for entry in report["rows"] if entry["state"] == FAILED]
+    for entry in failed[:3]:
+        parts.append(f"{entry['host']} failed at {entry['step']}: {entry['reason']}"[:500])
+    if len(failed) > 3:
+        parts.append(f"{len(failed) - 3} more hosts failed")
+    if facts.stopped:
+        parts.append(f"Stopped: {facts.stopped}")
+    return parts
+
+
+def _achieved(facts: Facts, report: dict[str, Any]) -> list[str]:
+    if report["state"] == REFUSED or (report["state"] == BROKEN and not facts.computes):
+        return []
+    describe = {
+        "deploy": _deployed,
+        "plan": _planned,
+        "verify": _verified,
+        "undeploy": _undeployed,
+        "preload_images": _preloaded,
+    }[facts.workflow]
+    if facts.dry_run:
+        describe = _planned
+    return describe(facts)
+
+
+def _good(facts: Facts) -> list[str]:
+    return [r.host for r in facts.computes if r.state == OK and r.host not in facts.not_started]
+
+
+def _images(facts: Facts) -> str:
+    ready = [image for image in facts.images if image.get("ok")]
+    return f"{len(ready)} image{'' if len(ready) == 1 else 's'} preloaded" if facts.images else ""
+
+
+def _unchanged(facts: Facts) -> str:
+    runs = [*facts.controllers, *facts.computes]
+    same = runs and not any(run.changed or run.state != OK for run in runs)
+    return "nothing had to be changed" if same else ""
+
+
+def _deployed(facts: Facts) -> list[str]:
+    good = _good(facts)
+    count = f"{len(good)} of {len(facts.computes)} compute hosts are Docker hypervisors"
+    glance = facts.controllers and all(run.ok for run in facts.controllers)
+    return [
+        count + (f" ({names(good)})" if good else ""),
+        "Glance accepts docker images" if glance else "",
+        _images(facts),
+        _unchanged(facts),
+    ]
+
+
+def _planned(facts: Facts) -> list[str]:
+    todo = [run.host for run in facts.computes if run.needs and run.state == OK]
+    same = [run.host for run in facts.computes if not run.needs and run.state == OK]
+    return [
+        f"{len(todo)} of {len(facts.computes)} compute hosts would be converted"
+        + (f" ({names(todo)})" if todo else ""),
+        f"{len(same)} are as wanted" if same else "",
+        f"selected: {facts.rule}",
+        f"plan {facts.plan_digest}",
+        "nothing was changed",
+    ]
+
+
+def _verified(facts: Facts) -> list[str]:
+    runs = [*facts.controllers, *facts.computes]
+    drifted = [run for run in runs if run.ok and run.needs]
+    good = [run.host for run in runs if run.ok and not run.needs]
+    return [
+        *(f"{run.host} has drifted: {', '.join(run.needs)} would change it" for run in drifted[:5]),
+        f"{len(good)} of {len(runs)} hosts are as wanted",
+        *facts.notes,
+        "nothing was changed",
+    ]
+
+
+def _undeployed(facts: Facts) -> list[str]:
+    good = _good(facts)
+    return [
+        f"{len(good)} of {len(facts.computes)} compute hosts are as they were before"
+        + (f" ({names(good)})" if good else ""),
+        *facts.notes,
+        _unchanged(facts),
+    ]
+
+
+def _preloaded(facts: Facts) -> list[str]:
+    good = _good(facts)
+    return [f"{len(facts.images)} images are on {len(good)} of {len(facts.computes)} hosts"]

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which compute hosts a run is about: a pure function over host records."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import yaql
+from yaql.language.exceptions import YaqlException
+
+from novadocker_actions.errors import Refused
+from novadocker_actions.hosts import Host
+
+
+@dataclass(frozen=True)
+class Query:
+    """What the operator asked for.
+
+    :param hosts: names, or None for the rule of ``match``
+    :param match: part of a name, in any case
+    :param if_none_match: ``all`` or ``fail``
+    :param where: YAQL predicate over a host record, or None
+    :param exclude: names that are never selected
+    """
+
+    hosts: list[str] | None = None
+    match: str = "docker"
+    if_none_match: str = "all"
+    where: str | None = None
+    exclude: tuple[str, ...] = ()
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Query:
+        """Return the query that is in a workflow's settings."""
+        return cls(
+            hosts=settings["hosts"],
+            match=settings["match"],
+            if_none_match=settings["if_none_match"],
+            where=settings["where"],
+            exclude=tuple(settings["exclude"]),
+        )
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The hosts that were chosen, and by which rule."""
+
+    hosts: list[Host]
+    rule: str
+
+
+@functools.cache
+def _yaql_engine() -> Any:
+    # An operator's predicate gets no more of the executor than a host record needs.
+    return yaql.factory.YaqlFactory().create(
+        options={"yaql.limitIterators": 10_000, "yaql.memoryQuota": 1_000_000}
+    )
+
+
+def _matches(host: Host, where: str) -> bool:
+    record = {**Host(name="").__dict__, **host.__dict__}
+    try:
+        answer = _yaql_engine()(where).evaluate(data=record, context=yaql.create_context())
+    except (YaqlException, TypeError, ValueError, ArithmeticError) as fault:
+        raise Refused(
+            "where",
+            f"{where!r} cannot be evaluated for host {host.name}: {fault}.",
+            "Give a YAQL predicate such as $.availability_zone = 'az1' or null.",
+        ) from fault
+    if not isinstance(answer, bool):
+        raise Refused(
+            "where",
+            f"{where!r} gives {answer!r} for host {host.name}, which is neither true nor false.",
+            "Give a YAQL predicate such as $.availability_zone = 'az1' or null.",
+        )
+    return answer
+
+
+def _unknown(names: list[str], field: str, computes: list[Host]) -> None:
+    known = {host.name for host in computes}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        listed = ", ".join(sorted(known)[:20]) or "none"
+        raise Refused(
+            field,
+            f"Nova knows no compute host {', '.join(unknown)}.",
+            f"Compute hosts are: {listed}.",
+        )
+
+
+def _candidates(computes: list[Host], query: Query) -> tuple[list[Host], str]:
+    if query.hosts is not None:
+        _unknown(query.hosts, "hosts", computes)
+        return [host for host in computes if host.name in query.hosts], "named in hosts"
+    matching = [host for host in computes if query.match.lower() in host.name.lower()]
+    if matching:
+        return matching, f"name contains {query.match!r}"
+    if query.if_none_match == "fail":
+        raise Refused(
+            "match",
+            f"no compute host has {query.match!r} in its name, and if_none_match is fail.",
+            "Give another match, name the hosts, or set if_none_match to all.",
+        )
+    return computes, f"all, since no name contains {query.match!r}"
+
+
+def select(hosts: list[Host], query: Query) -> Selection:
+    """Choose compute hosts.
+
+    Named hosts, else those whose name contains ``match``, else all (or an error, as
+    ``if_none_match`` says); of these the ones that ``where`` keeps; ``exclude`` wins over all.
+
+    :param hosts: records of all hosts
+    :param query: what the operator asked for
+    :raises Refused: on an unknown name, a predicate that cannot be read, or an empty result
+    """
+    computes = [host for host in hosts if host.service_id]
+    _unknown(list(query.exclude), "exclude", computes)
+    chosen, rule = _candidates(computes, query)
+    if query.where is not None:
+        chosen = [host for host in chosen if _matches(host, query.where)]
+        rule += f", where {query.where}"
+    if query.exclude:
+        chosen = [host for host in chosen if host.name not in query.exclude]
+        rule += f", without {', '.join(query.exclude)}"
+    if not chosen:
+        raise Refused(
+            "hosts",
+            f"no compute host is selected ({rule}).",
+            "Change hosts, match, where or exclude; `novadocker.plan` shows what they select.",
+        )
+    return Selection(chosen, rule)
+
+
+def require_mailboxes(hosts: list[Host]) -> None:
+    """Refuse hosts that no step can reach.
+
+    :raises Refused: naming the hosts that are not enrolled
+    """
+    missing = [host.name for host in hosts if not host.enrolled]
+    if missing:
+        raise Refused(
+            "hosts",
+            f"no agent is enrolled on {', '.join(missing)}.",
+            "Enrol them with `novadocker-enroll add`, or leave them out with exclude.",
+        )
