@@ -43,8 +43,29 @@ DEPLOY_TIMEOUT_S = 600
 SERVER_TIMEOUT_S = 120
 PING_TIMEOUT_S = 60
 
-# Tasks that only look whether something is done: of interest when they fail, not before.
-QUIET = ("collect", "wait", "poll", "gate", "publish_outcome", "next")
+# What an ended task means to a reader; tasks that are not here are shown only when they fail.
+MEANINGS = {
+    "validate_inputs": "the inputs are in order",
+    "collect_descriptions": "every host has described itself",
+    "require_images": "the registry has the images",
+    "plan": "the plan is made",
+    "lock": "no other run is at these hosts",
+    "collect_docker": "Docker Engine is installed",
+    "collect_glance": "Glance's configuration takes docker images",
+    "verify_glance": "Glance's API says so, too",
+    "collect_export": "the image is pulled and saved",
+    "verify_image": "the image is in Glance",
+    "disable_compute": "taken out of service",
+    "collect_driver": "the driver is in Nova's environment",
+    "collect_configuration": "nova-compute runs with the driver",
+    "collect_verification": "the host finds itself in order",
+    "verify_compute": "Nova finds the hypervisor in order",
+    "isolate": "in the aggregate of Docker hosts",
+    "collect_images": "the images are preloaded",
+    "enable_compute": "in service again",
+    "roll_back": "failed, and is put back as it was",
+    "gate": "the batch is through",
+}
 
 
 class DemoError(LabError):
@@ -204,15 +225,23 @@ class Demo:
             if task.id in seen or task.state not in ("SUCCESS", "ERROR"):
                 continue
             seen.add(task.id)
-            failed = task.state == "ERROR"
-            if task.name.startswith(QUIET) and not failed:
+            if task.state == "SUCCESS" and task.name not in MEANINGS:
                 continue
-            mark = "[red]failed[/]" if failed else "[green]ok[/]"
+            mark = "[green]ok[/]    " if task.state == "SUCCESS" else "[red]FAILED[/]"
+            hosts = self._hosts(task)
             self.console.print(
-                f"  {time.monotonic() - began:6.1f} s  {'  ' * task.depth}"
-                f"{task.name:<{36 - 2 * task.depth}} {mark}",
+                f"  {time.monotonic() - began:6.1f} s  {mark}  {task.name:<21}"
+                f" {MEANINGS.get(task.name, '')}{': ' if hosts else ''}{', '.join(hosts)}",
                 highlight=False,
             )
+
+    def _hosts(self, task: workflows.Task) -> list[str]:
+        """Return the hosts that a task is about, with what is wrong with them."""
+        rows = workflows.published(self.cloud, task).get("rows") or []
+        return [
+            row["host"] + (f" ({row.get('reason')})" if row.get("state") == "failed" else "")
+            for row in rows
+        ]
 
     def _console_text(self, server: Server) -> str:
         return str(self.cloud.compute.get_server_console_output(server)["output"] or "")

@@ -52,6 +52,7 @@ class Execution:
 class Task:
     """A task execution of a workflow or of one of its sub-workflows.
 
+    :param kind: ``ACTION`` or ``WORKFLOW``
     :param depth: 0 for the workflow's own tasks, 1 for those of its sub-workflows, ...
     """
 
@@ -61,8 +62,6 @@ class Task:
     kind: str
     state: str
     depth: int
-    published: dict[str, Any]
-    created_at: str
 
 
 def start(cloud: Connection, workflow: str, inputs: Mapping[str, Any] | None = None) -> Execution:
@@ -80,35 +79,49 @@ def start(cloud: Connection, workflow: str, inputs: Mapping[str, Any] | None = N
 
 def get(cloud: Connection, execution_id: str) -> Execution:
     """Read an execution."""
-    answer = cloud.workflow.get(f"/executions/{execution_id}")
-    if answer.status_code >= 400:
-        raise LabError(f"execution {execution_id} cannot be read: {_fault(answer)}")
-    return _execution(answer.json())
+    return _execution(_get(cloud, f"/executions/{execution_id}"))
 
 
-def tasks(cloud: Connection, execution_id: str, depth: int = 0) -> list[Task]:
-    """Read the tasks of an execution and of its sub-workflows, in the order of their start."""
-    answer = cloud.workflow.get(
-        "/tasks",
-        params={
-            "workflow_execution_id": execution_id,
-            "sort_keys": "created_at",
-            "include_published": "true",
-        },
-    )
-    if answer.status_code >= 400:
-        raise LabError(f"tasks of {execution_id} cannot be read: {_fault(answer)}")
-    found = []
-    for record in answer.json()["tasks"]:
-        task = _task(record, depth)
-        found.append(task)
-        if task.kind == "WORKFLOW":
-            children = cloud.workflow.get(
-                "/executions", params={"task_execution_id": task.id}
-            ).json()["executions"]
-            for child in children:
-                found += tasks(cloud, child["id"], depth + 1)
-    return found
+class TaskTree:
+    """The tasks of an execution and of its sub-workflows, in the order of their start.
+
+    :param execution_id: the execution
+    """
+
+    def __init__(self, cloud: Connection, execution_id: str) -> None:
+        self._cloud = cloud
+        self._execution_id = execution_id
+        # What has ended is not read again: the machine has better things to do.
+        self._ended: dict[str, list[Task]] = {}
+
+    def read(self) -> list[Task]:
+        """Return the tasks as they are now."""
+        return self._tasks(self._execution_id, 0)
+
+    def _tasks(self, execution_id: str, depth: int) -> list[Task]:
+        records = _listed(self._cloud, "tasks", workflow_execution_id=execution_id)
+        found = []
+        for record in records:
+            task = _task(record, depth)
+            found.append(task)
+            if task.kind == "WORKFLOW":
+                found += self._children(task)
+        return found
+
+    def _children(self, task: Task) -> list[Task]:
+        if task.id in self._ended:
+            return self._ended[task.id]
+        found = []
+        for child in _listed(self._cloud, "executions", task_execution_id=task.id):
+            found += self._tasks(child["id"], task.depth + 1)
+        if task.state in ENDED:
+            self._ended[task.id] = found
+        return found
+
+
+def published(cloud: Connection, task: Task) -> dict[str, Any]:
+    """Read what a task has published."""
+    return _json(_get(cloud, f"/tasks/{task.id}").get("published"))
 
 
 def wait(
@@ -125,14 +138,15 @@ def wait(
     :raises WorkflowTimeout: naming the tasks that still run
     """
     deadline = time.monotonic() + timeout_s
+    tree = TaskTree(cloud, execution_id)
     while True:
         execution = get(cloud, execution_id)
         if on_tasks:
-            on_tasks(tasks(cloud, execution_id))
+            on_tasks(tree.read())
         if execution.ended:
             return execution
         if time.monotonic() > deadline:
-            running = [task.name for task in tasks(cloud, execution_id) if task.state == "RUNNING"]
+            running = [task.name for task in tree.read() if task.state == "RUNNING"]
             raise WorkflowTimeout(
                 f"{execution.workflow} {execution_id} is {execution.state} after {timeout_s:g} s;"
                 f" running tasks: {', '.join(running) or 'none'}"
@@ -158,9 +172,20 @@ def _task(record: Mapping[str, Any], depth: int) -> Task:
         kind=record.get("type") or "",
         state=record["state"],
         depth=depth,
-        published=_json(record.get("published")),
-        created_at=record.get("created_at") or "",
     )
+
+
+def _get(cloud: Connection, path: str, **query: str) -> dict[str, Any]:
+    answer = cloud.workflow.get(path, params=query)
+    if answer.status_code >= 400:
+        raise LabError(f"Mistral does not show {path}: {_fault(answer)}")
+    return dict(answer.json())
+
+
+def _listed(cloud: Connection, collection: str, **query: str) -> list[dict[str, Any]]:
+    fields = {"tasks": "name,workflow_name,type,state,created_at", "executions": "created_at"}
+    page = _get(cloud, f"/{collection}", sort_keys="created_at", fields=fields[collection], **query)
+    return list(page[collection])
 
 
 def _json(text: str | None) -> dict[str, Any]:

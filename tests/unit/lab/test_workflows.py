@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import threading
+import urllib.parse
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
@@ -27,7 +28,7 @@ class Mistral:
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                answers = mistral.answers[f"{self.command} {self.path}"]
+                answers = mistral.find(self.command, self.path)
                 status, body = answers.pop(0) if len(answers) > 1 else answers[0]
                 if length := int(self.headers.get("Content-Length", 0)):
                     mistral.received.append(json.loads(self.rfile.read(length)))
@@ -57,10 +58,14 @@ class Mistral:
         self.answers.setdefault(request, []).append((status, body))
 
     def answer_tasks(self, execution_id: str, *tasks: dict[str, Any]) -> None:
-        query = "sort_keys=created_at&include_published=true"
-        self.answer(
-            f"GET /tasks?workflow_execution_id={execution_id}&{query}", {"tasks": list(tasks)}
-        )
+        self.answer(f"GET /tasks of {execution_id}", {"tasks": list(tasks)})
+
+    def find(self, command: str, target: str) -> list[tuple[int, Any]]:
+        """Return the answers to a request; lists are told apart by whose list it is."""
+        url = urllib.parse.urlsplit(target)
+        query = urllib.parse.parse_qs(url.query)
+        owner = query.get("workflow_execution_id") or query.get("task_execution_id")
+        return self.answers[f"{command} {url.path}" + (f" of {owner[0]}" if owner else "")]
 
 
 @pytest.fixture
@@ -92,7 +97,6 @@ def task(name: str, kind: str = "ACTION", state: str = "SUCCESS") -> dict[str, A
         "type": kind,
         "state": state,
         "published": json.dumps({"from": name}),
-        "created_at": "2026-01-01 00:00:00",
     }
 
 
@@ -138,10 +142,31 @@ def test_wait_gives_up_and_names_what_runs(mistral: Mistral) -> None:
 def test_tasks_of_sub_workflows_follow_their_task(mistral: Mistral) -> None:
     mistral.answer_tasks("e1", task("a"), task("sub", kind="WORKFLOW"), task("b"))
     mistral.answer_tasks("e2", task("inner"))
-    mistral.answer("GET /executions?task_execution_id=id-sub", {"executions": [{"id": "e2"}]})
-    found = workflows.tasks(mistral.cloud, "e1")
+    mistral.answer("GET /executions of id-sub", {"executions": [{"id": "e2"}]})
+    found = workflows.TaskTree(mistral.cloud, "e1").read()
     assert [(t.name, t.depth) for t in found] == [("a", 0), ("sub", 0), ("inner", 1), ("b", 0)]
-    assert found[0].published == {"from": "a"}
+
+
+def test_sub_workflow_is_read_again_until_it_has_ended(mistral: Mistral) -> None:
+    mistral.answer_tasks("e1", task("sub", kind="WORKFLOW", state="RUNNING"))
+    mistral.answer_tasks("e1", task("sub", kind="WORKFLOW", state="SUCCESS"))
+    mistral.answer_tasks("e2", task("one"))
+    mistral.answer_tasks("e2", task("one"), task("two"))
+    mistral.answer_tasks("e2", task("must not be read"))
+    mistral.answer("GET /executions of id-sub", {"executions": [{"id": "e2"}]})
+    tree = workflows.TaskTree(mistral.cloud, "e1")
+    assert [[t.name for t in tree.read()] for _ in range(3)] == [
+        ["sub", "one"],
+        ["sub", "one", "two"],
+        ["sub", "one", "two"],
+    ]
+
+
+def test_published_values_are_read_by_task(mistral: Mistral) -> None:
+    mistral.answer_tasks("e1", task("a"))
+    mistral.answer("GET /tasks/id-a", task("a"))
+    (found,) = workflows.TaskTree(mistral.cloud, "e1").read()
+    assert workflows.published(mistral.cloud, found) == {"from": "a"}
 
 
 def test_failed_run_without_report_tells_mistrals_reason(mistral: Mistral) -> None:
