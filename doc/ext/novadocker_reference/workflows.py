@@ -12,6 +12,12 @@ import yaml
 from novadocker_reference import rst
 
 TRANSITIONS = ("on-success", "on-error", "on-complete")
+# What the outputs of our workflows are; another output is shown as its expression.
+OUTPUTS = {
+    "message": "What was done, or why it was not, in one sentence that ends with the URL.",
+    "url": "Where the run can be seen.",
+    "report": "State, totals, a row for each host, the images, the digest of the plan.",
+}
 
 
 def pages(workbooks: Path, accepted: Mapping[str, str]) -> dict[str, str]:
@@ -24,24 +30,23 @@ def pages(workbooks: Path, accepted: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for path in sorted(workbooks.glob("*.yaml")):
         book = yaml.safe_load(path.read_text())
-        for name, workflow in book["workflows"].items():
+        for name in book["workflows"]:
             if not name.startswith("_"):
-                full_name = f"{book['name']}.{name}"
-                found[full_name] = workflow_page(full_name, workflow, book["workflows"], accepted)
+                found[f"{book['name']}.{name}"] = workflow_page(book, name, accepted)
     if not found:
         raise ValueError(f"no workflow in {workbooks}")
     return found
 
 
-def workflow_page(
-    name: str, workflow: dict[str, Any], siblings: dict[str, Any], accepted: Mapping[str, str]
-) -> str:
-    """Return the page of one workflow."""
+def workflow_page(book: dict[str, Any], name: str, accepted: Mapping[str, str]) -> str:
+    """Return the page of one workflow of a workbook."""
+    full_name = f"{book['name']}.{name}"
+    workflow = book["workflows"][name]
     return rst.page(
-        f".. _workflow-{name}:\n",
-        rst.title(name),
+        f".. _workflow-{full_name}:\n",
+        rst.title(full_name),
         rst.prose(workflow.get("description")) + "\n",
-        rst.code(f"openstack workflow execution create {name} '{{}}'", "console"),
+        rst.code(f"openstack workflow execution create {full_name} '{{}}'", "console"),
         rst.title("Inputs", "-"),
         rst.table(
             ("Input", "Default", "What it takes"),
@@ -51,12 +56,12 @@ def workflow_page(
             ],
         ),
         rst.title("Outputs", "-"),
-        rst.table(("Output", "Value"), _outputs(workflow)),
+        rst.table(("Output", "What it holds"), _outputs(workflow)),
         rst.title("Tasks", "-"),
         "In the order of the workbook. A workflow that begins with ``_`` is private: its tasks\n"
         "are listed below.\n",
-        task_table(workflow),
-        *_private(workflow, siblings),
+        task_table(book, workflow),
+        *_private(book, workflow),
     )
 
 
@@ -69,32 +74,29 @@ def inputs(workflow: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield entry, rst.NOTHING
 
 
-def task_table(workflow: dict[str, Any]) -> str:
+def task_table(book: dict[str, Any], workflow: dict[str, Any]) -> str:
     """Return the table of a workflow's tasks."""
     rows = []
     for name, task in workflow["tasks"].items():
-        does = task.get("action") or task.get("workflow") or "std.noop"
-        rows.append(
-            (
-                f"``{name}``",
-                rst.literal(does.split()[0]),
-                rst.prose(task.get("description")),
-                _next(task),
-            )
-        )
-    return rst.table(("Task", "Runs", "What for", "Then"), rows)
+        called = str(task.get("action") or task.get("workflow") or "std.noop").split()[0]
+        own_action = "action" in task and called.startswith(f"{book['name']}.")
+        runs = f":ref:`{called} <action-{called}>`" if own_action else rst.literal(called)
+        rows.append((f"``{name}``", runs, _next(task)))
+    return rst.table(("Task", "Runs", "Then"), rows)
 
 
 def _outputs(workflow: dict[str, Any]) -> list[tuple[str, str]]:
     return [
-        (f"``{key}``", rst.literal(value)) for key, value in (workflow.get("output") or {}).items()
+        (f"``{key}``", OUTPUTS.get(key) or rst.literal(value))
+        for key, value in (workflow.get("output") or {}).items()
     ]
 
 
 def _next(task: dict[str, Any]) -> str:
     parts = []
     for transition in TRANSITIONS:
-        names = list(_names(task.get(transition)))
+        # `fail(msg=...)` is the engine's command, whatever its message.
+        names = [name.partition("(")[0] for name in _names(task.get(transition))]
         if names:
             parts.append(f"{transition}: " + ", ".join(f"``{name}``" for name in names))
     return "; ".join(parts)
@@ -115,8 +117,9 @@ def _names(transition: Any) -> Iterator[str]:
         )
 
 
-def _private(workflow: dict[str, Any], siblings: dict[str, Any]) -> Iterator[str]:
+def _private(book: dict[str, Any], workflow: dict[str, Any]) -> Iterator[str]:
     """Yield the sections of the private workflows that this one runs, each once."""
+    siblings = book["workflows"]
     seen: set[str] = set()
     waiting = [workflow]
     while waiting:
@@ -128,4 +131,4 @@ def _private(workflow: dict[str, Any], siblings: dict[str, Any]) -> Iterator[str
                 waiting.append(siblings[name])
                 yield rst.title(name, "-")
                 yield rst.prose(siblings[name].get("description")) + "\n"
-                yield task_table(siblings[name])
+                yield task_table(book, siblings[name])

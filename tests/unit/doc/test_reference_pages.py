@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import docutils.core
+import docutils.nodes
+import docutils.parsers.rst.roles
 import pytest
 import yaml
 
@@ -27,6 +29,7 @@ def module(name: str) -> Any:
 
 def check(page: str) -> None:
     """Fail where docutils has anything to say about a page (Sphinx's own directives aside)."""
+    docutils.parsers.rst.roles.register_generic_role("ref", docutils.nodes.reference)
     text = page.replace(".. code-block:: console", "::").replace(".. code-block:: yaml", "::")
     docutils.core.publish_doctree(text, settings_overrides={"halt_level": 2, "report_level": 2})
 
@@ -59,7 +62,7 @@ def test_workflow_page_has_inputs_tasks_and_private_workflows(tmp_path: Path) ->
     page = pages["book.deploy"]
     check(page)
     for text in ("``name``", "*required*", "``3``", "``null``", "Give a number.", "``first``",
-                 "``book.first``", "on-success: ``second``, ``fail``",
+                 ":ref:`book.first <action-book.first>`", "on-success: ``second``, ``fail``",
                  "on-complete: ``first``", "``deep``",
                  "Converts \\*hosts\\* of a\\_ cloud."):  # fmt: skip
         assert text in page
