@@ -227,19 +227,24 @@ class Step:
 
     # -- files
 
-    def write_file(self, name: str, text: str, mode: int = 0o644) -> bool:
-        """Make a file have this text; return whether that was (or would be) a change."""
+    def write_file(self, name: str, text: str, mode: int | None = None) -> bool:
+        """Make a file have this text; return whether that was (or would be) a change.
+
+        :param mode: permission bits; None keeps those of a file that is there, else 0644
+        """
         path, data = self.path(name), text.encode()
-        if path.is_file() and path.read_bytes() == data:
+        now = file_state(path)
+        if now and path.read_bytes() == data and mode in (None, now["mode"]):
             return False
         if self.will(f"write {name}"):
             files = self.record.setdefault("files", {})
-            entry = files.setdefault(name, {"before": file_state(path)})
+            entry = files.setdefault(name, {"before": now})
             entry["sha256"] = hashlib.sha256(data).hexdigest()
             self._make_directories(Path(name).parent)
             self.save_record()
-            state = entry["before"] or {}
-            replace_file(path, data, state.get("mode", mode), state.get("uid"), state.get("gid"))
+            state = now or {"mode": 0o644}
+            bits = state["mode"] if mode is None else mode
+            replace_file(path, data, bits, state.get("uid"), state.get("gid"))
         return True
 
     def _make_directories(self, name: Path) -> None:

@@ -1,0 +1,163 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What heat-agents leave open: nothing that Heat waits for is lost without an outcome.
+
+Installed beside the hooks of heat-agents and called in each refresh of a host as
+
+* ``refuse`` before 55-heat-config: what was interrupted is run once more; what can not be run (no
+  hook for its group, an input without a value) is told to Heat as failed instead of never; input
+  values become text, which the script hook needs;
+* ``notify CONFIG`` in place of heat-config-notify: the outcome is cut to a size that Heat takes,
+  and remembered until it was told;
+* ``settle`` after 55-heat-config: outcomes that could not be told are told again, old files go
+  away, and the agent asks often for a while, because one step is followed by the next.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+LOG = logging.getLogger("outcomes")
+HOME = Path(os.environ.get("HEAT_AGENT_HOME", "/opt/heat-agent"))
+CONFIGS = Path(os.environ.get("HEAT_SHELL_CONFIG", "/var/run/heat-config/heat-config"))
+DEPLOYED = Path(os.environ.get("HEAT_CONFIG_DEPLOYED", "/var/lib/heat-config/deployed"))
+SCRIPTS = Path(os.environ.get("HEAT_SCRIPT_WORKING", "/var/lib/heat-config/heat-config-script"))
+HOOKS = Path(os.environ.get("HEAT_CONFIG_HOOKS", HOME / "hooks"))
+WAKE = Path(os.environ.get("HEAT_AGENT_WAKE", "/var/lib/heat-config/wake.conf"))
+TEXT_CHARS = 64 * 1024
+NO_HOOK_NEEDED = ("os-apply-config",)
+
+
+def main(argv: list[str]) -> int:
+    """Do what the first argument says; return the exit code."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    verbs = {"refuse": refuse, "settle": settle}
+    if argv[1] == "notify":
+        return notify(Path(argv[2]), json.load(sys.stdin))
+    return verbs[argv[1]]()
+
+
+def configs() -> list[dict[str, Any]]:
+    """Return what Heat wants of this host now."""
+    try:
+        found = json.loads(CONFIGS.read_text() or "[]")
+    except (OSError, ValueError):
+        return []
+    return list(found or [])
+
+
+def files(identity: str) -> tuple[Path, Path, Path]:
+    """Return where heat-agents mark a config as deployed and keep its outcome, and our own mark."""
+    deployed = DEPLOYED / f"{identity}.json"
+    return deployed, DEPLOYED / f"{identity}.notify.json", DEPLOYED / f"{identity}.told"
+
+
+def refuse() -> int:
+    """Before the hooks: rerun what was interrupted, refuse what can not be run."""
+    wanted = configs()
+    for config in wanted:
+        deployed, outcome, _ = files(config["id"])
+        again = deployed.with_suffix(".again")
+        if deployed.exists() and not outcome.exists():
+            if again.exists():
+                fail(config, "the host went down twice while it ran this; it is not tried again")
+            else:
+                LOG.warning("%s was interrupted and is run once more", config["id"])
+                again.touch()
+                deployed.unlink()
+        elif not deployed.exists():
+            fault = unrunnable(config)
+            if fault:
+                fail(config, fault)
+        for item in config.get("inputs", []):
+            value = item.get("value")
+            if isinstance(value, (bool, int, float)):
+                item["value"] = json.dumps(value)
+    if wanted:
+        write(CONFIGS, json.dumps(wanted))
+    return 0
+
+
+def unrunnable(config: dict[str, Any]) -> str:
+    """Return why heat-agents would leave a config lying, empty when they would run it."""
+    group = config.get("group") or ""
+    if group not in (*NO_HOOK_NEEDED, "component") and not (HOOKS / group).exists():
+        return f"this host's agent has no hook for configs of group {group}"
+    lacking = [str(item.get("name")) for item in config.get("inputs", []) if "value" not in item]
+    if lacking:
+        return f"the inputs {', '.join(lacking)} carry no value"
+    return ""
+
+
+def fail(config: dict[str, Any], reason: str) -> None:
+    """Mark a config as deployed with a failure, and tell it."""
+    LOG.error("%s: %s", config["id"], reason)
+    deployed, outcome, _ = files(config["id"])
+    DEPLOYED.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write(deployed, json.dumps(config))
+    told = {"deploy_stdout": "", "deploy_stderr": reason, "deploy_status_code": 1}
+    write(outcome, json.dumps(told))
+    notify(deployed, told)
+
+
+def notify(deployed: Path, outcome: dict[str, Any]) -> int:
+    """Tell Heat an outcome with heat-agents' own program, and remember that it was told."""
+    short = {
+        name: value[-TEXT_CHARS:] if isinstance(value, str) else value
+        for name, value in outcome.items()
+    }
+    done = subprocess.run(
+        [HOME / "bin" / "heat-config-notify", deployed],
+        input=json.dumps(short),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    sys.stderr.write(done.stderr)
+    # The program takes any answer for a success: a refusal is told in its log alone.
+    refused = "Response <Response [" in done.stderr and "Response <Response [2" not in done.stderr
+    if done.returncode == 0 and not refused:
+        files(deployed.stem)[2].touch()
+        return 0
+    return done.returncode or 1
+
+
+def settle() -> int:
+    """After the hooks: tell what could not be told, tidy up, keep the agent quick for a while."""
+    left, current = 0, configs()
+    for config in current:
+        deployed, outcome, told = files(config["id"])
+        if deployed.exists() and outcome.exists() and not told.exists():
+            LOG.warning("the outcome of %s was not told yet", config["id"])
+            left += notify(deployed, json.loads(outcome.read_text())) != 0
+    tidy({config["id"] for config in current})
+    write(WAKE, f"# Changed by each run, so that the agent asks again soon: {time.time():.0f}\n")
+    return 1 if left else 0
+
+
+def tidy(current: set[str]) -> None:
+    """Remove what configs that Heat no longer wants have left here: scripts, inputs, outputs."""
+    for directory in (DEPLOYED, SCRIPTS, CONFIGS.parent / "heat-config-script"):
+        for path in directory.glob("*") if directory.is_dir() else ():
+            if path.is_file() and path.name.split(".")[0] not in current:
+                path.unlink()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a root-only file in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.draft")
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as handle:
+        handle.write(text)
+    os.replace(draft, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

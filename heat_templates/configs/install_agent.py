@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Put Heat's agent on a host: run over SSH by `novadocker-enroll`, with the host's credentials.
+
+All of it lives in /opt/heat-agent, but for /etc/os-collect-config.conf and the unit. It comes from
+the Python index that the host is set up for.
+"""
+
+import json
+import shlex
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from host_step import (
+    Step,
+    StepFailed,
+    find_service,
+    replace_file,
+    restart_service,
+    run_step,
+)
+
+SETTINGS = {
+    "type": "object",
+    "description": "The agent of a host.",
+    "additionalProperties": False,
+    "properties": {
+        "os_collect_config": {
+            "type": "object",
+            "description": "The attribute of that name of the host's server resource in Heat.",
+            "default": {},
+        },
+        "polling_interval_s": {
+            "type": "number",
+            "description": "The longest pause between two questions to Heat.",
+            "minimum": 1,
+            "maximum": 3600,
+            "default": 30,
+        },
+        "requirements": {
+            "type": "array",
+            "description": "What pip installs for the agent.",
+            "items": {"type": "string"},
+            "default": ["os-collect-config", "os-apply-config", "os-refresh-config", "dib-utils"],
+        },
+        "hooks_requirement": {
+            "type": "string",
+            "description": "Source distribution that the hook scripts are taken from.",
+            "default": "heat-agents",
+        },
+        "outcomes": {
+            "type": "string",
+            "description": "Text of agent/outcomes.py.",
+            "default": "",
+        },
+    },
+}
+
+HOME = "/opt/heat-agent"
+CONFIGURATION = "/etc/os-collect-config.conf"
+UNIT = "os-collect-config.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+WAKE = "/var/lib/heat-config/wake.conf"
+STATE = (
+    "/var/lib/os-collect-config",
+    "/var/lib/heat-config",
+    "/run/os-collect-config",
+    "/run/heat-config",
+)
+HEADER = "# Written by novadocker-enroll; its `remove` takes it away.\n"
+BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+
+# From the source distribution (the wheel lacks them) to where the unit's environment points.
+HOOK_FILES = {
+    "heat-config/os-refresh-config/configure.d/20-os-apply-config": (
+        "os-refresh-config/configure.d/20-os-apply-config"
+    ),
+    "heat-config/os-refresh-config/configure.d/55-heat-config": (
+        "os-refresh-config/configure.d/55-heat-config"
+    ),
+    "heat-config/os-apply-config/var/run/heat-config/heat-config": (
+        "templates/var/run/heat-config/heat-config"
+    ),
+    "heat-config/bin/heat-config-notify": "bin/heat-config-notify",
+    "heat-config-script/install.d/hook-script.py": "hooks/script",
+}
+
+
+def converge(step: Step) -> None:
+    """Make the agent be installed, configured with the given credentials, and running."""
+    refuse_foreign_agent(step)
+    changed = install(step)
+    for name, (text, mode) in own_files(step).items():
+        changed = step.write_file(name, text, mode) or changed
+    service = find_service(step, (UNIT,))
+    if not changed and service is not None and service.active:
+        return
+    if step.will(f"start {UNIT}"):
+        wake = step.path(WAKE)
+        wake.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        wake.touch(mode=0o600)
+        step.run(["systemctl", "daemon-reload"])
+        step.run(["systemctl", "enable", UNIT])
+        found = find_service(step, (UNIT,))
+        if found is None:
+            raise StepFailed(f"systemd does not know {UNIT} after its file was written")
+        restart_service(step, found, 60)
+
+
+def refuse_foreign_agent(step: Step) -> None:
+    """Leave a host alone that is somebody else's already."""
+    path = step.path(CONFIGURATION)
+    if path.exists() and not path.read_text().startswith(HEADER):
+        raise StepFailed(
+            f"this host has an os-collect-config already ({CONFIGURATION} is not from "
+            "novadocker-enroll): take it away, or use the stack that it belongs to"
+        )
+
+
+def install(step: Step) -> bool:
+    """Make the agent's environment; return whether there was something to do."""
+    home = step.path(HOME)
+    wanted = [*step.settings["requirements"], step.settings["hooks_requirement"]]
+    mark = home / "installed.json"
+    if mark.exists() and json.loads(mark.read_text()) == wanted:
+        return False
+    if not step.will(f"install {', '.join(wanted)} in {HOME}"):
+        return True
+    step.record["home"] = True
+    step.save_record()
+    done = step.run(["python3", "-m", "venv", "--clear", str(home)], ok=tuple(range(256)))
+    if done.code:
+        raise StepFailed(
+            f"python3 -m venv does not work on this host (on Debian: install python3-venv): "
+            f"{(done.stdout + done.stderr)[-300:]}"
+        )
+    pip = [f"{home}/bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input", "-q"]
+    step.run([*pip, "install", *step.settings["requirements"]])
+    with tempfile.TemporaryDirectory() as directory:
+        hooks = step.settings["hooks_requirement"]
+        name = hooks.split("=")[0].split("<")[0].split(">")[0].strip()
+        step.run([*pip, "download", "--no-deps", "--no-binary", name, "-d", directory, hooks])
+        unpack_hooks(next(Path(directory).glob("*.tar.gz")), home)
+    replace_file(mark, json.dumps(wanted).encode(), 0o644)
+    return True
+
+
+def unpack_hooks(archive: Path, home: Path) -> None:
+    """Take the few files that are needed out of the source distribution."""
+    with tarfile.open(archive) as tar:
+        members = {member.name.split("/", 1)[-1]: member for member in tar.getmembers()}
+        for source, target in HOOK_FILES.items():
+            content = tar.extractfile(members[source]) if source in members else None
+            if content is None:
+                raise StepFailed(
+                    f"{archive.name} holds no {source}: name another hooks_requirement"
+                )
+            path = home / target
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, content.read(), 0o755 if "templates" not in target else 0o644)
+
+
+def own_files(step: Step) -> dict[str, tuple[str, int]]:
+    """Return the texts and modes of the files that are ours."""
+    call = f"exec {HOME}/bin/python {HOME}/outcomes.py"
+    shell = "#!/bin/sh\n"
+    configure = f"{HOME}/os-refresh-config/configure.d"
+    return {
+        f"{HOME}/outcomes.py": (step.settings["outcomes"], 0o755),
+        f"{HOME}/notify": (f'{shell}{call} notify "$1"\n', 0o755),
+        f"{configure}/50-refuse": (f"{shell}{call} refuse\n", 0o755),
+        f"{configure}/60-settle": (f"{shell}{call} settle\n", 0o755),
+        CONFIGURATION: (configuration(step.settings), 0o600),
+        UNIT_FILE: (unit_text(step), 0o644),
+    }
+
+
+def configuration(settings: dict[str, Any]) -> str:
+    """Return the text of os-collect-config.conf: the collectors with what Heat gave for each."""
+    given = settings["os_collect_config"]
+    lines = [HEADER, "[DEFAULT]\n", "command = os-refresh-config\n"]
+    lines.append(f"polling_interval = {settings['polling_interval_s']:g}\n")
+    collectors = given.get("collectors") or []
+    if not collectors:
+        raise StepFailed("os_collect_config: names no collectors, so it is not a server's of Heat")
+    lines.extend(f"collectors = {name}\n" for name in collectors)
+    for section in collectors:
+        values = given.get(section) or {}
+        if values:
+            lines.append(f"\n[{section}]\n")
+        for name, value in sorted(values.items()):
+            if value is not None:
+                text = str(value).replace("$", "$$")
+                lines.append(f"{name} = {text}\n")
+    return "".join(lines)
+
+
+def unit_text(step: Step) -> str:
+    """Return the agent's unit."""
+    environment = {
+        "PATH": f"{HOME}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LC_ALL": "C",
+        "HEAT_AGENT_HOME": HOME,
+        "HEAT_CONFIG_HOOKS": f"{HOME}/hooks",
+        "HEAT_CONFIG_NOTIFY": f"{HOME}/notify",
+        "OS_REFRESH_CONFIG_BASE_DIR": f"{HOME}/os-refresh-config",
+        "OS_CONFIG_APPLIER_TEMPLATES": f"{HOME}/templates",
+    }
+    bundle = next((name for name in BUNDLES if step.path(name).exists()), None)
+    if bundle:
+        environment["REQUESTS_CA_BUNDLE"] = bundle
+    command = f"{HOME}/bin/os-collect-config --config-file {CONFIGURATION} --config-file {WAKE}"
+    quoted = [shlex.quote(f"{name}={value}") for name, value in environment.items()]
+    return (
+        f"{HEADER}[Unit]\nDescription=Ask OpenStack Heat for work of this host\n"
+        "Wants=network-online.target\nAfter=network-online.target\n\n[Service]\n"
+        + "".join(f"Environment={item}\n" for item in quoted)
+        + f"ExecStart={command}\nRestart=always\nRestartSec=5\n"
+        "RuntimeDirectory=heat-config\nRuntimeDirectoryMode=0700\nRuntimeDirectoryPreserve=yes\n\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
+
+
+def undo(step: Step) -> None:
+    """Take the agent away, unless the host is still converted: then nothing could undo that."""
+    converted = [path.stem for path in step.record_path.parent.glob("*.json")]
+    converted = sorted(set(converted) - {step.name})
+    if converted:
+        raise StepFailed(
+            f"this host still has what {', '.join(converted)} did: run novadocker.undeploy first"
+        )
+    if not step.record:
+        return
+    if step.will(f"stop {UNIT}"):
+        step.run(["systemctl", "disable", "--now", UNIT], ok=tuple(range(256)))
+    step.restore_files(force=True)
+    if step.record.get("home") and step.will(f"remove {HOME} and the agent's state"):
+        for name in (HOME, *STATE):
+            shutil.rmtree(step.path(name), ignore_errors=True)
+        step.run(["systemctl", "daemon-reload"])
+        step.record.clear()
+        step.save_record()
+
+
+if __name__ == "__main__":
+    run_step("install_agent", SETTINGS, converge, undo)

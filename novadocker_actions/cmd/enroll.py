@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""novadocker-enroll: make hosts known to Heat, and put Heat's agent on them."""
+
+from __future__ import annotations
+
+import argparse
+import concurrent.futures
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import openstack
+from openstack import exceptions as sdk_exceptions
+
+from novadocker_actions import enrolment
+from novadocker_actions.enrolment import Enrolment, Roster, Ssh, change_agent, parse_hosts
+from novadocker_actions.errors import NovadockerError, Refused
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        heat = openstack.connect(
+            cloud=arguments.os_cloud, app_name="novadocker-enroll"
+        ).orchestration
+        arguments.run(Enrolment(heat, print), arguments)
+    except (NovadockerError, sdk_exceptions.SDKException) as error:
+        print(f"novadocker-enroll: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        prog="novadocker-enroll",
+        description="Make hosts known to Heat, and put Heat's agent on them over SSH. "
+        "The cloud is the one of your OS_* variables or clouds.yaml.",
+    )
+    parser.add_argument("--os-cloud", help="name of the cloud in clouds.yaml")
+    verbs = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    add = verbs.add_parser("add", help="enrol hosts, or mend the enrolment of hosts")
+    add.add_argument("--pool", required=True, help="pool that they belong to: one small stack each")
+    add.add_argument(
+        "--role",
+        action="append",
+        choices=enrolment.ROLES,
+        help="what the hosts of the pool are; may be repeated (default: as before, or compute)",
+    )
+    add.add_argument("--transport", choices=sorted(TRANSPORTS), help="how hosts talk with Heat")
+    _agent_options(add)
+    add.add_argument("hosts", nargs="+", metavar="HOST[=ADDRESS]", help="name in Nova, SSH address")
+    add.set_defaults(run=run_add)
+
+    attach = verbs.add_parser(
+        "attach",
+        help="put the agent on the hosts of any stack of deployed servers, such as a compute pool",
+    )
+    attach.add_argument("stack", help="name or id of the stack; it may be waiting for the hosts")
+    _agent_options(attach)
+    attach.add_argument(
+        "hosts", nargs="*", metavar="HOST=ADDRESS", help="SSH addresses that differ"
+    )
+    attach.set_defaults(run=run_attach)
+
+    listing = verbs.add_parser("list", help="show enrolled hosts")
+    listing.set_defaults(run=run_list)
+
+    remove = verbs.add_parser("remove", help="take hosts out, and the agent off them")
+    remove.add_argument("--forget", action="store_true", help="the hosts are gone: do not go there")
+    _ssh_options(remove)
+    remove.add_argument("hosts", nargs="+", metavar="HOST[=ADDRESS]")
+    remove.set_defaults(run=run_remove)
+    return parser
+
+
+TRANSPORTS = {
+    "cfn": {"software_config_transport": "POLL_SERVER_CFN", "signal_transport": "CFN_SIGNAL"},
+    "heat": {"software_config_transport": "POLL_SERVER_HEAT", "signal_transport": "HEAT_SIGNAL"},
+    "swift": {"software_config_transport": "POLL_TEMP_URL", "signal_transport": "TEMP_URL_SIGNAL"},
+}
+
+
+def _ssh_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ssh-config", metavar="FILE", help="SSH configuration to use")
+    parser.add_argument("--ssh-user", default="root", help="default: root; others need sudo")
+
+
+def _agent_options(parser: argparse.ArgumentParser) -> None:
+    _ssh_options(parser)
+    parser.add_argument(
+        "--polling-interval",
+        type=float,
+        default=30,
+        metavar="SECONDS",
+        help="longest pause between an agent's questions to Heat (default: 30)",
+    )
+    parser.add_argument(
+        "--timeout", type=int, default=900, metavar="SECONDS", help="for all of it (default: 900)"
+    )
+
+
+def _ssh(arguments: argparse.Namespace) -> Ssh:
+    return Ssh(config=arguments.ssh_config, user=arguments.ssh_user)
+
+
+def check_reachable(ssh: Ssh, addresses: Sequence[str]) -> None:
+    """See that every host can be worked on, before anything changes.
+
+    :raises Refused: for those that can not
+    """
+    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+        asked = [pool.submit(ssh.run, item, "python3 -", "print('here')", 60) for item in addresses]
+        faults = [str(error) for item in asked if (error := item.exception())]
+    if faults:
+        raise Refused("hosts", " ".join(faults), "Nothing was changed.")
+
+
+def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
+    """Enrol hosts in a pool and wait until their agents have answered."""
+    hosts, ssh = parse_hosts(arguments.hosts), _ssh(arguments)
+    for stack in enrol.pools():
+        if stack["stack_name"] != f"{enrolment.STACK_PREFIX}{arguments.pool}":
+            elsewhere = sorted(set(hosts) & set(enrol.inventory(stack)))
+            if elsewhere:
+                raise Refused(
+                    "host",
+                    f"{elsewhere[0]} is enrolled in stack {stack['stack_name']}.",
+                    f"Run novadocker-enroll remove {elsewhere[0]} first.",
+                )
+    check_reachable(ssh, list(hosts.values()))
+    there = enrol.stack(f"{enrolment.STACK_PREFIX}{arguments.pool}")
+    before = (there or {}).get("parameters", {})
+    roster = Roster.of_parameters(before).with_hosts(hosts)
+    parameters: dict[str, Any] = {
+        name: before[name]
+        for name in ("roles", "software_config_transport", "signal_transport")
+        if name in before
+    }
+    if arguments.role:
+        parameters["roles"] = ",".join(dict.fromkeys(arguments.role))
+    parameters.update(TRANSPORTS.get(arguments.transport, {}))
+    stack = enrol.write(arguments.pool, roster, arguments.timeout, **parameters)
+    enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, {len(roster.active)} hosts")
+    enrol.attach(stack, hosts, ssh, arguments.polling_interval, arguments.timeout)
+    stack = enrol.await_complete(stack, arguments.timeout)
+    enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, every agent has answered")
+
+
+def run_attach(enrol: Enrolment, arguments: argparse.Namespace) -> None:
+    """Put the agent on the hosts of a stack that somebody else made."""
+    stack = enrol.stack(arguments.stack)
+    if stack is None:
+        raise Refused(
+            "stack", f"there is none called {arguments.stack}.", "See openstack stack list."
+        )
+    ssh = _ssh(arguments)
+    addresses = {name: name for name in enrol.servers(stack)} | parse_hosts(arguments.hosts)
+    if not addresses:
+        raise Refused(
+            "stack", f"{arguments.stack} has no deployed servers yet.", "Repeat this in a moment."
+        )
+    check_reachable(ssh, list(addresses.values()))
+    enrol.attach(stack, addresses, ssh, arguments.polling_interval, arguments.timeout)
+
+
+def run_list(enrol: Enrolment, _arguments: argparse.Namespace) -> None:
+    """Show the enrolled hosts of all pools."""
+    rows = [("HOST", "ROLES", "STACK", "LAST MESSAGE")]
+    for stack in enrol.pools():
+        for name, mailbox in sorted(enrol.inventory(stack).items()):
+            state = enrol.mailbox_state(mailbox["deployment_id"])
+            rows.append((name, ",".join(mailbox["roles"]), stack["stack_name"], state))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        columns = [f"{text:{width}}" for text, width in zip(row, widths, strict=False)]
+        enrol.tell("  ".join([*columns, row[3]]))
+
+
+def run_remove(enrol: Enrolment, arguments: argparse.Namespace) -> None:
+    """Take the agent off hosts, then take the hosts out of their stacks."""
+    hosts, ssh = parse_hosts(arguments.hosts), _ssh(arguments)
+    places: dict[str, list[str]] = {}
+    stacks = {stack["stack_name"]: stack for stack in enrol.pools()}
+    for stack in stacks.values():
+        for name in Roster.of_parameters(stack["parameters"]).active:
+            places.setdefault(name, []).append(stack["stack_name"])
+    unknown = sorted(set(hosts) - set(places))
+    if unknown:
+        raise Refused("host", f"{unknown[0]} is not enrolled.", "See novadocker-enroll list.")
+    if not arguments.forget:
+        for name, address in hosts.items():
+            change_agent(ssh, address, "undo", {})
+            enrol.tell(f"{name}: agent removed")
+    for stack_name, stack in stacks.items():
+        mine = [name for name in hosts if stack_name in places[name]]
+        if not mine:
+            continue
+        roster = Roster.of_parameters(stack["parameters"]).without(mine)
+        if not roster.active:
+            enrol.delete(stack)
+            enrol.tell(f"{stack_name}: deleted, it had no other hosts")
+            continue
+        kept = ("roles", "software_config_transport", "signal_transport")
+        parameters = {name: stack["parameters"][name] for name in kept}
+        pool = stack_name.removeprefix(enrolment.STACK_PREFIX)
+        enrol.await_complete(enrol.write(pool, roster, 600, **parameters), 600)
+        enrol.tell(f"{stack_name}: {', '.join(mine)} taken out")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
