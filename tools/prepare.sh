@@ -16,7 +16,8 @@ cd "$top"
 unset PYTHONDONTWRITEBYTECODE PYTHONPATH PYTHONHOME
 export LC_ALL=C.UTF-8 PYTHONUNBUFFERED=1
 
-say() { printf '%s  %s\n' "$(date -u +%H:%M:%S)" "$*"; }
+# To standard error: `tools/lab env` is for eval.
+say() { printf '%s  %s\n' "$(date -u +%H:%M:%S)" "$*" >&2; }
 die() {
     printf '\nFAILED: %s\n' "$*" >&2
     exit 1

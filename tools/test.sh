@@ -49,10 +49,20 @@ phase() {
     [ "$outcome" = passed ]
 }
 
+# The hosts go with the lab: what their services said is needed where something has failed.
+keep_journals() {
+    local host
+    for host in $(python -m lab status | awk '{print $1}'); do
+        python -m lab logs "$host" --lines 20000 >"$run_logs/journal-$host.log" 2>&1 || true
+    done
+}
+
 lab_phase() {
     trap 'python -m lab down >"$run_logs/lab-down.log" 2>&1 || true' EXIT
     if phase lab-clean python -m lab down && phase lab-up python -m lab up; then
-        phase lab-tests tox run -q -e lab || true
+        phase lab-tests tox run -q -e lab || keep_journals
+    else
+        keep_journals
     fi
     phase lab-down python -m lab down || true
     trap - EXIT
