@@ -67,8 +67,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_holds_workbooks_templates_and_scripts(environment: Path) -> None:
-    wanted = files("workbooks/*.yaml", "heat_templates/*.yaml",
-                   "heat_templates/environments/*.yaml", "heat_templates/configs/*.py")  # fmt: skip
+    wanted = files("workbooks/*.yaml", "heat_templates/**/*.yaml", "heat_templates/**/*.py")
     share = environment / "share" / "novadocker"
     installed = {str(path.relative_to(share)) for path in share.rglob("*") if path.is_file()}
     assert wanted
