@@ -231,7 +231,7 @@ class Demo:
             hosts = self._hosts(task)
             self.console.print(
                 f"  {time.monotonic() - began:6.1f} s  {mark}  {task.name:<21}"
-                f" {MEANINGS.get(task.name, '')}{': ' if hosts else ''}{', '.join(hosts)}",
+                f" {MEANINGS.get(task.name, '')}{': ' if hosts else ''}{escape(', '.join(hosts))}",
                 highlight=False,
             )
 
@@ -277,7 +277,7 @@ def address(server: Server) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "" if value is None else str(value)
+    return "" if value is None else escape(str(value))
 
 
 @contextmanager
