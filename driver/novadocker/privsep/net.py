@@ -62,6 +62,8 @@ def device_delete(device: str) -> bool:
 
     :return: False when there was none
     """
+    if not device:
+        return False
     with IPRoute() as ipr, _unless(errno.ENODEV):
         for index in ipr.link_lookup(ifname=device):
             ipr.link("del", index=index)

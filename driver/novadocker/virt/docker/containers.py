@@ -15,6 +15,8 @@ from novadocker.virt.docker import client
 LOG = logging.getLogger(__name__)
 
 LABEL = "org.openstack.nova."
+# Images of containers that were made anew from their own file system, tagged by instance.
+KEPT = "nova-docker/instance"
 # The smallest limit that every engine accepts.
 MIN_MEMORY_MB = 6
 CPU_PERIOD_US = 100_000
@@ -88,6 +90,11 @@ def labels(instance: Any, host: str, role: Role, image_id: str = "") -> dict[str
         LABEL + "image_id": image_id,
         LABEL + "role": role.value,
     }
+
+
+def image_label(details: Mapping[str, Any]) -> str:
+    """Find the id of the image of Glance's that a container was made from."""
+    return str(details["Config"]["Labels"].get(f"{LABEL}image_id", ""))
 
 
 def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[str] | None:
@@ -302,7 +309,7 @@ class Containers:
 
     def stats(self, name: str) -> dict[str, Any]:
         """Ask for a container's counters, once."""
-        counters: dict[str, Any] = self._engine.call("stats", name, stream=False)
+        counters: dict[str, Any] = self._engine.call("stats", name, stream=False, one_shot=True)
         return counters
 
     def put_archive(self, name: str, tar: bytes) -> None:
@@ -332,6 +339,13 @@ class Containers:
                 "commit", name, repository=repository, tag=tag, pause=True, patient=True
             )["Id"]
         )
+
+    def forget_kept(self, uuid: str) -> None:
+        """Remove the image of an instance that was made anew, if it ever was."""
+        try:
+            self._engine.call("remove_image", f"{KEPT}:{uuid}")
+        except exceptions.NotFound:
+            return
 
     def export(self, name: str) -> Iterator[bytes]:
         """Read a container's file system as one archive."""

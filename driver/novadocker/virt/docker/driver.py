@@ -104,6 +104,11 @@ class DockerDriver(driver.ComputeDriver):
         )
         self._sandboxes.ensure_image()
         self._images.clean_spool()
+        try:
+            self._wiring.prepare()
+        except exceptions.NetworkError as err:
+            # Instances without ports work without it.
+            LOG.error("Instances will get no network: %s", err)
         self._disk_quota = self._detect_disk_quota()
         self._watcher = events.Watcher(self._engine, self._host, self._workloads, self._emit)
         self._watcher.start()

@@ -102,6 +102,7 @@ class Instances:
         :raises EngineError: a container is left
         """
         self._workloads.remove(containers.workload_name(instance.uuid))
+        self._workloads.forget_kept(instance.uuid)
         self.remove_network(instance, network_info, quiet)
 
     def remove_network(self, instance: Any, network_info: Any, quiet: bool = False) -> None:
@@ -125,6 +126,12 @@ class Instances:
         """
         name = containers.workload_name(instance.uuid)
         state = self._workloads.state(name)
+        if not self._workloads.exists(containers.sandbox_name(instance.uuid)):
+            # Someone removed it, and the engine knows it by an id that does not come back.
+            LOG.warning("The sandbox is gone: making both again", instance=instance)
+            self._create_sandbox(instance, network_info)
+            self.recreate(instance)
+            state = containers.State.STOPPED
         if self._ensure_network(instance, network_info) and state is not containers.State.STOPPED:
             # It holds on to a namespace that is gone.
             self._workloads.kill(name)
@@ -167,6 +174,24 @@ class Instances:
         if path is not None:
             self._wiring.plug_new(instance, vif, path)
 
+    def recreate(self, instance: Any, old: str | None = None) -> None:
+        """Make the workload's container anew from its own file system, stopped.
+
+        It joins the sandbox of the instance and gets the limits of its flavor as they are now.
+
+        :param old: name of the container that it is made from; by default it is replaced
+        """
+        name = containers.workload_name(instance.uuid)
+        details = self._workloads.inspect(old or name)
+        image = self._workloads.commit(old or name, containers.KEPT, instance.uuid)
+        if old is None:
+            self._workloads.remove(name)
+        self._create_workload(
+            instance,
+            # Command and environment are the committed image's own.
+            Content(image=image, image_id=containers.image_label(details)),
+        )
+
     def adopt(self, instance: Any, network_info: Any, wait: PortsWait, power_on: bool) -> None:
         """Give a network to a workload that exists already, and start it.
 
@@ -188,12 +213,7 @@ class Instances:
         :return: whether the namespace is a new one
         """
         name = containers.sandbox_name(instance.uuid)
-        try:
-            namespace = self._sandboxes.ensure_running(name)
-        except exceptions.NotFound:
-            LOG.warning("The sandbox was gone: making it again", instance=instance)
-            self._create_sandbox(instance, network_info)
-            namespace = self._sandboxes.ensure_running(name)
+        namespace = self._sandboxes.ensure_running(name)
         if namespace.fresh:
             # A port whose device went with an old namespace does not come back by itself.
             self._wiring.unplug_dead(instance, network_info)

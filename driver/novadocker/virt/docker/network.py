@@ -140,6 +140,19 @@ class Wiring:
         except exceptions.NetworkError as err:
             LOG.warning("A dead port could not be unplugged: %s", err, instance=instance)
 
+    def prepare(self) -> None:
+        """Start the privileged helper, so that the first instance does not wait for it.
+
+        :raises NetworkError: it cannot be started
+        """
+        try:
+            net.device_delete("")
+        except (OSError, privsep_daemon.FailedToDropPrivileges) as err:
+            raise exceptions.NetworkError(
+                f"the privileged helper cannot be started: {err}; see [novadocker_privileged]"
+                "helper_command"
+            ) from err
+
     def devices(self, netns: str | None) -> list[dict[str, Any]]:
         """List the devices in a namespace with their counters; none where there is no namespace."""
         if netns is None:
@@ -172,8 +185,10 @@ class Wiring:
             LOG.debug("Nothing to unplug: %s", err, instance=instance)
             return
         try:
-            os_vif.unplug(port, os_vif_util.nova_to_osvif_instance(instance))
-            net.device_delete(port.vif_name)
+            try:
+                os_vif.unplug(port, os_vif_util.nova_to_osvif_instance(instance))
+            finally:
+                net.device_delete(port.vif_name)
         except (
             os_vif.exception.ExceptionBase,
             OSError,

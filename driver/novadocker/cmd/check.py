@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``novadocker-check``: what is missing on this host, and how to mend it.
+
+Run it as the user of nova-compute, with nova-compute's ``--config-file`` and ``--config-dir``
+arguments.
+"""
+
+import dataclasses
+import getpass
+import os
+import shlex
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from novadocker import _alias
+
+MIN_API = (1, 41)
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """What one check has found.
+
+    :param state: ``ok``, ``warning`` or ``error``
+    :param remedy: what to do about it
+    """
+
+    what: str
+    state: str
+    found: str
+    remedy: str = ""
+
+
+def loading() -> Finding:
+    """Can Nova find the driver under the name in its configuration?"""
+    if _alias.installed():
+        return Finding(
+            "loading", "ok", "novadocker.pth makes the driver known to every interpreter"
+        )
+    return Finding(
+        "loading",
+        "warning",
+        "novadocker.pth is not effective: nova-compute cannot load the driver",
+        "start nova-compute-docker in the place of nova-compute, or reinstall nova-docker into the "
+        "environment of nova-compute",
+    )
+
+
+def importing() -> Finding:
+    """Can the driver be imported as Nova does it?"""
+    _alias.install()
+    try:
+        import nova.version
+        from nova.virt import driver as base
+
+        module = __import__("nova.virt.novadocker.virt.docker", fromlist=["DockerDriver"])
+    except ImportError as err:
+        return Finding(
+            "import", "error", str(err), "install nova-docker into the environment of nova-compute"
+        )
+    if not issubclass(module.DockerDriver, base.ComputeDriver):
+        return Finding("import", "error", "DockerDriver is no driver", "reinstall nova-docker")
+    return Finding("import", "ok", f"imported under Nova {nova.version.version_string()}")
+
+
+def configuration(conf: Any) -> Finding:
+    """Does the configuration choose the driver?"""
+    wanted = "novadocker.virt.docker.DockerDriver"
+    if conf.compute_driver == wanted:
+        return Finding("configuration", "ok", f"compute_driver = {wanted}")
+    return Finding(
+        "configuration",
+        "warning",
+        f"compute_driver is {conf.compute_driver}",
+        f"set [DEFAULT]compute_driver = {wanted}; give this command nova-compute's arguments",
+    )
+
+
+def engine(conf: Any) -> list[Finding]:
+    """Does Docker answer, and is it set up as a host of Neutron's needs it?"""
+    from novadocker import exceptions
+    from novadocker.virt.docker import client
+
+    connection = client.Engine.from_conf(conf)
+    try:
+        version = connection.call("version")
+        info = connection.call("info")
+    except exceptions.EngineError as err:
+        return [
+            Finding(
+                "docker",
+                "error",
+                str(err),
+                f"start docker; add {getpass.getuser()} to the group docker and log in anew; or "
+                "set [docker]host_url",
+            )
+        ]
+    api = tuple(int(part) for part in version["ApiVersion"].split("."))
+    findings = [
+        Finding("docker", "ok", f"Docker Engine {version['Version']}, API {version['ApiVersion']}")
+        if api >= MIN_API
+        else Finding(
+            "docker", "error", f"API {version['ApiVersion']}", "install Docker 20.10 or later"
+        )
+    ]
+    if not info.get("LiveRestoreEnabled"):
+        findings.append(
+            Finding(
+                "live-restore",
+                "warning",
+                "a restart of Docker stops all instances",
+                'set "live-restore": true in /etc/docker/daemon.json',
+            )
+        )
+    if os.path.exists("/sys/class/net/docker0"):
+        findings.append(
+            Finding(
+                "bridge",
+                "warning",
+                "Docker has a bridge of its own, and rules in the packet filter",
+                'set "bridge": "none", "iptables": false and "ip6tables": false in '
+                "/etc/docker/daemon.json: they disturb Neutron",
+            )
+        )
+    if not any("seccomp" in option for option in info.get("SecurityOptions") or []):
+        findings.append(
+            Finding(
+                "seccomp",
+                "warning",
+                "Docker does not filter system calls",
+                "use a kernel with seccomp",
+            )
+        )
+    return findings
+
+
+def ovsdb(conf: Any) -> Finding:
+    """Does Open vSwitch's database listen where os-vif asks it?"""
+    import os_vif
+
+    os_vif.initialize()
+    connection = conf.os_vif_ovs.ovsdb_connection
+    kind, _, where = connection.partition(":")
+    try:
+        if kind == "unix":
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.connect(where)
+        else:
+            host, _, port = where.rpartition(":")
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, ValueError) as err:
+        return Finding(
+            "ovsdb",
+            "error",
+            f"{connection}: {err}",
+            "start Open vSwitch and Neutron's agent, 'ovs-vsctl set-manager ptcp:6640:127.0.0.1', "
+            "or set [os_vif_ovs]ovsdb_connection",
+        )
+    return Finding("ovsdb", "ok", connection)
+
+
+def privileges() -> Finding:
+    """Can the privileged helper be started?"""
+    from novadocker import exceptions
+    from novadocker.virt.docker import network
+
+    try:
+        network.Wiring().prepare()
+    except exceptions.NetworkError as err:
+        return Finding(
+            "privileges",
+            "error",
+            str(err),
+            "allow privsep-helper by sudo and set [novadocker_privileged]helper_command = sudo "
+            "privsep-helper --config-file /etc/nova/nova.conf, or install "
+            "rootwrap's docker.filters",
+        )
+    return Finding("privileges", "ok", "the privileged helper runs")
+
+
+def findings(arguments: list[str]) -> list[Finding]:
+    """Make all the checks that can be made.
+
+    :param arguments: nova-compute's
+    """
+    found = [loading(), importing()]
+    if found[-1].state == "error":
+        return found
+    from nova import utils
+    from oslo_log import log
+    from oslo_privsep import priv_context
+
+    from novadocker import conf
+
+    options = conf.load()
+    log.register_options(options)
+    options(arguments, project="nova", prog="nova-compute")
+    priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
+    found.append(configuration(options))
+    checks: list[Callable[[], Finding]] = [lambda: ovsdb(options), privileges]
+    return [*found, *engine(options), *(check() for check in checks)]
+
+
+def main() -> None:
+    """Print the findings; the exit code is 1 when there is an error among them."""
+    found = findings(sys.argv[1:])
+    for finding in found:
+        print(f"{finding.state.upper():8}{finding.what:14}{finding.found}")
+        if finding.remedy:
+            print(f"{'':8}{'':14}-> {finding.remedy}")
+    sys.exit(1 if any(finding.state == "error" for finding in found) else 0)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nova, set up in this process as nova-compute does. Import it before all of Nova's."""
+
+import os
+import sys
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from novadocker import _alias
+
+_alias.install()
+
+from nova import monkey_patch  # noqa: E402
+
+monkey_patch.patch(backend=os.environ.get("NOVADOCKER_TEST_BACKEND", "threading"))
+
+import nova.conf  # noqa: E402
+from nova import context, objects  # noqa: E402
+from nova.virt import driver, fake, images  # noqa: E402
+from oslo_log import log  # noqa: E402
+from vif_plug_ovs import privsep as ovs_privsep  # noqa: E402
+
+import novadocker.privsep  # noqa: E402
+
+CONF = nova.conf.CONF
+IMAGE_ID = "11111111-2222-4333-8444-555555555555"
+CHECKSUM = "0123456789abcdef0123456789abcdef"
+
+
+def set_up(host: str, state: str | None = None, **docker_options: Any) -> None:
+    """Configure Nova and register its objects.
+
+    :param host: name of this host, with which its containers are labelled
+    """
+    log.register_options(CONF)
+    CONF([], project="nova")
+    log.setup(CONF, "nova")
+    objects.register_all()
+    privileges()
+    CONF.set_override("host", host)
+    CONF.set_override("state_path", state or tempfile.mkdtemp(prefix="novadocker-state-"))
+    CONF.set_override("compute_driver", "novadocker.virt.docker.DockerDriver")
+    import novadocker.conf
+
+    novadocker.conf.load()
+    for name, value in docker_options.items():
+        CONF.set_override(name, value, group="docker")
+
+
+def privileges() -> None:
+    """Start privileged helpers without sudo: the tests run as root."""
+    helper = Path(sys.executable).parent / "privsep-helper"
+    path = ":".join(one for one in sys.path if one)
+    assert novadocker.privsep.ctx and ovs_privsep.vif_plug
+    plain = f"env PYTHONPATH={path} {helper}"
+    CONF.set_override("helper_command", plain, group="novadocker_privileged")
+    # os-vif looks at /sys, which shows the network namespace that it was mounted in.
+    own_sys = 'unshare --mount sh -c \'mount -t sysfs sysfs /sys && exec "$0" "$@"\' '
+    CONF.set_override("helper_command", own_sys + plain, group="vif_plug_ovs_privileged")
+
+
+def load_driver(virtapi: Any = None) -> Any:
+    """Load the driver as nova-compute does."""
+    return driver.load_compute_driver(virtapi or fake.FakeVirtAPI())
+
+
+def serve_image(archive: bytes) -> None:
+    """Let Glance give this archive for every image."""
+
+    def fetch(context: Any, image_href: str, path: str, trusted_certs: Any = None) -> None:
+        Path(path).write_bytes(archive)
+
+    images.fetch = fetch
+
+
+def image_meta(image_id: str = IMAGE_ID, **properties: str) -> Any:
+    """Say of an image what Glance says."""
+    return objects.ImageMeta.from_dict(
+        {
+            "id": image_id,
+            "container_format": "docker",
+            "disk_format": "raw",
+            "checksum": CHECKSUM,
+            "size": 1 << 20,
+            "properties": properties,
+        }
+    )
+
+
+def instance(**fields: Any) -> Any:
+    """Make an instance as Nova knows it."""
+    made = objects.Instance(
+        context.get_admin_context(),
+        **{
+            "uuid": str(uuid.uuid4()),
+            "id": 1,
+            "project_id": "project",
+            "user_id": "user",
+            "hostname": "web",
+            "metadata": {},
+            "system_metadata": {},
+            "key_data": None,
+            "config_drive": "",
+            "image_ref": IMAGE_ID,
+            "launched_at": None,
+            "trusted_certs": None,
+            "host": CONF.host,
+            **fields,
+        },
+    )
+    made.flavor = objects.Flavor(
+        name="small",
+        flavorid="small",
+        vcpus=1,
+        memory_mb=64,
+        root_gb=0,
+        ephemeral_gb=0,
+        swap=0,
+        extra_specs={},
+    )
+    return made
