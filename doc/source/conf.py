@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(TOP / "doc" / "ext"), str(TOP)]
+sys.path[:0] = [str(TOP / "doc" / "ext"), str(TOP), str(TOP / "driver")]
 
 project = "novadocker-deploy"
 author = "novadocker-deploy maintainers"

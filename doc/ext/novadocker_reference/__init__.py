@@ -2,8 +2,8 @@
 """Sphinx extension: writes the reference pages from the code before the documents are read.
 
 Pages of workflows come from the workbooks, those of actions from the entry points, those of host
-steps from the scripts' SETTINGS and those of templates from their HOT parameters. What is written
-goes to ``reference/generated``, which git ignores.
+steps from the scripts' SETTINGS, those of templates from their HOT parameters and those of the
+driver's options from its code. They go to ``reference/generated``, which git ignores.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
+from novadocker import conf
 from novadocker_actions import inputs
-from novadocker_reference import actions, host_steps, templates, workflows
+from novadocker_reference import actions, host_steps, options, templates, workflows
 
 GENERATED = Path("reference") / "generated"
 
@@ -41,6 +42,7 @@ def generate(app: Sphinx) -> None:
     write_pages(source / GENERATED / "workflows", workflows.pages(top / "workbooks", accepted))
     write_pages(source / GENERATED / "actions", actions.pages(top / "setup.cfg"))
     write_pages(source / GENERATED / "steps", host_steps.pages(top / "heat_templates" / "configs"))
+    write_pages(source / GENERATED / "options", options.pages(conf.list_opts()))
     write_pages(source / GENERATED / "templates", templates.pages(top / "heat_templates"))
 
 

@@ -13,6 +13,7 @@ import docutils.nodes
 import docutils.parsers.rst.roles
 import pytest
 import yaml
+from oslo_config import cfg
 
 from novadocker_actions import inputs
 
@@ -106,6 +107,14 @@ def test_template_page_has_parameters_with_constraints(tmp_path: Path) -> None:
     check(page)
     for text in ("``state``", "``present``", "Allowed values", "OS::Heat::DeployedServer",
                  "``inventory``", "Who is who."):  # fmt: skip
+        assert text in page
+
+
+def test_options_page_has_type_default_and_meaning() -> None:
+    option = cfg.IntOpt("pids_limit", default=512, help="Processes of a *container*.")
+    page = module("options").pages([("docker", [option])])["docker"]
+    check(page)
+    for text in ("``pids_limit``", "``512``", "Processes of a \\*container\\*."):
         assert text in page
 
 
