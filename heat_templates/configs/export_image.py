@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pull an image with this host's Docker Engine and save it to a file, for upload_image."""
+
+import base64
+import hashlib
+import json
+import shutil
+import urllib.parse
+from pathlib import Path
+from typing import Any, Optional
+
+from host_step import Step, StepFailed, docker, docker_response, run_step
+
+SETTINGS = {
+    "type": "object",
+    "description": "The image to save.",
+    "additionalProperties": False,
+    "required": ["image"],
+    "properties": {
+        "image": {
+            "type": "string",
+            "description": "Reference of the image, such as busybox or quay.io/org/app:1.2.",
+            "minLength": 1,
+        },
+    },
+}
+
+EXPORTS = "/var/lib/novadocker/exports"
+PIECE_BYTES = 1024 * 1024
+SILENCE_S = 300
+
+
+def converge(step: Step) -> None:
+    """Save the image, unless just this image is saved already, and tell what it is."""
+    reference = step.settings["image"]
+    if step.mode == "check":
+        step.will(f"pull {reference} and save it in {EXPORTS}")
+        return
+    was_there = inspected(reference) is not None
+    pull(step, reference)
+    image = inspected(reference)
+    if image is None:
+        raise StepFailed(f"the engine pulled {reference} but does not have it")
+    digest = digest_of(reference, image)
+    archive = step.path(f"{EXPORTS}/{digest.split(':')[1]}.tar")
+    facts = saved_facts(archive, image)
+    if facts is None:
+        facts = save(step, reference, image, archive)
+    step.facts.update(facts, reference=reference, digest=digest, public_key=key_pair(step, archive))
+    if not was_there:
+        docker(f"/images/{urllib.parse.quote(reference, safe='')}", "DELETE")
+
+
+def inspected(reference: str) -> Optional[dict[str, Any]]:
+    """Return what the engine knows of an image, None when it does not have it."""
+    found = docker(f"/images/{urllib.parse.quote(reference, safe='')}/json")
+    return dict(found) if found else None
+
+
+def pull(step: Step, reference: str) -> None:
+    """Make the engine get the image.
+
+    :raises StepFailed: with what the registry said
+    """
+    name, at, digest = reference.partition("@")
+    tag = digest
+    if not at and ":" in name.rsplit("/", 1)[-1]:
+        name, _, tag = name.rpartition(":")
+    query = urllib.parse.urlencode({"fromImage": name, "tag": tag or "latest"})
+    headers = registry_credentials(step, name)
+    response = docker_response(f"/images/create?{query}", "POST", SILENCE_S, headers)
+    text = response.read().decode(errors="replace")
+    faults = [message_of(line) for line in text.splitlines() if '"error"' in line]
+    if response.status != 200 or faults:
+        said = faults[-1] if faults else text.strip()
+        raise StepFailed(f"the engine can not pull {reference}: {said[:400]}")
+
+
+def message_of(line: str) -> str:
+    """Return the error in one line of the engine's progress."""
+    try:
+        return str(json.loads(line).get("error", line))
+    except ValueError:
+        return line
+
+
+def registry_credentials(step: Step, name: str) -> dict[str, str]:
+    """Return the header with what root has stored for the image's registry, if anything."""
+    path = step.path("/root/.docker/config.json")
+    stored = json.loads(path.read_text()).get("auths", {}) if path.exists() else {}
+    first = name.split("/", 1)[0]
+    domain = (
+        first if "/" in name and ("." in first or ":" in first) else "https://index.docker.io/v1/"
+    )
+    encoded = stored.get(domain, {}).get("auth")
+    if not encoded:
+        return {}
+    user, _, password = base64.b64decode(encoded).decode().partition(":")
+    account = {"username": user, "password": password, "serveraddress": domain}
+    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(account).encode()).decode()}
+
+
+def digest_of(reference: str, image: dict[str, Any]) -> str:
+    """Return the digest by which the registry knows the image; an image built here has its id."""
+    wanted = reference.partition("@")[2]
+    digests = [item.partition("@")[2] for item in image.get("RepoDigests") or []]
+    return str(wanted or (digests[0] if digests else image["Id"]))
+
+
+def saved_facts(archive: Path, image: dict[str, Any]) -> Optional[dict[str, Any]]:
+    """Return the facts of an archive that is complete and of this image, else None."""
+    notes = archive.with_suffix(".json")
+    if not (archive.exists() and notes.exists()):
+        return None
+    facts = dict(json.loads(notes.read_text()))
+    whole = facts["image_id"] == image["Id"] and facts["size_bytes"] == archive.stat().st_size
+    return facts if whole else None
+
+
+def save(step: Step, reference: str, image: dict[str, Any], archive: Path) -> dict[str, Any]:
+    """Write the image's archive and return its facts.
+
+    :raises StepFailed: when it would not fit, or broke off
+    """
+    archive.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    needed, free = int(image["Size"]) + 64 * PIECE_BYTES, shutil.disk_usage(archive.parent).free
+    if free < needed:
+        raise StepFailed(
+            f"{reference} needs {needed // PIECE_BYTES} MB in {EXPORTS}, where "
+            f"{free // PIECE_BYTES} MB are free: make room on this host, then repeat"
+        )
+    step.will(f"save {reference} in {EXPORTS}/{archive.name}")
+    path = f"/images/{urllib.parse.quote(reference, safe='')}/get"
+    response = docker_response(path, "GET", SILENCE_S)
+    if response.status != 200:
+        raise StepFailed(f"the engine can not save {reference}: {response.read(400)!r}")
+    total, size = hashlib.sha512(), 0
+    with open(archive, "wb") as file:
+        while True:
+            piece = response.read(PIECE_BYTES)
+            if not piece:
+                break
+            total.update(piece)
+            size += len(piece)
+            file.write(piece)
+    archive.chmod(0o600)
+    facts = {"image_id": image["Id"], "size_bytes": size, "sha512": total.hexdigest()}
+    archive.with_suffix(".json").write_text(json.dumps(facts))
+    return facts
+
+
+def key_pair(step: Step, archive: Path) -> str:
+    """Return the public half of the export's own key; the private one stays with root here."""
+    private = archive.with_suffix(".key")
+    if not private.exists():
+        draft = private.with_suffix(".draft")
+        draft.touch(mode=0o600)
+        options = ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096", "-out", str(draft)]
+        step.run(["openssl", "genpkey", *options])
+        draft.rename(private)
+    return step.run(["openssl", "pkey", "-in", str(private), "-pubout"]).stdout
+
+
+def undo(step: Step) -> None:
+    """Remove what was saved for uploads and not taken away by them."""
+    place = step.path(EXPORTS)
+    if place.is_dir() and step.will(f"remove {EXPORTS}"):
+        shutil.rmtree(place)
+
+
+if __name__ == "__main__":
+    run_step("export_image", SETTINGS, converge, undo)
