@@ -7,12 +7,13 @@ with it, services accept the caller's token after it has expired, so a long run 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from typing import Any
 
 import requests
-from keystoneauth1 import access, adapter, loading, service_token, session
+from keystoneauth1 import access, adapter, exceptions, loading, service_token, session
 from keystoneauth1.identity.access import AccessInfoPlugin
 from keystoneauth1.plugin import BaseAuthPlugin
 from oslo_config import cfg
@@ -49,7 +50,9 @@ class Service:
     @functools.cached_property
     def url(self) -> str:
         """The service's address in the catalog, without a trailing slash."""
-        url = self._adapter.get_endpoint()
+        url = None
+        with contextlib.suppress(exceptions.CatalogException):
+            url = self._adapter.get_endpoint()
         if not url:
             raise NovadockerError(f"The catalog has no {self.type} service for this project.")
         return str(url).rstrip("/")
@@ -140,12 +143,15 @@ class Cloud:
 
     def dashboard_url(self) -> str:
         """Return the address of a dashboard in the catalog, "" when there is none."""
-        for interface in ("public", "internal"):
-            url = self._session.get_endpoint(
-                service_type="dashboard", interface=interface, region_name=self._region
+        with contextlib.suppress(exceptions.CatalogException):
+            return str(
+                self._session.get_endpoint(
+                    service_type="dashboard",
+                    interface=["public", "internal"],
+                    region_name=self._region,
+                )
+                or ""
             )
-            if url:
-                return str(url)
         return ""
 
 

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Mistral for the module, and a fake cloud for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import requests
+from keystoneauth1 import session
+
+from novadocker_actions import clients, host_steps
+from tests.functional.workbooks.fake_cloud import FakeCloud
+from tests.functional.workbooks.in_process import Mistral
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Mistral]:
+    """A running Mistral with the workbook."""
+    mistral = Mistral()
+    mistral.start()
+    yield mistral
+    mistral.stop()
+
+
+@pytest.fixture
+def mistral(engine: Mistral) -> Iterator[Mistral]:
+    """The Mistral, without the executions of earlier tests."""
+    engine.forget()
+    yield engine
+
+
+@pytest.fixture
+def cloud(mistral: Mistral, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
+    """The lab's hosts: a controller, two computes with docker in their names, and one without."""
+    fake = FakeCloud()
+    fake.add_host("controller", "controller", "glance")
+    for name in ("compute-docker-1", "compute-docker-2", "compute-3"):
+        fake.add_host(name, "compute")
+    fake.executions, fake.execution, fake.tasks = mistral.listed, mistral.read, mistral.tasks
+
+    def new_session(verify: bool | str) -> session.Session:
+        transport = requests.Session()
+        transport.mount("http://", fake)
+        return session.Session(session=transport)
+
+    source = host_steps._source
+    monkeypatch.setattr(
+        host_steps,
+        "_source",
+        lambda n: (
+            source(n)
+            if (host_steps.resources._CHECKOUT / f"heat_templates/configs/{n}.py").exists()
+            else "SETTINGS = {'type': 'object'}"
+        ),
+    )
+    monkeypatch.setattr(clients, "new_session", new_session)
+    monkeypatch.setattr(clients, "_service_user", lambda: None)
+    return fake

@@ -1,0 +1,526 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An in-memory cloud behind HTTP: as much of Heat, Nova, Glance and Mistral as the actions ask.
+
+It is a fake. It stands in for services and hosts in tests of the workbook; what it knows of Heat's
+deployments (late signals, kept outputs, configs that are in use) is what heat 27 does.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import itertools
+import json
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import requests
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from requests.adapters import BaseAdapter
+
+TOKEN = "a-callers-token"  # noqa: S105
+CATALOG = [
+    {
+        "type": kind,
+        "name": name,
+        "id": name,
+        "endpoints": [
+            {
+                "interface": "public",
+                "region": "RegionOne",
+                "region_id": "RegionOne",
+                "id": name,
+                "url": f"http://cloud.test/{name}{tail}",
+            }
+        ],
+    }
+    for kind, name, tail in (
+        ("compute", "nova", "/v2.1"),
+        ("image", "glance", ""),
+        ("orchestration", "heat", "/v1/project"),
+        ("workflowv2", "mistral", "/v2"),
+    )
+]
+REGISTRY = {"busybox:latest": "sha256:" + "b" * 64, "nginx:latest": "sha256:" + "c" * 64}
+_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@dataclass
+class FakeHost:
+    """A host: what is on it, and how it misbehaves.
+
+    :param faults: (step, mode) to ``fail``, ``hang``, ``unsigned`` or a count of failures
+    """
+
+    name: str
+    roles: list[str]
+    nova: str = "34.0.0"
+    docker: bool = False
+    driver: bool = False
+    configured: bool = False
+    glance_docker: bool = False
+    operators_docker: bool = False
+    images: set[str] = field(default_factory=set)
+    faults: dict[tuple[str, str], Any] = field(default_factory=dict)
+    runs: list[tuple[str, str]] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+    restarts: int = 0
+    server_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    deployment_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    service_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    status: str = "enabled"
+    disabled_reason: str | None = None
+    servers: list[dict[str, str]] = field(default_factory=list)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what describe_host would tell."""
+        driver = "novadocker.virt.docker.DockerDriver" if self.configured else "fake.FakeDriver"
+        return {
+            "hostname": self.name,
+            "nova": {"version": self.nova, "compute_driver": driver} if self.compute else None,
+            "docker": {"installed": self.docker},
+            "novadocker": {"driver_version": "1.0" if self.driver else None},
+        }
+
+    @property
+    def compute(self) -> bool:
+        """Whether it runs nova-compute."""
+        return "compute" in self.roles
+
+    @property
+    def state(self) -> tuple[bool, ...]:
+        """What a step may have changed."""
+        return (self.docker, self.driver, self.configured, self.glance_docker)
+
+
+class FakeCloud(BaseAdapter):
+    """The services, as a transport of a requests session."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hosts: dict[str, FakeHost] = {}
+        self.deployments: dict[str, dict[str, Any]] = {}
+        self.configs: dict[str, dict[str, Any]] = {}
+        self.aggregates: dict[int, dict[str, Any]] = {}
+        self.glance_images: dict[str, dict[str, Any]] = {}
+        self.requests: list[tuple[str, str]] = []
+        self.headers: list[dict[str, str]] = []
+        self.failures: list[tuple[str, str, int]] = []
+        self.executions: Callable[[dict[str, str]], list[dict[str, Any]]] = lambda query: []
+        self.execution: Callable[[str], dict[str, Any]] = lambda run_id: {}
+        self.tasks: Callable[[str, dict[str, str]], list[dict[str, Any]]] = lambda run_id, query: []
+        self.may_publish = True
+        self.step_s = 0.0
+        self.key = _KEY
+        self._ready: dict[str, tuple[float, dict[str, Any]]] = {}
+        self._aggregate_ids = itertools.count(1)
+        self._lock = threading.RLock()
+
+    # -- what a test sets up
+
+    def add_host(self, name: str, *roles: str, enrolled: bool = True, **state: Any) -> FakeHost:
+        """Add a host, enrolled as `novadocker-enroll` does it."""
+        host = FakeHost(name, list(roles), **state)
+        self.hosts[name] = host
+        if enrolled:
+            config_id = self._add_config("mailbox", [])
+            self.deployments[host.deployment_id] = {
+                "id": host.deployment_id,
+                "server_id": host.server_id,
+                "config_id": config_id,
+                "status": "COMPLETE",
+                "action": "CREATE",
+                "output_values": {},
+                "status_reason": "",
+            }
+        return host
+
+    def _add_config(self, name: str, inputs: list[dict[str, Any]], text: str = "") -> str:
+        signal = {
+            "name": "deploy_signal_id",
+            "type": "String",
+            "value": "http://signal.test/secret",
+        }
+        config = {
+            "id": str(uuid.uuid4()),
+            "name": name,
+            "group": "script",
+            "config": text,
+            "inputs": inputs or [signal],
+            "outputs": [],
+        }
+        self.configs[config["id"]] = config
+        return config["id"]
+
+    # -- requests
+
+    def send(self, request: requests.PreparedRequest, **_options: Any) -> requests.Response:
+        """Answer a request."""
+        parts = urlsplit(str(request.url))
+        query = dict(parse_qsl(parts.query))
+        body = json.loads(request.body) if request.body else None
+        with self._lock:
+            self.requests.append((str(request.method), parts.path))
+            self.headers.append(dict(request.headers))
+            status, answer = self._answer(str(request.method), parts.path, query, body)
+        response = requests.Response()
+        response.status_code = status
+        text = b"" if answer is None else json.dumps(answer).encode()
+        response.raw = io.BytesIO(text)
+        response.headers["Content-Type"] = "application/json"
+        response.url, response.request = str(request.url), request
+        return response
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def _answer(
+        self, method: str, path: str, query: dict[str, str], body: Any
+    ) -> tuple[int, dict[str, Any] | None]:
+        for index, (verb, pattern, status) in enumerate(self.failures):
+            if verb == method and re.search(pattern, path):
+                del self.failures[index]
+                return status, {"error": {"message": "a bad moment"}}
+        for verb, pattern, handler in self._routes():
+            found = re.fullmatch(pattern, path)
+            if verb == method and found:
+                answer: tuple[int, dict[str, Any] | None] = handler(query, body, *found.groups())
+                return answer
+        return 404, {"error": {"message": f"no {method} {path} here"}}
+
+    def _routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
+        heat, nova, glance, mistral = "/heat/v1/project", "/nova/v2.1", "/glance/v2", "/mistral/v2"
+        return [
+            ("GET", f"{heat}/stacks", self._stacks),
+            ("GET", f"{heat}/stacks/[^/]+/[^/]+/outputs/inventory", self._inventory),
+            ("GET", f"{heat}/software_deployments/([^/]+)", self._deployment),
+            ("PUT", f"{heat}/software_deployments/([^/]+)", self._put_deployment),
+            ("GET", f"{heat}/software_configs/([^/]+)", self._config),
+            ("POST", f"{heat}/software_configs", self._post_config),
+            ("DELETE", f"{heat}/software_configs/([^/]+)", self._delete_config),
+            ("GET", f"{nova}/os-services", self._services),
+            ("PUT", f"{nova}/os-services/([^/]+)", self._put_service),
+            ("GET", f"{nova}/os-hypervisors/detail", self._hypervisors),
+            ("GET", f"{nova}/os-aggregates", self._list_aggregates),
+            ("POST", f"{nova}/os-aggregates", self._post_aggregate),
+            ("DELETE", f"{nova}/os-aggregates/([^/]+)", self._delete_aggregate),
+            ("POST", f"{nova}/os-aggregates/([^/]+)/action", self._aggregate_action),
+            ("POST", f"{nova}/os-aggregates/([^/]+)/images", self._precache),
+            ("GET", f"{glance}/schemas/image", self._schema),
+            ("GET", f"{glance}/images", self._list_images),
+            ("POST", f"{glance}/images", self._post_image),
+            ("GET", f"{glance}/images/([^/]+)", self._image),
+            ("DELETE", f"{glance}/images/([^/]+)", self._delete_image),
+            (
+                "GET",
+                f"{mistral}/executions",
+                lambda query, body: (200, {"executions": self.executions(query)}),
+            ),
+            (
+                "GET",
+                f"{mistral}/executions/([^/]+)",
+                lambda query, body, run_id: (200, self.execution(run_id)),
+            ),
+            (
+                "GET",
+                f"{mistral}/executions/([^/]+)/tasks",
+                lambda query, body, run_id: (200, {"tasks": self.tasks(run_id, query)}),
+            ),
+        ]
+
+    # -- Heat
+
+    def _stacks(self, query: dict[str, str], body: Any) -> Any:
+        if query.get("tags") != "novadocker-hosts":
+            return 200, {"stacks": []}
+        return 200, {"stacks": [{"id": "s1", "stack_name": "novadocker-hosts-all"}]}
+
+    def _inventory(self, query: dict[str, str], body: Any) -> Any:
+        value = {
+            host.name: {
+                "server_id": host.server_id,
+                "deployment_id": host.deployment_id,
+                "roles": host.roles,
+            }
+            for host in self.hosts.values()
+            if host.deployment_id in self.deployments
+        }
+        return 200, {"output": {"output_key": "inventory", "output_value": value}}
+
+    def _deployment(self, query: dict[str, str], body: Any, key: str) -> Any:
+        if key not in self.deployments:
+            return 404, {"error": {"message": "no such deployment"}}
+        ready = self._ready.get(key)
+        if ready and time.monotonic() >= ready[0]:
+            del self._ready[key]
+            self.signal(key, ready[1])
+        return 200, {"software_deployment": dict(self.deployments[key])}
+
+    def signal(self, key: str, details: dict[str, Any]) -> None:
+        """Take a signal of a host as Heat does: only while in progress, whoever it is from."""
+        deployment = self.deployments[key]
+        if deployment["status"] != "IN_PROGRESS":
+            return
+        config = self.configs[deployment["config_id"]]
+        values = dict(deployment["output_values"])
+        for output in config["outputs"]:
+            if output["name"] in details:
+                values[output["name"]] = details[output["name"]]
+        for name in ("deploy_stdout", "deploy_stderr", "deploy_status_code"):
+            values[name] = details.get(name)
+        failed = str(details.get("deploy_status_code") or "0") != "0"
+        deployment.update(
+            output_values=values,
+            status="FAILED" if failed else "COMPLETE",
+            status_reason="non-zero status code" if failed else "Outputs received",
+        )
+
+    def _put_deployment(self, query: dict[str, str], body: Any, key: str) -> Any:
+        deployment = self.deployments[key]
+        # Heat stores only what is true: an empty object leaves the old values.
+        deployment.update({name: value for name, value in body.items() if value})
+        if body.get("config_id"):
+            host = next(h for h in self.hosts.values() if h.deployment_id == key)
+            outcome = self.run_step(host, self.configs[body["config_id"]])
+            if outcome is None:
+                self._ready.pop(key, None)
+            else:
+                self._ready[key] = (time.monotonic() + self.step_s, outcome)
+        return 200, {"software_deployment": dict(deployment)}
+
+    def _config(self, query: dict[str, str], body: Any, key: str) -> Any:
+        if key not in self.configs:
+            return 404, {"error": {"message": "no such config"}}
+        return 200, {"software_config": self.configs[key]}
+
+    def _post_config(self, query: dict[str, str], body: Any) -> Any:
+        key = self._add_config(body["name"], body["inputs"], body["config"])
+        self.configs[key]["outputs"] = body["outputs"]
+        return 200, {"software_config": self.configs[key]}
+
+    def _delete_config(self, query: dict[str, str], body: Any, key: str) -> Any:
+        if any(d["config_id"] == key for d in self.deployments.values()):
+            return 400, {"error": {"message": "the config is in use"}}
+        return (204, None) if self.configs.pop(key, None) else (404, {"error": {"message": "gone"}})
+
+    # -- hosts
+
+    def run_step(self, host: FakeHost, config: dict[str, Any]) -> dict[str, Any] | None:
+        """Run a step as the host's agent would; None when nothing ever comes back."""
+        given = {entry["name"]: entry.get("value") for entry in config["inputs"]}
+        step, mode = config["name"].removeprefix("novadocker-"), given["mode"]
+        host.runs.append((step, mode))
+        host.settings[step] = given["settings"]
+        fault = host.faults.get((step, mode))
+        if isinstance(fault, int) and not isinstance(fault, bool):
+            host.faults[step, mode] = fault - 1
+            fault = "fail" if fault > 0 else None
+        if fault == "hang":
+            return None
+        changed, facts, reason = self._do(host, step, mode, given["settings"])
+        if fault == "fail":
+            reason = reason or f"{step} broke on purpose"
+        details = {
+            "deploy_result": "failed" if reason else "ok",
+            "changed": str(changed).lower(),
+            "report": json.dumps(
+                {
+                    "reason": reason,
+                    "actions": [],
+                    "facts": facts,
+                    "log": f"/var/log/novadocker/{step}.log",
+                }
+            ),
+            "push_id": given["push_id"],
+            "deploy_status_code": 1 if reason else 0,
+        }
+        return {} if fault == "unsigned" else details
+
+    def _do(
+        self, host: FakeHost, step: str, mode: str, settings: dict[str, Any]
+    ) -> tuple[bool, dict[str, Any], str]:
+        attribute = {
+            "install_docker": "docker",
+            "install_driver": "driver",
+            "configure_compute": "configured",
+            "configure_glance": "glance_docker",
+        }
+        if step in attribute:
+            wanted = mode != "undo"
+            if step == "install_docker" and host.operators_docker:
+                wanted = True
+            changed = getattr(host, attribute[step]) != wanted
+            if mode != "check":
+                setattr(host, attribute[step], wanted)
+                host.restarts += changed and step in ("configure_compute", "configure_glance")
+            return changed, {}, ""
+        if step == "describe_host":
+            return False, host.facts(), ""
+        if step == "check_images":
+            return (
+                False,
+                {
+                    ref: {
+                        "ok": ref in REGISTRY,
+                        "digest": REGISTRY.get(ref),
+                        "reason": "" if ref in REGISTRY else "manifest unknown",
+                    }
+                    for ref in settings["images"]
+                },
+                "",
+            )
+        if step == "verify_host":
+            missing = set(settings["images"]) - host.images
+            good = host.docker and host.driver and host.configured
+            return False, {}, "" if good and not missing else f"not verified, without {missing}"
+        if step == "export_image":
+            pem = self.key.public_key().public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+            archive = settings["image"].encode()
+            return (
+                True,
+                {
+                    "reference": settings["image"],
+                    "digest": REGISTRY[settings["image"]],
+                    "image_id": "sha256:1",
+                    "size_bytes": len(archive),
+                    "sha512": hashlib.sha512(archive).hexdigest(),
+                    "public_key": pem.decode(),
+                },
+                "",
+            )
+        if step == "upload_image":
+            oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+            token = self.key.decrypt(base64.b64decode(settings["sealed_token"]), oaep).decode()
+            image = self.glance_images[settings["image_id"]]
+            assert token == TOKEN
+            archive = image["docker_reference"].encode()
+            image.update(
+                status="active",
+                os_hash_algo="sha512",
+                os_hash_value=hashlib.sha512(archive).hexdigest(),
+            )
+            return True, {}, ""
+        return False, {}, f"no such step {step}"
+
+    # -- Nova
+
+    def _services(self, query: dict[str, str], body: Any) -> Any:
+        return 200, {
+            "services": [
+                {
+                    "id": host.service_id,
+                    "host": host.name,
+                    "binary": "nova-compute",
+                    "state": "up",
+                    "status": host.status,
+                    "disabled_reason": host.disabled_reason,
+                    "zone": "nova",
+                }
+                for host in self.hosts.values()
+                if host.compute
+            ]
+        }
+
+    def _put_service(self, query: dict[str, str], body: Any, key: str) -> Any:
+        host = next(h for h in self.hosts.values() if h.service_id == key)
+        host.status, host.disabled_reason = body["status"], body.get("disabled_reason")
+        return 200, {"service": {}}
+
+    def _hypervisors(self, query: dict[str, str], body: Any) -> Any:
+        computes = [host for host in self.hosts.values() if host.compute]
+        start = 0
+        if "marker" in query:
+            start = 1 + next(i for i, h in enumerate(computes) if h.service_id == query["marker"])
+        limit = int(query.get("limit", 1000))
+        page = computes[start : start + limit]
+        answer: dict[str, Any] = {
+            "hypervisors": [
+                {
+                    "id": host.service_id,
+                    "hypervisor_hostname": host.name,
+                    "state": "up",
+                    "status": host.status,
+                    "hypervisor_type": "docker" if host.configured else "fake",
+                    "servers": host.servers,
+                    "service": {"host": host.name, "id": host.service_id},
+                }
+                for host in page
+            ]
+        }
+        if start + limit < len(computes):
+            answer["hypervisors_links"] = [{"rel": "next", "href": "next"}]
+        return 200, answer
+
+    def _list_aggregates(self, query: dict[str, str], body: Any) -> Any:
+        return 200, {"aggregates": list(self.aggregates.values())}
+
+    def _post_aggregate(self, query: dict[str, str], body: Any) -> Any:
+        aggregate = {
+            "id": next(self._aggregate_ids),
+            "name": body["aggregate"]["name"],
+            "hosts": [],
+            "metadata": {},
+        }
+        self.aggregates[aggregate["id"]] = aggregate
+        return 200, {"aggregate": aggregate}
+
+    def _delete_aggregate(self, query: dict[str, str], body: Any, key: str) -> Any:
+        del self.aggregates[int(key)]
+        return 200, None
+
+    def _aggregate_action(self, query: dict[str, str], body: Any, key: str) -> Any:
+        aggregate = self.aggregates[int(key)]
+        if "add_host" in body:
+            aggregate["hosts"].append(body["add_host"]["host"])
+        elif "remove_host" in body:
+            aggregate["hosts"].remove(body["remove_host"]["host"])
+        else:
+            aggregate["metadata"].update(body["set_metadata"]["metadata"])
+        return 200, {"aggregate": aggregate}
+
+    def _precache(self, query: dict[str, str], body: Any, key: str) -> Any:
+        for name in self.aggregates[int(key)]["hosts"]:
+            self.hosts[name].images.update(entry["id"] for entry in body["cache"])
+        return 202, None
+
+    # -- Glance
+
+    def _schema(self, query: dict[str, str], body: Any) -> Any:
+        formats = ["bare", "ova"]
+        if all(h.glance_docker for h in self.hosts.values() if "glance" in h.roles):
+            formats.append("docker")
+        return 200, {"properties": {"container_format": {"enum": [None, *formats]}}}
+
+    def _list_images(self, query: dict[str, str], body: Any) -> Any:
+        query = {name: value for name, value in query.items() if name != "limit"}
+        return 200, {
+            "images": [
+                image
+                for image in self.glance_images.values()
+                if all(image.get(name) == value for name, value in query.items())
+            ]
+        }
+
+    def _post_image(self, query: dict[str, str], body: Any) -> Any:
+        if body["visibility"] == "public" and not self.may_publish:
+            return 403, {"message": "You are not authorized to complete publicize_image action."}
+        image = {**body, "id": str(uuid.uuid4()), "status": "queued", "created_at": "2026-01-01"}
+        self.glance_images[image["id"]] = image
+        return 201, image
+
+    def _image(self, query: dict[str, str], body: Any, key: str) -> Any:
+        return 200, self.glance_images[key]
+
+    def _delete_image(self, query: dict[str, str], body: Any, key: str) -> Any:
+        del self.glance_images[key]
+        return 204, None

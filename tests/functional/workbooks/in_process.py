@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A real Mistral engine, scheduler and executor in this process, on a database in memory."""
+
+from __future__ import annotations
+
+import configparser
+import importlib
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import jsonschema
+import oslo_messaging
+from mistral import config as mistral_config  # noqa: F401 - registers the options
+from mistral import context as mistral_context
+from mistral.db.v2 import api as db_api
+from mistral.engine import engine_server
+from mistral.executors import base as executors
+from mistral.lang import parser
+from mistral.rpc import base as rpc_base
+from mistral.rpc import clients as rpc_clients
+from mistral.services import actions as action_service
+from mistral.services import workbooks
+from oslo_config import cfg
+
+from tests.functional.workbooks import fake_cloud
+
+TOP = Path(__file__).resolve().parents[3]
+ENDED = ("SUCCESS", "ERROR", "CANCELLED")
+
+
+def caller() -> mistral_context.MistralContext:
+    """Return the context of an operator with a token and a catalog."""
+    return mistral_context.MistralContext.from_dict(
+        {
+            "user_name": "operator",
+            "user": "u1",
+            "tenant": "p1",
+            "project_id": "p1",
+            "project_name": "admin",
+            "is_admin": True,
+            "auth_token": fake_cloud.TOKEN,
+            "auth_uri": "http://cloud.test/keystone",
+            "region_name": "RegionOne",
+            "service_catalog": {"catalog": fake_cloud.CATALOG},
+        }
+    )
+
+
+def actions() -> dict[str, type]:
+    """Return the actions that setup.cfg declares."""
+    setup = configparser.ConfigParser()
+    setup.read(TOP / "setup.cfg")
+    found = {}
+    for line in setup["entry_points"]["mistral.actions"].strip().splitlines():
+        name, target = (part.strip() for part in line.split("=", 1))
+        module, attribute = target.split(":")
+        found[name] = getattr(importlib.import_module(module), attribute)
+    return found
+
+
+class Mistral:
+    """The services, and what a test asks of them."""
+
+    def start(self) -> None:
+        """Start a server with the workbook in it."""
+        conf = cfg.CONF
+        conf(args=[], project="mistral", default_config_files=[])
+        # The transport's options are registered by the first use of one.
+        oslo_messaging.get_rpc_transport(conf, "fake:/")
+        conf.set_override("connection", "sqlite://", group="database")
+        conf.set_override("transport_url", "fake:/")
+        conf.set_override("type", "local", group="executor")
+        conf.set_override("scheduler_type", "default")
+        conf.set_override("only_builtin_actions", True, group="legacy_action_provider")
+        conf.set_override("load_action_generators", False, group="legacy_action_provider")
+        conf.set_override("auth_enable", False, group="pecan")
+        # Threads end soon after the tests, and a lost action is noticed soon when a test asks.
+        conf.set_override("check_interval", 1, group="action_heartbeat")
+        conf.set_override("max_missed_heartbeats", 60, group="action_heartbeat")
+        conf.set_override("execution_integrity_check_delay", -1, group="engine")
+        rpc_base.cleanup()
+        rpc_clients.cleanup()
+        executors.cleanup()
+        db_api.setup_db()
+        mistral_context.set_ctx(caller())
+        self._server = engine_server.get_oslo_service(setup_profiler=False)
+        self._server.start()
+        self._server.wait_started()
+        action_service.get_system_action_provider()
+        provider = action_service.get_test_action_provider()
+        for name, action in actions().items():
+            provider.register_python_action(name, action)
+        self.engine = rpc_clients.get_engine_client()
+        self.load_workbook()
+
+    def load_workbook(self) -> None:
+        """Create the workbook from its file."""
+        text = (TOP / "workbooks" / "novadocker.yaml").read_text(encoding="utf-8")
+        # Most of the time goes into Mistral checking its own schemas, again for every element.
+        with mock.patch.object(jsonschema.Draft202012Validator, "check_schema"):
+            workbooks.create_workbook_v2(text)
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._server.stop(False)
+        for thread in threading.enumerate():
+            if isinstance(thread, threading.Timer):
+                thread.cancel()
+        parser.clear_caches()
+
+    def forget(self) -> None:
+        """Forget all executions."""
+        mistral_context.set_ctx(caller())
+        with db_api.transaction():
+            db_api.delete_workflow_executions()
+
+    def begin(self, workflow: str, inputs: dict[str, Any] | None = None) -> str:
+        """Start a workflow and return its execution's id."""
+        mistral_context.set_ctx(caller())
+        return str(self.engine.start_workflow(workflow, wf_input=inputs or {})["id"])
+
+    def run(
+        self, workflow: str, inputs: dict[str, Any] | None = None, timeout_s: float = 60
+    ) -> dict[str, Any]:
+        """Run a workflow to its end."""
+        return self.wait(self.begin(workflow, inputs), timeout_s)
+
+    def wait(self, run_id: str, timeout_s: float = 60) -> dict[str, Any]:
+        """Return an execution when it has ended."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            found = self.read(run_id)
+            if found["state"] in ENDED:
+                return found
+            time.sleep(0.1)
+        raise AssertionError(f"{run_id} has not ended in {timeout_s} s:\n{self.tree(run_id)}")
+
+    def read(self, run_id: str) -> dict[str, Any]:
+        """Return an execution as it is now."""
+        mistral_context.set_ctx(caller())
+        with db_api.transaction(read_only=True):
+            found = db_api.get_workflow_execution(run_id)
+            return {
+                "id": found.id,
+                "state": found.state,
+                "state_info": found.state_info,
+                "output": dict(found.output or {}),
+                "created_at": str(found.created_at),
+                "workflow_name": found.workflow_name,
+            }
+
+    def listed(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        """Return executions as Mistral's API lists them."""
+        mistral_context.set_ctx(caller())
+        with db_api.transaction(read_only=True):
+            found = db_api.get_workflow_executions(
+                workflow_name=query["workflow_name"], state=query["state"]
+            )
+            return [
+                {"id": ex.id, "created_at": str(ex.created_at), "workflow_name": ex.workflow_name}
+                for ex in found
+            ]
+
+    def tasks(self, run_id: str, query: dict[str, str] | None = None) -> list[dict[str, Any]]:
+        """Return an execution's tasks as Mistral's API gives them."""
+        mistral_context.set_ctx(caller())
+        with db_api.transaction(read_only=True):
+            found = db_api.get_task_executions(workflow_execution_id=run_id, **(query or {}))
+            return [
+                {
+                    "id": t.id,
+                    "name": t.name,
+                    "state": t.state,
+                    "type": t.type,
+                    "state_info": t.state_info,
+                    "published": json.dumps(dict(t.published or {})),
+                }
+                for t in found
+            ]
+
+    def tree(self, run_id: str, depth: int = 0) -> str:
+        """Return an execution's tasks, and those of its sub-workflows, as text."""
+        lines = []
+        for task in self.tasks(run_id):
+            info = str(task["state_info"] or "")[:600]
+            lines.append(f"{'  ' * depth}{task['name']} {task['state']} {info}")
+            if task["type"] == "WORKFLOW":
+                with db_api.transaction(read_only=True):
+                    below = [
+                        ex.id for ex in db_api.get_workflow_executions(task_execution_id=task["id"])
+                    ]
+                lines += [self.tree(child, depth + 1) for child in below]
+        return "\n".join(lines)
