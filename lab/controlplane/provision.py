@@ -31,7 +31,7 @@ def prepare_accounts(node: Node, users: Iterable[str]) -> None:
 def configure_controller(node: Node, cloud: Cloud) -> None:
     """Install configuration and units of a controller, and start what comes from Debian."""
     prepare_accounts(node, accounts.CONTROLLER_USERS)
-    _copy_stock(node, roles.CONTROLLER_STOCK)
+    _copy_stock(node, roles.STOCK)
     node.put_files(roles.controller_files(cloud))
     # RabbitMQ takes longest to come up and is needed last.
     _shell(
@@ -60,7 +60,6 @@ def configure_compute(node: Node, cloud: Cloud, data_interface: str) -> None:
     :param data_interface: the interface that carries tenants' frames
     """
     prepare_accounts(node, accounts.COMPUTE_USERS)
-    _copy_stock(node, roles.COMPUTE_STOCK)
     node.put_files(roles.compute_files(cloud))
     node.run(["systemctl", "daemon-reload"])
     drop_docker_sdk(node)

@@ -26,19 +26,13 @@ SECRETS = "/root/cloud-secrets.json"
 OPENRC = "/root/admin-openrc"
 
 # What services bring along in the environment's etc/ and want to find in /etc.
-CONTROLLER_STOCK = (
+STOCK = (
     "glance/glance-api-paste.ini",
     "heat/api-paste.ini",
     "heat/environment.d",
     "heat/templates",
     "neutron/api-paste.ini",
     "nova/api-paste.ini",
-)
-COMPUTE_STOCK = (
-    "neutron/rootwrap.conf",
-    "neutron/rootwrap.d",
-    "nova/rootwrap.conf",
-    "nova/rootwrap.d",
 )
 
 
@@ -87,13 +81,9 @@ def compute_files(cloud: Cloud) -> list[NodeFile]:
         _conf("neutron", "neutron.conf", network.agent_neutron_conf(cloud)),
         _conf("neutron", "plugins/ml2/openvswitch_agent.ini", network.openvswitch_agent_ini()),
         NodeFile(f"{SITE_PACKAGES}/nova/virt/lab_fake.py", (ON_NODE / "lab_fake.py").read_text()),
-        NodeFile("/etc/sudoers.d/nova", accounts.sudoers("nova", ["privsep-helper"]), 0o440),
-        NodeFile(
-            "/etc/sudoers.d/neutron",
-            accounts.sudoers(
-                "neutron", ["neutron-rootwrap", "neutron-rootwrap-daemon", "privsep-helper"]
-            ),
-            0o440,
+        *(
+            NodeFile(f"/etc/sudoers.d/{user}", accounts.sudoers(user), 0o440)
+            for user in accounts.COMPUTE_USERS
         ),
         *map(_unit, units.COMPUTE_UNITS),
     ]

@@ -21,6 +21,8 @@ class Unit:
     :param command: ExecStart
     :param after: units that have to be up before this one starts
     :param notifies: whether it tells systemd when it is ready
+    :param stop_s: seconds that it may take to finish what it is at
+    :param deaf: it does not end when it is asked to
     """
 
     name: str
@@ -29,6 +31,8 @@ class Unit:
     command: str
     after: tuple[str, ...] = ()
     notifies: bool = False
+    stop_s: int = 12
+    deaf: bool = False
 
     def render(self) -> str:
         """Return the unit file."""
@@ -38,6 +42,8 @@ class Unit:
             type="notify" if self.notifies else "exec",
             user=self.user,
             command=self.command,
+            stop_s=self.stop_s,
+            stop="KillSignal=SIGKILL\nSuccessExitStatus=SIGKILL\n" if self.deaf else "",
             venv=VENV,
         )
 
@@ -59,8 +65,9 @@ ExecStart={command}
 Restart=on-failure
 RestartSec=2
 TimeoutStartSec=180
-TimeoutStopSec=10
+TimeoutStopSec={stop_s}
 KillMode=mixed
+{stop}\
 LimitNOFILE=65536
 
 [Install]
@@ -132,6 +139,8 @@ COMPUTE_UNITS = (
         "nova",
         f"{VENV}/bin/nova-compute",
         after=("openvswitch-switch",),
+        # Each of its RPC servers may sit in a poll of five seconds.
+        stop_s=30,
     ),
     Unit(
         "neutron-openvswitch-agent",
@@ -140,5 +149,7 @@ COMPUTE_UNITS = (
         f"{VENV}/bin/neutron-openvswitch-agent --config-file /etc/neutron/neutron.conf"
         " --config-file /etc/neutron/plugins/ml2/openvswitch_agent.ini",
         after=("openvswitch-switch",),
+        # With native threads its OpenFlow part waits for ever; flows stay where they are anyway.
+        deaf=True,
     ),
 )

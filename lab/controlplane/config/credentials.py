@@ -43,6 +43,11 @@ def bus(lock_path: str) -> dict[str, Options]:
     """
     return {
         "oslo_concurrency": {"lock_path": lock_path},
-        # At a cold start services come up before RabbitMQ does: look again soon.
-        "oslo_messaging_rabbit": {"rabbit_retry_backoff": 1, "rabbit_interval_max": 2},
+        # When all hosts boot at once, agents call before RabbitMQ and the servers are there: look
+        # for it often, and let calls wait in queues that outlive it instead of being lost.
+        "oslo_messaging_rabbit": {
+            "amqp_durable_queues": True,
+            "rabbit_interval_max": 2,
+            "rabbit_retry_backoff": 1,
+        },
     }

@@ -11,8 +11,6 @@ from lab.controlplane.inifile import Sections
 STATE = "/var/lib/neutron"
 PHYSICAL_NETWORK = "physnet1"
 PROVIDER_BRIDGE = "br-data"
-VENV_BIN = "/opt/openstack/bin"
-ROOTWRAP = f"sudo {VENV_BIN}/neutron-rootwrap /etc/neutron/rootwrap.conf"
 
 
 def controller_neutron_conf(cloud: Cloud) -> Sections:
@@ -39,16 +37,11 @@ def controller_neutron_conf(cloud: Cloud) -> Sections:
 
 
 def agent_neutron_conf(cloud: Cloud) -> Sections:
-    """Return /etc/neutron/neutron.conf of a compute host: the bus, and how to be root."""
+    """Return /etc/neutron/neutron.conf of a compute host: the bus, and nothing else."""
     return {
         "DEFAULT": {"transport_url": cloud.transport_url, "state_path": STATE},
-        "agent": {
-            "root_helper": ROOTWRAP,
-            "root_helper_daemon": f"sudo {VENV_BIN}/neutron-rootwrap-daemon"
-            " /etc/neutron/rootwrap.conf",
-            "report_interval": 10,
-        },
-        "privsep": {"helper_command": f"sudo {VENV_BIN}/privsep-helper"},
+        # The agent is root by "sudo privsep-helper" alone, for each of its contexts.
+        "agent": {"root_helper": "sudo", "report_interval": 10},
         **credentials.bus(f"{STATE}/lock"),
     }
 
