@@ -222,7 +222,12 @@ class Containers:
             all=True,
             filters={"label": [f"{LABEL}host={self._host}", f"{LABEL}role={Role.WORKLOAD.value}"]},
         )
-        return {one["Labels"][LABEL + "uuid"]: state_of(one["State"]) for one in found}
+        # The container that an instance would go back to after a resize has another name.
+        return {
+            one["Labels"][f"{LABEL}uuid"]: state_of(one["State"])
+            for one in found
+            if f"/{workload_name(one['Labels'][f'{LABEL}uuid'])}" in one["Names"]
+        }
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Ask for all about a container.

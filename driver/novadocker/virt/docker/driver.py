@@ -26,6 +26,7 @@ from novadocker.virt.docker import (
     imagecache,
     images,
     instances,
+    migrations,
     network,
     resources,
     sandbox,
@@ -88,6 +89,17 @@ class DockerDriver(driver.ComputeDriver):
             self._host, CONF.docker.tty, CONF.docker.init, self._disk_quota
         )
         return instances.Instances(settings, self._workloads, self._sandboxes, self._wiring)
+
+    @property
+    def _migrations(self) -> migrations.Migrations:
+        here = {self._host, self.get_host_ip_addr()}
+        return migrations.Migrations(
+            self._instances,
+            self._workloads,
+            self._snapshots,
+            self._images,
+            here.__contains__,
+        )
 
     # The host
 
@@ -354,6 +366,8 @@ class DockerDriver(driver.ComputeDriver):
     ) -> None:
         """Remove all there is of an instance."""
         self._instances.destroy(instance, network_info or [])
+        if instance.task_state != task_states.RESIZE_REVERTING:
+            self._migrations.confirm(instance)
 
     def cleanup(
         self,
@@ -388,7 +402,10 @@ class DockerDriver(driver.ComputeDriver):
     def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:
         """Stop an instance."""
         with _translated(instance):
-            self._instances.stop(instance, min(timeout, CONF.docker.stop_timeout_cap))
+            self._instances.stop(instance, self._stop_timeout(timeout))
+
+    def _stop_timeout(self, timeout_s: int) -> int:
+        return min(timeout_s, int(CONF.docker.stop_timeout_cap))
 
     def power_on(
         self,
@@ -479,6 +496,79 @@ class DockerDriver(driver.ComputeDriver):
         except exceptions.DriverError as err:
             LOG.error("%s", err, instance=instance)
             raise exception.InterfaceDetachFailed(instance_uuid=instance.uuid) from err
+
+    # Moving
+
+    def migrate_disk_and_power_off(
+        self,
+        context: Any,
+        instance: Any,
+        dest: str,
+        flavor: Any,
+        network_info: Any,
+        block_device_info: Any = None,
+        timeout: int = 0,
+        retry_interval: int = 0,
+    ) -> str:
+        """Stop an instance and put it aside, as it is about to be resized or to move."""
+        if self._disk_quota and flavor.root_gb < instance.flavor.root_gb:
+            raise exception.InstanceFaultRollback(
+                exception.ResizeError(reason="a root disk cannot be made smaller")
+            )
+        with _translated(instance):
+            return self._migrations.leave(
+                context, instance, dest, network_info or [], self._stop_timeout(timeout)
+            )
+
+    def finish_migration(
+        self,
+        context: Any,
+        migration: Any,
+        instance: Any,
+        disk_info: str,
+        network_info: Any,
+        image_meta: Any,
+        resize_instance: bool,
+        allocations: Any,
+        block_device_info: Any = None,
+        power_on: bool = True,
+        share_info: Any = None,
+    ) -> None:
+        """Make an instance that was resized, or has moved here."""
+        with _translated(instance):
+            self._migrations.arrive(
+                context,
+                instance,
+                disk_info,
+                network_info or [],
+                lambda: self._ports_wired(instance, network_info or [], power_on),
+                power_on,
+            )
+
+    def confirm_migration(
+        self, context: Any, migration: Any, instance: Any, network_info: Any
+    ) -> None:
+        """Remove what an instance would have gone back to."""
+        self._migrations.confirm(instance)
+
+    def finish_revert_migration(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        migration: Any,
+        block_device_info: Any = None,
+        power_on: bool = True,
+        share_info: Any = None,
+    ) -> None:
+        """Make an instance again what it was."""
+        with _translated(instance):
+            self._migrations.go_back(
+                instance,
+                network_info or [],
+                lambda: self._ports_wired(instance, network_info or [], power_on),
+                power_on,
+            )
 
     # Images
 

@@ -98,6 +98,13 @@ class Images:
             except exceptions.ImageRefused as err:
                 raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err
 
+    def forget(self, image_id: str) -> None:
+        """Remove our name of an image; the engine keeps what a container needs."""
+        for image in self._engine.call("images", filters={"reference": f"{REPOSITORY}/{image_id}"}):
+            for tag in image.get("RepoTags") or []:
+                if tag.startswith(f"{REPOSITORY}/{image_id}:"):
+                    self._engine.call("remove_image", tag, force=True)
+
     def _load(self, context: Any, meta: dict[str, Any], trusted_certs: Any) -> EngineImage:
         with self.spool_directory() as directory:
             path = self._fetch(context, meta, trusted_certs, directory)

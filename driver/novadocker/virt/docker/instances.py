@@ -192,19 +192,22 @@ class Instances:
             Content(image=image, image_id=containers.image_label(details)),
         )
 
-    def adopt(self, instance: Any, network_info: Any, wait: PortsWait, power_on: bool) -> None:
-        """Give a network to a workload that exists already, and start it.
+    def adopt(
+        self, instance: Any, old: str, network_info: Any, wait: PortsWait, power_on: bool
+    ) -> None:
+        """Make an instance from the file system of another container, which stays.
 
-        :raises DriverError: it could not be; the workload stays, without a network
+        :raises DriverError: it could not be made; nothing of it is left
         """
         try:
             self._create_sandbox(instance, network_info)
+            self.recreate(instance, old)
             with wait():
                 self._ensure_network(instance, network_info)
             if power_on:
                 self._workloads.start(containers.workload_name(instance.uuid))
         except BaseException:
-            self.remove_network(instance, network_info, quiet=True)
+            self.destroy(instance, network_info, quiet=True)
             raise
 
     def _ensure_network(self, instance: Any, network_info: Any) -> bool:

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resize and cold migration, on one host and between hosts.
+
+The old container is kept, stopped and under another name, until the user confirms. The new one is
+made from its file system: by the engine on one host, by way of a temporary image in Glance between
+two.
+"""
+
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from nova import exception
+from nova.image import glance
+from oslo_log import log as logging
+
+from novadocker.virt.docker import containers, images, instances, snapshots
+
+LOG = logging.getLogger(__name__)
+IMAGE_API = glance.API()
+
+
+def kept_name(uuid: str) -> str:
+    """Name the container that an instance would go back to."""
+    return f"nova-{uuid}-resize"
+
+
+class Migrations:
+    """Moves instances.
+
+    :param is_here: tells whether an address or a name is this host's
+    """
+
+    def __init__(
+        self,
+        whole: instances.Instances,
+        workloads: containers.Containers,
+        taker: snapshots.Snapshots,
+        store: images.Images,
+        is_here: Callable[[str], bool],
+    ) -> None:
+        self._instances = whole
+        self._workloads = workloads
+        self._snapshots = taker
+        self._images = store
+        self._is_here = is_here
+
+    def leave(
+        self, context: Any, instance: Any, dest: str, network_info: Any, timeout_s: int
+    ) -> str:
+        """Stop an instance and put it aside.
+
+        :param dest: where it goes to
+        :param timeout_s: time to end by itself
+        :return: what :meth:`arrive` has to know
+        :raises InstanceFaultRollback: it could not leave, and is what it was
+        """
+        name = containers.workload_name(instance.uuid)
+        was = self._workloads.state(name)
+        try:
+            self._instances.stop(instance, timeout_s)
+            image_id = None if self._is_here(dest) else self._upload(context, instance, name)
+        except Exception as err:
+            if was is not containers.State.STOPPED:
+                self._instances.start(instance, network_info)
+            raise exception.InstanceFaultRollback(
+                exception.MigrationError(reason=str(err))
+            ) from err
+        self._workloads.rename(name, kept_name(instance.uuid))
+        self._instances.remove_network(instance, network_info, quiet=True)
+        return json.dumps({"image_id": image_id})
+
+    def arrive(
+        self,
+        context: Any,
+        instance: Any,
+        disk_info: str,
+        network_info: Any,
+        wait: instances.PortsWait,
+        power_on: bool,
+    ) -> None:
+        """Make an instance that has left elsewhere, or here with another flavor."""
+        image_id = json.loads(disk_info)["image_id"]
+        if image_id is None:
+            self._instances.adopt(instance, kept_name(instance.uuid), network_info, wait, power_on)
+            return
+        image, _fetched = self._images.ensure(context, IMAGE_API.get(context, image_id))
+        # Command and environment are the image's own.
+        content = instances.Content(image=image.id, image_id=instance.image_ref or "")
+        self._instances.build(instance, content, network_info, wait, power_on)
+        self._images.forget(image_id)
+        try:
+            IMAGE_API.delete(context, image_id)
+        except exception.NovaException as err:
+            LOG.warning(
+                "The temporary image %s of a migration is left: %s",
+                image_id,
+                err,
+                instance=instance,
+            )
+
+    def confirm(self, instance: Any) -> None:
+        """Remove what an instance would have gone back to."""
+        self._workloads.remove(kept_name(instance.uuid))
+
+    def go_back(
+        self, instance: Any, network_info: Any, wait: instances.PortsWait, power_on: bool
+    ) -> None:
+        """Make an instance again what it was; what had arrived is destroyed already."""
+        self._instances.adopt(instance, kept_name(instance.uuid), network_info, wait, power_on)
+        self._workloads.remove(kept_name(instance.uuid))
+
+    def _upload(self, context: Any, instance: Any, name: str) -> str:
+        meta = {
+            **snapshots.glance_meta(instance),
+            "name": f"{instance.uuid}-migration",
+            "visibility": "private",
+        }
+        with self._snapshots.open(name, f"migration-{instance.uuid}", set()) as data:
+            created = IMAGE_API.create(context, meta)
+            try:
+                IMAGE_API.update(context, created["id"], {}, data, purge_props=False)
+            except Exception:
+                with contextlib.suppress(exception.NovaException):
+                    IMAGE_API.delete(context, created["id"])
+                raise
+        return str(created["id"])

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver in processes that are set up as Nova's tests want them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.functional.driver import busybox, openvswitch
+
+CHECKOUT = Path(__file__).parents[3]
+
+
+def run_program(name: str, *arguments: str, threading: bool = True, timeout_s: int = 300) -> None:
+    """Run a test program as root in a network namespace of its own, and expect success.
+
+    :param threading: on native threads; otherwise on eventlet
+    """
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces take root")
+    # There is no network to fetch them by in the namespace.
+    busybox.program()
+    openvswitch.programs()
+    done = subprocess.run(
+        [
+            *("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"'),
+            *(sys.executable, "-W", "ignore", "-m", f"tests.functional.driver.programs.{name}"),
+            *arguments,
+        ],
+        cwd=CHECKOUT,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{CHECKOUT}:{CHECKOUT / 'driver'}",
+            "OS_NOVA_DISABLE_EVENTLET_PATCHING": "true" if threading else "false",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-20000:]
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.parametrize("threading", [True, False], ids=["threads", "eventlet"])
+def test_novas_generic_driver_suite(threading: bool) -> None:
+    run_program("generic", threading=threading)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_ports_of_instances() -> None:
+    run_program("network")
