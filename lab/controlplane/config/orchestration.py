@@ -38,6 +38,7 @@ def heat_conf(cloud: Cloud) -> Sections:
         },
         "keystone_authtoken": credentials.token_check(cloud, "heat"),
         "oslo_policy": {"policy_file": "policy.yaml"},
-        "trustee": login,
+        # The trust itself names the project: a second one here is refused by Keystone's client.
+        "trustee": {name: value for name, value in login.items() if "project" not in name},
         **credentials.bus(f"{STATE}/lock"),
     }
