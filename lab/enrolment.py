@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lab import parallel
 from lab.nodes import Node
 from lab.settings import HostSettings, LabSettings
 
@@ -20,8 +21,11 @@ def enrol(settings: LabSettings, controller: Node) -> bool:
     wanted = " ".join(host.name for host in settings.hosts)
     if controller.run(["cat", STAMP], check=False).stdout.strip() == wanted:
         return False
-    _add(settings, controller, "controllers", ["controller", "glance"], [settings.controller])
-    _add(settings, controller, "computes", ["compute"], settings.computes)
+    pools: list[tuple[str, Sequence[str], Sequence[HostSettings]]] = [
+        ("controllers", ["controller", "glance"], [settings.controller]),
+        ("computes", ["compute"], settings.computes),
+    ]
+    parallel.each(pools, lambda pool: _add(settings, controller, *pool))
     controller.put(STAMP, wanted + "\n")
     return True
 
@@ -35,7 +39,8 @@ def _add(
 ) -> None:
     command = [
         *(f"{settings.openstack_venv}/bin/novadocker-enroll", "add", "--pool", pool),
-        *("--role", ",".join(roles), "--polling-interval", str(POLLING_INTERVAL_S)),
+        *(part for role in roles for part in ("--role", role)),
+        *("--polling-interval", str(POLLING_INTERVAL_S)),
         *(host.name for host in hosts),
     ]
     controller.run(

@@ -45,8 +45,7 @@ def up(settings: LabSettings, progress: Progress) -> None:
         with progress.step(f"boot {', '.join(lab_nodes)}"):
             boot(settings, lab_nodes, snapshots.reference if ready else built.for_host)
         fresh = not ready and not _used(settings, lab_nodes)
-        with progress.step("OpenStack services"):
-            controlplane.start(lab_nodes, settings, progress)
+        controlplane.start(lab_nodes, settings, progress)
         _configure(settings, progress, lab_nodes, wheels.result()[wheelhouse.BUNDLE.name])
     if fresh:
         _snapshot(settings, progress, lab_nodes, snapshots)
@@ -101,11 +100,13 @@ def _configure(
 def _snapshot(
     settings: LabSettings, progress: Progress, lab_nodes: Nodes, snapshots: Snapshots
 ) -> None:
-    """Keep the state of a lab that was never used; its services stop for that, and start again."""
+    """Keep the state of a lab that was never used; it is shut down for that, and booted again."""
     with progress.step("keep this state for the next start"):
-        controlplane.settle(lab_nodes, settings)
+        parallel.each(lab_nodes.values(), lambda node: node.stop())
         snapshots.take()
-        controlplane.start(lab_nodes, settings, progress)
+    with progress.step(f"boot {', '.join(lab_nodes)}"):
+        boot(settings, lab_nodes, snapshots.reference)
+    controlplane.start(lab_nodes, settings, progress)
 
 
 def add_host(settings: LabSettings, progress: Progress, name: str) -> nodes.Node:

@@ -14,7 +14,8 @@ from lab import commands
 from lab.errors import CommandError, NodeError
 from lab.settings import LabSettings
 
-BOOTED_STATES = ("running", "degraded")
+# With these up a host can be worked on; slower services, as a cloud's, have checks of their own.
+BASE_UNITS = ("dbus.service", "ssh.service", "openvswitch-switch.service")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,15 +122,15 @@ class Node:
         )
         return done.stdout.strip() if done.returncode == 0 else "absent"
 
-    def wait_booted(self, timeout_s: float = 60) -> None:
-        """Return when systemd has started everything that it starts at boot."""
+    def wait_booted(self, timeout_s: float = 120) -> None:
+        """Return when the host can be worked on: systemd, SSH and Open vSwitch are up."""
         deadline = time.monotonic() + timeout_s
         said = ""
         while time.monotonic() < deadline:
-            done = self.run(["systemctl", "is-system-running"], check=False, timeout_s=20)
-            said = (done.stdout or done.stderr).strip()
-            if said in BOOTED_STATES:
+            done = self.run(["systemctl", "is-active", *BASE_UNITS], check=False, timeout_s=20)
+            if done.returncode == 0:
                 return
+            said = " ".join((done.stdout or done.stderr).split())
             if self.state() not in ("running", "created"):
                 break
             time.sleep(0.2)
@@ -142,9 +143,14 @@ class Node:
         """Start the container of a node that is stopped."""
         self._docker("start", self.container)
 
-    def stop(self, timeout_s: int = 20) -> None:
-        """Shut the node down as its own power button would."""
-        self._docker("stop", "--time", str(timeout_s), self.container)
+    def stop(self, timeout_s: int = 60) -> None:
+        """Shut the node down as its own power button would.
+
+        :param timeout_s: seconds after which it is switched off
+        """
+        commands.run(
+            ["docker", "stop", "--time", str(timeout_s), self.container], timeout_s=timeout_s + 30
+        )
 
     def _docker(self, *argv: str) -> subprocess.CompletedProcess[str]:
         return commands.run(["docker", *argv])

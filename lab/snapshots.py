@@ -17,9 +17,9 @@ INPUTS = (
     "lab/settings.py",
     "lab/ssh.py",
     "lab/wheels.lock",
+    "heat_templates/agent",
     "heat_templates/host.yaml",
     "heat_templates/hosts.yaml",
-    "heat_templates/configs/install_agent.py",
     "novadocker_actions/cmd/enroll.py",
     "novadocker_actions/enrolment.py",
 )
@@ -52,7 +52,7 @@ class Snapshots:
         return all(self.reference(host) in known for host in self.settings.hosts)
 
     def take(self) -> None:
-        """Make the snapshots of hosts whose services are stopped; older snapshots are removed."""
+        """Make the snapshots of hosts that are shut down; older snapshots are removed."""
         prefix = f"{self.settings.image_prefix}-ready-"
         images.remove([x for x in images.known(self.settings) if x.startswith(prefix)])
 
