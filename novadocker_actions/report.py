@@ -134,7 +134,7 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
     if any(run.state == FAILED for run in facts.controllers):
         return BROKEN
     if facts.workflow == "verify":
-        return DRIFT if totals["failed"] or totals["ok"] > totals["unchanged"] else UNCHANGED
+        return DRIFT if _drifted(facts, totals) else UNCHANGED
     if _planning(facts):
         return PLANNED
     if totals["failed"] > facts.max_failed:
@@ -145,13 +145,26 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
     return DONE if totals["changed"] or images_changed else UNCHANGED
 
 
+def _drifted(facts: Facts, totals: dict[str, int]) -> bool:
+    return bool(totals["failed"] or totals["ok"] > totals["unchanged"] or facts.notes)
+
+
+def _unwrapped(error: Any) -> Any:
+    # A sub-workflow that fails gives its parent an object with its task's error as the result.
+    while isinstance(error, dict) and set(error) == {"result"}:
+        error = error["result"]
+    return error
+
+
 def is_refusal(error: Any) -> bool:
     """Whether a task's error is a refusal, which the operator has to act on."""
+    error = _unwrapped(error)
     return isinstance(error, dict) and bool(error.get("refused"))
 
 
 def error_text(error: Any) -> str:
     """Return a task's error as a sentence."""
+    error = _unwrapped(error)
     text = error.get("message") if isinstance(error, dict) else error
     return str(text or "it gave no reason").strip()[:1000]
 
@@ -176,7 +189,7 @@ def message(facts: Facts, report: dict[str, Any], url: str) -> str:
 
 def _faults(facts: Facts, report: dict[str, Any]) -> list[str]:
     if report["state"] == REFUSED:
-        first = next(e["error"] for e in facts.errors if is_refusal(e.get("error")))
+        first = next(e.get("error") for e in facts.errors if is_refusal(e.get("error")))
         return [f"Refused, nothing was changed: {error_text(first).rstrip('.')}"]
     parts = [f"Task {e['task']} failed: {e['error'].rstrip('.')}" for e in report.get("errors", [])]
     failed = [entry for entry in report["rows"] if entry["state"] == FAILED]

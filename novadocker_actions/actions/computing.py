@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from novadocker_actions import compute, hosts, isolation, outcomes
+from novadocker_actions import compute, hosts, isolation, outcomes, report
 from novadocker_actions.actions.base import NovadockerAction, PlainAction
 from novadocker_actions.clients import Cloud
 from novadocker_actions.outcomes import FAILED, HostRun
@@ -187,14 +187,13 @@ class GiveUp(PlainAction):
         """Return the rows."""
         found = outcomes.read(self.rows)
         last = self.errors[-1] if self.errors else {}
-        error = last.get("error")
-        text = error.get("message") if isinstance(error, dict) else error
+        text = report.error_text(last.get("error"))
         step = str(last.get("name") or "unknown")
         for run in found:
             if run.pending is not None:
                 outcomes.give_up(run, f"{step} failed: {text}")
             elif run.ok:
-                run.fail(step, str(text or "no reason was given"))
+                run.fail(step, text)
         return {
             "rows": outcomes.write(found),
             "to_roll_back": sum(1 for run in found if run.to_roll_back),

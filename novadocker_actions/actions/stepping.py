@@ -10,6 +10,8 @@ from novadocker_actions.actions.base import NovadockerAction
 from novadocker_actions.clients import Cloud
 from novadocker_actions.outcomes import HostRun
 
+#: The longest that verify_host waits for images.
+IMAGE_WAIT_S = 3600
 #: How long one collect stays; workflows repeat it.
 COLLECT_WAIT_S = 20
 
@@ -233,7 +235,7 @@ class VerifyHost(NovadockerAction):
         timeout_s = self.settings["step_timeout_s"]
         settings = {
             "images": self.image_ids,
-            "wait_s": max(timeout_s - 15, 0) if self.image_ids else 0,
+            "wait_s": min(timeout_s - 15, IMAGE_WAIT_S) if self.image_ids else 0,
         }
         jobs = [(run, "verify_host", settings) for run in found if run.ok]
         push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s)

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from requests.adapters import BaseAdapter
 
-TOKEN = "a-callers-token"  # noqa: S105
+TOKEN = "a-callers-token"
 CATALOG = [
     {
         "type": kind,
