@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every template and environment passes Heat's own validation, and says what we mean."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+from typing import Any
+
+import pytest
+import yaml
+from heat.common import exception
+from heat.engine import constraints, resource
+from heat.engine.resources.openstack.nova import server
+
+TEMPLATES = pathlib.Path(__file__).parents[3] / "heat_templates"
+HOSTS = {"hosts": ["compute-4", "compute-5"], "host_count": 2}
+POOL = {**HOSTS, "nova_settings": {"files": {"/etc/nova/nova.conf": {"DEFAULT": {"a": "b"}}}}}
+GROUPS = {
+    "controllers": {"controller": "id-0"},
+    "glance": {"controller": "id-0"},
+    "computes": {"compute-1": "id-1", "compute-2": "id-2"},
+}
+COMPUTE_STEPS = ["install_docker", "install_driver", "configure_compute"]
+
+
+def test_enrolment_is_valid(validate):
+    made = validate("hosts.yaml", {"pool": "computes", "roles": ["compute"], **HOSTS})
+    assert {"describe", "members"} == set(made)
+
+
+def test_enrolment_refuses_a_pool_name_that_is_no_stack_name(validate):
+    with pytest.raises(exception.StackValidationFailed, match="pool"):
+        validate("hosts.yaml", {"pool": "no/slash", **HOSTS})
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+@pytest.mark.parametrize("kind", ["deployed_server", "nova_server"])
+def test_compute_pool_is_valid(validate, kind, state, monkeypatch):
+    # Whether the flavor, the image and the network exist is asked of a cloud.
+    monkeypatch.setattr(constraints.CustomConstraint, "validate", lambda *args, **kwargs: None)
+    monkeypatch.setattr(server.Server, "validate", resource.Resource.validate)
+    made = validate("compute_pool.yaml", {**POOL, "state": state}, f"environments/{kind}.yaml")
+    assert list(made) == ["members"]
+
+
+def test_compute_pool_needs_an_environment(validate):
+    with pytest.raises(exception.StackValidationFailed, match="Novadocker::Pool::Server"):
+        validate("compute_pool.yaml", POOL)
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_node_groups_are_valid(validate, state):
+    made = validate("node_groups.yaml", {**GROUPS, "state": state})
+    undone = {name for name in made if name.startswith("undo_")}
+    assert bool(undone) == (state == "absent")
+
+
+def _resources(name: str) -> dict[str, Any]:
+    return dict(yaml.safe_load((TEMPLATES / name).read_text())["resources"])
+
+
+def _chain(resources: dict[str, Any], last: str) -> list[str]:
+    """Return the deployments that come before one, and itself, in order."""
+    chain = [last]
+    while resources[chain[0]].get("depends_on"):
+        chain.insert(0, resources[chain[0]]["depends_on"])
+    return chain
+
+
+def _mode(item: dict[str, Any]) -> str:
+    return str(item["properties"]["input_values"]["mode"])
+
+
+def test_a_pool_host_is_undone_in_the_opposite_order():
+    resources = _resources("compute_pool_host.yaml")
+    done = _chain(resources, "mailbox")[:-1]
+    undone = _chain(resources, "undo_install_nova_compute")
+    assert done == ["install_nova_compute", *COMPUTE_STEPS]
+    assert undone == [f"undo_{step}" for step in reversed(done)]
+    assert {_mode(resources[name]) for name in done} == {"apply"}
+    assert {_mode(resources[name]) for name in undone} == {"undo"}
+
+
+def test_node_groups_go_controllers_first_and_back_last():
+    resources = _resources("node_groups.yaml")
+    done = _chain(resources, "computes_verify_host")
+    undone = _chain(resources, "undo_controllers_install_docker")
+    assert done == [
+        "controllers_install_docker",
+        "glance_configure_glance",
+        *(f"computes_{step}" for step in [*COMPUTE_STEPS, "verify_host"]),
+    ]
+    assert undone == [f"undo_{name}" for name in reversed(done[:-1])]
+
+
+@pytest.mark.parametrize("name", ["hosts.yaml", "compute_pool_host.yaml", "node_groups.yaml"])
+def test_scripts_get_the_library_and_their_step_and_text_inputs(name):
+    configs = [
+        item["properties"]
+        for item in _resources(name).values()
+        if item["type"] == "OS::Heat::SoftwareConfig"
+    ]
+    assert configs
+    for config in configs:
+        library, step = (part["get_file"] for part in config["config"]["list_join"][1])
+        assert library == "configs/host_step.py"
+        assert (TEMPLATES / step).is_file()
+        types = {item["name"]: item["type"] for item in config["inputs"]}
+        # The script hook of heat-agents hands numbers to the process as they are, which fails.
+        assert types == {"mode": "String", "settings": "Json", "timeout_s": "String"}
+        assert {"deploy_result", "changed", "report"} <= {
+            item["name"] for item in config["outputs"]
+        }
+
+
+@pytest.mark.parametrize("name", ["compute_pool_host.yaml", "node_groups.yaml"])
+def test_settings_in_templates_are_settings_of_the_steps(name):
+    resources = _resources(name)
+    for item in resources.values():
+        values = item["properties"].get("input_values", {})
+        settings = values.get("settings")
+        if not settings or "get_param" in settings:
+            continue
+        step = resources[item["properties"]["config"]["get_resource"]]["properties"]
+        path = TEMPLATES / step["config"]["list_join"][1][1]["get_file"]
+        assert set(settings) <= set(_schema(path)["properties"])
+
+
+def _schema(path: pathlib.Path) -> dict[str, Any]:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "SETTINGS":
+            return dict(ast.literal_eval(node.value))
+    raise AssertionError(f"{path} declares no SETTINGS")
+
+
+def test_every_parameter_and_output_is_described():
+    for path in TEMPLATES.glob("*.yaml"):
+        body = yaml.safe_load(path.read_text())
+        for part in ("parameters", "outputs"):
+            for name, item in body.get(part, {}).items():
+                assert item.get("description"), f"{path.name}: {part} {name}"
