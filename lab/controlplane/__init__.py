@@ -8,12 +8,13 @@ import hashlib
 import pathlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from lab.controlplane import provision, readiness, units
+from lab.controlplane import blank, provision, readiness, units
 from lab.nodes import Node
 from lab.progress import Progress
 from lab.settings import LabSettings
 
 MARKER = "/etc/novadocker-lab/controlplane"
+POOL_ENVIRONMENT = "/root/compute-pool.yaml"
 
 
 def start(nodes: Mapping[str, Node], settings: LabSettings, progress: Progress) -> None:
@@ -61,6 +62,8 @@ def _provision(
         readiness.wait_ready(settings)
     with progress.step("flavors and networks"):
         provision.fill_cloud(controller, settings)
+        environment = blank.pool_environment(controller.name, settings.data_interface)
+        controller.put(POOL_ENVIRONMENT, environment)
 
 
 def fingerprint() -> str:

@@ -16,12 +16,13 @@ def render(sections: Sections) -> str:
     for name, options in sections.items():
         if not options:
             continue
-        lines = [f"{key} = {_text(value)}" for key, value in options.items()]
+        lines = [f"{key} = {text(value)}" for key, value in options.items()]
         parts.append("\n".join([f"[{name}]", *lines]))
     return "\n\n".join(parts) + "\n"
 
 
-def _text(value: Value) -> str:
+def text(value: Value) -> str:
+    """Return an option's value as it is written in a file."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str | int):

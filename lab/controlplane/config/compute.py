@@ -18,8 +18,8 @@ def controller_nova_conf(cloud: Cloud) -> Sections:
         "api_database": credentials.database(cloud, "nova_api"),
         "conductor": {"workers": 1},
         "database": credentials.database(cloud, "nova"),
-        # Without Cinder a server's volumes are no question to be asked.
         "image_cache": {"precache_concurrency": 8},
+        "keystone_authtoken": credentials.token_check(cloud, "nova"),
         "scheduler": {"workers": 1, "discover_hosts_in_cells_interval": 15},
         **_clients(cloud),
     }
@@ -57,7 +57,6 @@ def _clients(cloud: Cloud) -> dict[str, Options]:
     login = credentials.login(cloud, "nova")
     return {
         "glance": {**login, "service_type": "image"},
-        "keystone_authtoken": credentials.token_check(cloud, "nova"),
         "neutron": {**login, "service_type": "network"},
         "placement": {**login, "service_type": "placement"},
         "service_user": {**login, "send_service_user_token": True},

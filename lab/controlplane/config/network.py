@@ -63,6 +63,8 @@ def ml2_conf() -> Sections:
 def openvswitch_agent_ini() -> Sections:
     """Return /etc/neutron/plugins/ml2/openvswitch_agent.ini: the kernel has no datapath."""
     return {
+        # A server waits for its port: look each second for those that were plugged.
+        "agent": {"polling_interval": 1},
         "ovs": {
             "bridge_mappings": f"{PHYSICAL_NETWORK}:{PROVIDER_BRIDGE}",
             "datapath_type": "netdev",
