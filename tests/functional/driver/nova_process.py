@@ -2,7 +2,6 @@
 """Nova, set up in this process as nova-compute does. Import it before all of Nova's."""
 
 import os
-import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -20,9 +19,7 @@ import nova.conf  # noqa: E402
 from nova import context, objects  # noqa: E402
 from nova.virt import driver, fake, images  # noqa: E402
 from oslo_log import log  # noqa: E402
-from vif_plug_ovs import privsep as ovs_privsep  # noqa: E402
 
-import novadocker.privsep  # noqa: E402
 
 CONF = nova.conf.CONF
 IMAGE_ID = "11111111-2222-4333-8444-555555555555"
@@ -38,7 +35,8 @@ def set_up(host: str, state: str | None = None, **docker_options: Any) -> None:
     CONF([], project="nova")
     log.setup(CONF, "nova")
     objects.register_all()
-    privileges()
+    for group, command in privileges.helper_commands().items():
+        CONF.set_override("helper_command", command, group=group)
     CONF.set_override("host", host)
     CONF.set_override("state_path", state or tempfile.mkdtemp(prefix="novadocker-state-"))
     CONF.set_override("compute_driver", "novadocker.virt.docker.DockerDriver")
@@ -47,18 +45,6 @@ def set_up(host: str, state: str | None = None, **docker_options: Any) -> None:
     novadocker.conf.load()
     for name, value in docker_options.items():
         CONF.set_override(name, value, group="docker")
-
-
-def privileges() -> None:
-    """Start privileged helpers without sudo: the tests run as root."""
-    helper = Path(sys.executable).parent / "privsep-helper"
-    path = ":".join(one for one in sys.path if one)
-    assert novadocker.privsep.ctx and ovs_privsep.vif_plug
-    plain = f"env PYTHONPATH={path} {helper}"
-    CONF.set_override("helper_command", plain, group="novadocker_privileged")
-    # os-vif looks at /sys, which shows the network namespace that it was mounted in.
-    own_sys = 'unshare --mount sh -c \'mount -t sysfs sysfs /sys && exec "$0" "$@"\' '
-    CONF.set_override("helper_command", own_sys + plain, group="vif_plug_ovs_privileged")
 
 
 def load_driver(virtapi: Any = None) -> Any:

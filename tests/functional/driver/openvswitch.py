@@ -20,11 +20,10 @@ def programs() -> Path:
     """Find where the programs are: installed, or unpacked into a cache (which takes a network)."""
     if Path("/", DAEMON).exists():
         return Path("/")
-    cache = Path(tempfile.gettempdir()) / "novadocker-tests"
     for package in PACKAGES:
-        if not list(cache.glob(f"{package}_*.deb")):
-            busybox.unpack(package, cache)
-    return cache / "root"
+        if not list(busybox.CACHE.glob(f"{package}_*.deb")):
+            busybox.unpack(package, busybox.CACHE)
+    return busybox.CACHE / "root"
 
 
 class Switch:

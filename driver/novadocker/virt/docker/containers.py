@@ -168,7 +168,7 @@ class Containers:
 
     def __init__(self, engine: client.Engine, host: str, isolation: Isolation) -> None:
         self._engine = engine
-        self._host = host
+        self.host = host
         self._isolation = isolation
 
     def create(self, workload: Workload, flavor: Any, disk_gb: int | None = None) -> None:
@@ -207,7 +207,7 @@ class Containers:
     def names_by_uuid(self) -> dict[str, str]:
         """List the instances that have a container here, by one request."""
         found = self._engine.call(
-            "containers", all=True, filters={"label": [f"{LABEL}host={self._host}"]}
+            "containers", all=True, filters={"label": [f"{LABEL}host={self.host}"]}
         )
         return {
             one["Labels"][LABEL + "uuid"]: one["Labels"].get(LABEL + "name", "")
@@ -220,7 +220,7 @@ class Containers:
         found = self._engine.call(
             "containers",
             all=True,
-            filters={"label": [f"{LABEL}host={self._host}", f"{LABEL}role={Role.WORKLOAD.value}"]},
+            filters={"label": [f"{LABEL}host={self.host}", f"{LABEL}role={Role.WORKLOAD.value}"]},
         )
         # The container that an instance would go back to after a resize has another name.
         return {

@@ -4,6 +4,7 @@
 
 import contextlib
 import os
+import platform
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -105,6 +106,7 @@ class DockerDriver(driver.ComputeDriver):
 
     def init_host(self, host: str) -> None:
         """Wait for the engine, prepare it, and begin to follow its events."""
+        self._host = self._workloads.host = host
         version = self._await_engine()
         LOG.info(
             "Docker Engine %(version)s, API %(api)s, at %(url)s",
@@ -190,7 +192,7 @@ class DockerDriver(driver.ComputeDriver):
                 reserved,
             ),
         )
-        ours = resources.traits(self._disk_quota, os.uname().machine)
+        ours = resources.traits(self._disk_quota, platform.machine())
         provider_tree.update_traits(nodename, (set(data.traits) - _MANAGED_TRAITS) | ours)
 
     def get_host_ip_addr(self) -> str:

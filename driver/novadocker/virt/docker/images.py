@@ -89,11 +89,11 @@ class Images:
         """
         image_id = meta["id"]
         with lockutils.lock(f"novadocker-image-{image_id}"):
-            found = None if trusted_certs else self.find(image_id, meta.get("checksum"))
-            if found is not None:
-                return found, False
             try:
                 check_meta(meta, self._max_bytes)
+                found = None if trusted_certs else self.find(image_id, meta.get("checksum"))
+                if found is not None:
+                    return found, False
                 return self._load(context, meta, trusted_certs), True
             except exceptions.ImageRefused as err:
                 raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err

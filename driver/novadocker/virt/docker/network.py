@@ -16,6 +16,7 @@ import os_vif.exception
 from nova.network import model, os_vif_util
 from oslo_log import log as logging
 from oslo_privsep import daemon as privsep_daemon
+from pyroute2.netlink.exceptions import NetlinkError
 
 from novadocker import exceptions
 from novadocker.privsep import net
@@ -23,6 +24,12 @@ from novadocker.privsep import net
 LOG = logging.getLogger(__name__)
 
 DEFAULT_MTU = 1500
+_FAULTS = (
+    os_vif.exception.ExceptionBase,
+    privsep_daemon.FailedToDropPrivileges,
+    NetlinkError,
+    OSError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +61,8 @@ def plan(network_info: Iterable[Any]) -> list[Nic]:
         gateways: list[tuple[str, bool]] = []
         for subnet in vif["network"]["subnets"]:
             subnet_net = ipaddress.ip_network(subnet["cidr"], strict=False)
+            if not subnet["ips"]:
+                continue
             addresses += [f"{ip['address']}/{subnet_net.prefixlen}" for ip in subnet["ips"]]
             routes += [
                 (str(route["cidr"]), _address(route["gateway"]))
@@ -147,7 +156,7 @@ class Wiring:
         """
         try:
             net.device_delete("")
-        except (OSError, privsep_daemon.FailedToDropPrivileges) as err:
+        except _FAULTS as err:
             raise exceptions.NetworkError(
                 f"the privileged helper cannot be started: {err}; see [novadocker_privileged]"
                 "helper_command"
@@ -169,11 +178,7 @@ class Wiring:
             if _is_hybrid(port):
                 net.bridge_add(port.bridge_name, port.vif_name)
             net.ns_attach(netns, peer, dataclasses.asdict(nic))
-        except (
-            os_vif.exception.ExceptionBase,
-            OSError,
-            privsep_daemon.FailedToDropPrivileges,
-        ) as err:
+        except _FAULTS as err:
             raise exceptions.NetworkError(
                 f"port {vif['id']} could not be wired as {port.vif_name}: {err}"
             ) from err
@@ -189,11 +194,7 @@ class Wiring:
                 os_vif.unplug(port, os_vif_util.nova_to_osvif_instance(instance))
             finally:
                 net.device_delete(port.vif_name)
-        except (
-            os_vif.exception.ExceptionBase,
-            OSError,
-            privsep_daemon.FailedToDropPrivileges,
-        ) as err:
+        except _FAULTS as err:
             raise exceptions.NetworkError(
                 f"port {vif['id']} could not be unplugged: {err}"
             ) from err

@@ -15,10 +15,9 @@ import docker
 import fixtures
 from nova import exception, test
 from nova.tests.unit.virt import test_virt_drivers
-from vif_plug_ovs import privsep as ovs_privsep
 
-from novadocker import _alias, privsep
-from tests.functional.driver import busybox, openvswitch
+from novadocker import _alias
+from tests.functional.driver import busybox, openvswitch, privileges
 
 _alias.install()
 
@@ -74,8 +73,6 @@ def setUpModule() -> None:
     entered = openvswitch.running("br0")
     entered.__enter__()
     unittest.addModuleCleanup(entered.__exit__, None, None, None)
-    for context in (privsep.ctx, ovs_privsep.vif_plug):
-        context.set_client_mode(False)
 
 
 class DockerDriverTestCase(test_virt_drivers._VirtDriverTestCase, test.TestCase):
@@ -95,6 +92,9 @@ class DockerDriverTestCase(test_virt_drivers._VirtDriverTestCase, test.TestCase)
         self.flags(state_path=self.useFixture(fixtures.TempDir()).path)
         self.addCleanup(self._remove_containers)
         super().setUp()
+        self.stub_out("oslo_privsep.daemon.RootwrapClientChannel", privileges.CHANNEL)
+        for group, command in privileges.helper_commands().items():
+            self.flags(helper_command=command, group=group)
         for image in self.image_service.images.values():
             image.update(container_format="docker", disk_format="raw", checksum="0" * 32)
         self.stub_out("nova.virt.images.fetch", self._fetch)

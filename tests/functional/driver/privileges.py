@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Privileged helpers in processes of their own, as on a host, but without sudo: the tests are root."""
+
+import sys
+
+from oslo_privsep import daemon
+from vif_plug_ovs import privsep as ovs_privsep
+
+import novadocker.privsep
+
+# Nova's test classes replace it, so that no test starts a helper by chance.
+CHANNEL = daemon.RootwrapClientChannel
+
+
+def helper_commands() -> dict[str, str]:
+    """Say how to start the helper of each section of the configuration."""
+    assert novadocker.privsep.ctx
+    assert ovs_privsep.vif_plug
+    helper = "-c 'from oslo_privsep.daemon import helper_main; helper_main()'"
+    path = ":".join(one for one in sys.path if one)
+    plain = f"env PYTHONPATH={path} PYTHONWARNINGS=ignore {sys.executable} {helper}"
+    # os-vif looks at /sys, which shows the network namespace that it was mounted in.
+    own_sys = 'unshare --mount sh -c \'mount -t sysfs sysfs /sys && exec "$0" "$@"\' '
+    return {"novadocker_privileged": plain, "vif_plug_ovs_privileged": own_sys + plain}

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: E402, I001 - Nova's test package sets up the process, and is imported first
+"""Nova's in-process cloud (API, scheduler, conductor, compute, Placement) on a real Docker Engine."""
+
+import nova.tests.unit
+
+import time
+import unittest
+from pathlib import Path
+from typing import Any
+
+import docker
+import fixtures
+import os_vif
+from nova.tests.functional import integrated_helpers
+
+from novadocker import _alias, conf
+from tests.functional.driver import busybox, openvswitch, privileges
+
+_alias.install()
+conf.load()
+
+HOSTS = ("novadocker-test-cloud-1", "novadocker-test-cloud-2")
+IMAGE_ID = "cedef40a-ed67-4d10-800e-17455edce175"
+
+
+def setUpModule() -> None:
+    entered = openvswitch.running("br-int")
+    entered.__enter__()
+    unittest.addModuleCleanup(entered.__exit__, None, None, None)
+    os_vif.initialize()
+
+
+def api_paste() -> Path:
+    """Find the file that the wheel of Nova installs beside its environment's libraries."""
+    return Path(nova.tests.unit.__file__).parents[6] / "etc/nova/api-paste.ini"
+
+
+class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
+    """A cloud of one host, or two which share an engine."""
+
+    compute_driver = "novadocker.virt.docker.DockerDriver"
+
+    def setUp(self) -> None:
+        self.useFixture(fixtures.EnvironmentVariable("OS_TEST_TIMEOUT", "0"))
+        self.archives: dict[str, bytes] = {}
+        self.addCleanup(self._remove_containers)
+        self.flags(api_paste_config=str(api_paste()), group="wsgi")
+        super().setUp()
+        self.stub_out("oslo_privsep.daemon.RootwrapClientChannel", privileges.CHANNEL)
+        for group, command in privileges.helper_commands().items():
+            self.flags(helper_command=command, group=group)
+        self.flags(state_path=self.useFixture(fixtures.TempDir()).path)
+        # A shell does not end when it is asked to.
+        self.flags(stop_timeout_cap=1, group="docker")
+        self.flags(vif_plugging_timeout=0, allow_resize_to_same_host=True)
+        self.engine = docker.from_env()
+        self.archives[IMAGE_ID] = busybox.image()
+        for image in self.glance.images.values():
+            image.update(container_format="docker", disk_format="raw", checksum="0" * 32)
+        self.stub_out("nova.virt.images.fetch", self._fetch)
+        self.useFixture(fixtures.MonkeyPatch("nova.image.glance.API.update", self._update_image))
+        self._start_compute(HOSTS[0])
+
+    def _fetch(self, context: Any, image_href: str, path: str, trusted_certs: Any = None) -> None:
+        Path(path).write_bytes(self.archives[image_href])
+
+    def _update_image(
+        self,
+        api: Any,
+        context: Any,
+        image_id: str,
+        meta: Any,
+        data: Any = None,
+        purge_props: bool = False,
+    ) -> Any:
+        """Store what is uploaded, as Glance would."""
+        if data is not None:
+            parts = []
+            while part := data.read(65536):
+                parts.append(part)
+            self.archives[image_id] = b"".join(parts)
+        image = self.glance.images[image_id]
+        image.setdefault("properties", {}).update(meta.get("properties", {}))
+        image.update({key: value for key, value in meta.items() if key != "properties"})
+        image.update(status="active", checksum="1" * 32)
+        return image
+
+    def _remove_containers(self) -> None:
+        """Remove what a test has left, and the images that it had fetched."""
+        for host in HOSTS:
+            for container in docker.from_env().containers.list(
+                all=True, filters={"label": f"org.openstack.nova.host={host}"}
+            ):
+                container.remove(force=True)
+        for image in docker.from_env().images.list("nova-glance/*"):
+            for tag in image.tags:
+                if tag.split("/")[1].split(":")[0] in self.archives:
+                    docker.from_env().images.remove(tag, force=True)
+
+    def boot(self, networks: Any = "none", **fields: Any) -> dict[str, Any]:
+        flavor = self.api.get_flavors()[0]["id"]
+        server = self._build_server(image_uuid=IMAGE_ID, flavor_id=flavor, networks=networks)
+        server.update(fields)
+        return self._wait_for_state_change(self.api.post_server({"server": server}), "ACTIVE")
+
+    def container(self, server: dict[str, Any]) -> Any:
+        return self.engine.containers.get(f"nova-{server['id']}")
+
+    def sh(self, server: dict[str, Any], command: str) -> str:
+        code, output = self.container(server).exec_run(["sh", "-c", command])
+        self.assertEqual(0, code, output)
+        return str(output.decode())
+
+    def act(self, server: dict[str, Any], action: str, body: Any, status: str) -> dict[str, Any]:
+        self.api.post_server_action(server["id"], {action: body})
+        return self._wait_for_server_parameter(
+            server, {"status": status, "OS-EXT-STS:task_state": None}
+        )
+
+    def gone(self, server: dict[str, Any]) -> None:
+        self.api.delete_server(server["id"])
+        self._wait_until_deleted(server)
+        names = [one.name for one in self.engine.containers.list(all=True)]
+        self.assertEqual([], [name for name in names if server["id"] in name])
+
+    def test_lifecycle(self) -> None:
+        server = self.boot(metadata={"COLOUR": "green"}, config_drive=True)
+        self.assertEqual("green\n", self.sh(server, "echo $COLOUR"))
+        meta = "/var/lib/cloud/seed/config_drive/openstack/latest/meta_data.json"
+        self.assertIn(server["id"], self.sh(server, f"cat {meta}"))
+        self.sh(server, "echo kept > /kept")
+        self.act(server, "pause", None, "PAUSED")
+        self.assertEqual("paused", self.container(server).status)
+        self.act(server, "unpause", None, "ACTIVE")
+        self.act(server, "os-stop", None, "SHUTOFF")
+        self.assertEqual("exited", self.container(server).status)
+        self.act(server, "os-start", None, "ACTIVE")
+        for kind in ("SOFT", "HARD"):
+            self.act(server, "reboot", {"type": kind}, "ACTIVE")
+        self.assertEqual("kept\n", self.sh(server, "cat /kept"))
+        output = self.api.post_server_action(server["id"], {"os-getConsoleOutput": {}})
+        self.assertIn("BusyBox", output["output"])
+        self.assertEqual(
+            "docker", self.api.api_get(f"/servers/{server['id']}/diagnostics").body["hypervisor"]
+        )
+        self.gone(server)
+
+    def test_a_workload_that_ends_is_shut_off_at_once(self) -> None:
+        server = self.boot()
+        self.container(server).kill()
+        started = time.monotonic()
+        self._wait_for_state_change(server, "SHUTOFF")
+        self.assertLess(time.monotonic() - started, 2.5)
+
+    def test_snapshot_and_boot_from_it(self) -> None:
+        server = self.boot()
+        self.sh(server, "echo mine > /mine")
+        self.api.post_server_action(server["id"], {"createImage": {"name": "snap"}})
+        self._wait_for_server_parameter(server, {"OS-EXT-STS:task_state": None})
+        snap = next(image for image in self.glance.images.values() if image.get("name") == "snap")
+        self.assertEqual("docker", snap["container_format"])
+        other = self.boot(imageRef=snap["id"])
+        self.assertEqual("mine\n", self.sh(other, "cat /mine"))
+        self.gone(server)
+        self.gone(other)
+
+    def test_rebuild(self) -> None:
+        server = self.boot()
+        self.sh(server, "touch /old")
+        self.act(server, "rebuild", {"imageRef": IMAGE_ID}, "ACTIVE")
+        self.assertEqual("gone\n", self.sh(server, "test -e /old || echo gone"))
+        self.gone(server)
+
+    def test_shelve(self) -> None:
+        self.flags(shelved_offload_time=0)
+        server = self.boot()
+        self.sh(server, "touch /kept")
+        self.act(server, "shelve", None, "SHELVED_OFFLOADED")
+        self.act(server, "unshelve", None, "ACTIVE")
+        self.sh(server, "test -e /kept")
+        self.gone(server)
+
+    def test_resize_confirmed_and_reverted(self) -> None:
+        server = self.boot()
+        self.sh(server, "touch /kept")
+        memory = self.container(server).attrs["HostConfig"]["Memory"]
+        bigger = self.api.get_flavors()[1]["id"]
+        for ending, status in (("revertResize", "ACTIVE"), ("confirmResize", "ACTIVE")):
+            self.act(server, "resize", {"flavorRef": bigger}, "VERIFY_RESIZE")
+            self.sh(server, "test -e /kept")
+            self.assertNotEqual(memory, self.container(server).attrs["HostConfig"]["Memory"])
+            self.act(server, ending, None, status)
+            self.sh(server, "test -e /kept")
+            if ending == "revertResize":
+                self.assertEqual(memory, self.container(server).attrs["HostConfig"]["Memory"])
+        self.gone(server)
+        self.assertEqual([], self.engine.images.list("nova-docker/instance"))
+
+    def test_migration_to_another_host(self) -> None:
+        server = self.boot()
+        self.sh(server, "touch /kept")
+        # Another node with an identity and an address of its own; the engine is the same.
+        self.flags(state_path=self.useFixture(fixtures.TempDir()).path)
+        self.stub_out("nova.virt.node.LOCAL_NODE_UUID", None)
+        second = self._start_compute(HOSTS[1])
+        second.manager.driver.get_host_ip_addr = lambda: "192.0.2.2"
+        self.act(server, "migrate", None, "VERIFY_RESIZE")
+        self.sh(server, "test -e /kept")
+        self.assertEqual(
+            HOSTS[1], self.container(server).attrs["Config"]["Labels"]["org.openstack.nova.host"]
+        )
+        self.act(server, "confirmResize", None, "ACTIVE")
+        self.gone(server)
+
+    def test_interfaces(self) -> None:
+        server = self.boot(networks=[{"port": self.neutron.port_1["id"]}])
+        self.assertIn(self.neutron.port_1["fixed_ips"][0]["ip_address"], self.sh(server, "ip addr"))
+        self._attach_interface(server, self.neutron.port_2["id"])
+        self.assertIn(self.neutron.port_2["fixed_ips"][0]["ip_address"], self.sh(server, "ip addr"))
+        self._detach_interface(server, self.neutron.port_2["id"])
+        self.assertNotIn("eth1", self.sh(server, "ip addr"))
+        self.gone(server)
+
+    def test_what_is_not_done_leaves_the_server_as_it_was(self) -> None:
+        server = self.boot()
+        self.api.post_server_action(server["id"], {"suspend": None})
+        self._wait_for_server_parameter(server, {"OS-EXT-STS:task_state": None})
+        self.assertEqual("ACTIVE", self.api.get_server(server["id"])["status"])
+        self.gone(server)
+
+    def test_only_docker_images_are_started(self) -> None:
+        self.glance.images[IMAGE_ID]["container_format"] = "bare"
+        flavor = self.api.get_flavors()[0]["id"]
+        server = self._build_server(image_uuid=IMAGE_ID, flavor_id=flavor, networks="none")
+        server = self._wait_for_state_change(self.api.post_server({"server": server}), "ERROR")
+        self.assertIn("takes 'docker' only", server["fault"]["message"])
+
+    def test_images_are_fetched_before_they_are_needed(self) -> None:
+        aggregate = self.api.post_aggregate({"aggregate": {"name": "docker"}})
+        self.api.add_host_to_aggregate(aggregate["id"], HOSTS[0])
+        other = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
+        self.archives[other] = busybox.image(cmd=["sleep", "1000"])
+        self.api.api_post(f"/os-aggregates/{aggregate['id']}/images", {"cache": [{"id": other}]})
+        deadline = time.monotonic() + 10
+        while not self.engine.images.list(f"nova-glance/{other}"):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+
+    def test_what_placement_knows(self) -> None:
+        provider = self._get_provider_uuid_by_host(HOSTS[0])
+        self.assertLessEqual(
+            {"CUSTOM_HYPERVISOR_DOCKER", "COMPUTE_IMAGE_TYPE_RAW"},
+            set(self._get_provider_traits(provider)),
+        )
+        self.assertEqual(
+            {"VCPU", "MEMORY_MB", "DISK_GB"}, set(self._get_provider_inventory(provider))
+        )
+        hypervisor = self.api.api_get("/os-hypervisors/detail").body["hypervisors"][0]
+        self.assertEqual("docker", hypervisor["hypervisor_type"])
+
+
+def load_tests(loader: Any, tests: Any, pattern: Any) -> Any:
+    """Take the tests above only, not those of Nova's that are imported."""
+    return loader.loadTestsFromTestCase(CloudTestCase)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
