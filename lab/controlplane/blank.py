@@ -18,7 +18,7 @@ from lab.controlplane.config import compute, network
 from lab.controlplane.inifile import Sections, text
 from lab.nodes import Node, NodeFile
 
-COMPUTE_ACCOUNTS = ("neutron", "nova", "rabbit")
+COMPUTE_ACCOUNTS = ("nova", "rabbit")
 
 
 def prepare(node: Node, controller: Node) -> None:
