@@ -20,6 +20,7 @@ from lab import (
     ssh,
     wheelhouse,
 )
+from lab.controlplane import blank
 from lab.errors import NodeError
 from lab.progress import Progress
 from lab.settings import HostSettings, LabSettings
@@ -129,6 +130,7 @@ def add_host(settings: LabSettings, progress: Progress, name: str) -> nodes.Node
         node.start()
         node.wait_booted()
         ssh.set_up(settings, {x.name: nodes.Node(x.name, settings) for x in [*there, host]})
+        blank.prepare(node, nodes.Node(settings.controller.name, settings))
     return node
 
 
