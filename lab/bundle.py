@@ -17,15 +17,15 @@ STAMP = "/etc/novadocker-lab/bundle"
 MISTRAL_UNITS = ("mistral-api.service", "mistral-engine.service", "mistral-executor.service")
 WORKBOOK = "workbooks/novadocker.yaml"
 WORKBOOK_NAME = "novadocker"
+WORKBOOK_TIMEOUT_S = 180
 
 
 def install(settings: LabSettings, controller: Node, wheel: Wheel) -> bool:
-    """Install the bundle into the controller's OpenStack environment and load its workbook.
+    """Install the bundle into the controller's OpenStack environment.
 
-    :return: whether anything had to be done
+    :return: whether it was another one before, so that Mistral has to ``take_up`` this one
     """
-    installed = controller.run(["cat", STAMP], check=False).stdout.strip()
-    if installed == wheel.digest:
+    if controller.run(["cat", STAMP], check=False).stdout.strip() == wheel.digest:
         return False
     pip = f"{settings.openstack_venv}/bin/pip"
     controller.run([pip, "uninstall", "--quiet", "--yes", BUNDLE.name], check=False)
@@ -33,10 +33,14 @@ def install(settings: LabSettings, controller: Node, wheel: Wheel) -> bool:
         [pip, "install", "--quiet", f"{settings.wheelhouse_mount}/{wheel.path.name}"],
         timeout_s=180,
     )
+    return True
+
+
+def take_up(settings: LabSettings, controller: Node, wheel: Wheel) -> None:
+    """Let Mistral load the actions and the workbook of the bundle that was just installed."""
     controller.run(["systemctl", "restart", *MISTRAL_UNITS], timeout_s=120)
     load_workbook(settings, lab_cloud.connect(settings))
     controller.put(STAMP, wheel.digest + "\n")
-    return True
 
 
 def load_workbook(settings: LabSettings, connection: Connection, timeout_s: float = 60) -> None:
@@ -50,10 +54,16 @@ def load_workbook(settings: LabSettings, connection: Connection, timeout_s: floa
         if time.monotonic() > deadline:
             raise LabError("Mistral does not answer: see lab logs controller mistral-api")
         time.sleep(0.3)
-    there = connection.workflow.get(f"/workbooks/{WORKBOOK_NAME}").status_code == 200
-    send = connection.workflow.put if there else connection.workflow.post
+    there = connection.workflow.get(f"/workbooks/{WORKBOOK_NAME}")
+    if there.status_code == 200 and there.json()["definition"] == text:
+        return
+    # Mistral takes long over it: it checks each task against its schema, and that schema too.
+    send = connection.workflow.put if there.status_code == 200 else connection.workflow.post
     answer = send(
-        "/workbooks?scope=public", data=text.encode(), headers={"Content-Type": "text/plain"}
+        "/workbooks?scope=public",
+        data=text.encode(),
+        headers={"Content-Type": "text/plain"},
+        timeout=WORKBOOK_TIMEOUT_S,
     )
     if answer.status_code >= 400:
         raise LabError(f"Mistral refuses {WORKBOOK}: {answer.text.strip()[:500]}")

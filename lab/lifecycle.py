@@ -92,10 +92,18 @@ def _configure(
     settings: LabSettings, progress: Progress, lab_nodes: Nodes, wheel: wheelhouse.Wheel
 ) -> None:
     controller = lab_nodes[settings.controller.name]
+
+    def take_up() -> None:
+        with progress.step("load actions and workbook into Mistral"):
+            bundle.take_up(settings, controller, wheel)
+
+    def enrol() -> None:
+        with progress.step("enrol the hosts"):
+            enrolment.enrol(settings, controller)
+
     with progress.step("install the bundle on the controller"):
-        bundle.install(settings, controller, wheel)
-    with progress.step("enrol the hosts"):
-        enrolment.enrol(settings, controller)
+        is_new = bundle.install(settings, controller, wheel)
+    parallel.each([take_up, enrol] if is_new else [enrol], lambda work: work())
 
 
 def _snapshot(
