@@ -20,6 +20,7 @@ from nova import context, objects  # noqa: E402
 from nova.virt import driver, fake, images  # noqa: E402
 from oslo_log import log  # noqa: E402
 
+from tests.functional.driver import privileges  # noqa: E402
 
 CONF = nova.conf.CONF
 IMAGE_ID = "11111111-2222-4333-8444-555555555555"

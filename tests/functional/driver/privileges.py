@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Privileged helpers in processes of their own, as on a host, but without sudo: the tests are root."""
+"""Privileged helpers in processes of their own, without sudo: the tests are root."""
 
 import sys
 

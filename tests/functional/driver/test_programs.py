@@ -55,3 +55,9 @@ def test_novas_generic_driver_suite(threading: bool) -> None:
 @pytest.mark.slow
 def test_ports_of_instances() -> None:
     run_program("network")
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_life_cycles_in_novas_own_cloud() -> None:
+    run_program("cloud", timeout_s=600)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: E402, I001 - Nova's test package sets up the process, and is imported first
-"""Nova's in-process cloud (API, scheduler, conductor, compute, Placement) on a real Docker Engine."""
+# ruff: noqa: I001 - Nova's test package sets up the process, and is imported first
+"""Nova's in-process cloud, from the API to the driver, on a real Docker Engine."""
 
 import nova.tests.unit
 
@@ -43,7 +43,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
 
     def setUp(self) -> None:
         self.useFixture(fixtures.EnvironmentVariable("OS_TEST_TIMEOUT", "0"))
-        self.archives: dict[str, bytes] = {}
+        self._archives: dict[str, bytes] = {}
         self.addCleanup(self._remove_containers)
         self.flags(api_paste_config=str(api_paste()), group="wsgi")
         super().setUp()
@@ -55,7 +55,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         self.flags(stop_timeout_cap=1, group="docker")
         self.flags(vif_plugging_timeout=0, allow_resize_to_same_host=True)
         self.engine = docker.from_env()
-        self.archives[IMAGE_ID] = busybox.image()
+        self._archives[IMAGE_ID] = busybox.image()
         for image in self.glance.images.values():
             image.update(container_format="docker", disk_format="raw", checksum="0" * 32)
         self.stub_out("nova.virt.images.fetch", self._fetch)
@@ -63,7 +63,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         self._start_compute(HOSTS[0])
 
     def _fetch(self, context: Any, image_href: str, path: str, trusted_certs: Any = None) -> None:
-        Path(path).write_bytes(self.archives[image_href])
+        Path(path).write_bytes(self._archives[image_href])
 
     def _update_image(
         self,
@@ -79,7 +79,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
             parts = []
             while part := data.read(65536):
                 parts.append(part)
-            self.archives[image_id] = b"".join(parts)
+            self._archives[image_id] = b"".join(parts)
         image = self.glance.images[image_id]
         image.setdefault("properties", {}).update(meta.get("properties", {}))
         image.update({key: value for key, value in meta.items() if key != "properties"})
@@ -95,8 +95,11 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
                 container.remove(force=True)
         for image in docker.from_env().images.list("nova-glance/*"):
             for tag in image.tags:
-                if tag.split("/")[1].split(":")[0] in self.archives:
+                if tag.split(":")[0].removeprefix("nova-glance/") in self._archives:
                     docker.from_env().images.remove(tag, force=True)
+
+    def _wait_for_server_parameter(self, server: Any, params: Any, max_retries: int = 60) -> Any:
+        return super()._wait_for_server_parameter(server, params, max_retries)
 
     def boot(self, networks: Any = "none", **fields: Any) -> dict[str, Any]:
         flavor = self.api.get_flavors()[0]["id"]
@@ -216,6 +219,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
     def test_interfaces(self) -> None:
         server = self.boot(networks=[{"port": self.neutron.port_1["id"]}])
         self.assertIn(self.neutron.port_1["fixed_ips"][0]["ip_address"], self.sh(server, "ip addr"))
+        self.neutron.create_port({"port": self.neutron.port_2})
         self._attach_interface(server, self.neutron.port_2["id"])
         self.assertIn(self.neutron.port_2["fixed_ips"][0]["ip_address"], self.sh(server, "ip addr"))
         self._detach_interface(server, self.neutron.port_2["id"])
@@ -240,7 +244,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         aggregate = self.api.post_aggregate({"aggregate": {"name": "docker"}})
         self.api.add_host_to_aggregate(aggregate["id"], HOSTS[0])
         other = "155d900f-4e14-4e4c-a73d-069cbf4541e6"
-        self.archives[other] = busybox.image(cmd=["sleep", "1000"])
+        self._archives[other] = busybox.image(cmd=["sleep", "1000"])
         self.api.api_post(f"/os-aggregates/{aggregate['id']}/images", {"cache": [{"id": other}]})
         deadline = time.monotonic() + 10
         while not self.engine.images.list(f"nova-glance/{other}"):
