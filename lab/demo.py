@@ -10,6 +10,7 @@ code 1 and one line that says what was wrong.
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,35 +37,48 @@ SERVERS = ("demo-1", "demo-2")
 PINGS = 3
 # The driver hands a server's metadata to its container as environment variables.
 COMMAND = (
-    'sh -c \'trap "exit 0" TERM; echo "I am $(hostname)"; ip -4 addr show eth0;'
-    ' [ -z "$PEER" ] || ping -c 3 "$PEER"; while :; do sleep 1; done\''
+    'sh -c "trap exit TERM; hostname; ip -4 addr show eth0;'
+    ' test -z $PEER || ping -c 3 $PEER; while :; do sleep 1; done"'
 )
 DEPLOY_TIMEOUT_S = 600
 SERVER_TIMEOUT_S = 120
 PING_TIMEOUT_S = 60
 
-# What an ended task means to a reader; tasks that are not here are shown only when they fail.
+# What an ended task means to a reader, by workflow; others are shown only when they fail.
 MEANINGS = {
-    "validate_inputs": "the inputs are in order",
-    "collect_descriptions": "every host has described itself",
-    "require_images": "the registry has the images",
-    "plan": "the plan is made",
-    "lock": "no other run is at these hosts",
-    "collect_docker": "Docker Engine is installed",
-    "collect_glance": "Glance's configuration takes docker images",
-    "verify_glance": "Glance's API says so, too",
-    "collect_export": "the image is pulled and saved",
-    "verify_image": "the image is in Glance",
-    "disable_compute": "taken out of service",
-    "collect_driver": "the driver is in Nova's environment",
-    "collect_configuration": "nova-compute runs with the driver",
-    "collect_verification": "the host finds itself in order",
-    "verify_compute": "Nova finds the hypervisor in order",
-    "isolate": "in the aggregate of Docker hosts",
-    "collect_images": "the images are preloaded",
-    "enable_compute": "in service again",
-    "roll_back": "failed, and is put back as it was",
-    "gate": "the batch is through",
+    "deploy": {
+        "validate_inputs": "the inputs are in order",
+        "lock": "no other run is at these hosts",
+        "gate": "the batch is through",
+    },
+    "_prepare": {
+        "collect_descriptions": "the hosts have described themselves",
+        "require_images": "the registry has the images",
+        "make_plan": "the plan is made",
+    },
+    "_convert_controllers": {
+        "collect_docker": "Docker Engine is installed",
+        "collect_glance": "Glance is configured for docker images",
+        "verify_glance": "Glance's API says so, too",
+    },
+    "_publish_image": {
+        "collect_export": "the image is pulled and saved",
+        "verify_image": "the image is in Glance",
+    },
+    "_convert_batch": {
+        "disable_compute": "out of service",
+        "collect_docker": "Docker Engine is installed",
+        "collect_driver": "the driver is in Nova's environment",
+        "collect_configuration": "nova-compute runs with the driver",
+        "collect_verification": "the host finds itself in order",
+        "verify_compute": "Nova finds the hypervisor in order",
+        "isolate": "in the aggregate of Docker hosts",
+        "collect_images": "the images are preloaded",
+        "enable_compute": "in service again",
+    },
+    "_roll_back": {
+        "roll_back": "is put back as it was",
+    },
 }
 
 
@@ -85,13 +99,12 @@ class Demo:
 
     def run(self) -> None:
         """Show everything."""
-        self.hypervisors("The cloud before")
+        self.hypervisors("Hypervisors before")
         execution = self.deploy()
-        self.hypervisors("The cloud after")
         servers = self.boot()
         self.ping(servers)
         self.console_log(servers[-1])
-        self.hypervisors("Hypervisors")
+        self.hypervisors("Hypervisors after")
         self.servers()
         self.report(execution)
 
@@ -99,12 +112,11 @@ class Demo:
         """Show the hypervisor list."""
         self.command("openstack hypervisor list --long")
         rows = sorted(self.cloud.compute.hypervisors(details=True), key=lambda row: row.name)
-        table = self._table(title, "Hypervisor", "Type", "State", "Status", "vCPUs", "Memory MB")
+        table = self._table(title, "Hypervisor", "Type", "State", "Status", "Version")
         for row in rows:
             table.add_row(
-                row.name, row.hypervisor_type, row.state, row.status,
-                str(row.vcpus or "-"), str(row.memory_size or "-"),
-            )  # fmt: skip
+                row.name, row.hypervisor_type, row.state, row.status, str(row.hypervisor_version)
+            )
         self.console.print(table)
 
     def deploy(self) -> workflows.Execution:
@@ -130,8 +142,11 @@ class Demo:
         """Boot two servers apart from each other; return them when they are ACTIVE."""
         compute = self.cloud.compute
         image = self.cloud.image.find_image(IMAGE, ignore_missing=False)
-        self.command(f"openstack image set {IMAGE} --property os_command_line={COMMAND!r}")
+        self.command(
+            f"openstack image set {IMAGE} --property os_command_line={shlex.quote(COMMAND)}"
+        )
         self.cloud.image.update_image(image.id, os_command_line=COMMAND)
+        self.command(f"openstack server group create {GROUP} --policy anti-affinity")
         group = compute.find_server_group(GROUP) or compute.create_server_group(
             name=GROUP, policy="anti-affinity"
         )
@@ -144,7 +159,7 @@ class Demo:
             properties = "".join(f" --property {key}={value}" for key, value in metadata.items())
             self.command(
                 f"openstack server create {name} --image {IMAGE} --flavor {FLAVOR}"
-                f" --network {NETWORK} --hint group={GROUP}{properties}"
+                f" --network {NETWORK} --server-group {GROUP}{properties}"
             )
             began = time.monotonic()
             server = compute.create_server(
@@ -225,14 +240,17 @@ class Demo:
             if task.id in seen or task.state not in ("SUCCESS", "ERROR"):
                 continue
             seen.add(task.id)
-            if task.state == "SUCCESS" and task.name not in MEANINGS:
+            meaning = MEANINGS.get(task.workflow.rpartition(".")[2], {}).get(task.name)
+            if meaning is None and task.state == "SUCCESS":
                 continue
             mark = "[green]ok[/]    " if task.state == "SUCCESS" else "[red]FAILED[/]"
-            hosts = self._hosts(task)
+            text = ": ".join(
+                part for part in (", ".join(self._hosts(task)), meaning or task.name) if part
+            )
             self.console.print(
-                f"  {time.monotonic() - began:6.1f} s  {mark}  {task.name:<21}"
-                f" {MEANINGS.get(task.name, '')}{': ' if hosts else ''}{escape(', '.join(hosts))}",
+                f"  {time.monotonic() - began:6.1f} s  {mark}  {escape(text)}",
                 highlight=False,
+                soft_wrap=True,
             )
 
     def _hosts(self, task: workflows.Task) -> list[str]:

@@ -8,12 +8,14 @@ from typing import Any
 from unittest import mock
 
 import pytest
+import yaml
 from openstack.compute.v2.server import Server
 from openstack.connection import Connection
 from rich.console import Console
 
 from lab import demo, workflows
 from lab.errors import LabError
+from lab.settings import LabSettings
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ def demonstration(shown: io.StringIO) -> demo.Demo:
 
 
 def task(name: str, state: str = "SUCCESS") -> workflows.Task:
-    return workflows.Task(f"id-{name}", name, "_convert_batch", "ACTION", state, 1)
+    return workflows.Task(f"id-{name}", name, "novadocker._convert_batch", "ACTION", state, 1)
 
 
 def show(demonstration: demo.Demo, tasks: list[workflows.Task], rows: list[dict[str, Any]]) -> None:
@@ -40,7 +42,7 @@ def test_ended_task_is_shown_with_its_meaning_and_hosts(
     demonstration: demo.Demo, shown: io.StringIO
 ) -> None:
     show(demonstration, [task("collect_docker")], [{"host": "a"}, {"host": "b", "state": "ok"}])
-    assert "ok      collect_docker        Docker Engine is installed: a, b" in shown.getvalue()
+    assert "ok      a, b: Docker Engine is installed" in shown.getvalue()
 
 
 def test_failed_host_is_shown_with_its_reason(demonstration: demo.Demo, shown: io.StringIO) -> None:
@@ -65,8 +67,15 @@ def test_task_is_shown_once(demonstration: demo.Demo, shown: io.StringIO) -> Non
     seen: set[str] = set()
     with mock.patch.object(workflows, "published", autospec=True, return_value={}):
         for _ in range(2):
-            demonstration._show_tasks([task("plan")], seen, 0)
-    assert shown.getvalue().count("the plan is made") == 1
+            demonstration._show_tasks([task("isolate")], seen, 0)
+    assert shown.getvalue().count("in the aggregate") == 1
+
+
+def test_tasks_with_a_meaning_are_tasks_of_the_workbook() -> None:
+    text = (LabSettings().checkout / "workbooks" / "novadocker.yaml").read_text()
+    tasks = {name: wf["tasks"] for name, wf in yaml.safe_load(text)["workflows"].items()}
+    for workflow, meanings in demo.MEANINGS.items():
+        assert set(meanings) <= set(tasks[workflow])
 
 
 def test_report_has_a_line_for_each_host(demonstration: demo.Demo, shown: io.StringIO) -> None:
