@@ -51,6 +51,10 @@ def controller_files(cloud: Cloud) -> list[NodeFile]:
         _root_only(SECRETS, cloud.to_json()),
         _root_only(OPENRC, openrc(cloud)),
         NodeFile("/etc/mysql/mariadb.conf.d/90-openstack.cnf", infrastructure.MARIADB),
+        NodeFile(
+            "/etc/systemd/system/rabbitmq-server.service.d/priority.conf",
+            infrastructure.RABBITMQ_PRIORITY,
+        ),
         NodeFile("/etc/rabbitmq/rabbitmq-env.conf", infrastructure.RABBITMQ_ENV),
         NodeFile("/etc/rabbitmq/advanced.config", infrastructure.RABBITMQ_ADVANCED),
         NodeFile(
