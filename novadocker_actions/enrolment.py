@@ -29,6 +29,8 @@ STACK_TAG = "novadocker-hosts"
 ROLES = ("controller", "glance", "compute")
 SERVER_TYPE = "OS::Heat::DeployedServer"
 POLL_S = 1.0
+# With doubling pauses: 15 s in which an API may restart.
+CONNECT_RETRIES = 5
 
 
 # -- which host has which place --------------------------------------------------------------------
@@ -196,8 +198,9 @@ class Enrolment:
         self.tell = tell
 
     def _ask(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        options = {"json": body} if body else {}
         response = self.heat.request(
-            path, method, raise_exc=False, **({"json": body} if body else {})
+            path, method, raise_exc=False, connect_retries=CONNECT_RETRIES, **options
         )
         if response.status_code >= 400:
             raise CloudError(

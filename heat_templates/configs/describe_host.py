@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell what this host is and what it runs; changes nothing in any mode."""
 
-import json
 import platform
 import shutil
 import socket
@@ -64,7 +63,7 @@ def converge(step: Step) -> None:
         hostname=socket.gethostname(),
         os=operating_system(step),
         python=platform.python_version(),
-        agent=agent(step),
+        agent=attempted(step, "agent", agent),
         nova=attempted(step, "nova", nova),
         glance=attempted(step, "glance", glance),
         docker=attempted(step, "docker", engine),
@@ -171,7 +170,7 @@ def engine(step: Step) -> dict[str, Any]:
         facts["active"] = bool(service and service.active)
     if facts["active"]:
         facts["version"] = docker("/version")["Version"]
-        facts["containers"] = len(json.loads(json.dumps(docker("/containers/json?all=1"))))
+        facts["containers"] = len(docker("/containers/json?all=1"))
     return facts
 
 

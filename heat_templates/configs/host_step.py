@@ -45,6 +45,7 @@ REPORT_BYTES = 16 * 1024
 REASON_CHARS = 2000
 LOGS_KEPT = 50
 DOCKER_SOCKET = "/run/docker.sock"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOVA_UNITS = ("nova-compute.service", "openstack-nova-compute.service", "devstack@n-cpu.service")
 KEPT_VARIABLES = re.compile(r"(?i:https?_proxy|no_proxy)$|PIP_|SSL_CERT_|REQUESTS_CA_BUNDLE$")
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -300,12 +301,8 @@ class Step:
 def clean_environment() -> dict[str, str]:
     """Return the environment for commands: no inputs of the step, no virtual environment."""
     kept = {name: value for name, value in os.environ.items() if KEPT_VARIABLES.match(name)}
-    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    prefix = os.environ.get("NOVADOCKER_PATH")
-    if prefix:
-        path = f"{prefix}:{path}"
     return {
-        "PATH": path,
+        "PATH": SYSTEM_PATH,
         "HOME": "/root",
         "LC_ALL": "C",
         "DEBIAN_FRONTEND": "noninteractive",
@@ -339,6 +336,11 @@ def replace_file(
     os.chown(draft, -1 if uid is None else uid, -1 if gid is None else gid)
     os.chmod(draft, mode)
     os.replace(draft, path)
+
+
+def program_path(name: str) -> str:
+    """Return where a program of the host is, empty when it is not there."""
+    return shutil.which(name, path=SYSTEM_PATH) or ""
 
 
 def utc_stamp() -> str:
@@ -408,7 +410,7 @@ def script_python(script: Path) -> str:
     if found:
         return found.group(1)
     named = re.match(r"#!\s*\S*/env (python[\d.]*)", head)
-    return (shutil.which(named.group(1), path=clean_environment()["PATH"]) or "") if named else ""
+    return program_path(named.group(1)) if named else ""
 
 
 def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
@@ -542,7 +544,7 @@ def docker_response(
 
     :raises StepFailed: when the engine does not answer
     """
-    connection = SocketConnection(os.environ.get("NOVADOCKER_SOCKET", DOCKER_SOCKET), timeout_s)
+    connection = SocketConnection(DOCKER_SOCKET, timeout_s)
     try:
         connection.request(method, path, headers=headers or {})
         return connection.getresponse()
@@ -621,7 +623,9 @@ def read_inputs(name: str, schema: dict[str, Any], root: Path) -> tuple[float, S
         settings = json.loads(inputs.get("settings") or "{}")
     except ValueError as error:
         raise SettingsError("settings: is not JSON") from error
-    return timeout_s, Step(name, mode, with_defaults(settings, schema), root)
+    if mode != "undo":
+        settings = with_defaults(settings, schema)
+    return timeout_s, Step(name, mode, settings, root)
 
 
 def open_log(root: Path, name: str) -> str:

@@ -8,7 +8,16 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Optional
 
-from host_step import Step, StepFailed, docker, find_service, group_members, run_step, wait_until
+from host_step import (
+    Step,
+    StepFailed,
+    docker,
+    find_service,
+    group_members,
+    program_path,
+    run_step,
+    wait_until,
+)
 
 SETTINGS = {
     "type": "object",
@@ -180,9 +189,9 @@ class Dnf(PackageManager):
 
 def package_manager(step: Step) -> PackageManager:
     """Return the package manager of this host."""
-    if shutil.which("apt-get"):
+    if program_path("apt-get"):
         return Apt(step)
-    if shutil.which("dnf"):
+    if program_path("dnf"):
         return Dnf(step)
     raise StepFailed("neither apt-get nor dnf is on this host: install the Docker Engine by hand")
 
@@ -484,7 +493,7 @@ def owner_package(step: Step, unit: str) -> str:
     path = shown.strip()
     if not path:
         return ""
-    if shutil.which("dpkg-query"):
+    if program_path("dpkg-query"):
         for name in (path, re.sub(r"^/usr", "", path)):
             found = step.run(["dpkg-query", "-S", name], ok=(0, 1)).stdout
             if found:
@@ -496,7 +505,7 @@ def owner_package(step: Step, unit: str) -> str:
 def remove_network_traces(step: Step) -> None:
     """Remove the engine's bridge and its packet filter rules; those of others stay."""
     step.run(["ip", "link", "delete", "docker0"], ok=(0, 1))
-    if not shutil.which("iptables-save"):
+    if not program_path("iptables-save"):
         return
     for command in ("iptables", "ip6tables"):
         for table in ("filter", "nat"):

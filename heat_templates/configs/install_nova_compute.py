@@ -11,7 +11,15 @@ import re
 import shutil
 from typing import Any
 
-from host_step import Service, Step, StepFailed, find_service, restart_service, run_step
+from host_step import (
+    Service,
+    Step,
+    StepFailed,
+    find_service,
+    program_path,
+    restart_service,
+    run_step,
+)
 
 SETTINGS = {
     "type": "object",
@@ -150,7 +158,7 @@ def make_directory(step: Step, name: str, user: str, group: str, mode: int) -> b
 
 def install_packages(step: Step) -> bool:
     """Install the distribution's agents; what was not there before is recorded."""
-    tool = next((name for name in PACKAGES if shutil.which(name)), None)
+    tool = next((name for name in PACKAGES if program_path(name)), None)
     if tool is None:
         raise StepFailed("neither apt-get nor dnf is on this host: name an environment instead")
     before = installed_packages(step, tool)
@@ -308,7 +316,7 @@ def undo(step: Step) -> None:
     if not step.will("remove the agents' packages, files, bridges and accounts"):
         return
     if step.record.get("packages"):
-        tool = "apt-get" if shutil.which("apt-get") else "dnf"
+        tool = "apt-get" if program_path("apt-get") else "dnf"
         verb = (
             ["-q", "purge", "-y"] if tool == "apt-get" else ["-q", "remove", "-y", "--noautoremove"]
         )

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import openstack
-from openstack import exceptions as sdk_exceptions
+from keystoneauth1.exceptions import ClientException
+from openstack.exceptions import SDKException
 
 from novadocker_actions import enrolment
 from novadocker_actions.enrolment import Enrolment, Roster, Ssh, change_agent, parse_hosts
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             cloud=arguments.os_cloud, app_name="novadocker-enroll"
         ).orchestration
         arguments.run(Enrolment(heat, print), arguments)
-    except (NovadockerError, sdk_exceptions.SDKException) as error:
+    except (NovadockerError, SDKException, ClientException) as error:
         print(f"novadocker-enroll: {error}", file=sys.stderr)
         return 1
     return 0
