@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import openstack
+from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
 
+from lab.errors import LabError
 from lab.nodes import Node
 from lab.settings import LabSettings
 
@@ -62,11 +64,17 @@ def connect(settings: LabSettings | None = None) -> Connection:
     }
     region = env.get("OS_REGION_NAME", "RegionOne")
     first = openstack.connect(auth=auth, region_name=region, load_yaml_config=False)
+    try:
+        catalog = first.service_catalog
+    except ClientException as exc:
+        raise LabError(
+            f"the lab's Keystone does not answer; see `tools/lab status`: {exc}"
+        ) from exc
     overrides: dict[str, Any] = {
         f"{service['type'].replace('-', '_')}_endpoint_override": reachable(
             endpoint["url"], addresses
         )
-        for service in first.service_catalog
+        for service in catalog
         for endpoint in service["endpoints"]
         if endpoint["interface"] == "public"
     }

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import openstack.exceptions
+from keystoneauth1.exceptions import ClientException
 from openstack.compute.v2.server import Server
 from openstack.connection import Connection
 from rich.console import Console
@@ -305,7 +306,7 @@ def _one_line_errors(console: Console) -> Iterator[None]:
     except LabError as exc:
         console.print(f"\n[bold red]FAILED:[/] {escape(str(exc))}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except openstack.exceptions.SDKException as exc:
+    except (openstack.exceptions.SDKException, ClientException) as exc:
         console.print(f"\n[bold red]FAILED:[/] the cloud says: {escape(str(exc))}", highlight=False)
         sys.exit(1)
 
