@@ -44,5 +44,9 @@ class CloudError(NovadockerError):
         super().__init__(f"{service} answered {request} with {status}: {text}")
 
 
+class HostBusy(NovadockerError):
+    """A step of another run is under way on a host."""
+
+
 class MissingFile(NovadockerError):
     """A workbook, template or host script is neither in a checkout nor installed."""

@@ -4,6 +4,7 @@
 Heat hands any signal that comes in to what the mailbox holds at that time, and keeps output values
 until new ones replace them. So each push is signed (``push_id``), outputs are blanked with it, and
 an outcome with another signature is a late one of an earlier push: the step is then pushed anew.
+A step of another run that is under way is never replaced before its time is over.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from novadocker_actions import host_steps, outcomes
 from novadocker_actions.clients import Service
-from novadocker_actions.errors import CloudError
+from novadocker_actions.errors import CloudError, HostBusy
 from novadocker_actions.outcomes import HostRun, Pending
 
 #: Tag of the stacks that enrolment makes.
@@ -27,6 +28,7 @@ GRACE_S = 30
 _PARALLEL = 8
 _AGAIN = 2
 _CONFIG_PREFIX = "novadocker-"
+_EXPIRES = "expires_at"
 _OUTPUTS = ("deploy_result", "changed", "report", host_steps.SIGNATURE)
 _BLANK = dict.fromkeys((*_OUTPUTS, "deploy_stdout", "deploy_stderr", "deploy_status_code"), "")
 
@@ -77,6 +79,7 @@ def push(
     :param mode: ``apply``, ``check`` or ``undo``
     :param timeout_s: limit that the host itself enforces
     :param push_id: signature, from :func:`key`
+    :raises HostBusy: while a step of another run is under way there
     """
     deadline = time.time() + timeout_s + GRACE_S
     try:
@@ -87,15 +90,22 @@ def push(
         run.fail(step, "its mailbox is gone from Heat: enrol it again with novadocker-enroll")
         return
     held = _config(heat, current["config_id"])
-    if _inputs(held).get(host_steps.SIGNATURE) == push_id:
+    held_inputs = _inputs(held)
+    if held_inputs.get(host_steps.SIGNATURE) == push_id:
         # A lost executor pushed it before it told so.
         config_id = held["id"]
+    elif current["status"] == "IN_PROGRESS" and held_inputs.get(_EXPIRES, 0) > time.time():
+        raise HostBusy(
+            f"{held['name'].removeprefix(_CONFIG_PREFIX)} of another run is under way on "
+            f"{run.host}. Wait for that run to end, or leave the host out with exclude."
+        )
     else:
         inputs = {
             "mode": mode,
             "settings": settings,
             "timeout_s": timeout_s,
             host_steps.SIGNATURE: push_id,
+            _EXPIRES: round(deadline),
         }
         config_id = _replace(heat, run, held, step, host_steps.script(step), inputs)
     run.pending = Pending(step, mode, push_id, config_id, round(deadline, 1))

@@ -163,6 +163,7 @@ def _take(run: HostRun, pending: Pending, fault: str, *, changed: bool, log: str
         return
     if fault:
         run.fail(pending.step, fault, log)
+        run.stuck = pending.mode == "undo"
         if pending.mode == "apply" and pending.step in run.needs:
             # It may have changed the host before it failed; undo knows what it did.
             run.done.append(pending.step)

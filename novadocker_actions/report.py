@@ -65,7 +65,7 @@ def _planned_row(run: HostRun) -> dict[str, Any]:
         "role": run.role,
         "state": run.state if run.state != OK else ("planned" if run.needs else "unchanged"),
         "changed": False,
-        "step": ", ".join(run.needs),
+        "step": run.step if run.state == FAILED else ", ".join(run.needs),
         "reason": run.reason,
         "log": "",
     }
@@ -133,6 +133,8 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
         return BROKEN
     if any(run.state == FAILED for run in facts.controllers):
         return BROKEN
+    if facts.workflow != "verify" and any(not image.get("ok", True) for image in facts.images):
+        return BROKEN
     if facts.workflow == "verify":
         return DRIFT if _drifted(facts, totals) else UNCHANGED
     if _planning(facts):
@@ -197,6 +199,9 @@ def _faults(facts: Facts, report: dict[str, Any]) -> list[str]:
         parts.append(f"{entry['host']} failed at {entry['step']}: {entry['reason']}"[:500])
     if len(failed) > 3:
         parts.append(f"{len(failed) - 3} more hosts failed")
+    for image in facts.images:
+        if image.get("reason"):
+            parts.append(f"Image {image['reference']} was not published: {image['reason']}")
     if facts.stopped:
         parts.append(f"Stopped: {facts.stopped}")
     return parts
@@ -223,7 +228,7 @@ def _good(facts: Facts) -> list[str]:
 
 def _images(facts: Facts) -> str:
     ready = [image for image in facts.images if image.get("ok")]
-    return f"{len(ready)} image{'' if len(ready) == 1 else 's'} preloaded" if facts.images else ""
+    return f"{len(ready)} image{'' if len(ready) == 1 else 's'} preloaded" if ready else ""
 
 
 def _unchanged(facts: Facts) -> str:

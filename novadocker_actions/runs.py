@@ -12,7 +12,7 @@ from novadocker_actions.errors import CloudError
 #: Workflows that change hosts.
 CHANGING = ("novadocker.deploy", "novadocker.undeploy")
 #: The task that publishes the hosts that a run is about.
-_PREPARE = "prepare"
+_SELECT = "select_hosts"
 _ACTIVE = ("RUNNING", "PAUSED")
 
 
@@ -51,7 +51,7 @@ def hosts_of(mistral: Service, run_id: str) -> set[str] | None:
     :param mistral: the workflow service
     :param run_id: execution
     """
-    tasks = mistral.get(f"/v2/executions/{run_id}/tasks", params={"name": _PREPARE})["tasks"]
+    tasks = mistral.get(f"/v2/executions/{run_id}/tasks", params={"name": _SELECT})["tasks"]
     for task in tasks:
         published = task.get("published") or {}
         if isinstance(published, str):

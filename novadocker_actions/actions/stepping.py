@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, ClassVar
 
 from novadocker_actions import host_steps, mailbox, outcomes, step_settings
 from novadocker_actions.actions.base import NovadockerAction
 from novadocker_actions.clients import Cloud
+from novadocker_actions.errors import HostBusy
 from novadocker_actions.outcomes import HostRun
 
+#: How long a push waits for another run's step to end; the task is then tried again.
+BUSY_WAIT_S = 15
 #: The longest that verify_host waits for images.
 IMAGE_WAIT_S = 3600
 #: How long one collect stays; workflows repeat it.
@@ -37,15 +41,23 @@ def push_to_all(
     def push(run: HostRun) -> None:
         _, step, settings = by_host[run.host]
         push_id = mailbox.key(cloud.task_id, run.host, step, mode)
-        mailbox.push(
-            cloud.orchestration,
-            run,
-            step,
-            settings,
-            mode=mode,
-            timeout_s=timeout_s,
-            push_id=push_id,
-        )
+        until = time.monotonic() + BUSY_WAIT_S
+        while True:
+            try:
+                mailbox.push(
+                    cloud.orchestration,
+                    run,
+                    step,
+                    settings,
+                    mode=mode,
+                    timeout_s=timeout_s,
+                    push_id=push_id,
+                )
+                return
+            except HostBusy:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(1)
 
     mailbox.on_each([run for run, _, _ in jobs], push)
 

@@ -9,7 +9,7 @@ import pytest
 import requests
 from keystoneauth1 import session
 
-from novadocker_actions import clients, host_steps
+from novadocker_actions import clients
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
 
@@ -44,16 +44,6 @@ def cloud(mistral: Mistral, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
         transport.mount("http://", fake)
         return session.Session(session=transport)
 
-    source = host_steps._source
-    monkeypatch.setattr(
-        host_steps,
-        "_source",
-        lambda n: (
-            source(n)
-            if (host_steps.resources._CHECKOUT / f"heat_templates/configs/{n}.py").exists()
-            else "SETTINGS = {'type': 'object'}"
-        ),
-    )
     monkeypatch.setattr(clients, "new_session", new_session)
     monkeypatch.setattr(clients, "_service_user", lambda: None)
     return fake

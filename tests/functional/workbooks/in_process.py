@@ -129,6 +129,11 @@ class Mistral:
         """Run a workflow to its end."""
         return self.wait(self.begin(workflow, inputs), timeout_s)
 
+    def cancel(self, run_id: str) -> None:
+        """End an execution and what is below it."""
+        mistral_context.set_ctx(caller())
+        self.engine.stop_workflow(run_id, "CANCELLED", "the test is over")
+
     def wait(self, run_id: str, timeout_s: float = 60) -> dict[str, Any]:
         """Return an execution when it has ended."""
         until = time.monotonic() + timeout_s

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""undeploy, verify and preload_images in a real Mistral, with a fake cloud behind HTTP."""
+
+from __future__ import annotations
+
+from tests.functional.workbooks.fake_cloud import FakeCloud
+from tests.functional.workbooks.in_process import Mistral
+from tests.functional.workbooks.test_deploy import CONVERTED, UNTOUCHED, rows, writes
+
+
+def test_undeploy_gives_everything_back(mistral: Mistral, cloud: FakeCloud) -> None:
+    mistral.run("novadocker.deploy")
+
+    run = mistral.run("novadocker.undeploy", {"remove_images": True})
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert run["output"]["report"]["state"] == "done"
+    assert {host.state for host in cloud.hosts.values()} == {UNTOUCHED}
+    assert {host.status for host in cloud.hosts.values()} == {"enabled"}
+    assert cloud.aggregates == {}
+    assert cloud.glance_images == {}
+    assert "2 of 2 compute hosts are as they were before" in run["output"]["message"]
+
+
+def test_undeploy_keeps_images_unless_asked(mistral: Mistral, cloud: FakeCloud) -> None:
+    mistral.run("novadocker.deploy")
+
+    mistral.run("novadocker.undeploy")
+
+    assert len(cloud.glance_images) == 1
+
+
+def test_undeploy_of_some_hosts_keeps_the_controllers(mistral: Mistral, cloud: FakeCloud) -> None:
+    mistral.run("novadocker.deploy")
+
+    run = mistral.run("novadocker.undeploy", {"hosts": "compute-docker-1"})
+
+    assert run["state"] == "SUCCESS"
+    assert cloud.hosts["compute-docker-1"].state == UNTOUCHED
+    assert cloud.hosts["compute-docker-2"].state == CONVERTED
+    assert cloud.hosts["controller"].state == (True, False, False, True)
+    assert next(iter(cloud.aggregates.values()))["hosts"] == ["compute-docker-2"]
+
+
+def test_undeploy_refuses_hosts_with_instances(mistral: Mistral, cloud: FakeCloud) -> None:
+    mistral.run("novadocker.deploy")
+    cloud.hosts["compute-docker-2"].servers = [{"uuid": "1", "name": "container"}]
+
+    run = mistral.run("novadocker.undeploy")
+
+    assert run["state"] == "ERROR"
+    assert "instances run on compute-docker-2 (1)" in run["state_info"]
+    assert cloud.hosts["compute-docker-1"].state == CONVERTED
+
+
+def test_undeploy_where_nothing_was_deployed_changes_nothing(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    run = mistral.run("novadocker.undeploy")
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert run["output"]["report"]["state"] == "unchanged"
+    assert writes(cloud) == []
+
+
+def test_undeploy_tells_of_a_host_that_could_not_be_put_back(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    mistral.run("novadocker.deploy")
+    bad = cloud.hosts["compute-docker-1"]
+    bad.faults["configure_compute", "undo"] = "fail"
+
+    run = mistral.run("novadocker.undeploy", {"max_failed": 1})
+
+    assert rows(run)["compute-docker-1"]["state"] == "failed"
+    assert bad.status == "disabled"
+    assert ("install_driver", "undo") not in bad.runs
+    assert cloud.hosts["compute-docker-2"].state == UNTOUCHED
+
+
+def test_deploy_after_undeploy(mistral: Mistral, cloud: FakeCloud) -> None:
+    mistral.run("novadocker.deploy")
+    mistral.run("novadocker.undeploy")
+
+    run = mistral.run("novadocker.deploy")
+
+    assert run["output"]["report"]["state"] == "done"
+    assert len(cloud.glance_images) == 1
+
+
+def test_verify_of_a_converted_cloud_finds_no_drift(mistral: Mistral, cloud: FakeCloud) -> None:
+    mistral.run("novadocker.deploy")
+    cloud.requests.clear()
+
+    run = mistral.run("novadocker.verify")
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert run["output"]["report"]["state"] == "unchanged"
+    assert "3 of 3 hosts are as wanted; nothing was changed" in run["output"]["message"]
+    assert writes(cloud) == []
+
+
+def test_verify_tells_what_has_drifted(mistral: Mistral, cloud: FakeCloud) -> None:
+    mistral.run("novadocker.deploy")
+    cloud.hosts["compute-docker-2"].driver = False
+    cloud.glance_images.clear()
+    next(iter(cloud.aggregates.values()))["hosts"].remove("compute-docker-1")
+
+    run = mistral.run("novadocker.verify")
+
+    assert run["state"] == "ERROR"
+    assert run["output"]["report"]["state"] == "drift"
+    said = run["output"]["message"]
+    assert "compute-docker-2 has drifted: install_driver would change it" in said
+    assert "compute-docker-1 failed at isolate: it is not in the aggregate" in said
+    assert "image busybox:latest is not in Glance" in said
+    assert cloud.hosts["compute-docker-2"].driver is False
+
+
+def test_images_are_published_and_fetched_onto_converted_hosts(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    mistral.run("novadocker.deploy")
+
+    run = mistral.run("novadocker.preload_images", {"images": "nginx, busybox"})
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert "2 images are on 2 of 2 hosts" in run["output"]["message"]
+    assert len(cloud.glance_images) == 2
+    assert cloud.hosts["compute-docker-1"].images == set(cloud.glance_images)
+
+
+def test_images_are_not_fetched_onto_other_hypervisors(mistral: Mistral, cloud: FakeCloud) -> None:
+    run = mistral.run("novadocker.preload_images")
+
+    assert run["state"] == "ERROR"
+    assert "compute-docker-1, compute-docker-2 are not Docker hypervisors." in run["state_info"]
+    assert cloud.glance_images == {}
