@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Archives that must be refused, each with a part of the fault that says why."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import tarfile
+from collections.abc import Callable
+
+from tests.unit.driver.archives import HERE, LAYER, Parts, digest, special, tar
+
+# What an image may unpack to, in the tests.
+LIMIT = 8 << 20
+
+
+def _truncated() -> bytes:
+    whole = Parts(layers=[tar(("big", b"x" * 100_000))]).docker()
+    return whole[: len(whole) // 2]
+
+
+def _two_images() -> bytes:
+    config = Parts().config_file()
+    entry = {"Config": "config.json", "RepoTags": ["ubuntu:latest"], "Layers": ["l/layer.tar"]}
+    return tar(
+        ("config.json", config),
+        ("l/layer.tar", LAYER),
+        ("manifest.json", json.dumps([entry, entry]).encode()),
+    )
+
+
+def _sparse() -> bytes:
+    member = special("big/layer.tar", tarfile.GNUTYPE_SPARSE)
+    return member.tobuf(tarfile.GNU_FORMAT) + b"\0" * 1024
+
+
+def _huge_header() -> bytes:
+    member = special("x", tarfile.GNUTYPE_LONGNAME)
+    member.size = 2 << 20
+    return member.tobuf(tarfile.GNU_FORMAT) + b"a" * (2 << 20) + Parts().docker()
+
+
+def _huge_header_in_layer() -> bytes:
+    member = special("x", tarfile.XHDTYPE)
+    member.size = 2 << 20
+    layer = member.tobuf(tarfile.GNU_FORMAT) + b"a" * (2 << 20) + LAYER
+    return Parts(layers=[layer]).docker()
+
+
+def _many_members() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as out:
+        for number in range(10_001):
+            out.addfile(tarfile.TarInfo(str(number)))
+    return buffer.getvalue()
+
+
+def _changed_blob() -> bytes:
+    whole = Parts(layers=[tar(("marker", b"AAAA-honest"))]).oci()
+    return whole.replace(b"AAAA-honest", b"AAAA-forged")
+
+
+def _changed_config() -> bytes:
+    return Parts().docker().replace(b'"PATH=/bin"', b'"PATH=/bad"')
+
+
+def _two_platforms() -> bytes:
+    entry = {"digest": f"sha256:{digest(b'x')}", "platform": {"os": "linux"}}
+    return Parts().oci(manifests=[entry, entry])
+
+
+def _index_without_end() -> bytes:
+    blobs = []
+    below = json.dumps({"manifests": []}).encode()
+    for _ in range(5):
+        blobs.append((f"blobs/sha256/{digest(below)}", below))
+        below = json.dumps({"manifests": [{"digest": f"sha256:{digest(below)}"}]}).encode()
+    return tar(*blobs, ("index.json", below))
+
+
+def _bomb(pack: Callable[[bytes], bytes]) -> bytes:
+    return Parts(layers=[tar(("zeros", b"\0" * (LIMIT * 2)))], pack=pack).docker()
+
+
+def _layer_that_leaves(name: str) -> bytes:
+    return Parts(layers=[tar((name, b"root::0:0::/:/bin/sh"))]).docker()
+
+
+def _hard_link_that_leaves() -> bytes:
+    layer = tar(special("shadow", tarfile.LNKTYPE, "../../../../etc/shadow"))
+    return Parts(layers=[layer]).docker()
+
+
+# Name of the archive: how it is made, and what the fault says.
+ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", "not a whole tar archive"),
+    "junk": (lambda: b"junk" * 4000, "not a whole tar archive"),
+    "truncated": (_truncated, "trunc"),
+    "truncated gzip": (lambda: gzip.compress(Parts().docker())[:-30], "damaged"),
+    "qcow2 named docker": (lambda: b"QFI\xfb\0\0\0\3" + b"\0" * 1000, "qcow2"),
+    "vmdk named docker": (lambda: b"KDMV\1\0\0\0" + b"\0" * 1000, "VMDK"),
+    "vhdx named docker": (lambda: b"vhdxfile" + b"\0" * 1000, "VHDX"),
+    "raw disk named docker": (
+        lambda: b"\xeb\x63\x90" + b"\0" * 507 + b"\x55\xaa" * 600,
+        "tar archive",
+    ),
+    "gzipped qcow2": (lambda: gzip.compress(b"QFI\xfb" + b"\0" * 1000), "qcow2"),
+    "file system of docker export": (lambda: tar(("bin/sh", b"x")), "docker export"),
+    "absolute member": (lambda: Parts(extra=[("/etc/cron.d/x", b"x")]).docker(), "leads out"),
+    "member with dots": (lambda: Parts(extra=[("a/../../x", b"x")]).docker(), "leads out"),
+    "link to a host file": (
+        lambda: Parts(extra=[special("x/layer.tar", tarfile.SYMTYPE, "/etc/shadow")]).docker(),
+        "not a plain file",
+    ),
+    "hard link": (
+        lambda: Parts(extra=[special("x", tarfile.LNKTYPE, "manifest.json")]).docker(),
+        "not a plain file",
+    ),
+    "device": (lambda: Parts(extra=[special("sda", tarfile.BLKTYPE)]).docker(), "not a plain file"),
+    "fifo": (lambda: Parts(extra=[special("pipe", tarfile.FIFOTYPE)]).docker(), "not a plain file"),
+    "sparse member": (_sparse, "not a"),
+    "member twice": (
+        lambda: Parts(extra=[("twice", b"1"), ("./twice", b"2")]).docker(),
+        "twice",
+    ),
+    "header of megabytes": (_huge_header, "header"),
+    "header of megabytes in a layer": (_huge_header_in_layer, "header"),
+    "members without end": (_many_members, "members"),
+    "several images": (_two_images, "2 images"),
+    "several platforms": (_two_platforms, "2 images or platforms"),
+    "indexes without end": (_index_without_end, "nested"),
+    "empty manifest": (lambda: tar(("manifest.json", b"[]")), "0 images"),
+    "manifest that is no list": (lambda: tar(("manifest.json", b"{}")), "not a list"),
+    "manifest that is no JSON": (lambda: tar(("manifest.json", b"{]")), "JSON"),
+    "manifest nested to death": (lambda: tar(("manifest.json", b"[" * 200_000)), "JSON"),
+    "configuration of a host file": (
+        lambda: Parts(manifest={"Config": "../../../etc/passwd"}).docker(),
+        "leads out",
+    ),
+    "configuration missing": (lambda: Parts(manifest={"Config": "none.json"}).docker(), "no file"),
+    "layer missing": (lambda: Parts(manifest={"Layers": ["none/layer.tar"]}).docker(), "no file"),
+    "layers that are no names": (lambda: Parts(manifest={"Layers": [{}]}).docker(), "no layers"),
+    "configuration with another digest": (_changed_config, "digest"),
+    "blob with another digest": (_changed_blob, "digest"),
+    "layer with another digest": (
+        lambda: Parts(diff_ids=[f"sha256:{'0' * 64}"]).docker(),
+        "digest",
+    ),
+    "digest that is a path": (
+        lambda: Parts(manifest={"config": {"digest": "sha256:../../etc/passwd"}}).oci(),
+        "no sha256 digest",
+    ),
+    "layer to fetch from elsewhere": (
+        lambda: Parts(
+            manifest={"layers": [{"digest": f"sha256:{digest(LAYER)}", "urls": ["http://x"]}]}
+        ).oci(),
+        "elsewhere",
+    ),
+    "more digests than layers": (
+        lambda: Parts(diff_ids=[f"sha256:{digest(LAYER)}"] * 2).docker(),
+        "2 layers",
+    ),
+    "no layers": (lambda: Parts(layers=[]).docker(), "0 layers"),
+    "layers without end": (
+        lambda: Parts(layers=[tar((str(number), b"")) for number in range(126)]).docker(),
+        "126 layers",
+    ),
+    "another architecture": (lambda: Parts(config={"architecture": "s390x"}).docker(), "s390x"),
+    "another operating system": (lambda: Parts(config={"os": "windows"}).docker(), "windows"),
+    "no architecture": (lambda: Parts(config={"architecture": None}).docker(), HERE),
+    "configuration that is a list": (lambda: Parts(config_bytes=b"[]").docker(), "JSON object"),
+    "name twice in the configuration": (
+        lambda: Parts(config_bytes=b'{"os": "linux", "os": "windows"}').docker(),
+        "twice",
+    ),
+    "name twice in different cases": (
+        lambda: Parts(config={"OS": "windows"}).docker(),
+        "different cases",
+    ),
+    "gzip bomb": (lambda: _bomb(gzip.compress), "limit"),
+    "bzip2 bomb": (lambda: _bomb(bz2.compress), "limit"),
+    "xz bomb": (lambda: _bomb(lzma.compress), "limit"),
+    "packed bomb": (lambda: gzip.compress(b"\0" * (LIMIT * 2)), "limit"),
+    "layers that are a bomb together": (
+        lambda: Parts(
+            layers=[tar((str(number), b"\0" * (LIMIT // 2))) for number in range(4)],
+            pack=gzip.compress,
+        ).docker(),
+        "limit",
+    ),
+    "layer that is no tar": (lambda: Parts(layers=[b"junk" * 400]).docker(), "layer"),
+    "layer that leaves by dots": (lambda: _layer_that_leaves("../../etc/passwd"), "leads out"),
+    "layer that deletes above": (lambda: _layer_that_leaves("etc/.wh..."), "leads out"),
+    "layer with a hard link that leaves": (_hard_link_that_leaves, "leads out"),
+}

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+import gzip
+import io
+import json
+import lzma
+import platform
+import shutil
+import subprocess
+import tarfile
+
+import pytest
+
+from novadocker import exceptions
+from novadocker.virt.docker import archive, compression
+from tests.unit.driver import hostile
+from tests.unit.driver.archives import LAYER, Parts, digest, special, tar
+
+
+def verified(data: bytes, limit: int = hostile.LIMIT) -> archive.Image:
+    return archive.Archive(io.BytesIO(data), limit).image(platform.machine())
+
+
+def rewritten(data: bytes) -> dict[str, bytes]:
+    opened = archive.Archive(io.BytesIO(data), hostile.LIMIT)
+    written = b"".join(opened.rewritten(opened.image(platform.machine())))
+    with tarfile.open(fileobj=io.BytesIO(written)) as members:
+        return {one.name: members.extractfile(one).read() for one in members}
+
+
+PACKED = {"truncated gzip", "gzipped qcow2", "packed bomb"}
+
+
+@pytest.mark.parametrize("name", sorted(set(hostile.ARCHIVES) - PACKED))
+def test_hostile_archives_are_refused(name: str) -> None:
+    make, fault = hostile.ARCHIVES[name]
+    with pytest.raises(exceptions.ImageRefused) as refused:
+        verified(make())
+    assert fault in str(refused.value)
+
+
+def test_there_are_enough_hostile_archives() -> None:
+    assert len(hostile.ARCHIVES) >= 20
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress])
+@pytest.mark.parametrize("layout", ["docker", "oci"])
+def test_good_images_are_taken(layout: str, pack: object) -> None:
+    parts = Parts(layers=[LAYER, tar(("second", b"2"))], pack=pack)
+    image = verified(getattr(parts, layout)())
+    assert [layer.diff_id for layer in image.layers] == [
+        f"sha256:{digest(one)}" for one in parts.layers
+    ]
+    assert image.config == parts.config_file()
+
+
+@pytest.mark.skipif(shutil.which("zstd") is None, reason="takes the program zstd")
+def test_zstd_is_read() -> None:
+    def pack(data: bytes) -> bytes:
+        return subprocess.run(["zstd", "-cq"], input=data, capture_output=True, check=True).stdout
+
+    assert verified(Parts(pack=pack).oci()).layers[0].diff_id == f"sha256:{digest(LAYER)}"
+    damaged = pack(LAYER)[:-3]
+    with pytest.raises(exceptions.ImageRefused, match="damaged"):
+        verified(Parts(pack=lambda _data: damaged).docker())
+
+
+def test_rewritten_archive_has_the_image_and_no_name() -> None:
+    parts = Parts(
+        manifest={"RepoTags": ["ubuntu:latest"]},
+        extra=[("repositories", b'{"ubuntu": {"latest": "x"}}')],
+        pack=gzip.compress,
+    )
+    found = rewritten(parts.docker())
+    assert set(found) == {"config.json", "manifest.json", "0/layer.tar"}
+    assert found["0/layer.tar"] == LAYER
+    assert json.loads(found["manifest.json"])[0]["RepoTags"] is None
+    assert b"ubuntu" not in b"".join(found.values())
+
+
+def test_rewritten_archive_is_accepted_again() -> None:
+    opened = archive.Archive(io.BytesIO(Parts().oci()), hostile.LIMIT)
+    again = b"".join(opened.rewritten(opened.image(platform.machine())))
+    assert verified(again).layers[0].diff_id == f"sha256:{digest(LAYER)}"
+
+
+def test_a_layer_that_changes_after_it_was_verified_is_refused() -> None:
+    source = io.BytesIO(Parts().docker())
+    opened = archive.Archive(source, hostile.LIMIT)
+    image = opened.image(platform.machine())
+    source.getbuffer()[source.getvalue().index(b"world")] = ord("W")
+    with pytest.raises(exceptions.ImageRefused, match="changed"):
+        b"".join(opened.rewritten(image))
+
+
+def test_a_layer_that_occurs_twice_is_found_through_its_link() -> None:
+    name = f"{'b' * 64}/layer.tar"
+    first = f"{'a' * 64}/layer.tar"
+    config = Parts(layers=[LAYER, LAYER]).config_file()
+    entry = {"Config": "config.json", "RepoTags": None, "Layers": [first, name]}
+    data = tar(
+        ("config.json", config),
+        (first, LAYER),
+        special(name, tarfile.SYMTYPE, f"../{first}"),
+        ("manifest.json", json.dumps([entry]).encode()),
+    )
+    assert [layer.member for layer in verified(data).layers] == [first, first]
+
+
+def test_attestations_beside_an_image_are_no_second_platform() -> None:
+    parts = Parts()
+    manifest = json.loads(_member(parts.oci(), "index.json"))["manifests"][0]
+    attestation = {"digest": f"sha256:{'0' * 64}", "platform": {"os": "unknown"}}
+    assert verified(parts.oci(manifests=[attestation, manifest]))
+
+
+def test_size_is_that_of_the_layers_unpacked() -> None:
+    assert verified(Parts(pack=gzip.compress).docker()).size_bytes == len(LAYER)
+
+
+def test_one_byte_over_the_limit_is_too_much() -> None:
+    data = Parts().docker()
+    assert verified(data, len(LAYER))
+    with pytest.raises(exceptions.ImageRefused, match="limit"):
+        verified(data, len(LAYER) - 1)
+
+
+def test_an_archive_of_one_layer_can_be_written() -> None:
+    parts = Parts()
+    written = archive.write(parts.config_file(), [(len(LAYER), io.BytesIO(LAYER))])
+    assert verified(b"".join(written)).layers[0].diff_id == f"sha256:{digest(LAYER)}"
+
+
+def test_compression_is_known_by_its_first_bytes() -> None:
+    assert compression.detect(gzip.compress(b"")) == "gzip"
+    assert compression.detect(b"\x28\xb5\x2f\xfd") == "zstd"
+    assert compression.detect(LAYER) is None
+
+
+def _member(data: bytes, name: str) -> bytes:
+    with tarfile.open(fileobj=io.BytesIO(data)) as members:
+        return members.extractfile(name).read()
