@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A blank host becomes a Docker hypervisor by `openstack stack create`, and a blank one again.
+
+The commands are the documented ones, run on the controller.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openstack.compute.v2.hypervisor import Hypervisor
+from openstack.connection import Connection
+
+from lab import containers, lifecycle, listing
+from lab.errors import CommandError
+from lab.nodes import Node
+from lab.progress import Progress
+from lab.settings import LabSettings
+
+# Without "docker" in its name: other tests' deployments leave it alone.
+HOST = "pool-1"
+STACK = "test-pool"
+SERVER = "test-pool-container"
+TEMPLATES = "/opt/openstack/share/novadocker/heat_templates"
+STACK_TIMEOUT_S = 420
+
+Nodes = dict[str, Node]
+
+
+def operator(controller: Node, *command: str, timeout_s: float = 120) -> str:
+    """Run a command on the controller as the cloud's operator."""
+    script = f'. /root/admin-openrc && cd {TEMPLATES} && PATH=/opt/openstack/bin:$PATH "$@"'
+    return controller.run(["bash", "-c", script, "operator", *command], timeout_s=timeout_s).stdout
+
+
+def await_stack(cloud: Connection, action: str) -> None:
+    """Wait until the stack has completed an action; fail with its reason when it has not."""
+    deadline = time.monotonic() + STACK_TIMEOUT_S
+    while time.monotonic() < deadline:
+        stack = cloud.orchestration.get_stack(STACK)
+        if stack.status == f"{action}_COMPLETE":
+            return
+        assert not stack.status.endswith("_FAILED"), stack.status_reason
+        time.sleep(1)
+    pytest.fail(f"the stack is {stack.status} after {STACK_TIMEOUT_S} s: {stack.status_reason}")
+
+
+def hypervisor(cloud: Connection) -> Hypervisor | None:
+    """Return the new host's hypervisor, None where Nova knows none."""
+    found = cloud.compute.hypervisors(details=True)
+    return next((row for row in found if row.name == HOST), None)
+
+
+def await_hypervisor(cloud: Connection, timeout_s: float = 60) -> Hypervisor:
+    """Wait until the new host is mapped to its cell."""
+    deadline = time.monotonic() + timeout_s
+    while (row := hypervisor(cloud)) is None:
+        assert time.monotonic() < deadline, f"Nova does not know {HOST} after {timeout_s} s"
+        time.sleep(1)
+    return row
+
+
+def attach_agent(controller: Node, timeout_s: float = 60) -> None:
+    """Put the agent on the pool's host, as soon as the stack has made its server resource."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            command = ("novadocker-enroll", "attach", STACK, "--polling-interval", "2")
+            operator(controller, *command, timeout_s=300)
+            return
+        except CommandError as exc:
+            if "no deployed servers yet" not in exc.output or time.monotonic() > deadline:
+                raise
+        time.sleep(1)
+
+
+@pytest.fixture(scope="module")
+def image_id(cloud: Connection, run_workflow: Any) -> str:
+    """A docker image that Glance holds."""
+    execution = run_workflow("novadocker.deploy")
+    assert execution.state == "SUCCESS", execution.message
+    return str(next(cloud.image.images(name="busybox", container_format="docker")).id)
+
+
+@pytest.fixture(scope="module")
+def blank(lab: Nodes, lab_settings: LabSettings) -> Iterator[Node]:
+    """A host with an operating system that nobody has configured."""
+    node = lifecycle.add_host(lab_settings, Progress(), HOST)
+    yield node
+    containers.remove(lab_settings, [HOST])
+
+
+@pytest.fixture(scope="module")
+def before(blank: Node) -> listing.Listing:
+    """The blank host as it was."""
+    return listing.take(blank)
+
+
+@pytest.fixture(scope="module")
+def pool(before: listing.Listing, lab: Nodes, cloud: Connection, image_id: str) -> Iterator[Node]:
+    """The controller of a cloud with the pool's stack; what is left of the stack is deleted."""
+    controller = lab["controller"]
+    operator(
+        controller,
+        *("openstack", "stack", "create", "--tags", "novadocker-hosts"),
+        *("-t", "compute_pool.yaml", "-e", "environments/deployed_server.yaml"),
+        *("-e", "/root/compute-pool.yaml"),
+        *("--parameter", f'hosts=["{HOST}"]', "--parameter", "host_count=1", STACK),
+    )
+    yield controller
+    if cloud.orchestration.find_stack(STACK):
+        cloud.orchestration.delete_stack(STACK)
+        cloud.orchestration.wait_for_delete(cloud.orchestration.get_stack(STACK), wait=120)
+    for service in cloud.compute.services(binary="nova-compute", host=HOST):
+        cloud.compute.delete(f"/os-services/{service.id}", microversion="2.53")
+
+
+def test_blank_host_becomes_a_docker_hypervisor(pool: Node, cloud: Connection) -> None:
+    attach_agent(pool)
+    await_stack(cloud, "CREATE")
+    row = await_hypervisor(cloud)
+    assert (row.hypervisor_type, row.state, row.status) == ("docker", "up", "enabled")
+
+
+def test_container_boots_on_the_new_host(pool: Node, cloud: Connection, image_id: str) -> None:
+    server = cloud.compute.create_server(
+        name=SERVER,
+        image_id=image_id,
+        flavor_id=cloud.compute.find_flavor("m1.nano", ignore_missing=False).id,
+        networks=[{"uuid": cloud.network.find_network("demo", ignore_missing=False).id}],
+        availability_zone=f"nova:{HOST}",
+    )
+    try:
+        server = cloud.compute.wait_for_server(server, interval=0.5, wait=120)
+        assert server.compute_host == HOST
+    finally:
+        cloud.compute.delete_server(server)
+        cloud.compute.wait_for_delete(server, interval=0.5, wait=120)
+
+
+def test_workflows_know_the_new_host(pool: Node, run_workflow: Any) -> None:
+    execution = run_workflow("novadocker.plan", {"hosts": [HOST]})
+    assert execution.state == "SUCCESS", execution.message
+    assert execution.report["hosts"]["selected"] == [HOST]
+    assert execution.report["totals"]["failed"] == 0
+
+
+def test_absent_gives_back_a_blank_host(
+    pool: Node, cloud: Connection, blank: Node, before: listing.Listing
+) -> None:
+    operator(
+        pool,
+        *("openstack", "stack", "update", "--existing", "--parameter", "state=absent"),
+        *("-t", "compute_pool.yaml", "-e", "environments/deployed_server.yaml", STACK),
+    )
+    await_stack(cloud, "UPDATE")
+    changes = [
+        line
+        for line in listing.differences(before, listing.take(blank))
+        # The agent stays until `novadocker-enroll remove` or the host itself goes.
+        if "os-collect-config" not in line
+    ]
+    assert changes == []
