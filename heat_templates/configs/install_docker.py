@@ -202,8 +202,7 @@ def converge(step: Step) -> None:
     if not installed:
         refuse_if_policy_forbids(step)
         packages, manager = plan_packages(step)
-        text, _ = wanted_daemon_settings(step)
-        write_daemon_settings(step, text)
+        write_daemon_settings(step)
         install(step, packages, manager)
     else:
         reconfigure(step)
@@ -341,11 +340,11 @@ def wanted_daemon_settings(step: Step) -> tuple[Optional[str], dict[str, Any]]:
     return json.dumps(merged, indent=4) + "\n", ours
 
 
-def write_daemon_settings(step: Step, text: Optional[str]) -> bool:
+def write_daemon_settings(step: Step) -> bool:
     """Write daemon.json when it is to change; return whether it is."""
+    text, ours = wanted_daemon_settings(step)
     if text is None:
         return False
-    _, ours = wanted_daemon_settings(step)
     if step.mode == "apply":
         step.record["daemon_keys"] = ours
         step.save_record()
@@ -354,9 +353,8 @@ def write_daemon_settings(step: Step, text: Optional[str]) -> bool:
 
 def reconfigure(step: Step) -> None:
     """Give a running engine its settings, without harm to the containers that run."""
-    text, _ = wanted_daemon_settings(step)
     before = step.path(DAEMON_JSON).read_text() if step.path(DAEMON_JSON).exists() else None
-    changed = write_daemon_settings(step, text)
+    changed = write_daemon_settings(step)
     service = find_service(step, ("docker.service",))
     if service is None:
         raise StepFailed("dockerd is installed but has no docker.service: make one, then repeat")

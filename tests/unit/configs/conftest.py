@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Host steps in a root directory of their own, with the host's programs stood in for by scripts."""
+
+from __future__ import annotations
+
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+CONFIGS = pathlib.Path(__file__).parents[3] / "heat_templates" / "configs"
+sys.path.insert(0, str(CONFIGS))
+
+import host_step  # noqa: E402 - found through the path above
+
+STEPS = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem != "host_step")
+
+
+def assembled(step: str) -> str:
+    """Return what is sent to a host for a step."""
+    return "\n".join((CONFIGS / f"{name}.py").read_text() for name in ("host_step", step))
+
+
+@pytest.fixture
+def root(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Return a directory that stands for the host's root."""
+    place = tmp_path / "root"
+    for name in ("etc", "run", "var/lib", "var/log"):
+        (place / name).mkdir(parents=True)
+    return place
+
+
+@pytest.fixture
+def make_step(root: pathlib.Path) -> Callable[..., host_step.Step]:
+    """Return a function that makes a run of a step below that root."""
+
+    def make(name: str, mode: str = "apply", **settings: Any) -> host_step.Step:
+        return host_step.Step(name, mode, settings, root)
+
+    return make
+
+
+@pytest.fixture
+def programs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Return a function that puts a shell script in place of a program of the host.
+
+    Each call is noted, one line a call, in the file ``calls`` beside the scripts.
+    """
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setattr(host_step, "SYSTEM_PATH", f"{folder}:/usr/bin:/bin")
+
+    def put(name: str, body: str) -> None:
+        script = folder / name
+        script.write_text(f'#!/bin/sh\necho "{name} $*" >> {folder}/calls\n{body}\n')
+        script.chmod(0o755)
+
+    return put
+
+
+@pytest.fixture
+def calls(tmp_path: pathlib.Path) -> Callable[[], list[str]]:
+    """Return a function that lists the calls of stood-in programs."""
+
+    def read() -> list[str]:
+        path = tmp_path / "bin" / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    return read

@@ -1,0 +1,438 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The library of all host steps: settings, records, files, services, reports."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+import host_step
+import jsonschema
+import pytest
+
+from .conftest import CONFIGS, STEPS, assembled
+
+SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["name"],
+    "properties": {
+        "name": {"type": "string", "pattern": "^[a-z]+$"},
+        "count": {"type": "integer", "minimum": 1, "maximum": 9, "default": 3},
+        "maybe": {"type": ["string", "null"], "default": None},
+        "kind": {"type": "string", "enum": ["a", "b"]},
+        "flags": {"type": "array", "items": {"type": "boolean"}},
+        "free": {"type": "object", "additionalProperties": {"type": "number"}},
+    },
+}
+
+
+def settings_of(step: str) -> dict:
+    for node in ast.parse((CONFIGS / f"{step}.py").read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "SETTINGS":
+            return ast.literal_eval(node.value)
+    raise AssertionError(f"{step} declares no SETTINGS")
+
+
+class TestSettings:
+    def test_defaults_are_filled_in(self):
+        filled = host_step.with_defaults({"name": "x"}, SCHEMA)
+        assert filled == {"name": "x", "count": 3, "maybe": None}
+
+    @pytest.mark.parametrize(
+        ("value", "where"),
+        [
+            ({}, "settings.name: is required"),
+            ({"name": "X"}, "settings.name: does not match"),
+            ({"name": "x", "count": 0}, "settings.count: must be at least 1"),
+            ({"name": "x", "count": 10}, "settings.count: must be at most 9"),
+            ({"name": "x", "count": True}, "settings.count: expected integer, got bool"),
+            ({"name": "x", "count": "3"}, "settings.count: expected integer, got str"),
+            ({"name": "x", "kind": "c"}, "settings.kind: must be one of"),
+            ({"name": "x", "flags": [True, 1]}, r"settings.flags\[1\]: expected boolean"),
+            ({"name": "x", "free": {"a": "b"}}, "settings.free.a: expected number"),
+            ({"name": "x", "nmae": "y"}, "unknown field 'nmae'; known are count, flags"),
+            ([], "settings: expected object, got list"),
+        ],
+    )
+    def test_a_fault_names_the_field(self, value, where):
+        with pytest.raises(host_step.SettingsError, match=where):
+            host_step.with_defaults(value, SCHEMA)
+        # What the host refuses the workflow refuses as well: both read the same schema.
+        assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(value)
+
+    def test_a_fault_does_not_show_the_value(self):
+        with pytest.raises(host_step.SettingsError) as caught:
+            host_step.with_defaults({"name": "s3cret!"}, SCHEMA)
+        assert "s3cret" not in str(caught.value)
+
+    @pytest.mark.parametrize("step", STEPS)
+    def test_each_step_declares_a_schema_with_valid_defaults(self, step):
+        schema = settings_of(step)
+        jsonschema.Draft202012Validator.check_schema(schema)
+        for name, item in schema["properties"].items():
+            assert item.get("description"), f"{step}.{name}"
+            if "default" in item:
+                jsonschema.validate(item["default"], item)
+                host_step.with_defaults(item["default"], item)
+
+
+class TestFiles:
+    def test_a_new_file_goes_away_with_the_directories_made_for_it(self, make_step, root):
+        step = make_step("s")
+        assert step.write_file("/etc/a/b/c.conf", "text\n") is True
+        assert (root / "etc/a/b/c.conf").stat().st_mode & 0o777 == 0o644
+        again = make_step("s")
+        assert again.write_file("/etc/a/b/c.conf", "text\n") is False
+        assert again.actions == []
+        undo = make_step("s", "undo")
+        assert undo.restore_files() is True
+        assert list((root / "etc").iterdir()) == []
+        assert not undo.record_path.exists()
+
+    def test_a_file_that_was_there_comes_back_to_the_byte(self, make_step, root):
+        path = root / "etc/x.json"
+        path.write_bytes(b'{"a":  1}')
+        path.chmod(0o600)
+        make_step("s").write_file("/etc/x.json", "first\n")
+        make_step("s").write_file("/etc/x.json", "second\n")
+        assert path.stat().st_mode & 0o777 == 0o600
+        make_step("s", "undo").restore_files()
+        assert path.read_bytes() == b'{"a":  1}'
+        assert path.stat().st_mode & 0o777 == 0o600
+
+    def test_check_changes_nothing_and_says_what_it_would(self, make_step, root):
+        step = make_step("s", "check")
+        assert step.write_file("/etc/d/x", "text") is True
+        assert step.actions == ["write /etc/d/x"]
+        assert list((root / "etc").iterdir()) == []
+        assert not step.record_path.exists()
+
+    def test_a_given_mode_is_enforced_on_a_file_with_the_right_text(self, make_step, root):
+        (root / "etc/secret").write_text("x")
+        (root / "etc/secret").chmod(0o644)
+        assert make_step("s").write_file("/etc/secret", "x", 0o600) is True
+        assert (root / "etc/secret").stat().st_mode & 0o777 == 0o600
+
+    def test_somebody_elses_change_to_their_own_file_is_left_alone(self, make_step, root):
+        (root / "etc/x").write_text("old")
+        make_step("s").write_file("/etc/x", "ours")
+        (root / "etc/x").write_text("theirs")
+        undo = make_step("s", "undo")
+        undo.restore_files()
+        assert (root / "etc/x").read_text() == "theirs"
+        assert "changed by someone else" in undo.facts["notes"][0]
+
+    def test_our_file_goes_away_also_when_changed_and_a_copy_is_kept(self, make_step, root):
+        make_step("s").write_file("/etc/x", "ours")
+        (root / "etc/x").write_text("edited")
+        undo = make_step("s", "undo")
+        undo.restore_files()
+        assert not (root / "etc/x").exists()
+        kept = list((root / "var/lib/novadocker").glob("x.*"))
+        assert [path.read_text() for path in kept] == ["edited"]
+
+    def test_what_is_replaced_is_on_record_before_it_is_replaced(
+        self, make_step, root, monkeypatch
+    ):
+        (root / "etc/x").write_text("old")
+        step = make_step("s")
+        real = host_step.replace_file
+
+        def crash(path, *rest):
+            if path.name == "x":
+                raise RuntimeError("power cut")
+            real(path, *rest)
+
+        monkeypatch.setattr(host_step, "replace_file", crash)
+        with pytest.raises(RuntimeError):
+            step.write_file("/etc/x", "new")
+        monkeypatch.undo()
+        assert make_step("s").record["files"]["/etc/x"]["before"]
+
+    def test_a_directory_in_use_by_others_stays(self, make_step, root):
+        make_step("s").write_file("/etc/d/ours", "x")
+        (root / "etc/d/theirs").write_text("y")
+        make_step("s", "undo").restore_files()
+        assert [path.name for path in (root / "etc/d").iterdir()] == ["theirs"]
+
+
+class TestCommands:
+    def test_a_failure_says_what_failed_and_what_it_said(self, make_step):
+        with pytest.raises(host_step.StepFailed, match="exit code 3: broken"):
+            make_step("s").run(["sh", "-c", "echo broken >&2; exit 3"])
+
+    def test_a_missing_program_is_a_failure_with_its_name(self, make_step):
+        with pytest.raises(host_step.StepFailed, match="no-such-program can not be run"):
+            make_step("s").run(["no-such-program"])
+
+    def test_commands_see_proxies_but_no_inputs(self, make_step, monkeypatch):
+        monkeypatch.setenv("settings", '{"password": "x"}')
+        monkeypatch.setenv("https_proxy", "http://proxy:3128")
+        text = make_step("s").run(["env"]).stdout
+        assert "https_proxy=http://proxy:3128" in text
+        assert "password" not in text
+
+
+SCRIPTS = {
+    "#!/opt/venv/bin/python3.11\n": "/opt/venv/bin/python3.11",
+    "#!/usr/bin/python3 -s\n": "/usr/bin/python3",
+    '#!/bin/sh\n\'\'\'exec\' "/a long path/x" "$0" "$@"\n': "",
+    "#!/bin/sh\n'''exec' /very/long/bin/python3 \"$0\" \"$@\"\n' '''\n": "/very/long/bin/python3",
+    "#!/bin/sh\nexec something\n": "",
+    "\x7fELF": "",
+}
+
+
+class TestServices:
+    @pytest.mark.parametrize("text", SCRIPTS)
+    def test_the_python_of_a_script_is_found(self, tmp_path, text):
+        (tmp_path / "script").write_text(text)
+        assert host_step.script_python(tmp_path / "script") == SCRIPTS[text]
+
+    def service(self, command):
+        return host_step.Service(
+            "u.service", True, "active/running", "nova", 1, 0, False, command, {}
+        )
+
+    @pytest.mark.parametrize(
+        ("command", "program"),
+        [
+            (["/v/bin/python3", "/v/bin/nova-compute", "--x"], ["/v/bin/nova-compute", "--x"]),
+            (["/v/bin/python3.12", "-s", "-P", "/v/bin/nova-compute"], ["/v/bin/nova-compute"]),
+            (
+                ["/v/bin/nova-compute", "--config-file=a"],
+                ["/v/bin/nova-compute", "--config-file=a"],
+            ),
+        ],
+    )
+    def test_the_program_is_told_apart_from_its_interpreter(self, command, program):
+        assert self.service(command).program == program
+
+    def test_a_running_service_is_described_by_its_process(self, make_step, programs):
+        argv = ["sleep", "60"]
+        with subprocess.Popen(argv, env={"OS_X": "1"}) as process:
+            programs(
+                "systemctl",
+                'case "$*" in *" nova-compute.service") cat <<E\nLoadState=loaded\nActiveState=active\n'
+                f"SubState=running\nUser=nova\nMainPID={process.pid}\nNRestarts=2\nType=notify\nE\n"
+                ";; *) echo LoadState=not-found;; esac",
+            )
+            found = host_step.find_service(
+                make_step("s"), ("openstack-nova-compute.service", "nova-compute.service")
+            )
+            process.kill()
+        assert found is not None
+        assert (found.unit, found.user, found.restarts) == ("nova-compute.service", "nova", 2)
+        assert (found.active, found.notifies) == (True, True)
+        assert found.command == argv
+        assert found.environment == {"OS_X": "1"}
+
+    def test_a_stopped_service_is_described_by_its_unit(self, make_step, programs):
+        programs(
+            "systemctl",
+            "cat <<'E'\nLoadState=loaded\nActiveState=failed\nSubState=failed\nMainPID=0\n"
+            "ExecStart={ path=/v/bin/nova-compute ; argv[]=/v/bin/nova-compute --config-file=/a b ; "
+            "ignore_errors=no ; start_time=[n/a] }\nEnvironment=A=1 'B=2 3'\nE",
+        )
+        found = host_step.find_service(make_step("s"), ("nova-compute.service",))
+        assert found is not None
+        assert found.command == ["/v/bin/nova-compute", "--config-file=/a", "b"]
+        assert found.environment == {"A": "1", "B": "2 3"}
+        assert found.active is False
+
+    def test_no_nova_is_an_error_that_names_the_units(self, make_step, programs):
+        programs("systemctl", "echo LoadState=not-found")
+        with pytest.raises(host_step.StepFailed, match="openstack-nova-compute.service"):
+            host_step.nova_service(make_step("s"))
+
+    def test_a_service_that_crashes_after_the_restart_is_a_failure(self, make_step, programs):
+        programs(
+            "systemctl",
+            'case "$1" in show) printf "LoadState=loaded\\nActiveState=activating\\nMainPID=0\\n'
+            'NRestarts=1\\nSubState=auto-restart\\n";; esac',
+        )
+        programs("journalctl", "echo ImportError: no such driver")
+        with pytest.raises(host_step.StepFailed, match="no such driver"):
+            host_step.restart_service(make_step("s"), self.service(["/x"]), 5)
+
+
+class TestReport:
+    def outcome(self, **more):
+        return {"ok": True, "reason": "", "actions": [], "facts": {}, **more}
+
+    def test_a_report_has_the_agreed_form(self):
+        text = host_step.bounded_report(self.outcome(actions=["write x"]), "/var/log/l")
+        assert json.loads(text) == {
+            "reason": "",
+            "actions": ["write x"],
+            "facts": {},
+            "log": "/var/log/l",
+        }
+
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"actions": ["x" * 250] * 500},
+            {"facts": {"x": "y" * 20000}},
+            {"reason": "z" * 50000, "actions": ["x" * 400] * 100, "facts": {"x": "y" * 20000}},
+        ],
+    )
+    def test_a_report_never_exceeds_its_size(self, more):
+        text = host_step.bounded_report(self.outcome(**more), "/var/log/l")
+        assert len(text) <= host_step.REPORT_BYTES
+        assert json.loads(text)["log"] == "/var/log/l"
+
+
+WORK = """
+def converge(step):
+    {body}
+
+run_step("probe", {{"type": "object", "properties": {{}}}}, converge, {undo})
+"""
+
+
+class TestProcess:
+    """The whole program, as the hook of heat-agents starts it."""
+
+    @pytest.fixture
+    def run(self, tmp_path, root):
+        def start(body: str, undo: str = "None", **inputs: str) -> subprocess.Popen[str]:
+            script = tmp_path / "script"
+            library = (CONFIGS / "host_step.py").read_text()
+            script.write_text(library + "\n" + WORK.format(body=body, undo=undo))
+            script.chmod(0o700)
+            env = {
+                **os.environ,
+                "NOVADOCKER_ROOT": str(root),
+                "heat_outputs_path": str(tmp_path / "out"),
+                **inputs,
+            }
+            command = [sys.executable, str(script)]
+            return subprocess.Popen(
+                command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+
+        return start
+
+    @pytest.fixture
+    def outputs(self, tmp_path):
+        def read() -> dict:
+            names = ("deploy_result", "changed", "report")
+            found = {name: (tmp_path / f"out.{name}").read_text() for name in names}
+            return {**found, "report": json.loads(found["report"])}
+
+        return read
+
+    def test_outputs_and_exit_code_of_a_change(self, run, outputs):
+        process = run("step.will('do it'); step.facts['a'] = 1")
+        assert process.wait(20) == 0
+        found = outputs()
+        assert (found["deploy_result"], found["changed"]) == ("ok", "true")
+        assert found["report"]["actions"] == ["do it"]
+        assert found["report"]["facts"] == {"a": 1}
+
+    def test_a_failure_is_told_with_its_reason(self, run, outputs):
+        process = run("raise StepFailed('no disk: make room')")
+        assert process.wait(20) == 1
+        assert outputs()["deploy_result"] == "failed"
+        assert outputs()["report"]["reason"] == "no disk: make room"
+        assert "no disk" in process.stderr.read()
+
+    @pytest.mark.parametrize(
+        "body", ["1 / 0", "os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)"]
+    )
+    def test_a_worker_that_breaks_is_a_failure_and_never_silence(self, run, outputs, body):
+        assert run(body).wait(20) == 1
+        assert outputs()["deploy_result"] == "failed"
+        assert outputs()["report"]["reason"]
+
+    def test_the_time_limit_ends_everything_that_was_started(self, run, outputs, tmp_path):
+        # A grandchild in a session of its own, whose parent is gone, must not live on.
+        body = f"subprocess.Popen(['setsid', '-f', 'sh', '-c', 'echo $$ > {tmp_path}/pid; exec sleep 300']); time.sleep(300)"
+        started = time.monotonic()
+        process = run(body, timeout_s="1.5")
+        assert process.wait(20) == 1
+        assert time.monotonic() - started < 12
+        assert "timed out after 1.5 s" in outputs()["report"]["reason"]
+        pid = int((tmp_path / "pid").read_text())
+        assert not pathlib.Path(f"/proc/{pid}").exists()
+
+    def test_a_stopped_agent_gets_an_outcome(self, run, outputs, tmp_path):
+        process = run(f"open('{tmp_path}/here', 'w').close(); time.sleep(60)")
+        host_step.wait_until((tmp_path / "here").exists, 10)
+        process.terminate()
+        assert process.wait(20) == 1
+        assert "stopped by a signal" in outputs()["report"]["reason"]
+
+    @pytest.mark.parametrize(
+        ("inputs", "reason"),
+        [
+            ({"mode": "aply"}, "mode: must be one of apply, check, undo"),
+            ({"timeout_s": "soon"}, "timeout_s: must be a number"),
+            ({"timeout_s": "-1"}, "timeout_s: must be more than 0"),
+            ({"settings": "{"}, "settings: is not JSON"),
+        ],
+    )
+    def test_bad_inputs_are_refused_before_anything(self, run, outputs, inputs, reason):
+        assert run("step.will('no')", **inputs).wait(20) == 1
+        assert outputs()["report"]["reason"].startswith(reason)
+        assert outputs()["changed"] == "false"
+
+    def test_two_changes_wait_for_each_other(self, run, tmp_path):
+        body = f"open('{tmp_path}/order', 'a').write('in '); time.sleep(0.5); open('{tmp_path}/order', 'a').write('out ')"
+        both = [run(body), run(body)]
+        assert [process.wait(20) for process in both] == [0, 0]
+        assert (tmp_path / "order").read_text() == "in out in out "
+
+    def test_settings_do_not_reach_the_log(self, run, root):
+        run("step.run(['true'])", settings='{"x": "hunter2"}').wait(20)
+        logs = list((root / "var/log/novadocker").glob("probe-*.log"))
+        assert len(logs) == 1
+        assert "hunter2" not in logs[0].read_text()
+        assert logs[0].stat().st_mode & 0o077 == 0
+
+    def test_undo_of_a_step_without_one_says_so(self, run, outputs):
+        assert run("step.will('no')", mode="undo").wait(20) == 0
+        assert outputs()["changed"] == "false"
+
+    def test_old_logs_go_away(self, run, root):
+        folder = root / "var/log/novadocker"
+        folder.mkdir(parents=True)
+        for number in range(60):
+            (folder / f"old-{number}.log").write_text("")
+            os.utime(folder / f"old-{number}.log", (number, number))
+        run("pass").wait(20)
+        left = sorted(path.name for path in folder.glob("*.log"))
+        assert len(left) == host_step.LOGS_KEPT + 1
+        assert "old-0.log" not in left
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_compiles_after_the_library_for_old_pythons(step):
+    ast.parse(assembled(step), feature_version=(3, 9))
+    assert "from __future__" not in (CONFIGS / f"{step}.py").read_text()
+
+
+@pytest.mark.parametrize("step", [*STEPS, "host_step"])
+def test_only_the_standard_library_is_imported(step):
+    tree = ast.parse((CONFIGS / f"{step}.py").read_text())
+    for node in tree.body:
+        names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        for name in names:
+            assert name.split(".")[0] in {*sys.stdlib_module_names, "host_step"}, name
+
+
+def test_wait_until_gives_the_last_value():
+    assert host_step.wait_until(lambda: 0, 0.05, 0.01) == 0
+    ready = threading.Event()
+    threading.Timer(0.05, ready.set).start()
+    assert host_step.wait_until(ready.is_set, 5, 0.01) is True

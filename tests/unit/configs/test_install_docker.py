@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""install_docker: what it plans, what it leaves alone, and what it takes back."""
+
+from __future__ import annotations
+
+import json
+
+import host_step
+import install_docker
+import pytest
+
+from .engine import engine
+
+OURS = {"live-restore": True, "log-opts": {"max-size": "10m"}}
+NO_CONTAINERS = {("GET", "/containers/json"): (200, [])}
+
+
+@pytest.fixture
+def daemon_json(root):
+    (root / "etc/docker").mkdir()
+    return root / "etc/docker/daemon.json"
+
+
+def merge(make_step, **settings):
+    step = make_step("install_docker", daemon_settings=settings)
+    install_docker.write_daemon_settings(step)
+    return step
+
+
+class TestDaemonSettings:
+    def test_the_operators_keys_and_their_order_stay(self, make_step, daemon_json):
+        daemon_json.write_text('{"registry-mirrors": ["https://m"], "debug": true}')
+        merge(make_step, **OURS)
+        found = json.loads(daemon_json.read_text())
+        assert list(found) == ["registry-mirrors", "debug", "live-restore", "log-opts"]
+
+    def test_a_key_that_the_operator_set_otherwise_is_kept_and_told(self, make_step, daemon_json):
+        daemon_json.write_text('{"live-restore": false}')
+        step = merge(make_step, **OURS)
+        assert json.loads(daemon_json.read_text())["live-restore"] is False
+        assert step.facts["notes"] == ["/etc/docker/daemon.json: kept this host's own live-restore"]
+
+    def test_nothing_to_add_leaves_the_file_as_it_is_written(self, make_step, daemon_json):
+        text = '{"live-restore":true,   "log-opts": {"max-size": "10m"}}'
+        daemon_json.write_text(text)
+        assert merge(make_step, **OURS).actions == []
+        assert daemon_json.read_text() == text
+
+    def test_a_later_run_changes_only_keys_that_are_ours(self, make_step, daemon_json):
+        daemon_json.write_text('{"debug": true}')
+        merge(make_step, **OURS)
+        merge(make_step, **{"live-restore": False, "debug": False})
+        assert json.loads(daemon_json.read_text()) == {
+            "debug": True,
+            "live-restore": False,
+            "log-opts": {"max-size": "10m"},
+        }
+
+    @pytest.mark.parametrize("text", ["{", "[]"])
+    def test_a_broken_file_is_refused_before_anything(self, make_step, daemon_json, text):
+        daemon_json.write_text(text)
+        with pytest.raises(host_step.StepFailed, match="mend it, then repeat"):
+            merge(make_step, **OURS)
+        assert daemon_json.read_text() == text
+
+    def test_undo_gives_back_the_bytes(self, make_step, daemon_json):
+        daemon_json.write_text('{"debug":  true}')
+        merge(make_step, **OURS)
+        undo = make_step("install_docker", "undo")
+        assert install_docker.restore_daemon_settings(undo) is True
+        assert daemon_json.read_text() == '{"debug":  true}'
+
+    def test_undo_removes_a_file_that_was_not_there(self, make_step, root):
+        merge(make_step, **OURS)
+        install_docker.restore_daemon_settings(make_step("install_docker", "undo"))
+        assert not (root / "etc/docker").exists()
+
+    def test_undo_keeps_what_the_operator_wrote_since(self, make_step, daemon_json):
+        daemon_json.write_text("{}")
+        merge(make_step, **OURS)
+        now = {**json.loads(daemon_json.read_text()), "live-restore": False, "dns": ["192.0.2.1"]}
+        daemon_json.write_text(json.dumps(now))
+        install_docker.restore_daemon_settings(make_step("install_docker", "undo"))
+        assert json.loads(daemon_json.read_text()) == {"live-restore": False, "dns": ["192.0.2.1"]}
+
+    def test_undo_removes_a_file_that_was_ours_and_the_operator_emptied_of_ours(
+        self, make_step, root
+    ):
+        merge(make_step, **OURS)
+        path = root / "etc/docker/daemon.json"
+        path.write_text(json.dumps({"live-restore": True}))
+        install_docker.restore_daemon_settings(make_step("install_docker", "undo"))
+        assert not path.exists()
+
+
+SIMULATION = """\
+Inst runc (1.1.5 Debian:12/stable [amd64])
+Inst containerd (1.6.20 Debian:12/stable [amd64])
+Inst docker.io (20.10.24 Debian:12/stable [amd64])
+Conf runc (1.1.5 Debian:12/stable [amd64])
+"""
+
+
+class TestApt:
+    def test_the_plan_is_what_would_be_new(self, make_step, programs, calls):
+        programs("apt-get", f"cat <<'E'\n{SIMULATION}E")
+        found = install_docker.Apt(make_step("install_docker")).planned(["docker.io", "iptables"])
+        assert found == ["runc", "containerd", "docker.io"]
+        assert "-s install --no-install-recommends docker.io iptables" in calls()[0]
+        assert "DPkg::Lock::Timeout" in calls()[0]
+
+    @pytest.mark.parametrize("line", ["Inst libc6 [2.36-1] (2.36-9 x)", "Remv podman-docker [4.3]"])
+    def test_a_plan_that_touches_other_packages_is_refused(self, make_step, programs, line):
+        programs("apt-get", f"cat <<'E'\n{line}\n{SIMULATION}E")
+        with pytest.raises(host_step.StepFailed, match="up to date first"):
+            install_docker.Apt(make_step("install_docker")).planned(["docker.io"])
+
+    def test_the_index_is_renewed_once_when_the_candidate_is_not_known(
+        self, make_step, programs, calls, tmp_path
+    ):
+        programs(
+            "apt-get",
+            f'case "$*" in *update) touch {tmp_path}/new;; *) test -e {tmp_path}/new || exit 100;; esac',
+        )
+        install_docker.Apt(make_step("install_docker")).planned(["docker.io"])
+        assert [call.split()[-1] for call in calls()] == ["docker.io", "update", "docker.io"]
+
+    def test_check_does_not_even_renew_the_index(self, make_step, programs, calls):
+        programs("apt-get", "exit 100")
+        with pytest.raises(host_step.StepFailed):
+            install_docker.Apt(make_step("install_docker", "check")).planned(["docker.io"])
+        assert len(calls()) == 1
+
+    def test_purge_refuses_to_take_other_packages_along(self, make_step, programs):
+        programs("dpkg", "")
+        programs("dpkg-query", "echo docker.io installed")
+        programs(
+            "apt-get",
+            'case "$*" in *-s*) echo "Purg docker.io [1]"; echo "Purg compose [1]";; esac',
+        )
+        with pytest.raises(host_step.StepFailed, match="compose"):
+            install_docker.Apt(make_step("install_docker")).purge(["docker.io"])
+
+    def test_purge_takes_exactly_what_was_new(self, make_step, programs, calls):
+        programs("dpkg", "")
+        programs("dpkg-query", "printf 'docker.io installed\\nrunc config-files\\n'")
+        programs("apt-get", 'case "$*" in *-s*) echo "Purg docker.io [1]"; echo "Purg runc";; esac')
+        install_docker.Apt(make_step("install_docker")).purge(["docker.io", "runc", "tini"])
+        assert calls()[-1].endswith("purge -y docker.io runc")
+
+
+class TestRefusals:
+    def test_a_policy_that_forbids_the_start_is_respected(self, make_step, root, calls):
+        policy = root / "usr/sbin/policy-rc.d"
+        policy.parent.mkdir(parents=True)
+        policy.write_text("#!/bin/sh\nexit 101\n")
+        policy.chmod(0o755)
+        step = make_step("install_docker", packages=[], version=None, daemon_settings={}, users=[])
+        with pytest.raises(host_step.StepFailed, match="policy-rc.d forbids"):
+            install_docker.converge(step)
+        assert step.actions == []
+
+    def test_an_engine_with_containers_is_not_removed(
+        self, make_step, programs, tmp_path, monkeypatch
+    ):
+        programs("systemctl", "printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'")
+        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+        step = make_step("install_docker", "undo")
+        step.record = {"packages": ["docker.io"]}
+        there = {("GET", "/containers/json"): (200, [{"Names": ["/theirs"]}])}
+        with (
+            engine(tmp_path / "s", there) as asked,
+            pytest.raises(host_step.StepFailed, match=r"1 containers exist .*\(theirs\)"),
+        ):
+            install_docker.undo(step)
+        assert asked == ["GET /containers/json?all=1"]
+        assert step.actions == []
+
+    def test_containers_of_a_stopped_engine_count_as_well(self, make_step, programs, root):
+        programs("systemctl", "printf 'LoadState=loaded\\nActiveState=inactive\\nMainPID=0\\n'")
+        (root / "var/lib/docker/containers/0123456789abcdef").mkdir(parents=True)
+        step = make_step("install_docker", "undo")
+        step.record = {"packages": ["docker.io"]}
+        with pytest.raises(host_step.StepFailed, match="0123456789ab"):
+            install_docker.undo(step)
+
+    def test_a_restart_that_would_stop_containers_is_refused(
+        self, make_step, programs, tmp_path, monkeypatch, calls
+    ):
+        programs("systemctl", "")
+        programs("dockerd", "echo 'unknown flag: --validate' >&2; exit 125")
+        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+        monkeypatch.setattr(install_docker, "wait_until", lambda condition, _s: condition())
+        answers = {
+            ("GET", "/containers/json"): (200, [{"Names": ["/theirs"]}]),
+            ("GET", "/info"): (200, {"LiveRestoreEnabled": False}),
+        }
+        with (
+            engine(tmp_path / "s", answers),
+            pytest.raises(host_step.StepFailed, match="live-rest"),
+        ):
+            install_docker.restart_engine(make_step("install_docker"), True)
+        assert not any(call.startswith("systemctl restart") for call in calls())
+
+    def test_settings_that_the_engine_refuses_are_told(self, make_step, programs):
+        programs("dockerd", "echo 'unable to configure: bad log-opts' >&2; exit 1")
+        with pytest.raises(host_step.StepFailed, match="bad log-opts"):
+            install_docker.restart_engine(make_step("install_docker"), False)
+
+
+class TestUsers:
+    def test_a_user_keeps_the_other_groups_and_is_recorded(
+        self, make_step, programs, calls, monkeypatch
+    ):
+        programs("getent", "echo nova:x:1")
+        programs("usermod", "")
+        monkeypatch.setattr(install_docker, "group_members", lambda _name: [])
+        step = make_step("install_docker", users=["nova"])
+        install_docker.add_users(step)
+        assert "usermod -a -G docker nova" in calls()
+        assert step.record["users"] == ["nova"]
+
+    def test_a_member_is_left_alone_and_not_recorded(self, make_step, programs, monkeypatch):
+        programs("getent", "echo nova:x:1")
+        monkeypatch.setattr(install_docker, "group_members", lambda _name: ["nova"])
+        step = make_step("install_docker", users=["nova"])
+        install_docker.add_users(step)
+        assert (step.actions, step.record) == ([], {})
+
+    def test_a_user_that_is_not_there_is_noted(self, make_step, programs, monkeypatch):
+        programs("getent", "exit 2")
+        monkeypatch.setattr(install_docker, "group_members", lambda _name: [])
+        step = make_step("install_docker", users=["nova"])
+        install_docker.add_users(step)
+        assert step.facts["notes"] == ["there is no user nova on this host"]
+
+
+SAVED = """\
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:DOCKER - [0:0]
+:DOCKER-USER - [0:0]
+:neutron-openvswi-FORWARD - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -o docker0 -j DOCKER
+-A FORWARD -j neutron-openvswi-FORWARD
+-A DOCKER-USER -j RETURN
+COMMIT
+"""
+
+
+class TestNetworkTraces:
+    def test_only_the_engines_rules_and_chains_go(self):
+        assert install_docker.engine_rules(SAVED) == [
+            ["-D", "FORWARD", "-j", "DOCKER-USER"],
+            ["-D", "FORWARD", "-o", "docker0", "-j", "DOCKER"],
+            ["-P", "FORWARD", "ACCEPT"],
+            ["-F", "DOCKER"],
+            ["-F", "DOCKER-USER"],
+            ["-X", "DOCKER"],
+            ["-X", "DOCKER-USER"],
+        ]
+
+    def test_a_table_without_the_engine_is_not_touched(self):
+        assert install_docker.engine_rules("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n") == []
+
+
+def test_a_place_that_was_there_empty_is_emptied_and_keeps_its_mode(make_step, root):
+    place = root / "var/lib/docker"
+    place.mkdir(mode=0o755)
+    step = make_step("install_docker")
+    before = install_docker.place_before(step, "/var/lib/docker")
+    (place / "overlay2").mkdir()
+    (place / "overlay2/x").write_text("x")
+    place.chmod(0o710)
+    install_docker.empty_place(step, "/var/lib/docker", before)
+    assert list(place.iterdir()) == []
+    assert place.stat().st_mode & 0o777 == 0o755

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""install_driver, with a real pip in a real virtual environment and wheels made for the purpose."""
+
+from __future__ import annotations
+
+import getpass
+import pathlib
+import re
+import subprocess
+import sys
+import zipfile
+
+import host_step
+import install_driver
+import pytest
+
+
+def wheel(folder: pathlib.Path, name: str, version: str, *requires: str) -> None:
+    """Write a wheel that holds nothing but its metadata and one module."""
+    stem = f"{name.replace('-', '_')}-{version}"
+    info = f"{stem}.dist-info"
+    lines = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}"]
+    lines += [f"Requires-Dist: {item}" for item in requires]
+    module = f"{name.replace('-', '_')}_module.py"
+    with zipfile.ZipFile(folder / f"{stem}-py3-none-any.whl", "w") as archive:
+        archive.writestr(module, "")
+        archive.writestr(f"{info}/METADATA", "\n".join(lines) + "\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/RECORD", f"{module},,\n{info}/METADATA,,\n{info}/WHEEL,,\n")
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheels")
+    wheel(folder, "shared-lib", "1.0")
+    wheel(folder, "shared-lib", "2.0")
+    wheel(folder, "docker", "7.1.0")
+    wheel(folder, "nova-docker", "1.0", "docker>=7", "shared-lib")
+    wheel(folder, "nova-docker", "1.1", "docker>=7", "shared-lib>=1")
+    wheel(folder, "nova-docker-greedy", "1.0", "shared-lib>=2")
+    return folder
+
+
+@pytest.fixture
+def environment(tmp_path, wheels, monkeypatch):
+    """Return the Python of an environment that stands for Nova's, with an older shared-lib in it."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
+    for name in ("PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_CONSTRAINT"):
+        monkeypatch.delenv(name, raising=False)
+    place = tmp_path / "nova"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
+    python = place / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "-q", "install"]
+    subprocess.run([*pip, "shared-lib==1.0"], check=True)
+    service = host_step.Service(
+        "nova-compute.service",
+        True,
+        "active/running",
+        getpass.getuser(),
+        0,
+        0,
+        False,
+        [str(python), str(place / "bin/nova-compute")],
+        {},
+    )
+    monkeypatch.setattr(install_driver, "nova_service", lambda _step: service)
+    return service
+
+
+@pytest.fixture
+def packages(environment, make_step):
+    def read() -> dict[str, str]:
+        step = make_step("look")
+        found = host_step.in_service_python(step, environment, install_driver.INVENTORY)
+        return dict(found["packages"])
+
+    return read
+
+
+def run(make_step, mode="apply", requirement="nova-docker==1.0", upgrade=False):
+    step = make_step("install_driver", mode, requirement=requirement, upgrade=upgrade)
+    (install_driver.undo if mode == "undo" else install_driver.converge)(step)
+    return step
+
+
+def test_install_repeat_and_undo(make_step, packages):
+    before = packages()
+    assert run(make_step, "check").actions
+    assert packages() == before
+
+    step = run(make_step)
+    assert step.facts["driver_version"] == "1.0"
+    assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.0"}
+
+    # Satisfied: neither the same requirement nor the bare name does anything.
+    assert run(make_step).actions == []
+    assert run(make_step, requirement="nova-docker").actions == []
+
+    assert run(make_step, "undo").actions
+    assert packages() == before
+    assert run(make_step, "undo").actions == []
+
+
+def test_a_driver_that_needs_another_version_of_a_package_is_refused(make_step, packages):
+    before = packages()
+    with pytest.raises(host_step.StepFailed, match="held where they are"):
+        run(make_step, requirement="nova-docker-greedy")
+    assert packages() == before
+
+
+def test_an_unknown_driver_is_refused_with_what_pip_said(make_step, environment):
+    with pytest.raises(host_step.StepFailed, match="nova-dokcer"):
+        run(make_step, requirement="nova-dokcer")
+
+
+def test_a_version_that_was_there_before_comes_back(make_step, packages, environment, wheels):
+    pip = [sys.executable, "-m", "pip", "--python", environment.python, "-q", "install"]
+    subprocess.run([*pip, "--no-deps", "nova-docker==1.0"], check=True)
+    before = packages()
+    step = run(make_step, requirement="nova-docker", upgrade=True)
+    assert step.facts["driver_version"] == "1.1"
+    assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.1"}
+    run(make_step, "undo")
+    assert packages() == before
+
+
+def test_a_changed_package_is_named():
+    with pytest.raises(host_step.StepFailed, match=r"oslo.config 9 -> 10"):
+        install_driver.refuse_differences({"oslo.config": "9"}, {"oslo.config": "10"}, {"x"})
+
+
+@pytest.mark.parametrize(
+    ("requirement", "good"),
+    [
+        ("nova-docker", True),
+        ("nova-docker>=1.0,<2", True),
+        ("nova_docker ~= 1.2", True),
+        ("--index-url http://evil", False),
+        ("nova-docker @ http://evil/x.whl", False),
+        ("a; b", False),
+    ],
+)
+def test_a_requirement_is_a_name_with_versions_and_nothing_else(requirement, good):
+    pattern = install_driver.SETTINGS["properties"]["requirement"]["pattern"]
+    assert bool(re.search(pattern, requirement)) is good
