@@ -51,7 +51,7 @@ def ml2_conf() -> Sections:
     return {
         "ml2": {
             "type_drivers": ("flat", "vlan"),
-            "tenant_network_types": ("vlan",),
+            "project_network_types": ("vlan",),
             "mechanism_drivers": ("openvswitch",),
             "extension_drivers": ("port_security",),
         },
