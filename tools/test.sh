@@ -3,16 +3,17 @@
 # Runs all tests: style, unit, functional, documentation, then the whole cloud in the lab.
 #
 #   tools/test.sh                 everything, from a clean state
-#   tools/test.sh PHASE...        only these: pep8 py3 templates functional docs releasenotes lab
+#   tools/test.sh PHASE...        only these: pep8 py3 templates functional functional-driver docs
+#                                 releasenotes lab
 #
 # Each phase's output is shown as it goes and kept in a log. The last line says what failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-phases=(pep8 py3 templates functional docs releasenotes lab)
+phases=(pep8 py3 templates functional functional-driver docs releasenotes lab)
 case ${1:-} in
 -h | --help)
-    sed -n '3,9s/^# \{0,1\}//p' "$0"
+    sed -n '3,10s/^# \{0,1\}//p' "$0"
     exit 0
     ;;
 esac
@@ -77,9 +78,9 @@ lab_phase() {
 for name in "${phases[@]}"; do
     case $name in
     lab) lab_phase ;;
-    functional)
+    functional-driver)
         if phase engine start_engine; then
-            phase functional tox run -q -e functional || true
+            phase functional-driver tox run -q -e functional-driver || true
         fi
         ;;
     *) phase "$name" tox run -q -e "$name" || true ;;
