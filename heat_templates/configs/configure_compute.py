@@ -3,7 +3,6 @@
 
 import grp
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,6 @@ SETTINGS = {
 }
 
 DROP_IN = "/etc/nova/nova-compute.conf.d/90-novadocker.conf"
-ROOTWRAP_FILTERS = "novadocker.filters"
 SUDOERS = "/etc/sudoers.d/novadocker"
 HEADER = "# Written by novadocker; `undo` of the step configure_compute removes it.\n"
 START_TIMEOUT_S = 120
@@ -64,10 +62,7 @@ for section, names in wanted.items():
 conf(sys.argv[3:], project="nova", prog=sys.argv[2])
 def value(section, name):
     return conf[name] if section == "DEFAULT" else conf[section][name]
-print(json.dumps({
-    "values": {part: {name: value(part, name) for name in wanted[part]} for part in wanted},
-    "files": conf.config_file, "directories": conf.config_dir,
-}))
+print(json.dumps({part: {name: value(part, name) for name in wanted[part]} for part in wanted}))
 """
 
 # As nova-compute does at its start: configuration, then the driver's class below nova.virt.
@@ -147,20 +142,13 @@ def prove_driver(step: Step, service: Service) -> str:
     return str(loaded["root_helper"])
 
 
-def effective_options(
-    step: Step, service: Service, options: dict[str, dict[str, str]], *more: str
-) -> dict[str, Any]:
-    """Return what nova-compute would read with its command line (and more arguments)."""
+def effective(step: Step, service: Service, options: dict[str, dict[str, str]], *more: str) -> bool:
+    """Tell whether nova-compute reads all wanted options with its command line (and more)."""
     names = {section: list(values) for section, values in options.items()}
     program = Path(service.program[0]).name
     arguments = [*service.program[1:], *more]
     found = in_service_python(step, service, EFFECTIVE, json.dumps(names), program, *arguments)
-    return dict(found)
-
-
-def effective(step: Step, service: Service, options: dict[str, dict[str, str]], *more: str) -> bool:
-    """Tell whether all wanted options take effect."""
-    return bool(effective_options(step, service, options, *more)["values"] == options)
+    return bool(found == options)
 
 
 def make_effective(step: Step, service: Service, options: dict[str, dict[str, str]]) -> Service:
@@ -207,31 +195,13 @@ def in_docker_group(service: Service) -> bool:
 
 # -- the privileged helper -------------------------------------------------------------------------
 
-CONTEXTS = (
-    "novadocker.privsep.ctx",
-    "nova.privsep.sys_admin_pctxt",
-    "vif_plug_ovs.privsep.vif_plug",
-    "os_brick.privileged.default",
-)
-
 
 def allow_privileged_helper(step: Step, service: Service, root_helper: str) -> None:
-    """Let nova-compute start privsep-helper for the driver's context, where the host does not yet.
+    """Let nova-compute start privsep-helper as root, where the host does not yet.
 
-    The helper gets one --config-file or --config-dir argument for each file and directory that Nova
-    read; rootwrap compares their number, so new filters are needed for Nova's own contexts as well.
+    oslo.rootwrap lets privsep-helper pass by itself; plain sudo wants a rule.
     """
-    if service.user == "root":
-        return
-    words = shlex.split(root_helper)
-    if any(Path(word).name == "nova-rootwrap" for word in words):
-        configuration = next(
-            (word for word in words if word.endswith(".conf")), "/etc/nova/rootwrap.conf"
-        )
-        directory = filters_directory(step, configuration)
-        found = effective_options(step, service, {"DEFAULT": {"compute_driver": ""}})
-        count = (len(found["files"] or []), len(found["directories"] or []))
-        step.write_file(f"{directory}/{ROOTWRAP_FILTERS}", filters_text(*count))
+    if service.user == "root" or "rootwrap" in root_helper:
         return
     helper = str(Path(service.python).parent / "privsep-helper")
     allowed = step.run(["sudo", "-n", "-l", "-U", service.user, helper, "--help"], ok=(0, 1))
@@ -242,39 +212,6 @@ def allow_privileged_helper(step: Step, service: Service, root_helper: str) -> N
     if check.code:
         raise StepFailed(f"sudo would not take the rule for {helper}: {check.stderr[-300:]}")
     step.write_file(SUDOERS, rule, 0o440)
-
-
-def filters_directory(step: Step, configuration: str) -> str:
-    """Return the first directory that rootwrap reads filters from and that exists."""
-    path = step.path(configuration)
-    text = path.read_text() if path.exists() else ""
-    for line in text.splitlines():
-        name, _, value = line.partition("=")
-        if name.strip() == "filters_path":
-            for directory in value.split(","):
-                if step.path(directory.strip()).is_dir():
-                    return directory.strip()
-    raise StepFailed(
-        f"{configuration} names no directory of filters, so Nova's own rootwrap can not work: "
-        "mend it first"
-    )
-
-
-def filters_text(files: int, directories: int) -> str:
-    """Return rootwrap filters for privsep-helper with that many configuration arguments."""
-    arguments = ["--config-file, /etc/(?!\\.\\.).*"] * files
-    arguments += ["--config-dir, /etc/(?!\\.\\.).*"] * directories
-    lines = [HEADER, "[Filters]\n"]
-    for context in CONTEXTS:
-        words = [
-            "privsep-helper",
-            *arguments,
-            f"--privsep_context, {context}",
-            "--privsep_sock_path, /tmp/.*",
-        ]
-        name = f"novadocker-{context}"
-        lines.append(f"{name}: RegExpFilter, privsep-helper, root, {', '.join(words)}\n")
-    return "".join(lines)
 
 
 # -- undo ------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ SETTINGS = {
 EXPORTS = "/var/lib/novadocker/exports"
 PIECE_BYTES = 1024 * 1024
 SILENCE_S = 300
+KEY_BITS = 4096
 
 
 def converge(step: Step) -> None:
@@ -155,7 +156,14 @@ def key_pair(step: Step, archive: Path) -> str:
     if not private.exists():
         draft = private.with_suffix(".draft")
         draft.touch(mode=0o600)
-        options = ["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096", "-out", str(draft)]
+        options = [
+            "-algorithm",
+            "RSA",
+            "-pkeyopt",
+            f"rsa_keygen_bits:{KEY_BITS}",
+            "-out",
+            str(draft),
+        ]
         step.run(["openssl", "genpkey", *options])
         draft.rename(private)
     return step.run(["openssl", "pkey", "-in", str(private), "-pubout"]).stdout

@@ -264,12 +264,14 @@ def make_bridges(step: Step) -> bool:
     if not step.settings["bridges"] and not step.settings["ovsdb_manager"]:
         return False
     there = step.run(["ovs-vsctl", "list-br"]).stdout.split()
+    if step.mode == "apply":
+        # The Neutron agent makes bridges of its own: what is not on this list goes with it.
+        step.record.setdefault("bridges_before", there)
+        step.save_record()
     for name, wanted in step.settings["bridges"].items():
         if name in there or not step.will(f"make the bridge {name}"):
             changed = changed or name not in there
             continue
-        step.record.setdefault("bridges", []).append(name)
-        step.save_record()
         command = ["ovs-vsctl", "--", "add-br", name]
         if wanted.get("datapath_type"):
             command += ["--", "set", "Bridge", name, f"datapath_type={wanted['datapath_type']}"]
@@ -322,8 +324,10 @@ def undo(step: Step) -> None:
         )
         step.run([tool, *verb, *step.record["packages"]])
     step.restore_files(force=True)
-    for name in step.record.get("bridges", []):
-        step.run(["ovs-vsctl", "--if-exists", "del-br", name])
+    if "bridges_before" in step.record:
+        there = step.run(["ovs-vsctl", "list-br"]).stdout.split()
+        for name in sorted(set(there) - set(step.record["bridges_before"])):
+            step.run(["ovs-vsctl", "--if-exists", "del-br", name])
     if "managers" in step.record:
         step.run(["ovs-vsctl", "del-manager"])
         if step.record["managers"]:

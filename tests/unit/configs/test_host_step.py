@@ -197,9 +197,8 @@ class TestServices:
         assert host_step.script_python(tmp_path / "script") == SCRIPTS[text]
 
     def service(self, command):
-        return host_step.Service(
-            "u.service", True, "active/running", "nova", 1, 0, False, command, {}
-        )
+        state = (True, "active/running", "nova", 1, 0, False)
+        return host_step.Service("u.service", *state, command, {})
 
     @pytest.mark.parametrize(
         ("command", "program"),
@@ -220,8 +219,8 @@ class TestServices:
         with subprocess.Popen(argv, env={"OS_X": "1"}) as process:
             programs(
                 "systemctl",
-                'case "$*" in *" nova-compute.service") cat <<E\nLoadState=loaded\nActiveState=active\n'
-                f"SubState=running\nUser=nova\nMainPID={process.pid}\nNRestarts=2\nType=notify\nE\n"
+                'case "$*" in *" nova-compute.service") cat <<E\nLoadState=loaded\n'
+                f"ActiveState=active\nSubState=running\nUser=nova\nMainPID={process.pid}\nNRestarts=2\nType=notify\nE\n"
                 ";; *) echo LoadState=not-found;; esac",
             )
             found = host_step.find_service(
@@ -238,8 +237,9 @@ class TestServices:
         programs(
             "systemctl",
             "cat <<'E'\nLoadState=loaded\nActiveState=failed\nSubState=failed\nMainPID=0\n"
-            "ExecStart={ path=/v/bin/nova-compute ; argv[]=/v/bin/nova-compute --config-file=/a b ; "
-            "ignore_errors=no ; start_time=[n/a] }\nEnvironment=A=1 'B=2 3'\nE",
+            "ExecStart={ path=/v/bin/nova-compute ; "
+            "argv[]=/v/bin/nova-compute --config-file=/a b ; ignore_errors=no ; "
+            "start_time=[n/a] }\nEnvironment=A=1 'B=2 3'\nE",
         )
         found = host_step.find_service(make_step("s"), ("nova-compute.service",))
         assert found is not None
@@ -355,7 +355,8 @@ class TestProcess:
 
     def test_the_time_limit_ends_everything_that_was_started(self, run, outputs, tmp_path):
         # A grandchild in a session of its own, whose parent is gone, must not live on.
-        body = f"subprocess.Popen(['setsid', '-f', 'sh', '-c', 'echo $$ > {tmp_path}/pid; exec sleep 300']); time.sleep(300)"
+        orphan = f"['setsid', '-f', 'sh', '-c', 'echo $$ > {tmp_path}/pid; exec sleep 300']"
+        body = f"subprocess.Popen({orphan}); time.sleep(300)"
         started = time.monotonic()
         process = run(body, timeout_s="1.5")
         assert process.wait(20) == 1
@@ -386,7 +387,8 @@ class TestProcess:
         assert outputs()["changed"] == "false"
 
     def test_two_changes_wait_for_each_other(self, run, tmp_path):
-        body = f"open('{tmp_path}/order', 'a').write('in '); time.sleep(0.5); open('{tmp_path}/order', 'a').write('out ')"
+        note = f"open('{tmp_path}/order', 'a').write"
+        body = f"{note}('in '); time.sleep(0.5); {note}('out ')"
         both = [run(body), run(body)]
         assert [process.wait(20) for process in both] == [0, 0]
         assert (tmp_path / "order").read_text() == "in out in out "

@@ -118,10 +118,8 @@ class TestApt:
     def test_the_index_is_renewed_once_when_the_candidate_is_not_known(
         self, make_step, programs, calls, tmp_path
     ):
-        programs(
-            "apt-get",
-            f'case "$*" in *update) touch {tmp_path}/new;; *) test -e {tmp_path}/new || exit 100;; esac',
-        )
+        new = tmp_path / "new"
+        programs("apt-get", f'case "$*" in *update) touch {new};; esac; test -e {new} || exit 100')
         install_docker.Apt(make_step("install_docker")).planned(["docker.io"])
         assert [call.split()[-1] for call in calls()] == ["docker.io", "update", "docker.io"]
 

@@ -45,7 +45,7 @@ def wheels(tmp_path_factory):
 
 @pytest.fixture
 def environment(tmp_path, wheels, monkeypatch):
-    """Return the Python of an environment that stands for Nova's, with an older shared-lib in it."""
+    """Return a service in an environment like Nova's, with an older shared-lib in it."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     for name in ("PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_CONSTRAINT"):

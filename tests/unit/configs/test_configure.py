@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: Apache-2.0
+"""configure_compute, configure_glance and verify_host."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import configure_compute
+import configure_glance
+import host_step
+import pytest
+import verify_host
+from oslo_rootwrap import wrapper
+
+from .engine import engine
+
+DRIVER = "novadocker.virt.docker.DockerDriver"
+SETTINGS = {"compute_driver": DRIVER, "options": {"docker": {"pids_limit": 100, "tty": True}}}
+
+
+def service(**more):
+    values = {
+        "unit": "nova-compute.service",
+        "active": True,
+        "state": "active/running",
+        "user": "nova",
+        "pid": 0,
+        "restarts": 0,
+        "notifies": False,
+        "command": ["/v/bin/python3", "/v/bin/nova-compute"],
+        "environment": {},
+    }
+    return host_step.Service(**{**values, **more})
+
+
+@pytest.fixture
+def nova(monkeypatch):
+    """Stand in for Nova's side of configure_compute; tests change the answers."""
+
+    class Nova:
+        service = service()
+        wins_with: set[str] = {""}
+        fault = ""
+        restarts: list[str] = []
+
+    nova = Nova()
+    nova.restarts = []
+
+    def effective(step, found, options, *more):
+        present = step.path(configure_compute.DROP_IN).exists()
+        return present and bool(nova.wins_with & {"", *found.program, *more})
+
+    def load(step, found):
+        if nova.fault:
+            raise host_step.StepFailed(nova.fault)
+        return "sudo"
+
+    module = configure_compute
+    monkeypatch.setattr(module, "nova_service", lambda _step: nova.service)
+    monkeypatch.setattr(module, "find_service", lambda _step, _units: nova.service)
+    monkeypatch.setattr(module, "effective", effective)
+    monkeypatch.setattr(module, "prove_driver", load)
+    monkeypatch.setattr(module, "allow_privileged_helper", lambda *_args: None)
+    monkeypatch.setattr(
+        module, "restart_service", lambda _s, found, _t: nova.restarts.append(found.unit)
+    )
+    return nova
+
+
+class TestCompute:
+    def run(self, make_step, mode="apply", settings=SETTINGS):
+        step = make_step("configure_compute", mode, **settings)
+        (configure_compute.undo if mode == "undo" else configure_compute.converge)(step)
+        return step
+
+    def test_the_drop_in_and_one_restart(self, make_step, nova, root):
+        step = self.run(make_step)
+        text = (root / configure_compute.DROP_IN.lstrip("/")).read_text()
+        assert "[DEFAULT]\ncompute_driver = novadocker.virt.docker.DockerDriver\n" in text
+        assert "[docker]\npids_limit = 100\ntty = true\n" in text
+        assert step.actions[-1] == "restart nova-compute.service"
+        assert nova.restarts == ["nova-compute.service"]
+
+    def test_again_changes_and_restarts_nothing(self, make_step, nova):
+        self.run(make_step)
+        assert self.run(make_step).actions == []
+        assert self.run(make_step, "check").actions == []
+        assert len(nova.restarts) == 1
+
+    def test_undo_restores_and_restarts_once(self, make_step, nova, root):
+        self.run(make_step)
+        assert self.run(make_step, "undo").actions
+        assert not (root / "etc/nova").exists()
+        assert self.run(make_step, "undo").actions == []
+        assert len(nova.restarts) == 2
+
+    def test_an_explicit_config_file_is_outdone_by_one_more(self, make_step, nova, root):
+        argument = f"--config-file={configure_compute.DROP_IN}"
+        nova.service = service(
+            command=["/v/bin/python3", "/v/bin/nova-compute", "--config-file=/etc/nova/nova.conf"]
+        )
+        nova.wins_with = {argument}
+        self.run(make_step)
+        unit = root / "etc/systemd/system/nova-compute.service.d/90-novadocker.conf"
+        assert unit.read_text().splitlines()[1:] == [
+            "[Service]",
+            "ExecStart=",
+            "ExecStart=/v/bin/python3 /v/bin/nova-compute --config-file=/etc/nova/nova.conf "
+            f"{argument}",
+        ]
+
+    def test_what_nothing_can_outdo_is_refused_and_put_back(self, make_step, nova, root):
+        nova.wins_with = {"nothing"}
+        with pytest.raises(host_step.StepFailed, match="something overrides"):
+            self.run(make_step)
+        assert not (root / "etc/nova").exists()
+        assert nova.restarts == []
+
+    def test_a_driver_that_does_not_load_never_restarts_nova(self, make_step, nova, root):
+        nova.fault = "the driver does not load"
+        with pytest.raises(host_step.StepFailed, match="does not load"):
+            self.run(make_step)
+        assert nova.restarts == []
+        assert not (root / "etc/nova").exists()
+
+    def test_a_nova_that_does_not_come_up_gets_its_files_back(
+        self, make_step, nova, root, monkeypatch
+    ):
+        def fail(_step, found, _timeout):
+            raise host_step.StepFailed("does not stay up")
+
+        recovered = []
+        monkeypatch.setattr(configure_compute, "restart_service", fail)
+        monkeypatch.setattr(
+            configure_compute, "recover_service", lambda _s, found: recovered.append(found.unit)
+        )
+        with pytest.raises(host_step.StepFailed, match="does not stay up"):
+            self.run(make_step)
+        assert recovered == ["nova-compute.service"]
+        assert not (root / "etc/nova").exists()
+
+    def test_an_option_of_several_lines_is_refused(self):
+        settings = {"compute_driver": DRIVER, "options": {"a": {"b": "1\n[DEFAULT]\nx = y"}}}
+        with pytest.raises(host_step.StepFailed, match=r"options\.a\.b"):
+            configure_compute.wanted_options(settings)
+
+    def test_words_are_quoted_as_systemd_wants_it(self):
+        words = ["/a/python", "/b c", "100%", "$x", 'say "y"']
+        assert configure_compute.systemd_command(words) == (
+            '/a/python "/b c" 100%% $$x "say \\"y\\""'
+        )
+
+
+class TestOsloConfig:
+    """What the probe says is what oslo.config does, in its own process."""
+
+    @pytest.fixture
+    def home(self, tmp_path):
+        folder = tmp_path / ".nova"
+        (folder / "nova-compute.conf.d").mkdir(parents=True)
+        (folder / "nova.conf").write_text("[DEFAULT]\ncompute_driver = main\n")
+        drop_in = folder / "nova-compute.conf.d" / "90.conf"
+        drop_in.write_text("[DEFAULT]\ncompute_driver = drop-in\n")
+        return folder
+
+    def probe(self, home, *arguments):
+        wanted = json.dumps({"DEFAULT": ["compute_driver"]})
+        done = subprocess.run(
+            [sys.executable, "-c", configure_compute.EFFECTIVE, wanted, "nova-compute", *arguments],
+            env={**os.environ, "HOME": str(home.parent)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def test_a_default_drop_in_wins_over_default_files(self, home):
+        assert self.probe(home)["DEFAULT"]["compute_driver"] == "drop-in"
+
+    def test_an_explicit_file_wins_over_a_default_drop_in(self, home):
+        found = self.probe(home, "--config-file", f"{home}/nova.conf")
+        assert found["DEFAULT"]["compute_driver"] == "main"
+
+    def test_the_drop_in_as_the_last_explicit_file_wins(self, home):
+        drop_in = f"--config-file={home}/nova-compute.conf.d/90.conf"
+        found = self.probe(home, "--config-file", f"{home}/nova.conf", drop_in)
+        assert found["DEFAULT"]["compute_driver"] == "drop-in"
+
+
+class TestPrivilegedHelper:
+    def test_rootwrap_needs_nothing_of_us(self, make_step):
+        # That oslo.rootwrap lets any privsep-helper pass is its own rule.
+        words = ["privsep-helper", "--privsep_context", "novadocker.privsep.ctx"]
+        assert any(item.match(words) for item in wrapper.load_filters([]))
+        step = make_step("configure_compute")
+        helper = "sudo nova-rootwrap /etc/nova/rootwrap.conf"
+        configure_compute.allow_privileged_helper(step, service(), helper)
+        assert step.actions == []
+
+    def test_a_rule_that_is_there_is_enough(self, make_step, programs, root):
+        programs("sudo", "echo /v/bin/privsep-helper --help")
+        step = make_step("configure_compute")
+        configure_compute.allow_privileged_helper(step, service(), "sudo")
+        assert step.actions == []
+
+    def test_a_missing_rule_is_checked_and_added(self, make_step, programs, root, calls):
+        programs("sudo", "exit 1")
+        programs("visudo", "cat > /dev/null")
+        configure_compute.allow_privileged_helper(make_step("c"), service(), "sudo")
+        rule = root / "etc/sudoers.d/novadocker"
+        assert "nova ALL=(root) NOPASSWD: /v/bin/privsep-helper *" in rule.read_text()
+        assert rule.stat().st_mode & 0o777 == 0o440
+        assert "visudo -c -f -" in calls()
+
+
+class TestGlance:
+    @pytest.fixture
+    def glance(self, monkeypatch):
+        restarts: list[str] = []
+        lists = [["ami", "bare"], ["ami", "bare", "docker"]]
+        module = configure_glance
+        found = service(unit="glance-api.service", user="glance")
+        monkeypatch.setattr(module, "find_service", lambda _step, _units: found)
+        monkeypatch.setattr(module, "formats", lambda _step, _service: lists.pop(0))
+        monkeypatch.setattr(
+            module, "restart_service", lambda _s, item, _t: restarts.append(item.unit)
+        )
+        return lists, restarts
+
+    def run(self, make_step, mode="apply"):
+        step = make_step("configure_glance", mode, container_formats_add=["docker"])
+        (configure_glance.undo if mode == "undo" else configure_glance.converge)(step)
+        return step
+
+    def test_the_operators_list_grows_by_docker(self, make_step, glance, root):
+        self.run(make_step)
+        text = (root / configure_glance.DROP_IN.lstrip("/")).read_text()
+        assert "[image_format]\ncontainer_formats = ami,bare,docker\n" in text
+        assert glance[1] == ["glance-api.service"]
+        assert self.run(make_step, "undo").actions
+        assert not (root / "etc/glance").exists()
+
+    def test_a_glance_that_takes_docker_is_left_alone(self, make_step, glance, root):
+        glance[0][:] = [["bare", "docker"]]
+        assert self.run(make_step).actions == []
+        assert glance[1] == []
+
+    def test_a_drop_in_without_effect_is_refused_and_put_back(self, make_step, glance, root):
+        glance[0][1] = ["ami", "bare"]
+        with pytest.raises(host_step.StepFailed, match="does not take effect"):
+            self.run(make_step)
+        assert not (root / "etc/glance").exists()
+        assert glance[1] == []
+
+
+class TestVerify:
+    IMAGE = "0a1b2c3d-0000-4000-8000-123456789abc"
+
+    @pytest.fixture
+    def verify(self, make_step, monkeypatch, tmp_path):
+        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+
+        def run(found=None, images=(), answer=None, wait_s=0):
+            monkeypatch.setattr(verify_host, "nova_service", lambda _s: found or service())
+            reply = answer or {"ping": "OK", "compute_driver": DRIVER, "package": "novadocker"}
+            monkeypatch.setattr(verify_host, "in_service_python", lambda *_args: reply)
+            step = make_step("verify_host", "check", images=list(images), wait_s=wait_s)
+            held = [{"Id": "sha256:1", "RepoTags": [f"nova-glance/{self.IMAGE}:0123456789abcdef"]}]
+            with engine(tmp_path / "s", {("GET", "/images/json"): (200, held)}):
+                verify_host.converge(step)
+            return step
+
+        return run
+
+    def test_a_converted_host_is_right(self, verify):
+        step = verify(images=[self.IMAGE])
+        assert step.facts["images"] == {self.IMAGE: "sha256:1"}
+        assert step.actions == []
+
+    def test_all_faults_are_told_at_once(self, verify):
+        down = service(active=False, state="failed/failed")
+        other = {"ping": "OK", "compute_driver": "libvirt.LibvirtDriver", "package": "nova"}
+        with pytest.raises(host_step.StepFailed) as caught:
+            verify(found=down, images=["f" * 32], answer=other)
+        for part in ("is failed/failed", "libvirt.LibvirtDriver", f"lacks the images {'f' * 32}"):
+            assert part in str(caught.value)

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""check_images, export_image and upload_image, with a registry, an engine and a Glance."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import check_images
+import export_image
+import host_step
+import pytest
+import upload_image
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+
+from .engine import engine
+
+DIGEST = "sha256:" + "d" * 64
+TOKEN = "gAAAA-" + "t" * 150
+
+
+@contextmanager
+def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Serve HTTP on the loopback; yield host and port."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+class Registry(http.server.BaseHTTPRequestHandler):
+    """A registry with one image, which wants a token, as public registries do."""
+
+    def do_HEAD(self) -> None:
+        if self.headers.get("Authorization") != "Bearer good":
+            realm = f'Bearer realm="http://{self.headers["Host"]}/token",service="s",scope="pull"'
+            self._end(401, {"WWW-Authenticate": realm})
+        elif self.path == "/v2/org/app/manifests/1.2":
+            self._end(200, {"Docker-Content-Digest": DIGEST})
+        else:
+            self._end(404, {})
+
+    def do_GET(self) -> None:
+        granted = "service=s" in self.path and "scope=pull" in self.path
+        body = json.dumps({"token": "good" if granted else "bad"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _end(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        return
+
+
+class TestCheckImages:
+    def run(self, make_step, images):
+        step = make_step("check_images", "check", images=images)
+        check_images.converge(step)
+        return step.facts
+
+    def test_images_are_found_or_the_reason_is_told(self, make_step, root):
+        with serving(Registry) as place:
+            (root / "etc/docker").mkdir()
+            settings = json.dumps({"insecure-registries": [place]})
+            (root / "etc/docker/daemon.json").write_text(settings)
+            good, bad = f"{place}/org/app:1.2", f"{place}/org/app:1.3"
+            found = self.run(make_step, [good, bad])
+        assert found[good] == {"ok": True, "digest": DIGEST, "reason": ""}
+        assert found[bad]["ok"] is False
+        assert "no such image" in found[bad]["reason"]
+
+    def test_mirrors_of_the_host_come_before_the_hub(self, make_step, root):
+        (root / "etc/docker").mkdir()
+        settings = json.dumps({"registry-mirrors": ["https://mirror:5443/"]})
+        (root / "etc/docker/daemon.json").write_text(settings)
+        registries = check_images.Registries(make_step("check_images"))
+        assert registries.endpoints("docker.io") == [
+            "https://mirror:5443",
+            "https://registry-1.docker.io",
+        ]
+        assert registries.endpoints("quay.io") == ["https://quay.io"]
+
+    @pytest.mark.parametrize(
+        ("reference", "parts"),
+        [
+            ("busybox", ("docker.io", "library/busybox", "latest")),
+            ("org/app:1", ("docker.io", "org/app", "1")),
+            ("docker.io/busybox", ("docker.io", "library/busybox", "latest")),
+            ("localhost/x", ("localhost", "x", "latest")),
+            ("host:5000/x/y:2", ("host:5000", "x/y", "2")),
+            (f"quay.io/x@{DIGEST}", ("quay.io", "x", DIGEST)),
+            (f"quay.io/x:1@{DIGEST}", ("quay.io", "x", DIGEST)),
+        ],
+    )
+    def test_references_are_read_as_the_engine_does(self, reference, parts):
+        assert check_images.split_reference(reference) == parts
+
+    def test_stored_credentials_are_used(self, make_step, root):
+        (root / "root/.docker").mkdir(parents=True)
+        stored = {"auths": {"quay.io": {"auth": "dTpw"}}}
+        (root / "root/.docker/config.json").write_text(json.dumps(stored))
+        registries = check_images.Registries(make_step("check_images"))
+        assert registries.basic("https://quay.io") == "Basic dTpw"
+        assert registries.basic("https://other.io") is None
+
+
+ARCHIVE = b"not really a tar" * 1000
+
+
+@pytest.fixture
+def docker_engine(tmp_path, monkeypatch):
+    """Serve an engine that has one image; keys are small, because large ones take seconds."""
+    monkeypatch.setattr(export_image, "KEY_BITS", 2048)
+    monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+    record = {"Id": "sha256:" + "1" * 64, "RepoDigests": [f"busybox@{DIGEST}"], "Size": 1000}
+    answers = {
+        ("POST", "/images/create"): (200, '{"status": "done"}\n'),
+        ("GET", "/images/busybox/json"): (200, record),
+        ("GET", "/images/busybox/get"): (200, ARCHIVE),
+    }
+    with engine(tmp_path / "s", answers) as asked:
+        yield answers, asked
+
+
+def export(make_step):
+    step = make_step("export_image", image="busybox")
+    export_image.converge(step)
+    return step
+
+
+class TestExport:
+    def test_the_archive_its_facts_and_a_key(self, make_step, docker_engine, root):
+        facts = export(make_step).facts
+        archive = root / f"var/lib/novadocker/exports/{'d' * 64}.tar"
+        assert archive.read_bytes() == ARCHIVE
+        assert facts["digest"] == DIGEST
+        assert facts["sha512"] == hashlib.sha512(ARCHIVE).hexdigest()
+        assert facts["size_bytes"] == len(ARCHIVE)
+        assert "BEGIN PUBLIC KEY" in facts["public_key"]
+        assert archive.with_suffix(".key").stat().st_mode & 0o077 == 0
+
+    def test_again_keeps_archive_and_key(self, make_step, docker_engine):
+        first = export(make_step).facts
+        second = export(make_step)
+        assert second.actions == []
+        assert second.facts == first
+
+    def test_a_refused_pull_is_told(self, make_step, docker_engine):
+        error = '{"errorDetail": {}, "error": "manifest unknown"}\n'
+        docker_engine[0][("POST", "/images/create")] = (200, error)
+        with pytest.raises(host_step.StepFailed, match="can not pull busybox: manifest unknown"):
+            export(make_step)
+
+    @pytest.mark.parametrize(
+        ("reference", "query"),
+        [
+            ("a:5000/b", "fromImage=a%3A5000%2Fb&tag=latest"),
+            ("a:5000/b:1", "fromImage=a%3A5000%2Fb&tag=1"),
+            (f"b@{DIGEST}", "fromImage=b&tag=sha256%3A" + "d" * 64),
+        ],
+    )
+    def test_the_engine_is_asked_for_one_version(self, make_step, docker_engine, reference, query):
+        export_image.pull(make_step("export_image"), reference)
+        assert docker_engine[1] == [f"POST /images/create?{query}"]
+
+    def test_undo_leaves_nothing(self, make_step, docker_engine, root):
+        export(make_step)
+        export_image.undo(make_step("export_image", "undo"))
+        assert not (root / "var/lib/novadocker/exports").exists()
+
+
+class TestUpload:
+    @pytest.fixture
+    def glance(self):
+        got: dict[str, object] = {"status": 204}
+
+        class Glance(Registry):
+            def do_PUT(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                got.update(path=self.path, token=self.headers["X-Auth-Token"], body=body)
+                self._end(int(str(got["status"])), {"Content-Length": "0"})
+
+        with serving(Glance) as place:
+            yield f"http://{place}/image", got
+
+    def settings(self, public_key: str, url: str) -> dict[str, str]:
+        key = serialization.load_pem_public_key(public_key.encode())
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        return {
+            "image_id": "0" * 32,
+            "digest": DIGEST,
+            "glance_url": url,
+            "sealed_token": base64.b64encode(key.encrypt(TOKEN.encode(), oaep)).decode(),
+        }
+
+    def test_the_archive_arrives_with_the_token_and_is_removed(
+        self, make_step, docker_engine, glance, root
+    ):
+        facts = export(make_step).facts
+        step = make_step("upload_image", **self.settings(facts["public_key"], glance[0]))
+        upload_image.converge(step)
+        assert glance[1]["path"] == f"/image/v2/images/{'0' * 32}/file"
+        assert glance[1]["token"] == TOKEN
+        assert glance[1]["body"] == ARCHIVE
+        assert list((root / "var/lib/novadocker/exports").iterdir()) == []
+        assert TOKEN not in json.dumps([step.actions, step.facts])
+
+    def test_a_refusal_keeps_the_archive_for_another_try(
+        self, make_step, docker_engine, glance, root
+    ):
+        facts = export(make_step).facts
+        glance[1]["status"] = 401
+        settings = self.settings(facts["public_key"], glance[0])
+        with pytest.raises(host_step.StepFailed, match="Glance answered 401"):
+            upload_image.converge(make_step("upload_image", **settings))
+        glance[1]["status"] = 204
+        upload_image.converge(make_step("upload_image", **settings))
+        assert glance[1]["body"] == ARCHIVE
+
+    def test_a_token_for_another_key_is_refused(self, make_step, docker_engine, glance):
+        export(make_step)
+        other = export_image.key_pair(make_step("x"), make_step("x").path("/var/lib/other.tar"))
+        with pytest.raises(host_step.StepFailed, match="was not made for the key"):
+            upload_image.converge(make_step("upload_image", **self.settings(other, glance[0])))
+
+    def test_without_an_export_the_remedy_is_told(self, make_step):
+        settings = {"image_id": "0" * 32, "digest": DIGEST, "glance_url": "", "sealed_token": ""}
+        with pytest.raises(host_step.StepFailed, match="run export_image first"):
+            upload_image.converge(make_step("upload_image", **settings))
