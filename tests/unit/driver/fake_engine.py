@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Docker Engine in memory, as far as the driver asks it anything."""
+
+import itertools
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from docker.types import HostConfig
+
+from novadocker import exceptions
+
+
+class Events(list[dict[str, Any]]):
+    """A stream of events that ends."""
+
+    closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeEngine:
+    """Stands in for ``client.Engine``: containers and images have the states of real ones.
+
+    :ivar calls: verbs in the order of their calls
+    :ivar failing: faults to raise, by verb
+    """
+
+    def __init__(self) -> None:
+        self.containers: dict[str, dict[str, Any]] = {}
+        self.images: dict[str, dict[str, Any]] = {}
+        self.calls: list[str] = []
+        self.failing: dict[str, Exception] = {}
+        self.archives: dict[str, list[bytes]] = {}
+        self.exec_result = (0, b"")
+        self.log = b""
+        self.stats: dict[str, Any] = {}
+        self.live_events: Any = Events()
+        self.saved: bytes = b""
+        self.quota = False
+        self.load_report: list[dict[str, str]] = []
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def call(self, verb: str, *args: Any, patient: bool = False, **kwargs: Any) -> Any:
+        with self._lock:
+            self.calls.append(verb)
+            if verb in self.failing:
+                raise self.failing[verb]
+            return getattr(self, f"_{verb}")(*args, **kwargs)
+
+    def stream(self, verb: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        yield from self.call(verb, *args, **kwargs)
+
+    def add_image(self, tag: str, config: dict[str, Any] | None = None, layers: int = 1) -> str:
+        """Have an image."""
+        identity = f"sha256:{next(self._ids):064x}"
+        self.images[identity] = {
+            "Id": identity,
+            "RepoTags": [tag],
+            "Config": config or {},
+            "RootFS": {"Layers": ["l"] * layers},
+            "Architecture": "amd64",
+            "Os": "linux",
+        }
+        return identity
+
+    def names(self) -> set[str]:
+        """List the names of all containers."""
+        return {one["Name"].lstrip("/") for one in self.containers.values()}
+
+    def _find(self, name: str) -> dict[str, Any]:
+        for identity, one in self.containers.items():
+            if name in (identity, one["Name"].lstrip("/")):
+                return one
+        raise exceptions.NotFound(f"No such container: {name}", 404)
+
+    def _image(self, name: str) -> dict[str, Any]:
+        for identity, one in self.images.items():
+            if name == identity or name in one["RepoTags"]:
+                return one
+        raise exceptions.NotFound(f"No such image: {name}", 404)
+
+    def _create_host_config(self, **kwargs: Any) -> Any:
+        return HostConfig(version="1.41", **kwargs)
+
+    def _create_container(self, image: str, **kwargs: Any) -> dict[str, str]:
+        found = self._image(image)
+        host_config = kwargs.get("host_config") or {}
+        if host_config.get("StorageOpt") and not self.quota:
+            raise exceptions.EngineError(
+                "--storage-opt is supported only for overlay over xfs", 500
+            )
+        name = kwargs.get("name") or f"unnamed-{next(self._ids)}"
+        if name in self.names():
+            raise exceptions.Conflict(f"The container name {name} is already in use", 409)
+        identity = f"{next(self._ids):064x}"
+        self.containers[identity] = {
+            "Id": identity,
+            "Name": f"/{name}",
+            "Image": found["Id"],
+            "Config": {"Labels": kwargs.get("labels") or {}, "Cmd": kwargs.get("command")},
+            "HostConfig": host_config,
+            "State": {"Status": "created", "Running": False},
+            "NetworkSettings": {"SandboxKey": ""},
+            "asked": kwargs,
+        }
+        return {"Id": identity}
+
+    def _set(self, one: dict[str, Any], status: str) -> None:
+        one["State"] = {"Status": status, "Running": status in ("running", "paused")}
+        one["NetworkSettings"]["SandboxKey"] = (
+            f"/var/run/docker/netns/{one['Id'][-12:]}" if one["State"]["Running"] else ""
+        )
+
+    def _start(self, name: str) -> None:
+        one = self._find(name)
+        if one["State"]["Status"] != "paused":
+            self._set(one, "running")
+
+    def _stop(self, name: str, timeout: int) -> None:
+        self._set(self._find(name), "exited")
+
+    def _kill(self, name: str) -> None:
+        one = self._find(name)
+        if not one["State"]["Running"]:
+            raise exceptions.Conflict("is not running", 409)
+        self._set(one, "exited")
+
+    def _wait(self, name: str, condition: str = "") -> None:
+        return None
+
+    def _pause(self, name: str) -> None:
+        one = self._find(name)
+        if one["State"]["Status"] != "running":
+            raise exceptions.Conflict("cannot be paused", 409)
+        self._set(one, "paused")
+
+    def _unpause(self, name: str) -> None:
+        one = self._find(name)
+        if one["State"]["Status"] != "paused":
+            raise exceptions.EngineError("is not paused", 500)
+        self._set(one, "running")
+
+    def _inspect_container(self, name: str) -> dict[str, Any]:
+        return self._find(name)
+
+    def _remove_container(self, name: str, force: bool = False, v: bool = False) -> None:
+        del self.containers[self._find(name)["Id"]]
+
+    def _rename(self, name: str, new_name: str) -> None:
+        self._find(name)["Name"] = f"/{new_name}"
+
+    def _containers(self, all: bool, filters: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: A002
+        wanted = dict(label.split("=", 1) for label in filters["label"])
+        return [
+            {
+                "Id": identity,
+                "Names": [one["Name"]],
+                "Labels": one["Config"]["Labels"],
+                "State": one["State"]["Status"],
+            }
+            for identity, one in self.containers.items()
+            if wanted.items() <= one["Config"]["Labels"].items()
+        ]
+
+    def _put_archive(self, name: str, path: str, data: bytes) -> bool:
+        self.archives.setdefault(name, []).append(data)
+        return True
+
+    def _logs(self, name: str, **kwargs: Any) -> bytes:
+        self._find(name)
+        return self.log
+
+    def _stats(self, name: str, **kwargs: Any) -> dict[str, Any]:
+        self._find(name)
+        return self.stats
+
+    def _exec_create(self, name: str, argv: list[str], **kwargs: Any) -> dict[str, Any]:
+        self._find(name)
+        return {"Id": "exec", **kwargs}
+
+    def _exec_start(self, identity: str) -> bytes:
+        return self.exec_result[1]
+
+    def _exec_inspect(self, identity: str) -> dict[str, int]:
+        return {"ExitCode": self.exec_result[0]}
+
+    def _commit(self, name: str, repository: str, tag: str, pause: bool) -> dict[str, str]:
+        one = self._find(name)
+        base = self.images[one["Image"]]
+        return {
+            "Id": self.add_image(
+                f"{repository}:{tag}", dict(base["Config"]), len(base["RootFS"]["Layers"]) + 1
+            )
+        }
+
+    def _inspect_image(self, name: str) -> dict[str, Any]:
+        return self._image(name)
+
+    def _images(self, filters: dict[str, str]) -> list[dict[str, Any]]:
+        prefix = filters["reference"].rstrip("*")
+        return [
+            one
+            for one in self.images.values()
+            if any(tag.startswith(prefix) for tag in one["RepoTags"])
+        ]
+
+    def _tag(self, identity: str, repository: str, tag: str) -> None:
+        self._image(identity)["RepoTags"].append(f"{repository}:{tag}")
+
+    def _remove_image(self, name: str, force: bool = False) -> None:
+        one = self._image(name)
+        if any(box["Image"] == one["Id"] for box in self.containers.values()) and not force:
+            raise exceptions.Conflict("image is being used", 409)
+        one["RepoTags"] = [tag for tag in one["RepoTags"] if tag != name]
+        if not one["RepoTags"]:
+            del self.images[one["Id"]]
+
+    def _import_image_from_data(self, data: bytes, repository: str, tag: str, changes: Any) -> None:
+        self.add_image(f"{repository}:{tag}")
+
+    def _load_image(self, parts: Any) -> list[dict[str, str]]:
+        self.saved = b"".join(parts)
+        if self.load_report:
+            return self.load_report
+        identity = self.add_image("loaded:now")
+        self.images[identity]["RepoTags"] = []
+        return [{"stream": f"Loaded image ID: {identity}\n"}]
+
+    def _get_image(self, identity: str) -> list[bytes]:
+        return [self.saved]
+
+    def _export(self, name: str) -> list[bytes]:
+        return [self.saved]
+
+    def _version(self) -> dict[str, str]:
+        return {"Version": "20.10.24", "ApiVersion": "1.41"}
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "NCPU": 4,
+            "MemTotal": 8 << 30,
+            "DockerRootDir": "/",
+            "ServerVersion": "20.10.24+dfsg1",
+            "LiveRestoreEnabled": True,
+            "SecurityOptions": ["name=seccomp,profile=default"],
+        }
+
+    def _events(self, **kwargs: Any) -> Any:
+        return self.live_events

@@ -1,0 +1,651 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Nova asks of the driver, on an engine in memory."""
+
+import io
+import tarfile
+from typing import Any
+from unittest import mock
+
+import pytest
+from nova import exception, objects
+from nova.compute import power_state, task_states
+from nova.network import model
+
+from novadocker import compat, exceptions
+from novadocker.virt.docker import driver
+from tests.unit.driver.conftest import HOST, IMAGE_ID, make_flavor, make_image_meta, make_instance
+
+
+def port(active: bool = True) -> Any:
+    return model.VIF(
+        id="33333333-2222-4333-8444-555555555555",
+        address="fa:16:3e:00:00:01",
+        network=model.Network(id="n", bridge="br-int", label="net", subnets=[]),
+        type="ovs",
+        active=active,
+        vnic_type="normal",
+    )
+
+
+@pytest.fixture
+def spawn(docker_driver: Any, image_meta: Any) -> Any:
+    def make(instance: Any, meta: Any = image_meta, **more: Any) -> Any:
+        arguments = {"injected_files": [], "admin_password": None, "network_info": [], **more}
+        docker_driver.spawn(None, instance, meta, allocations={}, **arguments)
+        return instance
+
+    return make
+
+
+def names(instance: Any) -> set[str]:
+    return {f"nova-{instance.uuid}", f"nova-sandbox-{instance.uuid}"}
+
+
+def workload(engine: Any, instance: Any) -> Any:
+    return engine.call("inspect_container", f"nova-{instance.uuid}")
+
+
+class TestSpawn:
+    def test_an_instance_is_a_sandbox_and_a_workload(self, spawn: Any, engine: Any) -> None:
+        instance = spawn(make_instance())
+        assert engine.names() == names(instance)
+        assert workload(engine, instance)["State"]["Running"]
+
+    def test_ports_are_wired_before_the_workload_runs(
+        self, spawn: Any, engine: Any, wiring: Any
+    ) -> None:
+        def plugged(instance: Any, _info: Any, netns: str) -> None:
+            assert netns.startswith("/var/run/docker/netns/")
+            found = [one for one in engine.names() if not one.startswith("nova-sandbox")]
+            assert not any(engine._find(one)["State"]["Running"] for one in found)
+
+        wiring.plug.side_effect = plugged
+        spawn(make_instance(), network_info=[port()])
+        wiring.plug.assert_called_once()
+
+    def test_power_off_means_off(self, spawn: Any, engine: Any) -> None:
+        instance = spawn(make_instance(), power_on=False)
+        assert not workload(engine, instance)["State"]["Running"]
+
+    def test_limits_and_isolation_are_those_of_flavor_and_options(
+        self, spawn: Any, engine: Any
+    ) -> None:
+        config = workload(engine, spawn(make_instance()))["HostConfig"]
+        assert config["Memory"] == config["MemorySwap"] == 256 << 20
+        assert (config["CpuQuota"], config["CpuPeriod"]) == (200_000, 100_000)
+        assert config["CapDrop"] == ["ALL"]
+        assert "NET_RAW" in config["CapAdd"]
+        assert config["SecurityOpt"] == ["no-new-privileges:true"]
+        assert config["PidsLimit"] == 4096
+        assert config["RestartPolicy"] == {"Name": "no"}
+        assert not config.get("Privileged")
+        assert not config.get("Binds")
+
+    def test_labels_say_whose_it_is(self, spawn: Any, engine: Any) -> None:
+        instance = spawn(make_instance())
+        labels = workload(engine, instance)["Config"]["Labels"]
+        prefix = "org.openstack.nova."
+        assert labels == {
+            f"{prefix}uuid": instance.uuid,
+            f"{prefix}name": instance.name,
+            f"{prefix}host": HOST,
+            f"{prefix}project": "project",
+            f"{prefix}image_id": IMAGE_ID,
+            f"{prefix}role": "workload",
+        }
+
+    def test_metadata_is_environment(self, spawn: Any, engine: Any) -> None:
+        instance = spawn(make_instance(metadata={"COLOUR": "green", "not=a name": "x"}))
+        assert workload(engine, instance)["asked"]["environment"] == {"COLOUR": "green"}
+
+    def test_metadata_is_no_environment_where_it_is_switched_off(
+        self, spawn: Any, engine: Any, option: Any
+    ) -> None:
+        option("metadata_environment", False)
+        instance = spawn(make_instance(metadata={"COLOUR": "green"}))
+        assert workload(engine, instance)["asked"]["environment"] == {}
+
+    def test_command_line_of_the_image_is_taken(self, spawn: Any, engine: Any) -> None:
+        meta = make_image_meta(properties={"os_command_line": "sleep '1 2'"})
+        assert workload(engine, spawn(make_instance(), meta))["asked"]["command"] == [
+            "sleep",
+            "1 2",
+        ]
+
+    def test_key_and_files_are_written_before_it_starts(self, spawn: Any, engine: Any) -> None:
+        instance = spawn(
+            make_instance(key_data="ssh-ed25519 AAAA"), injected_files=[("/etc/x", b"content")]
+        )
+        (packed,) = engine.archives[f"nova-{instance.uuid}"]
+        with tarfile.open(fileobj=io.BytesIO(packed)) as members:
+            assert members.getnames() == ["etc/x", "root/.ssh/authorized_keys"]
+            assert members.extractfile("etc/x").read() == b"content"
+        assert engine.calls.index("put_archive") < len(engine.calls) - 1
+        assert engine.calls[-1] == "start"
+
+    def test_key_is_not_written_where_that_is_switched_off(
+        self, spawn: Any, engine: Any, option: Any
+    ) -> None:
+        option("inject_key", False)
+        spawn(make_instance(key_data="ssh-ed25519 AAAA"))
+        assert engine.archives == {}
+
+    def test_password_is_set_where_that_is_switched_on(
+        self, spawn: Any, engine: Any, option: Any
+    ) -> None:
+        spawn(make_instance(), admin_password="secret")
+        assert "exec_create" not in engine.calls
+        option("inject_password", True)
+        spawn(make_instance(), admin_password="secret")
+        assert "exec_create" in engine.calls
+
+    def test_left_overs_of_a_crash_are_replaced(self, spawn: Any, engine: Any) -> None:
+        instance = spawn(make_instance())
+        before = workload(engine, instance)["Id"]
+        spawn(instance)
+        assert engine.names() == names(instance)
+        assert workload(engine, instance)["Id"] != before
+
+    @pytest.mark.parametrize("verb", ["create_container", "start", "put_archive"])
+    def test_nothing_is_left_of_a_failure(
+        self, verb: str, spawn: Any, engine: Any, wiring: Any
+    ) -> None:
+        engine.failing[verb] = exceptions.EngineError("no", 500)
+        with pytest.raises(exceptions.EngineError):
+            spawn(make_instance(key_data="k"), network_info=[port()])
+        assert engine.names() == set()
+        wiring.unplug.assert_called()
+
+    def test_a_command_that_cannot_be_started_is_the_images_fault(
+        self, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        start = engine._start
+
+        def refuse(name: str) -> None:
+            if "sandbox" not in name:
+                raise exceptions.EngineError("OCI runtime create failed: exec: no such file", 400)
+            start(name)
+
+        monkeypatch.setattr(engine, "_start", refuse)
+        with pytest.raises(exception.ImageUnacceptable, match="cannot be started"):
+            spawn(make_instance())
+
+    def test_a_port_that_cannot_be_wired_fails_it(
+        self, spawn: Any, engine: Any, wiring: Any
+    ) -> None:
+        wiring.plug.side_effect = exceptions.NetworkError("no")
+        with pytest.raises(exception.VirtualInterfaceCreateException):
+            spawn(make_instance(), network_info=[port()])
+        assert engine.names() == set()
+
+    def test_volumes_are_refused(self, spawn: Any) -> None:
+        info = {"block_device_mapping": [{"mount_device": "/dev/vdb"}]}
+        with pytest.raises(exception.InvalidBDMFormat, match="volumes"):
+            spawn(make_instance(), block_device_info=info)
+
+    def test_boot_from_volume_is_refused(self, spawn: Any) -> None:
+        with pytest.raises(exception.ImageUnacceptable, match="volume"):
+            spawn(make_instance(), objects.ImageMeta.from_dict({}))
+
+    def test_an_image_without_a_checksum_is_looked_up(
+        self, spawn: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = {
+            "id": IMAGE_ID,
+            "container_format": "docker",
+            "disk_format": "raw",
+            "checksum": "a" * 32,
+        }
+        api = mock.Mock(get=mock.Mock(return_value=found))
+        monkeypatch.setattr(driver, "IMAGE_API", api)
+        meta = objects.ImageMeta.from_dict({"id": IMAGE_ID, "properties": {}})
+        spawn(make_instance(), meta)
+        api.get.assert_called_once()
+
+    def test_privileged_takes_flavor_and_option(
+        self, spawn: Any, engine: Any, option: Any, docker_driver: Any
+    ) -> None:
+        instance = make_instance()
+        instance.flavor = make_flavor(extra_specs={"docker:privileged": "true"})
+        with pytest.raises(exceptions.DriverError, match="allow_privileged"):
+            spawn(instance)
+        assert engine.names() == set()
+        option("allow_privileged", True)
+        docker_driver._workloads._isolation = driver._isolation()
+        config = workload(engine, spawn(instance))["HostConfig"]
+        assert config["Privileged"]
+        assert "CapDrop" not in config
+
+
+class TestPorts:
+    def test_inactive_ports_are_waited_for(self, spawn: Any, virtapi: Any) -> None:
+        spawn(make_instance(), network_info=[port(active=False)])
+        assert virtapi.waited == [([("network-vif-plugged", port()["id"])], 300)]
+
+    @pytest.mark.parametrize("more", [{"power_on": False}, {"network_info": [port()]}])
+    def test_nothing_is_waited_for_without_need(self, more: Any, spawn: Any, virtapi: Any) -> None:
+        spawn(make_instance(), **{"network_info": [port(active=False)], **more})
+        assert virtapi.waited[0][0] == []
+
+    def test_time_that_is_up_fails_it_where_that_is_fatal(
+        self, spawn: Any, virtapi: Any, engine: Any
+    ) -> None:
+        virtapi.raising = compat.EVENT_TIMEOUT()
+        with pytest.raises(exception.VirtualInterfaceCreateException):
+            spawn(make_instance(), network_info=[port(active=False)])
+        assert engine.names() == set()
+
+    def test_a_failure_that_neutron_reports_fails_it(
+        self, spawn: Any, virtapi: Any, engine: Any
+    ) -> None:
+        virtapi.failing = True
+        with pytest.raises(exception.VirtualInterfaceCreateException):
+            spawn(make_instance(), network_info=[port(active=False)])
+        assert engine.names() == set()
+
+    def test_neither_fails_it_where_it_is_not_fatal(
+        self, spawn: Any, virtapi: Any, engine: Any, option: Any
+    ) -> None:
+        option("vif_plugging_is_fatal", False, None)
+        virtapi.failing = True
+        spawn(make_instance(), network_info=[port(active=False)])
+
+    def test_plug_vifs_wires_running_sandboxes_only(
+        self, docker_driver: Any, spawn: Any, wiring: Any, engine: Any
+    ) -> None:
+        instance = spawn(make_instance())
+        wiring.plug.reset_mock()
+        docker_driver.plug_vifs(instance, [port()])
+        wiring.plug.assert_called_once()
+        engine.call("kill", f"nova-sandbox-{instance.uuid}")
+        docker_driver.plug_vifs(instance, [port()])
+        docker_driver.plug_vifs(make_instance(), [port()])
+        wiring.plug.assert_called_once()
+
+    @pytest.mark.parametrize(
+        ("method", "call", "expected"),
+        [
+            ("plug_vifs", "plug", exception.VirtualInterfacePlugException),
+            ("unplug_vifs", "unplug", exception.VirtualInterfaceUnplugException),
+        ],
+    )
+    def test_faults_are_those_that_nova_can_bear(
+        self, method: str, call: str, expected: Any, docker_driver: Any, spawn: Any, wiring: Any
+    ) -> None:
+        instance = spawn(make_instance())
+        getattr(wiring, call).side_effect = exceptions.NetworkError("no")
+        with pytest.raises(expected):
+            getattr(docker_driver, method)(instance, [port()])
+
+    def test_interfaces_come_and_go(self, docker_driver: Any, spawn: Any, wiring: Any) -> None:
+        instance = spawn(make_instance())
+        docker_driver.attach_interface(None, instance, None, port())
+        wiring.plug_new.assert_called_once()
+        docker_driver.detach_interface(None, instance, port())
+        wiring.unplug.assert_called_with(instance, [port()])
+        wiring.plug_new.side_effect = wiring.unplug.side_effect = exceptions.NetworkError("no")
+        with pytest.raises(exception.InterfaceAttachFailed):
+            docker_driver.attach_interface(None, instance, None, port())
+        with pytest.raises(exception.InterfaceDetachFailed):
+            docker_driver.detach_interface(None, instance, port())
+
+
+class TestLife:
+    def state(self, docker_driver: Any, instance: Any) -> int:
+        return docker_driver.get_info(instance).state
+
+    def test_states_follow_what_is_done(self, docker_driver: Any, spawn: Any) -> None:
+        one = spawn(make_instance())
+        for action, expected in (
+            (docker_driver.pause, power_state.PAUSED),
+            (docker_driver.pause, power_state.PAUSED),
+            (docker_driver.unpause, power_state.RUNNING),
+            (docker_driver.unpause, power_state.RUNNING),
+            (docker_driver.power_off, power_state.SHUTDOWN),
+            (docker_driver.power_off, power_state.SHUTDOWN),
+            (lambda one: docker_driver.power_on(None, one, []), power_state.RUNNING),
+            (docker_driver.soft_delete, power_state.SHUTDOWN),
+            (docker_driver.restore, power_state.RUNNING),
+            (lambda one: docker_driver.power_off(one, 5), power_state.SHUTDOWN),
+            (
+                lambda one: docker_driver.resume_state_on_host_boot(None, one, [], None),
+                power_state.RUNNING,
+            ),
+        ):
+            action(one)
+            assert self.state(docker_driver, one) == expected
+
+    @pytest.mark.parametrize("kind", ["SOFT", "HARD"])
+    @pytest.mark.parametrize("before", ["pause", "power_off", "unpause"])
+    def test_reboot_works_from_every_state(
+        self, kind: str, before: str, docker_driver: Any, spawn: Any
+    ) -> None:
+        one = spawn(make_instance())
+        getattr(docker_driver, before)(one)
+        docker_driver.reboot(None, one, [], kind)
+        assert self.state(docker_driver, one) == power_state.RUNNING
+
+    def test_stop_waits_no_longer_than_the_cap(
+        self, docker_driver: Any, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = spawn(make_instance())
+        waits = []
+        stop = engine._stop
+        monkeypatch.setattr(
+            engine, "_stop", lambda name, timeout: waits.append(timeout) or stop(name, timeout)
+        )
+        docker_driver.power_off(one, timeout=60)
+        assert waits == [10]
+
+    def test_pause_that_fails_is_a_fault(self, docker_driver: Any, spawn: Any) -> None:
+        one = spawn(make_instance(), power_on=False)
+        with pytest.raises(exceptions.Conflict):
+            docker_driver.pause(one)
+
+    def test_an_instance_without_a_container_is_not_found(self, docker_driver: Any) -> None:
+        gone = make_instance()
+        for call in (
+            docker_driver.get_info,
+            docker_driver.power_off,
+            docker_driver.pause,
+            lambda one: docker_driver.reboot(None, one, [], "HARD"),
+            lambda one: docker_driver.get_console_output(None, one),
+        ):
+            with pytest.raises(exception.InstanceNotFound):
+                call(gone)
+        assert not docker_driver.instance_exists(gone)
+
+    def test_a_network_that_went_with_the_host_is_made_again(
+        self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
+    ) -> None:
+        one = spawn(make_instance())
+        for name in names(one):
+            engine.call("kill", name)
+        wiring.reset_mock()
+        docker_driver.power_on(None, one, [port()])
+        assert [call[0] for call in wiring.method_calls] == ["unplug_dead", "plug"]
+
+    def test_a_workload_in_a_namespace_that_is_gone_is_restarted(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        engine.call("kill", f"nova-sandbox-{one.uuid}")
+        engine.calls.clear()
+        docker_driver.power_on(None, one, [])
+        assert engine.calls.index("kill") < engine.calls.index("start", engine.calls.index("kill"))
+        assert self.state(docker_driver, one) == power_state.RUNNING
+
+    def test_both_are_made_again_where_the_sandbox_was_removed(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        engine.call("remove_container", f"nova-sandbox-{one.uuid}")
+        docker_driver.power_on(None, one, [])
+        assert engine.names() == names(one)
+        assert workload(engine, one)["Config"]["Labels"]["org.openstack.nova.image_id"] == IMAGE_ID
+        docker_driver.destroy(None, one, [])
+        assert not any("nova-docker/instance" in str(image) for image in engine.images.values())
+
+    def test_destroy_leaves_nothing_and_may_be_repeated(
+        self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
+    ) -> None:
+        one = spawn(make_instance())
+        docker_driver.destroy(None, one, [port()])
+        assert engine.names() == set()
+        wiring.unplug.assert_called_with(one, [port()])
+        docker_driver.destroy(None, one, None)
+        docker_driver.cleanup(None, one, [port()])
+
+    def test_a_port_that_stays_is_told_after_all_else_is_gone(
+        self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
+    ) -> None:
+        one = spawn(make_instance())
+        wiring.unplug.side_effect = exceptions.NetworkError("no")
+        with pytest.raises(exceptions.NetworkError):
+            docker_driver.destroy(None, one, [port()])
+        assert engine.names() == set()
+
+    def test_password(self, docker_driver: Any, spawn: Any, engine: Any) -> None:
+        one = spawn(make_instance())
+        docker_driver.set_admin_password(one, "secret")
+        engine.exec_result = (127, b"chpasswd: not found")
+        with pytest.raises(exception.SetAdminPasswdNotSupported):
+            docker_driver.set_admin_password(one, "secret")
+
+    def test_console_is_the_end_of_the_log(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        engine.log = b"x" * 200_000 + b"\xff end"
+        output = docker_driver.get_console_output(None, one)
+        assert output.endswith("\ufffd end")
+        assert len(output) == driver.MAX_CONSOLE_BYTES
+
+
+class TestHost:
+    def test_only_instances_of_this_host_are_listed(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        engine._create_container(engine.add_image("x:y"), name="foreign")
+        other = {
+            "org.openstack.nova.uuid": "u",
+            "org.openstack.nova.host": "another",
+            "org.openstack.nova.role": "workload",
+        }
+        engine._create_container("x:y", name="other", labels=other)
+        engine.calls.clear()
+        assert docker_driver.list_instance_uuids() == [one.uuid]
+        assert docker_driver.list_instances() == [one.name]
+        assert docker_driver.get_num_instances() == 1
+        assert engine.calls == ["containers"] * 3
+
+    def test_init_host_prepares_the_engine(
+        self, docker_driver: Any, engine: Any, wiring: Any
+    ) -> None:
+        wiring.prepare.side_effect = exceptions.NetworkError("no sudo")
+        docker_driver.init_host(HOST)
+        docker_driver.cleanup_host(HOST)
+        assert any("nova-docker/sandbox" in str(image) for image in engine.images.values())
+        assert engine.names() == set()
+
+    def test_a_dead_engine_is_waited_for(
+        self, docker_driver: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = iter(range(0, 1000, 20))
+        monkeypatch.setattr(driver.time, "monotonic", lambda: next(now))
+        monkeypatch.setattr(driver.time, "sleep", mock.Mock())
+        engine.failing["version"] = exceptions.EngineUnreachable("dead")
+        with pytest.raises(exception.HypervisorUnavailable):
+            docker_driver.init_host(HOST)
+        assert driver.time.sleep.call_count == 3
+
+    @pytest.mark.parametrize(
+        ("wanted", "able", "limited"),
+        [("auto", True, True), ("auto", False, False), ("off", True, False)],
+    )
+    def test_disk_quota_is_used_where_it_works(
+        self,
+        wanted: str,
+        able: bool,
+        limited: bool,
+        docker_driver: Any,
+        spawn: Any,
+        engine: Any,
+        option: Any,
+    ) -> None:
+        option("disk_quota", wanted)
+        engine.quota = able
+        docker_driver.init_host(HOST)
+        docker_driver.cleanup_host(HOST)
+        config = workload(engine, spawn(make_instance()))["HostConfig"]
+        assert config.get("StorageOpt") == ({"size": "5G"} if limited else None)
+
+    def test_disk_quota_that_is_required_and_not_there_is_a_fault(
+        self, docker_driver: Any, option: Any
+    ) -> None:
+        option("disk_quota", "require")
+        with pytest.raises(exception.InvalidConfiguration, match="pquota"):
+            docker_driver.init_host(HOST)
+
+    def test_resources(self, docker_driver: Any) -> None:
+        found = docker_driver.get_available_resource(HOST)
+        assert (found["vcpus"], found["memory_mb"]) == (4, 8192)
+        assert found["hypervisor_type"] == "docker"
+        assert found["hypervisor_version"] == 20010024
+        assert found["hypervisor_hostname"] == HOST
+        assert docker_driver.get_available_nodes() == [HOST]
+        assert docker_driver.get_host_ip_addr() == "192.0.2.1"
+
+    def test_placement_learns_amounts_and_our_traits_only(
+        self, docker_driver: Any, option: Any
+    ) -> None:
+        option("reserved_host_memory_mb", 512, None)
+        tree = mock.Mock()
+        tree.data.return_value = mock.Mock(
+            inventory={}, traits={"CUSTOM_OTHERS", "CUSTOM_DOCKER_DISK_QUOTA"}
+        )
+        docker_driver.update_provider_tree(tree, HOST)
+        inventory = tree.update_inventory.call_args[0][1]
+        assert inventory["MEMORY_MB"]["reserved"] == 512
+        assert inventory["VCPU"]["max_unit"] == 4
+        traits = tree.update_traits.call_args[0][1]
+        assert {"CUSTOM_OTHERS", "CUSTOM_HYPERVISOR_DOCKER"} <= traits
+        assert "CUSTOM_DOCKER_DISK_QUOTA" not in traits
+
+    def test_lifecycle_events_reach_nova(self, docker_driver: Any) -> None:
+        heard = []
+        docker_driver.register_event_listener(heard.append)
+        docker_driver._emit("uuid", 1)
+        assert heard[0].get_instance_uuid() == "uuid"
+
+    def test_seccomp_profile_is_read(self, option: Any, tmp_path: Any) -> None:
+        profile = tmp_path / "profile.json"
+        profile.write_text("{}")
+        option("seccomp_profile", str(profile))
+        assert driver._isolation().seccomp == "{}"
+
+
+class TestImages:
+    def test_snapshot_needs_a_container(self, docker_driver: Any) -> None:
+        with pytest.raises(exception.InstanceNotRunning):
+            docker_driver.snapshot(None, make_instance(), "id", mock.Mock())
+
+    def test_cache_image_says_whether_it_was_fetched(
+        self, docker_driver: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        api = mock.Mock()
+        api.get.return_value = {
+            "id": IMAGE_ID,
+            "container_format": "docker",
+            "disk_format": "raw",
+            "checksum": "a" * 32,
+        }
+        monkeypatch.setattr(driver, "IMAGE_API", api)
+        assert docker_driver.cache_image(None, IMAGE_ID) is False
+
+    def test_cache_is_aged_as_the_options_say(self, docker_driver: Any, engine: Any) -> None:
+        docker_driver.manage_image_cache(None, [])
+        assert any(IMAGE_ID in str(image) for image in engine.images.values())
+
+
+class TestMigration:
+    def test_resize_on_one_host_confirmed(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        info = docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.1", one.flavor, [])
+        assert engine.names() == {f"nova-{one.uuid}-resize"}
+        one.flavor = make_flavor(memory_mb=512)
+        docker_driver.finish_migration(None, None, one, info, [], None, False, {})
+        assert workload(engine, one)["HostConfig"]["Memory"] == 512 << 20
+        assert workload(engine, one)["State"]["Running"]
+        assert docker_driver._workloads.states_by_uuid()[one.uuid].value == "running"
+        docker_driver.confirm_migration(None, None, one, [])
+        assert engine.names() == names(one)
+
+    def test_resize_on_one_host_reverted(self, docker_driver: Any, spawn: Any, engine: Any) -> None:
+        one = spawn(make_instance())
+        info = docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
+        one.flavor = make_flavor(memory_mb=512)
+        docker_driver.finish_migration(None, None, one, info, [], None, False, {}, power_on=False)
+        assert not workload(engine, one)["State"]["Running"]
+        one.task_state = task_states.RESIZE_REVERTING
+        docker_driver.destroy(None, one, [])
+        assert engine.names() == {f"nova-{one.uuid}-resize"}
+        one.flavor = make_flavor()
+        docker_driver.finish_revert_migration(None, one, [], None)
+        assert engine.names() == names(one)
+        assert workload(engine, one)["HostConfig"]["Memory"] == 256 << 20
+
+    def test_an_instance_that_is_deleted_takes_its_old_self_with_it(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
+        docker_driver.destroy(None, one, [])
+        assert engine.names() == set()
+
+    def test_one_that_cannot_leave_goes_on(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        engine.failing["commit"] = exceptions.EngineError("no space", 500)
+        with pytest.raises(exception.InstanceFaultRollback):
+            docker_driver.migrate_disk_and_power_off(None, one, "elsewhere", one.flavor, [])
+        assert engine.names() == names(one)
+        assert workload(engine, one)["State"]["Running"]
+
+    def test_a_root_disk_is_not_made_smaller(self, docker_driver: Any, spawn: Any) -> None:
+        one = spawn(make_instance())
+        docker_driver._disk_quota = True
+        with pytest.raises(exception.InstanceFaultRollback):
+            docker_driver.migrate_disk_and_power_off(None, one, HOST, make_flavor(root_gb=1), [])
+
+    def test_one_that_cannot_arrive_leaves_nothing_but_its_old_self(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        info = docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
+        engine.failing["commit"] = exceptions.EngineError("no space", 500)
+        with pytest.raises(exceptions.EngineError):
+            docker_driver.finish_migration(None, None, one, info, [], None, False, {})
+        assert engine.names() == {f"nova-{one.uuid}-resize"}
+
+
+class TestDiagnostics:
+    STATS = {
+        "cpu_stats": {"cpu_usage": {"total_usage": 30, "percpu_usage": [10, 20]}},
+        "memory_stats": {"limit": 256 << 20, "usage": 10 << 20},
+        "blkio_stats": {
+            "io_service_bytes_recursive": [
+                {"op": "Read", "value": 4096},
+                {"op": "Write", "value": 1},
+            ],
+            "io_serviced_recursive": [{"op": "read", "value": 2}],
+        },
+    }
+
+    def test_counters(self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any) -> None:
+        engine.stats = self.STATS
+        stats = {
+            f"{way}_{what}": 5
+            for way in ("rx", "tx")
+            for what in ("bytes", "packets", "errors", "dropped")
+        }
+        wiring.devices.return_value = [{"name": "eth0", "mac": "fa:16:3e:00:00:01", "stats": stats}]
+        one = spawn(make_instance())
+        flat = docker_driver.get_diagnostics(one)
+        assert flat["cpu1_time"] == 20
+        assert flat["memory"] == 256 << 10
+        assert (flat["root_read"], flat["root_read_req"]) == (4096, 2)
+        assert (flat["eth0_rx"], flat["eth0_tx_packets"]) == (5, 5)
+        found = docker_driver.get_instance_diagnostics(one)
+        assert (found.state, found.hypervisor, found.num_cpus) == ("running", "docker", 2)
+        assert found.memory_details.maximum == 256
+        assert found.nic_details[0].mac_address == "fa:16:3e:00:00:01"
+
+    def test_a_kernel_that_tells_little(self, docker_driver: Any, spawn: Any, engine: Any) -> None:
+        engine.stats = {"cpu_stats": {"cpu_usage": {"total_usage": 30}}}
+        one = spawn(make_instance())
+        assert docker_driver.get_diagnostics(one)["cpu0_time"] == 30

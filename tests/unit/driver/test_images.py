@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+import gzip
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from nova import exception
+
+from novadocker import exceptions
+from novadocker.virt.docker import containers, imagecache, images, snapshots
+from tests.unit.driver.archives import LAYER, Parts, digest
+from tests.unit.driver.conftest import HOST, IMAGE_ID, make_instance
+from tests.unit.driver.fake_engine import FakeEngine
+
+META = {
+    "id": IMAGE_ID,
+    "container_format": "docker",
+    "disk_format": "raw",
+    "checksum": "b" * 32,
+    "size": 100,
+}
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+@pytest.fixture
+def fetch(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
+    def copy(_context: Any, _image: str, path: str, _certificates: Any = None) -> None:
+        Path(path).write_bytes(fake.archive)
+
+    fake = mock.MagicMock(side_effect=copy)
+    fake.archive = Parts().docker()
+    monkeypatch.setattr("nova.virt.images.fetch", fake)
+    return fake
+
+
+@pytest.fixture
+def store(engine: FakeEngine, tmp_path: Path) -> images.Images:
+    return images.Images(engine, str(tmp_path / "spool"), None, 1 << 20)
+
+
+class TestEnsure:
+    def test_it_is_fetched_verified_loaded_and_tagged(
+        self, store: Any, engine: Any, fetch: Any, tmp_path: Path
+    ) -> None:
+        image, fetched = store.ensure("context", META)
+        assert fetched
+        assert engine.images[image.id]["RepoTags"] == [f"nova-glance/{IMAGE_ID}:{'b' * 16}"]
+        assert LAYER in engine.saved
+        assert os.listdir(tmp_path / "spool") == []
+        assert store.ensure("context", META) == (image, False)
+        fetch.assert_called_once()
+
+    def test_a_packed_archive_is_unpacked(self, store: Any, engine: Any, fetch: Any) -> None:
+        fetch.archive = gzip.compress(fetch.archive)
+        store.ensure("context", META)
+        assert LAYER in engine.saved
+
+    def test_one_that_must_be_signed_is_always_fetched(self, store: Any, fetch: Any) -> None:
+        store.ensure("context", META)
+        _image, fetched = store.ensure("context", META, ["certificate"])
+        assert fetched
+        assert fetch.call_args[0][3] == ["certificate"]
+
+    def test_the_shared_directory_is_looked_at_first(
+        self, engine: Any, fetch: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / IMAGE_ID).write_bytes(fetch.archive)
+        store = images.Images(engine, str(tmp_path / "spool"), str(tmp_path), 1 << 20)
+        store.ensure("context", META)
+        fetch.assert_not_called()
+        assert (tmp_path / IMAGE_ID).exists()
+        store.ensure("context", META, ["certificate"])
+        fetch.assert_called_once()
+
+    def test_a_full_disk_is_told_before_it_is_fetched(
+        self, store: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(images.shutil, "disk_usage", lambda _path: mock.Mock(free=10))
+        with pytest.raises(exception.ImageUnacceptable, match="has 10 left"):
+            store.ensure("context", META)
+        fetch.assert_not_called()
+
+    @pytest.mark.parametrize(
+        ("report", "fault"),
+        [
+            ([{"error": "no space left on device"}], "no space left"),
+            ([{"stream": "nothing of note"}], "did not say"),
+        ],
+    )
+    def test_what_the_engine_does_not_load_is_refused(
+        self, report: Any, fault: str, store: Any, engine: Any, fetch: Any
+    ) -> None:
+        engine.load_report = report
+        with pytest.raises(exception.ImageUnacceptable, match=fault):
+            store.ensure("context", META)
+
+    def test_an_engine_that_tells_a_name_is_understood(
+        self, store: Any, engine: Any, fetch: Any
+    ) -> None:
+        identity = engine.add_image("named:here")
+        engine.load_report = [{"stream": "Loaded image: named:here\n"}]
+        image, _fetched = store.ensure("context", META)
+        assert image.id == identity
+
+    def test_tag_has_digits_of_the_checksum_only(self) -> None:
+        assert images.tag_of("id", "ABCdef0123456789abcdef") == "nova-glance/id:abcdef0123456789"
+        assert images.tag_of("id", None) == "nova-glance/id:none"
+        assert images.tag_of("id", "$(rm -rf /):..") == "nova-glance/id:f"
+
+    def test_forget_removes_our_name_only(self, store: Any, engine: Any) -> None:
+        identity = engine.add_image(f"nova-glance/{IMAGE_ID}:x")
+        engine._tag(identity, "other", "y")
+        store.forget(IMAGE_ID)
+        assert engine.images[identity]["RepoTags"] == ["other:y"]
+
+    def test_left_overs_of_a_killed_process_are_deleted(self, store: Any, tmp_path: Path) -> None:
+        (tmp_path / "spool" / "left").mkdir(parents=True)
+        store.clean_spool()
+        assert os.listdir(tmp_path / "spool") == []
+        assert os.stat(tmp_path / "spool").st_mode & 0o777 in (0o700, 0o755)
+
+
+class TestCache:
+    DAY = 86400
+
+    def cache(self, engine: Any, tmp_path: Path) -> imagecache.ImageCache:
+        return imagecache.ImageCache(engine, str(tmp_path / "images.json"))
+
+    def test_only_old_and_unused_ones_expire(self) -> None:
+        tags = {"nova-glance/a:1": 0.0, "nova-glance/b:1": 0.0, "nova-glance/c:1": 50.0}
+        assert imagecache.expired(tags, {"b"}, 100.0, 60.0) == ["nova-glance/a:1"]
+
+    def test_the_age_begins_when_it_is_first_seen_unused(
+        self, engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = [time.time()]
+        monkeypatch.setattr(imagecache.time, "time", lambda: now[0])
+        tag = f"nova-glance/{IMAGE_ID}:x"
+        engine.add_image(tag)
+        engine.add_image("nova-glance-not/ours:x")
+        one = make_instance()
+        for instances, passed, left in (
+            ([one], 0, True),
+            ([], self.DAY / 2, True),
+            ([one], self.DAY, True),
+            ([make_instance(host="another")], self.DAY - 1, True),
+            ([], 2, False),
+        ):
+            now[0] += passed
+            self.cache(engine, tmp_path).update(instances, HOST, True, self.DAY)
+            assert any(tag in image["RepoTags"] for image in engine.images.values()) is left
+        assert len(engine.images) == 1
+        assert json.loads((tmp_path / "images.json").read_text()) == {}
+
+    def test_none_is_removed_where_that_is_switched_off(self, engine: Any, tmp_path: Path) -> None:
+        engine.add_image(f"nova-glance/{IMAGE_ID}:x")
+        self.cache(engine, tmp_path).update([], HOST, False, 0)
+        assert engine.images
+
+    def test_one_that_a_container_needs_stays(self, engine: Any, tmp_path: Path) -> None:
+        engine.add_image(f"nova-glance/{IMAGE_ID}:x")
+        engine._create_container(f"nova-glance/{IMAGE_ID}:x", name="user")
+        self.cache(engine, tmp_path).update([], HOST, True, 0)
+        assert engine.images
+
+    def test_one_that_went_by_itself_is_no_fault(self, engine: Any, tmp_path: Path) -> None:
+        engine.add_image(f"nova-glance/{IMAGE_ID}:x")
+        engine.failing["remove_image"] = exceptions.NotFound("gone", 404)
+        self.cache(engine, tmp_path).update([], HOST, True, 0)
+
+    def test_a_record_that_cannot_be_kept_is_no_fault(self, engine: Any, tmp_path: Path) -> None:
+        (tmp_path / "images.json").mkdir()
+        self.cache(engine, tmp_path).update([], HOST, True, 0)
+
+
+class TestSnapshots:
+    def take(self, engine: Any, store: Any, layers: int) -> tuple[bytes, Any]:
+        engine.add_image(
+            "base:x",
+            {
+                "Cmd": ["sh"],
+                "Env": ["PATH=/bin", "COLOUR=green"],
+                "Labels": {"org.openstack.nova.uuid": "u", "mine": "1"},
+            },
+            layers,
+        )
+        engine._create_container("base:x", name="box")
+        taker = snapshots.Snapshots(
+            engine, containers.Containers(engine, HOST, containers.Isolation(())), store, 64
+        )
+        with taker.open("box", "tag", {"COLOUR"}) as data:
+            parts = []
+            while part := data.read(1000):
+                parts.append(part)
+            data.close()
+        return b"".join(parts), taker
+
+    @pytest.mark.parametrize("layers", [1, 100])
+    def test_a_snapshot_is_an_image_that_we_take(
+        self, layers: int, store: Any, engine: Any, fetch: Any
+    ) -> None:
+        inner = {
+            "Cmd": ["sh"],
+            "Env": ["PATH=/bin", "COLOUR=green"],
+            "Labels": {"org.openstack.nova.uuid": "u", "mine": "1"},
+        }
+        engine.saved = LAYER if layers > 1 else Parts(config={"config": inner}).docker()
+        fetch.archive, _taker = self.take(engine, store, layers)
+        assert not any("snapshot" in str(image) for image in engine.images.values())
+        store.ensure("context", META)
+        config = json.loads(engine.saved[512 : engine.saved.index(b"\0", 512)])
+        assert config["config"]["Env"] == ["PATH=/bin"]
+        assert config["config"]["Labels"] == {"mine": "1"}
+        assert config["rootfs"]["diff_ids"] == [f"sha256:{digest(LAYER)}"]
+
+    def test_the_image_of_the_engine_goes_even_after_a_failure(
+        self, store: Any, engine: Any
+    ) -> None:
+        engine.saved = b"no archive"
+        with pytest.raises(exceptions.ImageRefused):
+            self.take(engine, store, 1)
+        assert not any("snapshot" in str(image) for image in engine.images.values())
+
+    def test_parts_are_read_as_asked(self) -> None:
+        parts = snapshots.Parts(iter([b"", b"abc", b"d"]))
+        assert [parts.read(2), parts.read(), parts.read(5), parts.read(5)] == [
+            b"ab",
+            b"c",
+            b"d",
+            b"",
+        ]
+
+    def test_glance_is_told_that_it_is_a_container(self) -> None:
+        meta = snapshots.glance_meta(make_instance())
+        assert (meta["container_format"], meta["disk_format"]) == ("docker", "raw")
+        assert meta["properties"]["img_hv_type"] == "docker"

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Cold migration between two hosts, by way of Glance."""
+
+from typing import Any
+from unittest import mock
+
+import pytest
+from nova import exception
+
+from novadocker.virt.docker import driver, migrations
+from tests.unit.driver.archives import Parts
+from tests.unit.driver.conftest import IMAGE_ID, make_instance
+
+TEMPORARY = "99999999-2222-4333-8444-555555555555"
+
+
+class Glance:
+    """Holds one image at a time."""
+
+    def __init__(self) -> None:
+        self.data: bytes | None = None
+        self.create = mock.Mock(return_value={"id": TEMPORARY})
+        self.delete = mock.Mock()
+        self.failing: Exception | None = None
+
+    def update(self, _context: Any, _image: str, _meta: Any, data: Any, purge_props: bool) -> None:
+        assert not purge_props
+        if self.failing:
+            raise self.failing
+        parts = []
+        while part := data.read(4096):
+            parts.append(part)
+        self.data = b"".join(parts)
+
+    def get(self, _context: Any, image_id: str) -> dict[str, Any]:
+        return {
+            "id": image_id,
+            "container_format": "docker",
+            "disk_format": "raw",
+            "checksum": "c" * 32,
+            "size": len(self.data or b""),
+        }
+
+
+@pytest.fixture
+def glance(monkeypatch: pytest.MonkeyPatch) -> Glance:
+    fake = Glance()
+    monkeypatch.setattr(migrations, "IMAGE_API", fake)
+
+    def fetch(_context: Any, _image: str, path: str, _certificates: Any = None) -> None:
+        with open(path, "wb") as out:
+            out.write(fake.data or b"")
+
+    monkeypatch.setattr("nova.virt.images.fetch", fetch)
+    return fake
+
+
+def spawned(docker_driver: Any, image_meta: Any) -> Any:
+    made = make_instance()
+    docker_driver.spawn(None, made, image_meta, [], None, {}, network_info=[])
+    return made
+
+
+def test_an_instance_moves(
+    docker_driver: Any, engine: Any, image_meta: Any, glance: Glance
+) -> None:
+    one = spawned(docker_driver, image_meta)
+    engine.saved = Parts().docker()
+    info = docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
+    assert glance.create.call_args[0][1]["visibility"] == "private"
+    assert engine.names() == {f"nova-{one.uuid}-resize"}
+
+    docker_driver.finish_migration(None, None, one, info, [], None, False, {})
+    assert engine._find(f"nova-{one.uuid}")["State"]["Running"]
+    labels = engine._find(f"nova-{one.uuid}")["Config"]["Labels"]
+    assert labels["org.openstack.nova.image_id"] == IMAGE_ID
+    glance.delete.assert_called_once_with(None, TEMPORARY)
+    assert not any(TEMPORARY in str(image) for image in engine.images.values())
+
+
+def test_an_image_that_glance_keeps_is_no_fault(
+    docker_driver: Any, engine: Any, image_meta: Any, glance: Glance
+) -> None:
+    one = spawned(docker_driver, image_meta)
+    engine.saved = Parts().docker()
+    info = docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
+    glance.delete.side_effect = exception.ImageNotFound(image_id=TEMPORARY)
+    docker_driver.finish_migration(None, None, one, info, [], None, False, {})
+
+
+def test_an_instance_that_glance_does_not_take_stays(
+    docker_driver: Any, engine: Any, image_meta: Any, glance: Glance
+) -> None:
+    one = spawned(docker_driver, image_meta)
+    engine.saved = Parts().docker()
+    glance.failing = exception.ImageQuotaExceeded(image_id=TEMPORARY)
+    with pytest.raises(exception.InstanceFaultRollback):
+        docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
+    glance.delete.assert_called_once()
+    assert engine._find(f"nova-{one.uuid}")["State"]["Running"]
+
+
+def test_snapshot_is_uploaded(
+    docker_driver: Any, engine: Any, image_meta: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = spawned(docker_driver, image_meta)
+    engine.saved = Parts().docker()
+    api = mock.Mock()
+    monkeypatch.setattr(driver, "IMAGE_API", api)
+    states = mock.Mock()
+    docker_driver.snapshot(None, one, TEMPORARY, states)
+    assert api.update.call_args[0][1] == TEMPORARY
+    assert [call[1]["task_state"] for call in states.call_args_list] == [
+        "image_pending_upload",
+        "image_uploading",
+    ]
