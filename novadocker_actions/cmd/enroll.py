@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import openstack
@@ -136,11 +136,7 @@ def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     there = enrol.stack(f"{enrolment.STACK_PREFIX}{arguments.pool}")
     before = (there or {}).get("parameters", {})
     roster = Roster.of_parameters(before).with_hosts(hosts)
-    parameters: dict[str, Any] = {
-        name: before[name]
-        for name in ("roles", "software_config_transport", "signal_transport")
-        if name in before
-    }
+    parameters = kept_parameters(before)
     if arguments.role:
         parameters["roles"] = ",".join(dict.fromkeys(arguments.role))
     parameters.update(TRANSPORTS.get(arguments.transport, {}))
@@ -149,6 +145,12 @@ def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     enrol.attach(stack, hosts, ssh, arguments.polling_interval, arguments.timeout)
     stack = enrol.await_complete(stack, arguments.timeout)
     enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, every agent has answered")
+
+
+def kept_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those parameters of a stack that an update without them must not lose."""
+    names = ("roles", "software_config_transport", "signal_transport")
+    return {name: parameters[name] for name in names if name in parameters}
 
 
 def run_attach(enrol: Enrolment, arguments: argparse.Namespace) -> None:
@@ -189,9 +191,15 @@ def run_remove(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     for stack in stacks.values():
         for name in Roster.of_parameters(stack["parameters"]).active:
             places.setdefault(name, []).append(stack["stack_name"])
-    unknown = sorted(set(hosts) - set(places))
-    if unknown:
-        raise Refused("host", f"{unknown[0]} is not enrolled.", "See novadocker-enroll list.")
+    for name in hosts:
+        if name not in places:
+            raise Refused("host", f"{name} is not enrolled.", "See novadocker-enroll list.")
+        if not all(stack.startswith(enrolment.STACK_PREFIX) for stack in places[name]):
+            raise Refused(
+                "host",
+                f"{name} belongs to the stack {places[name][0]}, which this command did not make.",
+                "Update that stack: state absent undoes its hosts, removed takes one out.",
+            )
     if not arguments.forget:
         for name, address in hosts.items():
             change_agent(ssh, address, "undo", {})
@@ -205,8 +213,7 @@ def run_remove(enrol: Enrolment, arguments: argparse.Namespace) -> None:
             enrol.delete(stack)
             enrol.tell(f"{stack_name}: deleted, it had no other hosts")
             continue
-        kept = ("roles", "software_config_transport", "signal_transport")
-        parameters = {name: stack["parameters"][name] for name in kept}
+        parameters = kept_parameters(stack["parameters"])
         pool = stack_name.removeprefix(enrolment.STACK_PREFIX)
         enrol.await_complete(enrol.write(pool, roster, 600, **parameters), 600)
         enrol.tell(f"{stack_name}: {', '.join(mine)} taken out")

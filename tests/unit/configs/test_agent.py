@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent: what install_agent writes, and that nothing Heat waits for is lost on the host."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import pathlib
+import tarfile
+
+import host_step
+import install_agent
+import pytest
+
+from .conftest import CONFIGS
+
+OUTCOMES = CONFIGS.parent / "agent" / "outcomes.py"
+
+
+@pytest.fixture
+def outcomes(tmp_path, monkeypatch):
+    """Return the program with its places below a directory, and heat-config-notify stood in for."""
+    spec = importlib.util.spec_from_file_location("outcomes", OUTCOMES)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, place in {
+        "HOME": "home",
+        "CONFIGS": "run/heat-config",
+        "DEPLOYED": "deployed",
+        "SCRIPTS": "scripts",
+        "HOOKS": "hooks",
+        "WAKE": "wake.conf",
+    }.items():
+        monkeypatch.setattr(module, name, tmp_path / place)
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks/script").touch()
+    (tmp_path / "home/bin").mkdir(parents=True)
+    (tmp_path / "deployed").mkdir()
+    answer(tmp_path)
+    return module
+
+
+def answer(folder: pathlib.Path, response: str = "Response <Response [200]>", code: int = 0):
+    """Make heat-config-notify log this answer of Heat's; what it got is in the file ``told``."""
+    notify = folder / "home/bin/heat-config-notify"
+    notify.write_text(f"#!/bin/sh\ncat >> {folder}/told\necho '{response}' >&2\nexit {code}\n")
+    notify.chmod(0o755)
+
+
+def want(folder: pathlib.Path, *configs: dict) -> None:
+    (folder / "run").mkdir(exist_ok=True)
+    (folder / "run/heat-config").write_text(json.dumps(configs))
+
+
+def config(identity: str = "one", **more) -> dict:
+    inputs = [{"name": "mode", "type": "String", "value": "check"}]
+    return {"id": identity, "group": "script", "inputs": inputs, **more}
+
+
+class TestRefuse:
+    def told(self, tmp_path) -> dict:
+        return json.loads((tmp_path / "told").read_text())
+
+    def test_a_config_that_can_be_run_is_left_to_the_hooks(self, outcomes, tmp_path):
+        want(tmp_path, config())
+        assert outcomes.refuse() == 0
+        assert not (tmp_path / "told").exists()
+        assert list((tmp_path / "deployed").iterdir()) == []
+
+    def test_a_missing_hook_is_a_failure_instead_of_silence(self, outcomes, tmp_path):
+        want(tmp_path, config(group="ansible"))
+        outcomes.refuse()
+        assert self.told(tmp_path)["deploy_status_code"] == 1
+        assert "no hook for configs of group ansible" in self.told(tmp_path)["deploy_stderr"]
+        # heat-agents skip it from now on.
+        assert (tmp_path / "deployed/one.json").exists()
+
+    def test_an_input_without_a_value_is_a_failure_that_names_it(self, outcomes, tmp_path):
+        want(tmp_path, config(inputs=[{"name": "settings", "type": "Json"}]))
+        outcomes.refuse()
+        assert "the inputs settings carry no value" in self.told(tmp_path)["deploy_stderr"]
+
+    def test_numbers_become_text_because_the_hook_can_not_take_them(self, outcomes, tmp_path):
+        inputs = [{"name": "timeout_s", "type": "Number", "value": 900}]
+        want(tmp_path, config(inputs=inputs))
+        outcomes.refuse()
+        written = json.loads((tmp_path / "run/heat-config").read_text())
+        assert written[0]["inputs"][0]["value"] == "900"
+        assert (tmp_path / "run/heat-config").stat().st_mode & 0o077 == 0
+
+    def test_what_was_interrupted_runs_once_more_and_not_twice(self, outcomes, tmp_path):
+        want(tmp_path, config())
+        deployed = tmp_path / "deployed/one.json"
+        deployed.write_text("{}")
+        outcomes.refuse()
+        assert not deployed.exists()
+        deployed.write_text("{}")
+        outcomes.refuse()
+        assert "went down twice" in self.told(tmp_path)["deploy_stderr"]
+
+    def test_what_is_done_is_not_run_again(self, outcomes, tmp_path):
+        want(tmp_path, config())
+        (tmp_path / "deployed/one.json").write_text("{}")
+        (tmp_path / "deployed/one.notify.json").write_text("{}")
+        outcomes.refuse()
+        assert (tmp_path / "deployed/one.json").exists()
+
+    @pytest.mark.parametrize("text", ["", "not json"])
+    def test_no_metadata_is_no_work(self, outcomes, tmp_path, text):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run/heat-config").write_text(text)
+        assert outcomes.refuse() == 0
+
+
+class TestTelling:
+    def test_long_output_is_cut_to_what_heat_takes(self, outcomes, tmp_path):
+        sent = {"deploy_stdout": "x" * 2_000_000 + "end", "deploy_status_code": 0}
+        assert outcomes.notify(tmp_path / "deployed/one.json", sent) == 0
+        told = json.loads((tmp_path / "told").read_text())
+        assert len(told["deploy_stdout"]) == outcomes.TEXT_CHARS
+        assert told["deploy_stdout"].endswith("end")
+
+    @pytest.mark.parametrize(
+        ("response", "code"), [("Response <Response [403]>", 0), ("Traceback", 1)]
+    )
+    def test_what_could_not_be_told_is_told_again(self, outcomes, tmp_path, response, code):
+        want(tmp_path, config())
+        (tmp_path / "deployed/one.json").write_text("{}")
+        (tmp_path / "deployed/one.notify.json").write_text('{"deploy_status_code": 0}')
+        answer(tmp_path, response, code)
+        # os-collect-config repeats a refresh that failed.
+        assert outcomes.settle() == 1
+        answer(tmp_path)
+        assert outcomes.settle() == 0
+        told = (tmp_path / "told").read_text()
+        assert outcomes.settle() == 0
+        assert (tmp_path / "told").read_text() == told
+
+    def test_what_heat_no_longer_wants_goes_away(self, outcomes, tmp_path):
+        want(tmp_path, config())
+        for name in ("one.json", "one.told", "old.json", "old.notify.json", "old.told"):
+            (tmp_path / "deployed" / name).write_text("{}")
+        (tmp_path / "scripts").mkdir()
+        (tmp_path / "scripts/old").write_text("secret settings")
+        outcomes.settle()
+        left = sorted(path.name for path in (tmp_path / "deployed").iterdir())
+        assert left == ["one.json", "one.told"]
+        assert list((tmp_path / "scripts").iterdir()) == []
+
+    def test_a_run_wakes_the_agent(self, outcomes, tmp_path):
+        outcomes.settle()
+        assert (tmp_path / "wake.conf").read_text().startswith("#")
+
+
+CREDENTIALS = {
+    "collectors": ["cfn", "local"],
+    "cfn": {
+        "metadata_url": "http://c:8000/v1/",
+        "secret_access_key": "a$b",
+        "stack_name": "s",
+        "path": "server.Metadata",
+        "ca_certificate": None,
+    },
+}
+
+
+class TestInstall:
+    def step(self, make_step, mode="apply"):
+        return make_step(
+            "install_agent",
+            mode,
+            os_collect_config=CREDENTIALS,
+            polling_interval_s=2,
+            requirements=["os-collect-config"],
+            hooks_requirement="heat-agents",
+            outcomes="# outcomes\n",
+        )
+
+    def test_the_configuration_holds_what_heat_gave(self, make_step):
+        text = install_agent.configuration(self.step(make_step).settings)
+        assert text.startswith(install_agent.HEADER)
+        assert "polling_interval = 2\ncollectors = cfn\ncollectors = local\n" in text
+        assert "[cfn]\nmetadata_url = http://c:8000/v1/\n" in text
+        assert "secret_access_key = a$$b\n" in text
+        assert "ca_certificate" not in text
+
+    def test_a_server_without_credentials_is_refused(self):
+        settings = {"os_collect_config": {}, "polling_interval_s": 30}
+        with pytest.raises(host_step.StepFailed, match="names no collectors"):
+            install_agent.configuration(settings)
+
+    def test_credentials_are_for_root_only(self, make_step):
+        files = install_agent.own_files(self.step(make_step))
+        assert files[install_agent.CONFIGURATION][1] == 0o600
+
+    def test_an_agent_of_somebody_else_is_left_alone(self, make_step, root):
+        (root / "etc/os-collect-config.conf").write_text("[DEFAULT]\n")
+        with pytest.raises(host_step.StepFailed, match="has an os-collect-config already"):
+            install_agent.converge(self.step(make_step))
+
+    def test_hooks_come_out_of_the_source_distribution(self, tmp_path):
+        archive = tmp_path / "heat_agents-1.tar.gz"
+        with tarfile.open(archive, "w:gz") as tar:
+            for name in install_agent.HOOK_FILES:
+                item = tarfile.TarInfo(f"heat_agents-1/{name}")
+                item.size = 4
+                tar.addfile(item, io.BytesIO(b"text"))
+        install_agent.unpack_hooks(archive, tmp_path / "home")
+        hook = tmp_path / "home/hooks/script"
+        assert hook.read_text() == "text"
+        assert hook.stat().st_mode & 0o111
+        configure = tmp_path / "home/os-refresh-config/configure.d"
+        # Ours run before and after: 50-refuse, 60-settle.
+        names = sorted(path.name for path in configure.iterdir())
+        assert names == ["20-os-apply-config", "55-heat-config"]
+
+    def test_a_source_distribution_without_the_hooks_is_told(self, tmp_path):
+        with tarfile.open(tmp_path / "x.tar.gz", "w:gz"):
+            pass
+        with pytest.raises(host_step.StepFailed, match="name another hooks_requirement"):
+            install_agent.unpack_hooks(tmp_path / "x.tar.gz", tmp_path)
+
+    def test_a_converted_host_keeps_its_agent(self, make_step, root):
+        (root / "var/lib/novadocker").mkdir()
+        (root / "var/lib/novadocker/install_docker.json").write_text("{}")
+        with pytest.raises(host_step.StepFailed, match="run novadocker.undeploy first"):
+            install_agent.undo(self.step(make_step, "undo"))

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Enrolment: places of hosts, the agent over SSH, and the stacks in Heat."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+
+import pytest
+
+from novadocker_actions import enrolment
+from novadocker_actions.cmd import enroll
+from novadocker_actions.enrolment import Enrolment, Roster, Ssh
+from novadocker_actions.errors import CloudError, Refused
+
+
+class TestRoster:
+    def test_new_hosts_come_last_and_once(self):
+        roster = Roster(("a", "b")).with_hosts(["b", "c", "c"])
+        assert roster.active == ("a", "b", "c")
+
+    def test_a_removed_host_keeps_its_place_so_that_others_keep_theirs(self):
+        roster = Roster(("a", "b", "c")).without(["b"])
+        assert roster.parameters() == {
+            "hosts": ["a", "b", "c"],
+            "host_count": 2,
+            "removed": ["1"],
+        }
+
+    def test_a_host_that_comes_back_gets_a_new_place(self):
+        roster = Roster(("a", "b")).without(["a"]).with_hosts(["a"])
+        assert roster.hosts == ("a", "b", "a")
+        assert roster.active == ("b", "a")
+        assert roster.without(["a"]).active == ("b",)
+
+    def test_what_heat_shows_is_read_back(self):
+        roster = Roster(("a", "b", "c")).without(["b"])
+        shown = {name: json.dumps(value) for name, value in roster.parameters().items()}
+        assert Roster.of_parameters(shown) == roster
+
+    def test_an_unknown_host_is_refused_by_name(self):
+        with pytest.raises(Refused, match="zz is not enrolled"):
+            Roster(("a",)).without(["zz"])
+
+
+class TestSsh:
+    def test_the_operators_configuration_decides_and_nobody_is_asked(self):
+        command = Ssh(config="/c").command("host", "python3 -")
+        assert command[:3] == ["ssh", "-F", "/c"]
+        assert "BatchMode=yes" in command
+        assert command[-4:] == ["-l", "root", "host", "python3 -"]
+
+    def test_other_users_use_sudo(self):
+        assert Ssh(user="ops").command("host", "python3 -")[-1] == "sudo -n python3 -"
+
+    def test_an_unreachable_host_is_refused_with_a_remedy(self, fake_ssh):
+        fake_ssh("echo 'ssh: no route to host' >&2; exit 255")
+        with pytest.raises(Refused, match=r"no route to host.*--ssh-config"):
+            Ssh().run("h1", "true", "", 10)
+
+    def test_a_host_that_hangs_is_given_up(self, fake_ssh):
+        fake_ssh("exec sleep 20")
+        with pytest.raises(Refused, match="no answer over SSH in 0.3 s"):
+            Ssh().run("h1", "true", "", 0.3)
+
+
+@pytest.fixture
+def fake_ssh(tmp_path, monkeypatch):
+    """Return a function that stands a shell script in for ssh."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+
+    def put(body: str) -> None:
+        (folder / "ssh").write_text(f"#!/bin/sh\n{body}\n")
+        (folder / "ssh").chmod(0o755)
+
+    return put
+
+
+class TestAgentScript:
+    def test_it_is_one_program_for_old_pythons(self):
+        text = enrolment.agent_script("apply", {"polling_interval_s": 2}, 60)
+        ast.parse(text, feature_version=(3, 9))
+
+    def test_it_runs_from_standard_input_and_refuses_bad_settings(self, tmp_path):
+        text = enrolment.agent_script("apply", {"no_such": 'it\'s "quoted"\\n'}, 60)
+        done = subprocess.run(
+            [sys.executable, "-"],
+            input=text,
+            text=True,
+            capture_output=True,
+            env={"NOVADOCKER_ROOT": str(tmp_path), "PATH": "/usr/bin:/bin"},
+            check=False,
+        )
+        report = json.loads(json.loads(done.stdout)["report"])
+        assert "unknown field 'no_such'" in report["reason"]
+
+    def test_credentials_travel_on_standard_input_alone(self, fake_ssh, tmp_path):
+        outcome = {"deploy_result": "ok", "changed": "true", "report": "{}"}
+        fake_ssh(
+            f"echo \"$*\" > {tmp_path}/argv; cat > {tmp_path}/stdin; echo '{json.dumps(outcome)}'"
+        )
+        settings = {"os_collect_config": {"cfn": {"secret_access_key": "hunter2"}}}
+        assert enrolment.change_agent(Ssh(), "h", "apply", settings) is True
+        assert "hunter2" not in (tmp_path / "argv").read_text()
+        assert "hunter2" in (tmp_path / "stdin").read_text()
+
+    def test_the_hosts_own_reason_is_told(self, fake_ssh):
+        report = json.dumps({"reason": "install python3-venv", "log": "/var/log/l"})
+        outcome = {"deploy_result": "failed", "changed": "false", "report": report}
+        fake_ssh(f"cat > /dev/null; echo '{json.dumps(outcome)}'; exit 1")
+        with pytest.raises(Refused, match=r"install python3-venv.*/var/log/l"):
+            enrolment.change_agent(Ssh(), "h", "apply", {})
+
+
+class Answer:
+    def __init__(self, status_code, body):
+        self.status_code = status_code
+        self.body = body
+        self.text = json.dumps(body)
+        self.content = self.text.encode()
+
+    def json(self):
+        return self.body
+
+
+class Heat:
+    """A Heat in memory: one stack a pool, whose servers have credentials at once."""
+
+    def __init__(self):
+        self.stacks: dict[str, dict] = {}
+        self.asked: list[str] = []
+        self.outcome = "COMPLETE"
+
+    def read_env_and_templates(self, template_file):
+        assert template_file.endswith("hosts.yaml")
+        return {"template": {}, "files": {"file:///host.yaml": "x"}}
+
+    def request(self, path, method, json=None, **_options):
+        self.asked.append(f"{method} {path}")
+        parts = path.split("?")[0].strip("/").split("/")
+        if method == "POST" or method == "PUT":
+            return self._write(json, "CREATE" if method == "POST" else "UPDATE")
+        if method == "DELETE":
+            del self.stacks[parts[1]]
+            return Answer(204, {})
+        if parts[0] == "software_deployments":
+            item = {"status": "COMPLETE", "updated_time": "now"}
+            return Answer(200, {"software_deployment": item})
+        if len(parts) == 1:
+            wanted = path.partition("name=")[2]
+            found = [
+                stack
+                for name, stack in self.stacks.items()
+                if "tags=" in path or name == wanted or path.endswith(f"id={stack['id']}")
+            ]
+            return Answer(200, {"stacks": found})
+        stack = self.stacks.get(parts[1])
+        if stack is None:
+            return Answer(404, {})
+        if parts[-1] == "resources":
+            return Answer(200, {"resources": self._resources(stack)})
+        if "resources" in parts:
+            occ = {"collectors": ["cfn"], "cfn": {"secret_access_key": "k"}}
+            attributes = {"name": parts[-1], "os_collect_config": occ}
+            return Answer(200, {"resource": {"attributes": attributes}})
+        return Answer(200, {"stack": stack})
+
+    def _write(self, body, action):
+        name = body["stack_name"]
+        parameters = {
+            k: v if isinstance(v, str) else json.dumps(v) for k, v in body["parameters"].items()
+        }
+        active = Roster.of_parameters(parameters).active
+        roles = parameters.get("roles", "compute").split(",")
+        inventory = {
+            host: {"server_id": f"s-{host}", "deployment_id": f"d-{host}", "roles": roles}
+            for host in active
+        }
+        self.stacks[name] = {
+            "stack_name": name,
+            "id": "1",
+            "stack_status": f"{action}_{self.outcome}",
+            "parameters": parameters,
+            "outputs": [{"output_key": "inventory", "output_value": inventory}],
+            "tags": body["tags"],
+        }
+        return Answer(201, {})
+
+    def _resources(self, stack):
+        link = "http://heat/v1/p/stacks/nested/2/resources"
+        return [
+            {
+                "resource_type": "OS::Heat::DeployedServer",
+                "physical_resource_id": "x",
+                "resource_name": host,
+                "resource_status": "COMPLETE" if self.outcome == "COMPLETE" else "FAILED",
+                "resource_status_reason": "no space",
+                "links": [{"rel": "self", "href": f"{link}/{host}"}],
+            }
+            for host in Roster.of_parameters(stack["parameters"]).active
+        ]
+
+
+@pytest.fixture
+def cloud(monkeypatch):
+    """Return a cloud with hosts that take any agent: Heat, and what was done to which host."""
+    heat, done = Heat(), []
+    heat.stacks["nested"] = {"stack_name": "nested", "id": "2", "parameters": {}, "outputs": []}
+
+    def change(_ssh, address, mode, settings, timeout_s=600):
+        done.append((address, mode, settings))
+        return True
+
+    monkeypatch.setattr(enrolment, "change_agent", change)
+    monkeypatch.setattr(enroll, "change_agent", change)
+    monkeypatch.setattr(enroll, "check_reachable", lambda _ssh, _addresses: None)
+    connection = type("Connection", (), {"orchestration": heat})()
+    monkeypatch.setattr(enroll.openstack, "connect", lambda **_kwargs: connection)
+    return heat, done
+
+
+class TestCommand:
+    def test_add_makes_the_stack_and_attaches_every_host(self, cloud, capsys):
+        heat, done = cloud
+        words = ["add", "--pool", "controllers", "--role", "controller", "--role", "glance"]
+        assert enroll.main([*words, "--polling-interval", "2", "ctl=10.0.0.1"]) == 0
+        stack = heat.stacks["novadocker-hosts-controllers"]
+        assert stack["tags"] == "novadocker-hosts"
+        assert stack["parameters"]["roles"] == "controller,glance"
+        address, mode, settings = done[0]
+        assert (address, mode, settings["polling_interval_s"]) == ("10.0.0.1", "apply", 2)
+        assert settings["os_collect_config"]["cfn"] == {"secret_access_key": "k"}
+        assert "every agent has answered" in capsys.readouterr().out
+
+    def test_a_second_add_keeps_roles_and_places(self, cloud):
+        heat, done = cloud
+        assert enroll.main(["add", "--pool", "c", "--role", "controller", "a"]) == 0
+        assert enroll.main(["add", "--pool", "c", "b"]) == 0
+        parameters = heat.stacks["novadocker-hosts-c"]["parameters"]
+        assert parameters["roles"] == "controller"
+        assert json.loads(parameters["hosts"]) == ["a", "b"]
+        assert [address for address, _, _ in done] == ["a", "b"]
+
+    def test_a_host_of_another_pool_is_refused(self, cloud, capsys):
+        enroll.main(["add", "--pool", "one", "a"])
+        assert enroll.main(["add", "--pool", "two", "a"]) == 1
+        assert "a is enrolled in stack novadocker-hosts-one" in capsys.readouterr().err
+
+    def test_a_failed_stack_is_told_with_its_reason(self, cloud, capsys):
+        cloud[0].outcome = "FAILED"
+        assert enroll.main(["add", "--pool", "c", "a"]) == 1
+        assert "is CREATE_FAILED: a: no space" in capsys.readouterr().err
+
+    def test_list_shows_hosts_with_roles_and_state(self, cloud, capsys):
+        enroll.main(["add", "--pool", "c", "a", "b"])
+        capsys.readouterr()
+        assert enroll.main(["list"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].split() == ["HOST", "ROLES", "STACK", "LAST", "MESSAGE"]
+        assert [line.split()[0] for line in lines[1:]] == ["a", "b"]
+        assert "COMPLETE now" in lines[1]
+
+    def test_remove_takes_the_agent_off_and_the_host_out(self, cloud):
+        heat, done = cloud
+        enroll.main(["add", "--pool", "c", "a", "b"])
+        assert enroll.main(["remove", "a"]) == 0
+        assert done[-1][:2] == ("a", "undo")
+        assert json.loads(heat.stacks["novadocker-hosts-c"]["parameters"]["removed"]) == ["0"]
+        assert enroll.main(["remove", "b"]) == 0
+        assert "novadocker-hosts-c" not in heat.stacks
+
+    def test_forget_does_not_go_to_the_host(self, cloud):
+        _, done = cloud
+        enroll.main(["add", "--pool", "c", "a"])
+        assert enroll.main(["remove", "--forget", "a"]) == 0
+        assert [mode for _, mode, _ in done] == ["apply"]
+
+    def test_a_compute_pools_stack_is_not_overwritten(self, cloud, capsys):
+        heat, done = cloud
+        enroll.main(["add", "--pool", "c", "a"])
+        stack = heat.stacks.pop("novadocker-hosts-c")
+        heat.stacks["my-pool"] = {**stack, "stack_name": "my-pool"}
+        assert enroll.main(["remove", "a"]) == 1
+        assert "belongs to the stack my-pool" in capsys.readouterr().err
+        assert [mode for _, mode, _ in done] == ["apply"]
+
+    def test_an_unknown_host_is_refused_before_anything(self, cloud, capsys):
+        enroll.main(["add", "--pool", "c", "a"])
+        assert enroll.main(["remove", "a", "zz"]) == 1
+        assert "zz is not enrolled" in capsys.readouterr().err
+        assert len(cloud[1]) == 1
+
+    def test_attach_serves_any_stack(self, cloud):
+        _, done = cloud
+        enroll.main(["add", "--pool", "c", "a", "b"])
+        done.clear()
+        assert enroll.main(["attach", "novadocker-hosts-c", "b=10.0.0.2"]) == 0
+        assert sorted(address for address, _, _ in done) == ["10.0.0.2", "a"]
+
+    def test_attach_to_no_stack_is_refused(self, cloud, capsys):
+        assert enroll.main(["attach", "nowhere"]) == 1
+        assert "there is none called nowhere" in capsys.readouterr().err
+
+
+def test_unreachable_hosts_are_all_named_and_nothing_is_changed(fake_ssh):
+    fake_ssh("echo refused >&2; exit 255")
+    with pytest.raises(Refused) as caught:
+        enroll.check_reachable(Ssh(), ["h1", "h2"])
+    for part in ("h1:", "h2:", "Nothing was changed"):
+        assert part in str(caught.value)
+
+
+def test_an_error_of_heat_is_an_error_of_ours():
+    heat = Heat()
+    heat.request = lambda *_args, **_kwargs: Answer(500, {"error": "x"})  # type: ignore[method-assign]
+    with pytest.raises(CloudError, match="500"):
+        list(Enrolment(heat, print).pools())
+
+
+@pytest.mark.parametrize("word", ["=10.0.0.1", ""])
+def test_a_word_without_a_host_is_refused(word):
+    with pytest.raises(Refused, match="HOST=ADDRESS"):
+        enrolment.parse_hosts([word])
