@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from novadocker import _alias, exceptions
+from novadocker.cmd import check
+from tests.unit.driver.fake_engine import FakeEngine
+
+
+@pytest.fixture(autouse=True)
+def _meta_path() -> Iterator[None]:
+    before = list(sys.meta_path)
+    yield
+    sys.meta_path[:] = before
+
+
+def test_without_the_pth_file_the_other_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [])
+    assert "nova-compute-docker" in check.loading().remedy
+    _alias.install()
+    assert check.loading().state == "ok"
+
+
+def test_the_driver_is_imported_as_nova_does() -> None:
+    found = check.importing()
+    assert found.state == "ok"
+    assert "Nova" in found.found
+
+
+def test_a_driver_that_cannot_be_imported_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nova.virt.novadocker.virt.docker", None)
+    assert check.importing().state == "error"
+    found = check.findings([])
+    assert [one.what for one in found] == ["loading", "import"]
+
+
+def test_a_module_that_is_no_driver_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = type(sys)("nova.virt.novadocker.virt.docker")
+    fake.DockerDriver = object
+    monkeypatch.setitem(sys.modules, fake.__name__, fake)
+    assert check.importing().found == "DockerDriver is no driver"
+
+
+def test_configuration_is_compared(conf: Any, option: Any) -> None:
+    assert check.configuration(conf).state == "warning"
+    option("compute_driver", "novadocker.virt.docker.DockerDriver", None)
+    assert check.configuration(conf).state == "ok"
+
+
+class TestEngine:
+    def states(self, conf: Any) -> dict[str, str]:
+        return {one.what: one.state for one in check.engine(conf)}
+
+    def test_a_good_engine(self, conf: Any, engine: FakeEngine, monkeypatch: Any) -> None:
+        monkeypatch.setattr(check.os.path, "exists", lambda _path: False)
+        assert self.states(conf) == {"docker": "ok"}
+
+    def test_an_engine_to_be_set_up(self, conf: Any, engine: Any, monkeypatch: Any) -> None:
+        monkeypatch.setattr(check.os.path, "exists", lambda _path: True)
+        monkeypatch.setattr(engine, "_info", dict)
+        monkeypatch.setattr(engine, "_version", lambda: {"Version": "19", "ApiVersion": "1.40"})
+        assert self.states(conf) == {
+            "docker": "error",
+            "live-restore": "warning",
+            "bridge": "warning",
+            "seccomp": "warning",
+        }
+
+    def test_an_engine_that_does_not_answer(self, conf: Any, engine: Any) -> None:
+        engine.failing["version"] = exceptions.EngineUnreachable("Permission denied")
+        (found,) = check.engine(conf)
+        assert found.state == "error"
+        assert "group docker" in found.remedy
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_ovsdb_is_connected_to(kind: str, conf: Any, option: Any, tmp_path: Any) -> None:
+    check.ovsdb(conf)  # registers the option
+    if kind == "tcp":
+        server = socket.create_server(("127.0.0.1", 0))
+        where = f"tcp:127.0.0.1:{server.getsockname()[1]}"
+    else:
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(tmp_path / "db.sock"))
+        server.listen()
+        where = f"unix:{tmp_path / 'db.sock'}"
+    option("ovsdb_connection", where, "os_vif_ovs")
+    with server:
+        assert check.ovsdb(conf).state == "ok"
+    option("ovsdb_connection", "tcp:nonsense", "os_vif_ovs")
+    assert "set-manager" in check.ovsdb(conf).remedy
+
+
+def test_privileges(wiring: Any) -> None:
+    assert check.privileges().state == "ok"
+    wiring.prepare.side_effect = exceptions.NetworkError("sudo: not found")
+    assert "sudo" in check.privileges().found
+
+
+@pytest.mark.parametrize(("state", "code"), [("error", 1), ("warning", 0), ("ok", 0)])
+def test_exit_code_tells_errors(
+    state: str, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        check, "findings", lambda _arguments: [check.Finding("what", state, "found", "remedy")]
+    )
+    with pytest.raises(SystemExit) as ended:
+        check.main()
+    assert ended.value.code == code
+    assert capsys.readouterr().out.splitlines()[1].endswith("-> remedy")
+
+
+def test_all_checks_are_made(
+    engine: Any, wiring: Any, monkeypatch: pytest.MonkeyPatch, conf: Any
+) -> None:
+    # Options of the command line are taken before a configuration is read, once in a process.
+    monkeypatch.setattr("oslo_log.log.register_options", lambda _conf: None)
+    started = []
+    monkeypatch.setattr("oslo_privsep.priv_context.init", lambda root_helper: started.append(1))
+    found = check.findings(["--config-file", "/dev/null"])
+    assert started
+    assert {"loading", "import", "configuration", "docker", "ovsdb", "privileges"} <= {
+        one.what for one in found
+    }

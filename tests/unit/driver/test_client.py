@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+import threading
+from typing import Any
+from unittest import mock
+
+import docker
+import docker.errors
+import pytest
+import requests
+
+from novadocker import exceptions
+from novadocker.virt.docker import client
+
+
+@pytest.fixture
+def sdk(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
+    fake = mock.MagicMock()
+    fake.side_effect = lambda **_kwargs: mock.MagicMock(api_version="1.41")
+    monkeypatch.setattr(docker, "APIClient", fake)
+    return fake
+
+
+def failing(sdk: Any, *faults: Any) -> mock.MagicMock:
+    """Let the one client there is fail so, one fault a call."""
+    one = mock.MagicMock(api_version="1.41")
+    one.info.side_effect = one.start.side_effect = faults
+    sdk.side_effect = lambda **_kwargs: one
+    return one
+
+
+def answer(status: int) -> docker.errors.APIError:
+    return docker.errors.APIError("no", response=mock.Mock(status_code=status), explanation="why")
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(404, exceptions.NotFound), (409, exceptions.Conflict), (500, exceptions.EngineError)],
+)
+def test_answers_become_faults(status: int, kind: type[Exception], sdk: Any) -> None:
+    failing(sdk, answer(status))
+    with pytest.raises(kind, match="why") as fault:
+        client.Engine("unix:///x").call("start", "name")
+    assert fault.value.status == status
+
+
+def test_reading_is_tried_again_on_a_new_connection(sdk: Any) -> None:
+    one = failing(sdk, requests.exceptions.ConnectionError("reset"), {"NCPU": 2})
+    assert client.Engine("unix:///x").call("info") == {"NCPU": 2}
+    assert one.close.called
+    assert sdk.call_count == 2
+
+
+def test_doing_is_not_tried_again(sdk: Any) -> None:
+    one = failing(sdk, requests.exceptions.ConnectionError("reset"), None)
+    with pytest.raises(exceptions.EngineUnreachable, match="unix:///x"):
+        client.Engine("unix:///x").call("start", "name")
+    assert one.start.call_count == 1
+
+
+def test_a_timeout_is_not_tried_again(sdk: Any) -> None:
+    one = failing(sdk, requests.exceptions.ReadTimeout("slow"), {})
+    with pytest.raises(exceptions.EngineUnreachable):
+        client.Engine("unix:///x").call("info")
+    assert one.info.call_count == 1
+
+
+def test_an_engine_that_is_down_is_unreachable(sdk: Any) -> None:
+    sdk.side_effect = docker.errors.DockerException("refused")
+    with pytest.raises(exceptions.EngineUnreachable):
+        client.Engine("unix:///x").call("version")
+
+
+def test_each_thread_has_clients_of_its_own(sdk: Any) -> None:
+    engine = client.Engine("unix:///x")
+    for _ in range(2):
+        engine.call("ping")
+        engine.call("ping", patient=True)
+    assert [call[1]["timeout"] for call in sdk.call_args_list] == [60, 1800]
+    other = threading.Thread(target=lambda: engine.call("ping"))
+    other.start()
+    other.join()
+    assert sdk.call_count == 3
+    assert [call[1]["version"] for call in sdk.call_args_list] == ["auto", "1.41", "1.41"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (answer(500), exceptions.EngineError),
+        (requests.exceptions.ChunkedEncodingError("cut"), exceptions.EngineUnreachable),
+    ],
+)
+def test_streams_fail_as_calls_do(fault: Exception, kind: type[Exception], sdk: Any) -> None:
+    def parts() -> Any:
+        yield b"one"
+        raise fault
+
+    one = failing(sdk)
+    one.export.return_value = parts()
+    stream = client.Engine("unix:///x").stream("export", "name")
+    assert next(stream) == b"one"
+    with pytest.raises(kind):
+        next(stream)
+
+
+def test_tls_verifies_unless_told_otherwise(
+    conf: Any, option: Any, tmp_path: Any, sdk: Any
+) -> None:
+    for name in ("ca", "cert", "key"):
+        (tmp_path / name).write_text("")
+        option(f"{name}_file", str(tmp_path / name))
+    option("host_url", "tcp://engine:2376")
+    engine = client.Engine.from_conf(conf)
+    assert engine._tls.verify
+    assert engine._tls.cert == (str(tmp_path / "cert"), str(tmp_path / "key"))
+    option("tls_verify", False)
+    assert not client.Engine.from_conf(conf)._tls.verify
+
+
+def test_a_socket_has_no_tls(conf: Any) -> None:
+    assert client.Engine.from_conf(conf)._tls is None

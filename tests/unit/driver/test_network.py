@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+from typing import Any
+from unittest import mock
+
+import os_vif
+import pytest
+from nova.network import model
+from os_vif import objects as osv_objects
+from oslo_privsep import daemon
+from pyroute2.netlink.exceptions import NetlinkError
+
+from novadocker import exceptions
+from novadocker.virt.docker import network
+from tests.unit.driver.conftest import make_instance
+
+PORT = "33333333-2222-4333-8444-555555555555"
+NETNS = "/var/run/docker/netns/x"
+
+
+def subnet(
+    cidr: str, *addresses: str, gateway: str | None = None, routes: Any = (), dns: Any = ()
+) -> Any:
+    return model.Subnet(
+        cidr=cidr,
+        ips=[model.IP(one) for one in addresses],
+        gateway=model.IP(gateway) if gateway else None,
+        routes=[model.Route(cidr=to, gateway=model.IP(via)) for to, via in routes],
+        dns=[model.IP(one) for one in dns],
+    )
+
+
+def port(*subnets: Any, mtu: int | None = None, **fields: Any) -> Any:
+    more = {"mtu": mtu} if mtu else {}
+    return model.VIF(
+        **{
+            "id": PORT,
+            "address": "FA:16:3E:00:00:01",
+            "network": model.Network(
+                id=PORT, bridge="br-int", label="net", subnets=list(subnets), **more
+            ),
+            "type": "ovs",
+            "devname": "tap33333333-22",
+            "vnic_type": "normal",
+            "active": False,
+            "details": {},
+            **fields,
+        }
+    )
+
+
+class TestPlan:
+    def test_all_addresses_of_all_subnets(self) -> None:
+        (nic,) = network.plan(
+            [
+                port(
+                    subnet("10.0.0.0/24", "10.0.0.5", "10.0.0.6"),
+                    subnet("fd00::/64", "fd00::5"),
+                    mtu=1400,
+                )
+            ]
+        )
+        assert nic.addresses == ("10.0.0.5/24", "10.0.0.6/24", "fd00::5/64")
+        assert (nic.mac, nic.mtu) == ("fa:16:3e:00:00:01", 1400)
+
+    def test_one_default_route_for_each_family(self) -> None:
+        one, two = network.plan(
+            [
+                port(subnet("10.0.0.0/24", "10.0.0.5")),
+                port(
+                    subnet("10.1.0.0/24", "10.1.0.5", gateway="10.1.0.1"),
+                    subnet("10.2.0.0/24", "10.2.0.5", gateway="10.2.0.1"),
+                    subnet("fd00::/64", "fd00::5", gateway="fd00::1"),
+                ),
+            ]
+        )
+        assert one.gateways == ()
+        assert two.gateways == (("10.1.0.1", False), ("fd00::1", False))
+
+    def test_a_gateway_outside_its_subnet_is_said_to_be(self) -> None:
+        (nic,) = network.plan([port(subnet("10.0.0.0/24", "10.0.0.5", gateway="192.0.2.1"))])
+        assert nic.gateways == (("192.0.2.1", True),)
+
+    def test_a_subnet_without_an_address_of_ours_is_none(self) -> None:
+        (nic,) = network.plan([port(subnet("fd00::/64", gateway="fd00::1"))])
+        assert nic == network.Nic("fa:16:3e:00:00:01", network.DEFAULT_MTU)
+
+    def test_routes_on_the_link_have_no_gateway(self) -> None:
+        routes = [("192.0.2.0/24", "10.0.0.9"), ("198.51.100.0/24", "0.0.0.0")]
+        (nic,) = network.plan([port(subnet("10.0.0.0/24", "10.0.0.5", routes=routes))])
+        assert nic.routes == (("192.0.2.0/24", "10.0.0.9"), ("198.51.100.0/24", None))
+
+    def test_name_servers_once_and_in_order(self) -> None:
+        ports = [
+            port(subnet("10.0.0.0/24", dns=["10.0.0.2", "10.0.0.3"])),
+            port(subnet("10.1.0.0/24", dns=["10.0.0.3", "10.0.0.4"])),
+        ]
+        assert network.dns_servers(ports) == ["10.0.0.2", "10.0.0.3", "10.0.0.4"]
+
+    def test_inactive_ports_are_waited_for(self) -> None:
+        ports = [port(), port(active=True), port(vnic_type="direct")]
+        assert network.to_wait_for(ports) == [("network-vif-plugged", PORT)]
+
+    def test_names_fit_the_kernel(self) -> None:
+        assert len(network.peer_name(PORT)) <= 15
+
+
+@pytest.fixture
+def net(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
+    fake = mock.create_autospec(network.net)
+    monkeypatch.setattr(network, "net", fake)
+    return fake
+
+
+@pytest.fixture
+def vif(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
+    osv_objects.register_all()
+    fake = mock.MagicMock()
+    monkeypatch.setattr(os_vif, "plug", fake.plug)
+    monkeypatch.setattr(os_vif, "unplug", fake.unplug)
+    return fake
+
+
+class TestWiring:
+    def test_the_pair_is_made_then_plugged_then_moved(self, net: Any, vif: Any) -> None:
+        order = mock.Mock()
+        order.attach_mock(net.veth_create, "veth")
+        order.attach_mock(vif.plug, "plug")
+        order.attach_mock(net.ns_attach, "move")
+        network.Wiring().plug(make_instance(), [port()], NETNS)
+        assert [call[0] for call in order.mock_calls] == ["veth", "plug", "move"]
+        net.veth_create.assert_called_once_with(
+            "tap33333333-22", "nd33333333-222", "fa:16:3e:00:00:01", 1500, True
+        )
+        assert net.ns_attach.call_args[0][0] == NETNS
+        net.bridge_add.assert_not_called()
+
+    def test_os_vif_makes_the_port_and_no_tap(self, net: Any, vif: Any) -> None:
+        network.Wiring().plug(make_instance(), [port(details={"ovs_create_tap": True})], NETNS)
+        profile = vif.plug.call_args[0][0].port_profile
+        assert profile.create_port
+        assert not profile.create_tap
+
+    def test_a_hybrid_port_joins_its_bridge(self, net: Any, vif: Any) -> None:
+        network.Wiring().plug_new(make_instance(), port(details={"ovs_hybrid_plug": True}), NETNS)
+        net.bridge_add.assert_called_once_with("qbr33333333-22", "tap33333333-22")
+
+    @pytest.mark.parametrize(
+        ("option", "datapath", "offload"),
+        [
+            ("auto", "system", True),
+            ("auto", None, True),
+            ("auto", "netdev", False),
+            ("on", "netdev", True),
+            ("off", "system", False),
+        ],
+    )
+    def test_checksums_are_left_to_those_who_can(
+        self, option: str, datapath: str | None, offload: bool, net: Any, vif: Any
+    ) -> None:
+        details = {"datapath_type": datapath} if datapath else {}
+        network.Wiring(option).plug(make_instance(), [port(details=details)], NETNS)
+        assert net.veth_create.call_args[0][4] is offload
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"type": "binding_failed"},
+            {"type": "vhostuser"},
+            {"vnic_type": "direct"},
+            {"type": "bridge"},
+        ],
+    )
+    def test_ports_of_other_kinds_are_refused(self, fields: Any, net: Any, vif: Any) -> None:
+        with pytest.raises(exceptions.NetworkError, match="vif_type ovs"):
+            network.Wiring().plug(make_instance(), [port(**fields)], NETNS)
+        network.Wiring().unplug(make_instance(), [port(**fields)])
+        vif.unplug.assert_not_called()
+
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            OSError("no"),
+            os_vif.exception.PlugException(vif="v", err="no"),
+            NetlinkError(113, "No route to host"),
+            daemon.FailedToDropPrivileges("no"),
+        ],
+    )
+    def test_faults_are_one_kind(self, fault: Exception, net: Any, vif: Any) -> None:
+        vif.plug.side_effect = vif.unplug.side_effect = fault
+        net.device_delete.side_effect = fault
+        wiring = network.Wiring()
+        with pytest.raises(exceptions.NetworkError, match=PORT):
+            wiring.plug(make_instance(), [port()], NETNS)
+        with pytest.raises(exceptions.NetworkError, match=PORT):
+            wiring.unplug(make_instance(), [port()])
+        wiring.unplug_dead(make_instance(), [port()])
+        if not isinstance(fault, os_vif.exception.PlugException):
+            with pytest.raises(exceptions.NetworkError, match="helper"):
+                wiring.prepare()
+
+    def test_the_device_goes_even_if_the_port_stays(self, net: Any, vif: Any) -> None:
+        vif.unplug.side_effect = OSError("no ovsdb")
+        with pytest.raises(exceptions.NetworkError):
+            network.Wiring().unplug(make_instance(), [port()])
+        net.device_delete.assert_called_once_with("tap33333333-22")
+
+    def test_all_ports_are_tried(self, net: Any, vif: Any) -> None:
+        vif.unplug.side_effect = OSError("no ovsdb")
+        with pytest.raises(exceptions.NetworkError):
+            network.Wiring().unplug(make_instance(), [port(), port(id=PORT.replace("3", "4"))])
+        assert vif.unplug.call_count == 2
+
+    def test_devices_of_no_namespace_are_none(self, net: Any) -> None:
+        assert network.Wiring().devices(None) == []
+        network.Wiring().devices(NETNS)
+        net.ns_devices.assert_called_once_with(NETNS)

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small parts: limits, isolation, commands, resources, the sandbox's program, what guests get."""
+
+import io
+import os
+import platform
+import stat
+import struct
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from novadocker import exceptions
+from novadocker.virt.docker import containers, guest, resources, sandbox
+from tests.unit.driver.conftest import make_flavor, make_instance
+from tests.unit.driver.fake_engine import FakeEngine
+
+
+class TestLimits:
+    def test_flavor(self) -> None:
+        found = containers.limits(make_flavor(vcpus=3, memory_mb=512, swap=100))
+        assert found == {
+            "cpu_period": 100_000,
+            "cpu_quota": 300_000,
+            "mem_limit": "512m",
+            "memswap_limit": "612m",
+        }
+
+    def test_extra_specs(self) -> None:
+        specs = {"quota:cpu_period": "50000", "quota:cpu_quota": "20000", "quota:cpu_shares": "7"}
+        found = containers.limits(make_flavor(extra_specs=specs))
+        assert (found["cpu_period"], found["cpu_quota"], found["cpu_shares"]) == (50000, 20000, 7)
+
+    def test_no_less_memory_than_the_engine_takes(self) -> None:
+        assert containers.limits(make_flavor(memory_mb=1))["mem_limit"] == "6m"
+
+
+class TestIsolation:
+    def test_options(self) -> None:
+        isolation = containers.Isolation(("KILL",), False, 0, "{}", "runsc")
+        assert containers.isolation_arguments(isolation, {}) == {
+            "cap_drop": ["ALL"],
+            "cap_add": ["KILL"],
+            "runtime": "runsc",
+            "security_opt": ["seccomp={}"],
+        }
+
+    @pytest.mark.parametrize(
+        ("option", "asked", "limit"),
+        [(100, "50", 50), (100, "200", 100), (0, "50", 50), (0, "0", None)],
+    )
+    def test_a_flavor_can_only_lower_the_number_of_processes(
+        self, option: int, asked: str, limit: int | None
+    ) -> None:
+        isolation = containers.Isolation((), pids_limit=option)
+        found = containers.isolation_arguments(isolation, {"docker:pids_limit": asked})
+        assert found.get("pids_limit") == limit
+
+    @pytest.mark.parametrize("value", ["false", "", "0"])
+    def test_privileged_is_asked_for_by_true_alone(self, value: str) -> None:
+        isolation = containers.Isolation((), allow_privileged=True)
+        assert "privileged" not in containers.isolation_arguments(
+            isolation, {"docker:privileged": value}
+        )
+
+
+class TestContainers:
+    @pytest.fixture
+    def engine(self) -> FakeEngine:
+        fake = FakeEngine()
+        fake._create_container(fake.add_image("image:x"), name="box")
+        return fake
+
+    @pytest.fixture
+    def boxes(self, engine: FakeEngine) -> containers.Containers:
+        return containers.Containers(engine, "host", containers.Isolation(()))
+
+    @pytest.mark.parametrize(
+        ("line", "config", "expected"),
+        [
+            ("a 'b c'", {"Cmd": ["x"]}, ["a", "b c"]),
+            (None, {"Cmd": ["x"]}, None),
+            (None, {"Entrypoint": ["x"]}, None),
+            ("", {}, ["sh"]),
+        ],
+    )
+    def test_command(self, line: Any, config: Any, expected: Any) -> None:
+        assert containers.command(line, config) == expected
+
+    def test_a_removal_under_way_is_waited_for(
+        self, boxes: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        engine.failing["remove_container"] = exceptions.Conflict("removal already in progress", 409)
+        assert boxes.remove("box")
+        assert engine.calls[-1] == "wait"
+        engine.failing["remove_container"] = exceptions.Conflict("you cannot", 409)
+        with pytest.raises(exceptions.Conflict):
+            boxes.remove("box")
+
+    def test_limits_can_change_while_it_runs(self, boxes: Any) -> None:
+        boxes._engine = mock.Mock()
+        boxes.update("box", make_flavor())
+        assert boxes._engine.call.call_args[1]["mem_limit"] == "256m"
+
+    def test_files_that_are_not_taken_are_a_fault(
+        self, boxes: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine, "_put_archive", lambda *_args: False)
+        with pytest.raises(exceptions.EngineError):
+            boxes.put_archive("box", b"")
+
+    @pytest.mark.parametrize(
+        ("word", "state"),
+        [
+            ("running", "RUNNING"),
+            ("restarting", "RUNNING"),
+            ("paused", "PAUSED"),
+            ("created", "STOPPED"),
+            ("exited", "STOPPED"),
+            ("dead", "STOPPED"),
+        ],
+    )
+    def test_states(self, word: str, state: str) -> None:
+        assert containers.state_of(word) is containers.State[state]
+
+
+class TestSandbox:
+    @pytest.mark.parametrize(("machine", "number"), [("x86_64", 62), ("aarch64", 183)])
+    def test_program_is_a_tiny_executable(self, machine: str, number: int) -> None:
+        elf = sandbox.program(machine)
+        assert len(elf) < 200
+        assert elf[:4] == b"\x7fELF"
+        kind, found, _version, entry = struct.unpack_from("<HHIQ", elf, 16)
+        size = struct.unpack_from("<Q", elf, 64 + 32)[0]
+        assert (kind, found, entry - 0x400000, size) == (2, number, 120, len(elf))
+
+    def test_other_machines_are_refused(self) -> None:
+        with pytest.raises(exceptions.EngineError, match="m68k"):
+            sandbox.program("m68k")
+
+    def test_program_waits_until_it_is_killed(self, tmp_path: Path) -> None:
+        program = tmp_path / "pause"
+        program.write_bytes(sandbox.program(platform.machine()))
+        program.chmod(stat.S_IRWXU)
+        process = subprocess.Popen([str(program)])
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.2)
+        process.kill()
+        assert process.wait(5) == -9
+
+    def test_an_image_that_was_pruned_is_made_again(self) -> None:
+        engine = FakeEngine()
+        boxes = sandbox.Sandboxes(engine)
+        boxes.create("box", {}, "host", [])
+        boxes.ensure_image()
+        assert engine.calls.count("import_image_from_data") == 1
+
+    def test_the_sandbox_can_do_nothing(self) -> None:
+        engine = FakeEngine()
+        boxes = sandbox.Sandboxes(engine)
+        boxes.create("box", {}, "host", ["192.0.2.53"])
+        asked = engine._find("box")
+        config = asked["HostConfig"]
+        assert config["NetworkMode"] == "none"
+        assert config["CapDrop"] == ["ALL"]
+        assert config["ReadonlyRootfs"]
+        assert config["Dns"] == ["192.0.2.53"]
+        assert asked["asked"]["hostname"] == "host"
+
+    def test_ipv6_is_left_alone_where_the_host_has_none(self, monkeypatch: Any) -> None:
+        monkeypatch.setattr(sandbox.os.path, "exists", lambda _path: False)
+        engine = FakeEngine()
+        sandbox.Sandboxes(engine).create("box", {}, "host", [])
+        assert not engine._find("box")["HostConfig"].get("Sysctls")
+
+    def test_a_dead_engine_is_not_taken_for_one_without_quotas(self) -> None:
+        engine = FakeEngine()
+        engine.failing["create_container"] = exceptions.EngineUnreachable("dead")
+        with pytest.raises(exceptions.EngineUnreachable):
+            sandbox.Sandboxes(engine).accepts_disk_quota()
+
+
+class TestResources:
+    @pytest.mark.parametrize(
+        ("version", "number"),
+        [
+            ("20.10.24+dfsg1", 20010024),
+            ("26.1.5~ds", 26001005),
+            ("29.0-rc.1", 29000000),
+            ("28", 28000000),
+        ],
+    )
+    def test_version(self, version: str, number: int) -> None:
+        assert resources.engine_version(version) == number
+
+    def test_traits(self) -> None:
+        assert resources.traits(True, "aarch64") == {
+            "CUSTOM_HYPERVISOR_DOCKER",
+            "CUSTOM_DOCKER_DISK_QUOTA",
+            "HW_ARCH_AARCH64",
+        }
+        assert resources.traits(False, "x86_64") == {"CUSTOM_HYPERVISOR_DOCKER", "HW_ARCH_X86_64"}
+
+    def test_disk_of_a_directory_that_is_hidden(self, tmp_path: Path) -> None:
+        total, used, free = resources.disk(str(tmp_path / "not" / "there"))
+        assert total >= used + free > 0
+
+    def test_inventory_leaves_out_what_there_is_none_of(self) -> None:
+        amounts = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
+        ratios = {"VCPU": 4.0, "MEMORY_MB": 1.0, "DISK_GB": 1.0}
+        found = resources.inventory({"vcpus": 2, "memory_mb": 1024, "local_gb": 0}, ratios, amounts)
+        assert set(found) == {"VCPU", "MEMORY_MB"}
+        assert found["VCPU"] == {
+            "total": 2,
+            "min_unit": 1,
+            "max_unit": 2,
+            "step_size": 1,
+            "allocation_ratio": 4.0,
+            "reserved": 0,
+        }
+
+    @pytest.mark.parametrize(
+        ("seconds", "expected"),
+        [(3660, " up  1:01,"), (90_000, " up 1 day,  1:00,"), (200_000, " up 2 days,  7:33,")],
+    )
+    def test_uptime(self, seconds: int, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(resources.time, "time", lambda: 1_000_000.0 + seconds)
+        monkeypatch.setattr(resources.psutil, "boot_time", lambda: 1_000_000.0)
+        monkeypatch.setattr(resources.psutil, "users", lambda: [1])
+        assert expected in resources.uptime()
+        assert "1 user, " in resources.uptime()
+        assert "load average: " in resources.uptime()
+
+    def test_processors(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert set(resources.cpu_stats()) == {"kernel", "idle", "user", "iowait", "frequency"}
+        monkeypatch.setattr(resources.psutil, "cpu_freq", lambda: None)
+        assert resources.cpu_stats()["frequency"] == 0
+
+
+class TestGuest:
+    def test_environment_leaves_out_what_is_no_name(self) -> None:
+        given = {"A": "1", "": "x", "B=C": "x", "D\0": "x", "E": "x\0y", "f.g-h": "2"}
+        assert guest.environment(given) == {"A": "1", "f.g-h": "2"}
+
+    def test_paths_stay_inside(self) -> None:
+        with tarfile.open(
+            fileobj=io.BytesIO(guest.pack([("../../etc/x", b""), ("/a//b", b"")]))
+        ) as tar:
+            assert tar.getnames() == ["etc/x", "a/b"]
+            assert {one.mode for one in tar} == {0o600}
+
+    def test_contents_may_be_text(self) -> None:
+        assert guest.files([("/x", "text")], None) == [("/x", b"text")]
+
+    def test_config_drive_is_a_directory(self, monkeypatch: pytest.MonkeyPatch, conf: Any) -> None:
+        drive = mock.Mock()
+        drive.metadata_for_config_drive.return_value = [("openstack/a", "text"), ("ec2/b", b"data")]
+        maker = mock.Mock(return_value=drive)
+        monkeypatch.setattr(guest.metadata, "InstanceMetadata", maker)
+        found = guest.config_drive_files(make_instance(config_drive="True"), [], [], "secret")
+        assert found == [
+            ("/var/lib/cloud/seed/config_drive/openstack/a", b"text"),
+            ("/var/lib/cloud/seed/config_drive/ec2/b", b"data"),
+        ]
+        assert maker.call_args[1]["extra_md"] == {"admin_pass": "secret"}
+        assert guest.config_drive_files(make_instance(), [], [], None) == []
+
+    def test_password_is_not_in_the_arguments(self) -> None:
+        argv, environment = guest.password_command("secret")
+        assert not any("secret" in word for word in argv)
+        assert environment == {"NOVA_ADMIN_PASSWORD": "secret"}
+        done = subprocess.run(
+            [*argv[:2], argv[2].replace("chpasswd", "cat")],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == "root:secret\n"

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Network devices, on a kernel in memory; the real one is asked in the functional tests."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyroute2.netlink.exceptions import NetlinkError
+
+from novadocker import privsep
+from novadocker.privsep import net
+
+MAC = "fa:16:3e:00:00:01"
+
+
+class Link(dict[str, Any]):
+    """A device, with attributes as netlink tells them."""
+
+    def get_attr(self, name: str) -> Any:
+        return self.get(name)
+
+
+class Kernel:
+    """The devices of the host and of one namespace."""
+
+    def __init__(self) -> None:
+        self.host: list[Link] = []
+        self.inside: list[Link] = [self.link("lo", None)]
+        self.done: list[tuple[Any, ...]] = []
+        self.failing: dict[str, Exception] = {}
+
+    def link(self, name: str, mac: str | None, kind: str | None = None) -> Link:
+        info = Link(IFLA_INFO_KIND=kind) if kind else None
+        return Link(index=id(name) % 99991, IFLA_IFNAME=name, IFLA_ADDRESS=mac, IFLA_LINKINFO=info)
+
+
+class Socket:
+    """What both IPRoute and NetNS do."""
+
+    def __init__(self, kernel: Kernel, inside: bool) -> None:
+        self.kernel = kernel
+        self.links = kernel.inside if inside else kernel.host
+        self.inside = inside
+
+    def __enter__(self) -> "Socket":
+        return self
+
+    def __exit__(self, *_exc: Any) -> None:
+        return None
+
+    def link_lookup(self, ifname: str) -> tuple[int, ...]:
+        return tuple(one["index"] for one in self.links if one["IFLA_IFNAME"] == ifname)
+
+    def get_links(self, index: int | None = None) -> list[Link]:
+        return [one for one in self.links if index in (None, one["index"])]
+
+    def link(self, verb: str, **more: Any) -> None:
+        self.kernel.done.append((verb, self.inside, more))
+        if verb == "add":
+            peer = more["peer"]
+            self.links.append(self.kernel.link(more["ifname"], "02:00:00:00:00:01", "veth"))
+            self.links.append(self.kernel.link(peer["ifname"], peer["address"], "veth"))
+            return
+        if "link" in self.kernel.failing:
+            raise self.kernel.failing["link"]
+        (one,) = self.get_links(more["index"])
+        if verb == "del":
+            self.links.remove(one)
+        elif "net_ns_fd" in more:
+            self.links.remove(one)
+            self.kernel.inside.append(one)
+        elif "ifname" in more:
+            one["IFLA_IFNAME"] = more["ifname"]
+
+    def addr(self, verb: str, **more: Any) -> None:
+        self.kernel.done.append(("addr", verb, more))
+
+    def route(self, verb: str, **more: Any) -> None:
+        self.kernel.done.append(("route", verb, more))
+        if "route" in self.kernel.failing and verb == "add":
+            raise self.kernel.failing["route"]
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
+    found = Kernel()
+    monkeypatch.setattr(net, "IPRoute", lambda: Socket(found, False))
+    monkeypatch.setattr(net, "NetNS", lambda _path, flags: Socket(found, True))
+    monkeypatch.setattr(net, "_checksums_off", lambda device: found.done.append(("tx off", device)))
+    privsep.ctx.set_client_mode(False)
+    yield found
+    privsep.ctx.set_client_mode(True)
+
+
+def names(links: list[Link]) -> list[str]:
+    return [one["IFLA_IFNAME"] for one in links]
+
+
+def nic(**more: Any) -> dict[str, Any]:
+    return {"mac": MAC, "mtu": 1400, "addresses": (), "routes": (), "gateways": (), **more}
+
+
+class TestHost:
+    def test_a_pair_is_made_once(self, kernel: Kernel) -> None:
+        assert net.veth_create("tap1", "nd1", MAC, 1400, True) is True
+        assert net.veth_create("tap1", "nd1", MAC, 1400, True) is False
+        assert names(kernel.host) == ["tap1", "nd1"]
+        assert kernel.done[0][2]["peer"] == {"ifname": "nd1", "address": MAC, "mtu": 1400}
+        assert kernel.done[-1][2]["state"] == "up"
+
+    def test_both_ends_leave_checksums_where_they_must(self, kernel: Kernel) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, False)
+        assert [one for one in kernel.done if one[0] == "tx off"] == [
+            ("tx off", "tap1"),
+            ("tx off", "nd1"),
+        ]
+
+    @pytest.mark.parametrize("kind", ["tun", None])
+    def test_a_tap_of_that_name_gives_way(self, kind: str | None, kernel: Kernel) -> None:
+        kernel.host.append(kernel.link("tap1", MAC, kind))
+        assert net.veth_create("tap1", "nd1", MAC, 1400, True) is True
+        assert kernel.done[0][0] == "del"
+
+    def test_a_device_is_deleted_if_it_is_there(self, kernel: Kernel) -> None:
+        assert net.device_delete("tap1") is False
+        assert net.device_delete("") is False
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        assert net.device_delete("tap1") is True
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        kernel.failing["link"] = NetlinkError(errno.ENODEV, "gone in between")
+        assert net.device_delete("tap1") is False
+        kernel.failing["link"] = NetlinkError(errno.EPERM, "no")
+        with pytest.raises(NetlinkError):
+            net.device_delete("tap1")
+
+    def test_a_bridge_gets_a_port(self, kernel: Kernel) -> None:
+        kernel.host += [kernel.link("qbr1", None), kernel.link("tap1", None)]
+        net.bridge_add("qbr1", "tap1")
+        assert kernel.done[-1][2]["master"] == kernel.host[0]["index"]
+        with pytest.raises(OSError, match="qbr2"):
+            net.bridge_add("qbr2", "tap1")
+
+
+class TestNamespace:
+    @pytest.fixture
+    def netns(self, tmp_path: Path) -> str:
+        (tmp_path / "netns").touch()
+        return str(tmp_path / "netns")
+
+    def test_a_device_moves_in_once_and_gets_a_name(self, kernel: Kernel, netns: str) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        for _ in range(2):
+            assert net.ns_attach(netns, "nd1", nic()) == "eth0"
+        assert names(kernel.inside) == ["lo", "eth0"]
+        net.veth_create("tap2", "nd2", MAC.replace("01", "02"), 1400, True)
+        assert net.ns_attach(netns, "nd2", nic(mac=MAC.replace("01", "02").upper())) == "eth1"
+
+    def test_it_is_configured_as_planned(self, kernel: Kernel, netns: str) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        net.ns_attach(
+            netns,
+            "nd1",
+            nic(
+                addresses=["10.0.0.5/24", "fd00::5/64"],
+                routes=[("192.0.2.0/24", "10.0.0.9"), ("198.51.100.0/24", None)],
+                gateways=[("10.0.0.1", False), ("fd00::1", True)],
+            ),
+        )
+        addresses = [one[2] for one in kernel.done if one[0] == "addr"]
+        assert [(one["address"], one["prefixlen"], one.get("flags")) for one in addresses] == [
+            ("10.0.0.5", 24, None),
+            ("fd00::5", 64, 0x02),
+        ]
+        routes = [one[2] for one in kernel.done if one[0] == "route"]
+        assert [(one["dst"], one.get("gateway"), one.get("flags")) for one in routes] == [
+            ("192.0.2.0/24", "10.0.0.9", None),
+            ("198.51.100.0/24", None, None),
+            ("0.0.0.0/0", "10.0.0.1", None),
+            ("::/0", "fd00::1", ["onlink"]),
+        ]
+
+    def test_a_default_route_that_is_there_stays(self, kernel: Kernel, netns: str) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        kernel.failing["route"] = NetlinkError(errno.EEXIST, "File exists")
+        net.ns_attach(netns, "nd1", nic(gateways=[("10.0.0.1", False)]))
+        kernel.failing["route"] = NetlinkError(errno.EHOSTUNREACH, "No route to host")
+        with pytest.raises(NetlinkError):
+            net.ns_attach(netns, "nd1", nic(gateways=[("10.0.0.1", False)]))
+
+    def test_a_device_that_is_nowhere_is_a_fault(
+        self, kernel: Kernel, netns: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.raises(OSError, match="no device nd1"):
+            net.ns_attach(netns, "nd1", nic())
+        monkeypatch.setattr(net, "_move", lambda *_args: None)
+        with pytest.raises(OSError, match="did not arrive"):
+            net.ns_attach(netns, "nd1", nic())
+
+    def test_devices_are_listed_with_counters(self, kernel: Kernel, netns: str) -> None:
+        eth0 = kernel.link("eth0", MAC)
+        eth0["IFLA_STATS64"] = {"rx_bytes": 5}
+        kernel.inside += [eth0, kernel.link("sit0", None)]
+        (one,) = net.ns_devices(netns)
+        assert (one["name"], one["mac"]) == ("eth0", MAC)
+        assert (one["stats"]["rx_bytes"], one["stats"]["tx_errors"]) == (5, 0)
+
+
+def test_checksums_are_switched_off_by_ethtools_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(net.fcntl, "ioctl", lambda *args: asked.append(args[1:]))
+    net._checksums_off("tap1")
+    ((request, buffer),) = asked
+    assert request == 0x8946
+    assert buffer.startswith(b"tap1\0")
