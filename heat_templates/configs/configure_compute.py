@@ -110,15 +110,17 @@ def converge(step: Step) -> None:
     options = wanted_options(step.settings)
     step.facts.update(unit=service.unit, python=service.python)
     changed = step.write_file(DROP_IN, drop_in_text(options), 0o644)
+    running = service.active and in_docker_group(service)
+    if not changed and running and effective(step, service, options):
+        return
     if step.mode == "check":
-        if changed or not effective(step, service, options) or not in_docker_group(service):
-            step.will(f"restart {service.unit}")
+        step.will(f"restart {service.unit}")
         return
     restarted = False
     try:
         service = make_effective(step, service, options)
         allow_privileged_helper(step, service, prove_driver(step, service))
-        if step.actions or not service.active or not in_docker_group(service):
+        if step.actions or not running:
             restarted = step.will(f"restart {service.unit}")
             restart_service(step, service, START_TIMEOUT_S)
     except StepFailed:
