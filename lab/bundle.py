@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import time
 
+from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
+from openstack.exceptions import SDKException
 
 from lab import cloud as lab_cloud
 from lab.errors import LabError
@@ -17,7 +19,7 @@ STAMP = "/etc/novadocker-lab/bundle"
 MISTRAL_UNITS = ("mistral-api.service", "mistral-engine.service", "mistral-executor.service")
 WORKBOOK = "workbooks/novadocker.yaml"
 WORKBOOK_NAME = "novadocker"
-WORKBOOK_TIMEOUT_S = 180
+WORKBOOK_TIMEOUT_S = 600
 
 
 def install(settings: LabSettings, controller: Node, wheel: Wheel) -> bool:
@@ -38,8 +40,11 @@ def install(settings: LabSettings, controller: Node, wheel: Wheel) -> bool:
 
 def take_up(settings: LabSettings, controller: Node, wheel: Wheel) -> None:
     """Let Mistral load the actions and the workbook of the bundle that was just installed."""
-    controller.run(["systemctl", "restart", *MISTRAL_UNITS], timeout_s=120)
-    load_workbook(settings, lab_cloud.connect(settings))
+    controller.run(["systemctl", "restart", *MISTRAL_UNITS], timeout_s=240)
+    try:
+        load_workbook(settings, lab_cloud.connect(settings))
+    except (ClientException, SDKException) as exc:
+        raise LabError(f"{WORKBOOK} cannot be loaded into Mistral: {exc}") from exc
     controller.put(STAMP, wheel.digest + "\n")
 
 

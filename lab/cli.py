@@ -7,6 +7,7 @@ import argparse
 import dataclasses
 import subprocess
 import sys
+import traceback
 from collections.abc import Sequence
 
 from lab import containers, lifecycle, nodes
@@ -66,11 +67,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command of the lab and return its exit code."""
     arguments = build_parser().parse_args(argv)
     progress = Progress()
+    settings = LabSettings()
     try:
-        return int(arguments.run(Call(arguments, LabSettings(), progress)) or 0)
+        return int(arguments.run(Call(arguments, settings, progress)) or 0)
     except LabError as exc:
         where = f" (log: {exc.log})" if exc.log else ""
         print(f"lab: {exc}{where}", file=sys.stderr)
+        return 1
+    except Exception as exc:  # noqa: BLE001 (a fault of the lab itself: its trace goes to a log)
+        log = settings.log_dir / "lab.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(traceback.format_exc())
+        print(f"lab: {type(exc).__name__}: {exc} (log: {log})", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("lab: interrupted; run the same command again to go on", file=sys.stderr)

@@ -58,3 +58,17 @@ def test_an_interruption_says_how_to_go_on(
 def test_a_lab_that_is_down_is_told_by_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "existing", lambda _s: [])
     assert cli.main(["status"]) == 3
+
+
+def test_a_fault_of_the_lab_itself_is_one_line_too_and_its_trace_in_a_log(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(lifecycle, "up", fail)
+    assert cli.main(["up"]) == 1
+    log = tmp_path / "novadocker-lab" / "logs" / "lab.log"
+    assert capsys.readouterr().err == f"lab: ZeroDivisionError: by zero (log: {log})\n"
+    assert "raise ZeroDivisionError" in log.read_text()
