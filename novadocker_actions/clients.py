@@ -3,11 +3,16 @@
 
 The caller's token goes with every request, and beside it a token of Mistral's own service user:
 with it, services accept the caller's token after it has expired, so a long run outlives it.
+
+Mistral forgets the caller's token when it gives up an action whose executor died
+(``mistral.services.action_heartbeat_checker`` goes on with a context of its own). So a run begins
+with a Keystone trust from the caller to Mistral's service user, and goes on with that.
 """
 
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import logging
 from typing import Any
@@ -25,6 +30,8 @@ LOG = logging.getLogger(__name__)
 #: No request to a service takes longer than this.
 REQUEST_TIMEOUT_S = 60
 _AUTHTOKEN = "keystone_authtoken"
+#: No run is expected to take longer; Keystone forgets its trust then.
+TRUST_LIFE = datetime.timedelta(hours=24)
 _INTERFACES = ["internal", "public"]
 #: 2.87 is the last that tells `cpu_info` and its like, and the first common to all we support.
 COMPUTE_MICROVERSION = "2.87"
@@ -109,17 +116,28 @@ def _fault(answer: requests.Response) -> str:
 class Cloud:
     """The services of the cloud, for one run of an action.
 
-    :param token: the caller's
+    :param auth_session: authenticated as the caller
+    :param region: name, None for the only one
+    :param caller: Keystone's description of the caller's token
     :param task_id: Mistral's task execution that the action is run for
     """
 
     def __init__(
-        self, auth_session: session.Session, region: str | None, token: str, task_id: str
+        self,
+        auth_session: session.Session,
+        region: str | None,
+        caller: dict[str, Any],
+        task_id: str,
     ) -> None:
         self._session = auth_session
         self._region = region
-        self.token = token
+        self._caller = caller
         self.task_id = task_id
+
+    @property
+    def token(self) -> str:
+        """A token of the caller."""
+        return str(self._session.get_token())
 
     @functools.cached_property
     def compute(self) -> Service:
@@ -154,26 +172,72 @@ class Cloud:
             )
         return ""
 
+    def delegate(self) -> str:
+        """Let Mistral's service user act for the caller; return the trust, "" without one.
 
-def connect(context: Any) -> Cloud:
+        A caller that holds a trust or a restricted application credential may not do so.
+        """
+        service = _service_user()
+        caller = self._caller
+        if service is None or not (caller.get("user") and caller.get("project")):
+            return ""
+        trust = {
+            "trustor_user_id": caller["user"]["id"],
+            "trustee_user_id": service.get_user_id(self._session),
+            "project_id": caller["project"]["id"],
+            "impersonation": True,
+            "roles": [{"id": role["id"]} for role in caller.get("roles", [])],
+            "expires_at": (datetime.datetime.now(datetime.UTC) + TRUST_LIFE).strftime(
+                "%Y-%m-%dT%H:%M:%S.%fZ"
+            ),
+        }
+        answer = self._session.post(
+            f"{identity_url()}/v3/OS-TRUST/trusts", json={"trust": trust}, raise_exc=False
+        )
+        if answer.status_code >= 400:
+            LOG.warning("No trust: Keystone answered %s: %s", answer.status_code, _fault(answer))
+            return ""
+        return str(answer.json()["trust"]["id"])
+
+    def revoke(self, trust_id: str) -> None:
+        """End a trust, as far as the caller's token still can; else it expires.
+
+        :param trust_id: from :meth:`delegate`
+        """
+        answer = self._session.delete(
+            f"{identity_url()}/v3/OS-TRUST/trusts/{trust_id}", raise_exc=False
+        )
+        if answer.status_code >= 400 and answer.status_code != 404:
+            LOG.warning("Trust %s is left to expire: %s", trust_id, _fault(answer))
+
+
+def connect(context: Any, trust_id: str = "") -> Cloud:
     """Return the cloud as the caller of a workflow sees it.
 
     :param context: what Mistral gives to an action's ``run``
-    :raises NovadockerError: when the context carries no token
+    :param trust_id: from :meth:`Cloud.delegate`, for when the context has no token any more
+    :raises NovadockerError: when there is neither a token nor a trust
     """
     security = context.security
-    if not security.auth_token:
-        raise NovadockerError(
-            "Mistral gave no token to the action: its API must run with authentication."
-        )
-    verify = False if security.insecure else (security.auth_cacert or True)
+    verify = False if security.insecure else (security.auth_cacert or _cafile() or True)
     auth_session = new_session(verify)
-    auth_session.auth = _caller(security, auth_session)
-    service = _service_user()
-    if service is not None:
-        auth_session.auth = service_token.ServiceTokenAuthWrapper(auth_session.auth, service)
-    task_id = str(context.execution.task_execution_id)
-    return Cloud(auth_session, security.region_name, security.auth_token, task_id)
+    caller: dict[str, Any] = {}
+    if security.auth_token:
+        caller = _described(security, auth_session)
+        info = access.AccessInfoV3(auth_token=security.auth_token, body={"token": caller})
+        auth_session.auth = AccessInfoPlugin(info, auth_url=security.auth_uri)
+        service = _service_user()
+        if service is not None:
+            auth_session.auth = service_token.ServiceTokenAuthWrapper(auth_session.auth, service)
+    elif trust_id:
+        auth_session.auth = trustee(trust_id)
+    else:
+        raise NovadockerError(
+            "Mistral gave no token to the action. Its API must run with authentication, and after "
+            "the loss of an executor a run goes on only where its caller may create a trust."
+        )
+    region = security.region_name or None
+    return Cloud(auth_session, region, caller, str(context.execution.task_execution_id))
 
 
 def new_session(verify: bool | str) -> session.Session:
@@ -184,27 +248,61 @@ def new_session(verify: bool | str) -> session.Session:
     return session.Session(verify=verify, timeout=REQUEST_TIMEOUT_S)
 
 
-def _caller(security: Any, auth_session: session.Session) -> BaseAuthPlugin:
+def _described(security: Any, auth_session: session.Session) -> dict[str, Any]:
     token = dict(security.service_catalog or {})
     if "catalog" not in token:
         # Under a trust (cron triggers) Mistral passes no catalog.
-        url = (security.auth_uri or cfg.CONF.keystone_authtoken.www_authenticate_uri).rstrip("/")
         answer = auth_session.get(
-            f"{url.removesuffix('/v3')}/v3/auth/catalog",
+            f"{identity_url(security.auth_uri)}/v3/auth/catalog",
             headers={"X-Auth-Token": security.auth_token},
             authenticated=False,
         )
         token["catalog"] = answer.json()["catalog"]
-    info = access.AccessInfoV3(auth_token=security.auth_token, body={"token": token})
-    return AccessInfoPlugin(info, auth_url=security.auth_uri)
+    return token
+
+
+def identity_url(url: str | None = None) -> str:
+    """Return Keystone's address without a version.
+
+    :param url: when it is known, else Mistral's configuration tells
+    """
+    options = cfg.CONF.keystone_authtoken
+    found = url or getattr(options, "auth_url", None) or options.www_authenticate_uri
+    return str(found).rstrip("/").removesuffix("/v3")
+
+
+def _cafile() -> str | None:
+    with contextlib.suppress(cfg.Error):
+        return cfg.CONF.keystone_authtoken.cafile or None
+    return None
 
 
 @functools.cache
 def _service_user() -> BaseAuthPlugin | None:
+    """Return Mistral's own user, None where its configuration has none."""
     try:
         loading.register_auth_conf_options(cfg.CONF, _AUTHTOKEN)
         plugin: BaseAuthPlugin | None = loading.load_auth_from_conf_options(cfg.CONF, _AUTHTOKEN)
-    except cfg.Error as fault:
+    except (cfg.Error, exceptions.ClientException) as fault:
         LOG.warning("No service token: [%s] cannot be read: %s", _AUTHTOKEN, fault)
         return None
+    return plugin
+
+
+def trustee(trust_id: str) -> BaseAuthPlugin:
+    """Return Mistral's own user acting for the caller of a run.
+
+    :param trust_id: from :meth:`Cloud.delegate`
+    :raises NovadockerError: when Mistral's configuration has no user
+    """
+    loading.register_auth_conf_options(cfg.CONF, _AUTHTOKEN)
+    # A trust brings its own project: the one that the configuration names must not be given.
+    unscoped = dict.fromkeys(
+        ("project_id", "project_name", "project_domain_id", "project_domain_name", "system_scope")
+    )
+    plugin: BaseAuthPlugin | None = loading.load_auth_from_conf_options(
+        cfg.CONF, _AUTHTOKEN, trust_id=trust_id, **unscoped
+    )
+    if plugin is None:
+        raise NovadockerError(f"[{_AUTHTOKEN}] in Mistral's configuration names no user.")
     return plugin

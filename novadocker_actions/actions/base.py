@@ -19,6 +19,9 @@ class NovadockerAction(actions.Action):
     text, which they do, for it may be a service's bad moment or a lost executor.
     """
 
+    #: The workflow's settings; in them the trust with which a run outlives an executor.
+    settings: dict[str, Any]
+
     def run(self, context: Any) -> Any:
         """Run the action.
 
@@ -26,7 +29,7 @@ class NovadockerAction(actions.Action):
         :return: data for the workflow, or an error result
         """
         try:
-            return self.act(clients.connect(context))
+            return self.act(clients.connect(context, self.settings.get("trust_id", "")))
         except errors.Refused as refusal:
             return actions.Result(error=refusal.to_dict())
 

@@ -21,9 +21,11 @@ class DisableCompute(NovadockerAction):
 
     :param rows: hosts
     :param run_id: execution that does it
+    :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], run_id: str) -> None:
+    def __init__(self, rows: list[dict[str, Any]], run_id: str, settings: dict[str, Any]) -> None:
+        self.settings = settings
         self.rows = rows
         self.run_id = run_id
 
@@ -48,9 +50,11 @@ class EnableCompute(NovadockerAction):
 
     :param rows: hosts
     :param run_id: execution that did it
+    :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], run_id: str) -> None:
+    def __init__(self, rows: list[dict[str, Any]], run_id: str, settings: dict[str, Any]) -> None:
+        self.settings = settings
         self.rows = rows
         self.run_id = run_id
 
@@ -71,11 +75,17 @@ class VerifyCompute(NovadockerAction):
     :param rows: hosts
     :param docker: whether they are to be Docker hypervisors
     :param wait_s: how long to stay at most
+    :param settings: the workflow's
     """
 
     def __init__(
-        self, rows: list[dict[str, Any]], docker: bool = True, wait_s: int = VERIFY_WAIT_S
+        self,
+        rows: list[dict[str, Any]],
+        settings: dict[str, Any],
+        docker: bool = True,
+        wait_s: int = VERIFY_WAIT_S,
     ) -> None:
+        self.settings = settings
         self.rows = rows
         self.docker = docker
         self.wait_s = wait_s
@@ -112,9 +122,17 @@ class Isolate(NovadockerAction):
     :param rows: hosts
     :param aggregate: name
     :param member: whether they are to be members
+    :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], aggregate: str, member: bool = True) -> None:
+    def __init__(
+        self,
+        rows: list[dict[str, Any]],
+        aggregate: str,
+        settings: dict[str, Any],
+        member: bool = True,
+    ) -> None:
+        self.settings = settings
         self.rows = rows
         self.aggregate = aggregate
         self.member = member
@@ -139,9 +157,11 @@ class PreloadImages(NovadockerAction):
 
     :param aggregate: name
     :param image_ids: Glance images
+    :param settings: the workflow's
     """
 
-    def __init__(self, aggregate: str, image_ids: list[str]) -> None:
+    def __init__(self, aggregate: str, image_ids: list[str], settings: dict[str, Any]) -> None:
+        self.settings = settings
         self.aggregate = aggregate
         self.image_ids = image_ids
 
@@ -156,9 +176,11 @@ class FindDockerHosts(NovadockerAction):
     """Find the hypervisors of type docker that are left; drop the aggregate when there are none.
 
     :param aggregate: name
+    :param settings: the workflow's
     """
 
-    def __init__(self, aggregate: str) -> None:
+    def __init__(self, aggregate: str, settings: dict[str, Any]) -> None:
+        self.settings = settings
         self.aggregate = aggregate
 
     def act(self, cloud: Cloud) -> dict[str, Any]:

@@ -22,9 +22,13 @@ class VerifyGlance(NovadockerAction):
 
     :param rows: controllers; those with the role glance fail when it does not
     :param wait_s: how long to wait for it at most
+    :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], wait_s: int = GLANCE_WAIT_S) -> None:
+    def __init__(
+        self, rows: list[dict[str, Any]], settings: dict[str, Any], wait_s: int = GLANCE_WAIT_S
+    ) -> None:
+        self.settings = settings
         self.rows = rows
         self.wait_s = wait_s
 
@@ -57,9 +61,11 @@ class FindImages(NovadockerAction):
     """Find which images are in Glance already, by the digest that their registry gives.
 
     :param images: reference and digest of each
+    :param settings: the workflow's
     """
 
-    def __init__(self, images: list[dict[str, str]]) -> None:
+    def __init__(self, images: list[dict[str, str]], settings: dict[str, Any]) -> None:
+        self.settings = settings
         self.images = images
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
@@ -146,11 +152,18 @@ class VerifyImage(NovadockerAction):
     :param reference: Docker reference
     :param image_id: Glance image, "" when it came to none
     :param sha512: hash of the archive
+    :param settings: the workflow's
     """
 
     def __init__(
-        self, rows: list[dict[str, Any]], reference: str, image_id: str, sha512: str
+        self,
+        rows: list[dict[str, Any]],
+        reference: str,
+        image_id: str,
+        sha512: str,
+        settings: dict[str, Any],
     ) -> None:
+        self.settings = settings
         self.rows = rows
         self.reference = reference
         self.image_id = image_id
@@ -173,7 +186,13 @@ class VerifyImage(NovadockerAction):
 
 
 class RemoveImages(NovadockerAction):
-    """Delete the images that this bundle published to Glance."""
+    """Delete the images that this bundle published to Glance.
+
+    :param settings: the workflow's
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return which images were removed, and which could not be."""

@@ -44,6 +44,20 @@ class ValidateInputs(PlainAction):
         return inputs.validate(self.workflow, self.inputs)
 
 
+class Delegate(NovadockerAction):
+    """Let Mistral's service user act for the caller, so that the run outlives an executor.
+
+    :param settings: a workflow's settings
+    """
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the settings, with the trust in them."""
+        return {**self.settings, "trust_id": cloud.delegate()}
+
+
 class SelectHosts(NovadockerAction):
     """Choose the compute hosts, and find the controllers.
 
@@ -235,9 +249,11 @@ class Lock(NovadockerAction):
 
     :param hosts: names of this run's compute hosts
     :param run_id: this run's execution
+    :param settings: the workflow's
     """
 
-    def __init__(self, hosts: list[str], run_id: str) -> None:
+    def __init__(self, hosts: list[str], run_id: str, settings: dict[str, Any]) -> None:
+        self.settings = settings
         self.hosts = hosts
         self.run_id = run_id
 

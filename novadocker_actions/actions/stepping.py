@@ -259,9 +259,13 @@ class Collect(NovadockerAction):
 
     :param rows: hosts with pending steps
     :param wait_s: how long to stay at most
+    :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], wait_s: int = COLLECT_WAIT_S) -> None:
+    def __init__(
+        self, rows: list[dict[str, Any]], settings: dict[str, Any], wait_s: int = COLLECT_WAIT_S
+    ) -> None:
+        self.settings = settings
         self.rows = rows
         self.wait_s = wait_s
 

@@ -7,11 +7,38 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from keystoneauth1 import session
+from keystoneauth1 import access, session
+from keystoneauth1.identity.access import AccessInfoPlugin
+from keystoneauth1.plugin import BaseAuthPlugin
 
 from novadocker_actions import clients
-from tests.functional.workbooks.fake_cloud import FakeCloud
+from tests.functional.workbooks.fake_cloud import (
+    CALLER,
+    CATALOG,
+    TRUSTEE,
+    TRUSTEES_TOKEN,
+    FakeCloud,
+)
 from tests.functional.workbooks.in_process import Mistral
+
+
+class ServiceUser(BaseAuthPlugin):
+    """Mistral's own user, as its configuration would give it."""
+
+    def get_user_id(self, session: session.Session, **kwargs: object) -> str:
+        """Return the user's id."""
+        return TRUSTEE
+
+    def get_token(self, session: session.Session, **kwargs: object) -> str:
+        """Return a token of the user."""
+        return "a-service-token"
+
+
+def trustee(cloud: FakeCloud, trust_id: str) -> AccessInfoPlugin:
+    """Return a plugin that acts under a trust, as long as there is one."""
+    assert cloud.trusts[trust_id]["trustee_user_id"] == TRUSTEE
+    body = {"token": {**CALLER, "catalog": CATALOG}}
+    return AccessInfoPlugin(access.AccessInfoV3(auth_token=TRUSTEES_TOKEN, body=body))
 
 
 @pytest.fixture(scope="session")
@@ -45,5 +72,7 @@ def cloud(mistral: Mistral, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
         return session.Session(session=transport)
 
     monkeypatch.setattr(clients, "new_session", new_session)
-    monkeypatch.setattr(clients, "_service_user", lambda: None)
+    monkeypatch.setattr(clients, "identity_url", lambda url=None: "http://cloud.test/keystone")
+    monkeypatch.setattr(clients, "_service_user", ServiceUser)
+    monkeypatch.setattr(clients, "trustee", lambda trust_id: trustee(fake, trust_id))
     return fake

@@ -27,6 +27,13 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from requests.adapters import BaseAdapter
 
 TOKEN = "a-callers-token"
+TRUSTEES_TOKEN = "a-token-of-the-trustee"
+TRUSTEE = "mistral-user"
+CALLER = {
+    "user": {"id": "u1", "name": "operator"},
+    "project": {"id": "p1", "name": "admin"},
+    "roles": [{"id": "r1", "name": "admin"}],
+}
 CATALOG = [
     {
         "type": kind,
@@ -111,6 +118,7 @@ class FakeCloud(BaseAdapter):
         self.configs: dict[str, dict[str, Any]] = {}
         self.aggregates: dict[int, dict[str, Any]] = {}
         self.glance_images: dict[str, dict[str, Any]] = {}
+        self.trusts: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
         self.failures: list[tuple[str, str, int]] = []
@@ -199,6 +207,8 @@ class FakeCloud(BaseAdapter):
     def _routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
         heat, nova, glance, mistral = "/heat/v1/project", "/nova/v2.1", "/glance/v2", "/mistral/v2"
         return [
+            ("POST", "/keystone/v3/OS-TRUST/trusts", self._post_trust),
+            ("DELETE", "/keystone/v3/OS-TRUST/trusts/([^/]+)", self._delete_trust),
             ("GET", f"{heat}/stacks", self._stacks),
             ("GET", f"{heat}/stacks/[^/]+/[^/]+/outputs/inventory", self._inventory),
             ("GET", f"{heat}/software_deployments/([^/]+)", self._deployment),
@@ -235,6 +245,17 @@ class FakeCloud(BaseAdapter):
                 lambda query, body, run_id: (200, {"tasks": self.tasks(run_id, query)}),
             ),
         ]
+
+    # -- Keystone
+
+    def _post_trust(self, query: dict[str, str], body: Any) -> Any:
+        key = str(uuid.uuid4())
+        self.trusts[key] = body["trust"]
+        return 201, {"trust": {**body["trust"], "id": key}}
+
+    def _delete_trust(self, query: dict[str, str], body: Any, key: str) -> Any:
+        del self.trusts[key]
+        return 204, None
 
     # -- Heat
 
@@ -402,7 +423,7 @@ class FakeCloud(BaseAdapter):
             oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
             token = self.key.decrypt(base64.b64decode(settings["sealed_token"]), oaep).decode()
             image = self.glance_images[settings["image_id"]]
-            assert token == TOKEN
+            assert token in (TOKEN, TRUSTEES_TOKEN)
             archive = image["docker_reference"].encode()
             image.update(
                 status="active",

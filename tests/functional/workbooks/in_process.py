@@ -45,7 +45,7 @@ def caller() -> mistral_context.MistralContext:
             "auth_token": fake_cloud.TOKEN,
             "auth_uri": "http://cloud.test/keystone",
             "region_name": "RegionOne",
-            "service_catalog": {"catalog": fake_cloud.CATALOG},
+            "service_catalog": {**fake_cloud.CALLER, "catalog": fake_cloud.CATALOG},
         }
     )
 
