@@ -37,7 +37,7 @@ class NotReadyError(NodeError):
     """Something of the cloud does not answer yet."""
 
 
-def wait_ready(settings: LabSettings, timeout_s: float = 180) -> None:
+def wait_ready(settings: LabSettings, timeout_s: float = 300) -> None:
     """Return when all APIs, services and agents of the plan's hosts work.
 
     :raises NodeError: naming what is missing, when the time is over

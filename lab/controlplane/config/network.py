@@ -39,7 +39,13 @@ def controller_neutron_conf(cloud: Cloud) -> Sections:
 def agent_neutron_conf(cloud: Cloud) -> Sections:
     """Return /etc/neutron/neutron.conf of a compute host: the bus, and nothing else."""
     return {
-        "DEFAULT": {"transport_url": cloud.transport_url, "state_path": STATE},
+        "DEFAULT": {
+            "transport_url": cloud.transport_url,
+            "state_path": STATE,
+            # Its first call may wait in the queue for as long as a slow machine takes to bring the
+            # server up; given up, it would only be made again after up to a minute of doing nothing.
+            "rpc_response_timeout": 240,
+        },
         # The agent is root by "sudo privsep-helper" alone, for each of its contexts.
         "agent": {"root_helper": "sudo", "report_interval": 10},
         **credentials.bus(f"{STATE}/lock"),
