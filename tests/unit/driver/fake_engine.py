@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Docker Engine in memory, as far as the driver asks it anything."""
 
+import io
 import itertools
+import json
+import tarfile
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -54,7 +57,9 @@ class FakeEngine:
         yield from self.call(verb, *args, **kwargs)
 
     def add_image(self, tag: str, config: dict[str, Any] | None = None, layers: int = 1) -> str:
-        """Have an image."""
+        """Have an image; its name is taken from any other that has it."""
+        for other in self.images.values():
+            other["RepoTags"] = [one for one in other["RepoTags"] if one != tag]
         identity = f"sha256:{next(self._ids):064x}"
         self.images[identity] = {
             "Id": identity,
@@ -223,11 +228,12 @@ class FakeEngine:
 
     def _load_image(self, parts: Any) -> list[dict[str, str]]:
         self.saved = b"".join(parts)
-        if self.load_report:
-            return self.load_report
-        identity = self.add_image("loaded:now")
-        self.images[identity]["RepoTags"] = []
-        return [{"stream": f"Loaded image ID: {identity}\n"}]
+        with tarfile.open(fileobj=io.BytesIO(self.saved)) as members:
+            (entry,) = json.load(members.extractfile("manifest.json"))
+        if not self.load_report:
+            for tag in entry["RepoTags"]:
+                self.add_image(tag)
+        return self.load_report
 
     def _get_image(self, identity: str) -> list[bytes]:
         return [self.saved]

@@ -92,7 +92,7 @@ class TestEnsure:
         ("report", "fault"),
         [
             ([{"error": "no space left on device"}], "no space left"),
-            ([{"stream": "nothing of note"}], "did not say"),
+            ([{"stream": "nothing of note"}], "did not load it"),
         ],
     )
     def test_what_the_engine_does_not_load_is_refused(
@@ -101,14 +101,6 @@ class TestEnsure:
         engine.load_report = report
         with pytest.raises(exception.ImageUnacceptable, match=fault):
             store.ensure("context", META)
-
-    def test_an_engine_that_tells_a_name_is_understood(
-        self, store: Any, engine: Any, fetch: Any
-    ) -> None:
-        identity = engine.add_image("named:here")
-        engine.load_report = [{"stream": "Loaded image: named:here\n"}]
-        image, _fetched = store.ensure("context", META)
-        assert image.id == identity
 
     def test_tag_has_digits_of_the_checksum_only(self) -> None:
         assert images.tag_of("id", "ABCdef0123456789abcdef") == "nova-glance/id:abcdef0123456789"
@@ -228,6 +220,13 @@ class TestSnapshots:
         with pytest.raises(exceptions.ImageRefused):
             self.take(engine, store, 1)
         assert not any("snapshot" in str(image) for image in engine.images.values())
+
+    def test_left_overs_of_a_killed_process_are_removed(self, engine: Any, store: Any) -> None:
+        engine.add_image(f"{snapshots.REPOSITORY}:left")
+        engine.add_image("other:x")
+        workloads = containers.Containers(engine, HOST, containers.Isolation(()))
+        snapshots.Snapshots(engine, workloads, store, 64).clean()
+        assert [one["RepoTags"] for one in engine.images.values()] == [["other:x"]]
 
     def test_parts_are_read_as_asked(self) -> None:
         parts = snapshots.Parts(iter([b"", b"abc", b"d"]))

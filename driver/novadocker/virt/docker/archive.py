@@ -162,12 +162,13 @@ class Archive:
             layers.append(layer)
         return Image(config_bytes, tuple(layers))
 
-    def rewritten(self, image: Image) -> Iterator[bytes]:
-        """Write the archive anew: the image only, without names.
+    def rewritten(self, image: Image, name: str | None = None) -> Iterator[bytes]:
+        """Write the archive anew: the image only, without any of its names.
 
+        :param name: the one that the engine is to give it instead, as it loads it
         :raises ImageRefused: the archive has changed since it was verified
         """
-        yield from _head(image.config, len(image.layers))
+        yield from _head(image.config, len(image.layers), name)
         for number, layer in enumerate(image.layers):
             yield _header(_layer_name(number), layer.size_bytes)
             digest = hashlib.sha256()
@@ -408,7 +409,7 @@ def write(config: bytes, layers: list[tuple[int, IO[bytes]]]) -> Iterator[bytes]
 
     :param layers: size in bytes and content of each one
     """
-    yield from _head(config, len(layers))
+    yield from _head(config, len(layers), None)
     for number, (size_bytes, content) in enumerate(layers):
         yield _header(_layer_name(number), size_bytes)
         while data := content.read(compression.CHUNK):
@@ -417,19 +418,19 @@ def write(config: bytes, layers: list[tuple[int, IO[bytes]]]) -> Iterator[bytes]
     yield _END
 
 
-def _head(config: bytes, layers: int) -> Iterator[bytes]:
+def _head(config: bytes, layers: int, name: str | None) -> Iterator[bytes]:
     manifest = [
         {
             "Config": "config.json",
-            "RepoTags": None,
+            "RepoTags": [name] if name else None,
             "Layers": [_layer_name(number) for number in range(layers)],
         }
     ]
-    for name, content in (
+    for file, content in (
         ("config.json", config),
         ("manifest.json", json.dumps(manifest).encode()),
     ):
-        yield _header(name, len(content))
+        yield _header(file, len(content))
         yield content + b"\0" * (-len(content) % tarfile.BLOCKSIZE)
 
 

@@ -118,6 +118,7 @@ class DockerDriver(driver.ComputeDriver):
         )
         self._sandboxes.ensure_image()
         self._images.clean_spool()
+        self._snapshots.clean()
         try:
             self._wiring.prepare()
         except exceptions.NetworkError as err:

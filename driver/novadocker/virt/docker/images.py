@@ -23,8 +23,6 @@ from novadocker.virt.docker import archive, client, compression
 LOG = logging.getLogger(__name__)
 
 REPOSITORY = "nova-glance"
-_LOADED_ID = re.compile(r"Loaded image ID: (sha256:[0-9a-f]{64})")
-_LOADED_NAME = re.compile(r"Loaded image: (\S+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +104,7 @@ class Images:
                     self._engine.call("remove_image", tag, force=True)
 
     def _load(self, context: Any, meta: dict[str, Any], trusted_certs: Any) -> EngineImage:
+        tag = tag_of(meta["id"], meta.get("checksum"))
         with self.spool_directory() as directory:
             path = self._fetch(context, meta, trusted_certs, directory)
             with open(path, "rb") as packed:
@@ -115,8 +114,12 @@ class Images:
             with open(path, "rb") as source:
                 checked = archive.Archive(source, self._max_bytes)
                 image = checked.image(platform.machine())
-                engine_id = self._send(checked.rewritten(image))
-        return self._tag(engine_id, tag_of(meta["id"], meta.get("checksum")))
+                # Under our name from the first moment: nothing nameless is left by a crash.
+                self._send(checked.rewritten(image, tag))
+        found = self.find(meta["id"], meta.get("checksum"))
+        if found is None:
+            raise exceptions.ImageRefused("the engine did not load it, and did not say why")
+        return found
 
     def _fetch(self, context: Any, meta: dict[str, Any], trusted_certs: Any, directory: str) -> str:
         if self._shared and not trusted_certs:
@@ -137,28 +140,11 @@ class Images:
                 f"it has {size_bytes} bytes and {directory} has {free} left"
             )
 
-    def _send(self, parts: Iterator[bytes]) -> str:
-        """Load an archive that was written here, and find out what the engine calls the image."""
-        report = ""
+    def _send(self, parts: Iterator[bytes]) -> None:
+        """Load an archive that was written here."""
         for event in self._engine.stream("load_image", parts):
             if "error" in event:
                 raise exceptions.ImageRefused(f"the engine refuses it: {event['error']}")
-            report += event.get("stream", "")
-        by_id = _LOADED_ID.search(report)
-        if by_id is not None:
-            return by_id.group(1)
-        by_name = _LOADED_NAME.search(report)
-        if by_name is not None:
-            return str(self._engine.call("inspect_image", by_name.group(1))["Id"])
-        raise exceptions.ImageRefused(
-            f"the engine did not say that it was loaded: {report.strip()!r}"
-        )
-
-    def _tag(self, engine_id: str, tag: str) -> EngineImage:
-        repository, name = tag.rsplit(":", 1)
-        self._engine.call("tag", engine_id, repository, name)
-        found = self._engine.call("inspect_image", tag)
-        return EngineImage(found["Id"], found.get("Config") or {})
 
     @contextlib.contextmanager
     def spool_directory(self) -> Iterator[str]:

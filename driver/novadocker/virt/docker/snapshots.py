@@ -61,6 +61,14 @@ class Snapshots:
         self._spool = spool
         self._flatten_layers = flatten_layers
 
+    def clean(self) -> None:
+        """Remove what a killed nova-compute has left of snapshots under way."""
+        for image in self._engine.call("images", filters={"reference": REPOSITORY}):
+            for tag in image.get("RepoTags") or []:
+                if tag.startswith(f"{REPOSITORY}:"):
+                    LOG.info("Removing the left-over %s", tag)
+                    self._engine.call("remove_image", tag)
+
     @contextlib.contextmanager
     def commit(self, name: str, tag: str) -> Iterator[str]:
         """Lend an image of a container's file system, which is deleted afterwards.
