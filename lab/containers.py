@@ -66,7 +66,12 @@ def existing(settings: LabSettings) -> list[HostSettings]:
     if not listed:
         return []
     inspected = json.loads(commands.run(["docker", "inspect", *listed]).stdout)
-    found = [_host(settings, record) for record in inspected]
+    # Snapshots hand the label down to whatever else is run from them: the name decides.
+    found = [
+        _host(settings, record)
+        for record in inspected
+        if record["Name"] == f"/{settings.container(record['Config']['Hostname'])}"
+    ]
     order = {host.name: number for number, host in enumerate(settings.hosts)}
     return sorted(found, key=lambda host: (order.get(host.name, len(order)), host.name))
 

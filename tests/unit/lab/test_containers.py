@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
+import subprocess
 
-from lab import containers
+import pytest
+
+from lab import commands, containers
 from lab.settings import LabSettings
 
 SETTINGS = LabSettings(cache_dir=pathlib.Path("/cache"))
@@ -48,3 +52,33 @@ def test_the_wheelhouse_is_read_only() -> None:
 def test_one_more_host_gets_an_address_that_nobody_has() -> None:
     assert SETTINGS.free_address(set()) == "10.88.0.21"
     assert SETTINGS.free_address({"10.88.0.21", "10.88.0.22"}) == "10.88.0.23"
+
+
+def inspected(name: str, hostname: str, role: str, planned: str | None) -> dict[str, object]:
+    network = {"IPAMConfig": {"IPv4Address": planned} if planned else None, "IPAddress": ""}
+    return {
+        "Name": f"/{name}",
+        "Config": {"Hostname": hostname, "Labels": {containers.ROLE_LABEL: role}},
+        "NetworkSettings": {"Networks": {"ndlab": network}},
+    }
+
+
+def test_hosts_that_are_there_come_in_the_plans_order_then_added_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    records = [
+        inspected("ndlab-added", "added", "blank", "10.88.0.21"),
+        inspected("ndlab-compute-3", "compute-3", "compute", "10.88.0.13"),
+        inspected("ndlab-controller", "controller", "controller", "10.88.0.10"),
+        inspected("somebody-elses", "controller", "controller", None),
+    ]
+
+    def run(argv: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        out = json.dumps(records) if argv[1] == "inspect" else "a b c d\n"
+        return subprocess.CompletedProcess(argv, 0, out, "")
+
+    monkeypatch.setattr(commands, "run", run)
+    found = containers.existing(SETTINGS)
+    assert [host.name for host in found] == ["controller", "compute-3", "added"]
+    assert found[0] == SETTINGS.controller
+    assert found[-1].address == "10.88.0.21"
