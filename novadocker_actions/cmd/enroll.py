@@ -161,11 +161,11 @@ def run_attach(enrol: Enrolment, arguments: argparse.Namespace) -> None:
             "stack", f"there is none called {arguments.stack}.", "See openstack stack list."
         )
     ssh = _ssh(arguments)
-    addresses = {name: name for name in enrol.servers(stack)} | parse_hosts(arguments.hosts)
+    # Pools tell their hosts by a parameter, before the servers exist.
+    names = Roster.of_parameters(stack["parameters"]).active or tuple(enrol.servers(stack))
+    addresses = {name: name for name in names} | parse_hosts(arguments.hosts)
     if not addresses:
-        raise Refused(
-            "stack", f"{arguments.stack} has no deployed servers yet.", "Repeat this in a moment."
-        )
+        raise Refused("stack", f"{arguments.stack} has no deployed servers.", "Name its hosts.")
     check_reachable(ssh, list(addresses.values()))
     enrol.attach(stack, addresses, ssh, arguments.polling_interval, arguments.timeout)
 
