@@ -45,12 +45,12 @@ def configure_controller(node: Node, cloud: Cloud) -> None:
 def create_databases(node: Node, cloud: Cloud) -> None:
     """Make the services' databases with their schemas, and Keystone's first account."""
     node.run(["mysql"], input=infrastructure.databases_sql(cloud))
-    node.run([PYTHON, f"{units.LIBRARY}/migrate.py"], input=migrations.chains(cloud), timeout_s=300)
+    node.run([PYTHON, f"{units.LIBRARY}/migrate.py"], input=migrations.chains(cloud), timeout_s=600)
 
 
 def fill_identity(node: Node, cloud: Cloud) -> None:
     """Start Keystone and give it the services' accounts and the catalog."""
-    node.run(["systemctl", "start", "keystone"], timeout_s=180)
+    node.run(["systemctl", "start", "keystone"], timeout_s=330)
     _as_admin(node, "fill_identity.py", contents.identity(cloud))
 
 
@@ -92,7 +92,7 @@ def enable(node: Node, services: Iterable[units.Unit]) -> None:
     """Start services anew, now and at each boot."""
     names = [unit.name for unit in services]
     node.run(["systemctl", "enable", "--quiet", *names])
-    node.run(["systemctl", "restart", *names], timeout_s=240)
+    node.run(["systemctl", "restart", *names], timeout_s=330)
 
 
 def start(node: Node, services: Iterable[units.Unit]) -> None:

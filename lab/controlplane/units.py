@@ -64,7 +64,7 @@ Environment=LC_ALL=C.UTF-8
 ExecStart={command}
 Restart=on-failure
 RestartSec=2
-TimeoutStartSec=180
+TimeoutStartSec=300
 TimeoutStopSec={stop_s}
 KillMode=mixed
 {stop}\

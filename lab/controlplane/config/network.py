@@ -43,7 +43,7 @@ def agent_neutron_conf(cloud: Cloud) -> Sections:
             "transport_url": cloud.transport_url,
             "state_path": STATE,
             # Its first call may wait in the queue for as long as a slow machine takes to bring the
-            # server up; given up, it would only be made again after up to a minute of doing nothing.
+            # server up; given up, it is made again only after up to a minute of doing nothing.
             "rpc_response_timeout": 240,
         },
         # The agent is root by "sudo privsep-helper" alone, for each of its contexts.
