@@ -19,8 +19,8 @@ _HOST = rf"(?:{_DOMAIN}(?:\.{_DOMAIN})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?"
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 # The grammar of github.com/distribution/reference.
 _REFERENCE = re.compile(
-    rf"^(?:(?P<domain>{_HOST})/)?(?P<path>{_PART}(?:/{_PART})*)"
-    r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?$",
+    rf"(?:(?P<domain>{_HOST})/)?(?P<path>{_PART}(?:/{_PART})*)"
+    r"(?::(?P<tag>[\w][\w.-]{0,127}))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?",
     re.ASCII,
 )
 _HUB = "docker.io"
@@ -42,7 +42,7 @@ class Reference:
         :param text: such as ``busybox``, ``quay.io/org/app:1.2`` or ``app@sha256:…``
         :raises Refused: when it is not of that form
         """
-        found = _REFERENCE.match(text)
+        found = _REFERENCE.fullmatch(text)
         if not found or len(text) > 255:
             raise Refused(
                 "images",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from novadocker_actions import host_steps, outcomes
 from novadocker_actions.clients import Service
 from novadocker_actions.errors import CloudError, HostBusy
 from novadocker_actions.outcomes import HostRun, Pending
+
+LOG = logging.getLogger(__name__)
 
 #: Tag of the stacks that enrolment makes.
 STACK_TAG = "novadocker-hosts"
@@ -238,7 +241,10 @@ def _replace(
             "output_values": _BLANK,
         },
     )
-    heat.delete(f"/software_configs/{held['id']}")
+    try:
+        heat.delete(f"/software_configs/{held['id']}")
+    except CloudError as fault:
+        LOG.warning("The config that was in the mailbox of %s is left: %s", run.host, fault)
     return str(config["id"])
 
 

@@ -10,6 +10,8 @@ from typing import Any
 #: A reason is cut to this, so that a thousand of them stay under Mistral's 1 MiB a field.
 REASON_CHARS = 400
 
+_FOR_THE_WAY = ("server_id", "deployment_id", "service_id", "needs", "done", "facts", "instances")
+
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
 #: Steps that change a host, and can be undone.
@@ -100,6 +102,15 @@ class HostRun:
         """Return it from what :meth:`to_dict` gave."""
         pending = data.get("pending")
         return cls(**{**data, "pending": Pending(**pending) if pending else None})
+
+
+def finished(runs: Iterable[HostRun]) -> list[dict[str, Any]]:
+    """Return rows with no more in them than a report needs."""
+    rows = write(runs)
+    for row in rows:
+        for name in _FOR_THE_WAY:
+            row.pop(name, None)
+    return rows
 
 
 def shorten(text: str) -> str:

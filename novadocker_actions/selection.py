@@ -63,7 +63,7 @@ def _matches(host: Host, where: str) -> bool:
     record = {**Host(name="").__dict__, **host.__dict__}
     try:
         answer = _yaql_engine()(where).evaluate(data=record, context=yaql.create_context())
-    except (YaqlException, TypeError, ValueError, ArithmeticError) as fault:
+    except (YaqlException, LookupError, TypeError, ValueError, ArithmeticError) as fault:
         raise Refused(
             "where",
             f"{where!r} cannot be evaluated for host {host.name}: {fault}.",

@@ -66,7 +66,7 @@ class EnableCompute(NovadockerAction):
                 compute.explain_disabled(cloud.compute, run, self.run_id)
             else:
                 compute.enable(cloud.compute, run)
-        return {"rows": outcomes.write(found)}
+        return {"rows": outcomes.finished(found)}
 
 
 class VerifyCompute(NovadockerAction):

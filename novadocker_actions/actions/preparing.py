@@ -215,7 +215,7 @@ class Plan(PlainAction):
         self.settings = settings
 
     def compute(self) -> dict[str, Any]:
-        """Return the plan: controllers, batches of computes, skipped computes, images, digest."""
+        """Return the batches of computes, and the plan: all else that is known of the run."""
         found = outcomes.read(self.rows)
         if self.workflow != "verify":
             planning.require_answers(found)
@@ -232,16 +232,15 @@ class Plan(PlainAction):
         batches = [[changing[index] for index in batch] for batch in cut]
         for start in range(0, len(settled), planning.LARGEST_BATCH):
             batches.append(settled[start : start + planning.LARGEST_BATCH])
-        return {
+        plan = {
             "controllers": outcomes.write(controllers),
-            "batches": [outcomes.write(batch) for batch in batches],
             "rest": outcomes.write(rest),
-            "hosts": [run.host for run in computes],
             "unselected": self.selected["unselected"],
             "rule": self.selected["rule"],
             "images": self.images,
             "digest": digest,
         }
+        return {"plan": plan, "batches": [outcomes.write(batch) for batch in batches]}
 
 
 class Lock(NovadockerAction):

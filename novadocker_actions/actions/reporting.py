@@ -43,16 +43,23 @@ class Audit(NovadockerAction):
     """Compare with what Nova and Glance show; changes nothing.
 
     :param plan: the plan of a verify run
+    :param batches: its compute hosts
     :param settings: the workflow's
     """
 
-    def __init__(self, plan: dict[str, Any], settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        plan: dict[str, Any],
+        batches: list[list[dict[str, Any]]],
+        settings: dict[str, Any],
+    ) -> None:
         self.plan = plan
+        self.batches = batches
         self.settings = settings
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return compute rows with their faults, images, and remarks."""
-        computes = outcomes.read(row for batch in self.plan["batches"] for row in batch)
+        computes = outcomes.read(row for batch in self.batches for row in batch)
         waiting = compute.unsettled(cloud.compute, computes, docker=True)
         aggregate = isolation.find(cloud.compute, self.settings["aggregate"]) or {"hosts": []}
         for run in computes:
@@ -79,6 +86,7 @@ class Report(NovadockerAction):
     :param workflow: name without the workbook's
     :param run_id: this run's execution
     :param plan: from the plan action, {} when it did not come to that
+    :param batches: rows of the compute hosts that were not come to
     :param controllers: rows of the controller group
     :param rows: rows of the compute hosts of all batches
     :param lost: rows of a batch whose sub-workflow was lost
@@ -94,6 +102,7 @@ class Report(NovadockerAction):
         workflow: str,
         run_id: str,
         plan: dict[str, Any],
+        batches: list[list[dict[str, Any]]] | None = None,
         controllers: list[dict[str, Any]] | None = None,
         rows: list[dict[str, Any]] | None = None,
         lost: list[dict[str, Any]] | None = None,
@@ -106,6 +115,7 @@ class Report(NovadockerAction):
         self.workflow = workflow
         self.run_id = run_id
         self.plan = plan
+        self.batches = batches or []
         self.controllers = controllers or []
         self.rows = rows or []
         self.lost = lost or []
@@ -143,7 +153,7 @@ class Report(NovadockerAction):
             run.fail("unknown", "its batch's sub-workflow was lost: see the execution's tasks")
             finished.append(run)
         known = {run.host for run in finished}
-        planned = outcomes.read(row for batch in self.plan.get("batches", []) for row in batch)
+        planned = outcomes.read(row for batch in self.batches for row in batch)
         not_started = [run for run in planned if run.host not in known]
         rest = outcomes.read(self.plan.get("rest", []))
         dry_run = bool(self.settings.get("dry_run"))

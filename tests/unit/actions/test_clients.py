@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests as the caller of a workflow, with a service token or under a trust."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import requests
+from keystoneauth1 import session
+from keystoneauth1.plugin import BaseAuthPlugin
+from requests.adapters import BaseAdapter
+
+from novadocker_actions import clients
+from novadocker_actions.errors import CloudError, NovadockerError
+
+CATALOG = [
+    {
+        "type": "compute",
+        "name": "nova",
+        "endpoints": [
+            {"interface": "public", "region": "R", "region_id": "R", "url": "http://nova.test/v2.1"}
+        ],
+    }
+]
+CALLER = {"user": {"id": "u"}, "project": {"id": "p"}, "roles": [{"id": "r", "name": "admin"}]}
+
+
+class Transport(BaseAdapter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[requests.PreparedRequest] = []
+        self.status, self.body = 200, '{"services": []}'
+
+    def send(self, request: requests.PreparedRequest, **_options: Any) -> requests.Response:
+        self.seen.append(request)
+        response = requests.Response()
+        response.status_code = self.status
+        response._content = self.body.encode()
+        response.url, response.request = str(request.url), request
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+class Service(BaseAuthPlugin):
+    def get_token(self, session: Any, **kwargs: Any) -> str:
+        return "service-token"
+
+    def get_user_id(self, session: Any, **kwargs: Any) -> str:
+        return "mistral"
+
+
+@pytest.fixture
+def transport(monkeypatch: pytest.MonkeyPatch) -> Transport:
+    made = Transport()
+
+    def new_session(verify: bool | str) -> session.Session:
+        inner = requests.Session()
+        inner.mount("http://", made)
+        return session.Session(session=inner)
+
+    monkeypatch.setattr(clients, "new_session", new_session)
+    monkeypatch.setattr(clients, "_service_user", Service)
+    monkeypatch.setattr(clients, "identity_url", lambda url=None: "http://keystone.test")
+    return made
+
+
+def context(**security: Any) -> Any:
+    values = {
+        "auth_token": "token",
+        "auth_uri": "http://keystone.test",
+        "auth_cacert": None,
+        "insecure": False,
+        "region_name": "R",
+        "service_catalog": {**CALLER, "catalog": CATALOG},
+    }
+    execution = SimpleNamespace(task_execution_id="task")
+    return SimpleNamespace(security=SimpleNamespace(**{**values, **security}), execution=execution)
+
+
+def test_the_caller_s_token_goes_with_a_service_token(transport: Transport) -> None:
+    clients.connect(context()).compute.get("/os-services")
+
+    (request,) = transport.seen
+    assert request.url == "http://nova.test/v2.1/os-services"
+    assert request.headers["X-Auth-Token"] == "token"
+    assert request.headers["X-Service-Token"] == "service-token"
+    assert request.headers["OpenStack-API-Version"] == "compute 2.87"
+
+
+def test_without_a_catalog_keystone_is_asked_for_it(transport: Transport) -> None:
+    transport.body = json.dumps({"catalog": CATALOG})
+
+    cloud = clients.connect(context(service_catalog=None))
+
+    assert transport.seen[0].url == "http://keystone.test/v3/auth/catalog"
+    assert cloud.compute.url == "http://nova.test/v2.1"
+
+
+def test_without_a_token_the_trust_is_used(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[str] = []
+    monkeypatch.setattr(clients, "trustee", lambda trust: used.append(trust) or Service())
+
+    assert clients.connect(context(auth_token=None), "t1").token == "service-token"
+    assert used == ["t1"]
+
+
+def test_without_token_and_trust_it_is_told(transport: Transport) -> None:
+    with pytest.raises(NovadockerError, match="Mistral gave no token"):
+        clients.connect(context(auth_token=None))
+
+
+def test_a_trust_carries_the_caller_s_roles(transport: Transport) -> None:
+    transport.body = '{"trust": {"id": "t1"}}'
+
+    assert clients.connect(context()).delegate() == "t1"
+
+    trust = json.loads(transport.seen[0].body or "")["trust"]
+    assert (trust["trustor_user_id"], trust["trustee_user_id"]) == ("u", "mistral")
+    assert (trust["project_id"], trust["roles"]) == ("p", [{"id": "r"}])
+    assert trust["impersonation"] is True
+    assert trust["expires_at"].endswith("Z")
+
+
+def test_a_caller_that_may_not_delegate_goes_on_without(transport: Transport) -> None:
+    transport.status, transport.body = 403, '{"error": {"message": "no"}}'
+
+    assert clients.connect(context()).delegate() == ""
+
+
+def test_a_service_that_is_not_in_the_catalog(transport: Transport) -> None:
+    cloud = clients.connect(context())
+
+    with pytest.raises(NovadockerError, match="The catalog has no image service"):
+        cloud.image.get("/v2/images")
+    assert cloud.dashboard_url() == ""
+
+
+@pytest.mark.parametrize(
+    "body",
+    ['{"error": {"message": "why"}}', '{"faultstring": "why"}', '{"x": {"message": "why"}}', "why"],
+)
+def test_a_service_s_own_words_are_told(transport: Transport, body: str) -> None:
+    transport.status, transport.body = 409, body
+
+    with pytest.raises(CloudError, match="compute answered GET /x with 409: .*why") as fault:
+        clients.connect(context()).compute.get("/x")
+    assert fault.value.status == 409
+
+
+def test_what_is_gone_already_may_be_deleted(transport: Transport) -> None:
+    transport.status = 404
+
+    clients.connect(context()).compute.delete("/x")

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Host steps as the actions see them: scripts, schemas, and the settings that they are given."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from novadocker_actions import host_steps, inputs, resources, step_settings
+from novadocker_actions.errors import MissingFile, Refused
+
+STEPS = [*host_steps.COMPUTE_STEPS, "configure_glance"]
+
+
+@pytest.mark.parametrize("role", ["compute", "controller,glance"])
+@pytest.mark.parametrize("step", STEPS)
+def test_the_settings_of_a_run_fit_the_step_s_schema(step: str, role: str) -> None:
+    settings = inputs.validate("deploy", {})
+
+    host_steps.check_settings(step, step_settings.for_step(step, role, settings))
+
+
+def test_settings_that_do_not_fit_are_refused_by_name() -> None:
+    with pytest.raises(Refused, match="install_docker users: 'nova' is not of type 'array'"):
+        host_steps.check_settings("install_docker", {"users": "nova"})
+
+
+def test_the_operator_s_daemon_settings_win() -> None:
+    settings = inputs.validate("deploy", {"docker": {"live-restore": False, "debug": True}})
+    daemon = step_settings.install_docker("compute", settings)["daemon_settings"]
+
+    assert (daemon["live-restore"], daemon["debug"], daemon["bridge"]) == (False, True, "none")
+
+
+def test_the_steps_of_a_controller_depend_on_its_roles() -> None:
+    assert step_settings.controller_steps("controller") == ["install_docker"]
+    assert step_settings.controller_steps("glance") == ["configure_glance"]
+    assert step_settings.controller_steps("controller,glance") == [
+        "install_docker",
+        "configure_glance",
+    ]
+
+
+def test_a_script_signs_its_outcome_when_it_is_run(tmp_path: Path) -> None:
+    script = tmp_path / "step.py"
+    script.write_text(host_steps.script("describe_host"))
+    outputs = str(tmp_path / "out")
+    environment = {
+        **os.environ,
+        "heat_outputs_path": outputs,
+        "push_id": "signed",
+        "mode": "check",
+        "settings": "{}",
+        "timeout_s": "60",
+        "NOVADOCKER_ROOT": str(tmp_path),
+    }
+
+    subprocess.run([sys.executable, str(script)], env=environment, check=False, timeout=60)
+
+    assert Path(f"{outputs}.push_id").read_text() == "signed"
+    assert Path(f"{outputs}.deploy_result").exists()
+
+
+def test_a_step_that_there_is_not() -> None:
+    with pytest.raises(MissingFile, match="no_such_step.py is in none of"):
+        host_steps.script("no_such_step")
+
+
+def test_files_are_found_where_they_are_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "share" / "novadocker" / "workbooks"
+    installed.mkdir(parents=True)
+    (installed / "novadocker.yaml").write_text("x")
+    monkeypatch.setattr(resources, "_CHECKOUT", tmp_path / "no-checkout")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+
+    assert resources.text("workbooks/novadocker.yaml") == "x"

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image references, sealing, and what is found in a registry."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+
+from novadocker_actions import images
+from novadocker_actions.errors import NovadockerError, Refused
+from novadocker_actions.images import Reference
+
+DIGEST = "sha256:" + "a" * 64
+
+
+@pytest.mark.parametrize(
+    ("text", "familiar", "name"),
+    [
+        ("busybox", "busybox:latest", "busybox"),
+        ("docker.io/library/busybox", "busybox:latest", "busybox"),
+        ("index.docker.io/org/app:1", "org/app:1", "org/app:1"),
+        ("org/app", "org/app:latest", "org/app"),
+        ("quay.io/org/app:v1.2", "quay.io/org/app:v1.2", "quay.io/org/app:v1.2"),
+        ("registry:5000/a/b__c", "registry:5000/a/b__c:latest", "registry:5000/a/b__c"),
+        ("localhost/app", "localhost/app:latest", "localhost/app"),
+        (f"app@{DIGEST}", f"app@{DIGEST}", f"app@{DIGEST}"),
+        (f"app:1@{DIGEST}", f"app:1@{DIGEST}", f"app:1@{DIGEST}"),
+    ],
+)
+def test_references(text: str, familiar: str, name: str) -> None:
+    reference = Reference.parse(text)
+
+    assert (reference.familiar, reference.name) == (familiar, name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Busybox",
+        "busy box",
+        "-x",
+        "a//b",
+        "app:",
+        "app:-tag",
+        "app@sha256:short",
+        "http://quay.io/app",
+        "app;rm -rf",
+        "Org/app",
+        "a" * 256,
+        "app\n",
+    ],
+)
+def test_what_is_no_reference(text: str) -> None:
+    with pytest.raises(Refused, match="images: "):
+        Reference.parse(text)
+
+
+def test_images_that_the_registry_lacks_are_named_with_its_words() -> None:
+    answers = {
+        "a:1": {"ok": True, "digest": DIGEST},
+        "b:1": {"ok": False, "reason": "manifest unknown"},
+    }
+
+    assert images.require_found(answers, ["a:1"]) == {"a:1": DIGEST}
+    with pytest.raises(Refused, match=r"b:1 \(manifest unknown\); c:1 \(the host did not look"):
+        images.require_found(answers, ["a:1", "b:1", "c:1"])
+
+
+def pem(key: rsa.RSAPrivateKey) -> str:
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return public.decode()
+
+
+def test_only_the_host_can_open_what_is_sealed_for_it() -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+
+    sealed = images.seal("a token", pem(key))
+
+    assert key.decrypt(base64.b64decode(sealed), oaep) == b"a token"
+
+
+def test_a_token_that_is_too_long_is_told() -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    with pytest.raises(NovadockerError, match="The token has 500 bytes, the host's key seals 190"):
+        images.seal("x" * 500, pem(key))
+
+
+@pytest.mark.parametrize(
+    ("record", "fault"),
+    [
+        ({"status": "active", "os_hash_algo": "sha512", "os_hash_value": "h"}, ""),
+        ({"status": "saving"}, "Glance image i is saving, not active"),
+        (
+            {"status": "active", "os_hash_algo": "sha512", "os_hash_value": "other"},
+            "Glance image i is not what the host exported: its sha512 differs",
+        ),
+    ],
+)
+def test_an_uploaded_image_is_compared_with_the_archive(record: dict[str, str], fault: str) -> None:
+    assert images.fault_of({"id": "i", **record}, "h") == fault

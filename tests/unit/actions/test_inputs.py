@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the workflows take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from novadocker_actions import inputs
+from novadocker_actions.errors import Refused
+
+WORKBOOK = Path(__file__).parents[3] / "workbooks" / "novadocker.yaml"
+
+
+def test_defaults_fit_their_own_limits() -> None:
+    for workflow in inputs.WORKFLOWS:
+        given = {name: inputs.FIELDS[name][0] for name in inputs.WORKFLOWS[workflow]}
+        assert inputs.validate(workflow, given) == inputs.validate(workflow, {})
+
+
+@pytest.mark.parametrize("workflow", sorted(inputs.WORKFLOWS))
+def test_the_workbook_declares_just_these_inputs_and_defaults(workflow: str) -> None:
+    declared: dict[str, Any] = {}
+    for entry in yaml.safe_load(WORKBOOK.read_text())["workflows"][workflow]["input"]:
+        declared.update(entry)
+
+    assert declared == {name: inputs.FIELDS[name][0] for name in inputs.WORKFLOWS[workflow]}
+
+
+def test_lists_may_be_given_as_comma_separated_text() -> None:
+    settings = inputs.validate("deploy", {"hosts": "a, b,", "images": "busybox,nginx:1"})
+
+    assert settings["hosts"] == ["a", "b"]
+    assert settings["images"] == ["busybox:latest", "nginx:1"]
+
+
+def test_a_default_is_not_shared_between_runs() -> None:
+    inputs.validate("deploy", {})["docker"]["debug"] = True
+
+    assert inputs.validate("deploy", {})["docker"] == {}
+
+
+def test_a_workflow_without_images_has_none() -> None:
+    assert inputs.validate("undeploy", {})["images"] == []
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"batch_size": 0}, r"batch_size: 0 is less than the minimum of 1\. Give 1 to 100"),
+        ({"batch_size": 1.5}, r"batch_size: 1\.5 is not of type"),
+        ({"batch_size": True}, "batch_size: True is not of type"),
+        ({"hosts": ["a", "a"]}, "hosts: .* has non-unique elements"),
+        ({"hosts": ["bad name"]}, "hosts: 'bad name' in it is not of the expected form"),
+        ({"hosts": ""}, "hosts: .* should be non-empty"),
+        ({"docker": []}, "docker: .* is not of type 'object'"),
+        ({"drain": "now"}, "drain: 'now' is not one of"),
+        ({"report_url": "javascript:x"}, "report_url: 'javascript:x' is not of the expected form"),
+        ({"driver_requirement": "x --index-url=y"}, "driver_requirement: .* not of the expected"),
+        ({"match": ""}, "match: '' should be non-empty"),
+        ({"aggregate": " "}, "aggregate: ' ' is not of the expected form"),
+        ({"typo": 1}, "typo: novadocker.deploy takes no such input. It takes: agent_timeout_s"),
+        ({"images": ["a", "A"]}, "images: 'A' is not a Docker image reference"),
+    ],
+)
+def test_a_misfit_is_named_with_its_remedy(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        inputs.validate("deploy", given)
+
+
+@pytest.mark.parametrize("text", ["nova-docker", "nova-docker==1.2", "nova-docker>=1.0,<2"])
+def test_requirements_of_pip(text: str) -> None:
+    assert inputs.validate("deploy", {"driver_requirement": text})["driver_requirement"] == text

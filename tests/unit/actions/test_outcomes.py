@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is believed of what a host says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from novadocker_actions import outcomes
+from novadocker_actions.outcomes import FAILED, OK, HostRun, Pending
+
+REPORT = {"reason": "", "facts": {"a": 1}, "log": "/var/log/novadocker/x.log"}
+
+
+def run(step: str = "install_docker", mode: str = "apply", **values: Any) -> HostRun:
+    values.setdefault("needs", [step])
+    return HostRun("c1", "compute", pending=Pending(step, mode, "p", "cfg", 1.0), **values)
+
+
+def judged(host: HostRun, outputs: dict[str, Any], **report: Any) -> HostRun:
+    outcomes.judge(host, outputs, "Outputs received", {**REPORT, **report})
+    return host
+
+
+def test_success_that_changed_something_can_be_undone() -> None:
+    host = judged(run(), {"deploy_result": "ok", "changed": "true"})
+
+    assert (host.state, host.changed, host.done) == (OK, True, ["install_docker"])
+    assert host.pending is None
+
+
+def test_success_that_changed_nothing_leaves_nothing_to_undo() -> None:
+    host = judged(run(), {"deploy_result": "ok", "changed": "false"})
+
+    assert (host.state, host.changed, host.done) == (OK, False, [])
+
+
+@pytest.mark.parametrize(
+    "outputs", [{}, {"deploy_result": ""}, {"deploy_result": "OK?"}, {"deploy_status_code": 0}]
+)
+def test_nothing_but_ok_is_success(outputs: dict[str, Any]) -> None:
+    assert judged(run(), outputs).state == FAILED
+
+
+def test_a_failed_step_is_undone_as_well() -> None:
+    host = judged(run(), {"deploy_result": "failed", "changed": "true"}, reason="no such package")
+
+    assert (host.step, host.reason) == ("install_docker", "no such package")
+    assert host.log == "/var/log/novadocker/x.log"
+    assert host.to_roll_back
+    assert host.done == ["install_docker"]
+
+
+def test_a_crash_is_told_in_its_last_words() -> None:
+    outputs = {"deploy_stderr": "a\nb\nc\nImportError: no json"}
+
+    assert judged(run(), outputs).reason == "b c ImportError: no json"
+
+
+def test_a_check_that_would_change_something_is_a_need() -> None:
+    host = judged(run(mode="check", needs=[]), {"deploy_result": "ok", "changed": "true"})
+
+    assert (host.needs, host.changed, host.done) == (["install_docker"], False, [])
+
+
+def test_a_description_is_no_need() -> None:
+    host = judged(
+        run("describe_host", "check", needs=[]), {"deploy_result": "ok", "changed": "true"}
+    )
+
+    assert (host.needs, host.facts) == ([], {"a": 1})
+
+
+def test_the_first_failure_is_the_one_that_is_told() -> None:
+    host = run(state=FAILED, reason="first", mode="undo")
+    host.step = "install_driver"
+
+    judged(host, {"deploy_result": "failed"}, reason="busy")
+
+    assert host.step == "install_driver"
+    assert host.reason == "first; undoing install_docker failed: busy"
+    assert host.stuck
+    assert not host.to_roll_back
+
+
+def test_a_host_is_rolled_back_when_its_last_step_is_undone() -> None:
+    host = run(state=FAILED, mode="undo", done=["install_driver"])
+    judged(host, {"deploy_result": "ok", "changed": "true"})
+    assert not host.rolled_back
+    host.pending = Pending(host.done.pop(), "undo", "p", "cfg", 1.0)
+    judged(host, {"deploy_result": "ok", "changed": "true"})
+
+    assert host.rolled_back
+
+
+def test_an_undo_that_was_asked_for_and_fails_leaves_the_host_stuck() -> None:
+    host = judged(run(mode="undo"), {"deploy_result": "failed"}, reason="containers run")
+
+    assert (host.state, host.stuck) == (FAILED, True)
+
+
+def test_rows_go_there_and_back() -> None:
+    host = run(changed=True, done=["install_docker"])
+
+    assert HostRun.from_dict(host.to_dict()) == host
+    assert HostRun("c1", "compute").to_dict() == {"host": "c1", "role": "compute"}
+
+
+def test_a_finished_row_is_small() -> None:
+    host = HostRun("c1", "compute", server_id="s" * 36, needs=["install_docker"], changed=True)
+
+    assert outcomes.finished([host]) == [{"host": "c1", "role": "compute", "changed": True}]
+
+
+def test_reasons_are_cut() -> None:
+    assert len(outcomes.shorten("x " * 1000)) == outcomes.REASON_CHARS

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans, batches and the gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from novadocker_actions import gate, inputs, planning
+from novadocker_actions.errors import Refused
+from novadocker_actions.outcomes import FAILED, SKIPPED, HostRun
+
+CONVERTED = {
+    "nova": {"version": "34.0.0", "compute_driver": "novadocker.virt.docker.DockerDriver"},
+    "docker": {"installed": True},
+    "novadocker": {"driver_version": "1.0"},
+}
+STEPS = ["install_docker", "install_driver", "configure_compute"]
+
+
+def run(host: str = "c1", **values: Any) -> HostRun:
+    return HostRun(host, "compute", **values)
+
+
+def sizes(count: int, batch_size: int | None = None) -> list[int]:
+    return [len(batch) for batch in planning.batches(count, batch_size)]
+
+
+def test_a_canary_and_then_growing_batches() -> None:
+    assert sizes(300) == [1, 5, 25, 100, 100, 69]
+    assert sizes(2) == [1, 1]
+    assert sizes(0) == []
+
+
+def test_batches_of_one_size() -> None:
+    assert sizes(7, 3) == [3, 3, 1]
+
+
+def test_each_host_is_in_one_batch() -> None:
+    cut = planning.batches(137, None)
+
+    assert [index for batch in cut for index in batch] == list(range(137))
+
+
+@pytest.mark.parametrize("missing", ["docker", "novadocker", "nova"])
+def test_a_host_that_lacks_something_needs_every_step(missing: str) -> None:
+    found = run(facts={**CONVERTED, missing: None})
+
+    planning.needs_from_facts(found, STEPS)
+
+    assert (found.needs, found.unknown) == (STEPS, [])
+
+
+def test_a_host_that_looks_converted_is_asked_step_by_step() -> None:
+    found = run(facts=CONVERTED)
+
+    planning.needs_from_facts(found, STEPS)
+
+    assert (found.needs, found.unknown) == ([], STEPS)
+
+
+def test_only_what_shows_a_trace_is_undone() -> None:
+    bare = run(facts={"nova": {"compute_driver": "libvirt.LibvirtDriver"}, "docker": None})
+    traced = run(facts={"docker": {"installed": True}})
+
+    planning.needs_to_undo(bare, STEPS)
+    planning.needs_to_undo(traced, STEPS)
+
+    assert bare.needs == []
+    assert traced.needs == STEPS[::-1]
+
+
+@pytest.mark.parametrize(
+    ("nova", "said"),
+    [
+        ({"version": "30.2.1"}, "c1 runs Nova 30.2.1, older than 2025.1"),
+        ({"version": "9"}, "older than"),
+        ({}, "no Nova was found on c1"),
+        (None, "no Nova was found on c1"),
+    ],
+)
+def test_a_nova_that_cannot_run_the_driver_is_refused(nova: Any, said: str) -> None:
+    with pytest.raises(Refused, match=said):
+        planning.require_nova([run(facts={"nova": nova})])
+
+
+def test_novas_that_can() -> None:
+    planning.require_nova([run(facts={"nova": {"version": v}}) for v in ("31.0.0", "34.0.0.dev1")])
+
+
+def test_silent_hosts_are_named() -> None:
+    silent = run("c2", state=FAILED, reason="the host did not answer in time")
+
+    with pytest.raises(Refused, match=r"c2 could not be described.*os-collect-config") as refusal:
+        planning.require_answers([run("c1"), silent])
+
+    assert "c1" not in str(refusal.value)
+
+
+def test_instances_keep_a_hypervisor_from_being_changed() -> None:
+    with pytest.raises(Refused, match=r"instances run on c1 \(3\)"):
+        planning.spare_occupied([run(instances=3, needs=STEPS)], "refuse", converting=True)
+
+
+def test_instances_of_a_docker_hypervisor_do_not_keep_it_from_being_repaired() -> None:
+    found = run(instances=3, needs=STEPS, hypervisor_type="docker")
+
+    planning.spare_occupied([found], "refuse", converting=True)
+
+    assert found.ok
+
+
+def test_instances_of_a_docker_hypervisor_keep_it_from_being_undone() -> None:
+    with pytest.raises(Refused):
+        planning.spare_occupied(
+            [run(instances=1, needs=STEPS, hypervisor_type="docker")], "refuse", converting=False
+        )
+
+
+def test_occupied_hosts_can_be_skipped() -> None:
+    found = run(instances=3, needs=STEPS)
+
+    planning.spare_occupied([found], "skip", converting=True)
+
+    assert (found.state, found.reason) == (SKIPPED, "3 instances run on it")
+
+
+def test_a_digest_changes_with_the_hosts_their_needs_and_the_inputs() -> None:
+    settings = inputs.validate("plan", {})
+    digests = {
+        planning.digest([], [run()], settings),
+        planning.digest([], [run("c2")], settings),
+        planning.digest([], [run(needs=STEPS)], settings),
+        planning.digest([run()], [run()], settings),
+        planning.digest([], [run()], inputs.validate("plan", {"images": ["nginx"]})),
+    }
+
+    assert len(digests) == 5
+    assert planning.digest([], [run()], settings) in digests
+
+
+def test_a_digest_does_not_change_with_what_is_only_about_waiting() -> None:
+    one, other = inputs.validate("plan", {}), inputs.validate("plan", {"step_timeout_s": 60})
+
+    assert planning.digest([], [run()], one) == planning.digest([], [run()], other)
+
+
+def test_another_plan_than_the_approved_one_is_refused() -> None:
+    planning.require_digest(None, "sha256:a")
+    planning.require_digest("sha256:a", "sha256:a")
+    with pytest.raises(Refused, match="plan_digest: the plan is now sha256:b, not sha256:a"):
+        planning.require_digest("sha256:a", "sha256:b")
+
+
+@pytest.mark.parametrize(
+    ("failed", "max_failed", "next_batch", "go_on"),
+    [(0, 0, 1, True), (1, 0, 1, False), (1, 1, 1, True), (2, 1, 1, False), (0, 0, 3, False)],
+)
+def test_the_gate(failed: int, max_failed: int, next_batch: int, go_on: bool) -> None:
+    assert gate.decide(failed, max_failed, next_batch, 3).go_on is go_on
+
+
+def test_the_gate_tells_why_it_stops() -> None:
+    assert gate.decide(2, 1, 1, 3).reason == (
+        "2 hosts failed and max_failed is 1: 2 batches were not started"
+    )
+    assert gate.decide(0, 0, 3, 3).reason == ""

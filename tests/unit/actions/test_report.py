@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run says at its end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from novadocker_actions import report
+from novadocker_actions.outcomes import FAILED, HostRun
+from novadocker_actions.report import Facts
+
+GOOD = HostRun("c1", "compute", changed=True, step="configure_compute")
+SAME = HostRun("c2", "compute")
+BAD = HostRun("c3", "compute", state=FAILED, step="install_driver", reason="pip said no")
+CONTROLLER = HostRun("ctl", "controller,glance")
+REFUSAL = {"refused": True, "field": "hosts", "message": "hosts: nobody. Name some."}
+
+
+def told(**facts: Any) -> tuple[str, str]:
+    made = Facts(**{"workflow": "deploy", **facts})
+    built = report.build(made)
+    return built["state"], report.message(made, built, "http://x")
+
+
+def test_all_went_well() -> None:
+    assert told(computes=[GOOD, SAME], controllers=[CONTROLLER]) == (
+        "done",
+        "2 of 2 compute hosts are Docker hypervisors (c1, c2); Glance accepts docker images. "
+        "See http://x",
+    )
+
+
+def test_nothing_had_to_be_changed() -> None:
+    state, message = told(computes=[SAME], controllers=[CONTROLLER])
+
+    assert state == "unchanged"
+    assert "nothing had to be changed" in message
+
+
+def test_a_new_image_is_a_change() -> None:
+    image = {"reference": "a", "id": "1", "ok": True, "changed": True}
+
+    assert told(computes=[SAME], images=[image])[0] == "done"
+
+
+def test_failures_within_the_limit_are_partial_success() -> None:
+    state, message = told(computes=[GOOD, BAD], max_failed=1)
+
+    assert state == "partial"
+    assert message.startswith("c3 failed at install_driver: pip said no; 1 of 2 compute hosts")
+
+
+def test_failures_over_the_limit_are_failure() -> None:
+    assert told(computes=[GOOD, BAD])[0] == "failed"
+
+
+def test_a_failed_controller_is_failure() -> None:
+    controller = HostRun("ctl", "controller", state=FAILED)
+
+    assert told(computes=[GOOD], controllers=[controller], max_failed=5)[0] == "failed"
+
+
+def test_an_image_that_was_not_published_is_failure() -> None:
+    image = {"reference": "a", "id": "", "ok": False, "reason": "no space"}
+    state, message = told(computes=[SAME], images=[image], not_started=["c2"])
+
+    assert state == "failed"
+    assert "Image a was not published: no space" in message
+
+
+def test_many_failures_are_told_in_few_words() -> None:
+    bad = [HostRun(f"c{n}", "compute", state=FAILED, step="s", reason="r") for n in range(50)]
+    _, message = told(computes=bad)
+
+    assert "47 more hosts failed" in message
+    assert len(message) < 1000
+
+
+def test_many_names_are_told_in_few_words() -> None:
+    good = [HostRun(f"c{n}", "compute", changed=True) for n in range(50)]
+
+    assert "c9 and 40 more" in told(computes=good)[1]
+
+
+def test_a_refusal_of_a_sub_workflow() -> None:
+    errors = [{"name": "prepare", "error": {"result": {"result": REFUSAL}}}]
+
+    assert told(errors=errors) == (
+        "refused",
+        "Refused, nothing was changed: hosts: nobody. Name some. See http://x",
+    )
+
+
+def test_an_error() -> None:
+    errors = [{"name": "prepare", "error": "Heat is away"}]
+
+    assert told(errors=errors) == ("failed", "Task prepare failed: Heat is away. See http://x")
+
+
+def test_a_host_that_was_rolled_back_has_not_changed() -> None:
+    run = HostRun("c1", "compute", state=FAILED, changed=True, rolled_back=True)
+    (row,) = report.build(Facts("deploy", computes=[run]))["rows"]
+
+    assert (row["changed"], row["rolled_back"]) == (False, True)
+
+
+def test_hosts_that_the_gate_spared() -> None:
+    built = report.build(Facts("deploy", computes=[BAD, SAME], not_started=["c2"], stopped="x"))
+
+    assert [row["state"] for row in built["rows"]] == ["failed", "skipped"]
+    assert built["rows"][1]["reason"] == "not started"
+
+
+def test_drift() -> None:
+    drifted = HostRun("c1", "compute", needs=["install_driver"])
+
+    assert told(workflow="verify", computes=[SAME])[0] == "unchanged"
+    assert told(workflow="verify", computes=[drifted])[0] == "drift"
+    assert told(workflow="verify", computes=[SAME], notes=["Glance is odd"])[0] == "drift"

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which hosts are selected."""
+
+from __future__ import annotations
+
+import pytest
+
+from novadocker_actions.errors import Refused
+from novadocker_actions.hosts import Host, merge
+from novadocker_actions.selection import Query, require_mailboxes, select
+
+
+def host(name: str, **values: object) -> Host:
+    return Host(name=name, roles=["compute"], service_id=f"id-{name}", **values)  # type: ignore[arg-type]
+
+
+HOSTS = [
+    Host(name="controller", roles=["controller"]),
+    host("compute-1", availability_zone="az1"),
+    host("Compute-DOCKER-1", availability_zone="az1", instances=2),
+    host("compute-docker-2", availability_zone="az2", labels={"rack": "7"}),
+]
+
+
+def names(query: Query) -> list[str]:
+    return [chosen.name for chosen in select(HOSTS, query).hosts]
+
+
+def test_names_that_contain_the_match_in_any_case() -> None:
+    assert names(Query()) == ["Compute-DOCKER-1", "compute-docker-2"]
+
+
+def test_all_computes_but_no_controller_when_no_name_matches() -> None:
+    assert names(Query(match="gpu")) == ["compute-1", "Compute-DOCKER-1", "compute-docker-2"]
+
+
+def test_the_rule_is_told() -> None:
+    query = Query(match="gpu", where="$.instances = 0", exclude=("compute-1",))
+    assert select(HOSTS, query).rule == (
+        "all, since no name contains 'gpu', where $.instances = 0, without compute-1"
+    )
+
+
+def test_a_careful_operator_is_refused_when_no_name_matches() -> None:
+    with pytest.raises(Refused, match="if_none_match is fail"):
+        names(Query(match="gpu", if_none_match="fail"))
+
+
+def test_named_hosts_whatever_they_are_called() -> None:
+    assert names(Query(hosts=["compute-1"])) == ["compute-1"]
+
+
+@pytest.mark.parametrize("query", [Query(hosts=["x"]), Query(hosts=["controller"])])
+def test_a_name_that_is_no_compute_host_is_refused(query: Query) -> None:
+    with pytest.raises(Refused, match="hosts: Nova knows no compute host"):
+        names(query)
+
+
+def test_exclude_wins_over_names() -> None:
+    query = Query(hosts=["compute-1", "compute-docker-2"], exclude=("compute-1",))
+    assert names(query) == ["compute-docker-2"]
+
+
+def test_an_unknown_name_in_exclude_is_refused() -> None:
+    with pytest.raises(Refused, match="exclude: Nova knows no compute host typo"):
+        names(Query(exclude=("typo",)))
+
+
+@pytest.mark.parametrize(
+    ("where", "chosen"),
+    [
+        ("$.availability_zone = az1", ["Compute-DOCKER-1"]),
+        ("$.instances = 0", ["compute-docker-2"]),
+        ("$.labels.get(rack) = '7'", ["compute-docker-2"]),
+    ],
+)
+def test_a_predicate_over_the_record(where: str, chosen: list[str]) -> None:
+    assert names(Query(where=where)) == chosen
+
+
+@pytest.mark.parametrize(
+    "where", ["$.instances", "$.nope", "$.instances >", "1 / 0 = 1", "range(99999999).sum() = 1"]
+)
+def test_a_predicate_that_says_neither_yes_nor_no_is_refused(where: str) -> None:
+    with pytest.raises(Refused, match="where: "):
+        names(Query(where=where))
+
+
+def test_an_empty_selection_is_never_all() -> None:
+    with pytest.raises(Refused, match="no compute host is selected"):
+        names(Query(where="$.instances > 100"))
+
+
+def test_hosts_without_a_mailbox_are_named() -> None:
+    with pytest.raises(Refused, match="no agent is enrolled on compute-1, compute-docker-2"):
+        require_mailboxes([HOSTS[1], HOSTS[3]])
+
+
+def test_what_nova_and_heat_know_is_joined() -> None:
+    found = merge(
+        [{"host": "c1", "id": 7, "state": "up", "status": "enabled", "zone": "nova"}],
+        [
+            {"service": {"host": "c1"}, "hypervisor_type": "QEMU", "servers": [{}, {}]},
+            {"service": {"host": "gone"}, "hypervisor_type": "QEMU"},
+        ],
+        [{"name": "fast", "hosts": ["c1", "gone"], "metadata": {"ssd": "true"}}],
+        {
+            "c1": {"server_id": "s1", "deployment_id": "d1", "roles": ["compute"]},
+            "ctl": {"server_id": "s2", "deployment_id": "d2", "roles": ["glance", "controller"]},
+        },
+    )
+
+    assert [record.name for record in found] == ["c1", "ctl"]
+    assert (found[0].service_id, found[0].instances, found[0].labels) == ("7", 2, {"ssd": "true"})
+    assert found[0].aggregates == ["fast"]
+    assert found[0].enrolled
+    assert found[1].roles == ["controller", "glance"]
+    assert Host.from_dict(found[0].to_dict()) == found[0]
