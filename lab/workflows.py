@@ -176,7 +176,8 @@ def _task(record: Mapping[str, Any], depth: int) -> Task:
 
 
 def _get(cloud: Connection, path: str, **query: str) -> dict[str, Any]:
-    answer = cloud.workflow.get(path, params=query)
+    # An API that restarts is back in a moment; reading again does no harm.
+    answer = cloud.workflow.get(path, params=query, connect_retries=5)
     if answer.status_code >= 400:
         raise LabError(f"Mistral does not show {path}: {_fault(answer)}")
     return dict(answer.json())
