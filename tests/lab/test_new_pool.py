@@ -15,7 +15,6 @@ from openstack.compute.v2.hypervisor import Hypervisor
 from openstack.connection import Connection
 
 from lab import containers, lifecycle, listing
-from lab.errors import CommandError
 from lab.nodes import Node
 from lab.progress import Progress
 from lab.settings import LabSettings
@@ -63,20 +62,6 @@ def await_hypervisor(cloud: Connection, timeout_s: float = 60) -> Hypervisor:
     return row
 
 
-def attach_agent(controller: Node, timeout_s: float = 60) -> None:
-    """Put the agent on the pool's host, as soon as the stack has made its server resource."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            command = ("novadocker-enroll", "attach", STACK, "--polling-interval", "2")
-            operator(controller, *command, timeout_s=300)
-            return
-        except CommandError as exc:
-            if "no deployed servers yet" not in exc.output or time.monotonic() > deadline:
-                raise
-        time.sleep(1)
-
-
 @pytest.fixture(scope="module")
 def image_id(cloud: Connection, run_workflow: Any) -> str:
     """A docker image that Glance holds."""
@@ -119,7 +104,7 @@ def pool(before: listing.Listing, lab: Nodes, cloud: Connection, image_id: str) 
 
 
 def test_blank_host_becomes_a_docker_hypervisor(pool: Node, cloud: Connection) -> None:
-    attach_agent(pool)
+    operator(pool, "novadocker-enroll", "attach", STACK, "--polling-interval", "2", timeout_s=600)
     await_stack(cloud, "CREATE")
     row = await_hypervisor(cloud)
     assert (row.hypervisor_type, row.state, row.status) == ("docker", "up", "enabled")
