@@ -93,6 +93,7 @@ def instance(**fields: Any) -> Any:
             "image_ref": IMAGE_ID,
             "launched_at": None,
             "trusted_certs": None,
+            "task_state": None,
             "host": CONF.host,
             **fields,
         },

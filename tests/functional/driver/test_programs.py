@@ -20,6 +20,7 @@ def run_program(name: str, *arguments: str, threading: bool = True, timeout_s: i
     """
     if os.geteuid() != 0:
         pytest.skip("network namespaces take root")
+    pytest.importorskip("oslotest", reason="Nova's test classes: pip install 'nova-docker[test]'")
     # There is no network to fetch them by in the namespace.
     busybox.program()
     openvswitch.programs()
@@ -61,3 +62,9 @@ def test_ports_of_instances() -> None:
 @pytest.mark.slow
 def test_life_cycles_in_novas_own_cloud() -> None:
     run_program("cloud", timeout_s=600)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_crashes_at_every_step() -> None:
+    run_program("crash", timeout_s=600)

@@ -153,7 +153,8 @@ class Sandboxes:
             dns=dns or None,
             security_opt=["no-new-privileges:true"],
             sysctls=sysctls or None,
-            pids_limit=4,
+            # Its own program is one thread; the runtime that starts it has some more.
+            pids_limit=64,
             restart_policy={"Name": "no"},
             log_config={"Type": "none"},
         )

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Docker Engine of the test's own, which it may kill. For a network namespace of its own."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import docker.errors
+
+
+class OwnEngine:
+    """A second dockerd with its own containerd, data and sockets."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.url = f"unix://{directory}/docker.sock"
+        self.run = directory / "run"
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._containerd: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        if self._containerd is None:
+            self._containerd = self._spawn(
+                "containerd",
+                f"--address={self.directory}/containerd.sock",
+                f"--root={self.directory}/containerd",
+                f"--state={self.run}/containerd",
+                "--config=/dev/null",
+            )
+        self._daemon = self._spawn(
+            "dockerd",
+            f"--host={self.url}",
+            f"--data-root={self.directory}/data",
+            f"--exec-root={self.run}",
+            f"--pidfile={self.directory}/docker.pid",
+            f"--containerd={self.directory}/containerd.sock",
+            "--bridge=none",
+            "--iptables=false",
+            "--ip6tables=false",
+            "--live-restore",
+        )
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.client().ping()
+                return
+            except docker.errors.DockerException:
+                if time.monotonic() > deadline or self._daemon.poll() is not None:
+                    told = (self.directory / "dockerd.log").read_text()
+                    raise RuntimeError(f"dockerd does not start: {told[-3000:]}") from None
+                time.sleep(0.1)
+
+    def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
+        with open(self.directory / f"{command[0]}.log", "ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log)
+
+    def client(self) -> docker.DockerClient:
+        """Connect to it."""
+        return docker.DockerClient(base_url=self.url, version="auto")
+
+    def kill(self) -> None:
+        """Kill the daemon, and leave its containers to themselves."""
+        assert self._daemon is not None
+        self._daemon.kill()
+        self._daemon.wait()
+        (self.directory / "docker.pid").unlink(missing_ok=True)
+
+    def crash(self) -> None:
+        """Kill all there is of it, as a host that loses its power does."""
+        assert self._containerd is not None
+        pids = {one.attrs["State"]["Pid"] for one in self.client().containers.list()}
+        self.kill()
+        self._containerd.kill()
+        self._containerd.wait()
+        self._containerd = None
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                # All its processes have this directory in their arguments.
+                if str(self.directory).encode() in (process / "cmdline").read_bytes():
+                    pids.add(int(process.name))
+        for pid in pids - {0, os.getpid(), os.getppid()}:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.5)
+        self._unmount()
+        shutil.rmtree(self.run)
+
+    def namespaces(self) -> list[str]:
+        """List the network namespaces that it keeps; mere files go within a minute."""
+        return sorted(one for one in self._mounts() if one.startswith(f"{self.run}/netns/"))
+
+    def _mounts(self) -> list[str]:
+        with open("/proc/self/mounts", encoding="utf-8") as mounts:
+            return [line.split()[1] for line in mounts if str(self.directory) in line.split()[1]]
+
+    def _unmount(self) -> None:
+        for target in reversed(self._mounts()):
+            subprocess.run(["umount", "--lazy", target], check=False)
+
+    def remove(self) -> None:
+        """Kill it and delete all that it has."""
+        self.crash()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running() -> Iterator[OwnEngine]:
+    """Run an engine, and remove it afterwards."""
+    engine = OwnEngine(Path(tempfile.mkdtemp(prefix="novadocker-engine-")))
+    engine.start()
+    try:
+        yield engine
+    finally:
+        engine.remove()

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Crashes of nova-compute, Docker and the host. Run it in its own network namespace."""
+
+import contextlib
+import functools
+import itertools
+import os
+import signal
+import time
+import traceback
+import unittest
+from collections.abc import Callable
+from typing import Any
+
+from tests.functional.driver import nova_process  # isort: skip - before anything of Nova's
+
+import os_vif
+from nova import context
+from nova.network import model
+from pyroute2 import IPRoute
+from vif_plug_ovs import privsep as ovs_privsep
+
+from novadocker import privsep
+from novadocker.privsep import net
+from novadocker.virt.docker import client
+from tests.functional.driver import busybox, openvswitch, own_engine
+from tests.functional.driver.programs import network
+
+HOST = "novadocker-test-crash"
+CONTEXT = context.get_admin_context()
+switch: openvswitch.Switch
+engine: own_engine.OwnEngine
+
+
+def setUpModule() -> None:
+    global switch, engine
+    global switch, engine  # noqa: PLW0603
+    entered = contextlib.ExitStack()
+    unittest.addModuleCleanup(entered.close)
+    switch = entered.enter_context(openvswitch.running("br-int"))
+    engine = entered.enter_context(own_engine.running())
+    nova_process.set_up(HOST, host_url=engine.url, stop_timeout_cap=0)
+    os_vif.initialize()
+    for privileges in (privsep.ctx, ovs_privsep.vif_plug):
+        # Each step is a process of its own that ends soon: helpers would only cost time.
+        privileges.set_client_mode(False)
+    nova_process.serve_image(busybox.image())
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Do something in a process of its own.
+
+    :return: its exit code; negative is the signal that killed it
+    """
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        except BaseException:  # noqa: BLE001 - whatever it is, it is told by the exit code
+            traceback.print_exc()
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def die_at(step: int) -> None:
+    """Let this process be killed when it is about to take so many steps.
+
+    A step is a request to the engine, a change of the network, or one of os-vif's.
+    """
+    taken = itertools.count(1)
+
+    def counted(function: Any) -> Any:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if next(taken) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+                time.sleep(60)
+            return function(*args, **kwargs)
+
+        return call
+
+    client.Engine.call = counted(client.Engine.call)
+    for module, names in (
+        (net, ("veth_create", "ns_attach", "device_delete")),
+        (os_vif, ("plug", "unplug")),
+    ):
+        for name in names:
+            setattr(module, name, counted(getattr(module, name)))
+
+
+class CrashTest(unittest.TestCase):
+    """What is left after a crash and a new start."""
+
+    def setUp(self) -> None:
+        self.instance = nova_process.instance()
+        self.info = model.NetworkInfo([network.port(1, network.v4(11))])
+        self.addCleanup(in_child, self._clean)
+        self.assertEqual(0, in_child(lambda: self.started().init_host(HOST)))
+        self.before = self.left()
+
+    def started(self) -> Any:
+        """Start nova-compute's driver."""
+        return nova_process.load_driver()
+
+    def left(self) -> Any:
+        """List all that could be left of an instance."""
+        docker = engine.client()
+        with IPRoute() as ipr:
+            links = sorted(link.get_attr("IFLA_IFNAME") for link in ipr.get_links())
+        images = sorted(
+            str(image.tags)
+            for image in docker.images.list()
+            if not any(tag.startswith("nova-glance/") for tag in image.tags)
+        )
+        return {
+            "containers": sorted(one.name for one in docker.containers.list(all=True)),
+            "links": links,
+            "ports": switch.ports("br-int"),
+            "namespaces": engine.namespaces(),
+            "images": images,
+        }
+
+    def spawn(self, driver: Any) -> None:
+        driver.spawn(
+            CONTEXT, self.instance, nova_process.image_meta(), [("/x", b"x")], None, {}, self.info
+        )
+
+    def _clean(self) -> None:
+        self.started().destroy(CONTEXT, self.instance, self.info)
+
+    def recover(self) -> None:
+        """Do what Nova does with an instance when it starts again, and the user deletes it."""
+        driver = self.started()
+        driver.init_host(HOST)
+        driver.plug_vifs(self.instance, self.info)
+        driver.destroy(CONTEXT, self.instance, self.info)
+        driver.cleanup_host(HOST)
+
+    def killed_at_every_step(
+        self, prepare: Callable[[], None], work: Callable[[Any], None]
+    ) -> None:
+        for step in itertools.count(1):
+            self.assertLess(step, 100)
+            with self.subTest(step=step):
+                self.assertEqual(0, in_child(prepare))
+
+                def until_killed(step: int = step) -> None:
+                    driver = self.started()
+                    die_at(step)
+                    work(driver)
+
+                ended = in_child(until_killed)
+                self.assertIn(ended, (0, -signal.SIGKILL))
+                # What the engine was asked for it does, whoever is dead.
+                time.sleep(0.3)
+                self.assertEqual(0, in_child(self.recover))
+                self.assertEqual(self.before, self.left())
+            if ended == 0:
+                self.assertGreater(step, 5)
+                return
+
+    def test_nova_compute_killed_while_it_spawns(self) -> None:
+        self.killed_at_every_step(lambda: None, self.spawn)
+
+    def test_nova_compute_killed_while_it_destroys(self) -> None:
+        self.killed_at_every_step(
+            lambda: self.spawn(self.started()),
+            lambda driver: driver.destroy(CONTEXT, self.instance, self.info),
+        )
+
+    def test_nova_compute_killed_while_it_resizes(self) -> None:
+        def resize(driver: Any) -> None:
+            flavor = self.instance.flavor
+            left = driver.migrate_disk_and_power_off(
+                CONTEXT, self.instance, HOST, flavor, self.info
+            )
+            driver.finish_migration(CONTEXT, None, self.instance, left, self.info, None, False, {})
+            driver.confirm_migration(CONTEXT, None, self.instance, self.info)
+
+        self.killed_at_every_step(lambda: self.spawn(self.started()), resize)
+
+    def test_nova_compute_killed_while_it_takes_a_snapshot(self) -> None:
+        def snapshot(driver: Any) -> None:
+            with driver._snapshots.open(f"nova-{self.instance.uuid}", "snap", set()) as data:
+                while data.read(1 << 20):
+                    pass
+            driver.get_info(self.instance)
+
+        self.killed_at_every_step(lambda: self.spawn(self.started()), snapshot)
+
+    def test_an_instance_lives_on_without_nova_compute_and_docker(self) -> None:
+        self.assertEqual(0, in_child(lambda: self.spawn(self.started())))
+        box = f"nova-{self.instance.uuid}"
+        before = engine.client().containers.get(box).attrs["State"]["StartedAt"]
+        addresses = engine.client().containers.get(box).exec_run("ip -4 addr").output
+        engine.kill()
+        engine.start()
+
+        def look() -> None:
+            driver = self.started()
+            driver.init_host(HOST)
+            driver.plug_vifs(self.instance, self.info)
+            assert driver.get_info(self.instance).state == 1
+
+        self.assertEqual(0, in_child(look))
+        self.assertEqual(before, engine.client().containers.get(box).attrs["State"]["StartedAt"])
+        self.assertEqual(
+            addresses, engine.client().containers.get(box).exec_run("ip -4 addr").output
+        )
+        self.assertEqual(0, in_child(self.recover))
+        self.assertEqual(self.before, self.left())
+
+    def test_instances_come_back_with_the_host(self) -> None:
+        other = nova_process.instance()
+        other_info = model.NetworkInfo([network.port(2, network.v4(12))])
+
+        def spawn_both() -> None:
+            self.spawn(self.started())
+            self.started().spawn(
+                CONTEXT, other, nova_process.image_meta(), [], None, {}, other_info
+            )
+
+        self.assertEqual(0, in_child(spawn_both))
+        engine.crash()
+        engine.start()
+
+        def resume() -> None:
+            driver = self.started()
+            driver.init_host(HOST)
+            for one, info in ((self.instance, self.info), (other, other_info)):
+                assert driver.get_info(one).state == 4
+                driver.plug_vifs(one, info)
+                driver.resume_state_on_host_boot(CONTEXT, one, info, None)
+
+        self.assertEqual(0, in_child(resume))
+        ping = (
+            engine.client()
+            .containers.get(f"nova-{self.instance.uuid}")
+            .exec_run("ping -c 2 -W 3 198.51.100.12")
+        )
+        self.assertIn(b" 0% packet loss", ping.output)
+        self.assertEqual(0, in_child(lambda: self.started().destroy(CONTEXT, other, other_info)))
+        self.assertEqual(0, in_child(self.recover))
+        self.assertEqual(self.before, self.left())
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
