@@ -93,10 +93,17 @@ class Images:
         if not exists(self.reference("base")):
             with self.progress.step(f"build image base ({self.release}, from apt)"):
                 self._build_base()
+                self._remove_older("base")
         for layer in LAYERS:
             if not exists(self.reference(layer.name)):
                 with self.progress.step(f"build image {layer.name}"):
                     self._build(layer)
+                    self._remove_older(layer.name)
+
+    def _remove_older(self, layer: str) -> None:
+        current = self.reference(layer)
+        family = current.rpartition(":")[0] + ":"
+        remove([x for x in known(self.settings) if x.startswith(family) and x != current])
 
     def _tags(self) -> dict[str, str]:
         tags = {
@@ -164,7 +171,7 @@ class Images:
         rename(f"{reference}-partial", reference)
 
     def _build(self, layer: Layer) -> None:
-        container = f"{self.settings.prefix}-build-{layer.name}"
+        container = f"{builder_prefix(self.settings)}{layer.name}"
         log = self._log(layer.name)
         parent = self.reference(layer.parent)
         cache = self.settings.cache_dir / "build"
@@ -250,6 +257,18 @@ def rename(old: str, new: str) -> None:
     """Give an image another name."""
     commands.run(["docker", "tag", old, new])
     remove([old])
+
+
+def builder_prefix(settings: LabSettings) -> str:
+    """Return how the names of containers begin in which images and wheels are made."""
+    return f"{settings.prefix}-build-"
+
+
+def remove_builders(settings: LabSettings) -> None:
+    """Remove what an interrupted build has left."""
+    done = commands.run(["docker", "ps", "-aq", "--filter", f"name=^/{builder_prefix(settings)}"])
+    if done.stdout.split():
+        commands.run(["docker", "rm", "--force", "--volumes", *done.stdout.split()])
 
 
 def known(settings: LabSettings) -> list[str]:

@@ -152,6 +152,7 @@ def down(settings: LabSettings, progress: Progress, *, purge: bool) -> None:
         return
     with progress.step("remove hosts and networks"):
         containers.remove(settings, [host.name for host in containers.existing(settings)])
+        images.remove_builders(settings)
         network.remove(settings)
     if purge:
         with progress.step("remove images and cache"):

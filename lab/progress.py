@@ -12,6 +12,7 @@ import rich.console
 import rich.live
 import rich.spinner
 import rich.table
+import rich.text
 
 
 class Progress:
@@ -71,12 +72,13 @@ class Progress:
                 self._live = None
 
     def _line(self, word: str, title: str, seconds: float, colour: str) -> None:
-        self.console.print(f"  [{colour}]{word:<6}[/] {seconds:6.1f} s ", end="")
-        self.console.print(title, markup=False)
+        # One call: between two, the live display would be drawn into the line.
+        line = rich.text.Text.assemble("  ", (f"{word:<6}", colour), f" {seconds:6.1f} s {title}")
+        self.console.print(line)
 
     def _picture(self) -> rich.table.Table:
         table = rich.table.Table.grid(padding=(0, 1))
         for title, began in list(self._running.values()):
             seconds = time.monotonic() - began
-            table.add_row(rich.spinner.Spinner("dots"), f"{seconds:6.1f} s", title)
+            table.add_row(rich.spinner.Spinner("dots"), f"{seconds:6.1f} s", rich.text.Text(title))
         return table

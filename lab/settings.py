@@ -45,7 +45,6 @@ class LabSettings:
 
     hosts: tuple[HostSettings, ...] = DEFAULT_HOSTS
     prefix: str = "ndlab"
-    domain: str = "lab"
     network: str = "ndlab"
     subnet: str = "10.88.0.0/24"
     gateway: str = "10.88.0.1"
@@ -53,8 +52,6 @@ class LabSettings:
     data_subnet: str = "10.89.0.0/24"
     data_interface: str = "eth1"
     image_prefix: str = "ndlab"
-    registry_port: int = 5443
-    demo_image: str = "library/busybox:latest"
     openstack_venv: str = "/opt/openstack"
     wheelhouse_mount: str = "/srv/wheelhouse"
     cache_dir: pathlib.Path = dataclasses.field(default_factory=default_cache_dir)
@@ -97,11 +94,6 @@ class LabSettings:
     def ssh_config(self) -> pathlib.Path:
         """An ssh configuration with an alias for each host (``ssh -F``)."""
         return self.ssh_dir / "config"
-
-    @property
-    def tls_dir(self) -> pathlib.Path:
-        """The lab's certificate authority and the registry's certificate."""
-        return self.cache_dir / "tls"
 
     def free_address(self, taken: set[str]) -> str:
         """Return the first address for one more host.

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from lab import commands, parallel, python_index
 from lab.errors import CommandError, LabError
-from lab.images import digest
+from lab.images import builder_prefix, digest
 from lab.settings import LabSettings
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -70,7 +70,7 @@ def fetch(settings: LabSettings, image: str) -> None:
     if stamp.is_file() and stamp.read_text() == wanted:
         return
     settings.wheelhouse.mkdir(parents=True, exist_ok=True)
-    container = f"{settings.prefix}-build-wheelhouse"
+    container = f"{builder_prefix(settings)}wheelhouse"
     env = {"PIP_CERT": "/mnt/ca.crt", "PIP_CONFIG_FILE": os.devnull, **python_index.machine_index()}
     pip = f"{settings.openstack_venv}/bin/pip"
     script = (
