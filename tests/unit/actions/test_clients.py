@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import requests
 from keystoneauth1 import session
 from keystoneauth1.plugin import BaseAuthPlugin
+from oslo_config import cfg
 from requests.adapters import BaseAdapter
 
 from novadocker_actions import clients
@@ -158,3 +160,23 @@ def test_what_is_gone_already_may_be_deleted(transport: Transport) -> None:
     transport.status = 404
 
     clients.connect(context()).compute.delete("/x")
+
+
+def test_a_trust_is_used_by_mistral_s_user_without_its_own_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mistral.conf"
+    file.write_text(
+        "[keystone_authtoken]\nauth_type = password\nauth_url = http://keystone.test/v3\n"
+        "username = mistral\npassword = x\nuser_domain_name = Default\n"
+        "project_name = service\nproject_domain_name = Default\n"
+    )
+    conf = cfg.ConfigOpts()
+    conf(["--config-file", str(file)], project="mistral")
+    monkeypatch.setattr(clients.cfg, "CONF", conf)
+
+    plugin = clients.trustee("t1")
+
+    assert (plugin._trust_id, plugin._username) == ("t1", "mistral")
+    assert (plugin._project_name, plugin._project_domain_name) == (None, None)
+    assert clients.identity_url() == "http://keystone.test"
