@@ -12,6 +12,7 @@ from typing import Any
 from docker.types import HostConfig
 
 from novadocker import exceptions
+from tests.unit.driver import archives
 
 
 class Events(list[dict[str, Any]]):
@@ -170,9 +171,16 @@ class FakeEngine:
             if wanted.items() <= one["Config"]["Labels"].items()
         ]
 
-    def _put_archive(self, name: str, path: str, data: bytes) -> bool:
-        self.archives.setdefault(name, []).append(data)
+    def _put_archive(self, name: str, path: str, data: Any) -> bool:
+        self.archives.setdefault(name, []).append(
+            data if isinstance(data, bytes) else b"".join(data)
+        )
         return True
+
+    def _get_archive(self, name: str, path: str) -> tuple[Any, dict[str, Any]]:
+        self._find(name)
+        files = (("./etc/hosts", b"the engine's"), ("./etc/of", f"{name}:{path}".encode()))
+        return iter([archives.tar(*files)]), {}
 
     def _logs(self, name: str, **kwargs: Any) -> bytes:
         self._find(name)

@@ -613,6 +613,68 @@ class TestMigration:
         assert engine.names() == {f"nova-{one.uuid}-resize"}
 
 
+def copied(packed: bytes) -> dict[str, bytes]:
+    """Unpack what was written into a container."""
+    with tarfile.open(fileobj=io.BytesIO(packed)) as members:
+        return {one.name: members.extractfile(one).read() for one in members}
+
+
+class TestRescue:
+    def test_an_instance_is_rescued_and_runs_again(
+        self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any
+    ) -> None:
+        one = spawn(make_instance())
+        own = workload(engine, one)["Id"]
+        docker_driver.rescue(None, one, [], image_meta, "", None)
+        assert engine.names() == {*names(one), f"nova-{one.uuid}-rescued"}
+        assert workload(engine, one)["Id"] != own
+        assert workload(engine, one)["State"]["Running"]
+        assert copied(engine.archives[f"nova-{one.uuid}"][1]) == {
+            "./etc/of": f"nova-{one.uuid}-rescued:/.".encode()
+        }
+        docker_driver.unrescue(None, one)
+        assert engine.names() == names(one)
+        assert workload(engine, one)["Id"] == own
+        assert workload(engine, one)["State"]["Running"]
+        (back,) = engine.archives[f"nova-{one.uuid}-rescued"]
+        assert copied(back) == {"./etc/of": f"nova-{one.uuid}:/mnt/rescue/.".encode()}
+
+    def test_without_an_image_it_is_the_instances_own(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        image = workload(engine, one)["Image"]
+        docker_driver.rescue(None, one, [], objects.ImageMeta.from_dict({}), "", None)
+        assert workload(engine, one)["Image"] == image
+
+    @pytest.mark.parametrize("verb", ["create_container", "get_archive", "put_archive"])
+    def test_a_rescue_that_fails_leaves_the_instance_as_it_was(
+        self, verb: str, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any
+    ) -> None:
+        one = spawn(make_instance())
+        own = workload(engine, one)["Id"]
+        engine.failing[verb] = exceptions.EngineError("no", 500)
+        with pytest.raises(exceptions.EngineError):
+            docker_driver.rescue(None, one, [], image_meta, "", None)
+        assert engine.names() == names(one)
+        assert workload(engine, one)["Id"] == own
+
+    def test_a_rescued_instance_can_be_deleted(
+        self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any
+    ) -> None:
+        one = spawn(make_instance())
+        docker_driver.rescue(None, one, [], image_meta, "", None)
+        docker_driver.destroy(None, one, [])
+        assert engine.names() == set()
+
+    def test_one_that_was_not_rescued_just_runs(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        docker_driver.unrescue(None, one)
+        assert workload(engine, one)["State"]["Running"]
+
+
 class TestDiagnostics:
     STATS = {
         "cpu_stats": {"cpu_usage": {"total_usage": 30, "percpu_usage": [10, 20]}},

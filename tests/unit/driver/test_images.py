@@ -11,7 +11,7 @@ import pytest
 from nova import exception
 
 from novadocker import exceptions
-from novadocker.virt.docker import containers, imagecache, images, snapshots
+from novadocker.virt.docker import containers, imagecache, images, snapshots, streams
 from tests.unit.driver.archives import LAYER, Parts, digest
 from tests.unit.driver.conftest import HOST, IMAGE_ID, make_instance
 from tests.unit.driver.fake_engine import FakeEngine
@@ -229,7 +229,7 @@ class TestSnapshots:
         assert [one["RepoTags"] for one in engine.images.values()] == [["other:x"]]
 
     def test_parts_are_read_as_asked(self) -> None:
-        parts = snapshots.Parts(iter([b"", b"abc", b"d"]))
+        parts = streams.Parts(iter([b"", b"abc", b"d"]))
         assert [parts.read(2), parts.read(), parts.read(5), parts.read(5)] == [
             b"ab",
             b"c",

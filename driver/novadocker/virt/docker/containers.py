@@ -10,7 +10,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import client
+from novadocker.virt.docker import client, streams
 
 LOG = logging.getLogger(__name__)
 
@@ -20,6 +20,8 @@ KEPT = "nova-docker/instance"
 # The smallest limit that every engine accepts.
 MIN_MEMORY_MB = 6
 CPU_PERIOD_US = 100_000
+# What the engine puts into each container, and keeps busy.
+_ENGINES_FILES = frozenset({".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf"})
 
 
 class Role(enum.Enum):
@@ -321,6 +323,19 @@ class Containers:
         """Unpack an archive at a container's root; the engine keeps it inside the container."""
         if not self._engine.call("put_archive", name, "/", tar):
             raise exceptions.EngineError(f"files were not written into {name}")
+
+    def copy(self, source: str, source_path: str, target: str, target_path: str) -> None:
+        """Copy the files of one container, from a directory of it, into a directory of another.
+
+        Nothing of it is kept on the host on the way, and what the engine makes for each container
+        stays out of it.
+        """
+        stream, _stat = self._engine.call(
+            "get_archive", source, f"{source_path.rstrip('/')}/.", patient=True
+        )
+        files = streams.tar_without(stream, _ENGINES_FILES)
+        if not self._engine.call("put_archive", target, target_path, files, patient=True):
+            raise exceptions.EngineError(f"files of {source} were not copied into {target}")
 
     def run(self, name: str, argv: list[str], environment: Mapping[str, str]) -> tuple[int, str]:
         """Run a command in a running container.

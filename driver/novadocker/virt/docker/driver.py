@@ -29,6 +29,7 @@ from novadocker.virt.docker import (
     instances,
     migrations,
     network,
+    rescues,
     resources,
     sandbox,
     snapshots,
@@ -90,6 +91,10 @@ class DockerDriver(driver.ComputeDriver):
             self._host, CONF.docker.tty, CONF.docker.init, self._disk_quota
         )
         return instances.Instances(settings, self._workloads, self._sandboxes, self._wiring)
+
+    @property
+    def _rescues(self) -> rescues.Rescues:
+        return rescues.Rescues(self._instances, self._workloads)
 
     @property
     def _migrations(self) -> migrations.Migrations:
@@ -371,6 +376,7 @@ class DockerDriver(driver.ComputeDriver):
         self._instances.destroy(instance, network_info or [])
         if instance.task_state != task_states.RESIZE_REVERTING:
             self._migrations.confirm(instance)
+        self._rescues.forget(instance)
 
     def cleanup(
         self,
@@ -453,6 +459,40 @@ class DockerDriver(driver.ComputeDriver):
         """Bring a soft-deleted instance back."""
         with _translated(instance):
             self._workloads.start(containers.workload_name(instance.uuid))
+
+    def rescue(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        image_meta: Any,
+        rescue_password: str,
+        block_device_info: Any,
+        share_info: Any = None,
+    ) -> None:
+        """Run another image in the place of an instance, with its files below /mnt/rescue."""
+        if image_meta.obj_attr_is_set("id"):
+            image, _fetched = self._images.ensure(context, _image_dict(context, image_meta))
+            image_id = image_meta.id
+        else:
+            # Nobody named one: the one that the instance was made from.
+            with _translated(instance):
+                details = self._workloads.inspect(containers.workload_name(instance.uuid))
+            image = self._images.inspect(details["Image"])
+            image_id = containers.image_label(details)
+        content = instances.Content(
+            image=image.id,
+            image_id=image_id,
+            command=containers.command(image_meta.properties.get("os_command_line"), image.config),
+            files=self._files(instance, [], None, []),
+        )
+        with _translated(instance):
+            self._rescues.begin(instance, content, network_info or [])
+
+    def unrescue(self, context: Any, instance: Any) -> None:
+        """Run an instance again, with what was mended in it."""
+        with _translated(instance):
+            self._rescues.end(instance)
 
     def set_admin_password(self, instance: Any, new_pass: str) -> None:
         """Set root's password, where the image has what that takes."""

@@ -73,6 +73,16 @@ def pack(contents: list[tuple[str, bytes]]) -> bytes:
     return buffer.getvalue()
 
 
+def pack_directory(path: str) -> bytes:
+    """Pack one empty directory of root's."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        member = tarfile.TarInfo(path.lstrip("/"))
+        member.type, member.mode = tarfile.DIRTYPE, 0o755
+        tar.addfile(member)
+    return buffer.getvalue()
+
+
 def password_command(password: str) -> tuple[list[str], dict[str, str]]:
     """Say what to run in a container to set root's password, so that no list of processes shows it.
 

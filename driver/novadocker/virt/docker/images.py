@@ -69,9 +69,16 @@ class Images:
     def find(self, image_id: str, checksum: str | None) -> EngineImage | None:
         """Look for an image of Glance's in the engine."""
         try:
-            found = self._engine.call("inspect_image", tag_of(image_id, checksum))
+            return self.inspect(tag_of(image_id, checksum))
         except exceptions.NotFound:
             return None
+
+    def inspect(self, name: str) -> EngineImage:
+        """Look at an image of the engine's, by any of its names.
+
+        :raises NotFound: there is none
+        """
+        found = self._engine.call("inspect_image", name)
         return EngineImage(found["Id"], found.get("Config") or {})
 
     def ensure(

@@ -186,11 +186,33 @@ class Instances:
         image = self._workloads.commit(old or name, containers.KEPT, instance.uuid)
         if old is None:
             self._workloads.remove(name)
-        self._create_workload(
+        self.create_workload(
             instance,
             # Command and environment are the committed image's own.
             Content(image=image, image_id=containers.image_label(details)),
         )
+
+    def create_workload(self, instance: Any, content: Content) -> None:
+        """Make the workload's container in the sandbox that there is, and do not start it."""
+        workload = containers.Workload(
+            name=containers.workload_name(instance.uuid),
+            sandbox=containers.sandbox_name(instance.uuid),
+            image=content.image,
+            labels=containers.labels(
+                instance, self._settings.host, containers.Role.WORKLOAD, content.image_id
+            ),
+            command=content.command,
+            environment=content.environment,
+            tty=self._settings.tty,
+            init=self._settings.init,
+        )
+        disk_gb = int(instance.flavor.root_gb) if self._settings.disk_quota else None
+        try:
+            self._workloads.create(workload, instance.flavor, disk_gb)
+        except exceptions.Conflict:
+            LOG.warning("Removing the left-over container %s", workload.name, instance=instance)
+            self._workloads.remove(workload.name)
+            self._workloads.create(workload, instance.flavor, disk_gb)
 
     def adopt(
         self, instance: Any, old: str, network_info: Any, wait: PortsWait, power_on: bool
@@ -245,7 +267,7 @@ class Instances:
 
         def make() -> None:
             try:
-                self._create_workload(instance, content)
+                self.create_workload(instance, content)
             except Exception as err:  # noqa: BLE001 - raised again by the thread that waits
                 faults.append(err)
 
@@ -257,24 +279,3 @@ class Instances:
             maker.join()
         if faults:
             raise faults[0]
-
-    def _create_workload(self, instance: Any, content: Content) -> None:
-        workload = containers.Workload(
-            name=containers.workload_name(instance.uuid),
-            sandbox=containers.sandbox_name(instance.uuid),
-            image=content.image,
-            labels=containers.labels(
-                instance, self._settings.host, containers.Role.WORKLOAD, content.image_id
-            ),
-            command=content.command,
-            environment=content.environment,
-            tty=self._settings.tty,
-            init=self._settings.init,
-        )
-        disk_gb = int(instance.flavor.root_gb) if self._settings.disk_quota else None
-        try:
-            self._workloads.create(workload, instance.flavor, disk_gb)
-        except exceptions.Conflict:
-            LOG.warning("Removing the left-over container %s", workload.name, instance=instance)
-            self._workloads.remove(workload.name)
-            self._workloads.create(workload, instance.flavor, disk_gb)

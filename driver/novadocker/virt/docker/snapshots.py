@@ -12,35 +12,13 @@ from typing import IO, Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import archive, client, containers, images
+from novadocker.virt.docker import archive, client, containers, images, streams
 
 LOG = logging.getLogger(__name__)
 
 REPOSITORY = "nova-docker/snapshot"
 # The archive is one of our own engine's.
 _NO_LIMIT = 1 << 60
-
-
-class Parts:
-    """A file to read from, made of an iterator."""
-
-    def __init__(self, parts: Iterator[bytes]) -> None:
-        self._parts = parts
-        self._rest = b""
-
-    def read(self, size: int = -1) -> bytes:
-        """Read at most so many bytes; fewer do not mean the end, none do."""
-        while not self._rest:
-            try:
-                self._rest = next(self._parts)
-            except StopIteration:
-                return b""
-        cut = len(self._rest) if size is None or size < 0 else size
-        data, self._rest = self._rest[:cut], self._rest[cut:]
-        return data
-
-    def close(self) -> None:
-        """Do nothing: what is read belongs to others."""
 
 
 class Snapshots:
@@ -83,7 +61,7 @@ class Snapshots:
                 self._engine.call("remove_image", f"{REPOSITORY}:{tag}")
 
     @contextlib.contextmanager
-    def open(self, name: str, tag: str, without_env: set[str]) -> Iterator[Parts]:
+    def open(self, name: str, tag: str, without_env: set[str]) -> Iterator[streams.Parts]:
         """Lend a container's file system as an archive that this driver accepts as an image.
 
         :param without_env: environment variables that are not part of it: the instance's metadata
@@ -101,9 +79,9 @@ class Snapshots:
                     out.write(part)
             with open(path, "rb") as source:
                 if flat:
-                    yield Parts(_flattened(source, details, without_env))
+                    yield streams.Parts(_flattened(source, details, without_env))
                 else:
-                    yield Parts(_cleaned(source, without_env))
+                    yield streams.Parts(_cleaned(source, without_env))
 
 
 def _cleaned(source: IO[bytes], without_env: set[str]) -> Iterator[bytes]:

@@ -206,6 +206,20 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         self.gone(server)
         self.assertEqual([], self.engine.images.list("nova-docker/instance"))
 
+    def test_rescue(self) -> None:
+        server = self.boot()
+        self.sh(
+            server, "mkdir /etc/broken; echo bad > /etc/broken/config; chmod 640 /etc/broken/config"
+        )
+        self.act(server, "rescue", {}, "RESCUE")
+        self.assertEqual("gone\n", self.sh(server, "test -e /etc/broken || echo gone"))
+        self.sh(server, "echo good > /mnt/rescue/etc/broken/config")
+        self.act(server, "unrescue", None, "ACTIVE")
+        self.assertEqual("good\n", self.sh(server, "cat /etc/broken/config"))
+        self.assertIn("-rw-r-----", self.sh(server, "ls -l /etc/broken/config"))
+        self.act(server, "rescue", {}, "RESCUE")
+        self.gone(server)
+
     def test_migration_to_another_host(self) -> None:
         server = self.boot()
         self.sh(server, "touch /kept")

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rescue: another image runs in the place of an instance, with a copy of its files at hand.
+
+The instance's own container is put aside, stopped. Its files are copied below ``/mnt/rescue`` of
+the rescue container, and back again when the rescue ends: what was changed or added there is then
+in the instance, what was deleted there is not deleted in it.
+"""
+
+from typing import Any
+
+from oslo_log import log as logging
+
+from novadocker.virt.docker import containers, guest, instances
+
+LOG = logging.getLogger(__name__)
+
+MOUNT_POINT = "/mnt/rescue"
+
+
+def kept_name(uuid: str) -> str:
+    """Name the container that is being rescued."""
+    return f"nova-{uuid}-rescued"
+
+
+class Rescues:
+    """Begins and ends rescues."""
+
+    def __init__(self, whole: instances.Instances, workloads: containers.Containers) -> None:
+        self._instances = whole
+        self._workloads = workloads
+
+    def begin(self, instance: Any, content: instances.Content, network_info: Any) -> None:
+        """Run another image in the place of an instance, which is stopped.
+
+        :raises DriverError: it could not be; the instance is what it was, and stopped
+        """
+        name, kept = containers.workload_name(instance.uuid), kept_name(instance.uuid)
+        self._workloads.stop(name, 0)
+        self._workloads.rename(name, kept)
+        try:
+            self._instances.create_workload(instance, content)
+            self._workloads.put_archive(name, guest.pack_directory(MOUNT_POINT))
+            self._workloads.copy(kept, "/", name, MOUNT_POINT)
+            if content.files:
+                self._workloads.put_archive(name, content.files)
+            self._instances.start(instance, network_info)
+        except BaseException:
+            LOG.warning("The rescue failed: putting the instance back", instance=instance)
+            self._workloads.remove(name)
+            self._workloads.rename(kept, name)
+            raise
+
+    def end(self, instance: Any) -> None:
+        """Take the files of an instance back, and run it again; without a rescue, just run it."""
+        name, kept = containers.workload_name(instance.uuid), kept_name(instance.uuid)
+        if self._workloads.exists(kept):
+            if self._workloads.exists(name):
+                self._workloads.stop(name, 0)
+                self._workloads.copy(name, MOUNT_POINT, kept, "/")
+                self._workloads.remove(name)
+            self._workloads.rename(kept, name)
+        self._workloads.start(name)
+
+    def forget(self, instance: Any) -> None:
+        """Remove the container of an instance that is deleted while it is rescued."""
+        self._workloads.remove(kept_name(instance.uuid))

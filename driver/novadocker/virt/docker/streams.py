@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Archives that pass by, part by part, and are never kept."""
+
+import posixpath
+import tarfile
+from collections.abc import Iterator
+
+_CHUNK = 1 << 20
+
+
+class Parts:
+    """A file to read from, made of an iterator."""
+
+    def __init__(self, parts: Iterator[bytes]) -> None:
+        self._parts = parts
+        self._rest = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most so many bytes; fewer do not mean the end, none do."""
+        while not self._rest:
+            try:
+                self._rest = next(self._parts)
+            except StopIteration:
+                return b""
+        cut = len(self._rest) if size is None or size < 0 else size
+        data, self._rest = self._rest[:cut], self._rest[cut:]
+        return data
+
+    def close(self) -> None:
+        """Do nothing: what is read belongs to others."""
+
+
+def tar_without(parts: Iterator[bytes], left_out: frozenset[str]) -> Iterator[bytes]:
+    """Pass on an archive but for some of its members.
+
+    :param left_out: their names, from the root of the archive
+    """
+    with tarfile.open(fileobj=Parts(parts), mode="r|") as tar:  # type: ignore[call-overload]
+        for member in tar:
+            tar.members = []  # tarfile keeps all that it has seen
+            if posixpath.normpath("/" + member.name).lstrip("/") in left_out:
+                continue
+            yield member.tobuf(tarfile.PAX_FORMAT)
+            content = tar.extractfile(member) if member.isreg() else None
+            if content is None:
+                continue
+            while data := content.read(_CHUNK):
+                yield data
+            yield b"\0" * (-member.size % tarfile.BLOCKSIZE)
+    yield b"\0" * (2 * tarfile.BLOCKSIZE)
