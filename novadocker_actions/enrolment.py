@@ -27,7 +27,8 @@ LOG = logging.getLogger(__name__)
 STACK_PREFIX = "novadocker-hosts-"
 STACK_TAG = "novadocker-hosts"
 ROLES = ("controller", "glance", "compute")
-SERVER_TYPE = "OS::Heat::DeployedServer"
+# The second is what compute_pool.yaml calls it, whatever its environment makes of it.
+SERVER_TYPES = ("OS::Heat::DeployedServer", "Novadocker::Pool::Server")
 POLL_S = 1.0
 # With doubling pauses: 15 s in which an API may restart.
 CONNECT_RETRIES = 5
@@ -280,7 +281,7 @@ class Enrolment:
         path = f"/stacks/{stack['stack_name']}/{stack['id']}/resources?nested_depth=4"
         found = {}
         for item in self._ask("GET", path)["resources"]:
-            if item["resource_type"] != SERVER_TYPE or not item["physical_resource_id"]:
+            if item["resource_type"] not in SERVER_TYPES or not item["physical_resource_id"]:
                 continue
             link = next(link["href"] for link in item["links"] if link["rel"] == "self")
             place = urllib.parse.urlparse(link).path

@@ -134,6 +134,7 @@ class Heat:
         self.stacks: dict[str, dict] = {}
         self.asked: list[str] = []
         self.outcome = "COMPLETE"
+        self.server_type = "OS::Heat::DeployedServer"
 
     def read_env_and_templates(self, template_file):
         assert template_file.endswith("hosts.yaml")
@@ -194,7 +195,7 @@ class Heat:
         link = "http://heat/v1/p/stacks/nested/2/resources"
         return [
             {
-                "resource_type": "OS::Heat::DeployedServer",
+                "resource_type": self.server_type,
                 "physical_resource_id": "x",
                 "resource_name": host,
                 "resource_status": "COMPLETE" if self.outcome == "COMPLETE" else "FAILED",
@@ -300,6 +301,16 @@ class TestCommand:
         done.clear()
         assert enroll.main(["attach", "novadocker-hosts-c", "b=10.0.0.2"]) == 0
         assert sorted(address for address, _, _ in done) == ["10.0.0.2", "a"]
+
+    def test_attach_finds_the_servers_of_a_pool_by_their_own_type(self, cloud):
+        heat, done = cloud
+        enroll.main(["add", "--pool", "c", "a"])
+        done.clear()
+        environment = enrolment.resources.text("heat_templates/environments/deployed_server.yaml")
+        heat.server_type = "Novadocker::Pool::Server"
+        assert f"{heat.server_type}: OS::Heat::DeployedServer" in environment
+        assert enroll.main(["attach", "novadocker-hosts-c"]) == 0
+        assert [address for address, _, _ in done] == ["a"]
 
     def test_attach_to_no_stack_is_refused(self, cloud, capsys):
         assert enroll.main(["attach", "nowhere"]) == 1
