@@ -7,10 +7,12 @@ arguments.
 
 import dataclasses
 import getpass
+import logging
 import os
 import shlex
 import socket
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -205,6 +207,9 @@ def findings(arguments: list[str]) -> list[Finding]:
 
 def main() -> None:
     """Print the findings; the exit code is 1 when there is an error among them."""
+    # What Nova's libraries have to say to their developers is of no use here.
+    warnings.simplefilter("ignore")
+    logging.getLogger("oslo.privsep").setLevel(logging.ERROR)
     found = findings(sys.argv[1:])
     for finding in found:
         print(f"{finding.state.upper():8}{finding.what:14}{finding.found}")
