@@ -293,7 +293,7 @@ def test_a_service_s_bad_moment_is_tried_again(mistral: Mistral, cloud: FakeClou
 
 
 def test_hosts_are_put_back_when_a_service_stays_away(mistral: Mistral, cloud: FakeCloud) -> None:
-    cloud.failures += [("POST", "os-aggregates$", 500)] * 4
+    cloud.failures += [("POST", "os-aggregates$", 500)] * 6
 
     run = mistral.run("novadocker.deploy", timeout_s=120)
 
