@@ -7,6 +7,8 @@ Installed beside the hooks of heat-agents and called in each refresh of a host a
 * ``refuse`` before 55-heat-config: what was interrupted is run once more; what can not be run (no
   hook for its group, an input without a value) is told to Heat as failed instead of never; input
   values become text, which the script hook needs;
+* ``hook NAME`` in place of a hook of heat-agents: the hook writes every input into its log, so it is
+  not given those that say how to signal, which are secrets;
 * ``notify CONFIG`` in place of heat-config-notify: the outcome is cut to a size that Heat takes,
   and remembered until it was told;
 * ``settle`` after 55-heat-config: outcomes that could not be told are told again, old files go
@@ -32,6 +34,7 @@ SCRIPTS = Path(os.environ.get("HEAT_SCRIPT_WORKING", "/var/lib/heat-config/heat-
 HOOKS = Path(os.environ.get("HEAT_CONFIG_HOOKS", HOME / "hooks"))
 WAKE = Path(os.environ.get("HEAT_AGENT_WAKE", "/var/lib/heat-config/wake.conf"))
 TEXT_CHARS = 64 * 1024
+SIGNAL_INPUTS = "deploy_"
 NO_HOOK_NEEDED = ("os-apply-config",)
 
 
@@ -39,6 +42,8 @@ def main(argv: list[str]) -> int:
     """Do what the first argument says; return the exit code."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     verbs = {"refuse": refuse, "settle": settle}
+    if argv[1] == "hook":
+        return hook(HOME / "hooks.d" / argv[2], json.load(sys.stdin))
     if argv[1] == "notify":
         return notify(Path(argv[2]), json.load(sys.stdin))
     return verbs[argv[1]]()
@@ -107,6 +112,14 @@ def fail(config: dict[str, Any], reason: str) -> None:
     notify(deployed, told)
 
 
+def hook(program: Path, config: dict[str, Any]) -> int:
+    """Run a hook of heat-agents without the inputs that are for the signal alone."""
+    inputs = config.get("inputs") or []
+    config["inputs"] = [item for item in inputs if not item["name"].startswith(SIGNAL_INPUTS)]
+    done = subprocess.run([program], input=json.dumps(config), text=True, check=False)
+    return done.returncode
+
+
 def notify(deployed: Path, outcome: dict[str, Any]) -> int:
     """Tell Heat an outcome with heat-agents' own program, and remember that it was told."""
     short = {
@@ -120,7 +133,9 @@ def notify(deployed: Path, outcome: dict[str, Any]) -> int:
         capture_output=True,
         check=False,
     )
-    sys.stderr.write(done.stderr)
+    lines = done.stderr.splitlines(keepends=True)
+    # A signal's URL is as good as a password.
+    sys.stderr.writelines(line for line in lines if "Signaling to" not in line)
     # The program takes any answer for a success: a refusal is told in its log alone.
     refused = "Response <Response [" in done.stderr and "Response <Response [2" not in done.stderr
     if done.returncode == 0 and not refused:

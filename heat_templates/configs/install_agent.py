@@ -84,7 +84,7 @@ HOOK_FILES = {
         "templates/var/run/heat-config/heat-config"
     ),
     "heat-config/bin/heat-config-notify": "bin/heat-config-notify",
-    "heat-config-script/install.d/hook-script.py": "hooks/script",
+    "heat-config-script/install.d/hook-script.py": "hooks.d/script",
 }
 
 
@@ -170,6 +170,7 @@ def own_files(step: Step) -> dict[str, tuple[str, int]]:
     return {
         f"{HOME}/outcomes.py": (step.settings["outcomes"], 0o755),
         f"{HOME}/notify": (f'{shell}{call} notify "$1"\n', 0o755),
+        f"{HOME}/hooks/script": (f"{shell}{call} hook script\n", 0o755),
         f"{configure}/50-refuse": (f"{shell}{call} refuse\n", 0o755),
         f"{configure}/60-settle": (f"{shell}{call} settle\n", 0o755),
         CONFIGURATION: (configuration(step.settings), 0o600),
