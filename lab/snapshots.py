@@ -18,6 +18,7 @@ INPUTS = (
     "lab/ssh.py",
     "lab/wheels.lock",
     "heat_templates/agent",
+    "heat_templates/configs/install_agent.py",
     "heat_templates/host.yaml",
     "heat_templates/hosts.yaml",
     "novadocker_actions/cmd/enroll.py",

@@ -59,6 +59,26 @@ def config(identity: str = "one", **more) -> dict:
     return {"id": identity, "group": "script", "inputs": inputs, **more}
 
 
+class TestSecrets:
+    """A hook writes its inputs into its log, and heat-config-notify the address it signals to."""
+
+    def test_a_hook_is_not_given_how_to_signal(self, outcomes, tmp_path):
+        (tmp_path / "home/hooks.d").mkdir()
+        hook = tmp_path / "home/hooks.d/script"
+        hook.write_text(f"#!/bin/sh\ncat > {tmp_path}/given\nexit 3\n")
+        hook.chmod(0o755)
+        wanted = config()
+        wanted["inputs"].append({"name": "deploy_password", "value": "hidden"})
+        assert outcomes.hook(hook, wanted) == 3
+        given = json.loads((tmp_path / "given").read_text())
+        assert [item["name"] for item in given["inputs"]] == ["mode"]
+
+    def test_the_address_of_a_signal_stays_out_of_the_log(self, outcomes, tmp_path, capfd):
+        answer(tmp_path, "Signaling to http://heat/?Signature=hidden")
+        outcomes.notify(tmp_path / "deployed/one.json", {})
+        assert "hidden" not in capfd.readouterr().err
+
+
 class TestRefuse:
     def told(self, tmp_path) -> dict:
         return json.loads((tmp_path / "told").read_text())
@@ -208,7 +228,7 @@ class TestInstall:
                 item.size = 4
                 tar.addfile(item, io.BytesIO(b"text"))
         install_agent.unpack_hooks(archive, tmp_path / "home")
-        hook = tmp_path / "home/hooks/script"
+        hook = tmp_path / "home/hooks.d/script"
         assert hook.read_text() == "text"
         assert hook.stat().st_mode & 0o111
         configure = tmp_path / "home/os-refresh-config/configure.d"
