@@ -7,8 +7,8 @@ Installed beside the hooks of heat-agents and called in each refresh of a host a
 * ``refuse`` before 55-heat-config: what was interrupted is run once more; what can not be run (no
   hook for its group, an input without a value) is told to Heat as failed instead of never; input
   values become text, which the script hook needs;
-* ``hook NAME`` in place of a hook of heat-agents: the hook writes every input into its log, so it is
-  not given those that say how to signal, which are secrets;
+* ``hook NAME`` in place of a hook of heat-agents: the hook writes every input into its log, so it
+  is not given those that say how to signal, which are secrets;
 * ``notify CONFIG`` in place of heat-config-notify: the outcome is cut to a size that Heat takes,
   and remembered until it was told;
 * ``settle`` after 55-heat-config: outcomes that could not be told are told again, old files go

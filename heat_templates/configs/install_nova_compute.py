@@ -243,8 +243,7 @@ def environment_files(step: Step) -> dict[str, str]:
             "After=network-online.target openvswitch-switch.service\n\n"
             f"[Service]\nUser={user}\nGroup={user}\nEnvironment=PATH={path}\n"
             f"Environment=LC_ALL=C.UTF-8\nExecStart={home}/bin/{command}\nRestart=on-failure\n"
-            # Nova 34 ends its work on SIGTERM within seconds, but its process may not end.
-            "RestartSec=2\nTimeoutStopSec=30\nKillMode=mixed\nLimitNOFILE=65536\n\n"
+            "RestartSec=2\nKillMode=mixed\nLimitNOFILE=65536\n\n"
             "[Install]\nWantedBy=multi-user.target\n"
         )
         # privsep-helper, with any context, is how the agents are root, as in Nova's own packages.
