@@ -78,8 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-# No CFN_SIGNAL: Keystone takes its signed address for 15 minutes only ([credential] auth_ttl), and a
-# mailbox keeps it for ever.
+# No CFN_SIGNAL: Keystone takes its signed address for 15 minutes only ([credential] auth_ttl), and
+# a mailbox keeps it for ever.
 TRANSPORTS = {
     "cfn": {"software_config_transport": "POLL_SERVER_CFN", "signal_transport": "HEAT_SIGNAL"},
     "heat": {"software_config_transport": "POLL_SERVER_HEAT", "signal_transport": "HEAT_SIGNAL"},

@@ -25,11 +25,13 @@ def service(binary: str, host: str, age_s: float = 1, state: str = "up") -> Simp
     return SimpleNamespace(binary=binary, host=host, state=state, updated_at=ago(age_s))
 
 
-CONTROL = (service("nova-conductor", "controller"), service("nova-scheduler", "controller"))
+def control() -> list[SimpleNamespace]:
+    names = ("nova-conductor", "nova-scheduler")
+    return [service(name, "controller") for name in names]
 
 
 def compute(*services: SimpleNamespace) -> Any:
-    return SimpleNamespace(compute=SimpleNamespace(services=lambda: [*CONTROL, *services]))
+    return SimpleNamespace(compute=SimpleNamespace(services=lambda: [*control(), *services]))
 
 
 def test_reports_are_compared_in_utc() -> None:
@@ -57,7 +59,7 @@ def test_a_host_that_does_not_report_is_named(late: SimpleNamespace) -> None:
 
 
 def test_the_scheduler_has_to_report() -> None:
-    only = SimpleNamespace(compute=SimpleNamespace(services=lambda: CONTROL[:1]))
+    only = SimpleNamespace(compute=SimpleNamespace(services=lambda: control()[:1]))
     with pytest.raises(readiness.NotReadyError, match="nova-scheduler"):
         readiness.check_compute(only, set())
 
