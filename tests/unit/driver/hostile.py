@@ -12,7 +12,7 @@ from collections.abc import Callable
 from tests.unit.driver.archives import HERE, LAYER, Parts, digest, special, tar
 
 # What an image may unpack to, in the tests.
-LIMIT = 8 << 20
+LIMIT = 16 << 20
 
 
 def _truncated() -> bytes:
@@ -79,6 +79,11 @@ def _index_without_end() -> bytes:
     return tar(*blobs, ("index.json", below))
 
 
+def _manifest_that_is_a_list() -> bytes:
+    index = json.dumps({"manifests": [{"digest": f"sha256:{digest(b'[]')}"}]}).encode()
+    return tar((f"blobs/sha256/{digest(b'[]')}", b"[]"), ("index.json", index))
+
+
 def _bomb(pack: Callable[[bytes], bytes]) -> bytes:
     return Parts(layers=[tar(("zeros", b"\0" * (LIMIT * 2)))], pack=pack).docker()
 
@@ -130,6 +135,16 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "several images": (_two_images, "2 images"),
     "several platforms": (_two_platforms, "2 images or platforms"),
     "indexes without end": (_index_without_end, "nested"),
+    "index that is a list": (lambda: tar(("index.json", b"[]")), "not an OCI index"),
+    "index of names": (lambda: tar(("index.json", b'{"manifests": ["x"]}')), "not an OCI index"),
+    "manifest of an index that is a list": (_manifest_that_is_a_list, "not an OCI index"),
+    "manifest without configuration": (
+        lambda: Parts(manifest={"config": []}).oci(),
+        "no configuration",
+    ),
+    "manifest without layers": (lambda: Parts(manifest={"layers": None}).oci(), "no layers"),
+    "manifest of megabytes": (lambda: tar(("manifest.json", b" " * (9 << 20))), "more than"),
+    "settings that are a list": (lambda: Parts(config={"config": []}).docker(), "'config' is not"),
     "empty manifest": (lambda: tar(("manifest.json", b"[]")), "0 images"),
     "manifest that is no list": (lambda: tar(("manifest.json", b"{}")), "not a list"),
     "manifest that is no JSON": (lambda: tar(("manifest.json", b"{]")), "JSON"),

@@ -113,6 +113,17 @@ def test_attestations_beside_an_image_are_no_second_platform() -> None:
     assert verified(parts.oci(manifests=[attestation, manifest]))
 
 
+def test_an_image_may_have_no_settings() -> None:
+    assert verified(Parts(config={"config": None}).docker())
+
+
+def test_members_up_to_the_limit_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_MEMBERS", 3)
+    assert verified(Parts().docker())
+    with pytest.raises(exceptions.ImageRefused, match="3 members"):
+        verified(Parts(extra=[("x", b"")]).docker())
+
+
 def test_size_is_that_of_the_layers_unpacked() -> None:
     assert verified(Parts(pack=gzip.compress).docker()).size_bytes == len(LAYER)
 
