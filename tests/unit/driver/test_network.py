@@ -97,7 +97,8 @@ class TestPlan:
         assert network.dns_servers(ports) == ["10.0.0.2", "10.0.0.3", "10.0.0.4"]
 
     def test_inactive_ports_are_waited_for(self) -> None:
-        ports = [port(), port(active=True), port(vnic_type="direct")]
+        other = PORT.replace("3", "4")
+        ports = [port(), port(id=other, active=True), port(id=other, vnic_type="direct")]
         assert network.to_wait_for(ports) == [("network-vif-plugged", PORT)]
 
     def test_names_fit_the_kernel(self) -> None:
