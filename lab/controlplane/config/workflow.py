@@ -15,7 +15,12 @@ def mistral_conf(cloud: Cloud) -> Sections:
     return {
         "DEFAULT": {"transport_url": cloud.transport_url},
         # An action whose executor has died is given up after half a minute, not five.
-        "action_heartbeat": {"check_interval": 5, "max_missed_heartbeats": 6},
+        "action_heartbeat": {
+            "check_interval": 5,
+            "max_missed_heartbeats": 6,
+            # An action whose executor died before its first sign of life waits for this long.
+            "first_heartbeat_timeout": 120,
+        },
         "cron_trigger": {"run_in_api": False},
         "database": credentials.database(cloud, "mistral"),
         "executor": {"type": "remote"},
