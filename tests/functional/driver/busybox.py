@@ -7,7 +7,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from tests.unit.driver import archives
+from novadocker.tests.unit import archives
 
 # Looked up now: Nova's test classes give each test a temporary directory of its own.
 CACHE = Path(tempfile.gettempdir()) / "novadocker-tests"

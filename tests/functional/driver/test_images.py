@@ -10,10 +10,10 @@ import docker
 import pytest
 from nova import exception
 
+from novadocker.tests.unit import hostile
+from novadocker.tests.unit.archives import Parts
 from novadocker.virt.docker import client, images
 from tests.functional.driver import busybox
-from tests.unit.driver import hostile
-from tests.unit.driver.archives import Parts
 
 pytestmark = pytest.mark.docker
 

@@ -8,7 +8,7 @@ import pytest
 
 from novadocker import _alias, exceptions
 from novadocker.cmd import check
-from tests.unit.driver.fake_engine import FakeEngine
+from novadocker.tests.unit.fake_engine import FakeEngine
 
 
 @pytest.fixture(autouse=True)

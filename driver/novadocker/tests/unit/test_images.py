@@ -11,10 +11,10 @@ import pytest
 from nova import exception
 
 from novadocker import exceptions
+from novadocker.tests.unit.archives import LAYER, Parts, digest
+from novadocker.tests.unit.conftest import HOST, IMAGE_ID, make_instance
+from novadocker.tests.unit.fake_engine import FakeEngine
 from novadocker.virt.docker import containers, imagecache, images, snapshots, streams
-from tests.unit.driver.archives import LAYER, Parts, digest
-from tests.unit.driver.conftest import HOST, IMAGE_ID, make_instance
-from tests.unit.driver.fake_engine import FakeEngine
 
 META = {
     "id": IMAGE_ID,

@@ -11,9 +11,9 @@ import tarfile
 import pytest
 
 from novadocker import exceptions
+from novadocker.tests.unit import hostile
+from novadocker.tests.unit.archives import LAYER, Parts, digest, special, tar
 from novadocker.virt.docker import archive, compression
-from tests.unit.driver import hostile
-from tests.unit.driver.archives import LAYER, Parts, digest, special, tar
 
 
 def verified(data: bytes, limit: int = hostile.LIMIT) -> archive.Image:

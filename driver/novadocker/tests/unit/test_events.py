@@ -8,8 +8,8 @@ import pytest
 from nova.virt import event as virtevent
 
 from novadocker import exceptions
+from novadocker.tests.unit.fake_engine import Events, FakeEngine
 from novadocker.virt.docker import containers, events
-from tests.unit.driver.fake_engine import Events, FakeEngine
 
 STOPPED, STARTED, PAUSED = (
     virtevent.EVENT_LIFECYCLE_STOPPED,

@@ -15,9 +15,9 @@ from unittest import mock
 import pytest
 
 from novadocker import exceptions
+from novadocker.tests.unit.conftest import make_flavor, make_instance
+from novadocker.tests.unit.fake_engine import FakeEngine
 from novadocker.virt.docker import containers, guest, resources, sandbox
-from tests.unit.driver.conftest import make_flavor, make_instance
-from tests.unit.driver.fake_engine import FakeEngine
 
 
 class TestLimits:

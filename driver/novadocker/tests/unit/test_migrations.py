@@ -7,9 +7,9 @@ from unittest import mock
 import pytest
 from nova import exception
 
+from novadocker.tests.unit.archives import Parts
+from novadocker.tests.unit.conftest import IMAGE_ID, make_instance
 from novadocker.virt.docker import driver, migrations
-from tests.unit.driver.archives import Parts
-from tests.unit.driver.conftest import IMAGE_ID, make_instance
 
 TEMPORARY = "99999999-2222-4333-8444-555555555555"
 

@@ -10,8 +10,8 @@ from oslo_privsep import daemon
 from pyroute2.netlink.exceptions import NetlinkError
 
 from novadocker import exceptions
+from novadocker.tests.unit.conftest import make_instance
 from novadocker.virt.docker import network
-from tests.unit.driver.conftest import make_instance
 
 PORT = "33333333-2222-4333-8444-555555555555"
 NETNS = "/var/run/docker/netns/x"

@@ -11,8 +11,8 @@ from unittest import mock
 import pytest
 from nova import context, objects
 
+from novadocker.tests.unit.fake_engine import FakeEngine
 from novadocker.virt.docker import driver, network
-from tests.unit.driver.fake_engine import FakeEngine
 
 HOST = "unit-host"
 IMAGE_ID = "11111111-2222-4333-8444-555555555555"

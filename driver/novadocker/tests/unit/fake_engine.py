@@ -12,7 +12,7 @@ from typing import Any
 from docker.types import HostConfig
 
 from novadocker import exceptions
-from tests.unit.driver import archives
+from novadocker.tests.unit import archives
 
 
 class Events(list[dict[str, Any]]):

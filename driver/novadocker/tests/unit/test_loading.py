@@ -9,7 +9,7 @@ import pytest
 
 from novadocker import _alias, compat, conf
 
-CHECKOUT = Path(__file__).parents[3]
+CHECKOUT = Path(__file__).parents[4]
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

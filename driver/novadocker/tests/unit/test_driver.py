@@ -12,8 +12,14 @@ from nova.compute import power_state, task_states
 from nova.network import model
 
 from novadocker import compat, exceptions
+from novadocker.tests.unit.conftest import (
+    HOST,
+    IMAGE_ID,
+    make_flavor,
+    make_image_meta,
+    make_instance,
+)
 from novadocker.virt.docker import driver
-from tests.unit.driver.conftest import HOST, IMAGE_ID, make_flavor, make_image_meta, make_instance
 
 
 def port(active: bool = True) -> Any:
