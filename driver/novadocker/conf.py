@@ -55,6 +55,11 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt("cert_file", help="Client certificate shown to the engine."),
     cfg.StrOpt("key_file", help="Private key of the client certificate."),
     cfg.StrOpt(
+        "node_name",
+        help="Name of this hypervisor. Default: [DEFAULT]host. A host that had another driver keeps "
+        "the name that Nova knows it by (openstack hypervisor list), or nova-compute does not start.",
+    ),
+    cfg.StrOpt(
         "root_directory", help="Docker's data directory. Default: as the engine reports it."
     ),
     # isolation

@@ -503,6 +503,10 @@ class TestHost:
         assert docker_driver.get_available_nodes() == [HOST]
         assert docker_driver.get_host_ip_addr() == "192.0.2.1"
 
+    def test_a_node_keeps_the_name_that_nova_knows(self, docker_driver: Any, option: Any) -> None:
+        option("node_name", "host.example.org")
+        assert docker_driver.get_available_nodes() == ["host.example.org"]
+
     def test_placement_learns_amounts_and_our_traits_only(
         self, docker_driver: Any, option: Any
     ) -> None:

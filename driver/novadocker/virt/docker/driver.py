@@ -171,8 +171,8 @@ class DockerDriver(driver.ComputeDriver):
         self.emit_event(virtevent.LifecycleEvent(uuid, transition))
 
     def get_available_nodes(self, refresh: bool = False) -> list[str]:
-        """Name the one node: the host, whatever the engine calls itself."""
-        return [self._host]
+        """Name the one node: the host, unless the operator says otherwise."""
+        return [CONF.docker.node_name or self._host]
 
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
         """Describe the host for the resource tracker."""
