@@ -56,8 +56,9 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt("key_file", help="Private key of the client certificate."),
     cfg.StrOpt(
         "node_name",
-        help="Name of this hypervisor. Default: [DEFAULT]host. A host that had another driver keeps "
-        "the name that Nova knows it by (openstack hypervisor list), or nova-compute does not start.",
+        help="Name of this hypervisor. Default: [DEFAULT]host. A host that had another driver "
+        "keeps the name that Nova knows it by (openstack hypervisor list), or nova-compute does "
+        "not start.",
     ),
     cfg.StrOpt(
         "root_directory", help="Docker's data directory. Default: as the engine reports it."

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova, set up in this process as nova-compute does. Import it before all of Nova's."""
 
+import atexit
 import os
+import shutil
 import tempfile
 import uuid
 from pathlib import Path
@@ -27,7 +29,7 @@ IMAGE_ID = "11111111-2222-4333-8444-555555555555"
 CHECKSUM = "0123456789abcdef0123456789abcdef"
 
 
-def set_up(host: str, state: str | None = None, **docker_options: Any) -> None:
+def set_up(host: str, **docker_options: Any) -> None:
     """Configure Nova and register its objects.
 
     :param host: name of this host, with which its containers are labelled
@@ -39,7 +41,9 @@ def set_up(host: str, state: str | None = None, **docker_options: Any) -> None:
     for group, command in privileges.helper_commands().items():
         CONF.set_override("helper_command", command, group=group)
     CONF.set_override("host", host)
-    CONF.set_override("state_path", state or tempfile.mkdtemp(prefix="novadocker-state-"))
+    state = tempfile.mkdtemp(prefix="novadocker-state-")
+    atexit.register(shutil.rmtree, state, ignore_errors=True)
+    CONF.set_override("state_path", state)
     CONF.set_override("compute_driver", "novadocker.virt.docker.DockerDriver")
     import novadocker.conf
 

@@ -30,6 +30,12 @@ def setUpModule() -> None:
     nova_process.set_up(HOST)
     os_vif.initialize()
     nova_process.serve_image(busybox.image())
+    unittest.addModuleCleanup(_forget_image)
+
+
+def _forget_image() -> None:
+    for image in docker.from_env().images.list(f"nova-glance/{nova_process.IMAGE_ID}"):
+        docker.from_env().images.remove(image.id, force=True)
 
 
 def port(number: int, *subnets: Any, hybrid: bool = False, **fields: Any) -> Any:
