@@ -225,7 +225,12 @@ class FakeEngine:
 
     def _remove_image(self, name: str, force: bool = False) -> None:
         one = self._image(name)
-        if any(box["Image"] == one["Id"] for box in self.containers.values()) and not force:
+        last = one["RepoTags"] == [name]
+        if (
+            last
+            and any(box["Image"] == one["Id"] for box in self.containers.values())
+            and not force
+        ):
             raise exceptions.Conflict("image is being used", 409)
         one["RepoTags"] = [tag for tag in one["RepoTags"] if tag != name]
         if not one["RepoTags"]:

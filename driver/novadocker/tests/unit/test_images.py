@@ -107,11 +107,11 @@ class TestEnsure:
         assert images.tag_of("id", None) == "nova-glance/id:none"
         assert images.tag_of("id", "$(rm -rf /):..") == "nova-glance/id:f"
 
-    def test_forget_removes_our_name_only(self, store: Any, engine: Any) -> None:
+    def test_an_image_is_handed_over_by_its_name(self, store: Any, engine: Any) -> None:
         identity = engine.add_image(f"nova-glance/{IMAGE_ID}:x")
         engine._tag(identity, "other", "y")
-        store.forget(IMAGE_ID)
-        assert engine.images[identity]["RepoTags"] == ["other:y"]
+        store.hand_over(images.EngineImage(identity, {}), IMAGE_ID, "instance:z")
+        assert engine.images[identity]["RepoTags"] == ["other:y", "instance:z"]
 
     def test_left_overs_of_a_killed_process_are_deleted(self, store: Any, tmp_path: Path) -> None:
         (tmp_path / "spool" / "left").mkdir(parents=True)

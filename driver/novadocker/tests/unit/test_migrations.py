@@ -76,6 +76,12 @@ def test_an_instance_moves(
     assert labels["org.openstack.nova.image_id"] == IMAGE_ID
     glance.delete.assert_called_once_with(None, TEMPORARY)
     assert not any(TEMPORARY in str(image) for image in engine.images.values())
+    docker_driver.confirm_migration(None, None, one, [])
+    docker_driver.destroy(None, one, [])
+    assert {tag for image in engine.images.values() for tag in image["RepoTags"]} == {
+        docker_driver._sandboxes.image,
+        f"nova-glance/{IMAGE_ID}:{'a' * 16}",
+    }
 
 
 def test_an_image_that_glance_keeps_is_no_fault(

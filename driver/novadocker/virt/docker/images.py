@@ -103,12 +103,17 @@ class Images:
             except exceptions.ImageRefused as err:
                 raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err
 
-    def forget(self, image_id: str) -> None:
-        """Remove our name of an image; the engine keeps what a container needs."""
-        for image in self._engine.call("images", filters={"reference": f"{REPOSITORY}/{image_id}"}):
-            for tag in image.get("RepoTags") or []:
-                if tag.startswith(f"{REPOSITORY}/{image_id}:"):
-                    self._engine.call("remove_image", tag, force=True)
+    def hand_over(self, image: EngineImage, image_id: str, name: str) -> None:
+        """Give an image of Glance's that is not kept there to the one instance that needs it.
+
+        :param name: repository and tag by which the instance is known to have it
+        """
+        repository, tag = name.rsplit(":", 1)
+        self._engine.call("tag", image.id, repository, tag)
+        for found in self._engine.call("images", filters={"reference": f"{REPOSITORY}/{image_id}"}):
+            for ours in found.get("RepoTags") or []:
+                if ours.startswith(f"{REPOSITORY}/{image_id}:"):
+                    self._engine.call("remove_image", ours)
 
     def _load(self, context: Any, meta: dict[str, Any], trusted_certs: Any) -> EngineImage:
         tag = tag_of(meta["id"], meta.get("checksum"))

@@ -86,10 +86,11 @@ class Migrations:
             self._instances.adopt(instance, kept_name(instance.uuid), network_info, wait, power_on)
             return
         image, _fetched = self._images.ensure(context, IMAGE_API.get(context, image_id))
+        # It goes with the instance: without a name it would stay for ever.
+        self._images.hand_over(image, image_id, f"{containers.KEPT}:{instance.uuid}")
         # Command and environment are the image's own.
         content = instances.Content(image=image.id, image_id=instance.image_ref or "")
         self._instances.build(instance, content, network_info, wait, power_on)
-        self._images.forget(image_id)
         try:
             IMAGE_API.delete(context, image_id)
         except exception.NovaException as err:

@@ -234,7 +234,9 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
             HOSTS[1], self.container(server).attrs["Config"]["Labels"]["org.openstack.nova.host"]
         )
         self.act(server, "confirmResize", None, "ACTIVE")
+        temporary = self.container(server).attrs["Image"]
         self.gone(server)
+        self.assertRaises(docker.errors.ImageNotFound, self.engine.images.get, temporary)
 
     def test_interfaces(self) -> None:
         server = self.boot(networks=[{"port": self.neutron.port_1["id"]}])
