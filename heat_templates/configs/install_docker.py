@@ -244,6 +244,7 @@ def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
         recorded.extend(name for name in new if name not in recorded)
         step.record.setdefault("group_was_there", group_members("docker") is not None)
         step.record.setdefault("bridge_was_there", step.path("/sys/class/net/docker0").exists())
+        step.record.setdefault("forward_policies", forward_policies(step))
         step.record.setdefault("places", {name: place_before(step, name) for name in PLACES})
         step.save_record()
     return packages, manager
@@ -510,11 +511,29 @@ def remove_network_traces(step: Step) -> None:
             rules = step.run([f"{command}-save", "-t", table], ok=tuple(range(256))).stdout
             for arguments in engine_rules(rules):
                 step.run([command, "-t", table, *arguments], ok=tuple(range(256)))
+        if step.record.get("forward_policies", {}).get(command) == "ACCEPT":
+            step.run([command, "-P", "FORWARD", "ACCEPT"], ok=tuple(range(256)))
+
+
+def forward_policies(step: Step) -> dict[str, str]:
+    """Return what happens to forwarded packets, which the engine changes, by command."""
+    found = {}
+    for command in ("iptables", "ip6tables"):
+        if program_path(command):
+            listed = step.run([command, "-S", "FORWARD"], ok=tuple(range(256))).stdout
+            found[command] = "DROP" if listed.startswith("-P FORWARD DROP") else "ACCEPT"
+        else:
+            found[command] = "ACCEPT"
+    return found
 
 
 def engine_rules(saved: str) -> list[list[str]]:
-    """Return the iptables arguments that take the engine's rules and chains out of a table."""
-    chains = re.findall(r"^:(DOCKER\S*) ", saved, re.M)
+    """Return the iptables arguments that take the engine's rules and chains out of a table.
+
+    Chains with an underscore are not the engine's: one that this host itself is a container of has
+    made them, for the host's name resolution.
+    """
+    chains = re.findall(r"^:(DOCKER(?:-\S+)?) ", saved, re.M)
     if not chains:
         return []
     jumps = [
@@ -522,10 +541,8 @@ def engine_rules(saved: str) -> list[list[str]]:
         for line in saved.splitlines()
         if line.startswith("-A ")
         and not line.startswith("-A DOCKER")
-        and re.search(r" -j DOCKER|docker0|172\.17\.0\.0/16", line)
+        and re.search(r" -j DOCKER(?:-\S+)?(?: |$)|docker0|172\.17\.0\.0/16", line)
     ]
-    if re.search(r"^:FORWARD DROP", saved, re.M):
-        jumps.append(["-P", "FORWARD", "ACCEPT"])
     return [*jumps, *(["-F", chain] for chain in chains), *(["-X", chain] for chain in chains)]
 
 

@@ -253,11 +253,22 @@ class TestNetworkTraces:
         assert install_docker.engine_rules(SAVED) == [
             ["-D", "FORWARD", "-j", "DOCKER-USER"],
             ["-D", "FORWARD", "-o", "docker0", "-j", "DOCKER"],
-            ["-P", "FORWARD", "ACCEPT"],
             ["-F", "DOCKER"],
             ["-F", "DOCKER-USER"],
             ["-X", "DOCKER"],
             ["-X", "DOCKER-USER"],
+        ]
+
+    def test_the_rules_of_an_engine_around_this_host_stay(self):
+        saved = (
+            "*nat\n:DOCKER - [0:0]\n:DOCKER_OUTPUT - [0:0]\n"
+            "-A OUTPUT -m addrtype --dst-type LOCAL -j DOCKER\n"
+            "-A OUTPUT -d 127.0.0.11/32 -j DOCKER_OUTPUT\nCOMMIT\n"
+        )
+        assert install_docker.engine_rules(saved) == [
+            ["-D", "OUTPUT", "-m", "addrtype", "--dst-type", "LOCAL", "-j", "DOCKER"],
+            ["-F", "DOCKER"],
+            ["-X", "DOCKER"],
         ]
 
     def test_a_table_without_the_engine_is_not_touched(self):
