@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 from lab.nodes import Node
 
@@ -113,6 +114,15 @@ def take(node: Node) -> Listing:
     """List a host as it is now."""
     done = node.run(["python3", "-c", _SCRIPT], input=json.dumps(GENERATED), timeout_s=60)
     return Listing(**json.loads(done.stdout))
+
+
+def take_all(nodes: Mapping[str, Node]) -> dict[str, Listing]:
+    """List all hosts at once.
+
+    :param nodes: hosts by name
+    """
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(nodes, pool.map(take, nodes.values()), strict=True))
 
 
 def differences(before: Listing, after: Listing) -> list[str]:

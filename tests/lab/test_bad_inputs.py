@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -36,13 +35,11 @@ def nothing_changed(
     """Compare every host and every compute service before and after a test."""
 
     def state() -> tuple[dict[str, listing.Listing], dict[str, tuple[str, str]]]:
-        with ThreadPoolExecutor() as pool:
-            listings = dict(zip(lab, pool.map(listing.take, lab.values()), strict=True))
         services = {
             service.host: (service.status, service.disabled_reason or "")
             for service in cloud.compute.services(binary="nova-compute")
         }
-        return listings, services
+        return listing.take_all(lab), services
 
     before, services_before = state()
     yield

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -25,18 +24,12 @@ def converted(run_workflow: Any) -> Any:
     return execution
 
 
-def take_all(lab: Nodes) -> dict[str, listing.Listing]:
-    """List all hosts at once."""
-    with ThreadPoolExecutor() as pool:
-        return dict(zip(lab, pool.map(listing.take, lab.values()), strict=True))
-
-
 def test_second_deploy_changes_and_restarts_nothing(
     converted: Any, lab: Nodes, run_workflow: Any
 ) -> None:
-    before = take_all(lab)
+    before = listing.take_all(lab)
     execution = run_workflow(DEPLOY)
-    after = take_all(lab)
+    after = listing.take_all(lab)
 
     assert execution.state == "SUCCESS", execution.message
     assert execution.report["totals"]["changed"] == 0

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -38,27 +37,21 @@ def docker_hosts(cloud: Connection) -> list[str]:
     )
 
 
-def take_all(lab: Nodes) -> dict[str, listing.Listing]:
-    """List all hosts at once."""
-    with ThreadPoolExecutor() as pool:
-        return dict(zip(lab, pool.map(listing.take, lab.values()), strict=True))
-
-
 def test_hosts_are_as_before(
     unconverted: None, lab: Nodes, cloud: Connection, run_workflow: Any
 ) -> None:
     hypervisors = {row.name: row.hypervisor_type for row in cloud.compute.hypervisors(details=True)}
-    before = take_all(lab)
+    before = listing.take_all(lab)
     deployed = run_workflow(DEPLOY)
     assert deployed.state == "SUCCESS", deployed.message
-    between = take_all(lab)
+    between = listing.take_all(lab)
     assert docker_hosts(cloud) == ["compute-docker-1", "compute-docker-2"]
     assert listing.differences(before["compute-docker-1"], between["compute-docker-1"])
     assert listing.differences(before["compute-3"], between["compute-3"]) == []
 
     execution = run_workflow(UNDEPLOY)
     assert execution.state == "SUCCESS", execution.message
-    after = take_all(lab)
+    after = listing.take_all(lab)
 
     differences = {name: listing.differences(before[name], after[name]) for name in lab}
     assert differences == {name: [] for name in lab}
@@ -81,9 +74,9 @@ def test_hosts_are_as_before(
 def test_undeploying_what_is_not_deployed_changes_nothing(
     unconverted: None, lab: Nodes, run_workflow: Any
 ) -> None:
-    before = take_all(lab)
+    before = listing.take_all(lab)
     execution = run_workflow(UNDEPLOY)
-    after = take_all(lab)
+    after = listing.take_all(lab)
     assert execution.state == "SUCCESS", execution.message
     assert {name: listing.differences(before[name], after[name]) for name in lab} == {
         name: [] for name in lab
