@@ -47,7 +47,7 @@ CONTAINER_FEATURES: Mapping[str, bool] = {
     "cold_migration": False,
     "config_drive": False,
     "console_output": True,
-    "enable_instance_password": False,
+    "enable_instance_password": True,
     "ide_bus": False,
     "interface_attach": True,
     "live_migration": False,

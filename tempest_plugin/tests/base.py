@@ -21,6 +21,12 @@ class NovadockerTest(test.BaseTestCase):
         if not CONF.service_available.novadocker:
             raise cls.skipException("[service_available] novadocker is off")
 
+    @classmethod
+    def setup_credentials(cls) -> None:
+        # No network and no router, but for tests that have asked for one before.
+        cls.set_network_resources()
+        super().setup_credentials()
+
     @staticmethod
     def resource_name(kind: str) -> str:
         """Make a name that no other test uses.
