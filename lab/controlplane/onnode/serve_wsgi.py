@@ -12,7 +12,9 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
 THREADS = 12
 
@@ -30,14 +32,31 @@ def main() -> None:
     serve(application, args.port)
 
 
-def serve(application: object, port: int) -> None:
+def keeping_connections(application: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap an application that closes what it was sent: cheroot would lose the connection with it.
+
+    Glance does so, and a client that keeps its connections sees the next request fail.
+    """
+
+    def serve_one(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        environ["wsgi.input"].close = lambda: None
+        return application(environ, start_response)
+
+    return serve_one
+
+
+def serve(application: Callable[..., Any], port: int) -> None:
     """Serve a WSGI application on all addresses."""
     # Nova refuses modules that were imported before it has set up its threads.
     from cheroot import wsgi
 
     # Keep-alive connections are held for longer than clients keep theirs in a pool unused.
     server = wsgi.Server(
-        ("0.0.0.0", port), application, numthreads=THREADS, request_queue_size=128, timeout=65
+        ("0.0.0.0", port),
+        keeping_connections(application),
+        numthreads=THREADS,
+        request_queue_size=128,
+        timeout=65,
     )
     server.prepare()
 
