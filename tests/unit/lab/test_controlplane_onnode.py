@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import getpass
+import http.client
 import json
 import os
 import pathlib
@@ -11,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import urllib.request
 from types import SimpleNamespace
 from typing import Any
 
@@ -94,7 +94,10 @@ APPLICATION = """\
 import sys
 assert sys.argv == ["some-api"], sys.argv
 def application(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
+    environ["wsgi.input"].read()
+    # As Glance does with an upload.
+    environ["wsgi.input"].close()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "5")])
     return [environ["PATH_INFO"].encode()]
 """
 
@@ -115,8 +118,12 @@ def test_an_api_is_served_and_says_when_it_is_ready(tmp_path: pathlib.Path) -> N
         )  # fmt: skip
         try:
             assert systemd.recv(100) == b"READY=1"
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/here", timeout=10) as answer:
-                assert answer.read() == b"/here"
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            for path in ("/here", "/also"):
+                # Without a length, so in chunks; the second on the connection of the first.
+                connection.request("PUT", path, iter([b"some", b"thing"]), encode_chunked=True)
+                assert connection.getresponse().read() == path.encode()
+            connection.close()
             server.send_signal(signal.SIGTERM)
             assert server.wait(timeout=20) == 0
         finally:
