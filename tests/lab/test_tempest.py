@@ -30,4 +30,4 @@ def test_no_test_fails_or_is_skipped(results: list[tempest.TestResult]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_was_run(results: list[tempest.TestResult], kind: str) -> None:
-    assert any(kind in result.test for result in results)
+    assert any(kind in result.test for result in results if result.outcome == "ok")
