@@ -152,3 +152,18 @@ def restarted(before: Listing, after: Listing) -> list[str]:
         and name in after.invocations
         and after.invocations[name] != invocation
     )
+
+
+def differing(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> dict[str, list[str]]:
+    """Return the differences by host; hosts without any are left out."""
+    lines = {name: differences(before[name], after[name]) for name in before}
+    return {name: found for name, found in lines.items() if found}
+
+
+def touched(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> dict[str, list[str]]:
+    """Return the differences and the restarted services by host; other hosts are left out."""
+    lines = {
+        name: [*differences(before[name], after[name]), *restarted(before[name], after[name])]
+        for name in before
+    }
+    return {name: found for name, found in lines.items() if found}

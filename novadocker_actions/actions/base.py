@@ -4,11 +4,23 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar, dataclass_transform
 
 from mistral_lib import actions
 
 from novadocker_actions import clients, errors
+
+Action = TypeVar("Action", bound="NovadockerAction")
+
+
+@dataclass_transform(eq_default=False)
+def action(cls: type[Action]) -> type[Action]:
+    """Make the annotated fields of a class the inputs of an action.
+
+    The class gets no ``repr``: Mistral puts that of an action that fails into its log and the error.
+    """
+    return dataclass(eq=False, repr=False)(cls)
 
 
 class NovadockerAction(actions.Action):

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from novadocker_actions import compute, hosts, isolation, outcomes, report
-from novadocker_actions.actions.base import NovadockerAction, PlainAction
+from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
 from novadocker_actions.clients import Cloud
 from novadocker_actions.outcomes import FAILED, HostRun
 
@@ -16,6 +16,7 @@ VERIFY_WAIT_S = 20
 _POLL_S = 1.0
 
 
+@action
 class DisableCompute(NovadockerAction):
     """Take the hosts that are going to change out of service, telling why.
 
@@ -24,10 +25,9 @@ class DisableCompute(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], run_id: str, settings: dict[str, Any]) -> None:
-        self.settings = settings
-        self.rows = rows
-        self.run_id = run_id
+    rows: list[dict[str, Any]]
+    run_id: str
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, with who was taken out of service by this run."""
@@ -43,6 +43,7 @@ class DisableCompute(NovadockerAction):
         return {"rows": outcomes.write(found)}
 
 
+@action
 class EnableCompute(NovadockerAction):
     """Put back into service the hosts that this run took out of it.
 
@@ -53,10 +54,9 @@ class EnableCompute(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], run_id: str, settings: dict[str, Any]) -> None:
-        self.settings = settings
-        self.rows = rows
-        self.run_id = run_id
+    rows: list[dict[str, Any]]
+    run_id: str
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows."""
@@ -69,6 +69,7 @@ class EnableCompute(NovadockerAction):
         return {"rows": outcomes.finished(found)}
 
 
+@action
 class VerifyCompute(NovadockerAction):
     """See that Nova shows the hosts up, and as Docker hypervisors or not.
 
@@ -78,17 +79,10 @@ class VerifyCompute(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(
-        self,
-        rows: list[dict[str, Any]],
-        settings: dict[str, Any],
-        docker: bool = True,
-        wait_s: int = VERIFY_WAIT_S,
-    ) -> None:
-        self.settings = settings
-        self.rows = rows
-        self.docker = docker
-        self.wait_s = wait_s
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
+    docker: bool = True
+    wait_s: int = VERIFY_WAIT_S
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, those that are not as wanted as failed, and how many these are."""
@@ -116,6 +110,7 @@ class VerifyCompute(NovadockerAction):
         return run.ok and (self.docker or run.changed)
 
 
+@action
 class Isolate(NovadockerAction):
     """Make the hosts members of the Docker hypervisors' aggregate, or end their membership.
 
@@ -125,17 +120,10 @@ class Isolate(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(
-        self,
-        rows: list[dict[str, Any]],
-        aggregate: str,
-        settings: dict[str, Any],
-        member: bool = True,
-    ) -> None:
-        self.settings = settings
-        self.rows = rows
-        self.aggregate = aggregate
-        self.member = member
+    rows: list[dict[str, Any]]
+    aggregate: str
+    settings: dict[str, Any]
+    member: bool = True
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows."""
@@ -152,6 +140,7 @@ class Isolate(NovadockerAction):
         return {"rows": outcomes.write(found), "ok": len(wanted)}
 
 
+@action
 class PreloadImages(NovadockerAction):
     """Have Nova fetch images onto the hosts of the aggregate.
 
@@ -160,10 +149,9 @@ class PreloadImages(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, aggregate: str, image_ids: list[str], settings: dict[str, Any]) -> None:
-        self.settings = settings
-        self.aggregate = aggregate
-        self.image_ids = image_ids
+    aggregate: str
+    image_ids: list[str]
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return what was asked of Nova."""
@@ -172,6 +160,7 @@ class PreloadImages(NovadockerAction):
         return {"asked": self.image_ids}
 
 
+@action
 class FindDockerHosts(NovadockerAction):
     """Find the hypervisors of type docker that are left; drop the aggregate when there are none.
 
@@ -179,9 +168,8 @@ class FindDockerHosts(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, aggregate: str, settings: dict[str, Any]) -> None:
-        self.settings = settings
-        self.aggregate = aggregate
+    aggregate: str
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts, and whether the aggregate was removed."""
@@ -194,6 +182,7 @@ class FindDockerHosts(NovadockerAction):
         return {"hosts": left, "aggregate_removed": removed}
 
 
+@action
 class GiveUp(PlainAction):
     """Turn an error of a task into the failure of the hosts that it was about.
 
@@ -201,9 +190,8 @@ class GiveUp(PlainAction):
     :param errors: failed tasks: name and error
     """
 
-    def __init__(self, rows: list[dict[str, Any]], errors: list[dict[str, Any]]) -> None:
-        self.rows = rows
-        self.errors = errors
+    rows: list[dict[str, Any]]
+    errors: list[dict[str, Any]]
 
     def compute(self) -> dict[str, Any]:
         """Return the rows."""

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from novadocker_actions import images, outcomes
-from novadocker_actions.actions.base import NovadockerAction
+from novadocker_actions.actions.base import NovadockerAction, action
 from novadocker_actions.actions.stepping import push_to_all, pushed
 from novadocker_actions.clients import Cloud
 from novadocker_actions.errors import CloudError, NovadockerError
@@ -17,6 +17,7 @@ GLANCE_WAIT_S = 60
 _POLL_S = 1.0
 
 
+@action
 class VerifyGlance(NovadockerAction):
     """See in the schema of Glance's API that it takes images of container format docker.
 
@@ -25,12 +26,9 @@ class VerifyGlance(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(
-        self, rows: list[dict[str, Any]], settings: dict[str, Any], wait_s: int = GLANCE_WAIT_S
-    ) -> None:
-        self.settings = settings
-        self.rows = rows
-        self.wait_s = wait_s
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
+    wait_s: int = GLANCE_WAIT_S
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, and whether Glance accepts docker images."""
@@ -57,6 +55,7 @@ def _why_not(cloud: Cloud) -> str:
     return "" if accepts else "the schema of Glance's API has no container format docker"
 
 
+@action
 class FindImages(NovadockerAction):
     """Find which images are in Glance already, by the digest that their registry gives.
 
@@ -64,9 +63,8 @@ class FindImages(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, images: list[dict[str, str]], settings: dict[str, Any]) -> None:
-        self.settings = settings
-        self.images = images
+    images: list[dict[str, str]]
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return ``ready`` and ``missing`` images."""
@@ -80,6 +78,7 @@ class FindImages(NovadockerAction):
         return {"ready": ready, "missing": missing}
 
 
+@action
 class ExportImage(NovadockerAction):
     """Push export_image to a controller: pull the image and save it to a file.
 
@@ -88,12 +87,9 @@ class ExportImage(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(
-        self, rows: list[dict[str, Any]], reference: str, settings: dict[str, Any]
-    ) -> None:
-        self.rows = rows
-        self.reference = reference
-        self.settings = settings
+    rows: list[dict[str, Any]]
+    reference: str
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row with what is pending."""
@@ -103,6 +99,7 @@ class ExportImage(NovadockerAction):
         return pushed(found)
 
 
+@action
 class UploadImage(NovadockerAction):
     """Make the record in Glance, and push upload_image to the controller that holds the archive.
 
@@ -114,13 +111,10 @@ class UploadImage(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(
-        self, rows: list[dict[str, Any]], reference: str, digest: str, settings: dict[str, Any]
-    ) -> None:
-        self.rows = rows
-        self.reference = reference
-        self.digest = digest
-        self.settings = settings
+    rows: list[dict[str, Any]]
+    reference: str
+    digest: str
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row with what is pending, the Glance image and what it has to be."""
@@ -145,6 +139,7 @@ class UploadImage(NovadockerAction):
         return {**pushed(found), **result}
 
 
+@action
 class VerifyImage(NovadockerAction):
     """See that an uploaded image is active and is what the host exported; remove it if not.
 
@@ -155,19 +150,11 @@ class VerifyImage(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(
-        self,
-        rows: list[dict[str, Any]],
-        reference: str,
-        image_id: str,
-        sha512: str,
-        settings: dict[str, Any],
-    ) -> None:
-        self.settings = settings
-        self.rows = rows
-        self.reference = reference
-        self.image_id = image_id
-        self.sha512 = sha512
+    rows: list[dict[str, Any]]
+    reference: str
+    image_id: str
+    sha512: str
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the image as the report shows it."""
@@ -185,14 +172,14 @@ class VerifyImage(NovadockerAction):
         return {**image, "id": "", "reason": outcomes.shorten(reason)}
 
 
+@action
 class RemoveImages(NovadockerAction):
     """Delete the images that this bundle published to Glance.
 
     :param settings: the workflow's
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.settings = settings
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return which images were removed, and which could not be."""

@@ -18,7 +18,7 @@ from novadocker_actions import (
     selection,
     step_settings,
 )
-from novadocker_actions.actions.base import NovadockerAction, PlainAction
+from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
 from novadocker_actions.clients import Cloud
 from novadocker_actions.errors import NovadockerError, Refused
 from novadocker_actions.host_steps import COMPUTE_STEPS
@@ -28,6 +28,7 @@ _COMPUTE = "compute"
 _LOCK_WAIT_S = 20
 
 
+@action
 class ValidateInputs(PlainAction):
     """Check a workflow's inputs and return its settings: all fields, in one form.
 
@@ -35,37 +36,36 @@ class ValidateInputs(PlainAction):
     :param inputs: the workflow's inputs by name
     """
 
-    def __init__(self, workflow: str, inputs: dict[str, Any]) -> None:
-        self.workflow = workflow
-        self.inputs = inputs
+    workflow: str
+    inputs: dict[str, Any]
 
     def compute(self) -> dict[str, Any]:
         """Return the settings."""
         return inputs.validate(self.workflow, self.inputs)
 
 
+@action
 class Delegate(NovadockerAction):
     """Let Mistral's service user act for the caller, so that the run outlives an executor.
 
     :param settings: a workflow's settings
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.settings = settings
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the settings, with the trust in them."""
         return {**self.settings, "trust_id": cloud.delegate()}
 
 
+@action
 class SelectHosts(NovadockerAction):
     """Choose the compute hosts, and find the controllers.
 
     :param settings: a workflow's settings
     """
 
-    def __init__(self, settings: dict[str, Any]) -> None:
-        self.settings = settings
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return rows for computes and controllers, the unselected, and the rule."""
@@ -111,6 +111,7 @@ def _run(record: hosts.Host, role: str) -> HostRun:
     )
 
 
+@action
 class FindNeeds(PlainAction):
     """Judge the hosts' descriptions: refuse what cannot work, note which steps each host needs.
 
@@ -119,10 +120,9 @@ class FindNeeds(PlainAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, workflow: str, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-        self.workflow = workflow
-        self.rows = rows
-        self.settings = settings
+    workflow: str
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
 
     def compute(self) -> dict[str, Any]:
         """Return the rows, without their descriptions, and whether steps are to be asked."""
@@ -165,6 +165,7 @@ def _require_docker(computes: list[HostRun]) -> None:
         )
 
 
+@action
 class RequireImages(PlainAction):
     """Refuse images that the registry does not have; return the digests of the others.
 
@@ -172,9 +173,8 @@ class RequireImages(PlainAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-        self.rows = rows
-        self.settings = settings
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
 
     def compute(self) -> list[dict[str, str]]:
         """Return ``reference`` and ``digest`` of each image."""
@@ -190,6 +190,7 @@ class RequireImages(PlainAction):
         return [{"reference": name, "digest": digest} for name, digest in digests.items()]
 
 
+@action
 class Plan(PlainAction):
     """Put what is to be done in order, and give it a digest.
 
@@ -200,19 +201,11 @@ class Plan(PlainAction):
     :param settings: the workflow's
     """
 
-    def __init__(
-        self,
-        workflow: str,
-        rows: list[dict[str, Any]],
-        selected: dict[str, Any],
-        images: list[dict[str, str]],
-        settings: dict[str, Any],
-    ) -> None:
-        self.workflow = workflow
-        self.rows = rows
-        self.selected = selected
-        self.images = images
-        self.settings = settings
+    workflow: str
+    rows: list[dict[str, Any]]
+    selected: dict[str, Any]
+    images: list[dict[str, str]]
+    settings: dict[str, Any]
 
     def compute(self) -> dict[str, Any]:
         """Return the batches of computes, and the plan: all else that is known of the run."""
@@ -243,6 +236,7 @@ class Plan(PlainAction):
         return {"plan": plan, "batches": [outcomes.write(batch) for batch in batches]}
 
 
+@action
 class Lock(NovadockerAction):
     """Refuse to change hosts that an earlier run, still active, is about.
 
@@ -251,10 +245,9 @@ class Lock(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, hosts: list[str], run_id: str, settings: dict[str, Any]) -> None:
-        self.settings = settings
-        self.hosts = hosts
-        self.run_id = run_id
+    hosts: list[str]
+    run_id: str
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the runs that were looked at.

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 from novadocker_actions import clients, compute, gate, images, isolation, outcomes, report
-from novadocker_actions.actions.base import NovadockerAction, PlainAction
+from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
 from novadocker_actions.clients import Cloud
 from novadocker_actions.errors import NovadockerError
 from novadocker_actions.outcomes import FAILED
@@ -15,6 +15,7 @@ from novadocker_actions.outcomes import FAILED
 LOG = logging.getLogger(__name__)
 
 
+@action
 class Gate(PlainAction):
     """Decide after a batch whether the run goes on.
 
@@ -24,13 +25,10 @@ class Gate(PlainAction):
     :param batches: how many there are
     """
 
-    def __init__(
-        self, rows: list[dict[str, Any]], max_failed: int, next_batch: int, batches: int
-    ) -> None:
-        self.rows = rows
-        self.max_failed = max_failed
-        self.next_batch = next_batch
-        self.batches = batches
+    rows: list[dict[str, Any]]
+    max_failed: int
+    next_batch: int
+    batches: int
 
     def compute(self) -> dict[str, Any]:
         """Return ``go_on`` and ``stopped``, the reason why not."""
@@ -39,6 +37,7 @@ class Gate(PlainAction):
         return {"go_on": decision.go_on, "stopped": decision.reason}
 
 
+@action
 class Audit(NovadockerAction):
     """Compare with what Nova and Glance show; changes nothing.
 
@@ -47,15 +46,9 @@ class Audit(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(
-        self,
-        plan: dict[str, Any],
-        batches: list[list[dict[str, Any]]],
-        settings: dict[str, Any],
-    ) -> None:
-        self.plan = plan
-        self.batches = batches
-        self.settings = settings
+    plan: dict[str, Any]
+    batches: list[list[dict[str, Any]]]
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return compute rows with their faults, images, and remarks."""

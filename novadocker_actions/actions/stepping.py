@@ -7,7 +7,7 @@ import time
 from typing import Any, ClassVar
 
 from novadocker_actions import host_steps, mailbox, outcomes, step_settings
-from novadocker_actions.actions.base import NovadockerAction
+from novadocker_actions.actions.base import NovadockerAction, action
 from novadocker_actions.clients import Cloud
 from novadocker_actions.errors import HostBusy
 from novadocker_actions.outcomes import HostRun
@@ -19,18 +19,23 @@ IMAGE_WAIT_S = 3600
 #: How long one collect stays; workflows repeat it.
 COLLECT_WAIT_S = 20
 
+#: A host, a step for it and the step's settings.
+Job = tuple[HostRun, str, dict[str, Any]]
 
-def push_to_all(
-    cloud: Cloud,
-    jobs: list[tuple[HostRun, str, dict[str, Any]]],
-    *,
-    mode: str,
-    timeout_s: int,
-) -> None:
+
+def converting(run: HostRun, step: str, settings: dict[str, Any]) -> Job:
+    """Return a converting step as a host is to be given it.
+
+    :param settings: the workflow's
+    """
+    return run, step, step_settings.for_step(step, run.role, settings)
+
+
+def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int) -> None:
     """Push steps into mailboxes; a task that runs again after a lost executor pushes them once.
 
     :param cloud: the cloud
-    :param jobs: host, step and its settings
+    :param jobs: at most one a host
     :param mode: ``apply``, ``check`` or ``undo``
     :param timeout_s: limit on the host
     """
@@ -67,6 +72,7 @@ def pushed(found: list[HostRun]) -> dict[str, Any]:
     return {"rows": outcomes.write(found), "pending": sum(1 for run in found if run.pending)}
 
 
+@action
 class ConvertingStep(NovadockerAction):
     """Push one converting step to the hosts that need it.
 
@@ -77,23 +83,19 @@ class ConvertingStep(NovadockerAction):
 
     step: ClassVar[str] = ""
 
-    def __init__(
-        self, rows: list[dict[str, Any]], settings: dict[str, Any], mode: str = "apply"
-    ) -> None:
-        self.rows = rows
-        self.settings = settings
-        self.mode = mode
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
+    mode: str = "apply"
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending."""
         found = outcomes.read(self.rows)
         jobs = [
-            (run, type(self).step, step_settings.for_step(type(self).step, run.role, self.settings))
+            converting(run, self.step, self.settings)
             for run in found
-            if run.ok and type(self).step in run.needs
+            if run.ok and self.step in run.needs
         ]
-        timeout_s = self.settings["step_timeout_s"]
-        push_to_all(cloud, jobs, mode=self.mode, timeout_s=timeout_s)
+        push_to_all(cloud, jobs, mode=self.mode, timeout_s=self.settings["step_timeout_s"])
         return pushed(found)
 
 
@@ -121,6 +123,7 @@ class ConfigureGlance(ConvertingStep):
     step = "configure_glance"
 
 
+@action
 class DescribeHosts(NovadockerAction):
     """Push describe_host to all hosts.
 
@@ -128,20 +131,18 @@ class DescribeHosts(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-        self.rows = rows
-        self.settings = settings
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending."""
         found = outcomes.read(self.rows)
-        jobs: list[tuple[HostRun, str, dict[str, Any]]] = [
-            (run, "describe_host", {}) for run in found
-        ]
+        jobs: list[Job] = [(run, "describe_host", {}) for run in found]
         push_to_all(cloud, jobs, mode="check", timeout_s=self.settings["agent_timeout_s"])
         return pushed(found)
 
 
+@action
 class CheckImages(NovadockerAction):
     """Push check_images to one controller: it asks the registries for the images.
 
@@ -149,9 +150,8 @@ class CheckImages(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-        self.rows = rows
-        self.settings = settings
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row of the controller that asks."""
@@ -162,6 +162,7 @@ class CheckImages(NovadockerAction):
         return pushed(found)
 
 
+@action
 class CheckSteps(NovadockerAction):
     """Push, in check mode, the next step of which a host does not know whether it needs it.
 
@@ -169,23 +170,22 @@ class CheckSteps(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-        self.rows = rows
-        self.settings = settings
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending, and whether more is to be asked afterwards."""
         found = outcomes.read(self.rows)
-        jobs = []
-        for run in found:
-            if run.ok and run.unknown:
-                step = run.unknown.pop(0)
-                jobs.append((run, step, step_settings.for_step(step, run.role, self.settings)))
-        timeout_s = self.settings["step_timeout_s"]
-        push_each_kind(cloud, jobs, mode="check", timeout_s=timeout_s)
+        jobs = [
+            converting(run, run.unknown.pop(0), self.settings)
+            for run in found
+            if run.ok and run.unknown
+        ]
+        push_to_all(cloud, jobs, mode="check", timeout_s=self.settings["step_timeout_s"])
         return {**pushed(found), "unknown": any(run.ok and run.unknown for run in found)}
 
 
+@action
 class RollBack(NovadockerAction):
     """Push, to each host that failed, the undo of the last step that changed it.
 
@@ -193,36 +193,18 @@ class RollBack(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(self, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-        self.rows = rows
-        self.settings = settings
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending, and whether more is to be undone afterwards."""
         found = outcomes.read(self.rows)
-        jobs = []
-        for run in found:
-            if run.to_roll_back:
-                step = run.done.pop()
-                jobs.append((run, step, step_settings.for_step(step, run.role, self.settings)))
-        timeout_s = self.settings["step_timeout_s"]
-        push_each_kind(cloud, jobs, mode="undo", timeout_s=timeout_s)
+        jobs = [converting(run, run.done.pop(), self.settings) for run in found if run.to_roll_back]
+        push_to_all(cloud, jobs, mode="undo", timeout_s=self.settings["step_timeout_s"])
         return pushed(found)
 
 
-def push_each_kind(
-    cloud: Cloud,
-    jobs: list[tuple[HostRun, str, dict[str, Any]]],
-    *,
-    mode: str,
-    timeout_s: int,
-) -> None:
-    """Push jobs of different steps, all hosts of a step together."""
-    for step in dict.fromkeys(step for _, step, _ in jobs):
-        same = [job for job in jobs if job[1] == step]
-        push_to_all(cloud, same, mode=mode, timeout_s=timeout_s)
-
-
+@action
 class VerifyHost(NovadockerAction):
     """Push verify_host: the engine answers user nova, the driver loads, images are there.
 
@@ -231,22 +213,16 @@ class VerifyHost(NovadockerAction):
     :param image_ids: Glance images that the host must hold
     """
 
-    def __init__(
-        self,
-        rows: list[dict[str, Any]],
-        settings: dict[str, Any],
-        image_ids: list[str] | None = None,
-    ) -> None:
-        self.rows = rows
-        self.settings = settings
-        self.image_ids = image_ids or []
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
+    image_ids: list[str] | None = None
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending."""
         found = outcomes.read(self.rows)
         timeout_s = self.settings["step_timeout_s"]
         settings = {
-            "images": self.image_ids,
+            "images": self.image_ids or [],
             "wait_s": min(timeout_s - 15, IMAGE_WAIT_S) if self.image_ids else 0,
         }
         jobs = [(run, "verify_host", settings) for run in found if run.ok]
@@ -254,6 +230,7 @@ class VerifyHost(NovadockerAction):
         return pushed(found)
 
 
+@action
 class Collect(NovadockerAction):
     """Collect the outcomes of what was pushed: look for a while, say how many are still pending.
 
@@ -262,12 +239,9 @@ class Collect(NovadockerAction):
     :param settings: the workflow's
     """
 
-    def __init__(
-        self, rows: list[dict[str, Any]], settings: dict[str, Any], wait_s: int = COLLECT_WAIT_S
-    ) -> None:
-        self.settings = settings
-        self.rows = rows
-        self.wait_s = wait_s
+    rows: list[dict[str, Any]]
+    settings: dict[str, Any]
+    wait_s: int = COLLECT_WAIT_S
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, how many are pending, ok, and to be rolled back."""

@@ -17,6 +17,7 @@ from lab import nodes, workflows
 from lab.settings import LabSettings
 
 RunWorkflow = Callable[..., workflows.Execution]
+DockerHosts = Callable[[], list[str]]
 
 
 @pytest.fixture(scope="session")
@@ -52,3 +53,26 @@ def run_workflow(cloud: Connection) -> RunWorkflow:
         return workflows.wait(cloud, execution.id, timeout_s=timeout_s)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def docker_hosts(cloud: Connection) -> DockerHosts:
+    """A function that lists the hypervisors of type docker."""
+
+    def names() -> list[str]:
+        rows = cloud.compute.hypervisors(details=True)
+        return sorted(row.name for row in rows if row.hypervisor_type == "docker")
+
+    return names
+
+
+@pytest.fixture
+def unconverted(cloud: Connection, run_workflow: RunWorkflow, docker_hosts: DockerHosts) -> None:
+    """A cloud without a Docker hypervisor, whatever other tests have left."""
+    for server in cloud.compute.servers(all_projects=True):
+        cloud.compute.delete_server(server)
+        cloud.compute.wait_for_delete(server, interval=0.5, wait=120)
+    if docker_hosts():
+        execution = run_workflow("novadocker.undeploy")
+        assert execution.state == "SUCCESS", execution.message
+    assert docker_hosts() == []

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
 
-import pytest
 from openstack.connection import Connection
 
 from lab import workflows
 from lab.nodes import Node
 
-DEPLOY, UNDEPLOY = "novadocker.deploy", "novadocker.undeploy"
+DEPLOY = "novadocker.deploy"
 EXECUTOR = "mistral-executor.service"
 CONVERTED = ["compute-docker-1", "compute-docker-2"]
 DOWN_S = 3
@@ -21,18 +20,6 @@ DOWN_S = 3
 CHANGES = {"convert_controllers": "controller", "convert_batch": "compute-docker-1"}
 
 Nodes = dict[str, Node]
-
-
-@pytest.fixture
-def unconverted(cloud: Connection, run_workflow: Any) -> None:
-    """A cloud that deploy has work to do on."""
-    for server in cloud.compute.servers(all_projects=True):
-        cloud.compute.delete_server(server)
-        cloud.compute.wait_for_delete(server, interval=0.5, wait=120)
-    types = {row.hypervisor_type for row in cloud.compute.hypervisors(details=True)}
-    if "docker" in types:
-        execution = run_workflow(UNDEPLOY)
-        assert execution.state == "SUCCESS", execution.message
 
 
 def step_runs_on(node: Node) -> bool:
@@ -54,7 +41,7 @@ def kill_executor(controller: Node) -> None:
 
 
 def test_run_ends_right_though_the_executor_was_killed(
-    unconverted: None, lab: Nodes, cloud: Connection
+    unconverted: None, lab: Nodes, cloud: Connection, docker_hosts: Callable[[], list[str]]
 ) -> None:
     began = time.monotonic()
     run = workflows.start(cloud, DEPLOY)
@@ -73,9 +60,8 @@ def test_run_ends_right_though_the_executor_was_killed(
 
     assert execution.state == "SUCCESS", execution.message
     hypervisors = {row.name: row for row in cloud.compute.hypervisors(details=True)}
-    docker = sorted(name for name, row in hypervisors.items() if row.hypervisor_type == "docker")
-    assert docker == CONVERTED
-    assert {(hypervisors[name].state, hypervisors[name].status) for name in docker} == {
+    assert docker_hosts() == CONVERTED
+    assert {(hypervisors[name].state, hypervisors[name].status) for name in CONVERTED} == {
         ("up", "enabled")
     }
     images = [image.name for image in cloud.image.images(container_format="docker")]

@@ -3,7 +3,7 @@
 
 import dataclasses
 
-from lab.listing import Listing, differences, restarted
+from lab.listing import Listing, differences, differing, restarted, touched
 
 BEFORE = Listing(
     files={"/etc/nova/nova.conf": "0640 root:nova aa", "/etc/docker": "0755 root:root directory"},
@@ -45,3 +45,15 @@ def test_a_new_start_is_seen_though_the_service_is_as_active_as_before() -> None
     after = dataclasses.replace(BEFORE, invocations={"nova-compute.service": "2"})
     assert differences(BEFORE, after) == []
     assert restarted(BEFORE, after) == ["nova-compute.service"]
+
+
+def test_of_several_hosts_those_that_differ_are_told() -> None:
+    changed = dataclasses.replace(BEFORE, groups={"nova": "", "docker": ""})
+    anew = dataclasses.replace(BEFORE, invocations={"nova-compute.service": "2"})
+    before = dict.fromkeys(("one", "two", "three"), BEFORE)
+    after = {"one": BEFORE, "two": changed, "three": anew}
+    assert differing(before, after) == {"two": ["groups: docker: nova => "]}
+    assert touched(before, after) == {
+        "two": ["groups: docker: nova => "],
+        "three": ["nova-compute.service"],
+    }
