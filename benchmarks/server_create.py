@@ -37,7 +37,7 @@ from lab import cloud as lab_cloud
 from lab.errors import LabError
 from lab.nodes import Node
 from lab.settings import LabSettings
-from lab.tempest import container_image
+from lab.tempest.cloud import container_image
 
 DOCKER_HOST, FAKE_HOST = "compute-docker-1", "compute-3"
 NETWORK = "demo"

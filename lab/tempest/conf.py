@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tempest.conf: what the cloud says of itself, and what containers can and cannot do."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import io
+from collections.abc import Mapping
+
+WORKSPACE = "/root/tempest"
+BUILD_TIMEOUT_S = 180
+
+# What is not in the lab at all.
+ABSENT_SERVICES = ("cinder", "swift", "horizon")
+
+# What instances that are containers can do, in Tempest's words ...
+CAN = (
+    "change_password",
+    "cold_migration",
+    "config_drive",
+    "console_output",
+    "disk_config",
+    "enable_instance_password",
+    "hostname_fqdn_sanitization",
+    "interface_attach",
+    "pause",
+    "personality",
+    "rescue",
+    "resize",
+    "shelve",
+    "shelve_migrate",
+    "snapshot",
+)
+# ... and what they cannot, with the reason. What Tempest finds off it skips.
+CANNOT: Mapping[str, str] = {
+    "attach_encrypted_volume": "there are no volumes",
+    "block_migration_for_live_migration": "no live migration",
+    "can_migrate_between_any_hosts": "not to a host with another hypervisor",
+    "ide_bus": "a container has no buses",
+    "live_migration": "Docker cannot move a running process to another host",
+    "live_migrate_back_and_forth": "no live migration",
+    "metadata_service": "the lab has no metadata agent",
+    "serial_console": "the console is a log and takes no input",
+    "spice_console": "a container has no screen",
+    "stable_rescue": "the rescue image runs in the instance's place, no device is attached to it",
+    "suspend": "Docker's checkpoints are an experiment; the driver refuses",
+    "swap_volume": "there are no volumes",
+    "unified_limits": "the lab keeps Nova's own quotas",
+    "vnc_console": "a container has no screen",
+    "volume_backed_live_migration": "there are no volumes",
+    "volume_multiattach": "there are no volumes",
+    "vtpm_live_migration": "a container has no TPM",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CloudFacts:
+    """What Tempest has to know of the cloud.
+
+    :param identity_url: Keystone's URL with its version, as the controller sees it
+    :param admin: user name, password and project of the admin
+    :param image_ids: two images of containers that stay up
+    :param flavor_ids: a small flavor, and a larger one that an instance can be resized to
+    :param max_microversion: the newest of the compute API
+    :param docker_hypervisors: how many hypervisors of type docker there are
+    :param other_hosts: compute hosts that have another hypervisor
+    :param network_extensions: aliases of Neutron's extensions
+    :param public_network: ID and name of an external network, where there is one
+    :param shared_network: name of a network of all projects, where there is one
+    """
+
+    identity_url: str
+    region: str
+    admin: tuple[str, str, str]
+    image_ids: tuple[str, str]
+    flavor_ids: tuple[str, str]
+    max_microversion: str
+    docker_hypervisors: int
+    other_hosts: tuple[str, ...]
+    network_extensions: tuple[str, ...]
+    public_network: tuple[str, str] | None
+    shared_network: str | None
+
+    @property
+    def has_routers(self) -> bool:
+        """Whether Tempest can make networks: it gives each one a router."""
+        return "router" in self.network_extensions
+
+
+def tempest_conf(facts: CloudFacts) -> str:
+    """Return the text of tempest.conf."""
+    sections: dict[str, dict[str, object]] = {
+        "DEFAULT": {"log_file": f"{WORKSPACE}/tempest.log", "debug": False},
+        "oslo_concurrency": {"lock_path": f"{WORKSPACE}/lock"},
+        **_access(facts),
+        "compute": _compute(facts),
+        "compute-feature-enabled": {**dict.fromkeys(CAN, True), **dict.fromkeys(CANNOT, False)},
+        "image": {"container_formats": "docker,bare,ami,ari,aki,ovf,ova", "http_image": ""},
+        "image-feature-enabled": {"import_image": False},
+        **_network(facts),
+        # A container has no SSH server: what it does is seen in its console log.
+        "validation": {"run_validation": False, "connect_method": "fixed"},
+        "novadocker": {
+            "image_ref": facts.image_ids[0],
+            "min_hypervisors": max(1, facts.docker_hypervisors),
+            "build_timeout": BUILD_TIMEOUT_S,
+        },
+    }
+    parser = configparser.RawConfigParser()
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_dict(sections)
+    text = io.StringIO()
+    parser.write(text)
+    return text.getvalue()
+
+
+def _access(facts: CloudFacts) -> dict[str, dict[str, object]]:
+    user, password, project = facts.admin
+    return {
+        "auth": {
+            "use_dynamic_credentials": True,
+            "create_isolated_networks": facts.has_routers,
+            "admin_username": user,
+            "admin_password": password,
+            "admin_project_name": project,
+            "admin_domain_name": "Default",
+        },
+        "identity": {
+            "auth_version": "v3",
+            "uri_v3": facts.identity_url,
+            "region": facts.region,
+            "v3_endpoint_type": "publicURL",
+        },
+        "identity-feature-enabled": {"api_v2": False, "api_v2_admin": False},
+        "service_available": {
+            **dict.fromkeys(ABSENT_SERVICES, False),
+            "nova": True,
+            "neutron": True,
+            "glance": True,
+            "novadocker": facts.docker_hypervisors > 0,
+        },
+    }
+
+
+def _compute(facts: CloudFacts) -> dict[str, object]:
+    image, image_alt = facts.image_ids
+    flavor, flavor_alt = facts.flavor_ids
+    found: dict[str, object] = {
+        "image_ref": image,
+        "image_ref_alt": image_alt,
+        "flavor_ref": flavor,
+        "flavor_ref_alt": flavor_alt,
+        "min_compute_nodes": max(1, facts.docker_hypervisors),
+        "hypervisor_type": "docker",
+        "min_microversion": "2.1",
+        "max_microversion": facts.max_microversion,
+        "build_timeout": BUILD_TIMEOUT_S,
+        "ready_wait": 0,
+    }
+    if not facts.has_routers and facts.shared_network:
+        found["fixed_network_name"] = facts.shared_network
+    if facts.other_hosts:
+        # A part of a name, and only one: more kinds of hypervisors Tempest does not know.
+        found["target_hosts_to_avoid"] = facts.other_hosts[0]
+    return found
+
+
+def _network(facts: CloudFacts) -> dict[str, dict[str, object]]:
+    network: dict[str, object] = {
+        "project_network_cidr": "10.100.0.0/16",
+        "build_timeout": BUILD_TIMEOUT_S,
+    }
+    if facts.public_network:
+        network["public_network_id"], network["floating_network_name"] = facts.public_network
+    return {
+        "network": network,
+        "network-feature-enabled": {
+            "api_extensions": ",".join(facts.network_extensions),
+            "floating_ips": facts.public_network is not None,
+            "ipv6": True,
+        },
+    }

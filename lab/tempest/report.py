@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page about a run of Tempest: each test with what came of it."""
+
+from __future__ import annotations
+
+import collections
+import re
+from collections.abc import Iterable, Sequence
+
+from lab.tempest.conf import CANNOT
+from lab.tempest.results import Summary, TestResult
+
+TITLE = "Tempest's compute tests on containers"
+_MARKUP = re.compile(r"([\\*`_|<>\[\]])")
+_REASON_LENGTH = 200
+
+
+def page(summary: Summary, machine: str, took_s: float) -> str:
+    """Return the page as reStructuredText.
+
+    :param machine: what the figures depend on
+    :param took_s: from the first test to the last one's end
+    """
+    parts = [
+        ":orphan:",
+        f"{'=' * len(TITLE)}\n{TITLE}\n{'=' * len(TITLE)}",
+        "``tools/proofs/tempest_compute_passes`` has written this page: all of"
+        " ``tempest.api.compute`` and of Tempest's scenarios, in the lab with converted hosts.",
+        f"{_text(summary.figures)}.",
+        f"It took {took_s / 60:.0f} minutes on {_text(machine)}.",
+        "Upstream's gate is the expression by which the retired community driver chose its tests;"
+        " what is skipped or left out counts there as not passed.",
+        _section("What containers cannot do"),
+        "In Tempest's words (``[compute-feature-enabled]``), each of them off:",
+        _table(("Feature", "Why"), ((f"``{name}``", _text(why)) for name, why in CANNOT.items())),
+    ]
+    failed = [result for result in summary.results if result.outcome == "FAILED"]
+    if failed:
+        parts += [_section("Failed"), _results(failed)]
+    if summary.left_out:
+        rows = ((f"``{_short(test)}``", _text(why)) for test, why in summary.left_out)
+        parts += [_section("Left out"), _table(("Test", "Why"), rows)]
+    skipped = [result for result in summary.results if result.outcome == "SKIPPED"]
+    counts = collections.Counter(result.reason for result in skipped)
+    rows = ((_text(reason or "-"), str(count)) for reason, count in counts.most_common())
+    parts += [_section("Why tests are skipped"), _table(("Reason", "Tests"), rows)]
+    parts += [_section("Skipped"), _results(skipped)]
+    passed = [result for result in summary.results if result.outcome == "ok"]
+    listed = "\n".join(f"* ``{_short(result.test)}``" for result in passed)
+    parts += [_section("Passed"), listed or "None."]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(title: str) -> str:
+    return f"{title}\n{'-' * len(title)}"
+
+
+def _results(results: Sequence[TestResult]) -> str:
+    rows = ((f"``{_short(result.test)}``", _text(result.reason or "-")) for result in results)
+    return _table(("Test", "Reason"), rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    body = [header, *rows]
+    if len(body) == 1:
+        return "None."
+    for row in body:
+        first, *others = row
+        lines.append(f"   * - {first}")
+        lines += [f"     - {cell}" for cell in others]
+    return "\n".join(lines)
+
+
+def _short(test: str) -> str:
+    return test.replace("tempest.", "", 1)
+
+
+def _text(text: str) -> str:
+    """Return a text as one line that means nothing to Sphinx."""
+    one_line = " ".join(text.split())
+    if len(one_line) > _REASON_LENGTH:
+        one_line = one_line[:_REASON_LENGTH].rstrip("\\") + " ..."
+    return _MARKUP.sub(r"\\\1", one_line)
