@@ -14,7 +14,7 @@ from host_step import (
     find_service,
     in_service_python,
     nova_service,
-    recover_service,
+    put_back,
     restart_service,
     run_step,
 )
@@ -116,18 +116,16 @@ def converge(step: Step) -> None:
     if step.mode == "check":
         step.will(f"restart {service.unit}")
         return
-    restarted = False
+    restarted = None
     try:
         service = make_effective(step, service, options)
         allow_privileged_helper(step, service, prove_driver(step, service))
         if step.actions or not running:
-            restarted = step.will(f"restart {service.unit}")
+            step.will(f"restart {service.unit}")
+            restarted = service
             restart_service(step, service, START_TIMEOUT_S)
     except StepFailed:
-        if step.restore_files():
-            step.note("the configuration was put back as it was")
-            if restarted:
-                recover_service(step, service)
+        put_back(step, restarted)
         raise
 
 

@@ -10,7 +10,7 @@ from host_step import (
     StepFailed,
     find_service,
     in_service_python,
-    recover_service,
+    put_back,
     restart_service,
     run_step,
 )
@@ -70,7 +70,7 @@ def converge(step: Step) -> None:
     step.write_file(DROP_IN, text)
     if not step.will(f"restart {service.unit}"):
         return
-    restarted = False
+    restarted = None
     try:
         found = formats(step, service)
         if set(wanted) - set(found):
@@ -79,13 +79,10 @@ def converge(step: Step) -> None:
                 "environment names files that win; add the formats there, under [image_format] "
                 "container_formats"
             )
-        restarted = True
+        restarted = service
         restart_service(step, service, START_TIMEOUT_S)
     except StepFailed:
-        if step.restore_files():
-            step.note("the configuration was put back as it was")
-            if restarted:
-                recover_service(step, service)
+        put_back(step, restarted)
         raise
 
 

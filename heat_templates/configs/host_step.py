@@ -41,6 +41,7 @@ from typing import Any
 LOG = logging.getLogger("novadocker")
 MODES = ("apply", "check", "undo")
 DEFAULT_TIMEOUT_S = 900
+ANY_CODE = tuple(range(256))
 REPORT_BYTES = 16 * 1024
 REASON_CHARS = 2000
 LOGS_KEPT = 50
@@ -494,7 +495,7 @@ def restart_service(step: Step, service: Service, timeout_s: float = 120) -> Non
     """
     step.run(["systemctl", "daemon-reload"])
     step.run(["systemctl", "reset-failed", service.unit], ok=(0, 1))
-    done = step.run(["systemctl", "restart", service.unit], ok=tuple(range(256)))
+    done = step.run(["systemctl", "restart", service.unit], ok=ANY_CODE)
     settle_s, deadline = 0.0 if service.notifies else 3.0, time.monotonic() + timeout_s
     since, seen_pid = time.monotonic(), 0
     while done.code == 0 and time.monotonic() < deadline:
@@ -506,18 +507,29 @@ def restart_service(step: Step, service: Service, timeout_s: float = 120) -> Non
         if now.active and time.monotonic() - since >= settle_s:
             return
         time.sleep(0.3)
-    journal = step.run(
-        ["journalctl", "-u", service.unit, "-n", "15", "-o", "cat", "--no-pager"],
-        ok=tuple(range(256)),
+    raise StepFailed(
+        f"{service.unit} does not stay up after the restart: {journal_end(step, service.unit)}"
     )
-    raise StepFailed(f"{service.unit} does not stay up after the restart: {journal.stdout[-900:]}")
 
 
-def recover_service(step: Step, service: Service) -> None:
-    """Start a service again with the files that were put back; its failure is told already."""
-    step.run(["systemctl", "daemon-reload"])
-    step.run(["systemctl", "reset-failed", service.unit], ok=(0, 1))
-    step.run(["systemctl", "restart", service.unit], ok=tuple(range(256)))
+def journal_end(step: Step, unit: str) -> str:
+    """Return the last lines that a unit has logged."""
+    command = ["journalctl", "-u", unit, "-n", "15", "-o", "cat", "--no-pager"]
+    return step.run(command, ok=ANY_CODE).stdout[-900:]
+
+
+def put_back(step: Step, restarted: Service | None) -> None:
+    """Put files back after a failure, and have a service that took them up take these up.
+
+    Its failure to do so would only hide the reason for all this.
+    """
+    if not step.restore_files():
+        return
+    step.note("the configuration was put back as it was")
+    if restarted:
+        step.run(["systemctl", "daemon-reload"])
+        step.run(["systemctl", "reset-failed", restarted.unit], ok=(0, 1))
+        step.run(["systemctl", "restart", restarted.unit], ok=ANY_CODE)
 
 
 # -- Docker Engine ---------------------------------------------------------------------------------

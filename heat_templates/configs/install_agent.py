@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from host_step import (
+    ANY_CODE,
     Step,
     StepFailed,
     find_service,
@@ -71,6 +72,28 @@ STATE = (
 )
 HEADER = "# Written by novadocker-enroll; its `remove` takes it away.\n"
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
+
+# os-collect-config logs the address of a question that failed, and the addresses of cfn and of
+# temporary URLs are signed: whoever reads one can ask in the host's name. Its own logging options
+# have no effect (it sets logging up only where oslo.log has added no handler, which it always has).
+COLLECT = f"{HOME}/bin/collect"
+COLLECT_TEXT = f"""#!{HOME}/bin/python
+{HEADER}import logging
+import re
+import sys
+
+from os_collect_config.collect import main
+
+
+def without_query(record):
+    record.msg, record.args = re.sub(r"\\?\\S*", "?...", record.getMessage()), ()
+    return True
+
+
+for name in ("cfn", "request"):
+    logging.getLogger(f"os_collect_config.{{name}}").addFilter(without_query)
+sys.exit(main())
+"""
 
 # From the source distribution (the wheel lacks them) to where the unit's environment points.
 HOOK_FILES = {
@@ -130,7 +153,7 @@ def install(step: Step) -> bool:
         return True
     step.record["home"] = True
     step.save_record()
-    done = step.run(["python3", "-m", "venv", "--clear", str(home)], ok=tuple(range(256)))
+    done = step.run(["python3", "-m", "venv", "--clear", str(home)], ok=ANY_CODE)
     if done.code:
         raise StepFailed(
             f"python3 -m venv does not work on this host (on Debian: install python3-venv): "
@@ -169,6 +192,7 @@ def own_files(step: Step) -> dict[str, tuple[str, int]]:
     configure = f"{HOME}/os-refresh-config/configure.d"
     return {
         f"{HOME}/outcomes.py": (step.settings["outcomes"], 0o755),
+        COLLECT: (COLLECT_TEXT, 0o755),
         f"{HOME}/notify": (f'{shell}{call} notify "$1"\n', 0o755),
         f"{HOME}/hooks/script": (f"{shell}{call} hook script\n", 0o755),
         f"{configure}/50-refuse": (f"{shell}{call} refuse\n", 0o755),
@@ -212,7 +236,7 @@ def unit_text(step: Step) -> str:
     bundle = next((name for name in BUNDLES if step.path(name).exists()), None)
     if bundle:
         environment["REQUESTS_CA_BUNDLE"] = bundle
-    command = f"{HOME}/bin/os-collect-config --config-file {CONFIGURATION} --config-file {WAKE}"
+    command = f"{COLLECT} --config-file {CONFIGURATION} --config-file {WAKE}"
     quoted = [shlex.quote(f"{name}={value}") for name, value in environment.items()]
     return (
         f"{HEADER}[Unit]\nDescription=Ask OpenStack Heat for work of this host\n"
@@ -235,7 +259,7 @@ def undo(step: Step) -> None:
     if not step.record:
         return
     if step.will(f"stop {UNIT}"):
-        step.run(["systemctl", "disable", "--now", UNIT], ok=tuple(range(256)))
+        step.run(["systemctl", "disable", "--now", UNIT], ok=ANY_CODE)
     step.restore_files(force=True)
     if step.record.get("home") and step.will(f"remove {HOME} and the agent's state"):
         for name in (HOME, *STATE):

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any, Optional
 
 from host_step import (
+    ANY_CODE,
     Step,
     StepFailed,
     docker,
     find_service,
     group_members,
+    journal_end,
     program_path,
     run_step,
     wait_until,
@@ -215,7 +217,7 @@ def refuse_if_policy_forbids(step: Step) -> None:
     """Say before anything changes that this host's policy keeps services from starting."""
     policy = step.path("/usr/sbin/policy-rc.d")
     if policy.exists():
-        done = step.run([str(policy), "docker", "start"], ok=tuple(range(256)))
+        done = step.run([str(policy), "docker", "start"], ok=ANY_CODE)
         if done.code not in (0, NOT_DENIED):
             raise StepFailed(
                 "/usr/sbin/policy-rc.d forbids docker to start on this host: allow it, then repeat"
@@ -278,13 +280,10 @@ def start_engine(step: Step, verb: str) -> None:
 
     :raises StepFailed: with the last lines of its journal
     """
-    done = step.run(["systemctl", verb, "docker.service"], ok=tuple(range(256)))
+    done = step.run(["systemctl", verb, "docker.service"], ok=ANY_CODE)
     if done.code:
-        journal = step.run(
-            ["journalctl", "-u", "docker.service", "-n", "10", "-o", "cat", "--no-pager"],
-            ok=tuple(range(256)),
-        )
-        raise StepFailed(f"docker.service does not {verb}: {journal.stdout[-800:]}")
+        said = journal_end(step, "docker.service")
+        raise StepFailed(f"docker.service does not {verb}: {said}")
 
 
 def await_engine() -> None:
@@ -384,7 +383,7 @@ def restart_engine(step: Step, active: bool) -> None:
     """Restart the engine so that no running container is stopped by it."""
     checked = step.run(
         ["dockerd", "--validate", "--config-file", str(step.path(DAEMON_JSON))],
-        ok=tuple(range(256)),
+        ok=ANY_CODE,
     )
     if checked.code and "unknown flag" not in checked.stderr:
         raise StepFailed(f"the engine refuses its settings: {checked.stderr.strip()[-400:]}")
@@ -469,7 +468,7 @@ def remove_engine(step: Step) -> None:
         return
     units = ["docker.service", "docker.socket", "containerd.service"]
     mine = [unit for unit in units if owner_package(step, unit) in packages]
-    step.run(["systemctl", "stop", *mine], ok=tuple(range(256)))
+    step.run(["systemctl", "stop", *mine], ok=ANY_CODE)
     if not step.record.get("bridge_was_there"):
         remove_network_traces(step)
     package_manager(step).purge(packages)
@@ -483,7 +482,7 @@ def remove_engine(step: Step) -> None:
     elif not step.record.get("group_was_there") and group_members("docker"):
         step.note("group docker has members that were not added by this step: it stays")
     step.run(["systemctl", "daemon-reload"])
-    step.run(["systemctl", "reset-failed", *mine], ok=tuple(range(256)))
+    step.run(["systemctl", "reset-failed", *mine], ok=ANY_CODE)
 
 
 def owner_package(step: Step, unit: str) -> str:
@@ -508,11 +507,11 @@ def remove_network_traces(step: Step) -> None:
         return
     for command in ("iptables", "ip6tables"):
         for table in ("filter", "nat"):
-            rules = step.run([f"{command}-save", "-t", table], ok=tuple(range(256))).stdout
+            rules = step.run([f"{command}-save", "-t", table], ok=ANY_CODE).stdout
             for arguments in engine_rules(rules):
-                step.run([command, "-t", table, *arguments], ok=tuple(range(256)))
+                step.run([command, "-t", table, *arguments], ok=ANY_CODE)
         if step.record.get("forward_policies", {}).get(command) == "ACCEPT":
-            step.run([command, "-P", "FORWARD", "ACCEPT"], ok=tuple(range(256)))
+            step.run([command, "-P", "FORWARD", "ACCEPT"], ok=ANY_CODE)
 
 
 def forward_policies(step: Step) -> dict[str, str]:
@@ -520,7 +519,7 @@ def forward_policies(step: Step) -> dict[str, str]:
     found = {}
     for command in ("iptables", "ip6tables"):
         if program_path(command):
-            listed = step.run([command, "-S", "FORWARD"], ok=tuple(range(256))).stdout
+            listed = step.run([command, "-S", "FORWARD"], ok=ANY_CODE).stdout
             found[command] = "DROP" if listed.startswith("-P FORWARD DROP") else "ACCEPT"
         else:
             found[command] = "ACCEPT"

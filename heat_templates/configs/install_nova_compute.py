@@ -12,6 +12,7 @@ import shutil
 from typing import Any
 
 from host_step import (
+    ANY_CODE,
     Service,
     Step,
     StepFailed,
@@ -91,7 +92,6 @@ COMMANDS = {
         ("neutron-openvswitch-agent", *(f"--config-file {name}" for name in AGENT_FILES))
     ),
 }
-ANY_CODE = tuple(range(256))
 
 
 def converge(step: Step) -> None:

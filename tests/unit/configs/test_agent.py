@@ -7,6 +7,8 @@ import importlib.util
 import io
 import json
 import pathlib
+import subprocess
+import sys
 import tarfile
 
 import host_step
@@ -214,6 +216,26 @@ class TestInstall:
     def test_credentials_are_for_root_only(self, make_step):
         files = install_agent.own_files(self.step(make_step))
         assert files[install_agent.CONFIGURATION][1] == 0o600
+
+    @pytest.mark.parametrize("collector", ["cfn", "request"])
+    def test_signed_addresses_do_not_reach_the_journal(self, tmp_path, collector):
+        stub = tmp_path / "os_collect_config/collect.py"
+        stub.parent.mkdir()
+        (stub.parent / "__init__.py").touch()
+        stub.write_text(
+            "import logging\ndef main():\n"
+            "    fault = OSError('500 for url: http://c:8000/v1/?Signature=abc%3D (retried)')\n"
+            f"    logging.getLogger('os_collect_config.{collector}').warning(fault)\n"
+        )
+        program = tmp_path / "collect"
+        program.write_text(install_agent.COLLECT_TEXT)
+        done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
+        assert done.stderr == "500 for url: http://c:8000/v1/?... (retried)\n"
+
+    def test_the_unit_starts_the_collector_that_is_installed(self, make_step):
+        files = install_agent.own_files(self.step(make_step))
+        assert f"ExecStart={install_agent.COLLECT} " in files[install_agent.UNIT_FILE][0]
+        assert files[install_agent.COLLECT][1] == 0o755
 
     def test_an_agent_of_somebody_else_is_left_alone(self, make_step, root):
         (root / "etc/os-collect-config.conf").write_text("[DEFAULT]\n")
