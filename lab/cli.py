@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from lab import containers, lifecycle, nodes
+from lab import containers, lifecycle, lock, nodes
 from lab.errors import LabError, NodeError
 from lab.progress import Progress
 from lab.settings import LabSettings
@@ -86,11 +86,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _up(call: Call) -> None:
-    lifecycle.up(call.settings, call.progress)
+    with lock.held(call.settings, "up"):
+        lifecycle.up(call.settings, call.progress)
 
 
 def _down(call: Call) -> None:
-    lifecycle.down(call.settings, call.progress, purge=call.arguments.purge)
+    with lock.held(call.settings, "down"):
+        lifecycle.down(call.settings, call.progress, purge=call.arguments.purge)
 
 
 def _status(call: Call) -> int:
@@ -132,7 +134,8 @@ def _logs(call: Call) -> int:
 
 
 def _add_host(call: Call) -> None:
-    node = lifecycle.add_host(call.settings, call.progress, call.arguments.name)
+    with lock.held(call.settings, "add-host"):
+        node = lifecycle.add_host(call.settings, call.progress, call.arguments.name)
     call.progress.say(f"{node.name} is up at {node.address}; next, enrol it: novadocker-enroll add")
 
 

@@ -149,12 +149,14 @@ def down(settings: LabSettings, progress: Progress, *, purge: bool) -> None:
     """
     if engine.running_version() is None:
         progress.say("The Docker engine does not run: there is nothing to take down.")
-        return
-    with progress.step("remove hosts and networks"):
-        containers.remove(settings, [host.name for host in containers.existing(settings)])
-        images.remove_builders(settings)
-        network.remove(settings)
+    else:
+        with progress.step("remove hosts and networks"):
+            containers.remove(settings, [host.name for host in containers.existing(settings)])
+            images.remove_builders(settings)
+            network.remove(settings)
+        if purge:
+            with progress.step("remove images"):
+                images.remove(images.known(settings))
     if purge:
-        with progress.step("remove images and cache"):
-            images.remove(images.known(settings))
+        with progress.step("remove the cache"):
             shutil.rmtree(settings.cache_dir, ignore_errors=True)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import pathlib
 
 import pytest
@@ -11,6 +13,13 @@ from lab import cli, containers, lifecycle
 from lab.errors import LabError
 from lab.nodes import Node
 from lab.settings import LabSettings
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A cache directory of the test's own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "novadocker-lab"
 
 
 @pytest.mark.parametrize("command", ["up", "down", "status", "env", "exec", "logs", "add-host"])
@@ -61,14 +70,48 @@ def test_a_lab_that_is_down_is_told_by_the_exit_code(monkeypatch: pytest.MonkeyP
 
 
 def test_a_fault_of_the_lab_itself_is_one_line_too_and_its_trace_in_a_log(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: pathlib.Path
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], cache: pathlib.Path
 ) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(lifecycle, "up", fail)
     assert cli.main(["up"]) == 1
-    log = tmp_path / "novadocker-lab" / "logs" / "lab.log"
+    log = cache / "logs" / "lab.log"
     assert capsys.readouterr().err == f"lab: ZeroDivisionError: by zero (log: {log})\n"
     assert "raise ZeroDivisionError" in log.read_text()
+
+
+@pytest.mark.parametrize("argv", [["up"], ["down"], ["add-host", "blank-1"]])
+def test_a_second_change_at_the_same_time_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], argv: list[str]
+) -> None:
+    codes = []
+    # The first one is at work when the second one comes.
+    monkeypatch.setattr(lifecycle, "up", lambda *_: codes.append(cli.main(argv)))
+    assert cli.main(["up"]) == 0
+    assert codes == [1]
+    assert capsys.readouterr().err == (
+        f"lab: another 'up' is at work on the lab (process {os.getpid()}):"
+        f" wait until it has ended (tail --pid={os.getpid()} -f /dev/null), then repeat\n"
+    )
+
+
+def test_looking_at_the_lab_does_not_wait_for_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes = []
+    monkeypatch.setattr(containers, "existing", lambda _s: [])
+    monkeypatch.setattr(lifecycle, "up", lambda *_: codes.append(cli.main(["status"])))
+    assert cli.main(["up"]) == 0
+    assert codes == [3]
+
+
+def test_a_change_that_failed_leaves_no_lock(
+    monkeypatch: pytest.MonkeyPatch, cache: pathlib.Path
+) -> None:
+    def fail(*_: object) -> None:
+        raise LabError("no")
+
+    monkeypatch.setattr(lifecycle, "up", fail)
+    assert cli.main(["up"]) == 1
+    with open(cache / "lock") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
