@@ -153,7 +153,7 @@ def _drifted(facts: Facts, totals: dict[str, int]) -> bool:
 
 def _unwrapped(error: Any) -> Any:
     # A sub-workflow that fails gives its parent an object with its task's error as the result.
-    while isinstance(error, dict) and set(error) == {"result"}:
+    while isinstance(error, dict) and "result" in error:
         error = error["result"]
     return error
 

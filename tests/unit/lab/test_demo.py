@@ -41,20 +41,20 @@ def show(demonstration: demo.Demo, tasks: list[workflows.Task], rows: list[dict[
 def test_ended_task_is_shown_with_its_meaning_and_hosts(
     demonstration: demo.Demo, shown: io.StringIO
 ) -> None:
-    show(demonstration, [task("collect_docker")], [{"host": "a"}, {"host": "b", "state": "ok"}])
+    show(demonstration, [task("install_docker")], [{"host": "a"}, {"host": "b", "state": "ok"}])
     assert "ok      a, b: Docker Engine is installed" in shown.getvalue()
 
 
 def test_failed_host_is_shown_with_its_reason(demonstration: demo.Demo, shown: io.StringIO) -> None:
     rows = [{"host": "a", "state": "failed", "reason": "[disk] full"}]
-    show(demonstration, [task("collect_docker")], rows)
+    show(demonstration, [task("install_docker")], rows)
     assert "a ([disk] full)" in shown.getvalue()
 
 
 def test_running_and_uninteresting_tasks_are_not_shown(
     demonstration: demo.Demo, shown: io.StringIO
 ) -> None:
-    show(demonstration, [task("collect_docker", "RUNNING"), task("settle")], [])
+    show(demonstration, [task("install_docker", "RUNNING"), task("settle")], [])
     assert shown.getvalue() == ""
 
 
