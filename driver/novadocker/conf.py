@@ -33,7 +33,7 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "host_url",
         default="unix:///var/run/docker.sock",
-        help="Where the Docker Engine listens: unix:// or tcp://HOST:PORT (with tls_* set).",
+        help="Where the Docker Engine listens: unix:// or tcp://HOST:PORT, which is always TLS.",
     ),
     cfg.IntOpt(
         "api_timeout", default=60, min=1, help="Seconds to wait for an answer of the engine."
@@ -50,7 +50,9 @@ OPTS: list[cfg.Opt] = [
         help="Verify the engine's certificate. Off is for experiments only.",
     ),
     cfg.StrOpt(
-        "ca_file", help="CA certificate which the engine's certificate is verified against."
+        "ca_file",
+        help="CA certificate which the engine's certificate is verified against. Default: those "
+        "that the host trusts.",
     ),
     cfg.StrOpt("cert_file", help="Client certificate shown to the engine."),
     cfg.StrOpt("key_file", help="Private key of the client certificate."),

@@ -38,6 +38,9 @@ def set_up(host: str, **docker_options: Any) -> None:
     CONF([], project="nova")
     log.setup(CONF, "nova")
     objects.register_all()
+    # There is no database: no instance has tags, and none is stored.
+    objects.VirtualInterfaceList.get_by_instance_uuid = lambda _context, _uuid: []
+    objects.Instance.save = lambda _instance: None
     for group, command in privileges.helper_commands().items():
         CONF.set_override("helper_command", command, group=group)
     CONF.set_override("host", host)
@@ -96,6 +99,8 @@ def instance(**fields: Any) -> Any:
             "config_drive": "",
             "image_ref": IMAGE_ID,
             "launched_at": None,
+            "info_cache": None,
+            "device_metadata": None,
             "trusted_certs": None,
             "task_state": None,
             "host": CONF.host,

@@ -59,19 +59,31 @@ def state(engine: docker.DockerClient) -> tuple[set[str], set[str]]:
     return {tag for tag in tags if tag.startswith("nova-glance/")}, unnamed
 
 
+@pytest.fixture(scope="module")
+def refused() -> Iterator[list[str]]:
+    """Takes down what was refused, and tells how many when all of them have been there."""
+    names: list[str] = []
+    yield names
+    print(
+        f"\nfigures: {len(names)} of {len(hostile.ARCHIVES)} hostile archives refused, nothing of "
+        "them left on the disk or in the engine"
+    )
+
+
 @pytest.mark.parametrize("name", sorted(hostile.ARCHIVES))
 def test_a_hostile_image_is_refused_and_leaves_nothing(
-    name: str, store: Store, engine: docker.DockerClient
+    name: str, store: Store, engine: docker.DockerClient, refused: list[str]
 ) -> None:
     make, fault = hostile.ARCHIVES[name]
     before = state(engine)
     image_id = str(uuid.uuid4())
-    with pytest.raises(exception.ImageUnacceptable) as refused:
+    with pytest.raises(exception.ImageUnacceptable) as caught:
         store.ensure(make(), image_id)
-    assert fault in str(refused.value)
-    assert image_id in str(refused.value)
+    assert fault in str(caught.value)
+    assert image_id in str(caught.value)
     assert state(engine) == before
     assert list(store.spool.iterdir()) == []
+    refused.append(name)
 
 
 def test_what_the_engine_refuses_leaves_nothing(store: Store, engine: docker.DockerClient) -> None:
@@ -124,6 +136,22 @@ def test_an_image_of_either_layout_can_be_started(
     try:
         assert engine.containers.run(image.id, network_mode="none", remove=True) == b"hello\n"
     finally:
+        engine.images.remove(image.id, force=True)
+
+
+def test_volumes_of_an_image_are_part_of_its_files(
+    store: Store, engine: docker.DockerClient
+) -> None:
+    parts = Parts(
+        layers=[busybox.root_layer()],
+        config={"config": {"Cmd": ["touch", "/data"], "Volumes": {"/data": {}}}},
+    )
+    image, _fetched = store.ensure(parts.docker(), str(uuid.uuid4()))
+    box = engine.containers.create(image.id, network_mode="none")
+    try:
+        assert box.attrs["Mounts"] == []
+    finally:
+        box.remove()
         engine.images.remove(image.id, force=True)
 
 

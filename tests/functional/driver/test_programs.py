@@ -42,6 +42,9 @@ def run_program(name: str, *arguments: str, threading: bool = True, timeout_s: i
         check=False,
     )
     assert done.returncode == 0, done.stdout[-20000:]
+    for line in done.stdout.splitlines():
+        if line.startswith("figures: "):
+            print(line)
 
 
 @pytest.mark.docker
@@ -66,4 +69,4 @@ def test_life_cycles_in_novas_own_cloud() -> None:
 @pytest.mark.docker
 @pytest.mark.slow
 def test_crashes_at_every_step() -> None:
-    run_program("crash", timeout_s=600)
+    run_program("crash", timeout_s=1200)

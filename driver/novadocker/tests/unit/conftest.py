@@ -96,8 +96,19 @@ def virtapi() -> VirtAPI:
 
 
 @pytest.fixture
+def interfaces(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What Nova's database knows of every instance's interfaces; instances are not stored in it."""
+    found: list[Any] = []
+    monkeypatch.setattr(
+        objects.VirtualInterfaceList, "get_by_instance_uuid", lambda _context, _uuid: found
+    )
+    monkeypatch.setattr(objects.Instance, "save", mock.Mock())
+    return found
+
+
+@pytest.fixture
 def docker_driver(
-    conf: Any, engine: FakeEngine, wiring: mock.MagicMock, virtapi: VirtAPI
+    conf: Any, engine: FakeEngine, wiring: mock.MagicMock, virtapi: VirtAPI, interfaces: list[Any]
 ) -> driver.DockerDriver:
     return driver.DockerDriver(virtapi)
 
@@ -158,6 +169,8 @@ def make_instance(**fields: Any) -> Any:
             "image_ref": IMAGE_ID,
             "launched_at": None,
             "trusted_certs": None,
+            "info_cache": None,
+            "device_metadata": None,
             "host": HOST,
             "task_state": None,
             **fields,

@@ -43,6 +43,7 @@ class FakeEngine:
         self.live_events: Any = Events()
         self.saved: bytes = b""
         self.quota = False
+        self.url = "memory"
         self.load_report: list[dict[str, str]] = []
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -182,9 +183,9 @@ class FakeEngine:
         files = (("./etc/hosts", b"the engine's"), ("./etc/of", f"{name}:{path}".encode()))
         return iter([archives.tar(*files)]), {}
 
-    def _logs(self, name: str, **kwargs: Any) -> bytes:
+    def _logs(self, name: str, **kwargs: Any) -> Iterator[bytes]:
         self._find(name)
-        return self.log
+        return iter([self.log[at : at + 50_000] for at in range(0, len(self.log), 50_000)])
 
     def _stats(self, name: str, **kwargs: Any) -> dict[str, Any]:
         self._find(name)

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import shutil
 import tarfile
 from collections.abc import Callable
 
@@ -95,6 +96,33 @@ def _layer_that_leaves(name: str) -> bytes:
 def _hard_link_that_leaves() -> bytes:
     layer = tar(special("shadow", tarfile.LNKTYPE, "../../../../etc/shadow"))
     return Parts(layers=[layer]).docker()
+
+
+def _of_pax(entry: tarfile.TarInfo, headers: dict[str, str], every: bool = False) -> bytes:
+    """Make an image with extended headers in its layer, of one file or of every one."""
+    if every:
+        layer = tar(entry, format=tarfile.PAX_FORMAT, pax_headers=headers)
+    else:
+        entry.pax_headers = headers
+        layer = tar(entry, format=tarfile.PAX_FORMAT)
+    return Parts(layers=[layer]).docker()
+
+
+def _sparse_in_layer() -> bytes:
+    member = special("big", tarfile.GNUTYPE_SPARSE)
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[483:495] = b"77777777777\0"  # 8 GiB when it is written out
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return Parts(layers=[bytes(header) + b"\0" * 1024]).docker()
+
+
+def _zstd_bomb() -> bytes:
+    """Repeat one byte for 64 MiB: 128 KiB in each block of 4 bytes."""
+    blocks = [
+        (1 << 17 << 3 | 1 << 1 | last).to_bytes(3, "little") + b"\0" for last in [0] * 511 + [1]
+    ]
+    return Parts(pack=lambda _data: b"\x28\xb5\x2f\xfd\x00\x50" + b"".join(blocks)).docker()
 
 
 # Name of the archive: how it is made, and what the fault says.
@@ -196,6 +224,8 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "gzip bomb": (lambda: _bomb(gzip.compress), "limit"),
     "bzip2 bomb": (lambda: _bomb(bz2.compress), "limit"),
     "xz bomb": (lambda: _bomb(lzma.compress), "limit"),
+    # Also where nothing can read it, it is refused.
+    "zstd bomb": (_zstd_bomb, "zstd" if shutil.which("zstd") is None else "limit"),
     "packed bomb": (lambda: gzip.compress(b"\0" * (LIMIT * 2)), "limit"),
     "layers that are a bomb together": (
         lambda: Parts(
@@ -208,4 +238,22 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     "layer that leaves by dots": (lambda: _layer_that_leaves("../../etc/passwd"), "leads out"),
     "layer that deletes above": (lambda: _layer_that_leaves("etc/.wh..."), "leads out"),
     "layer with a hard link that leaves": (_hard_link_that_leaves, "leads out"),
+    "sparse file in a layer": (_sparse_in_layer, "sparse"),
+    "sparse file of extended headers in a layer": (
+        lambda: _of_pax(
+            special("big", tarfile.REGTYPE),
+            {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.map": "0,0"},
+        ),
+        "sparse",
+    ),
+    "attributes of the host's kernel in a layer": (
+        lambda: _of_pax(
+            special("etc", tarfile.DIRTYPE), {"SCHILY.xattr.trusted.overlay.redirect": "/"}
+        ),
+        "kernel",
+    ),
+    "header for all files of a layer": (
+        lambda: _of_pax(special("x", tarfile.REGTYPE), {"path": "harmless"}, every=True),
+        "all its files",
+    ),
 }

@@ -113,6 +113,19 @@ def test_attestations_beside_an_image_are_no_second_platform() -> None:
     assert verified(parts.oci(manifests=[attestation, manifest]))
 
 
+def test_volumes_of_an_image_are_taken_out() -> None:
+    inner = {"Cmd": ["sh"], "volumes": {"/data": {}}}
+    image = verified(Parts(config={"config": inner, "history": [1]}).docker())
+    config = json.loads(image.config)
+    assert config["config"] == {"Cmd": ["sh"]}
+    assert config["history"] == [1]
+
+
+def test_a_comment_on_a_layer_is_harmless() -> None:
+    layer = tar(("x", b""), format=tarfile.PAX_FORMAT, pax_headers={"comment": "of a commit"})
+    assert verified(Parts(layers=[layer]).docker())
+
+
 def test_an_image_may_have_no_settings() -> None:
     assert verified(Parts(config={"config": None}).docker())
 

@@ -117,5 +117,13 @@ def test_tls_verifies_unless_told_otherwise(
     assert not client.Engine.from_conf(conf)._tls.verify
 
 
+def test_a_port_is_never_spoken_to_in_the_clear(conf: Any, option: Any) -> None:
+    option("host_url", "tcp://engine:2376")
+    tls = client.Engine.from_conf(conf)._tls
+    assert tls is not None
+    assert tls.verify
+    assert tls.cert is None
+
+
 def test_a_socket_has_no_tls(conf: Any) -> None:
     assert client.Engine.from_conf(conf)._tls is None

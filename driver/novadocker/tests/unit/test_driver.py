@@ -19,7 +19,7 @@ from novadocker.tests.unit.conftest import (
     make_image_meta,
     make_instance,
 )
-from novadocker.virt.docker import driver
+from novadocker.virt.docker import contents, driver, readiness
 
 
 def port(active: bool = True) -> Any:
@@ -184,7 +184,9 @@ class TestSpawn:
             spawn(make_instance(), network_info=[port()])
         assert engine.names() == set()
 
-    def test_volumes_are_refused(self, spawn: Any) -> None:
+    def test_volumes_are_refused(self, spawn: Any, docker_driver: Any) -> None:
+        with pytest.raises(exception.InvalidVolume, match="file system that a user has made"):
+            docker_driver.get_volume_connector(make_instance())
         info = {"block_device_mapping": [{"mount_device": "/dev/vdb"}]}
         with pytest.raises(exception.InvalidBDMFormat, match="volumes"):
             spawn(make_instance(), block_device_info=info)
@@ -203,7 +205,7 @@ class TestSpawn:
             "checksum": "a" * 32,
         }
         api = mock.Mock(get=mock.Mock(return_value=found))
-        monkeypatch.setattr(driver, "IMAGE_API", api)
+        monkeypatch.setattr(contents, "IMAGE_API", api)
         meta = objects.ImageMeta.from_dict({"id": IMAGE_ID, "properties": {}})
         spawn(make_instance(), meta)
         api.get.assert_called_once()
@@ -282,6 +284,25 @@ class TestPorts:
         getattr(wiring, call).side_effect = exceptions.NetworkError("no")
         with pytest.raises(expected):
             getattr(docker_driver, method)(instance, [port()])
+
+    def test_tagged_interfaces_are_in_the_metadata(
+        self, docker_driver: Any, spawn: Any, interfaces: Any
+    ) -> None:
+        interfaces += [
+            objects.VirtualInterface(address="fa:16:3e:00:00:01", tag="web"),
+            objects.VirtualInterface(address="fa:16:3e:00:00:02", tag=None),
+        ]
+        one = spawn(make_instance())
+        assert one.device_metadata is None
+        one = spawn(make_instance(), network_info=[port()])
+        (device,) = one.device_metadata.devices
+        assert (device.mac, device.tags) == ("fa:16:3e:00:00:01", ["web"])
+        interfaces.append(objects.VirtualInterface(address="fa:16:3e:00:00:03", tag="db"))
+        docker_driver.attach_interface(None, one, None, port())
+        assert [device.tags for device in one.device_metadata.devices] == [["web"], ["db"]]
+        docker_driver.detach_interface(None, one, port())
+        assert [device.tags for device in one.device_metadata.devices] == [["db"]]
+        assert one.save.call_count == 2
 
     def test_interfaces_come_and_go(self, docker_driver: Any, spawn: Any, wiring: Any) -> None:
         instance = spawn(make_instance())
@@ -381,6 +402,26 @@ class TestLife:
         assert engine.calls.index("kill") < engine.calls.index("start", engine.calls.index("kill"))
         assert self.state(docker_driver, one) == power_state.RUNNING
 
+    def test_one_that_is_restored_gets_its_network_again(
+        self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
+    ) -> None:
+        one = spawn(make_instance())
+        docker_driver.soft_delete(one)
+        engine.call("kill", f"nova-sandbox-{one.uuid}")
+        one.info_cache = objects.InstanceInfoCache(network_info=model.NetworkInfo([port()]))
+        docker_driver.restore(one)
+        assert wiring.plug.call_args[0][1] == [port()]
+        assert self.state(docker_driver, one) == power_state.RUNNING
+
+    def test_what_a_container_cannot_do_has_a_reason(self, docker_driver: Any, spawn: Any) -> None:
+        one = spawn(make_instance())
+        with pytest.raises(NotImplementedError) as refused:
+            docker_driver.suspend(None, one)
+        assert "Use pause" in refused.value.format_message()
+        with pytest.raises(exception.MigrationPreCheckError, match="live"):
+            docker_driver.check_can_live_migrate_destination(None, one, {}, {})
+        assert self.state(docker_driver, one) == power_state.RUNNING
+
     def test_both_are_made_again_where_the_sandbox_was_removed(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
@@ -407,6 +448,10 @@ class TestLife:
     ) -> None:
         one = spawn(make_instance())
         wiring.unplug.side_effect = exceptions.NetworkError("no")
+        with pytest.raises(exceptions.NetworkError):
+            docker_driver.destroy(None, one, [port()])
+        assert engine.names() == set()
+        docker_driver.rescue(None, spawn(one), [], make_image_meta(), "", None)
         with pytest.raises(exceptions.NetworkError):
             docker_driver.destroy(None, one, [port()])
         assert engine.names() == set()
@@ -459,12 +504,12 @@ class TestHost:
         self, docker_driver: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = iter(range(0, 1000, 20))
-        monkeypatch.setattr(driver.time, "monotonic", lambda: next(now))
-        monkeypatch.setattr(driver.time, "sleep", mock.Mock())
+        monkeypatch.setattr(readiness.time, "monotonic", lambda: next(now))
+        monkeypatch.setattr(readiness.time, "sleep", mock.Mock())
         engine.failing["version"] = exceptions.EngineUnreachable("dead")
         with pytest.raises(exception.HypervisorUnavailable):
             docker_driver.init_host(HOST)
-        assert driver.time.sleep.call_count == 3
+        assert readiness.time.sleep.call_count == 3
 
     @pytest.mark.parametrize(
         ("wanted", "able", "limited"),
@@ -596,6 +641,27 @@ class TestMigration:
         docker_driver.destroy(None, one, [])
         assert engine.names() == set()
 
+    def test_one_that_had_not_left_when_nova_compute_was_killed_stays(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        own = workload(engine, one)["Id"]
+        docker_driver.power_off(one)
+        docker_driver.finish_revert_migration(None, one, [], None, power_on=False)
+        assert not workload(engine, one)["State"]["Running"]
+        docker_driver.finish_revert_migration(None, one, [], None)
+        assert workload(engine, one)["Id"] == own
+        assert workload(engine, one)["State"]["Running"]
+
+    def test_one_that_was_put_aside_when_nova_compute_was_killed_is_rebooted(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
+        docker_driver.reboot(None, one, [], "HARD")
+        assert engine.names() == names(one)
+        assert workload(engine, one)["State"]["Running"]
+
     def test_one_that_cannot_leave_goes_on(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
@@ -639,8 +705,8 @@ class TestRescue:
         assert engine.names() == {*names(one), f"nova-{one.uuid}-rescued"}
         assert workload(engine, one)["Id"] != own
         assert workload(engine, one)["State"]["Running"]
-        assert copied(engine.archives[f"nova-{one.uuid}"][1]) == {
-            "./etc/of": f"nova-{one.uuid}-rescued:/.".encode()
+        assert copied(engine.archives[f"nova-{one.uuid}-rescuing"][1]) == {
+            "./etc/of": f"nova-{one.uuid}:/.".encode()
         }
         docker_driver.unrescue(None, one)
         assert engine.names() == names(one)
@@ -657,7 +723,32 @@ class TestRescue:
         docker_driver.rescue(None, one, [], objects.ImageMeta.from_dict({}), "", None)
         assert workload(engine, one)["Image"] == image
 
-    @pytest.mark.parametrize("verb", ["create_container", "get_archive", "put_archive"])
+    def test_password_of_a_rescue_is_set_where_that_is_switched_on(
+        self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any, option: Any
+    ) -> None:
+        one = spawn(make_instance())
+        docker_driver.rescue(None, one, [], image_meta, "secret", None)
+        assert "exec_create" not in engine.calls
+        docker_driver.unrescue(None, one)
+        option("inject_password", True)
+        docker_driver.rescue(None, one, [], image_meta, "secret", None)
+        assert "exec_create" in engine.calls
+
+    def test_a_rescue_that_was_cut_short_is_undone_by_a_reboot_or_another_one(
+        self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any
+    ) -> None:
+        one = spawn(make_instance())
+        own = workload(engine, one)["Id"]
+        docker_driver.rescue(None, one, [], image_meta, "", None)
+        docker_driver.reboot(None, one, [], "HARD")
+        assert workload(engine, one)["Id"] == own
+        assert engine.names() == names(one)
+        docker_driver.rescue(None, one, [], image_meta, "", None)
+        docker_driver.rescue(None, one, [], image_meta, "", None)
+        docker_driver.unrescue(None, one)
+        assert workload(engine, one)["Id"] == own
+
+    @pytest.mark.parametrize("verb", ["create_container", "get_archive", "put_archive", "rename"])
     def test_a_rescue_that_fails_leaves_the_instance_as_it_was(
         self, verb: str, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any
     ) -> None:

@@ -19,12 +19,10 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from novadocker import exceptions
-from novadocker.virt.docker import compression
+from novadocker.virt.docker import compression, image_config, layers
 
 MAX_JSON_BYTES = 8 << 20
-MAX_HEADER_BYTES = 1 << 20
 MAX_MEMBERS = 10_000
-MAX_LAYER_ENTRIES = 2_000_000
 # The overlay file system takes about 127, and the container's own is one of them.
 MAX_LAYERS = 125
 
@@ -32,16 +30,6 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_IN_NAME = re.compile(r"(?:^|[/:])([0-9a-f]{64})(?:\.json)?$")
 # What "docker save" wrote for a layer that occurs twice, before Docker 25.
 _SAME_LAYER_LINK = re.compile(r"\.\./[0-9a-f]{64}/layer\.tar")
-_ARCHITECTURES = {
-    "x86_64": "amd64",
-    "aarch64": "arm64",
-    "armv7l": "arm",
-    "armv6l": "arm",
-    "i686": "386",
-    "ppc64le": "ppc64le",
-    "s390x": "s390x",
-    "riscv64": "riscv64",
-}
 _END = b"\0" * (2 * tarfile.BLOCKSIZE)
 _DISKS = {
     b"QFI\xfb": "qcow2",
@@ -80,17 +68,6 @@ class Image:
         return sum(layer.size_bytes for layer in self.layers)
 
 
-class _BoundedHeader(tarfile.TarInfo):
-    """A header that may not ask for much memory: extended ones are read as a whole."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> Any:
-        if not self.isreg() and self.type != tarfile.DIRTYPE and self.size > MAX_HEADER_BYTES:
-            raise exceptions.ImageRefused(
-                f"a header in the archive has {self.size} bytes; {MAX_HEADER_BYTES} are allowed"
-            )
-        return super()._proc_member(archive)  # type: ignore[misc]
-
-
 class Archive:
     """An archive of an image, open for reading.
 
@@ -105,7 +82,7 @@ class Archive:
         source.seek(0)
         _refuse_disks(source)
         try:
-            self._tar = tarfile.TarFile(fileobj=source, tarinfo=_BoundedHeader)
+            self._tar = tarfile.TarFile(fileobj=source, tarinfo=layers.BoundedHeader)
             self._members = self._index()
         except (tarfile.TarError, ValueError, RecursionError, OverflowError) as err:
             raise exceptions.ImageRefused(f"it is not a whole tar archive: {err}") from err
@@ -145,7 +122,7 @@ class Archive:
             )
         config_bytes = self._verified(config_name, MAX_JSON_BYTES)
         config = _json(config_bytes, config_name)
-        diff_ids = check_config(config, machine)
+        diff_ids = image_config.check(config, machine)
         if len(diff_ids) != len(layer_names):
             raise exceptions.ImageRefused(
                 f"its configuration names {len(diff_ids)} layers, its manifest {len(layer_names)}"
@@ -154,13 +131,13 @@ class Archive:
             raise exceptions.ImageRefused(
                 f"it has {len(layer_names)} layers; 1 to {MAX_LAYERS} are possible"
             )
-        layers: list[Layer] = []
+        found: list[Layer] = []
         left = self._max_bytes
         for name, diff_id in zip(layer_names, diff_ids, strict=True):
             layer = self._layer(name, diff_id, left)
             left -= layer.size_bytes
-            layers.append(layer)
-        return Image(config_bytes, tuple(layers))
+            found.append(layer)
+        return Image(image_config.without_volumes(config_bytes), tuple(found))
 
     def rewritten(self, image: Image, name: str | None = None) -> Iterator[bytes]:
         """Write the archive anew: the image only, without any of its names.
@@ -266,8 +243,8 @@ class Archive:
                 _compare(name, digest.hexdigest())
         with self._open(name) as packed, compression.plain(packed) as reader:
             bounded = compression.Bounded(reader, f"layer {name}", limit)
-            hashing = _Hashing(bounded)
-            _check_layer(hashing, name)
+            hashing = layers.Hashing(bounded)
+            layers.check(hashing, name)
             while hashing.read(compression.CHUNK):
                 pass
         if f"sha256:{hashing.digest.hexdigest()}" != diff_id:
@@ -275,80 +252,6 @@ class Archive:
                 f"layer {name} does not have the digest {diff_id} that its configuration names"
             )
         return Layer(name, diff_id, bounded.count)
-
-
-class _Hashing:
-    """Hashes what is read through it."""
-
-    def __init__(self, reader: compression.Bounded) -> None:
-        self._reader = reader
-        self.digest = hashlib.sha256()
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._reader.read(size)
-        self.digest.update(data)
-        return data
-
-
-def check_config(config: Any, machine: str) -> list[str]:
-    """Check an image's configuration.
-
-    :param machine: the host's ``uname -m``
-    :return: the digests of its layers
-    :raises ImageRefused: it is not for this host, or not clear
-    """
-    if not isinstance(config, dict):
-        raise exceptions.ImageRefused("its configuration is not a JSON object")
-    rootfs = config.get("rootfs")
-    inner = config.get("config")
-    for part in (config, rootfs, inner):
-        # Docker reads names in any case, and the last one wins.
-        if isinstance(part, dict) and len({name.casefold() for name in part}) != len(part):
-            raise exceptions.ImageRefused("its configuration has a name twice, in different cases")
-    if inner is not None and not isinstance(inner, dict):
-        raise exceptions.ImageRefused("its configuration's 'config' is not a JSON object")
-    wanted = _ARCHITECTURES.get(machine, machine)
-    if config.get("os", "linux") != "linux" or config.get("architecture") != wanted:
-        raise exceptions.ImageRefused(
-            f"it is for {config.get('os')}/{config.get('architecture')}, "
-            f"this host is linux/{wanted}"
-        )
-    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
-    if not isinstance(diff_ids, list) or not all(
-        isinstance(one, str) and _DIGEST.fullmatch(one) for one in diff_ids
-    ):
-        raise exceptions.ImageRefused("its configuration names no valid digests of layers")
-    return diff_ids
-
-
-def _check_layer(reader: _Hashing, name: str) -> None:
-    """Look through the names in a layer.
-
-    The engine unpacks layers below the container's root and is the authority; what could only be
-    meant to break out is refused before it comes there.
-    """
-    try:
-        with tarfile.open(fileobj=reader, mode="r|", tarinfo=_BoundedHeader) as tar:  # type: ignore[call-overload]
-            for count, entry in enumerate(tar, start=1):
-                if count > MAX_LAYER_ENTRIES:
-                    raise exceptions.ImageRefused(
-                        f"layer {name} has more than {MAX_LAYER_ENTRIES} files"
-                    )
-                names = [entry.name, entry.linkname] if entry.islnk() else [entry.name]
-                for one in names:
-                    base = posixpath.basename(one.rstrip("/"))
-                    if ".." in one.split("/") or base in (".wh.", ".wh..", ".wh..."):
-                        raise exceptions.ImageRefused(
-                            f"layer {name} has a file named {one!r}, which leads out of it"
-                        )
-                tar.members = []  # type: ignore[misc] # tarfile keeps all that it has seen
-    except tarfile.ReadError as err:
-        if "empty" not in str(err):
-            raise exceptions.ImageRefused(
-                f"layer {name} is not a whole tar archive: {err}"
-            ) from err
-    except (tarfile.TarError, ValueError, RecursionError, OverflowError) as err:
-        raise exceptions.ImageRefused(f"layer {name} is not a whole tar archive: {err}") from err
 
 
 def _refuse_disks(source: IO[bytes]) -> None:

@@ -65,9 +65,7 @@ class Engine:
         """Make the engine which the section [docker] describes."""
         section = conf.docker
         tls = None
-        if section.host_url.startswith(("tcp://", "https://")) and (
-            section.ca_file or section.cert_file or not section.tls_verify
-        ):
+        if section.host_url.startswith(("tcp://", "https://")):
             pair = (section.cert_file, section.key_file) if section.cert_file else None
             tls = docker.tls.TLSConfig(
                 client_cert=pair, ca_cert=section.ca_file, verify=section.tls_verify

@@ -310,9 +310,13 @@ class Containers:
         self._engine.call("update_container", name, **limits(flavor))
 
     def log_tail(self, name: str, lines: int, max_bytes: int) -> bytes:
-        """Read the end of what a workload has written."""
-        output: bytes = self._engine.call("logs", name, stdout=True, stderr=True, tail=lines)
-        return output[-max_bytes:]
+        """Read the end of what a workload has written; it may be much, and is not kept whole."""
+        output = b""
+        for part in self._engine.stream(
+            "logs", name, stdout=True, stderr=True, tail=lines, stream=True, follow=False
+        ):
+            output = (output + part)[-max_bytes:]
+        return output
 
     def stats(self, name: str) -> dict[str, Any]:
         """Ask for a container's counters, once."""

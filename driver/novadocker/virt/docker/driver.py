@@ -21,6 +21,7 @@ from novadocker import compat, conf, exceptions
 from novadocker.virt.docker import (
     client,
     containers,
+    contents,
     diagnostics,
     events,
     guest,
@@ -29,10 +30,13 @@ from novadocker.virt.docker import (
     instances,
     migrations,
     network,
+    readiness,
+    refusals,
     rescues,
     resources,
     sandbox,
     snapshots,
+    tags,
 )
 
 LOG = logging.getLogger(__name__)
@@ -40,7 +44,6 @@ CONF = conf.load()
 IMAGE_API = glance.API()
 
 MAX_CONSOLE_BYTES = 100 * units.Ki
-ENGINE_WAIT_S = 60
 _POWER_STATES = {
     containers.State.RUNNING: power_state.RUNNING,
     containers.State.PAUSED: power_state.PAUSED,
@@ -49,7 +52,7 @@ _POWER_STATES = {
 _MANAGED_TRAITS = {resources.TRAIT_DOCKER, resources.TRAIT_QUOTA}
 
 
-class DockerDriver(driver.ComputeDriver):
+class DockerDriver(refusals.Refusals, driver.ComputeDriver):
     """Runs each instance as a Docker container."""
 
     capabilities = {
@@ -58,6 +61,8 @@ class DockerDriver(driver.ComputeDriver):
         "supports_evacuate": True,
         "supports_migrate_to_same_host": True,
         "supports_attach_interface": True,
+        "supports_device_tagging": True,
+        "supports_tagged_attach_interface": True,
         "supports_trusted_certs": True,
         "supports_image_type_raw": True,
     }
@@ -79,6 +84,7 @@ class DockerDriver(driver.ComputeDriver):
             CONF.docker.shared_directory,
             CONF.docker.max_image_size_gb * units.Gi,
         )
+        self._contents = contents.Contents(CONF.docker, self._images, self._workloads)
         self._cache = imagecache.ImageCache(self._engine, os.path.join(state, "images.json"))
         self._snapshots = snapshots.Snapshots(
             self._engine, self._workloads, self._images, CONF.docker.snapshot_flatten_layers
@@ -112,15 +118,7 @@ class DockerDriver(driver.ComputeDriver):
     def init_host(self, host: str) -> None:
         """Wait for the engine, prepare it, and begin to follow its events."""
         self._host = self._workloads.host = host
-        version = self._await_engine()
-        LOG.info(
-            "Docker Engine %(version)s, API %(api)s, at %(url)s",
-            {
-                "version": version["Version"],
-                "api": version["ApiVersion"],
-                "url": CONF.docker.host_url,
-            },
-        )
+        readiness.await_engine(self._engine, host)
         self._sandboxes.ensure_image()
         self._images.clean_spool()
         self._snapshots.clean()
@@ -129,38 +127,9 @@ class DockerDriver(driver.ComputeDriver):
         except exceptions.NetworkError as err:
             # Instances without ports work without it.
             LOG.error("Instances will get no network: %s", err)
-        self._disk_quota = self._detect_disk_quota()
+        self._disk_quota = readiness.disk_quota(self._sandboxes, CONF.docker.disk_quota)
         self._watcher = events.Watcher(self._engine, self._host, self._workloads, self._emit)
         self._watcher.start()
-
-    def _await_engine(self) -> dict[str, Any]:
-        deadline = time.monotonic() + ENGINE_WAIT_S
-        while True:
-            try:
-                version: dict[str, Any] = self._engine.call("version")
-                return version
-            except exceptions.EngineUnreachable as err:
-                if time.monotonic() > deadline:
-                    LOG.error(
-                        "Giving up on the Docker Engine; is it started, and is the user of "
-                        "nova-compute allowed to use it? 'novadocker-check' tells more. %s",
-                        err,
-                    )
-                    raise exception.HypervisorUnavailable(host=self._host) from err
-                time.sleep(1)
-
-    def _detect_disk_quota(self) -> bool:
-        wanted = CONF.docker.disk_quota
-        if wanted == "off":
-            return False
-        able = self._sandboxes.accepts_disk_quota()
-        if not able and wanted == "require":
-            raise exception.InvalidConfiguration(
-                "[docker]disk_quota is 'require', and Docker cannot limit file systems here: that "
-                "takes overlay2 on XFS mounted with pquota (or btrfs, zfs)"
-            )
-        LOG.info("Root disks are %s to the flavor's size", "limited" if able else "not limited")
-        return able
 
     def cleanup_host(self, host: str) -> None:
         """Stop following events."""
@@ -284,20 +253,13 @@ class DockerDriver(driver.ComputeDriver):
         """Make and start an instance."""
         _refuse_volumes(block_device_info)
         started = time.monotonic()
-        image, _fetched = self._images.ensure(
-            context, _image_dict(context, image_meta), instance.get("trusted_certs")
+        # Before the metadata is written, which shows it.
+        if network_info:
+            instance.device_metadata = tags.of_interfaces(context, instance)
+        content = self._contents.of_new(
+            context, instance, image_meta, injected_files or [], admin_password, network_info
         )
         with_image = time.monotonic()
-        command_line = image_meta.properties.get("os_command_line")
-        content = instances.Content(
-            image=image.id,
-            image_id=image_meta.id,
-            command=containers.command(command_line, image.config),
-            environment=guest.environment(instance.metadata or {})
-            if CONF.docker.metadata_environment
-            else {},
-            files=self._files(instance, injected_files or [], admin_password, network_info),
-        )
         try:
             self._instances.build(
                 instance,
@@ -322,19 +284,6 @@ class DockerDriver(driver.ComputeDriver):
             {"image": with_image - started, "rest": time.monotonic() - with_image},
             instance=instance,
         )
-
-    def _files(
-        self,
-        instance: Any,
-        injected_files: list[Any],
-        admin_password: str | None,
-        network_info: Any,
-    ) -> bytes | None:
-        key = instance.key_data if CONF.docker.inject_key else None
-        contents = guest.files(injected_files, key) + guest.config_drive_files(
-            instance, network_info, injected_files, admin_password
-        )
-        return guest.pack(contents) if contents else None
 
     @contextlib.contextmanager
     def _ports_wired(self, instance: Any, network_info: Any, power_on: bool) -> Iterator[None]:
@@ -373,10 +322,12 @@ class DockerDriver(driver.ComputeDriver):
         destroy_secrets: bool = True,
     ) -> None:
         """Remove all there is of an instance."""
-        self._instances.destroy(instance, network_info or [])
-        if instance.task_state != task_states.RESIZE_REVERTING:
-            self._migrations.confirm(instance)
-        self._rescues.forget(instance)
+        try:
+            self._instances.destroy(instance, network_info or [])
+        finally:
+            if instance.task_state != task_states.RESIZE_REVERTING:
+                self._migrations.confirm(instance)
+            self._rescues.forget(instance)
 
     def cleanup(
         self,
@@ -403,9 +354,11 @@ class DockerDriver(driver.ComputeDriver):
         accel_info: Any = None,
         share_info: Any = None,
     ) -> None:
-        """Reboot an instance from whatever state."""
+        """Reboot an instance from whatever state, also from that of a crash in a long action."""
         timeout_s = CONF.docker.stop_timeout_cap if reboot_type == "SOFT" else 0
         with _translated(instance):
+            self._rescues.put_back(instance)
+            self._migrations.put_back(instance, network_info or [])
             self._instances.reboot(instance, network_info or [], timeout_s)
 
     def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:
@@ -458,7 +411,7 @@ class DockerDriver(driver.ComputeDriver):
     def restore(self, instance: Any) -> None:
         """Bring a soft-deleted instance back."""
         with _translated(instance):
-            self._workloads.start(containers.workload_name(instance.uuid))
+            self._instances.start(instance, instance.get_network_info())
 
     def rescue(
         self,
@@ -471,28 +424,16 @@ class DockerDriver(driver.ComputeDriver):
         share_info: Any = None,
     ) -> None:
         """Run another image in the place of an instance, with its files below /mnt/rescue."""
-        if image_meta.obj_attr_is_set("id"):
-            image, _fetched = self._images.ensure(context, _image_dict(context, image_meta))
-            image_id = image_meta.id
-        else:
-            # Nobody named one: the one that the instance was made from.
-            with _translated(instance):
-                details = self._workloads.inspect(containers.workload_name(instance.uuid))
-            image = self._images.inspect(details["Image"])
-            image_id = containers.image_label(details)
-        content = instances.Content(
-            image=image.id,
-            image_id=image_id,
-            command=containers.command(image_meta.properties.get("os_command_line"), image.config),
-            files=self._files(instance, [], None, []),
-        )
         with _translated(instance):
+            content = self._contents.of_rescue(context, instance, image_meta)
             self._rescues.begin(instance, content, network_info or [])
+        if rescue_password and CONF.docker.inject_password:
+            self.set_admin_password(instance, rescue_password)
 
     def unrescue(self, context: Any, instance: Any) -> None:
         """Run an instance again, with what was mended in it."""
         with _translated(instance):
-            self._rescues.end(instance)
+            self._rescues.end(instance, instance.get_network_info())
 
     def set_admin_password(self, instance: Any, new_pass: str) -> None:
         """Set root's password, where the image has what that takes."""
@@ -531,6 +472,8 @@ class DockerDriver(driver.ComputeDriver):
         except exceptions.DriverError as err:
             LOG.error("%s", err, instance=instance)
             raise exception.InterfaceAttachFailed(instance_uuid=instance.uuid) from err
+        instance.device_metadata = tags.of_interfaces(context, instance)
+        instance.save()
 
     def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
         """Take one port away."""
@@ -539,6 +482,8 @@ class DockerDriver(driver.ComputeDriver):
         except exceptions.DriverError as err:
             LOG.error("%s", err, instance=instance)
             raise exception.InterfaceDetachFailed(instance_uuid=instance.uuid) from err
+        instance.device_metadata = tags.without(instance.device_metadata, vif["address"])
+        instance.save()
 
     # Moving
 
@@ -666,24 +611,9 @@ def _isolation() -> containers.Isolation:
     )
 
 
-def _image_dict(context: Any, image_meta: Any) -> dict[str, Any]:
-    """Turn an image's metadata into what Glance says; ask Glance where they are not whole."""
-    wanted = ("id", "container_format", "disk_format", "checksum", "size")
-    if not image_meta.obj_attr_is_set("id"):
-        raise exception.ImageUnacceptable(
-            image_id="", reason="a container needs an image: booting from a volume is not possible"
-        )
-    if all(image_meta.obj_attr_is_set(field) for field in wanted):
-        return {field: getattr(image_meta, field) for field in wanted}
-    found: dict[str, Any] = IMAGE_API.get(context, image_meta.id)
-    return found
-
-
 def _refuse_volumes(block_device_info: Any) -> None:
     if driver.block_device_info_get_mapping(block_device_info):
-        raise exception.InvalidBDMFormat(
-            details="volumes cannot be attached to containers on this host"
-        )
+        raise exception.InvalidBDMFormat(details=refusals.NO_VOLUMES)
 
 
 @contextlib.contextmanager

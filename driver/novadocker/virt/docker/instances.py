@@ -192,10 +192,13 @@ class Instances:
             Content(image=image, image_id=containers.image_label(details)),
         )
 
-    def create_workload(self, instance: Any, content: Content) -> None:
-        """Make the workload's container in the sandbox that there is, and do not start it."""
+    def create_workload(self, instance: Any, content: Content, name: str | None = None) -> None:
+        """Make the workload's container in the sandbox that there is, and do not start it.
+
+        :param name: of the container; by default the one that the instance runs under
+        """
         workload = containers.Workload(
-            name=containers.workload_name(instance.uuid),
+            name=name or containers.workload_name(instance.uuid),
             sandbox=containers.sandbox_name(instance.uuid),
             image=content.image,
             labels=containers.labels(

@@ -108,9 +108,25 @@ class Migrations:
     def go_back(
         self, instance: Any, network_info: Any, wait: instances.PortsWait, power_on: bool
     ) -> None:
-        """Make an instance again what it was; what had arrived is destroyed already."""
-        self._instances.adopt(instance, kept_name(instance.uuid), network_info, wait, power_on)
-        self._workloads.remove(kept_name(instance.uuid))
+        """Make an instance again what it was; what had arrived is destroyed already.
+
+        Nova calls it also when nova-compute starts and had been killed while an instance left. One
+        that was not put aside by then has never been anything else.
+        """
+        kept = kept_name(instance.uuid)
+        if self._workloads.exists(kept):
+            self._instances.adopt(instance, kept, network_info, wait, power_on)
+            self._workloads.remove(kept)
+        elif power_on:
+            self._instances.start(instance, network_info)
+
+    def put_back(self, instance: Any, network_info: Any) -> None:
+        """Make an instance from what it would go back to, where a crash has left no other."""
+        kept = kept_name(instance.uuid)
+        name = containers.workload_name(instance.uuid)
+        if not self._workloads.exists(name) and self._workloads.exists(kept):
+            self._instances.adopt(instance, kept, network_info, contextlib.nullcontext, False)
+            self._workloads.remove(kept)
 
     def _upload(self, context: Any, instance: Any, name: str) -> str:
         meta = {

@@ -22,6 +22,11 @@ def kept_name(uuid: str) -> str:
     return f"nova-{uuid}-rescued"
 
 
+def new_name(uuid: str) -> str:
+    """Name a rescue container until it has all files."""
+    return f"nova-{uuid}-rescuing"
+
+
 class Rescues:
     """Begins and ends rescues."""
 
@@ -34,33 +39,43 @@ class Rescues:
 
         :raises DriverError: it could not be; the instance is what it was, and stopped
         """
-        name, kept = containers.workload_name(instance.uuid), kept_name(instance.uuid)
+        self.put_back(instance)
+        name, new = containers.workload_name(instance.uuid), new_name(instance.uuid)
         self._workloads.stop(name, 0)
-        self._workloads.rename(name, kept)
         try:
-            self._instances.create_workload(instance, content)
-            self._workloads.put_archive(name, guest.pack_directory(MOUNT_POINT))
-            self._workloads.copy(kept, "/", name, MOUNT_POINT)
+            self._instances.create_workload(instance, content, new)
+            self._workloads.put_archive(new, guest.pack_directory(MOUNT_POINT))
+            self._workloads.copy(name, "/", new, MOUNT_POINT)
             if content.files:
-                self._workloads.put_archive(name, content.files)
+                self._workloads.put_archive(new, content.files)
+            self._workloads.rename(name, kept_name(instance.uuid))
+            self._workloads.rename(new, name)
             self._instances.start(instance, network_info)
         except BaseException:
             LOG.warning("The rescue failed: putting the instance back", instance=instance)
-            self._workloads.remove(name)
-            self._workloads.rename(kept, name)
+            self.put_back(instance)
+            self._workloads.remove(new)
             raise
 
-    def end(self, instance: Any) -> None:
+    def end(self, instance: Any, network_info: Any) -> None:
         """Take the files of an instance back, and run it again; without a rescue, just run it."""
         name, kept = containers.workload_name(instance.uuid), kept_name(instance.uuid)
         if self._workloads.exists(kept):
             if self._workloads.exists(name):
                 self._workloads.stop(name, 0)
                 self._workloads.copy(name, MOUNT_POINT, kept, "/")
-                self._workloads.remove(name)
+            self.put_back(instance)
+        self._instances.start(instance, network_info)
+
+    def put_back(self, instance: Any) -> None:
+        """Give an instance its own container back, where it has the one of a rescue."""
+        kept = kept_name(instance.uuid)
+        if self._workloads.exists(kept):
+            name = containers.workload_name(instance.uuid)
+            self._workloads.remove(name)
             self._workloads.rename(kept, name)
-        self._workloads.start(name)
 
     def forget(self, instance: Any) -> None:
-        """Remove the container of an instance that is deleted while it is rescued."""
+        """Remove the containers of an instance that is deleted while it is rescued."""
         self._workloads.remove(kept_name(instance.uuid))
+        self._workloads.remove(new_name(instance.uuid))

@@ -22,19 +22,24 @@ from vif_plug_ovs import privsep as ovs_privsep
 
 from novadocker import privsep
 from novadocker.privsep import net
-from novadocker.virt.docker import client
+from novadocker.virt.docker import client, driver
 from tests.functional.driver import busybox, openvswitch, own_engine
 from tests.functional.driver.programs import network
 
 HOST = "novadocker-test-crash"
 CONTEXT = context.get_admin_context()
+STEPS: dict[str, int] = {}
 switch: openvswitch.Switch
 engine: own_engine.OwnEngine
 
 
 def setUpModule() -> None:
-    global switch, engine
     global switch, engine  # noqa: PLW0603
+    # Here, and not in each process that is to be killed.
+    assert driver
+    unittest.addModuleCleanup(
+        lambda: print(f"figures: {', '.join(f'{what} at {n} steps' for what, n in STEPS.items())}")
+    )
     entered = contextlib.ExitStack()
     unittest.addModuleCleanup(entered.close)
     switch = entered.enter_context(openvswitch.running("br-int"))
@@ -63,10 +68,12 @@ def in_child(work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-def die_at(step: int) -> None:
-    """Let this process be killed when it is about to take so many steps.
+def at_step(step: int, happens: Callable[[], None], only_engine: bool = False) -> None:
+    """Let something happen when this process is about to take so many steps.
 
     A step is a request to the engine, a change of the network, or one of os-vif's.
+
+    :param only_engine: count nothing but requests to the engine
     """
     taken = itertools.count(1)
 
@@ -74,8 +81,7 @@ def die_at(step: int) -> None:
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             if next(taken) == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-                time.sleep(60)
+                happens()
             return function(*args, **kwargs)
 
         return call
@@ -85,8 +91,14 @@ def die_at(step: int) -> None:
         (net, ("veth_create", "ns_attach", "device_delete")),
         (os_vif, ("plug", "unplug")),
     ):
-        for name in names:
+        for name in names if not only_engine else ():
             setattr(module, name, counted(getattr(module, name)))
+
+
+def die() -> None:
+    """Be killed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(60)
 
 
 class CrashTest(unittest.TestCase):
@@ -137,9 +149,32 @@ class CrashTest(unittest.TestCase):
         driver.destroy(CONTEXT, self.instance, self.info)
         driver.cleanup_host(HOST)
 
-    def killed_at_every_step(
-        self, prepare: Callable[[], None], work: Callable[[Any], None]
+    def heal(self, action: Callable[[Any], None]) -> None:
+        """Do what Nova does when it starts again, then something; the instance is whole."""
+        driver = self.started()
+        driver.init_host(HOST)
+        driver.plug_vifs(self.instance, self.info)
+        action(driver)
+        assert driver.get_info(self.instance).state == 1
+        driver.cleanup_host(HOST)
+        box = engine.client().containers.get(f"nova-{self.instance.uuid}")
+        told = box.exec_run(["sh", "-c", "cat /x; ip -4 addr"]).output
+        assert told.startswith(b"x"), told
+        assert b"198.51.100.11/24" in told, told
+
+    def at_every_step(
+        self,
+        what: str,
+        prepare: Callable[[], None],
+        work: Callable[[Any], None],
+        heal: Callable[[Any], None] | None = None,
+        docker: bool = False,
     ) -> None:
+        """Kill nova-compute at each step of a work; after a new start, nothing is left of it.
+
+        :param heal: what brings the instance back to what it was before the work
+        :param docker: kill the engine, and not nova-compute
+        """
         for step in itertools.count(1):
             self.assertLess(step, 100)
             with self.subTest(step=step):
@@ -147,38 +182,92 @@ class CrashTest(unittest.TestCase):
 
                 def until_killed(step: int = step) -> None:
                     driver = self.started()
-                    die_at(step)
+                    at_step(step, engine.kill if docker else die, only_engine=docker)
                     work(driver)
 
                 ended = in_child(until_killed)
-                self.assertIn(ended, (0, -signal.SIGKILL))
-                # What the engine was asked for it does, whoever is dead.
-                time.sleep(0.3)
+                if docker:
+                    engine.kill()
+                    engine.start()
+                else:
+                    self.assertIn(ended, (0, -signal.SIGKILL))
+                    # What the engine was asked for it does, whoever is dead.
+                    time.sleep(0.3)
+                if heal is not None:
+                    self.assertEqual(0, in_child(functools.partial(self.heal, heal)))
                 self.assertEqual(0, in_child(self.recover))
                 self.assertEqual(self.before, self.left())
             if ended == 0:
-                self.assertGreater(step, 5)
+                self.assertGreater(step, 4)
+                STEPS[what] = step - 1
                 return
 
+    def spawned(self) -> None:
+        self.spawn(self.started())
+
+    def destroy(self, driver: Any) -> None:
+        driver.destroy(CONTEXT, self.instance, self.info)
+
+    def leave(self, driver: Any) -> str:
+        left: str = driver.migrate_disk_and_power_off(
+            CONTEXT, self.instance, HOST, self.instance.flavor, self.info
+        )
+        return left
+
+    def rescue(self, driver: Any) -> None:
+        driver.rescue(
+            CONTEXT, self.instance, self.info, nova_process.image_meta(), "secret", None, None
+        )
+
     def test_nova_compute_killed_while_it_spawns(self) -> None:
-        self.killed_at_every_step(lambda: None, self.spawn)
+        self.at_every_step("spawn", lambda: None, self.spawn)
 
     def test_nova_compute_killed_while_it_destroys(self) -> None:
-        self.killed_at_every_step(
-            lambda: self.spawn(self.started()),
-            lambda driver: driver.destroy(CONTEXT, self.instance, self.info),
-        )
+        self.at_every_step("destroy", self.spawned, self.destroy)
+
+    def test_docker_killed_while_nova_compute_spawns(self) -> None:
+        self.at_every_step("Docker in spawn", lambda: None, self.spawn, docker=True)
+
+    def test_docker_killed_while_nova_compute_destroys(self) -> None:
+        self.at_every_step("Docker in destroy", self.spawned, self.destroy, docker=True)
 
     def test_nova_compute_killed_while_it_resizes(self) -> None:
         def resize(driver: Any) -> None:
-            flavor = self.instance.flavor
-            left = driver.migrate_disk_and_power_off(
-                CONTEXT, self.instance, HOST, flavor, self.info
-            )
+            left = self.leave(driver)
             driver.finish_migration(CONTEXT, None, self.instance, left, self.info, None, False, {})
             driver.confirm_migration(CONTEXT, None, self.instance, self.info)
 
-        self.killed_at_every_step(lambda: self.spawn(self.started()), resize)
+        self.at_every_step("resize", self.spawned, resize)
+
+    def test_an_instance_that_was_about_to_be_resized_is_what_it_was(self) -> None:
+        self.at_every_step(
+            "leaving",
+            self.spawned,
+            self.leave,
+            # What Nova does when it starts and finds an instance that was leaving.
+            lambda driver: driver.finish_revert_migration(
+                CONTEXT, self.instance, self.info, None, None, True
+            ),
+        )
+
+    def reboot(self, driver: Any) -> None:
+        driver.reboot(CONTEXT, self.instance, self.info, "HARD")
+
+    def test_an_instance_that_was_about_to_be_rescued_is_what_it_was(self) -> None:
+        self.at_every_step("rescue", self.spawned, self.rescue, self.reboot)
+
+    def test_an_instance_that_was_about_to_be_unrescued_is_what_it_was(self) -> None:
+        def prepare() -> None:
+            driver = self.started()
+            self.spawn(driver)
+            self.rescue(driver)
+
+        self.at_every_step(
+            "unrescue",
+            prepare,
+            lambda driver: driver.unrescue(CONTEXT, self.instance),
+            self.reboot,
+        )
 
     def test_nova_compute_killed_while_it_takes_a_snapshot(self) -> None:
         def snapshot(driver: Any) -> None:
@@ -187,7 +276,7 @@ class CrashTest(unittest.TestCase):
                     pass
             driver.get_info(self.instance)
 
-        self.killed_at_every_step(lambda: self.spawn(self.started()), snapshot)
+        self.at_every_step("snapshot", self.spawned, snapshot, lambda _driver: None)
 
     def test_an_instance_lives_on_without_nova_compute_and_docker(self) -> None:
         self.assertEqual(0, in_child(lambda: self.spawn(self.started())))

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is to run in an instance: from what Nova says of image, keys and files."""
+
+from typing import Any
+
+from nova import exception
+from nova.image import glance
+
+from novadocker.virt.docker import containers, guest, images, instances
+
+IMAGE_API = glance.API()
+
+
+def image_dict(context: Any, image_meta: Any) -> dict[str, Any]:
+    """Turn an image's metadata into what Glance says; ask Glance where they are not whole.
+
+    :raises ImageUnacceptable: there is no image
+    """
+    wanted = ("id", "container_format", "disk_format", "checksum", "size")
+    if not image_meta.obj_attr_is_set("id"):
+        raise exception.ImageUnacceptable(
+            image_id="", reason="a container needs an image: booting from a volume is not possible"
+        )
+    if all(image_meta.obj_attr_is_set(field) for field in wanted):
+        return {field: getattr(image_meta, field) for field in wanted}
+    found: dict[str, Any] = IMAGE_API.get(context, image_meta.id)
+    return found
+
+
+class Contents:
+    """Finds what is to run in an instance.
+
+    :param section: the options in [docker]
+    """
+
+    def __init__(
+        self, section: Any, store: images.Images, workloads: containers.Containers
+    ) -> None:
+        self._section = section
+        self._images = store
+        self._workloads = workloads
+
+    def of_new(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        injected_files: list[Any],
+        admin_password: str | None,
+        network_info: Any,
+    ) -> instances.Content:
+        """Say what runs in a new instance, with its image in the engine.
+
+        :raises ImageUnacceptable: its image is refused
+        """
+        image, _fetched = self._images.ensure(
+            context, image_dict(context, image_meta), instance.get("trusted_certs")
+        )
+        metadata = (instance.metadata or {}) if self._section.metadata_environment else {}
+        files = self._keys_and(instance, injected_files) + guest.config_drive_files(
+            instance, network_info, injected_files, admin_password
+        )
+        return instances.Content(
+            image=image.id,
+            image_id=image_meta.id,
+            command=_command(image_meta, image),
+            environment=guest.environment(metadata),
+            files=guest.pack(files) if files else None,
+        )
+
+    def of_rescue(self, context: Any, instance: Any, image_meta: Any) -> instances.Content:
+        """Say what runs in the place of an instance that is rescued.
+
+        :raises NotFound: it is to be its own image, and there is no such instance
+        :raises ImageUnacceptable: the image is refused
+        """
+        if image_meta.obj_attr_is_set("id"):
+            image, _fetched = self._images.ensure(context, image_dict(context, image_meta))
+            image_id = image_meta.id
+        else:
+            # Nobody named one: the one that the instance was made from.
+            details = self._workloads.inspect(containers.workload_name(instance.uuid))
+            image = self._images.inspect(details["Image"])
+            image_id = containers.image_label(details)
+        files = self._keys_and(instance, [])
+        return instances.Content(
+            image=image.id,
+            image_id=image_id,
+            command=_command(image_meta, image),
+            files=guest.pack(files) if files else None,
+        )
+
+    def _keys_and(self, instance: Any, injected: list[Any]) -> list[tuple[str, bytes]]:
+        return guest.files(injected, instance.key_data if self._section.inject_key else None)
+
+
+def _command(image_meta: Any, image: images.EngineImage) -> list[str] | None:
+    return containers.command(image_meta.properties.get("os_command_line"), image.config)

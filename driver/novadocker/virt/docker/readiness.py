@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine of the host, before the first instance: that it answers, and what it can do."""
+
+import time
+from typing import Any
+
+from nova import exception
+from oslo_log import log as logging
+
+from novadocker import exceptions
+from novadocker.virt.docker import client, sandbox
+
+LOG = logging.getLogger(__name__)
+
+ENGINE_WAIT_S = 60
+
+
+def await_engine(engine: client.Engine, host: str) -> None:
+    """Wait until the engine answers.
+
+    :raises HypervisorUnavailable: it does not
+    """
+    deadline = time.monotonic() + ENGINE_WAIT_S
+    while True:
+        try:
+            version: dict[str, Any] = engine.call("version")
+        except exceptions.EngineUnreachable as err:
+            if time.monotonic() > deadline:
+                LOG.error(
+                    "Giving up on the Docker Engine; is it started, and is the user of "
+                    "nova-compute allowed to use it? 'novadocker-check' tells more. %s",
+                    err,
+                )
+                raise exception.HypervisorUnavailable(host=host) from err
+            time.sleep(1)
+        else:
+            LOG.info(
+                "Docker Engine %(version)s, API %(api)s, at %(url)s",
+                {"version": version["Version"], "api": version["ApiVersion"], "url": engine.url},
+            )
+            return
+
+
+def disk_quota(sandboxes: sandbox.Sandboxes, wanted: str) -> bool:
+    """Tell whether root disks are limited.
+
+    :param wanted: the option of that name
+    :raises InvalidConfiguration: the operator insists on it, and the engine cannot do it
+    """
+    if wanted == "off":
+        return False
+    able = sandboxes.accepts_disk_quota()
+    if not able and wanted == "require":
+        raise exception.InvalidConfiguration(
+            "[docker]disk_quota is 'require', and Docker cannot limit file systems here: that "
+            "takes overlay2 on XFS mounted with pquota (or btrfs, zfs)"
+        )
+    LOG.info("Root disks are %s to the flavor's size", "limited" if able else "not limited")
+    return able

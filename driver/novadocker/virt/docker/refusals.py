@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ARG002 - the arguments are those of Nova
+"""What containers cannot do, refused so that the instance stays what it is and the user hears why.
+
+Nova puts the message of one of its own faults into the event of the action, or into the fault of
+a server that cannot be built. NotImplementedError leaves an instance alone, but says nothing.
+"""
+
+from typing import Any
+
+from nova import exception
+
+NO_VOLUMES = (
+    "containers take no volumes: the host's kernel would have to mount a file system that a user "
+    "has made. Boot from an image without volumes, or on another hypervisor."
+)
+NO_SUSPEND = "the memory of a container cannot be stored. Use pause, stop or shelve."
+NO_LIVE_MIGRATION = "containers are not migrated live. Use a cold migration."
+
+
+class SuspendRefused(exception.InstanceSuspendFailure, NotImplementedError):
+    """For Nova it is not implemented, for the user it has a reason."""
+
+
+class Refusals:
+    """Methods of a compute driver that refuse."""
+
+    def get_volume_connector(self, instance: Any) -> Any:
+        """Refuse a volume, before anything is done for it."""
+        raise exception.InvalidVolume(reason=NO_VOLUMES)
+
+    def suspend(self, context: Any, instance: Any) -> None:
+        """Refuse to store an instance's memory."""
+        raise SuspendRefused(reason=NO_SUSPEND)
+
+    def check_can_live_migrate_destination(
+        self,
+        context: Any,
+        instance: Any,
+        src_compute_info: Any,
+        dst_compute_info: Any,
+        block_migration: bool = False,
+        disk_over_commit: bool = False,
+    ) -> Any:
+        """Refuse a live migration; any other fault here would put the instance into ERROR."""
+        raise exception.MigrationPreCheckError(reason=NO_LIVE_MIGRATION)
