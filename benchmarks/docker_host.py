@@ -59,7 +59,7 @@ print(json.dumps(times))
 _MEMORY = r"""
 import json, os, re
 found = {"nova_kb": 0, "containers_kb": 0, "engine_kb": 0}
-ours = os.readlink("/proc/1/ns/pid")
+ours = os.readlink("/proc/self/ns/pid")
 for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
         with open("/proc/%s/cmdline" % pid) as opened:
