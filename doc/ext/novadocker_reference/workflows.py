@@ -78,11 +78,22 @@ def task_table(book: dict[str, Any], workflow: dict[str, Any]) -> str:
     """Return the table of a workflow's tasks."""
     rows = []
     for name, task in workflow["tasks"].items():
-        called = str(task.get("action") or task.get("workflow") or "std.noop").split()[0]
-        own_action = "action" in task and called.startswith(f"{book['name']}.")
-        runs = f":ref:`{called} <action-{called}>`" if own_action else rst.literal(called)
-        rows.append((f"``{name}``", runs, _next(task)))
+        rows.append((f"``{name}``", _runs(book, task), _next(task)))
     return rst.table(("Task", "Runs", "Then"), rows)
+
+
+def _runs(book: dict[str, Any], task: dict[str, Any]) -> str:
+    """Return what a task calls: an action, a workflow, or a workflow that is told an action."""
+    call = str(task.get("action") or task.get("workflow") or "std.noop")
+    # Without expressions a call may hold its parameters, too.
+    called = [call if call.startswith("<%") else call.split()[0]]
+    told = task.get("input")
+    if isinstance(told, dict) and "action" in told:
+        called.append(str(told["action"]))
+    return " ".join(
+        f":ref:`{name} <action-{name}>`" if name.startswith(f"{book['name']}.") else rst.literal(name)
+        for name in called
+    )
 
 
 def _outputs(workflow: dict[str, Any]) -> list[tuple[str, str]]:
