@@ -242,17 +242,21 @@ def main() -> None:
         servers = Servers(cloud)
         host = DockerHost(Node(DOCKER_NODE, settings), f"{settings.openstack_venv}/bin/python")
         rounds = measure(servers, host, args.rounds)
-        many = burst(servers, host, args.burst) if args.burst else None
     except (LabError, openstack.exceptions.SDKException) as exc:
         sys.exit(f"FAILED: {exc}")
+    many, fault = None, ""
+    try:
+        many = burst(servers, host, args.burst) if args.burst else None
+    except (LabError, openstack.exceptions.SDKException) as exc:
+        fault = f"; FAILED: {args.burst} at once: {exc}"
     record: dict[str, Any] = {"machine": machine.describe(), **dataclasses.asdict(rounds)}
     record |= {"spawn_ratio": rounds.spawn_ratio, "over_fake_s": rounds.over_fake_s}
     if many:
         record["burst"] = {**dataclasses.asdict(many), "overhead_kb": many.overhead_kb}
     args.results.parent.mkdir(parents=True, exist_ok=True)
     args.results.write_text(json.dumps(rounded(record), indent=1) + "\n")
-    print(f"figures: {figures(rounds, many)}")
-    sys.exit(1 if missed(rounds, many) else 0)
+    print(f"figures: {figures(rounds, many)}{fault}")
+    sys.exit(1 if fault or missed(rounds, many) else 0)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import io
 from collections.abc import Mapping
 
 WORKSPACE = "/root/tempest"
-BUILD_TIMEOUT_S = 180
+BUILD_TIMEOUT_S = 120
 
 # What is not in the lab at all.
 ABSENT_SERVICES = ("cinder", "swift", "horizon")
