@@ -11,6 +11,7 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from novadocker_actions import isolation
 from novadocker_actions.clients import Service
 from novadocker_actions.errors import CloudError, NovadockerError, Refused
 
@@ -133,6 +134,7 @@ def create(glance: Service, reference: str, digest: str) -> dict[str, Any]:
         "disk_format": "raw",
         "visibility": "public",
         "img_hv_type": "docker",
+        **isolation.REQUIRED,
         "docker_reference": reference,
         "docker_digest": digest,
     }

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host aggregate of the Docker hypervisors.
 
-The trait CUSTOM_HYPERVISOR_DOCKER is reported by the driver itself; the aggregate requires it of
-images and flavors where the operator filters by isolated aggregates
-(``[scheduler] enable_isolated_aggregate_filtering``).
+The trait CUSTOM_HYPERVISOR_DOCKER is reported by the driver itself and required by the images that
+this bundle publishes, so Placement gives them no other host. Where the operator filters by isolated
+aggregates (``[scheduler] enable_isolated_aggregate_filtering``), the aggregate keeps off its hosts
+what does not require the trait.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from novadocker_actions.clients import Service
 from novadocker_actions.errors import CloudError
 
 TRAIT = "CUSTOM_HYPERVISOR_DOCKER"
-_METADATA = {f"trait:{TRAIT}": "required"}
+#: Of an aggregate or an image.
+REQUIRED = {f"trait:{TRAIT}": "required"}
 
 
 def find(nova: Service, name: str) -> dict[str, Any] | None:
@@ -38,7 +40,7 @@ def ensure(nova: Service, name: str) -> dict[str, Any]:
             aggregate = find(nova, name)
             if aggregate is None:
                 raise
-    missing = {k: v for k, v in _METADATA.items() if (aggregate.get("metadata") or {}).get(k) != v}
+    missing = {k: v for k, v in REQUIRED.items() if (aggregate.get("metadata") or {}).get(k) != v}
     if missing:
         action = {"set_metadata": {"metadata": missing}}
         aggregate = nova.post(f"/os-aggregates/{aggregate['id']}/action", json=action)["aggregate"]
@@ -88,7 +90,7 @@ def remove_if_empty(nova: Service, name: str) -> bool:
     :param name: of the aggregate
     """
     aggregate = find(nova, name)
-    if aggregate is None or aggregate["hosts"] or (aggregate.get("metadata") or {}) != _METADATA:
+    if aggregate is None or aggregate["hosts"] or (aggregate.get("metadata") or {}) != REQUIRED:
         return False
     nova.delete(f"/os-aggregates/{aggregate['id']}")
     return True

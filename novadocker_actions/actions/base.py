@@ -18,7 +18,7 @@ Action = TypeVar("Action", bound="NovadockerAction")
 def action(cls: type[Action]) -> type[Action]:
     """Make the annotated fields of a class the inputs of an action.
 
-    The class gets no ``repr``: Mistral puts that of an action that fails into its log and the error.
+    The class gets no ``repr``: Mistral puts that of an action that fails into its log.
     """
     return dataclass(eq=False, repr=False)(cls)
 

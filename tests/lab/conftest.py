@@ -6,6 +6,7 @@ A test here never skips because the lab is missing: that is a failure.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,12 @@ from lab.settings import LabSettings
 
 RunWorkflow = Callable[..., workflows.Execution]
 DockerHosts = Callable[[], list[str]]
+Operator = Callable[..., str]
+AwaitStack = Callable[[str, str], None]
+Eventually = Callable[..., Any]
+
+TEMPLATES = "/opt/openstack/share/novadocker/heat_templates"
+STACK_TIMEOUT_S = 420
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +83,46 @@ def unconverted(cloud: Connection, run_workflow: RunWorkflow, docker_hosts: Dock
         execution = run_workflow("novadocker.undeploy")
         assert execution.state == "SUCCESS", execution.message
     assert docker_hosts() == []
+
+
+@pytest.fixture(scope="session")
+def operator(lab: dict[str, nodes.Node]) -> Operator:
+    """A function that runs a command on the controller as the cloud's operator."""
+    script = f'. /root/admin-openrc && cd {TEMPLATES} && PATH=/opt/openstack/bin:$PATH "$@"'
+
+    def run(*command: str, timeout_s: float = 120) -> str:
+        argv = ["bash", "-c", script, "operator", *command]
+        return lab["controller"].run(argv, timeout_s=timeout_s).stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def eventually() -> Eventually:
+    """A function that reads until it reads what is wanted, and returns what it read last."""
+
+    def read_until(
+        read: Callable[[], Any], wanted: Callable[[Any], bool], timeout_s: float = 60
+    ) -> Any:
+        deadline = time.monotonic() + timeout_s
+        while not wanted(found := read()) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        return found
+
+    return read_until
+
+
+@pytest.fixture(scope="session")
+def await_stack(cloud: Connection, eventually: Eventually) -> AwaitStack:
+    """A function that waits for a stack's action to end, and fails with the reason of a failure."""
+
+    def wait(name: str, action: str) -> None:
+        ends = (f"{action}_COMPLETE", f"{action}_FAILED")
+        stack = eventually(
+            lambda: cloud.orchestration.get_stack(name),
+            lambda stack: stack.status in ends,
+            timeout_s=STACK_TIMEOUT_S,
+        )
+        assert stack.status == ends[0], f"{name} is {stack.status}: {stack.status_reason}"
+
+    return wait

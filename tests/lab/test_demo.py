@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import pytest
+from openstack.compute.v2.server import Server
 from openstack.connection import Connection
+from openstack.exceptions import ResourceFailure
 from rich.console import Console
 
 from lab import listing
-from lab.demo import SERVERS, Demo
+from lab.demo import COMMAND, FLAVOR, IMAGE, NETWORK, SERVERS, Demo, address
 from lab.nodes import Node
 
 SELECTED = {"compute-docker-1", "compute-docker-2"}
@@ -20,7 +24,14 @@ UNSELECTED = "compute-3"
 # What the lab's controller has of its operator before anything is converted.
 OPERATORS_DAEMON_SETTINGS = {"registry-mirrors": ["https://controller:5443"]}
 
+# Asks its peer for ever, and says what came of it.
+ASK = (
+    'sh -c "trap exit TERM; while :; do'
+    ' ping -c 1 -W 1 $PEER >/dev/null && echo answered || echo silent; sleep 1; done"'
+)
+
 Nodes = dict[str, Node]
+Boot = Callable[..., AbstractContextManager[Server]]
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +66,119 @@ def test_two_containers_ping_each_other_across_hosts(shown: str, cloud: Connecti
     assert {server.status for server in servers} == {"ACTIVE"}
     assert {server.compute_host for server in servers} == SELECTED
     assert "3 packets received" in shown
+
+
+@pytest.fixture
+def boot(cloud: Connection) -> Boot:
+    """A context with one more server, which is deleted at its end."""
+
+    @contextmanager
+    def booted(image_id: str, **attributes: Any) -> Iterator[Server]:
+        server = cloud.compute.create_server(
+            name="one-more",
+            image_id=image_id,
+            flavor_id=cloud.compute.find_flavor(FLAVOR, ignore_missing=False).id,
+            **attributes,
+        )
+        try:
+            yield server
+        finally:
+            cloud.compute.delete_server(server)
+            cloud.compute.wait_for_delete(server, interval=0.5, wait=60)
+
+    return booted
+
+
+@pytest.fixture
+def closed_group(shown: str, cloud: Connection) -> Iterator[str]:
+    """The first server is in a security group alone that lets nothing in."""
+    server = cloud.compute.find_server(SERVERS[0], ignore_missing=False)
+    port = next(cloud.network.ports(device_id=server.id))
+    group = cloud.network.create_security_group(name="closed")
+    cloud.network.update_port(port.id, security_group_ids=[group.id])
+    yield group.id
+    cloud.network.update_port(port.id, security_group_ids=port.security_group_ids)
+    cloud.network.delete_security_group(group.id)
+
+
+@pytest.fixture
+def asking_image(shown: str, cloud: Connection) -> Iterator[str]:
+    """The demonstration's image, with a command that asks a peer for ever."""
+    image = cloud.image.find_image(IMAGE, ignore_missing=False)
+    cloud.image.update_image(image.id, os_command_line=ASK)
+    yield image.id
+    cloud.image.update_image(image.id, os_command_line=COMMAND)
+
+
+def test_security_group_keeps_out_what_no_rule_lets_in(
+    closed_group: str, asking_image: str, cloud: Connection, boot: Boot, eventually: Any
+) -> None:
+    peer = address(cloud.compute.find_server(SERVERS[0], ignore_missing=False))
+    network = cloud.network.find_network(NETWORK, ignore_missing=False)
+    with boot(asking_image, networks=[{"uuid": network.id}], metadata={"PEER": peer}) as server:
+        cloud.compute.wait_for_server(server, interval=0.5, wait=120)
+
+        def said() -> list[str]:
+            return str(cloud.compute.get_server_console_output(server)["output"]).split()
+
+        # The group comes into force a moment after it is set.
+        kept_out = ["silent"] * 3
+        assert eventually(said, lambda words: words[-3:] == kept_out)[-3:] == kept_out
+        cloud.network.create_security_group_rule(
+            security_group_id=closed_group,
+            direction="ingress",
+            ether_type="IPv4",
+            protocol="icmp",
+        )
+        assert eventually(said, lambda words: words[-1:] == ["answered"])[-1:] == ["answered"]
+
+
+@pytest.fixture
+def disable(cloud: Connection) -> Iterator[Callable[[set[str]], None]]:
+    """A function that takes compute hosts out of service until the end of the test."""
+    nova = cloud.compute
+    listed = nova.get("/os-services", params={"binary": "nova-compute"}, microversion="2.53").json()
+    ids = {service["host"]: service["id"] for service in listed["services"]}
+
+    def put(hosts: Iterable[str], status: str) -> None:
+        for host in hosts:
+            answer = nova.put(
+                f"/os-services/{ids[host]}", json={"status": status}, microversion="2.53"
+            )
+            assert answer.status_code == 200, answer.text
+
+    yield lambda hosts: put(hosts, "disabled")
+    put(ids, "enabled")
+
+
+def fault_of(cloud: Connection, server: Server) -> str:
+    """Return why a server could not be built; fail when it could."""
+    with pytest.raises(ResourceFailure):
+        cloud.compute.wait_for_server(server, interval=0.5, wait=120)
+    return str(cloud.compute.get_server(server.id).fault["message"])
+
+
+def test_docker_image_stays_off_other_hypervisors(
+    shown: str, cloud: Connection, boot: Boot, disable: Callable[[set[str]], None]
+) -> None:
+    image = cloud.image.find_image(IMAGE, ignore_missing=False)
+    disable(SELECTED)
+    with boot(image.id, networks="none") as server:
+        assert "No valid host" in fault_of(cloud, server)
+
+
+def test_other_image_does_not_run_on_docker_hypervisors(
+    shown: str, cloud: Connection, boot: Boot, disable: Callable[[set[str]], None]
+) -> None:
+    image = cloud.image.create_image(
+        "no-container", data=b"\0" * 1024, container_format="bare", disk_format="raw", wait=True
+    )
+    disable({UNSELECTED})
+    try:
+        with boot(image.id, networks="none") as server:
+            assert "its container_format is 'bare'" in fault_of(cloud, server)
+    finally:
+        cloud.image.delete_image(image.id)
 
 
 def test_unselected_compute_is_not_touched(shown: str, before: listing.Listing, lab: Nodes) -> None:

@@ -6,7 +6,6 @@ The commands are the documented ones, run on the controller.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,43 +22,14 @@ from lab.settings import LabSettings
 HOST = "pool-1"
 STACK = "test-pool"
 SERVER = "test-pool-container"
-TEMPLATES = "/opt/openstack/share/novadocker/heat_templates"
-STACK_TIMEOUT_S = 420
 
 Nodes = dict[str, Node]
-
-
-def operator(controller: Node, *command: str, timeout_s: float = 120) -> str:
-    """Run a command on the controller as the cloud's operator."""
-    script = f'. /root/admin-openrc && cd {TEMPLATES} && PATH=/opt/openstack/bin:$PATH "$@"'
-    return controller.run(["bash", "-c", script, "operator", *command], timeout_s=timeout_s).stdout
-
-
-def await_stack(cloud: Connection, action: str) -> None:
-    """Wait until the stack has completed an action; fail with its reason when it has not."""
-    deadline = time.monotonic() + STACK_TIMEOUT_S
-    while time.monotonic() < deadline:
-        stack = cloud.orchestration.get_stack(STACK)
-        if stack.status == f"{action}_COMPLETE":
-            return
-        assert not stack.status.endswith("_FAILED"), stack.status_reason
-        time.sleep(1)
-    pytest.fail(f"the stack is {stack.status} after {STACK_TIMEOUT_S} s: {stack.status_reason}")
 
 
 def hypervisor(cloud: Connection) -> Hypervisor | None:
     """Return the new host's hypervisor, None where Nova knows none."""
     found = cloud.compute.hypervisors(details=True)
     return next((row for row in found if row.name == HOST), None)
-
-
-def await_hypervisor(cloud: Connection, timeout_s: float = 60) -> Hypervisor:
-    """Wait until the new host is mapped to its cell."""
-    deadline = time.monotonic() + timeout_s
-    while (row := hypervisor(cloud)) is None:
-        assert time.monotonic() < deadline, f"Nova does not know {HOST} after {timeout_s} s"
-        time.sleep(1)
-    return row
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +55,17 @@ def before(blank: Node) -> listing.Listing:
 
 
 @pytest.fixture(scope="module")
-def pool(before: listing.Listing, lab: Nodes, cloud: Connection, image_id: str) -> Iterator[Node]:
-    """The controller of a cloud with the pool's stack; what is left of the stack is deleted."""
-    controller = lab["controller"]
+def pool(
+    before: listing.Listing, cloud: Connection, image_id: str, operator: Any
+) -> Iterator[None]:
+    """The pool's stack; what is left of it is deleted."""
     operator(
-        controller,
         *("openstack", "stack", "create", "--tags", "novadocker-hosts"),
         *("-t", "compute_pool.yaml", "-e", "environments/deployed_server.yaml"),
         *("-e", "/root/compute-pool.yaml"),
         *("--parameter", f'hosts=["{HOST}"]', "--parameter", "host_count=1", STACK),
     )
-    yield controller
+    yield
     if cloud.orchestration.find_stack(STACK):
         cloud.orchestration.delete_stack(STACK)
         cloud.orchestration.wait_for_delete(cloud.orchestration.get_stack(STACK), wait=120)
@@ -103,14 +73,18 @@ def pool(before: listing.Listing, lab: Nodes, cloud: Connection, image_id: str) 
         cloud.compute.delete(f"/os-services/{service.id}", microversion="2.53")
 
 
-def test_blank_host_becomes_a_docker_hypervisor(pool: Node, cloud: Connection) -> None:
-    operator(pool, "novadocker-enroll", "attach", STACK, "--polling-interval", "2", timeout_s=600)
-    await_stack(cloud, "CREATE")
-    row = await_hypervisor(cloud)
+def test_blank_host_becomes_a_docker_hypervisor(
+    pool: None, cloud: Connection, operator: Any, await_stack: Any, eventually: Any
+) -> None:
+    operator("novadocker-enroll", "attach", STACK, "--polling-interval", "2", timeout_s=600)
+    await_stack(STACK, "CREATE")
+    # It is there when the scheduler has mapped the host to its cell.
+    row = eventually(lambda: hypervisor(cloud), bool)
+    assert row is not None, f"Nova does not know {HOST}"
     assert (row.hypervisor_type, row.state, row.status) == ("docker", "up", "enabled")
 
 
-def test_container_boots_on_the_new_host(pool: Node, cloud: Connection, image_id: str) -> None:
+def test_container_boots_on_the_new_host(pool: None, cloud: Connection, image_id: str) -> None:
     server = cloud.compute.create_server(
         name=SERVER,
         image_id=image_id,
@@ -126,7 +100,7 @@ def test_container_boots_on_the_new_host(pool: Node, cloud: Connection, image_id
         cloud.compute.wait_for_delete(server, interval=0.5, wait=120)
 
 
-def test_workflows_know_the_new_host(pool: Node, run_workflow: Any) -> None:
+def test_workflows_know_the_new_host(pool: None, run_workflow: Any) -> None:
     execution = run_workflow("novadocker.plan", {"hosts": [HOST]})
     assert execution.state == "SUCCESS", execution.message
     assert execution.report["hosts"]["selected"] == [HOST]
@@ -134,14 +108,13 @@ def test_workflows_know_the_new_host(pool: Node, run_workflow: Any) -> None:
 
 
 def test_absent_gives_back_a_blank_host(
-    pool: Node, cloud: Connection, blank: Node, before: listing.Listing
+    pool: None, blank: Node, before: listing.Listing, operator: Any, await_stack: Any
 ) -> None:
     operator(
-        pool,
         *("openstack", "stack", "update", "--existing", "--parameter", "state=absent"),
         *("-t", "compute_pool.yaml", "-e", "environments/deployed_server.yaml", STACK),
     )
-    await_stack(cloud, "UPDATE")
+    await_stack(STACK, "UPDATE")
     changes = [
         line
         for line in listing.differences(before, listing.take(blank))

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import base64
+from unittest import mock
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from novadocker_actions import images
+from novadocker_actions.clients import Service
 from novadocker_actions.errors import NovadockerError, Refused
 from novadocker_actions.images import Reference
 
@@ -106,3 +108,14 @@ def test_a_token_that_is_too_long_is_told() -> None:
 )
 def test_an_uploaded_image_is_compared_with_the_archive(record: dict[str, str], fault: str) -> None:
     assert images.fault_of({"id": "i", **record}, "h") == fault
+
+
+def test_a_published_image_asks_for_a_docker_hypervisor_and_nothing_else() -> None:
+    glance = mock.create_autospec(Service, instance=True)
+
+    images.create(glance, "org/app:1", DIGEST)
+
+    record = glance.post.call_args.kwargs["json"]
+    assert record["img_hv_type"] == "docker"
+    assert record["trait:CUSTOM_HYPERVISOR_DOCKER"] == "required"
+    assert (record["container_format"], record["disk_format"]) == ("docker", "raw")
