@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> tuple[results.Summary, float]:
     regex = runner.COMPUTE_TESTS if args.compute else args.regex
     left_out = results.parse_rules((HERE / "left_out.txt").read_text())
     known = results.parse_rules((HERE / "known_failures.txt").read_text())
-    listed = runner.list_tests(runner.prepare(settings), regex)
+    listed = runner.list_tests(runner.prepare(settings, regex), regex)
     began = time.monotonic()
     try:
         outcomes = runner.run(
@@ -89,7 +89,7 @@ def main() -> None:
     args.concurrency = args.concurrency or (2 if args.compute else 1)
     try:
         if args.prepare:
-            runner.prepare(LabSettings())
+            runner.prepare(LabSettings(), runner.COMPUTE_TESTS if args.compute else args.regex)
             return
         summary, took_s = run(args)
     except (LabError, openstack.exceptions.SDKException) as exc:

@@ -42,15 +42,17 @@ def convert(cloud: Connection) -> None:
         raise LabError(f"novadocker.deploy ended in {execution.state}: {execution.message}")
 
 
-def find_facts(cloud: Connection, env: Mapping[str, str]) -> CloudFacts:
+def find_facts(cloud: Connection, env: Mapping[str, str], *, routers: bool) -> CloudFacts:
     """Ask the cloud for what Tempest has to know; make the images that it boots from.
 
     :param env: the admin's variables, as the controller has them
+    :param routers: whether the tests take a router for each network that they make
     """
     hypervisors = list(cloud.compute.hypervisors(details=True))
     docker = [row for row in hypervisors if row.hypervisor_type == "docker"]
     external = next(iter(cloud.network.networks(is_router_external=True)), None)
     shared = next(iter(cloud.network.networks(is_shared=True)), None)
+    extensions = tuple(sorted(row.alias for row in cloud.network.extensions()))
     return CloudFacts(
         identity_url=env["OS_AUTH_URL"],
         region=env.get("OS_REGION_NAME", "RegionOne"),
@@ -60,9 +62,10 @@ def find_facts(cloud: Connection, env: Mapping[str, str]) -> CloudFacts:
         max_microversion=_max_microversion(cloud),
         docker_hypervisors=len(docker),
         other_hosts=tuple(row.name for row in hypervisors if row.hypervisor_type != "docker"),
-        network_extensions=tuple(sorted(row.alias for row in cloud.network.extensions())),
+        network_extensions=extensions,
         public_network=(external.id, external.name) if external else None,
         shared_network=shared.name if shared else None,
+        own_networks="router" in extensions or not routers,
     )
 
 

@@ -68,6 +68,8 @@ class CloudFacts:
     :param network_extensions: aliases of Neutron's extensions
     :param public_network: ID and name of an external network, where there is one
     :param shared_network: name of a network of all projects, where there is one
+    :param own_networks: whether Tempest is to make a network for each project; it gives those of
+        its own tests a router, the plug-in does without
     """
 
     identity_url: str
@@ -81,11 +83,7 @@ class CloudFacts:
     network_extensions: tuple[str, ...]
     public_network: tuple[str, str] | None
     shared_network: str | None
-
-    @property
-    def has_routers(self) -> bool:
-        """Whether Tempest can make networks: it gives each one a router."""
-        return "router" in self.network_extensions
+    own_networks: bool
 
 
 def tempest_conf(facts: CloudFacts) -> str:
@@ -120,7 +118,7 @@ def _access(facts: CloudFacts) -> dict[str, dict[str, object]]:
     return {
         "auth": {
             "use_dynamic_credentials": True,
-            "create_isolated_networks": facts.has_routers,
+            "create_isolated_networks": facts.own_networks,
             "admin_username": user,
             "admin_password": password,
             "admin_project_name": project,
@@ -158,7 +156,7 @@ def _compute(facts: CloudFacts) -> dict[str, object]:
         "build_timeout": BUILD_TIMEOUT_S,
         "ready_wait": 0,
     }
-    if not facts.has_routers and facts.shared_network:
+    if not facts.own_networks and facts.shared_network:
         found["fixed_network_name"] = facts.shared_network
     if facts.other_hosts:
         # A part of a name, and only one: more kinds of hypervisors Tempest does not know.

@@ -54,13 +54,13 @@ class Summary:
     :param results: one of each selected test, then those of setting up and tearing down that failed
     :param left_out: tests that were not run, each with the reason
     :param unexpected: failures that are not known
-    :param gate: how many tests upstream's gate kept, and how many of them passed
+    :param gate: how many tests upstream's gate kept, how many of them passed, and were skipped
     """
 
     results: tuple[TestResult, ...]
     left_out: tuple[tuple[str, str], ...]
     unexpected: tuple[TestResult, ...]
-    gate: tuple[int, int]
+    gate: tuple[int, int, int]
 
     def count(self, outcome: str) -> int:
         """Count the results of one outcome."""
@@ -69,13 +69,14 @@ class Summary:
     @property
     def figures(self) -> str:
         """All of it in one line."""
-        kept, passed = self.gate
+        kept, passed, skipped = self.gate
         failed = self.count("FAILED")
         known = f" ({failed - len(self.unexpected)} of them known)" if failed else ""
         return (
             f"{self.count('ok')} passed, {failed} failed{known}, {self.count('SKIPPED')} skipped,"
             f" {len(self.left_out)} left out; of the {kept} tests that upstream's gate kept"
-            f" {passed} passed ({100 * passed / kept if kept else 0:.1f} %)"
+            f" {passed} passed ({100 * passed / kept if kept else 0:.1f} %) and {skipped} were"
+            " skipped"
         )
 
 
@@ -155,8 +156,8 @@ def summarise(
         test: rule.reason for rule in reversed(left_out) for test in listed if rule.matches(test)
     }
     whole = complete([test for test in listed if test not in out], results)
-    passed = {result.test for result in whole if result.outcome == "ok"}
-    kept = [plain_name(test) for test in listed if UPSTREAM_GATE.match(test)]
+    outcomes = {result.test: result.outcome for result in whole}
+    kept = [outcomes.get(plain_name(test)) for test in listed if UPSTREAM_GATE.match(test)]
     return Summary(
         results=tuple(whole),
         left_out=tuple((plain_name(test), out[test]) for test in listed if test in out),
@@ -166,5 +167,5 @@ def summarise(
             if result.outcome == "FAILED"
             and not any(rule.matches(result.test) for rule in known_failures)
         ),
-        gate=(len(kept), sum(name in passed for name in kept)),
+        gate=(len(kept), kept.count("ok"), kept.count("SKIPPED")),
     )

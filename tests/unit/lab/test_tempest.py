@@ -20,6 +20,7 @@ FACTS = tempest.CloudFacts(
     network_extensions=("port-security", "security-group"),
     public_network=None,
     shared_network="demo",
+    own_networks=False,
 )
 
 
@@ -53,12 +54,11 @@ def test_a_cloud_without_docker_hosts_skips_the_plugin() -> None:
     assert conf["service_available"]["novadocker"] == "False"
 
 
-def test_without_routers_all_projects_share_a_network() -> None:
+def test_projects_share_a_network_where_they_have_none_of_their_own() -> None:
     conf = parsed(FACTS)
     assert conf["auth"]["create_isolated_networks"] == "False"
     assert conf["compute"]["fixed_network_name"] == "demo"
-    with_routers = dataclasses.replace(FACTS, network_extensions=("router",))
-    conf = parsed(with_routers)
+    conf = parsed(dataclasses.replace(FACTS, own_networks=True))
     assert conf["auth"]["create_isolated_networks"] == "True"
     assert "fixed_network_name" not in conf["compute"]
 
