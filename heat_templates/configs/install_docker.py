@@ -26,18 +26,6 @@ SETTINGS = {
     "description": "The Docker Engine of a host.",
     "additionalProperties": False,
     "properties": {
-        "packages": {
-            "type": "array",
-            "description": "Packages to install; empty: the distribution's engine and iptables.",
-            "items": {"type": "string", "pattern": "^[a-zA-Z0-9][a-zA-Z0-9.+_-]*$"},
-            "default": [],
-        },
-        "version": {
-            "type": ["string", "null"],
-            "description": "Exact version of the first package; null: the candidate.",
-            "pattern": "^[a-zA-Z0-9.+:~_-]+$",
-            "default": None,
-        },
         "daemon_settings": {
             "type": "object",
             "description": "Merged into /etc/docker/daemon.json; the host's own keys stay.",
@@ -64,7 +52,7 @@ NOT_DENIED = 104
 class PackageManager(ABC):
     """What is asked of the distribution's packages."""
 
-    default_packages: tuple[str, ...] = ()
+    engine_packages: tuple[str, ...] = ()
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -88,7 +76,7 @@ class PackageManager(ABC):
 class Apt(PackageManager):
     """Debian and Ubuntu."""
 
-    default_packages = ("docker.io", "iptables")
+    engine_packages = ("docker.io", "iptables")
     options = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confold")
 
     def _apt(self, *arguments: str) -> str:
@@ -150,21 +138,18 @@ class Apt(PackageManager):
 class Dnf(PackageManager):
     """RHEL-likes, whose engine is moby-engine or docker-ce, as their repositories have it."""
 
-    default_packages = ("moby-engine", "docker-ce")
+    engine_packages = ("moby-engine", "docker-ce")
 
     def _names(self) -> set[str]:
         return set(self.step.run(["rpm", "-qa", "--qf", "%{NAME}\\n"]).stdout.split())
 
     def planned(self, packages: list[str]) -> list[str]:
         """Return the packages that are new, from a transaction that is declined."""
-        wanted = packages
-        if tuple(packages) == self.default_packages:
-            wanted = [name for name in packages if self._available(name)][:1]
-            if not wanted:
-                raise StepFailed(
-                    f"no repository of this host has {' or '.join(packages)}: "
-                    "add one, or name the package in the settings"
-                )
+        wanted = [name for name in packages if self._available(name)][:1]
+        if not wanted:
+            raise StepFailed(
+                f"no repository of this host has {' or '.join(packages)}: add one, then repeat"
+            )
         text = self.step.run(["dnf", "install", "--assumeno", *wanted], ok=(0, 1)).stdout
         disturbed = re.search(r"^(Upgrading|Removing|Downgrading):\n (\S+)", text, re.M)
         if disturbed:
@@ -227,11 +212,7 @@ def refuse_if_policy_forbids(step: Step) -> None:
 def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
     """Return what to install and with what; packages that would be added are recorded first."""
     manager = package_manager(step)
-    packages = list(step.settings["packages"] or manager.default_packages)
-    if step.settings["version"]:
-        packages[0] = f"{packages[0]}={step.settings['version']}"
-        if isinstance(manager, Dnf):
-            packages[0] = packages[0].replace("=", "-", 1)
+    packages = list(manager.engine_packages)
     try:
         new = manager.planned(packages)
     except StepFailed as error:
@@ -239,7 +220,7 @@ def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
             step.note(f"the packages can not be told yet: {str(error)[:300]}")
             return packages, manager
         raise
-    if isinstance(manager, Dnf) and not step.settings["packages"]:
+    if isinstance(manager, Dnf):
         packages = [name for name in packages if name in new]
     if step.mode == "apply":
         recorded = step.record.setdefault("packages", [])

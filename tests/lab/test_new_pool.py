@@ -79,7 +79,7 @@ def test_blank_host_becomes_a_docker_hypervisor(
     operator("novadocker-enroll", "attach", STACK, "--polling-interval", "2", timeout_s=600)
     await_stack(STACK, "CREATE")
     # It is there when the scheduler has mapped the host to its cell.
-    row = eventually(lambda: hypervisor(cloud), bool)
+    row = eventually(lambda: hypervisor(cloud), lambda found: found is not None)
     assert row is not None, f"Nova does not know {HOST}"
     assert (row.hypervisor_type, row.state, row.status) == ("docker", "up", "enabled")
 
