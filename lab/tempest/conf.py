@@ -93,6 +93,7 @@ def tempest_conf(facts: CloudFacts) -> str:
         "oslo_concurrency": {"lock_path": f"{WORKSPACE}/lock"},
         **_access(facts),
         "compute": _compute(facts),
+        "placement": {"min_microversion": "1.0", "max_microversion": "latest"},
         "compute-feature-enabled": {**dict.fromkeys(CAN, True), **dict.fromkeys(CANNOT, False)},
         "image": {"container_formats": "docker,bare,ami,ari,aki,ovf,ova", "http_image": ""},
         "image-feature-enabled": {"import_image": False},
