@@ -139,6 +139,7 @@ class Dnf(PackageManager):
     """RHEL-likes, whose engine is moby-engine or docker-ce, as their repositories have it."""
 
     engine_packages = ("moby-engine", "docker-ce")
+    command = ("dnf", "install", "--setopt=install_weak_deps=False")
 
     def _names(self) -> set[str]:
         return set(self.step.run(["rpm", "-qa", "--qf", "%{NAME}\\n"]).stdout.split())
@@ -150,7 +151,7 @@ class Dnf(PackageManager):
             raise StepFailed(
                 f"no repository of this host has {' or '.join(packages)}: add one, then repeat"
             )
-        text = self.step.run(["dnf", "install", "--assumeno", *wanted], ok=(0, 1)).stdout
+        text = self.step.run([*self.command, "--assumeno", *wanted], ok=(0, 1)).stdout
         disturbed = re.search(r"^(Upgrading|Removing|Downgrading):\n (\S+)", text, re.M)
         if disturbed:
             raise StepFailed(
@@ -158,14 +159,15 @@ class Dnf(PackageManager):
                 f"({disturbed.group(1).lower()}): bring it up to date first, then repeat"
             )
         rows = re.findall(r"^ (\S+)\s+(?:x86_64|aarch64|noarch)\s", text, re.M)
-        return [name for name in dict.fromkeys(rows) if name not in self._names()]
+        there = self._names()
+        return [name for name in dict.fromkeys(rows) if name not in there]
 
     def _available(self, name: str) -> bool:
         return self.step.run(["dnf", "-q", "list", "--available", name], ok=(0, 1)).code == 0
 
     def install(self, packages: list[str]) -> None:
         """Install without weak dependencies."""
-        self.step.run(["dnf", "install", "-y", "--setopt=install_weak_deps=False", *packages])
+        self.step.run([*self.command, "-y", *packages])
 
     def purge(self, packages: list[str]) -> None:
         """Remove exactly these; rpm refuses when another package needs one of them."""

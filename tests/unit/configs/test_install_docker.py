@@ -147,6 +147,62 @@ class TestApt:
         assert calls()[-1].endswith("purge -y docker.io runc")
 
 
+TRANSACTION = """\
+Dependencies resolved.
+==================================================
+ Package        Architecture  Version    Repository
+==================================================
+Installing:
+ docker-ce      x86_64        3:27.3     docker-ce
+Installing dependencies:
+ containerd.io  x86_64        1.7        docker-ce
+ iptables-nft   x86_64        1.8        baseos
+
+Transaction Summary
+==================================================
+Operation aborted.
+"""
+
+
+class TestDnf:
+    @pytest.fixture
+    def dnf(self, programs):
+        """A host whose repositories have docker-ce alone, and iptables-nft installed."""
+        programs("rpm", "printf 'bash\\niptables-nft\\n'")
+
+        def put(transaction):
+            programs(
+                "dnf",
+                'case "$*" in *list*docker-ce) ;; *list*) exit 1;; '
+                f"*) cat <<'E'\n{transaction}E\nexit 1;; esac",
+            )
+
+        return put
+
+    def test_the_plan_is_what_would_be_new(self, make_step, dnf, calls):
+        dnf(TRANSACTION)
+        manager = install_docker.Dnf(make_step("install_docker"))
+        assert manager.planned(list(manager.engine_packages)) == ["docker-ce", "containerd.io"]
+        assert "dnf install --setopt=install_weak_deps=False --assumeno docker-ce" in calls()
+
+    def test_a_plan_that_touches_other_packages_is_refused(self, make_step, dnf):
+        dnf(TRANSACTION.replace("Installing dependencies", "Upgrading"))
+        manager = install_docker.Dnf(make_step("install_docker"))
+        with pytest.raises(host_step.StepFailed, match="would change containerd.io"):
+            manager.planned(list(manager.engine_packages))
+
+    def test_a_host_without_a_repository_for_it_is_told(self, make_step, programs):
+        programs("dnf", "exit 1")
+        manager = install_docker.Dnf(make_step("install_docker"))
+        with pytest.raises(host_step.StepFailed, match="moby-engine or docker-ce: add one"):
+            manager.planned(list(manager.engine_packages))
+
+    def test_purge_takes_exactly_what_was_new(self, make_step, programs, calls):
+        programs("rpm", "printf 'bash\\ncontainerd.io\\ndocker-ce\\n'")
+        install_docker.Dnf(make_step("install_docker")).purge(["docker-ce", "containerd.io", "x"])
+        assert calls()[-1] == "rpm -e containerd.io docker-ce"
+
+
 class TestRefusals:
     def test_a_policy_that_forbids_the_start_is_respected(self, make_step, root, calls):
         policy = root / "usr/sbin/policy-rc.d"
