@@ -63,17 +63,21 @@ ours = os.readlink("/proc/self/ns/pid")
 for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
         with open("/proc/%s/cmdline" % pid) as opened:
-            line = opened.read().replace("\0", " ")
+            line = opened.read().split("\0")
         with open("/proc/%s/smaps_rollup" % pid) as opened:
             kb = int(re.search(r"^Pss:\s+(\d+)", opened.read(), re.M).group(1))
         contained = os.readlink("/proc/%s/ns/pid" % pid) != ours
     except (OSError, AttributeError):
         continue
-    if contained or "containerd-shim" in line:
+    # The program itself, perhaps after its interpreter; what is said further on may be this text.
+    program = " ".join(line[:2])
+    if contained or "containerd-shim" in program:
         found["containers_kb"] += kb
-    elif "dockerd" in line or "containerd" in line:
+    elif "dockerd" in program or "containerd" in program:
         found["engine_kb"] += kb
-    elif "neutron" not in line and ("nova-compute" in line or "privsep-helper" in line):
+    elif "nova-compute" in program:
+        found["nova_kb"] += kb
+    elif "privsep-helper" in program and "neutron" not in " ".join(line):
         found["nova_kb"] += kb
 print(json.dumps(found))
 """
