@@ -13,17 +13,36 @@ from tests.functional.driver import busybox, openvswitch
 CHECKOUT = Path(__file__).parents[3]
 
 
+# The databases of Nova's own fixtures are SQLite files, which on native threads now and then refuse
+# a write at once: Nova's API then answers 500, whatever the driver.
+LOST_DATABASE = "sqlite3.OperationalError) database is locked"
+
+
 def run_program(name: str, *arguments: str, threading: bool = True, timeout_s: int = 300) -> None:
     """Run a test program as root in a network namespace of its own, and expect success.
 
+    A program that fails after it lost its database is run once more.
+
     :param threading: on native threads; otherwise on eventlet
     """
+    done = _run(name, *arguments, threading=threading, timeout_s=timeout_s)
+    if done.returncode and LOST_DATABASE in done.stdout:
+        done = _run(name, *arguments, threading=threading, timeout_s=timeout_s)
+    assert done.returncode == 0, done.stdout[-20000:]
+    for line in done.stdout.splitlines():
+        if line.startswith("figures: "):
+            print(line)
+
+
+def _run(
+    name: str, *arguments: str, threading: bool, timeout_s: int
+) -> subprocess.CompletedProcess[str]:
     if os.geteuid() != 0:
         pytest.fail("network namespaces take root: run the functional tests of the driver as root")
     # There is no network to fetch them by in the namespace.
     busybox.program()
     openvswitch.programs()
-    done = subprocess.run(
+    return subprocess.run(
         [
             *("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"'),
             *(sys.executable, "-W", "ignore", "-m", f"tests.functional.driver.programs.{name}"),
@@ -41,10 +60,6 @@ def run_program(name: str, *arguments: str, threading: bool = True, timeout_s: i
         timeout=timeout_s,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-20000:]
-    for line in done.stdout.splitlines():
-        if line.startswith("figures: "):
-            print(line)
 
 
 @pytest.mark.docker
