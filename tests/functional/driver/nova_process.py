@@ -22,7 +22,7 @@ from nova import context, objects  # noqa: E402
 from nova.virt import driver, fake, images  # noqa: E402
 from oslo_log import log  # noqa: E402
 
-from tests.functional.driver import privileges  # noqa: E402
+from tests.functional.driver import own_engine, privileges  # noqa: E402
 
 CONF = nova.conf.CONF
 IMAGE_ID = "11111111-2222-4333-8444-555555555555"
@@ -51,7 +51,7 @@ def set_up(host: str, **docker_options: Any) -> None:
     import novadocker.conf
 
     novadocker.conf.load()
-    for name, value in docker_options.items():
+    for name, value in {"host_url": own_engine.MACHINES, **docker_options}.items():
         CONF.set_override(name, value, group="docker")
 
 

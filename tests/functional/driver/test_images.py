@@ -13,7 +13,7 @@ from nova import exception
 from novadocker.tests.unit import hostile
 from novadocker.tests.unit.archives import Parts
 from novadocker.virt.docker import client, images
-from tests.functional.driver import busybox
+from tests.functional.driver import busybox, own_engine
 
 pytestmark = pytest.mark.docker
 
@@ -33,7 +33,7 @@ class Store:
         self.archive = b""
         self.fetched = 0
         self.images = images.Images(
-            client.Engine("unix:///var/run/docker.sock"), str(spool), None, hostile.LIMIT
+            client.Engine(own_engine.MACHINES), str(spool), None, hostile.LIMIT
         )
         monkeypatch.setattr("nova.virt.images.fetch", self._fetch)
 

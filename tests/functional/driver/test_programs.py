@@ -4,6 +4,7 @@
 import os
 import subprocess
 import sys
+from concurrent import futures
 from pathlib import Path
 
 import pytest
@@ -84,4 +85,10 @@ def test_life_cycles_in_novas_own_cloud() -> None:
 @pytest.mark.docker
 @pytest.mark.slow
 def test_crashes_at_every_step() -> None:
-    run_program("crash", timeout_s=1200)
+    # Each has an engine, a switch and a network namespace of its own, and waits half of its time.
+    with futures.ThreadPoolExecutor() as pool:
+        for done in [
+            pool.submit(run_program, "crash", kind, timeout_s=1200)
+            for kind in ("LeakTest", "LossTest")
+        ]:
+            done.result()

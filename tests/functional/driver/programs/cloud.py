@@ -13,16 +13,19 @@ from typing import Any
 import docker
 import fixtures
 import os_vif
+from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional import integrated_helpers
 
 from novadocker import _alias, conf
-from tests.functional.driver import busybox, openvswitch, privileges
+from tests.functional.driver import busybox, openvswitch, own_engine, privileges
 
 _alias.install()
 conf.load()
 
 HOSTS = ("novadocker-test-cloud-1", "novadocker-test-cloud-2")
+METADATA = "/var/lib/cloud/seed/config_drive/openstack/latest/meta_data.json"
 IMAGE_ID = "cedef40a-ed67-4d10-800e-17455edce175"
+VOLUME = nova_fixtures.CinderFixture.IMAGE_BACKED_VOL
 
 
 def setUpModule() -> None:
@@ -55,7 +58,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
             self.flags(helper_command=command, group=group)
         self.flags(state_path=self.useFixture(fixtures.TempDir()).path)
         # A shell does not end when it is asked to.
-        self.flags(stop_timeout_cap=1, group="docker")
+        self.flags(stop_timeout_cap=1, host_url=own_engine.MACHINES, group="docker")
         self.flags(vif_plugging_timeout=0, allow_resize_to_same_host=True)
         self.engine = docker.from_env()
         self._archives[IMAGE_ID] = busybox.image()
@@ -136,8 +139,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
     def test_lifecycle(self) -> None:
         server = self.boot(metadata={"COLOUR": "green"}, config_drive=True)
         self.assertEqual("green\n", self.sh(server, "echo $COLOUR"))
-        meta = "/var/lib/cloud/seed/config_drive/openstack/latest/meta_data.json"
-        self.assertIn(server["id"], self.sh(server, f"cat {meta}"))
+        self.assertIn(server["id"], self.sh(server, f"cat {METADATA}"))
         self.sh(server, "echo kept > /kept")
         self.act(server, "pause", None, "PAUSED")
         self.assertEqual("paused", self.container(server).status)
@@ -220,26 +222,48 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         self.act(server, "rescue", {}, "RESCUE")
         self.gone(server)
 
-    def test_migration_to_another_host(self) -> None:
-        server = self.boot()
-        self.sh(server, "touch /kept")
-        # Another node with an identity and an address of its own; the engine is the same.
+    def second_host(self) -> None:
+        """Start another node with an identity and an address of its own on the same engine."""
         self.flags(state_path=self.useFixture(fixtures.TempDir()).path)
         self.stub_out("nova.virt.node.LOCAL_NODE_UUID", None)
         second = self._start_compute(HOSTS[1])
         second.manager.driver.get_host_ip_addr = lambda: "192.0.2.2"
+
+    def host_of(self, server: dict[str, Any]) -> str:
+        labels = self.container(server).attrs["Config"]["Labels"]
+        return str(labels["org.openstack.nova.host"])
+
+    def test_evacuation(self) -> None:
+        server = self.boot()
+        self.second_host()
+        self.computes[HOSTS[0]].stop()
+        service = self.api.get_services(binary="nova-compute", host=HOSTS[0])[0]["id"]
+        self.api.put_service(service, {"forced_down": True})
+        self.api.post_server_action(server["id"], {"evacuate": {}})
+        self._wait_for_server_parameter(
+            server, {"OS-EXT-SRV-ATTR:host": HOSTS[1], "status": "SHUTOFF"}
+        )
+        self.act(server, "os-start", None, "ACTIVE")
+        self.assertEqual(HOSTS[1], self.host_of(server))
+        self.gone(server)
+
+    def test_migration_to_another_host(self) -> None:
+        server = self.boot()
+        self.sh(server, "touch /kept")
+        self.second_host()
         self.act(server, "migrate", None, "VERIFY_RESIZE")
         self.sh(server, "test -e /kept")
-        self.assertEqual(
-            HOSTS[1], self.container(server).attrs["Config"]["Labels"]["org.openstack.nova.host"]
-        )
+        self.assertEqual(HOSTS[1], self.host_of(server))
         self.act(server, "confirmResize", None, "ACTIVE")
         temporary = self.container(server).attrs["Image"]
         self.gone(server)
         self.assertRaises(docker.errors.ImageNotFound, self.engine.images.get, temporary)
 
     def test_interfaces(self) -> None:
-        server = self.boot(networks=[{"port": self.neutron.port_1["id"]}])
+        server = self.boot(
+            networks=[{"port": self.neutron.port_1["id"], "tag": "web"}], config_drive=True
+        )
+        self.assertIn('"tags": ["web"]', self.sh(server, f"cat {METADATA}"))
         self.assertIn(self.neutron.port_1["fixed_ips"][0]["ip_address"], self.sh(server, "ip addr"))
         self.neutron.create_port({"port": self.neutron.port_2})
         self._attach_interface(server, self.neutron.port_2["id"])
@@ -248,12 +272,41 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         self.assertNotIn("eth1", self.sh(server, "ip addr"))
         self.gone(server)
 
-    def test_what_is_not_done_leaves_the_server_as_it_was(self) -> None:
+    def refused(self, server: dict[str, Any], action: str, event: str, reason: str) -> None:
+        """Expect that an action has failed for a reason, and that the server is what it was."""
+        failed = self._wait_for_action_fail_completion(server, action, event)
+        self.assertIn(reason, failed["details"])
+        self._wait_for_server_parameter(server, {"status": "ACTIVE", "OS-EXT-STS:task_state": None})
+
+    def test_what_is_not_done_leaves_the_server_as_it_was_and_says_why(self) -> None:
         server = self.boot()
         self.api.post_server_action(server["id"], {"suspend": None})
-        self._wait_for_server_parameter(server, {"OS-EXT-STS:task_state": None})
-        self.assertEqual("ACTIVE", self.api.get_server(server["id"])["status"])
+        self.refused(server, "suspend", "compute_suspend_instance", "Use pause")
+        self.api.post_server_volume(server["id"], {"volumeAttachment": {"volumeId": VOLUME}})
+        self.refused(server, "attach_volume", "compute_attach_volume", "take no volumes")
+        self.assertEqual([], self.api.get_server_volumes(server["id"]))
+        self.second_host()
+        self.api.post_server_action(
+            server["id"], {"os-migrateLive": {"host": None, "block_migration": "auto"}}
+        )
+        event = "compute_check_can_live_migrate_destination"
+        self.refused(server, "live-migration", event, "cold migration")
         self.gone(server)
+
+    def test_booting_from_a_volume_fails_and_says_why(self) -> None:
+        server = self._build_server(
+            image_uuid="", flavor_id=self.api.get_flavors()[0]["id"], networks="none"
+        )
+        server["block_device_mapping_v2"] = [
+            {
+                "uuid": VOLUME,
+                "source_type": "volume",
+                "destination_type": "volume",
+                "boot_index": 0,
+            }
+        ]
+        server = self._wait_for_state_change(self.api.post_server({"server": server}), "ERROR")
+        self.assertIn("take no volumes", server["fault"]["message"])
 
     def test_only_docker_images_are_started(self) -> None:
         self.glance.images[IMAGE_ID]["container_format"] = "bare"

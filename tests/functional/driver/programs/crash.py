@@ -101,8 +101,8 @@ def die() -> None:
     time.sleep(60)
 
 
-class CrashTest(unittest.TestCase):
-    """What is left after a crash and a new start."""
+class CrashTestCase(unittest.TestCase):
+    """An instance, and what could be left of it."""
 
     def setUp(self) -> None:
         self.instance = nova_process.instance()
@@ -219,6 +219,10 @@ class CrashTest(unittest.TestCase):
             CONTEXT, self.instance, self.info, nova_process.image_meta(), "secret", None, None
         )
 
+
+class LeakTest(CrashTestCase):
+    """What is left after a crash and a new start."""
+
     def test_nova_compute_killed_while_it_spawns(self) -> None:
         self.at_every_step("spawn", lambda: None, self.spawn)
 
@@ -239,6 +243,22 @@ class CrashTest(unittest.TestCase):
 
         self.at_every_step("resize", self.spawned, resize)
 
+    def test_nova_compute_killed_while_it_takes_a_snapshot(self) -> None:
+        def snapshot(driver: Any) -> None:
+            with driver._snapshots.open(f"nova-{self.instance.uuid}", "snap", set()) as data:
+                while data.read(1 << 20):
+                    pass
+            driver.get_info(self.instance)
+
+        self.at_every_step("snapshot", self.spawned, snapshot, lambda _driver: None)
+
+
+class LossTest(CrashTestCase):
+    """What becomes of an instance."""
+
+    def reboot(self, driver: Any) -> None:
+        driver.reboot(CONTEXT, self.instance, self.info, "HARD")
+
     def test_an_instance_that_was_about_to_be_resized_is_what_it_was(self) -> None:
         self.at_every_step(
             "leaving",
@@ -249,9 +269,6 @@ class CrashTest(unittest.TestCase):
                 CONTEXT, self.instance, self.info, None, None, True
             ),
         )
-
-    def reboot(self, driver: Any) -> None:
-        driver.reboot(CONTEXT, self.instance, self.info, "HARD")
 
     def test_an_instance_that_was_about_to_be_rescued_is_what_it_was(self) -> None:
         self.at_every_step("rescue", self.spawned, self.rescue, self.reboot)
@@ -268,15 +285,6 @@ class CrashTest(unittest.TestCase):
             lambda driver: driver.unrescue(CONTEXT, self.instance),
             self.reboot,
         )
-
-    def test_nova_compute_killed_while_it_takes_a_snapshot(self) -> None:
-        def snapshot(driver: Any) -> None:
-            with driver._snapshots.open(f"nova-{self.instance.uuid}", "snap", set()) as data:
-                while data.read(1 << 20):
-                    pass
-            driver.get_info(self.instance)
-
-        self.at_every_step("snapshot", self.spawned, snapshot, lambda _driver: None)
 
     def test_an_instance_lives_on_without_nova_compute_and_docker(self) -> None:
         self.assertEqual(0, in_child(lambda: self.spawn(self.started())))
