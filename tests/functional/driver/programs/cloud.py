@@ -237,6 +237,8 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         server = self.boot()
         self.second_host()
         self.computes[HOSTS[0]].stop()
+        # The engine would have gone with the host.
+        self._remove_containers()
         service = self.api.get_services(binary="nova-compute", host=HOSTS[0])[0]["id"]
         self.api.put_service(service, {"forced_down": True})
         self.api.post_server_action(server["id"], {"evacuate": {}})
