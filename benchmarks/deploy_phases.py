@@ -269,12 +269,13 @@ def main() -> None:
         "direct": {"took_s": direct.took_s, "phases_s": phase_seconds(direct.spans)},
         "ratio": ratio,
     }
-    args.results.write_text(json.dumps(rounded(record), indent=1) + "\n")
     print(table(deployed, direct))
     print(
         f"figures: deploy {deployed.took_s:.1f} s, the same scripts directly on all hosts at once"
         f" {direct.took_s:.1f} s, ratio {ratio:.2f} (at most {args.at_most:g})"
     )
+    args.results.parent.mkdir(parents=True, exist_ok=True)
+    args.results.write_text(json.dumps(rounded(record), indent=1) + "\n")
     sys.exit(0 if ratio <= args.at_most else 1)
 
 
