@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a host of instances may lose at any moment: nova-compute, the Docker Engine, its power."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from openstack.compute.v2.server import Server
+from openstack.connection import Connection
+
+from lab import commands
+from lab.demo import FLAVOR, NETWORK, address
+from lab.nodes import Node
+from lab.tempest import cloud as tempest_cloud
+
+CRASHING, ASKING = "compute-docker-1", "compute-docker-2"
+# Asks its peer for ever, and says what came of it.
+ASK = (
+    'sh -c "trap exit TERM; while :; do'
+    ' test -n \\"$PEER\\" && ping -c 1 -W 1 $PEER >/dev/null && echo answered || echo silent;'
+    ' sleep 1; done"'
+)
+BOOT_TIMEOUT_S = 180
+
+# What Docker, the kernel and Open vSwitch have of instances on a host.
+HELD = """
+docker ps --all --format '{{.Names}} {{.State}}' | sort
+docker images --quiet --no-trunc | sort
+find /run/docker/netns -type f | wc -l
+ip -o link show type veth | sed 's/^[0-9]*: //; s/[@:].*//' | sort
+ovs-vsctl list-ports br-int | sort
+"""
+
+Nodes = dict[str, Node]
+Boot = Callable[..., Server]
+
+
+def held(node: Node) -> list[str]:
+    """Return what a host holds of instances, line by line."""
+    return node.run(["sh", "-c", HELD], check=False).stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def pair(cloud: Connection, run_workflow: Any) -> Iterator[tuple[Server, Server]]:
+    """A server on the host that crashes, and one on another host that asks it for ever."""
+    execution = run_workflow("novadocker.deploy")
+    assert execution.state == "SUCCESS", execution.message
+    compute = cloud.compute
+    image = cloud.image.update_image(
+        tempest_cloud.container_image(cloud, "asking"), os_command_line=ASK
+    )
+    flavor = compute.find_flavor(FLAVOR, ignore_missing=False)
+    network = cloud.network.find_network(NETWORK, ignore_missing=False)
+    servers: list[Server] = []
+    for host in (CRASHING, ASKING):
+        server = compute.create_server(
+            name=f"on-{host}",
+            image_id=image.id,
+            flavor_id=flavor.id,
+            networks=[{"uuid": network.id}],
+            availability_zone=f"nova:{host}",
+            metadata={"PEER": address(servers[0])} if servers else {},
+        )
+        servers.append(compute.wait_for_server(server, interval=0.5, wait=120))
+    yield servers[0], servers[1]
+    for server in servers:
+        compute.delete_server(server)
+        compute.wait_for_delete(server, interval=0.5, wait=60)
+    cloud.image.delete_image(image)
+
+
+def kill_nova_compute(node: Node) -> None:
+    """Kill nova-compute as the kernel does when memory is short, and start it again."""
+    node.run(["systemctl", "kill", "--signal=KILL", "nova-compute.service"])
+    node.run(["systemctl", "start", "nova-compute.service"], timeout_s=BOOT_TIMEOUT_S)
+
+
+def kill_docker(node: Node) -> None:
+    """Kill the Docker Engine, and start it again."""
+    node.run(["systemctl", "kill", "--kill-who=main", "--signal=KILL", "docker.service"])
+    node.run(["systemctl", "start", "docker.service"], timeout_s=BOOT_TIMEOUT_S)
+
+
+def cut_power(node: Node) -> None:
+    """Switch the host off without a warning, and on again."""
+    commands.run(["docker", "kill", "--signal=KILL", node.container])
+    node.start()
+    node.wait_booted()
+
+
+@pytest.mark.parametrize(
+    ("crash", "interrupts"),
+    [(kill_nova_compute, False), (kill_docker, False), (cut_power, True)],
+    ids=["nova-compute", "docker", "power"],
+)
+def test_instances_and_networks_are_whole_afterwards(
+    crash: Callable[[Node], None],
+    interrupts: bool,
+    pair: tuple[Server, Server],
+    lab: Nodes,
+    cloud: Connection,
+    eventually: Any,
+) -> None:
+    crashed, asking = pair
+    compute, node = cloud.compute, lab[CRASHING]
+
+    def said() -> list[str]:
+        return str(compute.get_server_console_output(asking)["output"]).split()
+
+    def reported() -> str:
+        services = compute.services(binary="nova-compute", host=CRASHING)
+        return str(next(iter(services)).updated_at)
+
+    assert eventually(said, lambda words: words[-1:] == ["answered"])[-1:] == ["answered"]
+    before, heard = held(node), len(said())
+
+    crash(node)
+
+    last_report = reported()
+    assert eventually(reported, lambda now: now != last_report, timeout_s=BOOT_TIMEOUT_S)
+    answers = ["answered"] * 3
+    since = eventually(
+        lambda: said()[heard:], lambda words: words[-3:] == answers, timeout_s=BOOT_TIMEOUT_S
+    )
+    assert since[-3:] == answers, since
+    assert interrupts or "silent" not in since
+    server = compute.get_server(crashed.id)
+    assert (server.status, server.power_state, server.task_state) == ("ACTIVE", 1, None)
+    assert eventually(lambda: held(node), lambda now: now == before) == before
