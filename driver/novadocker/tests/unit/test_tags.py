@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+from unittest import mock
+
+import pytest
+from nova import objects
+
+from novadocker.tests.unit.conftest import make_instance
+from novadocker.virt.docker import tags
+
+ONE, TWO = "fa:16:3e:00:00:01", "fa:16:3e:00:00:02"
+
+
+def described(monkeypatch: pytest.MonkeyPatch, *tag_of: tuple[str, str | None]) -> object:
+    find = mock.Mock(
+        return_value=[objects.VirtualInterface(address=mac, tag=tag) for mac, tag in tag_of]
+    )
+    monkeypatch.setattr(objects.VirtualInterfaceList, "get_by_instance_uuid", find)
+    instance = make_instance()
+    context = object()
+    found = tags.of_interfaces(context, instance)
+    find.assert_called_once_with(context, instance.uuid)
+    return found
+
+
+def test_interfaces_without_a_tag_are_not_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert described(monkeypatch, (ONE, None)) is None
+    (device,) = described(monkeypatch, (ONE, None), (TWO, "web")).devices
+    assert (device.mac, device.tags) == (TWO, ["web"])
+
+
+def test_an_interface_that_went_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = described(monkeypatch, (ONE, "db"), (TWO, "web"))
+    left = tags.without(both, ONE)
+    assert [device.mac for device in left.devices] == [TWO]
+    assert tags.without(left, TWO) is None
+    assert tags.without(None, ONE) is None
