@@ -55,15 +55,7 @@ def add(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
     :param aggregate: from :func:`ensure`
     :param host: Nova's service host name
     """
-    if host in aggregate["hosts"]:
-        return False
-    try:
-        nova.post(f"/os-aggregates/{aggregate['id']}/action", json={"add_host": {"host": host}})
-    except CloudError as fault:
-        if fault.status != 409:
-            raise
-        return False
-    return True
+    return host not in aggregate["hosts"] and _change(nova, aggregate, "add_host", host, 409)
 
 
 def remove(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
@@ -73,13 +65,16 @@ def remove(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
     :param aggregate: from :func:`find`
     :param host: Nova's service host name
     """
-    if host not in aggregate["hosts"]:
-        return False
+    return host in aggregate["hosts"] and _change(nova, aggregate, "remove_host", host, 404)
+
+
+def _change(nova: Service, aggregate: dict[str, Any], action: str, host: str, settled: int) -> bool:
     try:
-        nova.post(f"/os-aggregates/{aggregate['id']}/action", json={"remove_host": {"host": host}})
+        nova.post(f"/os-aggregates/{aggregate['id']}/action", json={action: {"host": host}})
     except CloudError as fault:
-        if fault.status != 404:
+        if fault.status != settled:
             raise
+        return False
     return True
 
 
