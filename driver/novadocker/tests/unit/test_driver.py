@@ -19,7 +19,7 @@ from novadocker.tests.unit.conftest import (
     make_image_meta,
     make_instance,
 )
-from novadocker.virt.docker import contents, driver, readiness
+from novadocker.virt.docker import contents, driver, isolation, readiness
 
 
 def port(active: bool = True) -> Any:
@@ -219,7 +219,7 @@ class TestSpawn:
             spawn(instance)
         assert engine.names() == set()
         option("allow_privileged", True)
-        docker_driver._workloads._isolation = driver._isolation()
+        docker_driver._workloads._isolation = isolation.Isolation.from_section(driver.CONF.docker)
         config = workload(engine, spawn(instance))["HostConfig"]
         assert config["Privileged"]
         assert "CapDrop" not in config
@@ -578,7 +578,7 @@ class TestHost:
         profile = tmp_path / "profile.json"
         profile.write_text("{}")
         option("seccomp_profile", str(profile))
-        assert driver._isolation().seccomp == "{}"
+        assert isolation.Isolation.from_section(driver.CONF.docker).seccomp == "{}"
 
 
 class TestImages:

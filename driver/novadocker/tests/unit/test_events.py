@@ -9,7 +9,7 @@ from nova.virt import event as virtevent
 
 from novadocker import exceptions
 from novadocker.tests.unit.fake_engine import Events, FakeEngine
-from novadocker.virt.docker import containers, events
+from novadocker.virt.docker import containers, events, isolation
 
 STOPPED, STARTED, PAUSED = (
     virtevent.EVENT_LIFECYCLE_STOPPED,
@@ -67,7 +67,7 @@ def heard() -> list[tuple[str, int]]:
 def watcher(engine: Any, heard: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[events.Watcher]:
     monkeypatch.setattr(events, "RECONNECT_S", (0.01,))
     monkeypatch.setattr(events, "REPEAT_S", 0.05)
-    workloads = containers.Containers(engine, "host", containers.Isolation(()))
+    workloads = containers.Containers(engine, "host", isolation.Isolation(()))
     found = events.Watcher(
         engine, "host", workloads, lambda uuid, transition: heard.append((uuid, transition))
     )

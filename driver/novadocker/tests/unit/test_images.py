@@ -14,7 +14,7 @@ from novadocker import exceptions
 from novadocker.tests.unit.archives import LAYER, Parts, digest
 from novadocker.tests.unit.conftest import HOST, IMAGE_ID, make_instance
 from novadocker.tests.unit.fake_engine import FakeEngine
-from novadocker.virt.docker import containers, imagecache, images, snapshots, streams
+from novadocker.virt.docker import containers, imagecache, images, isolation, snapshots, streams
 
 META = {
     "id": IMAGE_ID,
@@ -186,7 +186,7 @@ class TestSnapshots:
         )
         engine._create_container("base:x", name="box")
         taker = snapshots.Snapshots(
-            engine, containers.Containers(engine, HOST, containers.Isolation(())), store, 64
+            engine, containers.Containers(engine, HOST, isolation.Isolation(())), store, 64
         )
         with taker.open("box", "tag", {"COLOUR"}) as data:
             parts = []
@@ -224,7 +224,7 @@ class TestSnapshots:
     def test_left_overs_of_a_killed_process_are_removed(self, engine: Any, store: Any) -> None:
         engine.add_image(f"{snapshots.REPOSITORY}:left")
         engine.add_image("other:x")
-        workloads = containers.Containers(engine, HOST, containers.Isolation(()))
+        workloads = containers.Containers(engine, HOST, isolation.Isolation(()))
         snapshots.Snapshots(engine, workloads, store, 64).clean()
         assert [one["RepoTags"] for one in engine.images.values()] == [["other:x"]]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers of instances: names, labels, limits, isolation, life cycle."""
+"""Containers of instances: names, labels, commands, life cycle."""
 
 import dataclasses
 import enum
@@ -10,16 +10,13 @@ from typing import Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import client, streams
+from novadocker.virt.docker import client, isolation, streams
 
 LOG = logging.getLogger(__name__)
 
 LABEL = "org.openstack.nova."
 # Images of containers that were made anew from their own file system, tagged by instance.
 KEPT = "nova-docker/instance"
-# The smallest limit that every engine accepts.
-MIN_MEMORY_MB = 6
-CPU_PERIOD_US = 100_000
 # What the engine puts into each container, and keeps busy.
 _ENGINES_FILES = frozenset({".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf"})
 
@@ -37,18 +34,6 @@ class State(enum.Enum):
     RUNNING = "running"
     PAUSED = "paused"
     STOPPED = "stopped"
-
-
-@dataclasses.dataclass(frozen=True)
-class Isolation:
-    """What the options in [docker] say about every container."""
-
-    capabilities: tuple[str, ...]
-    no_new_privileges: bool = True
-    pids_limit: int = 4096
-    seccomp: str | None = None
-    runtime: str | None = None
-    allow_privileged: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,65 +98,16 @@ def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[s
     return ["sh"]
 
 
-def limits(flavor: Any) -> dict[str, Any]:
-    """Translate a flavor's size into the engine's limits.
-
-    A share of CPU time and not a number of CPUs, as the engine refuses more CPUs than the host has.
-    """
-    memory_mb = max(int(flavor.memory_mb), MIN_MEMORY_MB)
-    specs = flavor.get("extra_specs", {}) or {}
-    period = int(specs.get("quota:cpu_period", CPU_PERIOD_US))
-    found: dict[str, Any] = {
-        "cpu_period": period,
-        "cpu_quota": int(specs.get("quota:cpu_quota", int(flavor.vcpus) * period)),
-        "mem_limit": f"{memory_mb}m",
-        "memswap_limit": f"{memory_mb + int(flavor.swap or 0)}m",
-    }
-    if specs.get("quota:cpu_shares"):
-        found["cpu_shares"] = int(specs["quota:cpu_shares"])
-    return found
-
-
-def isolation_arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str, Any]:
-    """Translate the options and a flavor's extra specs into arguments of a container.
-
-    :raises DriverError: the flavor asks for privileges that the operator has not allowed on this
-        host
-    """
-    arguments: dict[str, Any] = {}
-    security = ["no-new-privileges:true"] if isolation.no_new_privileges else []
-    if isolation.seccomp:
-        security.append(f"seccomp={isolation.seccomp}")
-    if extra_specs.get("docker:privileged", "").lower() == "true":
-        if not isolation.allow_privileged:
-            raise exceptions.DriverError(
-                "the flavor asks for docker:privileged and [docker]allow_privileged is "
-                "off on this host"
-            )
-        arguments["privileged"] = True
-    else:
-        arguments["cap_drop"] = ["ALL"]
-        arguments["cap_add"] = list(isolation.capabilities)
-    asked = int(extra_specs.get("docker:pids_limit", 0))
-    pids = [limit for limit in (isolation.pids_limit, asked) if limit > 0]
-    if pids:
-        arguments["pids_limit"] = min(pids)
-    if isolation.runtime:
-        arguments["runtime"] = isolation.runtime
-    arguments["security_opt"] = security
-    return arguments
-
-
 class Containers:
     """The containers of this host's instances.
 
     :param host: only containers labelled with this host are listed
     """
 
-    def __init__(self, engine: client.Engine, host: str, isolation: Isolation) -> None:
+    def __init__(self, engine: client.Engine, host: str, limited: isolation.Isolation) -> None:
         self._engine = engine
         self.host = host
-        self._isolation = isolation
+        self._isolation = limited
 
     def create(self, workload: Workload, flavor: Any, disk_gb: int | None = None) -> None:
         """Make a workload's container, and do not start it.
@@ -179,7 +115,7 @@ class Containers:
         :param disk_gb: limit of its file system; None is no limit
         :raises Conflict: the name is taken
         """
-        arguments = isolation_arguments(self._isolation, flavor.get("extra_specs", {}) or {})
+        arguments = isolation.arguments(self._isolation, flavor.get("extra_specs", {}) or {})
         runtime = arguments.pop("runtime", None)
         if disk_gb:
             arguments["storage_opt"] = {"size": f"{disk_gb}G"}
@@ -189,7 +125,7 @@ class Containers:
             restart_policy={"Name": "no"},
             init=workload.init or None,
             runtime=runtime,
-            **limits(flavor),
+            **isolation.limits(flavor),
             **arguments,
         )
         self._engine.call(
@@ -304,10 +240,6 @@ class Containers:
     def rename(self, name: str, new_name: str) -> None:
         """Give a container another name."""
         self._engine.call("rename", name, new_name)
-
-    def update(self, name: str, flavor: Any) -> None:
-        """Give a container the limits of another flavor; it goes on running."""
-        self._engine.call("update_container", name, **limits(flavor))
 
     def log_tail(self, name: str, lines: int, max_bytes: int) -> bytes:
         """Read the end of what a workload has written; it may be much, and is not kept whole."""

@@ -17,7 +17,7 @@ from nova.virt import event as virtevent
 from oslo_log import log as logging
 from oslo_utils import units
 
-from novadocker import compat, conf, exceptions
+from novadocker import conf, exceptions
 from novadocker.virt.docker import (
     client,
     containers,
@@ -28,6 +28,7 @@ from novadocker.virt.docker import (
     imagecache,
     images,
     instances,
+    isolation,
     migrations,
     network,
     readiness,
@@ -37,6 +38,7 @@ from novadocker.virt.docker import (
     sandbox,
     snapshots,
     tags,
+    waiting,
 )
 
 LOG = logging.getLogger(__name__)
@@ -73,9 +75,12 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
         self.active_migrations: dict[str, Any] = {}
         self._engine = client.Engine.from_conf(CONF)
         self._host = CONF.host
-        self._workloads = containers.Containers(self._engine, self._host, _isolation())
+        self._workloads = containers.Containers(
+            self._engine, self._host, isolation.Isolation.from_section(CONF.docker)
+        )
         self._sandboxes = sandbox.Sandboxes(self._engine)
         self._wiring = network.Wiring(CONF.docker.tx_checksum)
+        self._waiting = waiting.Waiting(virtapi)
         self._disk_quota = False
         state = os.path.join(CONF.state_path, "novadocker")
         self._images = images.Images(
@@ -265,7 +270,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
                 instance,
                 content,
                 network_info or [],
-                lambda: self._ports_wired(instance, network_info or [], power_on),
+                self._waiting.for_ports(instance, network_info, power_on),
                 power_on,
             )
         except exceptions.NetworkError as err:
@@ -284,33 +289,6 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
             {"image": with_image - started, "rest": time.monotonic() - with_image},
             instance=instance,
         )
-
-    @contextlib.contextmanager
-    def _ports_wired(self, instance: Any, network_info: Any, power_on: bool) -> Iterator[None]:
-        """Wait for Neutron to say that the ports are wired, after they were plugged inside."""
-        waiting = (
-            network.to_wait_for(network_info) if power_on and CONF.vif_plugging_timeout else []
-        )
-
-        def failed(event_name: str, instance: Any) -> None:
-            LOG.error("Neutron reports %s as failed", event_name, instance=instance)
-            if CONF.vif_plugging_is_fatal:
-                raise exception.VirtualInterfaceCreateException()
-
-        try:
-            with self.virtapi.wait_for_instance_event(
-                instance, waiting, CONF.vif_plugging_timeout, error_callback=failed
-            ):
-                yield
-        except compat.EVENT_TIMEOUT as err:
-            LOG.warning(
-                "Neutron did not say within %d s that the ports are wired: %s",
-                CONF.vif_plugging_timeout,
-                waiting,
-                instance=instance,
-            )
-            if CONF.vif_plugging_is_fatal:
-                raise exception.VirtualInterfaceCreateException() from err
 
     def destroy(
         self,
@@ -529,7 +507,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
                 instance,
                 disk_info,
                 network_info or [],
-                lambda: self._ports_wired(instance, network_info or [], power_on),
+                self._waiting.for_ports(instance, network_info, power_on),
                 power_on,
             )
 
@@ -554,7 +532,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
             self._migrations.go_back(
                 instance,
                 network_info or [],
-                lambda: self._ports_wired(instance, network_info or [], power_on),
+                self._waiting.for_ports(instance, network_info, power_on),
                 power_on,
             )
 
@@ -593,22 +571,6 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
             section.remove_unused_base_images,
             section.remove_unused_original_minimum_age_seconds,
         )
-
-
-def _isolation() -> containers.Isolation:
-    section = CONF.docker
-    seccomp = None
-    if section.seccomp_profile:
-        with open(section.seccomp_profile, encoding="utf-8") as source:
-            seccomp = source.read()
-    return containers.Isolation(
-        tuple(section.default_capabilities),
-        section.no_new_privileges,
-        section.pids_limit,
-        seccomp,
-        section.runtime,
-        section.allow_privileged,
-    )
 
 
 def _refuse_volumes(block_device_info: Any) -> None:

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a container may do and use: the options, the flavor and its extra specs, for the engine."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from novadocker import exceptions
+
+# The smallest limit that every engine accepts.
+MIN_MEMORY_MB = 6
+CPU_PERIOD_US = 100_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Isolation:
+    """What the options in [docker] say about every container."""
+
+    capabilities: tuple[str, ...]
+    no_new_privileges: bool = True
+    pids_limit: int = 4096
+    seccomp: str | None = None
+    runtime: str | None = None
+    allow_privileged: bool = False
+
+    @classmethod
+    def from_section(cls, section: Any) -> "Isolation":
+        """Take what the section says."""
+        seccomp = None
+        if section.seccomp_profile:
+            with open(section.seccomp_profile, encoding="utf-8") as source:
+                seccomp = source.read()
+        return cls(
+            tuple(section.default_capabilities),
+            section.no_new_privileges,
+            section.pids_limit,
+            seccomp,
+            section.runtime,
+            section.allow_privileged,
+        )
+
+
+def limits(flavor: Any) -> dict[str, Any]:
+    """Translate a flavor's size into the engine's limits.
+
+    A share of CPU time and not a number of CPUs, as the engine refuses more CPUs than the host has.
+    """
+    memory_mb = max(int(flavor.memory_mb), MIN_MEMORY_MB)
+    specs = flavor.get("extra_specs", {}) or {}
+    period = int(specs.get("quota:cpu_period", CPU_PERIOD_US))
+    found: dict[str, Any] = {
+        "cpu_period": period,
+        "cpu_quota": int(specs.get("quota:cpu_quota", int(flavor.vcpus) * period)),
+        "mem_limit": f"{memory_mb}m",
+        "memswap_limit": f"{memory_mb + int(flavor.swap or 0)}m",
+    }
+    if specs.get("quota:cpu_shares"):
+        found["cpu_shares"] = int(specs["quota:cpu_shares"])
+    return found
+
+
+def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str, Any]:
+    """Translate the options and a flavor's extra specs into arguments of a container.
+
+    :raises DriverError: the flavor asks for privileges that the operator has not allowed on this
+        host
+    """
+    found: dict[str, Any] = {}
+    security = ["no-new-privileges:true"] if isolation.no_new_privileges else []
+    if isolation.seccomp:
+        security.append(f"seccomp={isolation.seccomp}")
+    if extra_specs.get("docker:privileged", "").lower() == "true":
+        if not isolation.allow_privileged:
+            raise exceptions.DriverError(
+                "the flavor asks for docker:privileged and [docker]allow_privileged is "
+                "off on this host"
+            )
+        found["privileged"] = True
+    else:
+        found["cap_drop"] = ["ALL"]
+        found["cap_add"] = list(isolation.capabilities)
+    asked = int(extra_specs.get("docker:pids_limit", 0))
+    pids = [limit for limit in (isolation.pids_limit, asked) if limit > 0]
+    if pids:
+        found["pids_limit"] = min(pids)
+    if isolation.runtime:
+        found["runtime"] = isolation.runtime
+    found["security_opt"] = security
+    return found

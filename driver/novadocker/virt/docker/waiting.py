@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting for Neutron to say that ports are wired."""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from nova import exception
+from oslo_log import log as logging
+
+from novadocker import compat, conf
+from novadocker.virt.docker import instances, network
+
+LOG = logging.getLogger(__name__)
+CONF = conf.load()
+
+
+class Waiting:
+    """Waits as Nova's options say.
+
+    :param virtapi: Nova's way back into nova-compute
+    """
+
+    def __init__(self, virtapi: Any) -> None:
+        self._virtapi = virtapi
+
+    def for_ports(self, instance: Any, network_info: Any, power_on: bool) -> instances.PortsWait:
+        """Say how to wait for the ports of an instance, after they were plugged inside of it.
+
+        :param power_on: one that is not to run does not wait
+        """
+        return functools.partial(self._wired, instance, network_info or [], power_on)
+
+    @contextlib.contextmanager
+    def _wired(self, instance: Any, network_info: Any, power_on: bool) -> Iterator[None]:
+        waiting = (
+            network.to_wait_for(network_info) if power_on and CONF.vif_plugging_timeout else []
+        )
+        try:
+            with self._virtapi.wait_for_instance_event(
+                instance, waiting, CONF.vif_plugging_timeout, error_callback=_failed
+            ):
+                yield
+        except compat.EVENT_TIMEOUT as err:
+            LOG.warning(
+                "Neutron did not say within %d s that the ports are wired: %s",
+                CONF.vif_plugging_timeout,
+                waiting,
+                instance=instance,
+            )
+            if CONF.vif_plugging_is_fatal:
+                raise exception.VirtualInterfaceCreateException() from err
+
+
+def _failed(event_name: str, instance: Any) -> None:
+    LOG.error("Neutron reports %s as failed", event_name, instance=instance)
+    if CONF.vif_plugging_is_fatal:
+        raise exception.VirtualInterfaceCreateException()
