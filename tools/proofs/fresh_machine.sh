@@ -14,11 +14,11 @@ fresh_machine=novadocker-fresh-machine
 start_fresh_machine() {
     # shellcheck source=tools/prepare.sh
     . tools/prepare.sh
-    local log=$logs/proof-fresh-machine.log scratch options name
+    local log=$logs/proof-fresh-machine.log sources options name
     remove_fresh_machine
-    scratch=$(mktemp -d -t novadocker-fresh.XXXXXX)
+    sources=$cache/fresh-machine.sources
     python -c 'import pathlib, sys; from lab import engine; engine.ensure(pathlib.Path(sys.argv[1]))' "$log"
-    python - >"$scratch/machine.sources" <<'PYTHON'
+    python - >"$sources" <<'PYTHON'
 from lab import apt_sources
 
 for source in apt_sources.machine_sources(apt_sources.machine_release()):
@@ -28,7 +28,7 @@ PYTHON
     mmdebstrap --mode=root --variant=minbase --format=tar \
         --include=ca-certificates,git,iproute2,procps,python3 \
         '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/etc/resolv.conf' \
-        "$(. /etc/os-release && echo "$VERSION_CODENAME")" - "$scratch/machine.sources" 2>>"$log" |
+        "$(. /etc/os-release && echo "$VERSION_CODENAME")" - "$sources" 2>>"$log" |
         docker import - "$fresh_machine" >>"$log"
     options=()
     # What a machine's owner sets up to reach the package registries, and nothing else.
@@ -44,7 +44,6 @@ PYTHON
     docker run --detach --privileged --name "$fresh_machine" --hostname fresh --tmpfs /run \
         --volume /var/lib/docker --volume "$(git rev-parse --absolute-git-dir):/root/origin:ro" \
         "${options[@]}" "$fresh_machine" sleep infinity >>"$log"
-    rm -rf "$scratch"
     docker exec "$fresh_machine" git -c safe.directory='*' clone --quiet --no-hardlinks \
         /root/origin /root/nova-docker
 }
