@@ -30,7 +30,8 @@ PYTHON
         '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/etc/resolv.conf' \
         "$(. /etc/os-release && echo "$VERSION_CODENAME")" - "$sources" 2>>"$log" |
         docker import - "$fresh_machine" >>"$log"
-    options=()
+    # Its own engine, and hosts in it, take what a host of the lab takes.
+    mapfile -t options < <(python -c 'from lab import containers; print(*containers.PRIVILEGES, sep="\n")')
     # What a machine's owner sets up to reach the package registries, and nothing else.
     for name in $(compgen -e | grep -E '^(PIP_|SSL_CERT|REQUESTS_CA|[a-zA-Z]+_proxy$|[A-Z]+_PROXY$)'); do
         options+=(--env "$name")
@@ -41,9 +42,10 @@ PYTHON
     while read -r name; do
         [ ! -d "$name" ] || options+=(--volume "$name:$name:ro")
     done < <(python -m pip config list 2>/dev/null | sed -n "s/^[^=]*find-links='\(\/.*\)'$/\1/p")
-    docker run --detach --privileged --name "$fresh_machine" --hostname fresh --tmpfs /run \
+    docker run --detach --name "$fresh_machine" --hostname fresh --tmpfs /run \
         --volume /var/lib/docker --volume "$(git rev-parse --absolute-git-dir):/root/origin:ro" \
-        "${options[@]}" "$fresh_machine" sleep infinity >>"$log"
+        "${options[@]}" "$fresh_machine" \
+        sh -c "$(sed '/^exec /d' lab/layers/boot); exec sleep infinity" >>"$log"
     docker exec "$fresh_machine" git -c safe.directory='*' clone --quiet --no-hardlinks \
         /root/origin /root/nova-docker
 }
