@@ -91,7 +91,9 @@ def _runs(book: dict[str, Any], task: dict[str, Any]) -> str:
     if isinstance(told, dict) and "action" in told:
         called.append(str(told["action"]))
     return " ".join(
-        f":ref:`{name} <action-{name}>`" if name.startswith(f"{book['name']}.") else rst.literal(name)
+        f":ref:`{name} <action-{name}>`"
+        if name.startswith(f"{book['name']}.")
+        else rst.literal(name)
         for name in called
     )
 
