@@ -26,11 +26,3 @@ def test_interfaces_without_a_tag_are_not_described(monkeypatch: pytest.MonkeyPa
     assert described(monkeypatch, (ONE, None)) is None
     (device,) = described(monkeypatch, (ONE, None), (TWO, "web")).devices
     assert (device.mac, device.tags) == (TWO, ["web"])
-
-
-def test_an_interface_that_went_is_taken_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = described(monkeypatch, (ONE, "db"), (TWO, "web"))
-    left = tags.without(both, ONE)
-    assert [device.mac for device in left.devices] == [TWO]
-    assert tags.without(left, TWO) is None
-    assert tags.without(None, ONE) is None

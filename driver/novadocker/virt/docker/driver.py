@@ -389,7 +389,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
     def restore(self, instance: Any) -> None:
         """Bring a soft-deleted instance back."""
         with _translated(instance):
-            self._instances.start(instance, instance.get_network_info())
+            self._instances.start(instance, instance.get_network_info() or [])
 
     def rescue(
         self,
@@ -411,7 +411,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
     def unrescue(self, context: Any, instance: Any) -> None:
         """Run an instance again, with what was mended in it."""
         with _translated(instance):
-            self._rescues.end(instance, instance.get_network_info())
+            self._rescues.end(instance, instance.get_network_info() or [])
 
     def set_admin_password(self, instance: Any, new_pass: str) -> None:
         """Set root's password, where the image has what that takes."""
@@ -460,8 +460,6 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
         except exceptions.DriverError as err:
             LOG.error("%s", err, instance=instance)
             raise exception.InterfaceDetachFailed(instance_uuid=instance.uuid) from err
-        instance.device_metadata = tags.without(instance.device_metadata, vif["address"])
-        instance.save()
 
     # Moving
 

@@ -22,12 +22,16 @@ class SuspendRefused(exception.InstanceSuspendFailure, NotImplementedError):
     """For Nova it is not implemented, for the user it has a reason."""
 
 
+class VolumeRefused(exception.InvalidVolume, NotImplementedError):
+    """For Nova it is not implemented, for the user it has a reason."""
+
+
 class Refusals:
     """Methods of a compute driver that refuse."""
 
     def get_volume_connector(self, instance: Any) -> Any:
         """Refuse a volume, before anything is done for it."""
-        raise exception.InvalidVolume(reason=NO_VOLUMES)
+        raise VolumeRefused(reason=NO_VOLUMES)  # type: ignore[call-arg] # of Nova
 
     def suspend(self, context: Any, instance: Any) -> None:
         """Refuse to store an instance's memory."""

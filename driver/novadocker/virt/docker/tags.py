@@ -17,13 +17,3 @@ def of_interfaces(context: Any, instance: Any) -> Any:
         if vif.tag
     ]
     return objects.InstanceDeviceMetadata(devices=devices) if devices else None
-
-
-def without(device_metadata: Any, mac: str) -> Any:
-    """Take an interface out of a description.
-
-    :return: None when no other is left
-    """
-    devices = [] if device_metadata is None else device_metadata.devices
-    left = [device for device in devices if device.mac != mac]
-    return objects.InstanceDeviceMetadata(devices=left) if left else None
