@@ -207,7 +207,9 @@ class Enrolment:
             raise CloudError(
                 "orchestration", f"{method} {path}", response.status_code, response.text
             )
-        return dict(response.json()) if response.content else {}
+        # What Heat has only accepted it answers with a page of HTML.
+        told = response.headers.get("Content-Type", "").startswith("application/json")
+        return dict(response.json()) if told else {}
 
     def stack(self, name: str) -> dict[str, Any] | None:
         """Return a stack by its name or its id, None when there is none."""

@@ -121,9 +121,12 @@ class Answer:
         self.status_code = status_code
         self.body = body
         self.text = json.dumps(body)
-        self.content = self.text.encode()
+        # What it has only accepted, Heat answers with a page of HTML.
+        kind = "application/json" if status_code in (200, 201) else "text/html"
+        self.headers = {"Content-Type": f"{kind}; charset=UTF-8"}
 
     def json(self):
+        assert self.headers["Content-Type"].startswith("application/json")
         return self.body
 
 
@@ -189,7 +192,7 @@ class Heat:
             "outputs": [{"output_key": "inventory", "output_value": inventory}],
             "tags": body["tags"],
         }
-        return Answer(201, {})
+        return Answer(201 if action == "CREATE" else 202, {})
 
     def _resources(self, stack):
         link = "http://heat/v1/p/stacks/nested/2/resources"
