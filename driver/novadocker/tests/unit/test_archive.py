@@ -148,16 +148,143 @@ def test_one_byte_over_the_limit_is_too_much() -> None:
         verified(data, len(LAYER) - 1)
 
 
-def test_an_archive_of_one_layer_can_be_written() -> None:
+def in_blocks(name: str, content: bytes) -> bytes:
+    """Write a member of an archive, byte by byte as it has to be."""
+    member = special(name, tarfile.REGTYPE)
+    member.size, member.mode = len(content), 0o644
+    return member.tobuf(tarfile.PAX_FORMAT) + content + b"\0" * (-len(content) % 512)
+
+
+def test_archives_are_written_in_whole_blocks() -> None:
+    config = Parts().config_file()
+    # Of any size: that it is a tar archive is not for the writer to know.
+    layers = [b"1" * 700, b"2" * 512]
+    manifest = {
+        "Config": "config.json",
+        "RepoTags": None,
+        "Layers": ["0/layer.tar", "1/layer.tar"],
+    }
+    assert b"".join(archive.write(config, [(len(one), io.BytesIO(one)) for one in layers])) == (
+        in_blocks("config.json", config)
+        + in_blocks("manifest.json", json.dumps([manifest]).encode())
+        + in_blocks("0/layer.tar", layers[0])
+        + in_blocks("1/layer.tar", layers[1])
+        + b"\0" * 1024
+    )
+
+
+def test_archives_are_written_anew_in_whole_blocks() -> None:
+    # A layer that does not end with a block, as some tools write them.
+    layer = LAYER + b"\0" * 100
+    parts = Parts(layers=[layer])
+    opened = archive.Archive(io.BytesIO(parts.docker()), hostile.LIMIT)
+    image = opened.image(platform.machine())
+    manifest = {"Config": "config.json", "RepoTags": ["our:name"], "Layers": ["0/layer.tar"]}
+    assert b"".join(opened.rewritten(image, "our:name")) == (
+        in_blocks("config.json", parts.config_file())
+        + in_blocks("manifest.json", json.dumps([manifest]).encode())
+        + in_blocks("0/layer.tar", layer)
+        + b"\0" * 1024
+    )
+
+
+def test_directories_and_dots_in_names_do_not_matter() -> None:
+    parts = Parts(extra=[special("a", tarfile.DIRTYPE), special(".//a/./", tarfile.DIRTYPE)])
+    assert verified(parts.docker())
+    named = parts.manifest | {"Config": f".//{digest(parts.config_file())}.json"}
+    assert verified(Parts(extra=parts.extra, manifest=named).docker())
+
+
+def test_layers_up_to_the_limit_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_LAYERS", 2)
+    assert verified(Parts(layers=[tar(("1", b"")), tar(("2", b""))]).docker())
+    with pytest.raises(exceptions.ImageRefused, match="3 layers"):
+        verified(Parts(layers=[tar((name, b"")) for name in "123"]).docker())
+
+
+def test_manifests_up_to_the_limit_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Parts().docker()
+    size = max(len(_member(data, name)) for name in ("manifest.json", _config_of(data)))
+    monkeypatch.setattr(archive, "MAX_JSON_BYTES", size)
+    assert verified(data)
+    monkeypatch.setattr(archive, "MAX_JSON_BYTES", size - 1)
+    with pytest.raises(exceptions.ImageRefused, match=f"more than {size - 1} bytes"):
+        verified(data)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+def test_indexes_may_be_nested_a_little(depth: int) -> None:
     parts = Parts()
-    written = archive.write(parts.config_file(), [(len(LAYER), io.BytesIO(LAYER))])
-    assert verified(b"".join(written)).layers[0].diff_id == f"sha256:{digest(LAYER)}"
+    data = parts.oci()
+    below = _member(data, "index.json")
+    blobs = []
+    for _ in range(depth - 1):
+        blobs.append((f"blobs/sha256/{digest(below)}", below))
+        below = json.dumps({"manifests": [{"digest": f"sha256:{digest(below)}"}]}).encode()
+    with tarfile.open(fileobj=io.BytesIO(data)) as members:
+        others = [
+            (one.name, members.extractfile(one).read())
+            for one in members
+            if one.name != "index.json"
+        ]
+    nested = tar(*others, *blobs, ("index.json", below))
+    if depth <= 3:
+        assert verified(nested)
+    else:
+        with pytest.raises(exceptions.ImageRefused, match="nested too deep"):
+            verified(nested)
+
+
+@pytest.mark.parametrize(
+    ("members", "named"),
+    [
+        ([("manifest.json", b"{]")], "manifest.json is not clear"),
+        ([("index.json", b"{]")], "index.json is not clear"),
+        ([("index.json", b'{"a": 1, "a": 2}')], "a name occurs twice in an object"),
+    ],
+)
+def test_faults_name_the_file(members: list[tuple[str, bytes]], named: str) -> None:
+    with pytest.raises(exceptions.ImageRefused, match=named):
+        verified(tar(*members))
+
+
+@pytest.mark.parametrize("manifest", [{"Config": 1}, {"Layers": "x"}])
+def test_manifests_of_other_kinds_are_refused(manifest: dict[str, object]) -> None:
+    with pytest.raises(exceptions.ImageRefused, match="names no configuration or no layers"):
+        verified(Parts(manifest=manifest).docker())
+
+
+def test_a_blob_is_verified_by_its_name_even_if_nothing_else_says_so() -> None:
+    packed = gzip.compress(LAYER)
+    honest = Parts(pack=lambda _data: packed).oci()
+    # The same content, packed by someone else: what it unpacks to is right, the blob is not.
+    forged = honest.replace(packed, packed[:4] + b"\1" + packed[5:])
+    with pytest.raises(exceptions.ImageRefused, match="digest in its name"):
+        verified(forged)
+
+
+def test_names_may_not_hold_a_zero_byte() -> None:
+    with pytest.raises(exceptions.ImageRefused, match="leads out"):
+        verified(Parts(manifest={"Config": "a\0b"}).docker())
+
+
+def test_layers_are_named_in_faults() -> None:
+    with pytest.raises(exceptions.ImageRefused, match=r"layer [0-9a-f]{64}/layer.tar"):
+        verified(Parts(layers=[b"junk" * 400]).docker())
+    with pytest.raises(exceptions.ImageRefused, match=r"layer [0-9a-f]{64}/layer.tar unpacks"):
+        verified(Parts().docker(), len(LAYER) - 1)
 
 
 def test_compression_is_known_by_its_first_bytes() -> None:
     assert compression.detect(gzip.compress(b"")) == "gzip"
     assert compression.detect(b"\x28\xb5\x2f\xfd") == "zstd"
     assert compression.detect(LAYER) is None
+
+
+def _config_of(data: bytes) -> str:
+    name = json.loads(_member(data, "manifest.json"))[0]["Config"]
+    assert isinstance(name, str)
+    return name
 
 
 def _member(data: bytes, name: str) -> bytes:

@@ -129,6 +129,23 @@ class TestCache:
     def test_only_old_and_unused_ones_expire(self) -> None:
         tags = {"nova-glance/a:1": 0.0, "nova-glance/b:1": 0.0, "nova-glance/c:1": 50.0}
         assert imagecache.expired(tags, {"b"}, 100.0, 60.0) == ["nova-glance/a:1"]
+        assert imagecache.expired(tags, {"b"}, 100.0, 100.0) == ["nova-glance/a:1"]
+        assert imagecache.expired(tags, {"b"}, 100.0, 100.1) == []
+
+    def test_an_image_that_stays_does_not_keep_the_others(
+        self, engine: Any, tmp_path: Path
+    ) -> None:
+        for name in ("a", "b"):
+            engine.add_image(f"nova-glance/{name}:x")
+        engine._create_container("nova-glance/a:x", name="user")
+        self.cache(engine, tmp_path).update([], HOST, True, 0)
+        assert [image["RepoTags"] for image in engine.images.values()] == [["nova-glance/a:x"]]
+
+    def test_a_record_of_another_kind_is_none(self, engine: Any, tmp_path: Path) -> None:
+        engine.add_image(f"nova-glance/{IMAGE_ID}:x")
+        (tmp_path / "images.json").write_text("[1]")
+        self.cache(engine, tmp_path).update([], HOST, True, 1)
+        assert engine.images
 
     def test_the_age_begins_when_it_is_first_seen_unused(
         self, engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 from typing import Any
 from unittest import mock
 
@@ -83,11 +84,25 @@ class TestPlan:
     def test_a_subnet_without_an_address_of_ours_is_none(self) -> None:
         (nic,) = network.plan([port(subnet("fd00::/64", gateway="fd00::1"))])
         assert nic == network.Nic("fa:16:3e:00:00:01", network.DEFAULT_MTU)
+        (nic,) = network.plan(
+            [port(subnet("fd00::/64", gateway="fd00::1"), subnet("10.0.0.9/24", "10.0.0.5"))]
+        )
+        assert nic.addresses == ("10.0.0.5/24",)
 
     def test_routes_on_the_link_have_no_gateway(self) -> None:
         routes = [("192.0.2.0/24", "10.0.0.9"), ("198.51.100.0/24", "0.0.0.0")]
         (nic,) = network.plan([port(subnet("10.0.0.0/24", "10.0.0.5", routes=routes))])
         assert nic.routes == (("192.0.2.0/24", "10.0.0.9"), ("198.51.100.0/24", None))
+        routes = [("fd01::/64", "::")]
+        (nic,) = network.plan(
+            [
+                port(
+                    subnet("10.0.0.0/24", "10.0.0.5", routes=[("192.0.2.0/24", "10.0.0.9")]),
+                    subnet("fd00::/64", "fd00::5", routes=routes),
+                )
+            ]
+        )
+        assert nic.routes == (("192.0.2.0/24", "10.0.0.9"), ("fd01::/64", None))
 
     def test_name_servers_once_and_in_order(self) -> None:
         ports = [
@@ -100,6 +115,9 @@ class TestPlan:
         other = PORT.replace("3", "4")
         ports = [port(), port(id=other, active=True), port(id=other, vnic_type="direct")]
         assert network.to_wait_for(ports) == [("network-vif-plugged", PORT)]
+        plain = port()
+        del plain["vnic_type"]
+        assert network.to_wait_for([plain]) == [("network-vif-plugged", PORT)]
 
     def test_names_fit_the_kernel(self) -> None:
         assert len(network.peer_name(PORT)) <= 15
@@ -127,12 +145,15 @@ class TestWiring:
         order.attach_mock(net.veth_create, "veth")
         order.attach_mock(vif.plug, "plug")
         order.attach_mock(net.ns_attach, "move")
-        network.Wiring().plug(make_instance(), [port()], NETNS)
+        one = make_instance()
+        network.Wiring().plug(one, [port()], NETNS)
         assert [call[0] for call in order.mock_calls] == ["veth", "plug", "move"]
+        assert vif.plug.call_args[0][1].uuid == one.uuid
         net.veth_create.assert_called_once_with(
             "tap33333333-22", "nd33333333-222", "fa:16:3e:00:00:01", 1500, True
         )
-        assert net.ns_attach.call_args[0][0] == NETNS
+        (nic,) = network.plan([port()])
+        net.ns_attach.assert_called_once_with(NETNS, "nd33333333-222", dataclasses.asdict(nic))
         net.bridge_add.assert_not_called()
 
     def test_os_vif_makes_the_port_and_no_tap(self, net: Any, vif: Any) -> None:
@@ -144,6 +165,23 @@ class TestWiring:
     def test_a_hybrid_port_joins_its_bridge(self, net: Any, vif: Any) -> None:
         network.Wiring().plug_new(make_instance(), port(details={"ovs_hybrid_plug": True}), NETNS)
         net.bridge_add.assert_called_once_with("qbr33333333-22", "tap33333333-22")
+        assert net.ns_attach.call_args[0][0] == NETNS
+
+    def test_a_port_that_says_little_is_a_plain_one(self, net: Any, vif: Any) -> None:
+        plain = port()
+        del plain["vnic_type"]
+        network.Wiring().plug(make_instance(), [plain], NETNS)
+        net.veth_create.assert_called_once()
+
+    def test_dead_ports_are_unplugged_as_the_instances(self, net: Any, vif: Any) -> None:
+        one = make_instance()
+        network.Wiring().unplug_dead(one, [port()])
+        unplugged, whose = vif.unplug.call_args[0]
+        assert (unplugged.vif_name, whose.uuid) == ("tap33333333-22", one.uuid)
+
+    def test_the_helper_is_started_by_a_request_for_nothing(self, net: Any) -> None:
+        network.Wiring().prepare()
+        net.device_delete.assert_called_once_with("")
 
     @pytest.mark.parametrize(
         ("option", "datapath", "offload"),

@@ -202,11 +202,41 @@ class TestResources:
         total, used, free = resources.disk(str(tmp_path / "not" / "there"))
         assert total >= used + free > 0
 
+    def test_what_nova_is_told_of_the_host(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        giga, mega = 1 << 30, 1 << 20
+        monkeypatch.setattr(resources, "disk", lambda _path: (9.5 * giga, 4.7 * giga, 3.2 * giga))
+        monkeypatch.setattr(
+            resources.psutil,
+            "virtual_memory",
+            lambda: mock.Mock(total=1000 * mega, available=400.5 * mega),
+        )
+        monkeypatch.setattr(resources.platform, "machine", lambda: "amd64")
+        info = {"NCPU": 3, "MemTotal": 1000 * mega + 5, "ServerVersion": "26.1.5~ds.7"}
+        assert resources.available(info, "node", "/") == {
+            "vcpus": 3,
+            "memory_mb": 1000,
+            "local_gb": 9,
+            "vcpus_used": 0,
+            "memory_mb_used": 599,
+            "local_gb_used": 4,
+            "disk_available_least": 3,
+            "hypervisor_type": "docker",
+            "hypervisor_version": 26001005,
+            "hypervisor_hostname": "node",
+            "cpu_info": '{"arch": "x86_64", "topology": {"cores": 3}}',
+            "supported_instances": [("x86_64", "docker", "exe")],
+            "numa_topology": None,
+        }
+
+    def test_an_architecture_that_placement_does_not_know_has_no_trait(self) -> None:
+        assert resources.traits(False, "armv7l") == {"CUSTOM_HYPERVISOR_DOCKER"}
+
     def test_inventory_leaves_out_what_there_is_none_of(self) -> None:
-        amounts = {"VCPU": 0, "MEMORY_MB": 0, "DISK_GB": 0}
+        amounts = {"VCPU": 0, "MEMORY_MB": 1, "DISK_GB": 0}
         ratios = {"VCPU": 4.0, "MEMORY_MB": 1.0, "DISK_GB": 1.0}
-        found = resources.inventory({"vcpus": 2, "memory_mb": 1024, "local_gb": 0}, ratios, amounts)
+        found = resources.inventory({"vcpus": 2, "memory_mb": 1, "local_gb": 0}, ratios, amounts)
         assert set(found) == {"VCPU", "MEMORY_MB"}
+        assert found["MEMORY_MB"]["reserved"] == 1
         assert found["VCPU"] == {
             "total": 2,
             "min_unit": 1,
@@ -224,12 +254,24 @@ class TestResources:
         monkeypatch.setattr(resources.time, "time", lambda: 1_000_000.0 + seconds)
         monkeypatch.setattr(resources.psutil, "boot_time", lambda: 1_000_000.0)
         monkeypatch.setattr(resources.psutil, "users", lambda: [1])
-        assert expected in resources.uptime()
-        assert "1 user, " in resources.uptime()
-        assert "load average: " in resources.uptime()
+        monkeypatch.setattr(resources.time, "strftime", lambda form: f"<{form}>")
+        monkeypatch.setattr(resources.os, "getloadavg", lambda: (1, 0.5, 2.125))
+        told = resources.uptime()
+        assert told.startswith(f" <%H:%M:%S>{expected}  1 user,  load average: 1.00, 0.50, 2.12")
+        monkeypatch.setattr(resources.psutil, "users", lambda: [])
+        assert ",  0 users,  load" in resources.uptime()
 
     def test_processors(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert set(resources.cpu_stats()) == {"kernel", "idle", "user", "iowait", "frequency"}
+        times = mock.Mock(system=1.5, idle=2, user=3, iowait=4)
+        monkeypatch.setattr(resources.psutil, "cpu_times", lambda: times)
+        monkeypatch.setattr(resources.psutil, "cpu_freq", lambda: mock.Mock(current=2400.7))
+        assert resources.cpu_stats() == {
+            "kernel": 1_500_000_000,
+            "idle": 2_000_000_000,
+            "user": 3_000_000_000,
+            "iowait": 4_000_000_000,
+            "frequency": 2400,
+        }
         monkeypatch.setattr(resources.psutil, "cpu_freq", lambda: None)
         assert resources.cpu_stats()["frequency"] == 0
 
@@ -246,6 +288,11 @@ class TestGuest:
             assert tar.getnames() == ["etc/x", "a/b"]
             assert {one.mode for one in tar} == {0o600}
 
+    def test_an_empty_directory(self) -> None:
+        with tarfile.open(fileobj=io.BytesIO(guest.pack_directory("/XX/a"))) as tar:
+            (member,) = tar
+        assert (member.name, member.isdir(), member.mode) == ("XX/a", True, 0o755)
+
     def test_contents_may_be_text(self) -> None:
         assert guest.files([("/x", "text")], None) == [("/x", b"text")]
 
@@ -254,12 +301,20 @@ class TestGuest:
         drive.metadata_for_config_drive.return_value = [("openstack/a", "text"), ("ec2/b", b"data")]
         maker = mock.Mock(return_value=drive)
         monkeypatch.setattr(guest.metadata, "InstanceMetadata", maker)
-        found = guest.config_drive_files(make_instance(config_drive="True"), [], [], "secret")
+        one = make_instance(config_drive="True")
+        found = guest.config_drive_files(one, "network", [("/x", b"y")], "secret")
         assert found == [
             ("/var/lib/cloud/seed/config_drive/openstack/a", b"text"),
             ("/var/lib/cloud/seed/config_drive/ec2/b", b"data"),
         ]
-        assert maker.call_args[1]["extra_md"] == {"admin_pass": "secret"}
+        maker.assert_called_once_with(
+            one,
+            content=[("/x", b"y")],
+            extra_md={"admin_pass": "secret"},
+            network_info="network",
+        )
+        guest.config_drive_files(one, "network", [], None)
+        assert maker.call_args[1]["extra_md"] == {}
         assert guest.config_drive_files(make_instance(), [], [], None) == []
 
     def test_password_is_not_in_the_arguments(self) -> None:

@@ -116,7 +116,6 @@ class Containers:
         :raises Conflict: the name is taken
         """
         arguments = isolation.arguments(self._isolation, flavor.get("extra_specs", {}) or {})
-        runtime = arguments.pop("runtime", None)
         if disk_gb:
             arguments["storage_opt"] = {"size": f"{disk_gb}G"}
         host_config = self._engine.call(
@@ -124,7 +123,6 @@ class Containers:
             network_mode=f"container:{workload.sandbox}",
             restart_policy={"Name": "no"},
             init=workload.init or None,
-            runtime=runtime,
             **isolation.limits(flavor),
             **arguments,
         )

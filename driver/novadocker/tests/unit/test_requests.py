@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What exactly the engine is asked for about containers."""
+
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from novadocker.tests.unit.conftest import make_flavor, make_instance
+from novadocker.virt.docker import client, containers, isolation
+
+RUNNING = {"State": {"Status": "running"}}
+PAUSED = {"State": {"Status": "paused"}}
+
+
+@pytest.fixture
+def engine() -> mock.MagicMock:
+    fake = mock.create_autospec(client.Engine, instance=True)
+    fake.call.return_value = mock.MagicMock()
+    fake.stream.return_value = iter([b"one", b"two"])
+    return fake
+
+
+@pytest.fixture
+def boxes(engine: Any) -> containers.Containers:
+    return containers.Containers(engine, "H", isolation.Isolation(("KILL",), runtime="runsc"))
+
+
+@pytest.mark.parametrize(
+    ("ask", "requests"),
+    [
+        (lambda one: one.start("box"), [mock.call("start", "box")]),
+        (lambda one: one.kill("box"), [mock.call("kill", "box"), mock.call("wait", "box")]),
+        (
+            lambda one: one.remove("box"),
+            [mock.call("remove_container", "box", force=True, v=True)],
+        ),
+        (lambda one: one.rename("box", "new"), [mock.call("rename", "box", "new")]),
+        (
+            lambda one: one.stats("box"),
+            [mock.call("stats", "box", stream=False, one_shot=True)],
+        ),
+        (
+            lambda one: one.put_archive("box", b"tar"),
+            [mock.call("put_archive", "box", "/", b"tar")],
+        ),
+        (
+            lambda one: one.commit("box", "repository", "tag"),
+            [
+                mock.call(
+                    "commit", "box", repository="repository", tag="tag", pause=True, patient=True
+                )
+            ],
+        ),
+        (
+            lambda one: one.forget_kept("uuid"),
+            [mock.call("remove_image", "nova-docker/instance:uuid")],
+        ),
+        (
+            lambda one: one.names_by_uuid(),
+            [mock.call("containers", all=True, filters={"label": ["org.openstack.nova.host=H"]})],
+        ),
+        (
+            lambda one: one.states_by_uuid(),
+            [
+                mock.call(
+                    "containers",
+                    all=True,
+                    filters={
+                        "label": [
+                            "org.openstack.nova.host=H",
+                            "org.openstack.nova.role=workload",
+                        ]
+                    },
+                )
+            ],
+        ),
+    ],
+)
+def test_requests(ask: Callable[[Any], Any], requests: Any, boxes: Any, engine: Any) -> None:
+    ask(boxes)
+    assert engine.call.mock_calls[: len(requests)] == requests
+
+
+def test_a_stop_is_patient_and_a_hurry_kills(boxes: Any, engine: Any) -> None:
+    engine.call.return_value = RUNNING
+    for timeout_s in (1, 30):
+        boxes.stop("box", timeout_s)
+        assert engine.call.mock_calls[-1] == mock.call(
+            "stop", "box", timeout=timeout_s, patient=True
+        )
+    boxes.stop("box", 0)
+    assert engine.call.mock_calls[-2:] == [mock.call("kill", "box"), mock.call("wait", "box")]
+
+
+def test_log_is_read_whole_and_not_followed(boxes: Any, engine: Any) -> None:
+    assert boxes.log_tail("box", 7, 5) == b"netwo"
+    engine.stream.assert_called_once_with(
+        "logs", "box", stdout=True, stderr=True, tail=7, stream=True, follow=False
+    )
+
+
+def test_export(boxes: Any, engine: Any) -> None:
+    assert b"".join(boxes.export("box")) == b"onetwo"
+    engine.stream.assert_called_once_with("export", "box")
+
+
+def test_a_command_runs_as_root_and_its_output_is_read_in_any_case(boxes: Any, engine: Any) -> None:
+    engine.call.side_effect = [{"Id": "E"}, b"\xff\xc3\xa9", {"ExitCode": 3}]
+    assert boxes.run("box", ["sh"], {"A": "1"}) == (3, "\ufffd\u00e9")
+    assert engine.call.mock_calls == [
+        mock.call("exec_create", "box", ["sh"], environment={"A": "1"}, user="0"),
+        mock.call("exec_start", "E"),
+        mock.call("exec_inspect", "E"),
+    ]
+
+
+@pytest.mark.parametrize(("path", "asked"), [("/", "/."), ("/a/", "/a/."), ("/X", "/X/.")])
+def test_files_are_copied_patiently(path: str, asked: str, boxes: Any, engine: Any) -> None:
+    engine.call.side_effect = [(iter([]), {}), True]
+    boxes.copy("from", path, "to", "/there")
+    assert engine.call.mock_calls == [
+        mock.call("get_archive", "from", asked, patient=True),
+        mock.call("put_archive", "to", "/there", mock.ANY, patient=True),
+    ]
+
+
+@pytest.mark.parametrize("init", [True, False])
+def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engine: Any) -> None:
+    workload = containers.Workload(
+        name="box",
+        sandbox="sandbox",
+        image="sha256:1",
+        labels={"a": "b"},
+        command=["sh"],
+        environment={"C": "d"},
+        tty=True,
+        init=init,
+    )
+    flavor = make_flavor()
+    boxes.create(workload, flavor, disk_gb=7)
+    host_config, create = engine.call.mock_calls[0], engine.call.mock_calls[1]
+    expected = isolation.arguments(boxes._isolation, {})
+    assert host_config == mock.call(
+        "create_host_config",
+        network_mode="container:sandbox",
+        restart_policy={"Name": "no"},
+        init=init or None,
+        storage_opt={"size": "7G"},
+        **isolation.limits(flavor),
+        **expected,
+    )
+    assert expected["runtime"] == "runsc"
+    assert create == mock.call(
+        "create_container",
+        "sha256:1",
+        name="box",
+        command=["sh"],
+        labels={"a": "b"},
+        environment={"C": "d"},
+        tty=True,
+        stdin_open=True,
+        host_config=engine.call.return_value,
+        healthcheck={"test": ["NONE"]},
+    )
+
+
+def test_labels_that_are_not_there_are_empty() -> None:
+    assert containers.image_label({"Config": {"Labels": {}}}) == ""
+    found = containers.labels(make_instance(project_id=None), "H", containers.Role.SANDBOX)
+    assert found["org.openstack.nova.project"] == found["org.openstack.nova.image_id"] == ""
