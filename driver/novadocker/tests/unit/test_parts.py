@@ -164,6 +164,24 @@ class TestSandbox:
         assert config["Dns"] == ["192.0.2.53"]
         assert asked["asked"]["hostname"] == "host"
 
+    @pytest.mark.parametrize(
+        ("name", "given"),
+        [
+            (None, None),
+            ("web.example.org", "web.example.org"),
+            ("x" * 64, "x" * 64),
+            ("x" * 62 + "-y" + "z", "x" * 62 + "-y"),
+            ("x" * 63 + "-y", "x" * 63),
+            ("web." + "x" * 61, "web"),
+        ],
+    )
+    def test_a_host_name_is_one_that_the_kernel_takes(
+        self, name: str | None, given: str | None
+    ) -> None:
+        engine = FakeEngine()
+        sandbox.Sandboxes(engine).create("box", {}, name, [])
+        assert engine._find("box")["asked"]["hostname"] == given
+
     def test_ipv6_is_left_alone_where_the_host_has_none(self, monkeypatch: Any) -> None:
         monkeypatch.setattr(sandbox.os.path, "exists", lambda _path: False)
         engine = FakeEngine()

@@ -24,6 +24,7 @@ from novadocker.virt.docker import client
 LOG = logging.getLogger(__name__)
 
 REPOSITORY = "nova-docker/sandbox"
+HOST_NAME_MAX = 64
 
 # pause() for ever.
 _X86_64 = bytes.fromhex("b8220000000f05ebf7")
@@ -79,6 +80,16 @@ def root_filesystem(elf: bytes) -> bytes:
 
 
 @dataclasses.dataclass(frozen=True)
+def host_name(name: str | None) -> str | None:
+    """Return the host name that a kernel takes: of one that is too long, its first label.
+
+    Nova takes fully qualified names of up to 255 characters, the kernel 64 (HOST_NAME_MAX).
+    """
+    if name is None or len(name) <= HOST_NAME_MAX:
+        return name
+    return name.partition(".")[0][:HOST_NAME_MAX].rstrip("-")
+
+
 class Namespace:
     """A sandbox that runs.
 
@@ -158,7 +169,12 @@ class Sandboxes:
             restart_policy={"Name": "no"},
             log_config={"Type": "none"},
         )
-        create = {"name": name, "hostname": hostname, "labels": labels, "host_config": host_config}
+        create = {
+            "name": name,
+            "hostname": host_name(hostname),
+            "labels": labels,
+            "host_config": host_config,
+        }
         try:
             self._engine.call("create_container", self.image, **create)
         except exceptions.NotFound:
