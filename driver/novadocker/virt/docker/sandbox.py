@@ -79,7 +79,6 @@ def root_filesystem(elf: bytes) -> bytes:
     return buffer.getvalue()
 
 
-@dataclasses.dataclass(frozen=True)
 def host_name(name: str | None) -> str | None:
     """Return the host name that a kernel takes: of one that is too long, its first label.
 
@@ -90,6 +89,7 @@ def host_name(name: str | None) -> str | None:
     return name.partition(".")[0][:HOST_NAME_MAX].rstrip("-")
 
 
+@dataclasses.dataclass(frozen=True)
 class Namespace:
     """A sandbox that runs.
 
