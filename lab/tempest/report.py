@@ -12,7 +12,7 @@ from lab.tempest.results import Summary, TestResult
 
 TITLE = "Tempest's compute tests on containers"
 _MARKUP = re.compile(r"([\\*`_|<>\[\]])")
-_REASON_LENGTH = 200
+_REASON_LENGTH = 600
 
 
 def page(summary: Summary, machine: str, took_s: float) -> str:

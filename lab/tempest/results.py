@@ -89,10 +89,18 @@ def parse_results(lines: Iterable[str]) -> list[TestResult]:
             found.append(TestResult(match["test"], match["outcome"], match["reason"] or ""))
             continue
         # What follows a failure, up to the next result, is about it.
-        fault = _FAULT.match(line)
-        if fault and found and found[-1].outcome == "FAILED":
-            found[-1] = dataclasses.replace(found[-1], reason=fault["fault"])
+        if found and found[-1].outcome == "FAILED":
+            found[-1] = dataclasses.replace(found[-1], reason=_reason(found[-1].reason, line))
     return found
+
+
+def _reason(known: str, line: str) -> str:
+    """Return why a test has failed, by what was known and one more line about it."""
+    fault = _FAULT.match(line)
+    if fault:
+        return fault["fault"]
+    # Tempest puts what the cloud says of it into a second line.
+    return f"{known} {line.strip()}" if known and line.strip().startswith("Details: ") else known
 
 
 def parse_listed(lines: Iterable[str]) -> list[str]:

@@ -59,7 +59,10 @@ Captured traceback:
 """
     assert results.parse_results(output.splitlines()) == [
         Result(
-            "pkg.A.test_a", "FAILED", "tempest.lib.exceptions.TimeoutException: Request timed out"
+            "pkg.A.test_a",
+            "FAILED",
+            "tempest.lib.exceptions.TimeoutException: Request timed out"
+            " Details: (A:test_a) not ACTIVE",
         ),
         Result("pkg.A.test_b", "ok"),
     ]
