@@ -142,6 +142,10 @@ class NetworkTest(unittest.TestCase):
         address = next(line for line in shown.splitlines() if "2001:db8::11" in line)
         self.assertNotIn("tentative", address)
 
+    def test_a_long_name_is_no_obstacle(self) -> None:
+        one, _ = self.spawn(port(1, v4(11)), hostname=f"web.{'long.' * 20}example.org")
+        self.assertEqual("web\n", self.sh(one, "hostname"))
+
     def test_port_is_known_to_neutrons_agent(self) -> None:
         one, info = self.spawn(port(1, v4(11)))
         ids = switch.vsctl("get", "interface", info[0]["devname"], "external_ids")
