@@ -3,21 +3,18 @@
 
     python -m benchmarks.deploy_phases [--at-most RATIO] [--results FILE]
 
-The limit is the time of the same scripts, with the same inputs, run on the hosts directly, all
-hosts at once and each host's scripts one after another: no Mistral, no Heat, no agent, no canary
-batch, no service taken out of use. The agent on each host keeps what it ran and when, and so the
-very same scripts are run. Runs of both kinds begin on hosts that `undeploy` has put back, after a
-first deployment has warmed the machine's caches.
-
-Left out of the direct run, since they are no work of the host alone: scripts that only look
-(mode check), the upload of an image to Glance, which needs the run's own token, and the wait for
-images that Nova's precache API brings.
+The limit is the time of the same scripts, with the same settings, run on the hosts directly, all
+hosts at once and each host's scripts one after another: no Mistral, no Heat, no agent that asks now
+and then, no canary batch, no service taken out of use, nothing looked at before or afterwards.
+Runs of both kinds begin on hosts that `undeploy` has put back, after a first deployment has warmed
+the machine's caches and published the image.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import json
 import pathlib
 import sys
@@ -35,29 +32,12 @@ from lab import cloud as lab_cloud
 from lab import nodes, workflows
 from lab.errors import LabError
 from lab.settings import LabSettings
+from novadocker_actions import host_steps, inputs, step_settings
 
-DEPLOYED = "/var/lib/heat-config/deployed"
-NOT_ALONE = ("upload_image",)
 TIMEOUT_S = 900
-
-# Run on the host: prints what its agent has run, with the moments of begin and end.
-_HISTORY = r"""
-import json, os, sys
-folder, since = sys.argv[1], float(sys.argv[2])
-found = []
-for name in os.listdir(folder):
-    path, notify = os.path.join(folder, name), os.path.join(folder, name[:-5] + ".notify.json")
-    if name.endswith(".notify.json") or not name.endswith(".json") or not os.path.exists(notify):
-        continue
-    began, ended = os.stat(path).st_mtime, os.stat(notify).st_mtime
-    if began >= since:
-        with open(path) as opened:
-            record = json.load(opened)
-        inputs = {item["name"]: item["value"] for item in record["inputs"]}
-        found.append({"name": record["name"], "config": record["config"], "inputs": inputs,
-                      "began": began, "ended": ended})
-print(json.dumps(sorted(found, key=lambda step: step["began"])))
-"""
+CONTROLLERS, COMPUTES = "controllers", "computes"
+# Whose tasks these are.
+GROUPS = {"novadocker._convert_controllers": CONTROLLERS, "novadocker._convert_batch": COMPUTES}
 
 # Run on the host: runs scripts one after another as the agent's hook does.
 _RUN = r"""
@@ -89,24 +69,23 @@ print(json.dumps(done))
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """One run of a script on a host.
+    """One step on one host, or one task of the workflow for a batch of them.
 
+    :param group: ``controllers`` or ``computes``
     :param step: name of the step
-    :param mode: apply, check or undo
-    :param began: seconds since the epoch
-    :param ended: seconds since the epoch
+    :param seconds: how long it took
+    :param where: the host, or the batch
     """
 
-    host: str
+    group: str
     step: str
-    mode: str
-    began: float
-    ended: float
+    seconds: float
+    where: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """All scripts of one run, on all hosts.
+    """All of one run.
 
     :param took_s: from the operator's command to its end
     """
@@ -115,93 +94,85 @@ class Run:
     spans: tuple[Span, ...]
 
 
-def phase_seconds(spans: Iterable[Span]) -> dict[str, float]:
-    """Return how long each phase took: from the first host's begin to the last host's end.
+def steps_of(group: str) -> list[dict[str, Any]]:
+    """Return the scripts that a host of a group gets from a deployment with its defaults.
 
-    :return: seconds by ``step`` or, for those that only look, ``step (check)``
+    :return: name, script and inputs of each, in their order
     """
-    bounds: dict[str, tuple[float, float]] = {}
-    for span in sorted(spans, key=lambda span: span.began):
-        name = span.step if span.mode == "apply" else f"{span.step} ({span.mode})"
-        began, ended = bounds.get(name, (span.began, span.ended))
-        bounds[name] = (min(began, span.began), max(ended, span.ended))
-    return {name: ended - began for name, (began, ended) in bounds.items()}
-
-
-def alone(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the scripts of a host's history that are to be run directly.
-
-    :param steps: what the agent ran: name, config and inputs
-    """
-    chosen = []
-    for step in steps:
-        inputs = dict(step["inputs"])
-        if inputs.get("mode") != "apply" or step_name(step) in NOT_ALONE:
-            continue
-        settings = inputs.get("settings")
-        if step_name(step) == "verify_host" and isinstance(settings, Mapping):
-            inputs["settings"] = {**settings, "images": []}
-        chosen.append({"name": step_name(step), "config": step["config"], "inputs": inputs})
-    return chosen
-
-
-def step_name(step: Mapping[str, Any]) -> str:
-    """Return the name of the step that a software config is for."""
-    return str(step["name"]).removeprefix("novadocker-")
-
-
-def history(hosts: Mapping[str, nodes.Node], since: float) -> dict[str, list[dict[str, Any]]]:
-    """Read from each host what its agent has run.
-
-    :param since: seconds since the epoch
-    """
-
-    def read(node: nodes.Node) -> list[dict[str, Any]]:
-        done = node.run(["python3", "-c", _HISTORY, DEPLOYED, str(since)])
-        found: list[dict[str, Any]] = json.loads(done.stdout)
-        return found
-
-    with ThreadPoolExecutor() as pool:
-        return dict(zip(hosts, pool.map(read, hosts.values()), strict=True))
-
-
-def deploy(cloud: Connection, hosts: Mapping[str, nodes.Node]) -> tuple[Run, dict[str, Any]]:
-    """Run novadocker.deploy and return its times and what the agents ran."""
-    since = time.time()
-    run_workflow(cloud, "novadocker.deploy")
-    took_s = time.time() - since
-    ran = history(hosts, since)
-    spans = tuple(
-        Span(host, step_name(step), str(step["inputs"].get("mode")), step["began"], step["ended"])
-        for host, steps in ran.items()
+    settings = inputs.validate("deploy", {})
+    role = "compute" if group == COMPUTES else "controller,glance"
+    steps = host_steps.COMPUTE_STEPS if group == COMPUTES else host_steps.CONTROLLER_STEPS
+    return [
+        {
+            "name": step,
+            "config": host_steps.script(step),
+            "inputs": {
+                "mode": "apply",
+                "settings": step_settings.for_step(step, role, settings),
+                "timeout_s": TIMEOUT_S,
+                host_steps.SIGNATURE: "direct",
+            },
+        }
         for step in steps
-    )
-    return Run(took_s, spans), ran
+    ]
 
 
-def run_directly(
-    hosts: Mapping[str, nodes.Node], steps: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> Run:
-    """Run scripts on their hosts, all hosts at once.
+def deploy_seconds(spans: Iterable[Span]) -> dict[tuple[str, str], float]:
+    """Return how long each phase took where batches come one after another: their sum."""
+    found: dict[tuple[str, str], float] = {}
+    for span in spans:
+        found[span.group, span.step] = found.get((span.group, span.step), 0.0) + span.seconds
+    return found
 
-    :param steps: scripts with their inputs, by host
+
+def direct_seconds(spans: Iterable[Span]) -> dict[tuple[str, str], float]:
+    """Return how long each phase took where all hosts are at it at once: the slowest host's."""
+    found: dict[tuple[str, str], float] = {}
+    for span in spans:
+        found[span.group, span.step] = max(found.get((span.group, span.step), 0.0), span.seconds)
+    return found
+
+
+def moment(text: str) -> float:
+    """Return a moment of Mistral's (UTC) in seconds since the epoch."""
+    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC).timestamp()
+
+
+def deploy(cloud: Connection) -> Run:
+    """Run novadocker.deploy and return the times of its tasks, to the second."""
+    began = time.monotonic()
+    execution = run_workflow(cloud, "novadocker.deploy")
+    took_s = time.monotonic() - began
+    spans = []
+    for task in workflows.TaskTree(cloud, execution.id).read():
+        if task.workflow in GROUPS:
+            record = cloud.workflow.get(f"/tasks/{task.id}").json()
+            seconds = moment(record["updated_at"]) - moment(record["created_at"])
+            spans.append(Span(GROUPS[task.workflow], task.name, seconds, task.id))
+    return Run(took_s, tuple(spans))
+
+
+def run_directly(hosts: Mapping[str, nodes.Node], groups: Mapping[str, Sequence[str]]) -> Run:
+    """Run each group's scripts on its hosts, all hosts at once.
+
+    :param groups: names of hosts by group
     :raises LabError: naming the script that failed
     """
 
-    def run(host: str) -> list[Span]:
-        text = json.dumps(list(steps[host]))
+    def run(group: str, host: str) -> list[Span]:
+        text = json.dumps(steps_of(group))
         done = hosts[host].run(["python3", "-c", _RUN], input=text, timeout_s=TIMEOUT_S)
         spans = []
         for step in json.loads(done.stdout):
             if not step["ok"]:
                 raise LabError(f"{host}: {step['name']} failed directly: {step['output'][-400:]}")
-            spans.append(Span(host, step["name"], "apply", step["began"], step["ended"]))
+            spans.append(Span(group, step["name"], step["ended"] - step["began"], host))
         return spans
 
-    busy = [host for host in hosts if steps.get(host)]
+    work = [(group, host) for group, names in groups.items() for host in names]
     began = time.monotonic()
-    with ThreadPoolExecutor(max_workers=max(1, len(busy))) as pool:
-        spans = [span for found in pool.map(run, busy) for span in found]
+    with ThreadPoolExecutor(max_workers=len(work)) as pool:
+        spans = [span for found in pool.map(lambda item: run(*item), work) for span in found]
     return Run(time.monotonic() - began, tuple(spans))
 
 
@@ -218,12 +189,12 @@ def run_workflow(cloud: Connection, name: str) -> workflows.Execution:
 
 def table(deployed: Run, direct: Run) -> str:
     """Return the phases of both runs side by side."""
-    ours, limit = phase_seconds(deployed.spans), phase_seconds(direct.spans)
-    lines = [f"{'phase':<28} {'deploy s':>9} {'direct s':>9}"]
-    for name, seconds in ours.items():
-        beside = f"{limit[name]:9.2f}" if name in limit else f"{'-':>9}"
-        lines.append(f"{name:<28} {seconds:9.2f} {beside}")
-    lines.append(f"{'all, from command to end':<28} {deployed.took_s:9.2f} {direct.took_s:9.2f}")
+    ours, limit = deploy_seconds(deployed.spans), direct_seconds(direct.spans)
+    lines = [f"{'group':<12} {'phase':<20} {'deploy s':>9} {'direct s':>9}"]
+    for phase, seconds in ours.items():
+        beside = f"{limit[phase]:9.1f}" if phase in limit else f"{'-':>9}"
+        lines.append(f"{phase[0]:<12} {phase[1]:<20} {seconds:9.1f} {beside}")
+    lines.append(f"{'all, from command to end':<33} {deployed.took_s:9.1f} {direct.took_s:9.1f}")
     return "\n".join(lines)
 
 
@@ -234,16 +205,20 @@ def measure(settings: LabSettings) -> tuple[Run, Run]:
     """
     cloud = lab_cloud.connect(settings)
     hosts = nodes.lab_nodes(settings)
-    print("warming up: undeploy, deploy, undeploy", flush=True)
+    print("warming up: undeploy, deploy", flush=True)
     run_workflow(cloud, "novadocker.undeploy")
-    _, ran = deploy(cloud, hosts)
+    selected = run_workflow(cloud, "novadocker.deploy").report["hosts"]["selected"]
     run_workflow(cloud, "novadocker.undeploy")
     print("the scripts directly, on all hosts at once", flush=True)
-    direct = run_directly(hosts, {host: alone(steps) for host, steps in ran.items()})
+    direct = run_directly(hosts, {CONTROLLERS: [settings.controller.name], COMPUTES: selected})
     run_workflow(cloud, "novadocker.undeploy")
     print("deploy", flush=True)
-    deployed, _ = deploy(cloud, hosts)
-    return deployed, direct
+    return deploy(cloud), direct
+
+
+def named(phases: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    """Return phases by one name each, as a record holds them."""
+    return {f"{group}: {step}": seconds for (group, step), seconds in phases.items()}
 
 
 def main() -> None:
@@ -265,8 +240,8 @@ def main() -> None:
     ratio = deployed.took_s / direct.took_s
     record = {
         "machine": machine.describe(),
-        "deploy": {"took_s": deployed.took_s, "phases_s": phase_seconds(deployed.spans)},
-        "direct": {"took_s": direct.took_s, "phases_s": phase_seconds(direct.spans)},
+        "deploy": {"took_s": deployed.took_s, "phases_s": named(deploy_seconds(deployed.spans))},
+        "direct": {"took_s": direct.took_s, "phases_s": named(direct_seconds(direct.spans))},
         "ratio": ratio,
     }
     print(table(deployed, direct))

@@ -54,5 +54,5 @@ prove_in_lab() {
 }
 
 measure_in_lab() {
-    in_lab "${2:-}" python -m "$1"
+    in_lab "${2:-}" tox exec -q -e lab -- python -m "$1"
 }

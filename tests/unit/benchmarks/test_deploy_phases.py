@@ -1,59 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of the deployment benchmark are made from the right spans of time."""
 
-from typing import Any
-
-from benchmarks.deploy_phases import Run, Span, alone, phase_seconds, step_name, table
+from benchmarks.deploy_phases import (
+    COMPUTES,
+    CONTROLLERS,
+    Run,
+    Span,
+    deploy_seconds,
+    direct_seconds,
+    moment,
+    named,
+    steps_of,
+    table,
+)
 from benchmarks.figures import rounded
 
+SPANS = (
+    Span(COMPUTES, "install_docker", 7.0, "a"),
+    Span(COMPUTES, "install_docker", 8.5, "b"),
+    Span(CONTROLLERS, "install_docker", 6.0, "c"),
+)
 
-def step(name: str, mode: str = "apply", **settings: Any) -> dict[str, Any]:
-    return {
-        "name": f"novadocker-{name}",
-        "config": "#!/bin/sh\n",
-        "inputs": {"mode": mode, "settings": settings, "timeout_s": 60},
+
+def test_batches_come_one_after_another() -> None:
+    assert deploy_seconds(SPANS) == {
+        (COMPUTES, "install_docker"): 15.5,
+        (CONTROLLERS, "install_docker"): 6.0,
     }
 
 
-def test_a_phase_lasts_from_the_first_begin_to_the_last_end() -> None:
-    spans = [
-        Span("b", "install_docker", "apply", 12.0, 30.0),
-        Span("a", "install_docker", "apply", 10.0, 20.0),
-        Span("a", "install_docker", "check", 1.0, 2.5),
+def test_directly_the_slowest_host_counts() -> None:
+    assert direct_seconds(SPANS) == {
+        (COMPUTES, "install_docker"): 8.5,
+        (CONTROLLERS, "install_docker"): 6.0,
+    }
+
+
+def test_hosts_are_given_what_a_deployment_gives_them() -> None:
+    computes, controllers = steps_of(COMPUTES), steps_of(CONTROLLERS)
+    assert [step["name"] for step in computes] == [
+        "install_docker",
+        "install_driver",
+        "configure_compute",
     ]
-    assert phase_seconds(spans) == {"install_docker (check)": 1.5, "install_docker": 20.0}
+    assert [step["name"] for step in controllers] == ["install_docker", "configure_glance"]
+    settings = computes[0]["inputs"]["settings"]
+    assert settings["users"] == ["nova"]
+    assert settings["daemon_settings"]["bridge"] == "none"
+    assert controllers[0]["inputs"]["settings"]["users"] == []
+    assert 'run_step("install_driver"' in computes[1]["config"]
 
 
-def test_only_work_of_the_host_alone_is_run_directly() -> None:
-    chosen = alone(
-        [
-            step("describe_host", mode="check"),
-            step("install_docker", users=["nova"]),
-            step("upload_image", image_id="i"),
-            step("verify_host", images=["i"], wait_s=60),
-        ]
-    )
-    assert [one["name"] for one in chosen] == ["install_docker", "verify_host"]
-    assert chosen[0]["inputs"]["settings"] == {"users": ["nova"]}
-    assert chosen[1]["inputs"]["settings"] == {"images": [], "wait_s": 60}
-
-
-def test_alone_leaves_the_history_as_it_is() -> None:
-    ran = [step("verify_host", images=["i"])]
-    alone(ran)
-    assert ran == [step("verify_host", images=["i"])]
-
-
-def test_steps_are_named_without_the_prefix() -> None:
-    assert step_name({"name": "novadocker-install_docker"}) == "install_docker"
+def test_moments_are_of_utc() -> None:
+    assert moment("2026-11-22 18:46:47") == 1795373207.0
 
 
 def test_table_shows_both_runs_side_by_side() -> None:
-    deployed = Run(30.0, (Span("a", "install_docker", "apply", 0, 12.0),))
-    direct = Run(10.0, (Span("a", "install_docker", "apply", 0, 8.0),))
-    lines = [line.split() for line in table(deployed, direct).splitlines()]
-    assert ["install_docker", "12.00", "8.00"] in lines
-    assert lines[-1][-2:] == ["30.00", "10.00"]
+    deployed = Run(30.0, (*SPANS, Span(COMPUTES, "isolate", 1.0, "d")))
+    lines = [line.split() for line in table(deployed, Run(10.0, SPANS)).splitlines()]
+    assert ["computes", "install_docker", "15.5", "8.5"] in lines
+    assert ["computes", "isolate", "1.0", "-"] in lines
+    assert lines[-1][-2:] == ["30.0", "10.0"]
+
+
+def test_phases_have_one_name_in_the_record() -> None:
+    assert named({(COMPUTES, "isolate"): 1.0}) == {"computes: isolate": 1.0}
 
 
 def test_figures_are_rounded_everywhere() -> None:
