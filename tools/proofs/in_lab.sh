@@ -44,7 +44,7 @@ in_lab() {
         sed -n 's/.*figures: //p' "$log"
     )
     printf '%s %s: %s; %d s in all\n' "$(basename "$0")" "$outcome" \
-        "$(printf '%s' "${figures:-no figures}" | paste -sd ';' | sed 's/;/; /g')" \
+        "$(awk 'NF { printf "%s%s", sep, $0; sep = "; " }' <<<"${figures:-no figures}")" \
         $((SECONDS - began))
     [ "$outcome" = proven ]
 }

@@ -63,7 +63,7 @@ prove_on_engine() {
         grep -E '^=+ .*(passed|failed|error).* in ' "$log" | tail -1 | tr -d '=' | xargs || true
     )
     printf '%s %s: %s; %d s in all\n' "$(basename "$0")" "$outcome" \
-        "$(printf '%s' "${figures:-no figures}" | paste -sd ';' | sed 's/;/; /g')" \
+        "$(awk 'NF { printf "%s%s", sep, $0; sep = "; " }' <<<"${figures:-no figures}")" \
         $((SECONDS - began))
     [ "$outcome" = proven ]
 }
