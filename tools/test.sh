@@ -87,6 +87,13 @@ for name in "${phases[@]}"; do
 done
 wait
 
+# A phase of which nothing is known, whatever ended it, has not passed.
+for name in "${phases[@]}"; do
+    [ "$name" != lab ] || name=lab-tests
+    grep -q "^$name " "$results" ||
+        printf '%-18s %-7s %5d s  %s\n' "$name" FAILED 0 "$run_logs" >>"$results"
+done
+
 printf '\n'
 cut -c -34 "$results"
 printf '%-18s         %5d s\n\n' total $((SECONDS - started))
