@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from lab import containers, lifecycle, lock, nodes
 from lab.errors import LabError, NodeError
 from lab.progress import Progress
-from lab.settings import LabSettings
+from lab.settings import NETWORKING, OVS, LabSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    commands.add_parser("up", help="bring the lab up; harmless when it is up").set_defaults(run=_up)
+    up = commands.add_parser("up", help="bring the lab up; harmless when it is up")
+    up.add_argument(
+        "--networking",
+        choices=NETWORKING,
+        default=OVS,
+        help="what wires the ports of instances: Neutron's Open vSwitch agents, or OVN, which has"
+        " routers and an external network as well (%(default)s)",
+    )
+    up.set_defaults(run=_up)
 
     down = commands.add_parser("down", help="remove hosts, volumes and networks; images stay")
     down.add_argument("--purge", action="store_true", help="remove images and the cache as well")
@@ -86,8 +94,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _up(call: Call) -> None:
-    with lock.held(call.settings, "up"):
-        lifecycle.up(call.settings, call.progress)
+    settings = dataclasses.replace(call.settings, networking=call.arguments.networking)
+    with lock.held(settings, "up"):
+        lifecycle.up(settings, call.progress)
 
 
 def _down(call: Call) -> None:

@@ -129,6 +129,8 @@ def add_host(settings: LabSettings, progress: Progress, name: str) -> nodes.Node
         raise NodeError("the lab is down: run the lab's up first")
     if name in [host.name for host in there] or settings.host(name):
         raise NodeError(f"there is a host {name} already: choose another name")
+    # Refuses a cloud of another networking than a pool's template sets up.
+    controlplane.provision.controller_cloud(nodes.Node(settings.controller.name, settings))
     host = HostSettings(name, "blank", settings.free_address({x.address for x in there}))
     built = images.Images(settings, progress)
     built.ensure()

@@ -8,6 +8,11 @@ import ipaddress
 import os
 import pathlib
 
+# What wires the ports of instances: Neutron's Open vSwitch agents, or OVN.
+OVS = "ovs"
+OVN = "ovn"
+NETWORKING = (OVS, OVN)
+
 CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -41,7 +46,10 @@ DEFAULT_HOSTS = (
 
 @dataclasses.dataclass(frozen=True)
 class LabSettings:
-    """Everything about the lab that is decided before it runs."""
+    """Everything about the lab that is decided before it runs.
+
+    :param networking: what wires the ports of instances, ``ovs`` or ``ovn``
+    """
 
     hosts: tuple[HostSettings, ...] = DEFAULT_HOSTS
     prefix: str = "ndlab"
@@ -56,6 +64,7 @@ class LabSettings:
     wheelhouse_mount: str = "/srv/wheelhouse"
     cache_dir: pathlib.Path = dataclasses.field(default_factory=default_cache_dir)
     checkout: pathlib.Path = CHECKOUT
+    networking: str = OVS
 
     @property
     def controller(self) -> HostSettings:

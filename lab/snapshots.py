@@ -37,6 +37,7 @@ class Snapshots:
         self.settings = settings
         inputs = input_files(settings.checkout)
         self.tag = images.digest(
+            settings.networking,
             *(built.for_host(host) for host in settings.hosts),
             str(network.uplink_mtu()),
             *(str(path.relative_to(settings.checkout)) for path in inputs),
@@ -45,7 +46,12 @@ class Snapshots:
 
     def reference(self, host: HostSettings) -> str:
         """Return the reference of a host's snapshot."""
-        return f"{self.settings.image_prefix}-ready-{host.name}:{self.tag}"
+        return f"{self._prefix}{host.name}:{self.tag}"
+
+    @property
+    def _prefix(self) -> str:
+        # Those of another networking are not older ones of this.
+        return f"{self.settings.image_prefix}-ready-{self.settings.networking}-"
 
     def complete(self) -> bool:
         """Tell whether every host of the plan has its snapshot."""
@@ -54,8 +60,8 @@ class Snapshots:
 
     def take(self) -> None:
         """Make the snapshots of hosts that are shut down; older snapshots are removed."""
-        prefix = f"{self.settings.image_prefix}-ready-"
-        images.remove([x for x in images.known(self.settings) if x.startswith(prefix)])
+        known = images.known(self.settings)
+        images.remove([x for x in known if x.startswith(self._prefix)])
 
         def take_one(host: HostSettings) -> None:
             container = Node(host.name, self.settings).container

@@ -7,6 +7,7 @@ import concurrent.futures
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lab.controlplane import blank, provision, readiness, units
+from lab.controlplane.cloud import Cloud
 from lab.nodes import Node
 from lab.progress import Progress
 from lab.settings import LabSettings
@@ -26,20 +27,25 @@ def start(nodes: Mapping[str, Node], settings: LabSettings, progress: Progress) 
     """
     computes = [nodes[host.name] for host in settings.computes]
     controller = nodes[settings.controller.name]
+    cloud = provision.controller_cloud(controller)
+    ours = units.compute_units(cloud.networking)
     if all(_is_provisioned(node) for node in (controller, *computes)):
         with progress.step("services of the cloud"):
-            _each(computes, lambda node: provision.start(node, units.COMPUTE_UNITS))
-            provision.start(controller, units.CONTROLLER_UNITS)
+            _each(computes, lambda node: provision.start(node, ours))
+            provision.start(controller, units.controller_units(cloud.networking))
             readiness.wait_ready(settings)
         return
-    _provision(controller, computes, settings, progress)
+    _provision(cloud, controller, computes, settings, progress)
     _each([controller, *computes], lambda node: node.put(MARKER, ""))
 
 
 def _provision(
-    controller: Node, computes: Sequence[Node], settings: LabSettings, progress: Progress
+    cloud: Cloud,
+    controller: Node,
+    computes: Sequence[Node],
+    settings: LabSettings,
+    progress: Progress,
 ) -> None:
-    cloud = provision.controller_cloud(controller)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         prepared = [
             pool.submit(provision.configure_compute, node, cloud, settings.data_interface)
@@ -52,11 +58,12 @@ def _provision(
         with progress.step("accounts and catalog"):
             provision.fill_identity(controller, cloud)
         with progress.step("services of the controller"):
-            provision.enable(controller, units.CONTROLLER_UNITS)
+            provision.enable(controller, units.controller_units(cloud.networking))
         for each in prepared:
             each.result()
     with progress.step("services of the compute hosts"):
-        _each(computes, lambda node: provision.enable(node, units.COMPUTE_UNITS))
+        ours = units.compute_units(cloud.networking)
+        _each(computes, lambda node: provision.enable(node, ours))
         readiness.wait_ready(settings)
     with progress.step("flavors and networks"):
         provision.fill_cloud(controller, settings)

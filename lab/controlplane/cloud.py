@@ -8,6 +8,8 @@ import json
 import secrets
 import string
 
+from lab.settings import OVS
+
 REGION = "RegionOne"
 SERVICE_PROJECT = "service"
 DATABASES = (
@@ -65,11 +67,13 @@ class Cloud:
     :param controller: name by which all nodes reach the controller
     :param passwords: secrets by the name of the account that they belong to
     :param heat_key: 32 characters with which Heat encrypts what it stores
+    :param networking: what wires the ports, ``ovs`` or ``ovn``
     """
 
     controller: str
     passwords: dict[str, str]
     heat_key: str
+    networking: str = OVS
 
     @property
     def identity_url(self) -> str:
@@ -102,7 +106,7 @@ class Cloud:
         return json.dumps(record, indent=2) + "\n"
 
 
-def new_cloud(controller: str) -> Cloud:
+def new_cloud(controller: str, networking: str = OVS) -> Cloud:
     """Return a cloud with fresh secrets."""
     names = (*ACCOUNTS, "admin", "database", "rabbit", "heat_domain_admin")
     letters = string.ascii_letters + string.digits
@@ -110,6 +114,7 @@ def new_cloud(controller: str) -> Cloud:
         controller=controller,
         passwords={name: secrets.token_hex(16) for name in names},
         heat_key="".join(secrets.choice(letters) for _ in range(32)),
+        networking=networking,
     )
 
 

@@ -8,8 +8,10 @@ import json
 from typing import Any
 
 from lab.controlplane.cloud import ACCOUNTS, APIS, REGION, SERVICE_PROJECT, Cloud
+from lab.controlplane.config import ovn
 from lab.controlplane.config.network import PHYSICAL_NETWORK
 from lab.controlplane.config.orchestration import STACK_DOMAIN, STACK_DOMAIN_ADMIN
+from lab.settings import OVN, OVS
 
 ROLES = ("service", "heat_stack_owner", "heat_stack_user")
 # name, memory in MB, vcpus, disk in GB
@@ -43,15 +45,16 @@ def identity(cloud: Cloud) -> str:
     )
 
 
-def cloud_contents(subnet: str, gateway: str) -> str:
+def cloud_contents(subnet: str, gateway: str, networking: str = OVS) -> str:
     """Return the input of onnode/fill_cloud.py.
 
     The network ``demo`` is the second docker network itself, so that instances are reachable
     from the machine, as those of a provider network are in a data centre. Networks that
-    tenants make are VLANs on it.
+    tenants make are VLANs on it. With OVN, which routes, ``public`` is the external one.
 
     :param subnet: the second docker network
     :param gateway: the machine's own address on it
+    :param networking: what wires the ports
     """
     hosts = list(ipaddress.ip_network(subnet).hosts())
     networks: list[dict[str, Any]] = [
@@ -68,4 +71,23 @@ def cloud_contents(subnet: str, gateway: str) -> str:
             },
         },
     ]
+    if networking == OVN:
+        networks.append(_external_network())
     return json.dumps({"flavors": FLAVORS, "networks": networks, "rules": RULES})
+
+
+def _external_network() -> dict[str, Any]:
+    first, last = ovn.EXTERNAL_SUBNET[10], ovn.EXTERNAL_SUBNET[-2]
+    return {
+        "name": "public",
+        "is_router_external": True,
+        "provider_network_type": "vlan",
+        "provider_physical_network": PHYSICAL_NETWORK,
+        "provider_segmentation_id": ovn.EXTERNAL_VLAN,
+        "subnet": {
+            "cidr": str(ovn.EXTERNAL_SUBNET),
+            "gateway_ip": str(ovn.EXTERNAL_GATEWAY),
+            "allocation_pools": [{"start": str(first), "end": str(last)}],
+            "is_dhcp_enabled": False,
+        },
+    }

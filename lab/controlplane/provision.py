@@ -8,18 +8,32 @@ from collections.abc import Iterable
 
 from lab.controlplane import accounts, contents, infrastructure, migrations, roles, units
 from lab.controlplane.cloud import Cloud, cloud_from_json, new_cloud
+from lab.controlplane.config import ovn
 from lab.controlplane.config.network import PROVIDER_BRIDGE
+from lab.errors import NodeError
 from lab.nodes import Node
-from lab.settings import LabSettings
+from lab.settings import OVN, LabSettings
 
 PYTHON = f"{units.VENV}/bin/python"
 OVSDB_MANAGER = "ptcp:6640:127.0.0.1"
 
 
 def controller_cloud(node: Node) -> Cloud:
-    """Return the cloud that a controller belongs to; a new one for a bare node."""
+    """Return the cloud that a controller belongs to; a new one for a bare node.
+
+    :raises NodeError: it is there, with another networking than the settings have
+    """
+    wanted = node.settings.networking
     kept = node.run(["cat", roles.SECRETS], check=False)
-    return cloud_from_json(kept.stdout) if kept.returncode == 0 else new_cloud(node.name)
+    if kept.returncode:
+        return new_cloud(node.name, wanted)
+    cloud = cloud_from_json(kept.stdout)
+    if cloud.networking != wanted:
+        raise NodeError(
+            f"the lab is there with --networking {cloud.networking}, not {wanted}:"
+            " take it down first"
+        )
+    return cloud
 
 
 def prepare_accounts(node: Node, users: Iterable[str]) -> None:
@@ -33,6 +47,8 @@ def configure_controller(node: Node, cloud: Cloud) -> None:
     prepare_accounts(node, accounts.CONTROLLER_USERS)
     _copy_stock(node, roles.STOCK)
     node.put_files(roles.controller_files(cloud))
+    if cloud.networking == OVN:
+        _make_gateway(node)
     # RabbitMQ takes longest to come up and is needed last.
     _shell(
         node,
@@ -63,29 +79,36 @@ def configure_compute(node: Node, cloud: Cloud, data_interface: str) -> None:
     node.put_files(roles.compute_files(cloud))
     node.run(["systemctl", "daemon-reload"])
     drop_docker_sdk(node)
+    make_bridge(node, data_interface)
+    if cloud.networking == OVN:
+        _make_chassis(node)
+
+
+def make_bridge(node: Node, data_interface: str) -> None:
+    """Make the bridge of tenants' frames, in user space, and let its database listen."""
     node.run(
         [
-            "ovs-vsctl",
-            "--",
-            "--may-exist",
-            "add-br",
-            PROVIDER_BRIDGE,
-            "--",
-            "set",
-            "Bridge",
-            PROVIDER_BRIDGE,
-            "datapath_type=netdev",
-            "fail_mode=standalone",
-            "--",
-            "--may-exist",
-            "add-port",
-            PROVIDER_BRIDGE,
-            data_interface,
-            "--",
-            "set-manager",
-            OVSDB_MANAGER,
+            *("ovs-vsctl", "--", "--may-exist", "add-br", PROVIDER_BRIDGE),
+            *("--", "set", "Bridge", PROVIDER_BRIDGE, "datapath_type=netdev"),
+            *("fail_mode=standalone", "--", "--may-exist", "add-port", PROVIDER_BRIDGE),
+            *(data_interface, "--", "set-manager", OVSDB_MANAGER),
         ]
     )
+
+
+def _make_gateway(node: Node) -> None:
+    """Start OVN on a controller, which routes for all and has a leg in the external network."""
+    node.run(["systemctl", "daemon-reload"])
+    node.run(["systemctl", "enable", "--now", "--quiet", "ovn-central"])
+    make_bridge(node, node.settings.data_interface)
+    node.run(ovn.external_port_command())
+    node.run(["systemctl", "enable", "--now", "--quiet", ovn.EXTERNAL_UNIT])
+    _make_chassis(node)
+
+
+def _make_chassis(node: Node) -> None:
+    node.run(ovn.host_command(node.name, node.address, node.settings.controller.address))
+    node.run(["systemctl", "enable", "--now", "--quiet", "ovn-host"])
 
 
 def enable(node: Node, services: Iterable[units.Unit]) -> None:
@@ -120,7 +143,8 @@ def drop_docker_sdk(node: Node) -> None:
 def fill_cloud(node: Node, settings: LabSettings) -> None:
     """Give the cloud flavors, the demo network and security rules."""
     gateway = str(next(ipaddress.ip_network(settings.data_subnet).hosts()))
-    _as_admin(node, "fill_cloud.py", contents.cloud_contents(settings.data_subnet, gateway))
+    text = contents.cloud_contents(settings.data_subnet, gateway, settings.networking)
+    _as_admin(node, "fill_cloud.py", text)
     _shell(node, f"runuser -u nova -- {units.VENV}/bin/nova-manage cell_v2 discover_hosts")
 
 

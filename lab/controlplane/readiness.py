@@ -18,10 +18,12 @@ from openstack.connection import Connection
 from lab import cloud as operator
 from lab.controlplane.cloud import APIS
 from lab.errors import LabError, NodeError
-from lab.settings import LabSettings
+from lab.settings import OVN, OVS, LabSettings
 
 # Services report each 10 s: an older report is one of before the lab was stopped.
 FRESH_S = 25
+# As Neutron calls what wires a host's ports.
+AGENT_TYPES = {OVS: "Open vSwitch agent", OVN: "OVN Controller agent"}
 NOT_READY = (
     LabError,
     OSError,
@@ -51,7 +53,7 @@ def wait_ready(settings: LabSettings, timeout_s: float = 300) -> None:
     checks: tuple[Callable[[], None], ...] = (
         lambda: check_workflows(connection),
         lambda: check_orchestration(connection),
-        lambda: check_agents(connection, hosts),
+        lambda: check_agents(connection, hosts, settings.networking),
         lambda: check_compute(connection, hosts),
     )
     for check in checks:
@@ -103,14 +105,15 @@ def check_orchestration(connection: Connection) -> None:
         raise NotReadyError(f"Heat's engine does not answer: HTTP status {answer.status_code}")
 
 
-def check_agents(connection: Connection, hosts: Iterable[str]) -> None:
-    """Raise NotReadyError unless the Open vSwitch agent of each host has reported just now."""
+def check_agents(connection: Connection, hosts: Iterable[str], networking: str) -> None:
+    """Raise NotReadyError unless what wires the ports of each host has reported just now."""
+    kind = AGENT_TYPES[networking]
     fresh = {
         agent.host
-        for agent in connection.network.agents(agent_type="Open vSwitch agent")
+        for agent in connection.network.agents(agent_type=kind)
         if agent.is_alive and age_s(agent.last_heartbeat_at) < FRESH_S
     }
-    _require("the Open vSwitch agent", hosts, fresh)
+    _require(f"the {kind}", hosts, fresh)
 
 
 def check_compute(connection: Connection, hosts: Iterable[str]) -> None:

@@ -14,11 +14,13 @@ from lab.controlplane.config import (
     image,
     network,
     orchestration,
+    ovn,
     placement,
     workflow,
 )
 from lab.controlplane.inifile import Sections, render
 from lab.nodes import NodeFile
+from lab.settings import OVN
 
 ON_NODE = pathlib.Path(__file__).parent / "onnode"
 SITE_PACKAGES = f"{units.VENV}/lib/python3.11/site-packages"
@@ -68,28 +70,39 @@ def controller_files(cloud: Cloud) -> list[NodeFile]:
         _conf("placement", "placement.conf", placement.placement_conf(cloud)),
         _conf("nova", "nova.conf", compute.controller_nova_conf(cloud)),
         _conf("neutron", "neutron.conf", network.controller_neutron_conf(cloud)),
-        _conf("neutron", "plugins/ml2/ml2_conf.ini", network.ml2_conf()),
+        _conf("neutron", "plugins/ml2/ml2_conf.ini", network.ml2_conf(cloud)),
         _conf("heat", "heat.conf", orchestration.heat_conf(cloud)),
         NodeFile("/etc/heat/policy.yaml", orchestration.POLICY),
         _conf("mistral", "mistral.conf", workflow.mistral_conf(cloud)),
         *(NodeFile(f"{units.LIBRARY}/{name}", (ON_NODE / name).read_text()) for name in scripts),
-        *map(_unit, units.CONTROLLER_UNITS),
+        *map(_unit, units.controller_units(cloud.networking)),
+        *(_ovn_files() if cloud.networking == OVN else ()),
     ]
 
 
 def compute_files(cloud: Cloud) -> list[NodeFile]:
     """Return what a compute host has beyond its image."""
+    agent = [
+        _conf("neutron", "neutron.conf", network.agent_neutron_conf(cloud)),
+        _conf("neutron", "plugins/ml2/openvswitch_agent.ini", network.openvswitch_agent_ini()),
+    ]
     return [
         _conf("nova", "nova.conf", compute.compute_nova_conf(cloud)),
         _conf("nova", "nova-compute.conf", compute.nova_compute_conf()),
-        _conf("neutron", "neutron.conf", network.agent_neutron_conf(cloud)),
-        _conf("neutron", "plugins/ml2/openvswitch_agent.ini", network.openvswitch_agent_ini()),
+        *(() if cloud.networking == OVN else agent),
         stand_in_driver(),
         *(
             NodeFile(f"/etc/sudoers.d/{user}", accounts.sudoers(user), 0o440)
             for user in accounts.COMPUTE_USERS
         ),
-        *map(_unit, units.COMPUTE_UNITS),
+        *map(_unit, units.compute_units(cloud.networking)),
+    ]
+
+
+def _ovn_files() -> list[NodeFile]:
+    return [
+        NodeFile("/etc/default/ovn-central", ovn.CENTRAL_DEFAULTS),
+        NodeFile(f"/etc/systemd/system/{ovn.EXTERNAL_UNIT}", ovn.EXTERNAL_UNIT_FILE),
     ]
 
 

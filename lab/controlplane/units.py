@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from lab.controlplane.cloud import APIS
+from lab.settings import OVN
 
 VENV = "/opt/openstack"
 LIBRARY = "/usr/local/lib/ndlab"
@@ -23,6 +24,7 @@ class Unit:
     :param notifies: whether it tells systemd when it is ready
     :param stop_s: seconds that it may take to finish what it is at
     :param deaf: it does not end when it is asked to
+    :param private_tmp: whether it finds its own /tmp empty at each start
     """
 
     name: str
@@ -33,6 +35,7 @@ class Unit:
     notifies: bool = False
     stop_s: int = 12
     deaf: bool = False
+    private_tmp: bool = False
 
     def render(self) -> str:
         """Return the unit file."""
@@ -44,6 +47,7 @@ class Unit:
             command=self.command,
             stop_s=self.stop_s,
             stop="KillSignal=SIGKILL\nSuccessExitStatus=SIGKILL\n" if self.deaf else "",
+            private="PrivateTmp=yes\n" if self.private_tmp else "",
             venv=VENV,
         )
 
@@ -67,7 +71,7 @@ RestartSec=2
 TimeoutStartSec=300
 TimeoutStopSec={stop_s}
 KillMode=mixed
-{stop}\
+{stop}{private}\
 LimitNOFILE=65536
 
 [Install]
@@ -87,11 +91,16 @@ API_UNITS = tuple(
         f" --prog {api.unit}",
         after=DATABASE,
         notifies=True,
+        # Neutron keeps there when its first process was started.
+        private_tmp=True,
     )
     for api in APIS
 )
 
-CONTROLLER_UNITS = (
+NEUTRON_SERVER_FILES = (
+    "--config-file /etc/neutron/neutron.conf --config-file /etc/neutron/plugins/ml2/ml2_conf.ini"
+)
+COMMON_CONTROLLER_UNITS = (
     *API_UNITS,
     Unit(
         "nova-conductor",
@@ -106,14 +115,6 @@ CONTROLLER_UNITS = (
         "nova",
         f"{VENV}/bin/nova-scheduler",
         after=CATALOG,
-    ),
-    Unit(
-        "neutron-rpc-server",
-        "OpenStack Neutron RPC Server",
-        "neutron",
-        f"{VENV}/bin/neutron-rpc-server --config-file /etc/neutron/neutron.conf"
-        " --config-file /etc/neutron/plugins/ml2/ml2_conf.ini",
-        after=DATABASE,
     ),
     Unit("heat-engine", "OpenStack Heat Engine", "heat", f"{VENV}/bin/heat-engine", after=DATABASE),
     Unit(
@@ -132,24 +133,51 @@ CONTROLLER_UNITS = (
     ),
 )
 
-COMPUTE_UNITS = (
-    Unit(
-        "nova-compute",
-        "OpenStack Nova Compute",
-        "nova",
-        f"{VENV}/bin/nova-compute",
-        after=("openvswitch-switch",),
-        # Each of its RPC servers may sit in a poll of five seconds.
-        stop_s=30,
-    ),
-    Unit(
-        "neutron-openvswitch-agent",
-        "OpenStack Neutron Open vSwitch Agent",
-        "neutron",
-        f"{VENV}/bin/neutron-openvswitch-agent --config-file /etc/neutron/neutron.conf"
-        " --config-file /etc/neutron/plugins/ml2/openvswitch_agent.ini",
-        after=("openvswitch-switch",),
-        # With native threads its OpenFlow part waits for ever; flows stay where they are anyway.
-        deaf=True,
-    ),
+NOVA_COMPUTE = Unit(
+    "nova-compute",
+    "OpenStack Nova Compute",
+    "nova",
+    f"{VENV}/bin/nova-compute",
+    after=("openvswitch-switch",),
+    # Each of its RPC servers may sit in a poll of five seconds.
+    stop_s=30,
 )
+OPENVSWITCH_AGENT = Unit(
+    "neutron-openvswitch-agent",
+    "OpenStack Neutron Open vSwitch Agent",
+    "neutron",
+    f"{VENV}/bin/neutron-openvswitch-agent --config-file /etc/neutron/neutron.conf"
+    " --config-file /etc/neutron/plugins/ml2/openvswitch_agent.ini",
+    after=("openvswitch-switch",),
+    # With native threads its OpenFlow part waits for ever; flows stay where they are anyway.
+    deaf=True,
+)
+NEUTRON_RPC_SERVER = Unit(
+    "neutron-rpc-server",
+    "OpenStack Neutron RPC Server",
+    "neutron",
+    f"{VENV}/bin/neutron-rpc-server {NEUTRON_SERVER_FILES}",
+    after=DATABASE,
+)
+# OVN needs no agent of Neutron on the hosts, and nobody whom agents could call.
+NEUTRON_OVN_MAINTENANCE = Unit(
+    "neutron-ovn-maintenance-worker",
+    "OpenStack Neutron OVN Maintenance Worker",
+    "neutron",
+    f"{VENV}/bin/neutron-ovn-maintenance-worker {NEUTRON_SERVER_FILES}",
+    after=(*DATABASE, "ovn-ovsdb-server-nb", "ovn-ovsdb-server-sb"),
+)
+
+
+def controller_units(networking: str) -> tuple[Unit, ...]:
+    """Return the units of a controller.
+
+    :param networking: what wires the ports, ``ovs`` or ``ovn``
+    """
+    neutron = NEUTRON_OVN_MAINTENANCE if networking == OVN else NEUTRON_RPC_SERVER
+    return (*COMMON_CONTROLLER_UNITS, neutron)
+
+
+def compute_units(networking: str) -> tuple[Unit, ...]:
+    """Return the units of a compute host."""
+    return (NOVA_COMPUTE,) if networking == OVN else (NOVA_COMPUTE, OPENVSWITCH_AGENT)

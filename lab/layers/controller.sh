@@ -7,7 +7,7 @@ export DEBIAN_FRONTEND=noninteractive
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 0755 /usr/sbin/policy-rc.d
 apt-get -o Dir::Cache::archives=/mnt/cache/apt install -y --no-install-recommends \
-    mariadb-server rabbitmq-server memcached docker-registry
+    mariadb-server rabbitmq-server memcached docker-registry ovn-central dropbear-bin
 rm /usr/sbin/policy-rc.d
 
 registry=/var/lib/docker-registry
@@ -45,4 +45,6 @@ END
 # The operator's own engine settings: whoever installs Docker here has to keep them.
 printf '{"registry-mirrors": ["https://controller:5443"]}\n' >/etc/docker/daemon.json
 systemctl enable --quiet docker-registry.service
+systemctl disable --quiet ovn-central.service ovn-northd.service ovn-ovsdb-server-nb.service \
+    ovn-ovsdb-server-sb.service
 rm -rf /var/log/mysql /tmp/* /var/tmp/*

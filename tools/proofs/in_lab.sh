@@ -12,6 +12,9 @@ show_help() {
     awk 'NR > 2 { if (!/^#/) exit; sub(/^# ?/, ""); print }' "$0"
 }
 
+# What wires the ports of instances in a proof's lab; a proof may say otherwise.
+networking=ovs
+
 # Run a command in the lab, with its output on the screen and in a log, and print its figures.
 #   in_lab OPTION COMMAND...
 in_lab() {
@@ -35,7 +38,7 @@ in_lab() {
     # shellcheck disable=SC2154  # prepare.sh sets it
     log=$logs/proof-$(basename "$0").log
     [ -n "$keep" ] || python -m lab down
-    python -m lab up
+    python -m lab up --networking "$networking"
     "$@" 2>&1 | tee "$log" || outcome='NOT PROVEN'
     [ -n "$keep" ] || python -m lab down
 

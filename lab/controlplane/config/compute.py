@@ -9,6 +9,12 @@ from lab.controlplane.inifile import Options, Sections
 
 STATE = "/var/lib/nova"
 OVSDB = "tcp:127.0.0.1:6640"
+# Nova's own choice, and two that place a server beside another or apart from it.
+SCHEDULER_FILTERS = (
+    *("ComputeFilter", "ComputeCapabilitiesFilter", "ImagePropertiesFilter"),
+    *("ServerGroupAntiAffinityFilter", "ServerGroupAffinityFilter"),
+    *("SameHostFilter", "DifferentHostFilter"),
+)
 
 
 def controller_nova_conf(cloud: Cloud) -> Sections:
@@ -18,6 +24,7 @@ def controller_nova_conf(cloud: Cloud) -> Sections:
         "api_database": credentials.database(cloud, "nova_api"),
         "conductor": {"workers": 1},
         "database": credentials.database(cloud, "nova"),
+        "filter_scheduler": {"enabled_filters": SCHEDULER_FILTERS},
         "image_cache": {"precache_concurrency": 8},
         "keystone_authtoken": credentials.token_check(cloud, "nova"),
         "scheduler": {"workers": 1, "discover_hosts_in_cells_interval": 15},

@@ -6,7 +6,8 @@ from __future__ import annotations
 from lab.controlplane.cloud import Cloud
 from lab.controlplane.config import credentials
 from lab.controlplane.config.compute import OVSDB
-from lab.controlplane.inifile import Sections
+from lab.controlplane.inifile import Options, Sections
+from lab.settings import OVN
 
 STATE = "/var/lib/neutron"
 PHYSICAL_NETWORK = "physnet1"
@@ -18,7 +19,7 @@ def controller_neutron_conf(cloud: Cloud) -> Sections:
     return {
         "DEFAULT": {
             "core_plugin": "ml2",
-            "service_plugins": (),
+            "service_plugins": ("ovn-router",) if cloud.networking == OVN else (),
             "transport_url": cloud.transport_url,
             "state_path": STATE,
             "dhcp_agent_notification": False,
@@ -52,17 +53,20 @@ def agent_neutron_conf(cloud: Cloud) -> Sections:
     }
 
 
-def ml2_conf() -> Sections:
+def ml2_conf(cloud: Cloud) -> Sections:
     """Return /etc/neutron/plugins/ml2/ml2_conf.ini: VLANs on one physical network."""
+    # Its databases are on the controller, where this is read.
+    ovn: Options = {"ovn_metadata_enabled": False, "enable_distributed_floating_ip": False}
     return {
         "ml2": {
             "type_drivers": ("flat", "vlan"),
             "project_network_types": ("vlan",),
-            "mechanism_drivers": ("openvswitch",),
+            "mechanism_drivers": ("ovn" if cloud.networking == OVN else "openvswitch",),
             "extension_drivers": ("port_security",),
         },
         "ml2_type_flat": {"flat_networks": (PHYSICAL_NETWORK,)},
         "ml2_type_vlan": {"network_vlan_ranges": f"{PHYSICAL_NETWORK}:100:999"},
+        "ovn": ovn if cloud.networking == OVN else {},
     }
 
 

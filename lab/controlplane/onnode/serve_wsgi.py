@@ -28,6 +28,8 @@ def main() -> None:
     args = parser.parse_args()
     # Services read their options from sys.argv and find their files by the program's name.
     sys.argv = [args.prog]
+    # Neutron with OVN shares events among its workers, and asks their server how many there are.
+    os.environ["ASGI_WORKERS"] = "1"
     application = importlib.import_module(args.module).application
     serve(application, args.port)
 

@@ -70,10 +70,18 @@ def test_agents_have_to_be_alive_and_fresh() -> None:
         SimpleNamespace(host="c2", is_alive=True, last_heartbeat_at=ago(60)),
         SimpleNamespace(host="c3", is_alive=False, last_heartbeat_at=ago(1)),
     ]
-    connection: Any = SimpleNamespace(network=SimpleNamespace(agents=lambda **_: agents))
-    readiness.check_agents(connection, {"c1"})
+    asked = []
+
+    def listed(agent_type: str) -> list[SimpleNamespace]:
+        asked.append(agent_type)
+        return agents
+
+    connection: Any = SimpleNamespace(network=SimpleNamespace(agents=listed))
+    readiness.check_agents(connection, {"c1"}, "ovs")
+    readiness.check_agents(connection, {"c1"}, "ovn")
+    assert asked == ["Open vSwitch agent", "OVN Controller agent"]
     with pytest.raises(readiness.NotReadyError, match="c2, c3"):
-        readiness.check_agents(connection, {"c1", "c2", "c3"})
+        readiness.check_agents(connection, {"c1", "c2", "c3"}, "ovs")
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,15 @@ import pytest
 
 from lab.controlplane import accounts, blank, contents, infrastructure, migrations, units
 from lab.controlplane.cloud import APIS, DATABASES, Api, new_cloud
+from lab.controlplane.config import network
+from lab.settings import OVN, OVS
 
 CLOUD = new_cloud("controller")
-ALL_UNITS = (*units.CONTROLLER_UNITS, *units.COMPUTE_UNITS)
+ALL_UNITS = (
+    *units.controller_units(OVS),
+    *units.compute_units(OVS),
+    *(set(units.controller_units(OVN)) - set(units.controller_units(OVS))),
+)
 
 
 def parsed(unit: units.Unit) -> dict[str, str]:
@@ -34,6 +40,12 @@ def test_units_have_the_names_that_operators_know() -> None:
         *("nova-compute", "neutron-openvswitch-agent"),
     }
     assert len(names) == len(ALL_UNITS)
+
+
+def test_ovn_has_no_agents_of_neutron_and_nobody_whom_they_could_call() -> None:
+    names = {x.name for x in (*units.controller_units(OVN), *units.compute_units(OVN))}
+    assert not names & {"neutron-openvswitch-agent", "neutron-rpc-server"}
+    assert "neutron-ovn-maintenance-worker" in names
 
 
 @pytest.mark.parametrize("unit", ALL_UNITS, ids=lambda unit: unit.name)
@@ -130,7 +142,18 @@ def test_instances_get_addresses_that_no_host_has() -> None:
     pool = subnet["allocation_pools"][0]
     assert ipaddress.ip_address(pool["start"]) > ipaddress.ip_address("10.89.0.50")
     assert ipaddress.ip_address(pool["end"]) in ipaddress.ip_network("10.89.0.0/24")
-    assert wanted["networks"][0]["name"] == "demo"
+    assert [row["name"] for row in wanted["networks"]] == ["demo"]
+
+
+def test_only_what_routes_has_an_external_network() -> None:
+    wanted = json.loads(contents.cloud_contents("10.89.0.0/24", "10.89.0.1", OVN))
+    public = wanted["networks"][1]
+    assert public["is_router_external"]
+    # Tenants' networks are VLANs too: its number is none of theirs.
+    ranges = network.ml2_conf(CLOUD)["ml2_type_vlan"]["network_vlan_ranges"]
+    assert public["provider_segmentation_id"] < int(str(ranges).split(":")[1])
+    pool = public["subnet"]["allocation_pools"][0]
+    assert pool["start"] > public["subnet"]["gateway_ip"]
 
 
 def test_settings_of_a_pool_hold_references_and_no_secret() -> None:
