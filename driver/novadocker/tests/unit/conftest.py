@@ -3,7 +3,7 @@
 
 import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,19 +22,26 @@ class VirtAPI:
     """Takes note of the events that are waited for.
 
     :ivar raising: what waiting ends with
+    :ivar waiting: whether someone waits
+    :ivar wired: called when all is done but the waiting
     """
 
     def __init__(self) -> None:
         self.waited: list[Any] = []
         self.raising: BaseException | None = None
         self.failing = False
+        self.waiting = False
+        self.wired: Callable[[], None] = lambda: None
 
     @contextlib.contextmanager
     def wait_for_instance_event(
         self, instance: Any, names: Any, deadline: int = 300, error_callback: Any = None
     ) -> Iterator[None]:
         self.waited.append((list(names), deadline))
+        self.waiting = True
         yield
+        self.waiting = False
+        self.wired()
         if self.failing:
             error_callback(names[0], instance)
         if self.raising is not None:

@@ -60,14 +60,57 @@ class TestSpawn:
     def test_ports_are_wired_before_the_workload_runs(
         self, spawn: Any, engine: Any, wiring: Any
     ) -> None:
-        def plugged(instance: Any, _info: Any, netns: str) -> None:
+        def attached(_info: Any, netns: str) -> None:
             assert netns.startswith("/var/run/docker/netns/")
             found = [one for one in engine.names() if not one.startswith("nova-sandbox")]
             assert not any(engine._find(one)["State"]["Running"] for one in found)
 
-        wiring.plug.side_effect = plugged
+        wiring.attach.side_effect = attached
         spawn(make_instance(), network_info=[port()])
-        wiring.plug.assert_called_once()
+        wiring.attach.assert_called_once()
+
+    def test_neutron_wires_ports_while_docker_works(
+        self, spawn: Any, engine: Any, wiring: Any, virtapi: Any
+    ) -> None:
+        def plugged(_instance: Any, _info: Any) -> None:
+            assert virtapi.waiting
+            assert engine.names() == set()
+
+        def wired() -> None:
+            assert wiring.attach.called
+            (found,) = (one for one in engine.names() if not one.startswith("nova-sandbox"))
+            assert engine.archives[found]
+            assert engine._find(found)["State"]["Status"] == "created"
+
+        wiring.plug_host.side_effect = plugged
+        virtapi.wired = wired
+        one = spawn(make_instance(key_data="k"), network_info=[port(active=False)])
+        assert workload(engine, one)["State"]["Running"]
+
+    def test_the_image_is_fetched_while_neutron_allocates_ports(
+        self, spawn: Any, engine: Any
+    ) -> None:
+        class Allocating(model.NetworkInfo):
+            def __len__(self) -> int:
+                assert "inspect_image" in engine.calls
+                return 1
+
+            def __iter__(self) -> Any:
+                return iter([port()])
+
+        spawn(make_instance(), network_info=Allocating())
+
+    def test_ports_that_cannot_be_allocated_fail_it_before_there_is_anything(
+        self, spawn: Any, engine: Any, wiring: Any
+    ) -> None:
+        class Failing(model.NetworkInfo):
+            def __len__(self) -> int:
+                raise exception.NoMoreFixedIps(net="n")
+
+        with pytest.raises(exception.NoMoreFixedIps):
+            spawn(make_instance(), network_info=Failing())
+        assert "create_container" not in engine.calls
+        wiring.plug_host.assert_not_called()
 
     def test_power_off_means_off(self, spawn: Any, engine: Any) -> None:
         instance = spawn(make_instance(), power_on=False)
@@ -179,10 +222,13 @@ class TestSpawn:
     def test_a_port_that_cannot_be_wired_fails_it(
         self, spawn: Any, engine: Any, wiring: Any
     ) -> None:
-        wiring.plug.side_effect = exceptions.NetworkError("no")
-        with pytest.raises(exception.VirtualInterfaceCreateException):
-            spawn(make_instance(), network_info=[port()])
-        assert engine.names() == set()
+        for end in (wiring.attach, wiring.plug_host):
+            end.side_effect = exceptions.NetworkError("no")
+            with pytest.raises(exception.VirtualInterfaceCreateException):
+                spawn(make_instance(), network_info=[port()])
+            assert engine.names() == set()
+            wiring.unplug.assert_called_once()
+            wiring.unplug.reset_mock()
 
     def test_volumes_are_refused(self, spawn: Any, docker_driver: Any) -> None:
         with pytest.raises(exception.InvalidVolume, match="file system that a user has made"):

@@ -156,6 +156,30 @@ class TestWiring:
         net.ns_attach.assert_called_once_with(NETNS, "nd33333333-222", dataclasses.asdict(nic))
         net.bridge_add.assert_not_called()
 
+    def test_the_hosts_ends_of_all_come_before_the_instance_gets_its_own(
+        self, net: Any, vif: Any
+    ) -> None:
+        ports = [port(), port(id=PORT.replace("3", "4"))]
+        wiring = network.Wiring()
+        wiring.plug_host(make_instance(), ports)
+        assert (net.veth_create.call_count, vif.plug.call_count) == (2, 2)
+        net.ns_attach.assert_not_called()
+        vif.unplug.assert_not_called()
+        wiring.attach(ports, NETNS)
+        assert [call[0][1] for call in net.ns_attach.call_args_list] == [
+            "nd33333333-222",
+            "nd44444444-222",
+        ]
+
+    def test_a_new_instance_gets_a_pair_of_its_own(self, net: Any, vif: Any) -> None:
+        order = mock.Mock()
+        order.attach_mock(net.veth_create, "veth")
+        order.attach_mock(vif.unplug, "unplug")
+        order.attach_mock(net.device_delete, "delete")
+        net.veth_create.side_effect = [False, True]
+        network.Wiring().plug_host(make_instance(), [port()])
+        assert [call[0] for call in order.mock_calls] == ["veth", "unplug", "delete", "veth"]
+
     def test_os_vif_makes_the_port_and_no_tap(self, net: Any, vif: Any) -> None:
         network.Wiring().plug(make_instance(), [port(details={"ovs_create_tap": True})], NETNS)
         profile = vif.plug.call_args[0][0].port_profile

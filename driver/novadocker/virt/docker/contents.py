@@ -40,22 +40,26 @@ class Contents:
         self._images = store
         self._workloads = workloads
 
+    def image_of_new(self, context: Any, instance: Any, image_meta: Any) -> images.EngineImage:
+        """Have the image of a new instance in the engine.
+
+        :raises ImageUnacceptable: it is refused
+        """
+        image, _fetched = self._images.ensure(
+            context, image_dict(context, image_meta), instance.get("trusted_certs")
+        )
+        return image
+
     def of_new(
         self,
-        context: Any,
         instance: Any,
+        image: images.EngineImage,
         image_meta: Any,
         injected_files: list[Any],
         admin_password: str | None,
         network_info: Any,
     ) -> instances.Content:
-        """Say what runs in a new instance, with its image in the engine.
-
-        :raises ImageUnacceptable: its image is refused
-        """
-        image, _fetched = self._images.ensure(
-            context, image_dict(context, image_meta), instance.get("trusted_certs")
-        )
+        """Say what runs in a new instance."""
         metadata = (instance.metadata or {}) if self._section.metadata_environment else {}
         files = self._keys_and(instance, injected_files) + guest.config_drive_files(
             instance, network_info, injected_files, admin_password

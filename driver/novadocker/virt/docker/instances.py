@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An instance is a sandbox, its ports and a workload: the order in which they come and go.
 
-The workload never runs before the ports are wired, and whatever fails leaves nothing behind.
+The workload never runs before the ports are wired, and whatever fails leaves nothing behind. The
+host's ends of the ports come first: Neutron wires them while Docker makes what they lead to.
 """
 
 import contextlib
@@ -68,31 +69,24 @@ class Instances:
     def build(
         self,
         instance: Any,
-        content: Content,
+        content: Callable[[], Content],
         network_info: Any,
         wait: PortsWait,
         power_on: bool = True,
     ) -> None:
         """Make an instance and, unless told otherwise, start it.
 
+        :param content: says what runs in it; asked while Neutron wires the ports, by another thread
         :raises DriverError: it could not be made; nothing of it is left
         """
-        try:
-            self._create_sandbox(instance, network_info)
-            with wait(), self._making_workload(instance, content):
-                self._ensure_network(instance, network_info)
-            name = containers.workload_name(instance.uuid)
-            if content.files:
-                self._workloads.put_archive(name, content.files)
-            if power_on:
-                self._workloads.start(name)
-        except BaseException:
-            # Everything: on eventlet, time that is up is no Exception.
-            LOG.warning(
-                "Removing what there is of an instance that could not be made", instance=instance
-            )
-            self.destroy(instance, network_info, quiet=True)
-            raise
+
+        def make_workload() -> None:
+            found = content()
+            self.create_workload(instance, found)
+            if found.files:
+                self._workloads.put_archive(containers.workload_name(instance.uuid), found.files)
+
+        self._make(instance, network_info, make_workload, wait, power_on)
 
     def destroy(self, instance: Any, network_info: Any, quiet: bool = False) -> None:
         """Remove all there is of an instance; that there is nothing is no fault.
@@ -224,14 +218,32 @@ class Instances:
 
         :raises DriverError: it could not be made; nothing of it is left
         """
+        # A move may have left ports of its own, dead ones.
+        self._wiring.unplug_dead(instance, network_info)
+        self._make(instance, network_info, lambda: self.recreate(instance, old), wait, power_on)
+
+    def _make(
+        self,
+        instance: Any,
+        network_info: Any,
+        make_workload: Callable[[], None],
+        wait: PortsWait,
+        power_on: bool,
+    ) -> None:
         try:
-            self._create_sandbox(instance, network_info)
-            self.recreate(instance, old)
             with wait():
-                self._ensure_network(instance, network_info)
+                self._wiring.plug_host(instance, network_info)
+                self._create_sandbox(instance, network_info)
+                with _meanwhile(make_workload, f"novadocker-{instance.uuid}"):
+                    path = self._sandboxes.start(containers.sandbox_name(instance.uuid))
+                    self._wiring.attach(network_info, path)
             if power_on:
                 self._workloads.start(containers.workload_name(instance.uuid))
         except BaseException:
+            # Everything: on eventlet, time that is up is no Exception.
+            LOG.warning(
+                "Removing what there is of an instance that could not be made", instance=instance
+            )
             self.destroy(instance, network_info, quiet=True)
             raise
 
@@ -263,22 +275,26 @@ class Instances:
             self._workloads.remove(name)
             self._sandboxes.create(*arguments)
 
-    @contextlib.contextmanager
-    def _making_workload(self, instance: Any, content: Content) -> Iterator[None]:
-        """Make the workload's container meanwhile."""
-        faults: list[Exception] = []
 
-        def make() -> None:
-            try:
-                self.create_workload(instance, content)
-            except Exception as err:  # noqa: BLE001 - raised again by the thread that waits
-                faults.append(err)
+@contextlib.contextmanager
+def _meanwhile(work: Callable[[], None], name: str) -> Iterator[None]:
+    """Do some work in a thread of its own, which has ended afterwards.
 
-        maker = threading.Thread(target=make, name=f"novadocker-{instance.uuid}", daemon=True)
-        maker.start()
+    :param name: of the thread
+    """
+    faults: list[BaseException] = []
+
+    def do() -> None:
         try:
-            yield
-        finally:
-            maker.join()
-        if faults:
-            raise faults[0]
+            work()
+        except BaseException as err:  # noqa: BLE001 - raised again by the thread that waits
+            faults.append(err)
+
+    thread = threading.Thread(target=do, name=name, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    if faults:
+        raise faults[0]

@@ -90,7 +90,7 @@ class Migrations:
         self._images.hand_over(image, image_id, f"{containers.KEPT}:{instance.uuid}")
         # Command and environment are the image's own.
         content = instances.Content(image=image.id, image_id=instance.image_ref or "")
-        self._instances.build(instance, content, network_info, wait, power_on)
+        self._instances.build(instance, lambda: content, network_info, wait, power_on)
         try:
             IMAGE_API.delete(context, image_id)
         except exception.NovaException as err:

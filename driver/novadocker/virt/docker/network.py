@@ -6,9 +6,10 @@ other one is moved into the network namespace of the instance's sandbox containe
 before os-vif plugs: os-vif then finds the device and does not make a tap of that name.
 """
 
+import contextlib
 import dataclasses
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import os_vif
@@ -124,6 +125,26 @@ class Wiring:
         for vif, nic in zip(network_info, plan(network_info), strict=True):
             self._plug_vif(instance, vif, nic, netns)
 
+    def plug_host(self, instance: Any, network_info: Any) -> None:
+        """Plug the host's ends of all interfaces of a new instance, so that Neutron wires them.
+
+        :raises NetworkError: a port cannot be plugged; those before it are
+        """
+        for vif, nic in zip(network_info, plan(network_info), strict=True):
+            if not self._plug_host_end(instance, vif, nic):
+                # Its other end is with what there was before, if anywhere.
+                self.unplug_dead(instance, [vif])
+                self._plug_host_end(instance, vif, nic)
+
+    def attach(self, network_info: Any, netns: str) -> None:
+        """Give a new instance its ends of all interfaces.
+
+        :param netns: path of the sandbox's network namespace
+        :raises NetworkError: one cannot be given; those before it are
+        """
+        for vif, nic in zip(network_info, plan(network_info), strict=True):
+            _attach(vif, nic, netns)
+
     def plug_new(self, instance: Any, vif: Any, netns: str) -> None:
         """Wire one more interface; its gateway serves where the instance has none yet."""
         self._plug_vif(instance, vif, plan([vif])[0], netns)
@@ -170,18 +191,23 @@ class Wiring:
         return found
 
     def _plug_vif(self, instance: Any, vif: Any, nic: Nic, netns: str) -> None:
+        self._plug_host_end(instance, vif, nic)
+        _attach(vif, nic, netns)
+
+    def _plug_host_end(self, instance: Any, vif: Any, nic: Nic) -> bool:
+        """Plug the host's end of an interface, with the other one beside it if it is new.
+
+        :return: False when the pair was there already
+        """
         port = _os_vif_port(vif)
-        peer = peer_name(vif["id"])
-        try:
-            net.veth_create(port.vif_name, peer, nic.mac, nic.mtu, self._offload(port))
+        with _wiring(vif):
+            made: bool = net.veth_create(
+                port.vif_name, peer_name(vif["id"]), nic.mac, nic.mtu, self._offload(port)
+            )
             os_vif.plug(port, os_vif_util.nova_to_osvif_instance(instance))
             if _is_hybrid(port):
                 net.bridge_add(port.bridge_name, port.vif_name)
-            net.ns_attach(netns, peer, dataclasses.asdict(nic))
-        except _FAULTS as err:
-            raise exceptions.NetworkError(
-                f"port {vif['id']} could not be wired as {port.vif_name}: {err}"
-            ) from err
+        return made
 
     def _unplug_vif(self, instance: Any, vif: Any) -> None:
         try:
@@ -205,6 +231,21 @@ class Wiring:
         profile = port.port_profile
         datapath = profile.datapath_type if "datapath_type" in profile else None
         return datapath != model.VIF_DETAILS_OVS_DATAPATH_NETDEV
+
+
+def _attach(vif: Any, nic: Nic, netns: str) -> None:
+    with _wiring(vif):
+        net.ns_attach(netns, peer_name(vif["id"]), dataclasses.asdict(nic))
+
+
+@contextlib.contextmanager
+def _wiring(vif: Any) -> Iterator[None]:
+    try:
+        yield
+    except _FAULTS as err:
+        raise exceptions.NetworkError(
+            f"port {vif['id']} could not be wired as {vif.get('devname')}: {err}"
+        ) from err
 
 
 def peer_name(port_id: str) -> str:

@@ -189,10 +189,16 @@ class Sandboxes:
         """
         details = self._engine.call("inspect_container", name)
         fresh = not details["State"]["Running"]
-        if fresh:
-            self._engine.call("start", name)
-            details = self._engine.call("inspect_container", name)
-        return Namespace(_path(details), fresh)
+        return Namespace(self.start(name) if fresh else _path(details), fresh)
+
+    def start(self, name: str) -> str:
+        """Start a sandbox.
+
+        :return: path of its network namespace
+        :raises NotFound: there is none of that name
+        """
+        self._engine.call("start", name)
+        return _path(self._engine.call("inspect_container", name))
 
     def namespace(self, name: str) -> str | None:
         """Find the path of a sandbox's namespace; None when it does not run or is not there."""
