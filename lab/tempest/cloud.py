@@ -3,31 +3,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from openstack.connection import Connection
 
 from lab import workflows
 from lab.errors import LabError
-from lab.tempest.conf import CloudFacts
+from lab.nodes import Node
+from lab.tempest import guest
+from lab.tempest.conf import CAN, CloudFacts
 
 BASE_IMAGE = "busybox"
-# A container lives as long as its command, and Tempest wants some lines in the console log.
-COMMAND = (
-    'sh -c \'trap "exit 0" TERM; for line in 1 2 3 4 5 6; do echo tempest container, line $line;'
-    " done; while :; do sleep 1; done'"
-)
-# chpasswd(8), by which the driver sets a password, of what Debian's busybox has instead of it.
-CHPASSWD = """#!/bin/sh
-while IFS=: read -r user password; do
-    hash=$(mkpasswd -m sha512 "$password") || exit 1
-    sed -i "s|^$user:[^:]*:|$user:$hash:|" /etc/passwd || exit 1
-done
-"""
 DEPLOY_TIMEOUT_S = 900
 
 
@@ -42,10 +28,15 @@ def convert(cloud: Connection) -> None:
         raise LabError(f"novadocker.deploy ended in {execution.state}: {execution.message}")
 
 
-def find_facts(cloud: Connection, env: Mapping[str, str], *, routers: bool) -> CloudFacts:
+def find_facts(
+    cloud: Connection, env: Mapping[str, str], controller: Node, *, routers: bool
+) -> CloudFacts:
     """Ask the cloud for what Tempest has to know; make the images that it boots from.
 
+    They have an SSH server where Tempest can reach them: where there is an external network.
+
     :param env: the admin's variables, as the controller has them
+    :param controller: where the SSH server comes from
     :param routers: whether the tests take a router for each network that they make
     """
     hypervisors = list(cloud.compute.hypervisors(details=True))
@@ -53,14 +44,18 @@ def find_facts(cloud: Connection, env: Mapping[str, str], *, routers: bool) -> C
     external = next(iter(cloud.network.networks(is_router_external=True)), None)
     shared = next(iter(cloud.network.networks(is_shared=True)), None)
     extensions = tuple(sorted(row.alias for row in cloud.network.extensions()))
+
+    def image(name: str) -> str:
+        return guest_image(cloud, name, controller) if external else container_image(cloud, name)
+
     return CloudFacts(
         identity_url=env["OS_AUTH_URL"],
         region=env.get("OS_REGION_NAME", "RegionOne"),
         admin=(env["OS_USERNAME"], env["OS_PASSWORD"], env["OS_PROJECT_NAME"]),
-        image_ids=(container_image(cloud, "tempest"), container_image(cloud, "tempest-alt")),
+        image_ids=(image("tempest"), image("tempest-alt")),
         flavor_ids=_flavor_ids(cloud),
         max_microversion=_max_microversion(cloud),
-        docker_hypervisors=len(docker),
+        docker_hosts=tuple(sorted(row.service_details["host"] for row in docker)),
         other_hosts=tuple(row.name for row in hypervisors if row.hypervisor_type != "docker"),
         network_extensions=extensions,
         public_network=(external.id, external.name) if external else None,
@@ -74,59 +69,46 @@ def container_image(cloud: Connection, name: str) -> str:
 
     :raises LabError: when there is no docker image to make it from
     """
+    return _image(cloud, name, guest.IDLE_COMMAND, guest.IDLE_SCRIPTS, dict)
+
+
+def guest_image(cloud: Connection, name: str, controller: Node) -> str:
+    """Return the ID of a public image whose containers Tempest can log in to, by SSH.
+
+    :param controller: where the SSH server comes from
+    :raises LabError: when there is no docker image to make it from, or no SSH server
+    """
+    scripts = guest.scripts(metadata="metadata_service" in CAN)
+    return _image(cloud, name, guest.COMMAND, scripts, lambda: guest.server(controller))
+
+
+def _image(
+    cloud: Connection,
+    name: str,
+    command: str,
+    scripts: Mapping[str, str],
+    programs: Callable[[], dict[str, bytes]],
+) -> str:
+    contents = guest.digest(command, scripts)
     found = cloud.image.find_image(name)
-    if found and found.status == "active":
-        return str(found.id)
-    content = cloud.image.download_image(_base_image_id(cloud)).content
+    if found:
+        if found.status == "active" and (found.properties or {}).get("lab_contents") == contents:
+            return str(found.id)
+        cloud.image.delete_image(found.id)
+    base = cloud.image.download_image(_base_image_id(cloud)).content
+    files = programs() | {path: text.encode() for path, text in scripts.items()}
     made = cloud.image.create_image(
         name,
-        data=with_program(content, "bin/chpasswd", CHPASSWD.encode()),
+        data=guest.with_layer(base, files, guest.DIRECTORIES),
         container_format="docker",
         disk_format="raw",
         visibility="public",
         img_hv_type="docker",
-        os_command_line=COMMAND,
+        os_command_line=command,
         wait=True,
+        lab_contents=contents,
     )
     return str(made.id)
-
-
-def with_program(archive: bytes, path: str, program: bytes) -> bytes:
-    """Return a docker archive with one more layer, which has a program.
-
-    :param archive: an image, as `docker save` writes it
-    :param path: of the program in the image
-    """
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-
-        def read(name: str) -> bytes:
-            member = tar.extractfile(name)
-            if member is None:
-                raise LabError(f"{name} in the archive of an image is not a file")
-            return member.read()
-
-        manifest = json.loads(read("manifest.json"))[0]
-        config = json.loads(read(manifest["Config"]))
-        layers = [read(name) for name in manifest["Layers"]]
-    layers.append(_tar({path: program}, mode=0o755))
-    config["rootfs"]["diff_ids"].append(f"sha256:{hashlib.sha256(layers[-1]).hexdigest()}")
-    config.pop("history", None)
-    text = json.dumps(config).encode()
-    members = {f"{hashlib.sha256(text).hexdigest()}.json": text}
-    members |= {f"{number}/layer.tar": layer for number, layer in enumerate(layers)}
-    config_name, *layer_names = members
-    record = {"Config": config_name, "RepoTags": None, "Layers": layer_names}
-    return _tar({**members, "manifest.json": json.dumps([record]).encode()}, mode=0o644)
-
-
-def _tar(members: Mapping[str, bytes], mode: int) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name, data in members.items():
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(data), mode
-            tar.addfile(entry, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def _flavor_ids(cloud: Connection) -> tuple[str, str]:

@@ -8,8 +8,12 @@ import dataclasses
 import io
 from collections.abc import Mapping
 
+from lab.controlplane.config.compute import SCHEDULER_FILTERS
+
 WORKSPACE = "/root/tempest"
 BUILD_TIMEOUT_S = 120
+PING_TIMEOUT_S = 60
+SSH_TIMEOUT_S = 120
 
 # What is not in the lab at all.
 ABSENT_SERVICES = ("cinder", "swift", "horizon")
@@ -52,6 +56,14 @@ CANNOT: Mapping[str, str] = {
     "volume_multiattach": "there are no volumes",
     "vtpm_live_migration": "a container has no TPM",
 }
+# What else Tempest takes from an option that is left empty, with the reason: its tests are skipped.
+UNSET: Mapping[str, str] = {
+    "[compute] certified_image_ref": "the lab has no key manager, which signed images need",
+    "[network-feature-enabled] qos_min_bw_and_pps": "OVN knows no guaranteed rate of packets",
+    "[network-feature-enabled] qos_placement_physnet": "the lab's Neutron has no QoS, and reports"
+    " no bandwidth to Placement",
+    "[scenario] dhcp_client": "the driver sets the addresses, a container asks no DHCP server",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +75,7 @@ class CloudFacts:
     :param image_ids: two images of containers that stay up
     :param flavor_ids: a small flavor, and a larger one that an instance can be resized to
     :param max_microversion: the newest of the compute API
-    :param docker_hypervisors: how many hypervisors of type docker there are
+    :param docker_hosts: compute hosts whose hypervisor is of type docker
     :param other_hosts: compute hosts that have another hypervisor
     :param network_extensions: aliases of Neutron's extensions
     :param public_network: ID and name of an external network, where there is one
@@ -78,7 +90,7 @@ class CloudFacts:
     image_ids: tuple[str, str]
     flavor_ids: tuple[str, str]
     max_microversion: str
-    docker_hypervisors: int
+    docker_hosts: tuple[str, ...]
     other_hosts: tuple[str, ...]
     network_extensions: tuple[str, ...]
     public_network: tuple[str, str] | None
@@ -94,15 +106,20 @@ def tempest_conf(facts: CloudFacts) -> str:
         **_access(facts),
         "compute": _compute(facts),
         "placement": {"min_microversion": "1.0", "max_microversion": "latest"},
-        "compute-feature-enabled": {**dict.fromkeys(CAN, True), **dict.fromkeys(CANNOT, False)},
+        "compute-feature-enabled": {
+            **dict.fromkeys(CAN, True),
+            **dict.fromkeys(CANNOT, False),
+            "scheduler_enabled_filters": ",".join(SCHEDULER_FILTERS),
+        },
         "image": {"container_formats": "docker,bare,ami,ari,aki,ovf,ova", "http_image": ""},
         "image-feature-enabled": {"import_image": False},
         **_network(facts),
-        # A container has no SSH server: what it does is seen in its console log.
-        "validation": {"run_validation": False, "connect_method": "fixed"},
+        "validation": _validation(facts),
+        # The driver sets the addresses.
+        "scenario": {"dhcp_client": ""},
         "novadocker": {
             "image_ref": facts.image_ids[0],
-            "min_hypervisors": max(1, facts.docker_hypervisors),
+            "min_hypervisors": max(1, len(facts.docker_hosts)),
             "build_timeout": BUILD_TIMEOUT_S,
         },
     }
@@ -137,7 +154,7 @@ def _access(facts: CloudFacts) -> dict[str, dict[str, object]]:
             "nova": True,
             "neutron": True,
             "glance": True,
-            "novadocker": facts.docker_hypervisors > 0,
+            "novadocker": bool(facts.docker_hosts),
         },
     }
 
@@ -150,7 +167,7 @@ def _compute(facts: CloudFacts) -> dict[str, object]:
         "image_ref_alt": image_alt,
         "flavor_ref": flavor,
         "flavor_ref_alt": flavor_alt,
-        "min_compute_nodes": max(1, facts.docker_hypervisors),
+        "min_compute_nodes": max(1, len(facts.docker_hosts)),
         "hypervisor_type": "docker",
         "min_microversion": "2.1",
         "max_microversion": facts.max_microversion,
@@ -159,6 +176,8 @@ def _compute(facts: CloudFacts) -> dict[str, object]:
     }
     if not facts.own_networks and facts.shared_network:
         found["fixed_network_name"] = facts.shared_network
+    if len(facts.docker_hosts) > 1:
+        found["migration_source_host"], found["migration_dest_host"] = facts.docker_hosts[:2]
     if facts.other_hosts:
         # A part of a name, and only one: more kinds of hypervisors Tempest does not know.
         found["target_hosts_to_avoid"] = facts.other_hosts[0]
@@ -169,6 +188,7 @@ def _network(facts: CloudFacts) -> dict[str, dict[str, object]]:
     network: dict[str, object] = {
         "project_network_cidr": "10.100.0.0/16",
         "build_timeout": BUILD_TIMEOUT_S,
+        "project_networks_reachable": False,
     }
     if facts.public_network:
         network["public_network_id"], network["floating_network_name"] = facts.public_network
@@ -178,5 +198,24 @@ def _network(facts: CloudFacts) -> dict[str, dict[str, object]]:
             "api_extensions": ",".join(facts.network_extensions),
             "floating_ips": facts.public_network is not None,
             "ipv6": True,
+            "ipv6_subnet_attributes": True,
+            "port_security": "port-security" in facts.network_extensions,
         },
+    }
+
+
+def _validation(facts: CloudFacts) -> dict[str, object]:
+    if not facts.public_network:
+        # Instances are out of reach: what they do is seen in their console logs.
+        return {"run_validation": False, "connect_method": "fixed"}
+    return {
+        "run_validation": True,
+        "connect_method": "floating",
+        "auth_method": "keypair",
+        "image_ssh_user": "root",
+        "image_alt_ssh_user": "root",
+        "ssh_key_type": "ecdsa",
+        "ping_timeout": PING_TIMEOUT_S,
+        "ssh_timeout": SSH_TIMEOUT_S,
+        "connect_timeout": 30,
     }

@@ -7,7 +7,7 @@ import collections
 import re
 from collections.abc import Iterable, Sequence
 
-from lab.tempest.conf import CANNOT
+from lab.tempest.conf import CANNOT, UNSET
 from lab.tempest.results import Summary, TestResult
 
 TITLE = "Tempest's compute tests on containers"
@@ -33,6 +33,8 @@ def page(summary: Summary, machine: str, took_s: float) -> str:
         _section("What containers cannot do"),
         "In Tempest's words (``[compute-feature-enabled]``), each of them off:",
         _table(("Feature", "Why"), ((f"``{name}``", _text(why)) for name, why in CANNOT.items())),
+        "And options that are empty:",
+        _table(("Option", "Why"), ((f"``{name}``", _text(why)) for name, why in UNSET.items())),
     ]
     failed = [result for result in summary.results if result.outcome == "FAILED"]
     if failed:

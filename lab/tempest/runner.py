@@ -45,7 +45,8 @@ def prepare(settings: LabSettings, regex: str = PLUGIN_TESTS) -> Node:
     controller = Node(settings.controller.name, settings)
     env = lab_cloud.parse_openrc(controller.read(lab_cloud.OPENRC))
     # The plug-in's own tests do without routers, Tempest's do not.
-    facts = find_facts(lab_cloud.connect(settings), env, routers=regex != PLUGIN_TESTS)
+    cloud = lab_cloud.connect(settings)
+    facts = find_facts(cloud, env, controller, routers=regex != PLUGIN_TESTS)
     if controller.run(["test", "-d", f"{WORKSPACE}/.stestr"], check=False).returncode:
         controller.run(["rm", "-rf", WORKSPACE])
         controller.run([_tempest(settings), "init", WORKSPACE])
