@@ -30,6 +30,9 @@ def page(summary: Summary, machine: str, took_s: float) -> str:
         f"It took {took_s / 60:.0f} minutes on {_text(machine)}.",
         "Upstream's gate is the expression by which the retired community driver chose its tests;"
         " what is skipped or left out counts there as not passed.",
+        "Where Tempest logs in to an instance, it is Debian's busybox with dropbear"
+        " (``lab/tempest/guest.py``). Its ``blkid`` and ``mount`` find the config drive, which a"
+        " container has as a directory; its ``sudo`` runs what it is given, as root is who logs in.",
         _section("What containers cannot do"),
         "In Tempest's words (``[compute-feature-enabled]``), each of them off:",
         _table(("Feature", "Why"), ((f"``{name}``", _text(why)) for name, why in CANNOT.items())),
