@@ -32,7 +32,7 @@ def page(summary: Summary, machine: str, took_s: float) -> str:
         " what is skipped or left out counts there as not passed.",
         "Where Tempest logs in to an instance, it is Debian's busybox with dropbear"
         " (``lab/tempest/guest.py``). Its ``blkid`` and ``mount`` find the config drive, which a"
-        " container has as a directory; its ``sudo`` runs what it is given, as root is who logs in.",
+        " container has as a directory; its ``sudo`` runs what it is given, as root logs in.",
         _section("What containers cannot do"),
         "In Tempest's words (``[compute-feature-enabled]``), each of them off:",
         _table(("Feature", "Why"), ((f"``{name}``", _text(why)) for name, why in CANNOT.items())),
