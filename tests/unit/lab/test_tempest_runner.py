@@ -59,6 +59,21 @@ def test_what_is_left_out_is_told_to_tempest(docker: pathlib.Path) -> None:
     assert f"--exclude-list {runner.EXCLUDE_LIST}" in pathlib.Path(f"{docker}.args").read_text()
 
 
+def test_what_spoils_other_tests_is_run_after_them(
+    docker: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = """echo "$@" >>"$0.all"; echo "{0} pkg.A.test_$(wc -l <"$0.all") [0.1s] ... ok" """
+    write(docker, script)
+    found = runner.run(SETTINGS, runner.COMPUTE_TESTS, tests=2)
+    assert [result.test for result in found] == ["pkg.A.test_1", "pkg.A.test_2"]
+    assert "min, 2 of 2]" in capsys.readouterr().out
+    assert FILES[runner.EXCLUDE_LIST] == f"{runner.APART[0]}\n"
+    first, second = pathlib.Path(f"{docker}.all").read_text().splitlines()
+    assert f"--exclude-list {runner.EXCLUDE_LIST}" in first
+    assert "--exclude-list" not in second
+    assert f"--regex {runner.APART[0]} " in second
+
+
 def test_what_came_of_the_tests_is_kept_when_time_is_up(docker: pathlib.Path) -> None:
     write(docker, "echo '{0} pkg.A.test_b [0.1s] ... ok'; exit 124")
     with pytest.raises(runner.TempestTimeout, match="within 5 s") as caught:
