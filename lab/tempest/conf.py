@@ -12,7 +12,8 @@ from lab.controlplane.config.compute import SCHEDULER_FILTERS
 
 WORKSPACE = "/root/tempest"
 BUILD_TIMEOUT_S = 120
-PING_TIMEOUT_S = 60
+# A ping of busybox that gets no answer takes 10 s, whatever it is told.
+PING_TIMEOUT_S = 90
 SSH_TIMEOUT_S = 120
 
 # What is not in the lab at all.
