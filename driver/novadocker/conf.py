@@ -92,6 +92,12 @@ OPTS: list[cfg.Opt] = [
         "runtime", help="OCI runtime to start instances with (runsc, kata); default: the engine's."
     ),
     cfg.StrOpt("seccomp_profile", help="File with a seccomp profile in the place of Docker's own."),
+    cfg.StrOpt(
+        "lxcfs_path",
+        help="Where lxcfs is mounted (/var/lib/lxcfs). Instances then get its files in the place "
+        "of those below /proc that tell of the whole host: memory, processors, load, uptime. "
+        "Default: they see the host's.",
+    ),
     # the workload
     cfg.BoolOpt("tty", default=True, help="Give the workload a terminal and keep its input open."),
     cfg.BoolOpt(
@@ -156,6 +162,16 @@ OPTS: list[cfg.Opt] = [
         choices=["auto", "require", "off"],
         help="Limit the root disk to the flavor's size: where the engine can (auto), or "
         "nova-compute does not start where it cannot (require), or never (off).",
+    ),
+    # volumes
+    cfg.ListOpt(
+        "volume_file_systems",
+        default=[],
+        item_type=cfg.types.String(choices=("ext4", "xfs")),
+        help="File systems that volumes of instances may have; the first one is made on blank "
+        "volumes. With none, instances get no volumes. The host's kernel mounts what is on a "
+        "volume, and a tenant may have written it byte by byte on a virtual machine: a fault in "
+        "the kernel's code for these file systems is then a way into the host.",
     ),
     # the network
     cfg.StrOpt(

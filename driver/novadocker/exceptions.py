@@ -36,3 +36,15 @@ class NetworkError(DriverError):
 
 class ImageRefused(DriverError):
     """An image is not what a container may be started from."""
+
+
+class VolumeError(DriverError):
+    """A volume could not be connected, mounted or taken away."""
+
+
+class VolumeRefused(VolumeError):
+    """A volume is not what a container may have."""
+
+
+class VolumeBusy(VolumeError):
+    """A volume is in use, and cannot be taken away."""

@@ -118,9 +118,10 @@ def test_a_command_runs_as_root_and_its_output_is_read_in_any_case(boxes: Any, e
 
 @pytest.mark.parametrize(("path", "asked"), [("/", "/."), ("/a/", "/a/."), ("/X", "/X/.")])
 def test_files_are_copied_patiently(path: str, asked: str, boxes: Any, engine: Any) -> None:
-    engine.call.side_effect = [(iter([]), {}), True]
+    details = {"HostConfig": {"Mounts": None}}
+    engine.call.side_effect = [details, details, (iter([]), {}), True]
     boxes.copy("from", path, "to", "/there")
-    assert engine.call.mock_calls == [
+    assert engine.call.mock_calls[2:] == [
         mock.call("get_archive", "from", asked, patient=True),
         mock.call("put_archive", "to", "/there", mock.ANY, patient=True),
     ]
@@ -132,7 +133,7 @@ def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engi
         name="box",
         sandbox="sandbox",
         image="sha256:1",
-        labels={"a": "b"},
+        labels={"a": "b", "org.openstack.nova.uuid": "U"},
         command=["sh"],
         environment={"C": "d"},
         tty=True,
@@ -147,6 +148,7 @@ def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engi
         network_mode="container:sandbox",
         restart_policy={"Name": "no"},
         init=init or None,
+        mounts=None,
         storage_opt={"size": "7G"},
         **isolation.limits(flavor),
         **expected,
@@ -157,7 +159,7 @@ def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engi
         "sha256:1",
         name="box",
         command=["sh"],
-        labels={"a": "b"},
+        labels={"a": "b", "org.openstack.nova.uuid": "U"},
         environment={"C": "d"},
         tty=True,
         stdin_open=True,

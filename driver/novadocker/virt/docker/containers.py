@@ -4,7 +4,7 @@
 import dataclasses
 import enum
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from oslo_log import log as logging
@@ -102,12 +102,20 @@ class Containers:
     """The containers of this host's instances.
 
     :param host: only containers labelled with this host are listed
+    :param bound: describes what of the host a workload of an instance is given, by its UUID
     """
 
-    def __init__(self, engine: client.Engine, host: str, limited: isolation.Isolation) -> None:
+    def __init__(
+        self,
+        engine: client.Engine,
+        host: str,
+        limited: isolation.Isolation,
+        bound: Callable[[str], list[dict[str, Any]]] = lambda _uuid: [],
+    ) -> None:
         self._engine = engine
         self.host = host
         self._isolation = limited
+        self._bound = bound
 
     def create(self, workload: Workload, flavor: Any, disk_gb: int | None = None) -> None:
         """Make a workload's container, and do not start it.
@@ -123,6 +131,11 @@ class Containers:
             network_mode=f"container:{workload.sandbox}",
             restart_policy={"Name": "no"},
             init=workload.init or None,
+            mounts=[
+                *arguments.pop("mounts", ()),
+                *self._bound(workload.labels[f"{LABEL}uuid"]),
+            ]
+            or None,
             **isolation.limits(flavor),
             **arguments,
         )
@@ -187,6 +200,13 @@ class Containers:
         :raises NotFound: there is none of that name
         """
         return state_of(self.inspect(name)["State"]["Status"])
+
+    def pid(self, name: str) -> int:
+        """Tell the process that a container is; 0 when it does not run.
+
+        :raises NotFound: there is none of that name
+        """
+        return int(self.inspect(name)["State"].get("Pid") or 0)
 
     def start(self, name: str) -> None:
         """Start a container; one that runs stays as it is."""
@@ -262,12 +282,17 @@ class Containers:
         """Copy the files of one container, from a directory of it, into a directory of another.
 
         Nothing of it is kept on the host on the way, and what the engine makes for each container
-        stays out of it.
+        stays out of it, as do directories of the host's.
         """
+        bound = {
+            one["Target"].strip("/")
+            for name in (source, target)
+            for one in self.inspect(name)["HostConfig"].get("Mounts") or []
+        }
         stream, _stat = self._engine.call(
             "get_archive", source, f"{source_path.rstrip('/')}/.", patient=True
         )
-        files = streams.tar_without(stream, _ENGINES_FILES)
+        files = streams.tar_without(stream, _ENGINES_FILES | bound)
         if not self._engine.call("put_archive", target, target_path, files, patient=True):
             raise exceptions.EngineError(f"files of {source} were not copied into {target}")
 

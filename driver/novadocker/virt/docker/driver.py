@@ -19,7 +19,9 @@ from oslo_utils import units
 
 from novadocker import conf, exceptions
 from novadocker.virt.docker import (
+    attachments,
     client,
+    connections,
     containers,
     contents,
     diagnostics,
@@ -38,6 +40,7 @@ from novadocker.virt.docker import (
     sandbox,
     snapshots,
     tags,
+    volumes,
     waiting,
 )
 
@@ -54,7 +57,7 @@ _POWER_STATES = {
 _MANAGED_TRAITS = {resources.TRAIT_DOCKER, resources.TRAIT_QUOTA}
 
 
-class DockerDriver(refusals.Refusals, driver.ComputeDriver):
+class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDriver):
     """Runs each instance as a Docker container."""
 
     capabilities = {
@@ -75,14 +78,25 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
         self.active_migrations: dict[str, Any] = {}
         self._engine = client.Engine.from_conf(CONF)
         self._host = CONF.host
+        state = os.path.join(CONF.state_path, "novadocker")
+        self._volumes = volumes.Volumes(
+            os.path.join(state, "volumes"),
+            CONF.docker.volume_file_systems,
+            connections.Connections(CONF),
+            lambda: volumes.remapped_root(self._engine.call("info")),
+        )
+        if self._volumes.allowed:
+            self.capabilities = {**self.capabilities, "supports_extend_volume": True}
         self._workloads = containers.Containers(
-            self._engine, self._host, isolation.Isolation.from_section(CONF.docker)
+            self._engine,
+            self._host,
+            isolation.Isolation.from_section(CONF.docker),
+            self._volumes.bound,
         )
         self._sandboxes = sandbox.Sandboxes(self._engine)
         self._wiring = network.Wiring(CONF.docker.tx_checksum)
         self._waiting = waiting.Waiting(virtapi)
         self._disk_quota = False
-        state = os.path.join(CONF.state_path, "novadocker")
         self._images = images.Images(
             self._engine,
             CONF.docker.image_spool_dir or os.path.join(state, "spool"),
@@ -123,10 +137,12 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
     def init_host(self, host: str) -> None:
         """Wait for the engine, prepare it, and begin to follow its events."""
         self._host = self._workloads.host = host
+        readiness.require_lxcfs(CONF.docker.lxcfs_path)
         readiness.await_engine(self._engine, host)
         self._sandboxes.ensure_image()
         self._images.clean_spool()
         self._snapshots.clean()
+        self._prepare_volumes()
         try:
             self._wiring.prepare()
         except exceptions.NetworkError as err:
@@ -256,7 +272,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
         accel_info: Any = None,
     ) -> None:
         """Make and start an instance."""
-        _refuse_volumes(block_device_info)
+        self._refuse_boot(block_device_info)
         started = time.monotonic()
         image = self._contents.image_of_new(context, instance, image_meta)
         with_image = time.monotonic()
@@ -273,13 +289,14 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
             )
 
         try:
-            self._instances.build(
-                instance,
-                content,
-                ports,
-                self._waiting.for_ports(instance, ports, power_on),
-                power_on,
-            )
+            with self._mounted(instance, block_device_info):
+                self._instances.build(
+                    instance,
+                    content,
+                    ports,
+                    self._waiting.for_ports(instance, ports, power_on),
+                    power_on,
+                )
         except exceptions.NetworkError as err:
             LOG.error("%s", err, instance=instance)
             raise exception.VirtualInterfaceCreateException() from err
@@ -317,6 +334,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
             if instance.task_state != task_states.RESIZE_REVERTING:
                 self._migrations.confirm(instance)
             self._rescues.forget(instance)
+            self._detach_all(instance, block_device_info, forget=True)
 
     def cleanup(
         self,
@@ -331,6 +349,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
     ) -> None:
         """Remove what is left of an instance that is destroyed."""
         self._instances.destroy(instance, network_info if destroy_vifs and network_info else [])
+        self._detach_all(instance, block_device_info, forget=True)
 
     def reboot(
         self,
@@ -345,7 +364,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
     ) -> None:
         """Reboot an instance from whatever state, also from that of a crash in a long action."""
         timeout_s = CONF.docker.stop_timeout_cap if reboot_type == "SOFT" else 0
-        with _translated(instance):
+        with _translated(instance), self._mounted(instance, block_device_info):
             self._rescues.put_back(instance)
             self._migrations.put_back(instance, network_info or [])
             self._instances.reboot(instance, network_info or [], timeout_s)
@@ -368,8 +387,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
         share_info: Any = None,
     ) -> None:
         """Start an instance."""
-        _refuse_volumes(block_device_info)
-        with _translated(instance):
+        with _translated(instance), self._mounted(instance, block_device_info):
             self._instances.start(instance, network_info or [])
 
     def resume_state_on_host_boot(
@@ -399,7 +417,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
 
     def restore(self, instance: Any) -> None:
         """Bring a soft-deleted instance back."""
-        with _translated(instance):
+        with _translated(instance), self._mounted(instance, self._known(instance)):
             self._instances.start(instance, instance.get_network_info() or [])
 
     def rescue(
@@ -415,13 +433,14 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
         """Run another image in the place of an instance, with its files below /mnt/rescue."""
         with _translated(instance):
             content = self._contents.of_rescue(context, instance, image_meta)
-            self._rescues.begin(instance, content, network_info or [])
+            with self._mounted(instance, block_device_info), self._set_aside(instance):
+                self._rescues.begin(instance, content, network_info or [])
         if rescue_password and CONF.docker.inject_password:
             self.set_admin_password(instance, rescue_password)
 
     def unrescue(self, context: Any, instance: Any) -> None:
         """Run an instance again, with what was mended in it."""
-        with _translated(instance):
+        with _translated(instance), self._mounted(instance, self._known(instance)):
             self._rescues.end(instance, instance.get_network_info() or [])
 
     def set_admin_password(self, instance: Any, new_pass: str) -> None:
@@ -491,9 +510,11 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
                 exception.ResizeError(reason="a root disk cannot be made smaller")
             )
         with _translated(instance):
-            return self._migrations.leave(
+            left = self._migrations.leave(
                 context, instance, dest, network_info or [], self._stop_timeout(timeout)
             )
+        self._detach_all(instance, block_device_info)
+        return left
 
     def finish_migration(
         self,
@@ -510,7 +531,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
         share_info: Any = None,
     ) -> None:
         """Make an instance that was resized, or has moved here."""
-        with _translated(instance):
+        with _translated(instance), self._mounted(instance, block_device_info):
             self._migrations.arrive(
                 context,
                 instance,
@@ -537,7 +558,7 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
         share_info: Any = None,
     ) -> None:
         """Make an instance again what it was."""
-        with _translated(instance):
+        with _translated(instance), self._mounted(instance, block_device_info):
             self._migrations.go_back(
                 instance,
                 network_info or [],
@@ -580,11 +601,6 @@ class DockerDriver(refusals.Refusals, driver.ComputeDriver):
             section.remove_unused_base_images,
             section.remove_unused_original_minimum_age_seconds,
         )
-
-
-def _refuse_volumes(block_device_info: Any) -> None:
-    if driver.block_device_info_get_mapping(block_device_info):
-        raise exception.InvalidBDMFormat(details=refusals.NO_VOLUMES)
 
 
 @contextlib.contextmanager

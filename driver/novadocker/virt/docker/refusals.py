@@ -11,9 +11,15 @@ from typing import Any
 from nova import exception
 
 NO_VOLUMES = (
-    "containers take no volumes: the host's kernel would have to mount a file system that a user "
-    "has made. Boot from an image without volumes, or on another hypervisor."
+    "containers on this host take no volumes: the host's kernel would have to mount a file system "
+    "that a user has made. Boot from an image without volumes, or on another hypervisor; or the "
+    "operator allows it by [docker]volume_file_systems."
 )
+NO_BOOT = (
+    "containers do not boot from a volume: their root is an image. Boot from an image, and attach "
+    "volumes of data."
+)
+NO_SWAP = "volumes of containers are not swapped while they are attached. Detach the volume first."
 NO_SUSPEND = "the memory of a container cannot be stored. Use pause, stop or shelve."
 NO_LIVE_MIGRATION = "containers are not migrated live. Use a cold migration."
 
@@ -29,9 +35,17 @@ class VolumeRefused(exception.InvalidVolume, NotImplementedError):
 class Refusals:
     """Methods of a compute driver that refuse."""
 
-    def get_volume_connector(self, instance: Any) -> Any:
-        """Refuse a volume, before anything is done for it."""
-        raise VolumeRefused(reason=NO_VOLUMES)  # type: ignore[call-arg] # of Nova
+    def swap_volume(
+        self,
+        context: Any,
+        old_connection_info: Any,
+        new_connection_info: Any,
+        instance: Any,
+        mountpoint: str,
+        resize_to: int,
+    ) -> None:
+        """Refuse to put another volume in the place of one that is attached."""
+        raise VolumeRefused(reason=NO_SWAP)  # type: ignore[call-arg] # of Nova
 
     def suspend(self, context: Any, instance: Any) -> None:
         """Refuse to store an instance's memory."""

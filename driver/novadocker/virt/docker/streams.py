@@ -33,12 +33,13 @@ class Parts:
 def tar_without(parts: Iterator[bytes], left_out: frozenset[str]) -> Iterator[bytes]:
     """Pass on an archive but for some of its members.
 
-    :param left_out: their names, from the root of the archive
+    :param left_out: their names, from the root of the archive; what is below them is left out too
     """
     with tarfile.open(fileobj=Parts(parts), mode="r|") as tar:  # type: ignore[call-overload]
         for member in tar:
             tar.members = []  # tarfile keeps all that it has seen
-            if posixpath.normpath("/" + member.name).lstrip("/") in left_out:
+            name = posixpath.normpath("/" + member.name).lstrip("/")
+            if any(f"{name}/".startswith(f"{one}/") for one in left_out):
                 continue
             yield member.tobuf(tarfile.PAX_FORMAT)
             content = tar.extractfile(member) if member.isreg() else None

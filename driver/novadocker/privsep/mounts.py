@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""File systems of volumes: looked at, made, mounted on the host and taken away.
+
+What is on a volume may have been made by a tenant. From the first look until it is mounted for good
+the kernel takes a device for read-only, so that a volume that is refused stays what it is to the
+byte. Every function with privileges takes plain data only, as it runs in the privsep daemon.
+"""
+
+import dataclasses
+import errno
+import fcntl
+import os
+import re
+import stat
+import struct
+import subprocess
+import tempfile
+import time
+from typing import Any
+
+from novadocker import exceptions
+from novadocker.privsep import ctx
+
+_BLKROSET = 0x125D
+_MIB = 1 << 20
+# Between the first and the last MiB: so many places of so many bytes.
+_SAMPLES = 64
+_SAMPLE_BYTES = 4096
+_PATIENCE_S = 3.0
+_ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+
+# Whatever a superblock asks for, an error of a file system is none of the host's.
+_OPTIONS = {"ext4": "nosuid,nodev,errors=remount-ro", "xfs": "nosuid,nodev,nouuid"}
+_NOT_REPLAYED = {"ext4": "ro,noload", "xfs": "ro,norecovery"}
+_MAKE = {"ext4": ("mkfs.ext4", "-q", "-F", "-m", "0"), "xfs": ("mkfs.xfs", "-q")}
+_GROW = {"ext4": "resize2fs", "xfs": "xfs_growfs"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Mount:
+    """A line of ``/proc/PID/mountinfo``.
+
+    :param device: major and minor number
+    :param source: what was mounted
+    :param shared: what is mounted below it is seen elsewhere too
+    """
+
+    device: str
+    source: str
+    file_system: str
+    read_only: bool
+    shared: bool
+
+
+def table(pid: int | str = "self") -> dict[str, Mount]:
+    """List what is mounted where, as a process sees it; it takes no privileges."""
+    found = {}
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            fields, _, of_source = line.partition(" - ")
+            before, (file_system, source) = fields.split(), of_source.split()[:2]
+            found[_unescaped(before[4])] = Mount(
+                before[2],
+                _unescaped(source),
+                file_system,
+                "ro" in before[5].split(","),
+                any(field.startswith("shared:") for field in before[6:]),
+            )
+    return found
+
+
+def holding(path: str, mounts: dict[str, Mount]) -> Mount:
+    """Find the mount that a path belongs to."""
+    while path not in mounts:
+        path = os.path.dirname(path)
+    return mounts[path]
+
+
+@ctx.entrypoint
+def share(directory: str) -> None:
+    """Let others see what is mounted below a directory; where they do already, nothing is done."""
+    mounts = table()
+    if holding(directory, mounts).shared:
+        return
+    if directory not in mounts:
+        _run("mount", "--bind", directory, directory)
+    _run("mount", "--make-rshared", directory)
+
+
+@ctx.entrypoint
+def look(device: str) -> dict[str, Any]:
+    """Look at what is on a device, and have the kernel take it for read-only from now on.
+
+    :return: ``tags`` of blkid (``AMBIVALENT`` when it cannot tell one thing from another), and
+        whether it is ``blank``, which is looked for only where there are no tags
+    """
+    try:
+        # Nothing that the host itself uses: the open fails then.
+        fd = os.open(device, os.O_RDONLY | os.O_EXCL)
+    except OSError as err:
+        raise exceptions.VolumeError(f"{device}: {err.strerror}") from err
+    try:
+        if not stat.S_ISBLK(os.fstat(fd).st_mode):
+            raise exceptions.VolumeError(f"{device} is no block device")
+        _set_read_only(fd, True)
+        tags = _tags(device)
+        return {"tags": tags, "blank": not tags and _blank(fd)}
+    finally:
+        os.close(fd)
+
+
+@ctx.entrypoint
+def make(device: str, file_system: str, owner: list[int] | None) -> None:
+    """Make a file system on a blank device.
+
+    :param owner: user and group of its root directory; None is the host's root
+    :raises VolumeRefused: the device is not blank
+    """
+    fd = os.open(device, os.O_RDONLY)
+    try:
+        # Whoever asks, and whatever was looked at before: nothing else is ever overwritten.
+        if _tags(device) or not _blank(fd):
+            raise exceptions.VolumeRefused("the volume is not blank")
+        _set_read_only(fd, False)
+    finally:
+        os.close(fd)
+    _run(*_MAKE[file_system], device)
+    if owner:
+        with tempfile.TemporaryDirectory() as aside:
+            _run("mount", "-t", file_system, "-o", _OPTIONS[file_system], device, aside)
+            try:
+                _run("chown", f"{owner[0]}:{owner[1]}", aside)
+            finally:
+                _run("umount", aside)
+
+
+@ctx.entrypoint
+def mount(device: str, target: str, file_system: str, read_only: bool) -> None:
+    """Mount a device, after the kernel has found nothing against it that it need not write for."""
+    fd = os.open(device, os.O_RDONLY)
+    try:
+        _set_read_only(fd, True)
+        cautious = f"{_OPTIONS[file_system]},{_NOT_REPLAYED[file_system]}"
+        with tempfile.TemporaryDirectory() as aside:
+            _run("mount", "-t", file_system, "-o", cautious, device, aside)
+            _run("umount", aside)
+        if not read_only:
+            _set_read_only(fd, False)
+    finally:
+        os.close(fd)
+    options = cautious if read_only else _OPTIONS[file_system]
+    _run("mount", "-t", file_system, "-o", options, device, target)
+
+
+@ctx.entrypoint
+def unmount(target: str) -> None:
+    """Unmount what is at a place.
+
+    :raises VolumeBusy: it is in use
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            _run("umount", target)
+            return
+        except exceptions.VolumeError as err:
+            # A container that has just ended is still on its way out.
+            if time.monotonic() > deadline:
+                raise exceptions.VolumeBusy(str(err)) from err
+        time.sleep(0.2)
+
+
+@ctx.entrypoint
+def release(device: str) -> bool:
+    """Tell whether nothing of this host uses a device any more; one that is gone is not used.
+
+    What was unmounted here may still be mounted in another mount namespace. To take the device away
+    then would lose what has not been written to it.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fd = os.open(device, os.O_RDONLY | os.O_EXCL)
+        except OSError as err:
+            if err.errno in (errno.ENOENT, errno.ENXIO, errno.ENODEV):
+                return True
+            if err.errno != errno.EBUSY:
+                raise
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+            continue
+        try:
+            _set_read_only(fd, False)
+        finally:
+            os.close(fd)
+        return True
+
+
+@ctx.entrypoint
+def grow(source: str, target: str, file_system: str) -> None:
+    """Let a mounted file system have all of its device."""
+    _run(_GROW[file_system], source if file_system == "ext4" else target)
+
+
+def programs(file_system: str) -> list[str]:
+    """Name the programs that a file system takes."""
+    return ["blkid", "mount", "umount", _MAKE[file_system][0], _GROW[file_system]]
+
+
+def search_path() -> str:
+    """Say where programs are looked for."""
+    return _ENVIRONMENT["PATH"]
+
+
+def _tags(device: str) -> dict[str, str]:
+    # Only these: a label is what a tenant has written.
+    wanted = [word for tag in ("TYPE", "USAGE", "PTTYPE", "EXT_JOURNAL") for word in ("-s", tag)]
+    done = _run("blkid", "-p", "-o", "export", *wanted, device, codes=(0, 2, 8))
+    if done.returncode == 8:
+        return {"AMBIVALENT": "yes"}
+    lines = (line.partition("=") for line in done.stdout.splitlines())
+    return {tag: value for tag, _, value in lines if tag != "DEVNAME"}
+
+
+def _blank(fd: int) -> bool:
+    size = os.lseek(fd, 0, os.SEEK_END)
+    places = [(0, _MIB), (max(size - _MIB, 0), _MIB)]
+    places += [(size * sample // _SAMPLES, _SAMPLE_BYTES) for sample in range(_SAMPLES)]
+    return size > 0 and not any(any(os.pread(fd, length, at)) for at, length in places)
+
+
+def _set_read_only(fd: int, read_only: bool) -> None:
+    fcntl.ioctl(fd, _BLKROSET, struct.pack("i", read_only))
+
+
+def _unescaped(path: str) -> str:
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
+
+
+def _run(*argv: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            env=_ENVIRONMENT,
+            check=False,
+        )
+    except FileNotFoundError as err:
+        raise exceptions.VolumeError(f"the host has no program {argv[0]}") from err
+    if done.returncode not in codes:
+        said = " ".join((done.stderr or done.stdout).split())[-300:] or f"code {done.returncode}"
+        raise exceptions.VolumeError(said if said.startswith(argv[0]) else f"{argv[0]}: {said}")
+    return done

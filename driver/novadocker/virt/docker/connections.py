@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Volumes become block devices of the host, and go again: os-brick's work.
+
+os-brick has privileges of its own, which it asks for as it does under Nova's other drivers.
+"""
+
+from typing import Any
+
+from nova import utils
+from os_brick import exception as brick_exception
+from os_brick.initiator import connector
+from oslo_concurrency import processutils
+from oslo_log import log as logging
+from oslo_utils import strutils
+
+from novadocker import exceptions
+
+LOG = logging.getLogger(__name__)
+
+# Those whose volumes are block devices of the host.
+PROTOCOLS = ("fibre_channel", "iscsi", "iser", "local", "nvmeof", "rbd")
+_FAULTS = (brick_exception.BrickException, processutils.ProcessExecutionError, OSError, ValueError)
+
+
+class Connections:
+    """Connects and disconnects.
+
+    :param conf: Nova's; its options of multipath are in the section [libvirt] for all drivers
+    """
+
+    def __init__(self, conf: Any) -> None:
+        self._conf = conf
+
+    def properties(self) -> dict[str, Any]:
+        """Tell Cinder how volumes can be connected to this host."""
+        found: dict[str, Any] = connector.get_connector_properties(
+            utils.get_root_helper(),
+            self._conf.my_block_storage_ip,
+            self._conf.libvirt.volume_use_multipath,
+            enforce_multipath=True,
+            host=self._conf.host,
+        )
+        return found
+
+    def connect(self, info: dict[str, Any]) -> str:
+        """Have a volume as a device; one that is connected already stays so.
+
+        :param info: what Cinder says of the connection; what is needed to take it back is added
+        :return: path of the device
+        :raises VolumeRefused: it would not be a block device
+        """
+        with_data = self._connector(info)
+        try:
+            found = with_data.connect_volume(info["data"])
+        except _FAULTS as err:
+            raise _fault("connected", err) from err
+        path = found.get("path")
+        if isinstance(path, bytes):
+            path = path.decode()
+        if not isinstance(path, str):
+            raise exceptions.VolumeRefused("the volume is no block device of the host")
+        info["data"]["device_path"] = path
+        if "multipath_id" in found:
+            info["data"]["multipath_id"] = found["multipath_id"]
+        return path
+
+    def disconnect(self, info: dict[str, Any]) -> None:
+        """Take a connection back; that there is none is no fault."""
+        data = info["data"]
+        device = {"type": "block", "path": data["device_path"]} if "device_path" in data else None
+        if device and "multipath_id" in data:
+            device["multipath_id"] = data["multipath_id"]
+        try:
+            self._connector(info).disconnect_volume(data, device)
+        except brick_exception.VolumeDeviceNotFound as err:
+            LOG.debug("A volume was not connected: %s", err)
+        except _FAULTS as err:
+            raise _fault("disconnected", err) from err
+
+    def extend(self, info: dict[str, Any]) -> None:
+        """Let the host see the new size of a volume that is connected."""
+        try:
+            self._connector(info).extend_volume(info["data"])
+        except _FAULTS as err:
+            raise _fault("extended", err) from err
+
+    def _connector(self, info: dict[str, Any]) -> Any:
+        protocol = str(info.get("driver_volume_type", ""))
+        if protocol.lower() not in PROTOCOLS:
+            raise exceptions.VolumeRefused(
+                f"volumes by {protocol or 'no protocol'} are no block devices of the host; these "
+                f"are: {', '.join(PROTOCOLS)}"
+            )
+        # rbd: a device of the kernel's and not a handle for a hypervisor.
+        more = {"do_local_attach": True} if protocol.lower() == "rbd" else {}
+        return connector.InitiatorConnector.factory(
+            protocol,
+            utils.get_root_helper(),
+            use_multipath=self._conf.libvirt.volume_use_multipath,
+            device_scan_attempts=self._conf.libvirt.num_volume_scan_tries,
+            **more,
+        )
+
+
+def _fault(what: str, err: Exception) -> exceptions.VolumeError:
+    # Commands can have passwords in them: the user hears less than the log.
+    LOG.error("A volume could not be %s: %s", what, strutils.mask_password(str(err)))
+    return exceptions.VolumeError(f"the volume could not be {what} ({type(err).__name__})")
