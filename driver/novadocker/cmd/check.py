@@ -182,6 +182,20 @@ def privileges() -> Finding:
     return Finding("privileges", "ok", "the privileged helper runs")
 
 
+def lxcfs(conf: Any) -> list[Finding]:
+    """Is lxcfs there, if instances are to get its files?"""
+    from novadocker.virt.docker import lxcfs
+
+    path = conf.docker.lxcfs_path
+    if not path:
+        return []
+    fault = lxcfs.fault(path)
+    if fault is None:
+        return [Finding("lxcfs", "ok", path)]
+    remedy = "install and start lxcfs, or unset [docker]lxcfs_path"
+    return [Finding("lxcfs", "error", fault, remedy)]
+
+
 def findings(arguments: list[str]) -> list[Finding]:
     """Make all the checks that can be made.
 
@@ -202,7 +216,7 @@ def findings(arguments: list[str]) -> list[Finding]:
     priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
     found.append(configuration(options))
     checks: list[Callable[[], Finding]] = [lambda: ovsdb(options), privileges]
-    return [*found, *engine(options), *(check() for check in checks)]
+    return [*found, *engine(options), *(check() for check in checks), *lxcfs(options)]
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from novadocker import exceptions
+from novadocker.virt.docker import lxcfs
 
 # The smallest limit that every engine accepts.
 MIN_MEMORY_MB = 6
@@ -22,6 +23,7 @@ class Isolation:
     seccomp: str | None = None
     runtime: str | None = None
     allow_privileged: bool = False
+    lxcfs_path: str | None = None
 
     @classmethod
     def from_section(cls, section: Any) -> "Isolation":
@@ -37,6 +39,7 @@ class Isolation:
             seccomp,
             section.runtime,
             section.allow_privileged,
+            section.lxcfs_path,
         )
 
 
@@ -63,9 +66,11 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
     """Translate the options and a flavor's extra specs into arguments of a container.
 
     :raises DriverError: the flavor asks for privileges that the operator has not allowed on this
-        host
+        host, or lxcfs, which it has set, is stopped
     """
     found: dict[str, Any] = {}
+    if isolation.lxcfs_path:
+        found["mounts"] = lxcfs.mounts(isolation.lxcfs_path)
     security = ["no-new-privileges:true"] if isolation.no_new_privileges else []
     if isolation.seccomp:
         security.append(f"seccomp={isolation.seccomp}")

@@ -8,7 +8,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import client, sandbox
+from novadocker.virt.docker import client, lxcfs, sandbox
 
 LOG = logging.getLogger(__name__)
 
@@ -39,6 +39,19 @@ def await_engine(engine: client.Engine, host: str) -> None:
                 {"version": version["Version"], "api": version["ApiVersion"], "url": engine.url},
             )
             return
+
+
+def require_lxcfs(path: str | None) -> None:
+    """Make sure that lxcfs is there, if instances are to get its files.
+
+    :param path: the option lxcfs_path
+    :raises InvalidConfiguration: it is not
+    """
+    fault = lxcfs.fault(path) if path else None
+    if fault:
+        raise exception.InvalidConfiguration(
+            f"[docker]lxcfs_path: {fault}; install and start lxcfs, or unset the option"
+        )
 
 
 def disk_quota(sandboxes: sandbox.Sandboxes, wanted: str) -> bool:
