@@ -63,6 +63,31 @@ class Switch:
         """Run ovs-vsctl."""
         return self.run("usr/bin/ovs-vsctl", "--timeout=20", f"--db={self.socket}", *arguments)
 
+    @contextlib.contextmanager
+    def daemon(self, program: str, *arguments: str, log: Path, answers: str) -> Iterator[None]:
+        """Run one of Open vSwitch's daemons.
+
+        :param answers: the socket in its directory that is there once it runs
+        """
+        control = f"--unixctl={self.directory}/{log.stem}.ctl"
+        with open(log, "wb") as output:
+            running = subprocess.Popen(
+                [str(self.root / program), *arguments, control],
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            deadline = time.monotonic() + 20
+            while not (self.directory / answers).exists():
+                if time.monotonic() > deadline or running.poll() is not None:
+                    raise RuntimeError(f"{program} does not run: {log.read_text()}")
+                time.sleep(0.05)
+            yield
+        finally:
+            running.terminate()
+            running.wait(20)
+
     def ports(self, bridge: str) -> list[str]:
         """List the ports of a bridge."""
         return self.vsctl("list-ports", bridge).split()
@@ -71,45 +96,33 @@ class Switch:
 @contextlib.contextmanager
 def running(bridge: str) -> Iterator[Switch]:
     """Run Open vSwitch with one bridge on the user-space datapath, and stop it afterwards."""
+    with _server("--remote=ptcp:6640:127.0.0.1") as switch:
+        log = switch.directory / "vswitchd.log"
+        with switch.daemon(DAEMON, switch.socket, log=log, answers="vswitchd.ctl"):
+            switch.vsctl("--no-wait", "init")
+            switch.vsctl("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev")
+            yield switch
+
+
+@contextlib.contextmanager
+def database(bridge: str) -> Iterator[Switch]:
+    """Run Open vSwitch's database alone, with a bridge in it and no switch that made it."""
+    with _server() as switch:
+        switch.vsctl("--no-wait", "add-br", bridge)
+        yield switch
+
+
+@contextlib.contextmanager
+def _server(*remotes: str) -> Iterator[Switch]:
     directory = Path(tempfile.mkdtemp(prefix="novadocker-ovs-"))
     switch = Switch(programs(), directory)
-    switch.run(
-        "usr/bin/ovsdb-tool",
-        "create",
-        str(directory / "conf.db"),
-        str(switch.root / "usr/share/openvswitch/vswitch.ovsschema"),
-    )
-    daemons = []
+    file = str(directory / "conf.db")
+    schema = str(switch.root / "usr/share/openvswitch/vswitch.ovsschema")
     try:
-        for command in (
-            [
-                "usr/sbin/ovsdb-server",
-                str(directory / "conf.db"),
-                f"--remote=p{switch.socket}",
-                "--remote=ptcp:6640:127.0.0.1",
-                f"--unixctl={directory}/ovsdb.ctl",
-            ],
-            [DAEMON, switch.socket, f"--unixctl={directory}/vswitchd.ctl"],
-        ):
-            with open(directory / f"{Path(command[0]).name}.log", "wb") as log:
-                daemons.append(
-                    subprocess.Popen(
-                        [str(switch.root / command[0]), *command[1:]],
-                        env=switch.environment,
-                        stdout=log,
-                        stderr=log,
-                    )
-                )
-            deadline = time.monotonic() + 20
-            while not list(directory.glob("*.sock" if len(daemons) == 1 else "vswitchd.ctl")):
-                if time.monotonic() > deadline or daemons[-1].poll() is not None:
-                    raise RuntimeError(f"{command[0]} does not run: see {directory}")
-                time.sleep(0.05)
-        switch.vsctl("--no-wait", "init")
-        switch.vsctl("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev")
-        yield switch
+        switch.run("usr/bin/ovsdb-tool", "create", file, schema)
+        arguments = (file, f"--remote=p{switch.socket}", *remotes)
+        log = directory / "ovsdb-server.log"
+        with switch.daemon("usr/sbin/ovsdb-server", *arguments, log=log, answers="db.sock"):
+            yield switch
     finally:
-        for daemon in reversed(daemons):
-            daemon.terminate()
-            daemon.wait(20)
         shutil.rmtree(directory, ignore_errors=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for Neutron to say that ports are wired."""
+"""Waiting for ports to be wired: Neutron says so, or OVN on the host itself, which is sooner."""
 
 import contextlib
 import functools
@@ -10,7 +10,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from novadocker import compat, conf
-from novadocker.virt.docker import instances, network
+from novadocker.virt.docker import instances, network, ovn
 
 LOG = logging.getLogger(__name__)
 CONF = conf.load()
@@ -24,6 +24,10 @@ class Waiting:
 
     def __init__(self, virtapi: Any) -> None:
         self._virtapi = virtapi
+
+    @functools.cached_property
+    def _switch(self) -> ovn.Switch:
+        return ovn.Switch(CONF.os_vif_ovs.ovsdb_connection)
 
     def for_ports(self, instance: Any, network_info: Any, power_on: bool) -> instances.PortsWait:
         """Say how to wait for the ports of an instance, after they were plugged inside of it.
@@ -42,6 +46,7 @@ class Waiting:
                 instance, waiting, CONF.vif_plugging_timeout, error_callback=_failed
             ):
                 yield
+                self._hear_from_ovn(waiting, network_info)
         except compat.EVENT_TIMEOUT as err:
             LOG.warning(
                 "Neutron did not say within %d s that the ports are wired: %s",
@@ -51,6 +56,14 @@ class Waiting:
             )
             if CONF.vif_plugging_is_fatal:
                 raise exception.VirtualInterfaceCreateException() from err
+
+    def _hear_from_ovn(self, waiting: list[tuple[str, str]], network_info: Any) -> None:
+        """Wait no more for Neutron's word on ports that OVN has wired."""
+        of_ovn = ovn.devices(network_info)
+        early = [(name, port_id) for name, port_id in waiting if port_id in of_ovn]
+        timeout_s = min(ovn.SAID_WITHIN_S, CONF.vif_plugging_timeout)
+        if early and self._switch.await_installed([of_ovn[x] for _, x in early], timeout_s):
+            self._virtapi.exit_wait_early(early)
 
 
 def _failed(event_name: str, instance: Any) -> None:

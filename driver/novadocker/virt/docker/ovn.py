@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OVN says on the host itself that a port is wired.
+
+ovn-controller writes ``ovn-installed=true`` into the interface's external_ids when the flows of the
+port, those of its security groups too, are in the switch. Neutron learns that a moment later, and
+tells Nova in batches of ``[DEFAULT]send_events_interval``, 2 s by default.
+"""
+
+import threading
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from oslo_log import log as logging
+from ovs.db import idl
+from ovsdbapp import event as row_event
+from ovsdbapp.backend.ovs_idl import connection, event, idlutils
+
+LOG = logging.getLogger(__name__)
+
+SCHEMA = "Open_vSwitch"
+INSTALLED = "ovn-installed"
+CONNECT_TIMEOUT_S = 10
+# It is a matter of some ten milliseconds; an OVN older than 20.12 never says so.
+SAID_WITHIN_S = 5.0
+
+
+def devices(network_info: Iterable[Any]) -> dict[str, str]:
+    """List the ports that OVN has bound: the names of their devices on the host by their ids."""
+    return {
+        vif["id"]: vif["devname"]
+        for vif in network_info
+        if "ovn" in ((vif.get("details") or {}).get("bound_drivers") or {}).values()
+    }
+
+
+class Switch:
+    """The host's Open vSwitch, as far as it hears from OVN.
+
+    :param remote: its database, as ``[os_vif_ovs]ovsdb_connection`` has it
+    """
+
+    def __init__(self, remote: str) -> None:
+        self._remote = remote
+        self._lock = threading.Lock()
+        self._connection: connection.Connection | None = None
+
+    def await_installed(self, names: Collection[str], timeout_s: float = SAID_WITHIN_S) -> bool:
+        """Return when the flows of all ports are in the switch.
+
+        :param names: of the ports' devices on the host
+        :param timeout_s: seconds after which it is given up
+        :return: whether they are; False as well where the switch does not answer
+        """
+        try:
+            with self._lock:
+                replica = self._replica()
+        except Exception as err:  # noqa: BLE001 - python-ovs raises whatever it meets
+            LOG.warning("%s does not answer, waiting for Neutron instead: %s", self._remote, err)
+            return False
+        waits = [_Installed(name, timeout_s) for name in names]
+        for wait in waits:
+            replica.heard.watch_event(wait)
+        try:
+            there = _installed(replica)
+            return all(wait.name in there or wait.wait() for wait in waits)
+        finally:
+            for wait in waits:
+                replica.heard.unwatch_event(wait)
+
+    def _replica(self) -> "_Replica":
+        if self._connection is None:
+            schema = idlutils.get_schema_helper(self._remote, SCHEMA)
+            schema.register_columns("Interface", ["name", "external_ids"])
+            made = connection.Connection(_Replica(self._remote, schema), CONNECT_TIMEOUT_S)
+            made.start()
+            self._connection = made
+        replica: _Replica = self._connection.idl
+        return replica
+
+
+class _Replica(connection.OvsdbIdl):  # type: ignore[misc]
+    """A copy of the switch's interfaces that tells of changes."""
+
+    def __init__(self, remote: str, schema: Any) -> None:
+        super().__init__(remote, schema)
+        self.heard = event.RowEventHandler()
+
+    def notify(self, event: str, row: Any, updates: Any = None) -> None:
+        self.heard.notify(event, row, updates)
+
+
+class _Installed(event.WaitEvent):  # type: ignore[misc]
+    """The flows of one port are in the switch."""
+
+    def __init__(self, name: str, timeout_s: float) -> None:
+        self.name = name
+        kinds = (row_event.RowEvent.ROW_CREATE, row_event.RowEvent.ROW_UPDATE)
+        super().__init__(kinds, "Interface", (("name", "=", name),), timeout=timeout_s)
+
+    def match_fn(self, _event: str, row: Any, _old: Any) -> bool:
+        return _is_installed(row.external_ids)
+
+
+def _installed(replica: idl.Idl) -> set[str]:
+    rows = list(replica.tables["Interface"].rows.values())
+    return {row.name for row in rows if _is_installed(row.external_ids)}
+
+
+def _is_installed(external_ids: Mapping[str, str]) -> bool:
+    return external_ids.get(INSTALLED) == "true"
