@@ -33,7 +33,8 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "host_url",
         default="unix:///var/run/docker.sock",
-        help="Where the Docker Engine listens: unix:// or tcp://HOST:PORT, which is always TLS.",
+        help="Where the Docker Engine listens: unix:// or tcp://HOST:PORT, which is always TLS. "
+        "Nothing else is accepted.",
     ),
     cfg.IntOpt(
         "api_timeout", default=60, min=1, help="Seconds to wait for an answer of the engine."
@@ -117,6 +118,20 @@ OPTS: list[cfg.Opt] = [
         default=5000,
         min=1,
         help="Most lines of a console log that are read from the engine.",
+    ),
+    cfg.StrOpt(
+        "log_max_size",
+        default="10m",
+        regex="^[1-9][0-9]*[kmg]?$",
+        help="Largest file of what an instance writes to its console log, in bytes or with one of "
+        "k, m, g. When it is full another one is begun. They take space of Docker's data "
+        "directory besides the instance's disk.",
+    ),
+    cfg.IntOpt(
+        "log_max_files",
+        default=3,
+        min=1,
+        help="Most files of an instance's console log; the oldest one is deleted for a new one.",
     ),
     cfg.BoolOpt(
         "inject_key",

@@ -85,7 +85,10 @@ def engine(conf: Any) -> list[Finding]:
     from novadocker import exceptions
     from novadocker.virt.docker import client
 
-    connection = client.Engine.from_conf(conf)
+    try:
+        connection = client.Engine.from_conf(conf)
+    except exceptions.DriverError as err:
+        return [Finding("docker", "error", str(err), "set [docker]host_url")]
     try:
         version = connection.call("version")
         info = connection.call("info")

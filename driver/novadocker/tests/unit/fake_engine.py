@@ -37,7 +37,9 @@ class FakeEngine:
         self.calls: list[str] = []
         self.failing: dict[str, Exception] = {}
         self.archives: dict[str, list[bytes]] = {}
-        self.exec_result = (0, b"")
+        self.execs: list[dict[str, Any]] = []
+        self.exec_codes: list[int | None] = [None, None]
+        self.exec_code: int | None = 0
         self.log = b""
         self.stats: dict[str, Any] = {}
         self.live_events: Any = Events()
@@ -193,13 +195,15 @@ class FakeEngine:
 
     def _exec_create(self, name: str, argv: list[str], **kwargs: Any) -> dict[str, Any]:
         self._find(name)
-        return {"Id": "exec", **kwargs}
+        self.execs.append({"argv": argv, **kwargs})
+        return {"Id": "exec"}
 
-    def _exec_start(self, identity: str) -> bytes:
-        return self.exec_result[1]
+    def _exec_start(self, identity: str, detach: bool) -> str:
+        assert detach, "output of a tenant's program would be taken into memory"
+        return ""
 
-    def _exec_inspect(self, identity: str) -> dict[str, int]:
-        return {"ExitCode": self.exec_result[0]}
+    def _exec_inspect(self, identity: str) -> dict[str, int | None]:
+        return {"ExitCode": self.exec_codes.pop(0) if self.exec_codes else self.exec_code}
 
     def _commit(self, name: str, repository: str, tag: str, pause: bool) -> dict[str, str]:
         one = self._find(name)

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from novadocker import exceptions
+from novadocker.cmd import check
 from novadocker.virt.docker import client
 
 
@@ -123,6 +124,15 @@ def test_a_port_is_never_spoken_to_in_the_clear(conf: Any, option: Any) -> None:
     assert tls is not None
     assert tls.verify
     assert tls.cert is None
+
+
+@pytest.mark.parametrize("url", ["http://engine:2375", "ssh://engine", "npipe://x", "engine:2375"])
+def test_what_is_not_safe_is_refused(url: str, conf: Any, option: Any) -> None:
+    option("host_url", url)
+    with pytest.raises(exceptions.DriverError, match="tcp://HOST:2376, which is TLS"):
+        client.Engine.from_conf(conf)
+    (found,) = check.engine(conf)
+    assert (found.what, found.state) == ("docker", "error")
 
 
 def test_a_socket_has_no_tls(conf: Any) -> None:

@@ -3,6 +3,7 @@
 
 import io
 import tarfile
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -12,6 +13,7 @@ from nova.compute import power_state, task_states
 from nova.network import model
 
 from novadocker import compat, exceptions
+from novadocker.tests.unit.archives import Parts
 from novadocker.tests.unit.conftest import (
     HOST,
     IMAGE_ID,
@@ -19,7 +21,7 @@ from novadocker.tests.unit.conftest import (
     make_image_meta,
     make_instance,
 )
-from novadocker.virt.docker import contents, driver, isolation, readiness
+from novadocker.virt.docker import containers, contents, driver, isolation, readiness
 
 
 def port(active: bool = True) -> Any:
@@ -503,9 +505,43 @@ class TestLife:
     def test_password(self, docker_driver: Any, spawn: Any, engine: Any) -> None:
         one = spawn(make_instance())
         docker_driver.set_admin_password(one, "secret")
-        engine.exec_result = (127, b"chpasswd: not found")
+        (asked,) = engine.execs
+        assert asked["environment"] == {"NOVA_ADMIN_PASSWORD": "secret"}
+        # Neither its output nor its directory is the image's to choose.
+        assert (asked["stdout"], asked["stderr"], asked["workdir"]) == (False, False, "/")
+        engine.exec_code = 127
         with pytest.raises(exception.SetAdminPasswdNotSupported):
             docker_driver.set_admin_password(one, "secret")
+
+    def test_a_password_program_without_end_is_not_waited_for(
+        self, docker_driver: Any, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = spawn(make_instance())
+        engine.exec_code = None
+        passed = []
+        monkeypatch.setattr(containers.time, "sleep", passed.append)
+        monkeypatch.setattr(containers.time, "monotonic", lambda: sum(passed))
+        with pytest.raises(exceptions.EngineError, match="has not ended after 30 s"):
+            docker_driver.set_admin_password(one, "secret")
+        assert 30 < sum(passed) < 32
+        assert len(passed) < 50
+
+    def test_the_console_log_has_an_end(
+        self, docker_driver: Any, spawn: Any, engine: Any, option: Any, virtapi: Any
+    ) -> None:
+        one = spawn(make_instance())
+        assert workload(engine, one)["HostConfig"]["LogConfig"] == {
+            "Type": "json-file",
+            "Config": {"max-size": "10m", "max-file": "3"},
+        }
+        option("log_max_size", "200k")
+        option("log_max_files", 1)
+        other = make_instance()
+        driver.DockerDriver(virtapi).spawn(None, other, make_image_meta(), [], None, {}, [])
+        assert workload(engine, other)["HostConfig"]["LogConfig"]["Config"] == {
+            "max-size": "200k",
+            "max-file": "1",
+        }
 
     def test_console_is_the_end_of_the_log(
         self, docker_driver: Any, spawn: Any, engine: Any
@@ -758,6 +794,22 @@ class TestRescue:
         assert workload(engine, one)["State"]["Running"]
         (back,) = engine.archives[f"nova-{one.uuid}-rescued"]
         assert copied(back) == {"./etc/of": f"nova-{one.uuid}:/mnt/rescue/.".encode()}
+
+    @pytest.mark.parametrize("verb", ["spawn", "rescue"])
+    def test_an_image_has_to_be_signed_where_the_instances_is(
+        self, verb: str, docker_driver: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one = make_instance()
+        if verb == "rescue":
+            spawn(one)
+        one.trusted_certs = objects.TrustedCerts(ids=["certificate"])
+        fetch = mock.Mock(side_effect=lambda *args: Path(args[2]).write_bytes(Parts().docker()))
+        monkeypatch.setattr("nova.virt.images.fetch", fetch)
+        if verb == "rescue":
+            docker_driver.rescue(None, one, [], make_image_meta(), "", None)
+        else:
+            spawn(one)
+        assert fetch.call_args[0][3].ids == ["certificate"]
 
     def test_without_an_image_it_is_the_instances_own(
         self, docker_driver: Any, spawn: Any, engine: Any

@@ -185,6 +185,12 @@ class TestCache:
         engine.failing["remove_image"] = exceptions.NotFound("gone", 404)
         self.cache(engine, tmp_path).update([], HOST, True, 0)
 
+    def test_the_directory_of_the_record_is_made(self, engine: Any, tmp_path: Path) -> None:
+        engine.add_image(f"nova-glance/{IMAGE_ID}:x")
+        cache = imagecache.ImageCache(engine, str(tmp_path / "novadocker" / "images.json"))
+        cache.update([], HOST, True, self.DAY)
+        assert list(json.loads((tmp_path / "novadocker" / "images.json").read_text()))
+
     def test_a_record_that_cannot_be_kept_is_no_fault(self, engine: Any, tmp_path: Path) -> None:
         (tmp_path / "images.json").mkdir()
         self.cache(engine, tmp_path).update([], HOST, True, 0)

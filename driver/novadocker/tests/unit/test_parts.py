@@ -43,6 +43,10 @@ class TestIsolation:
     def test_options(self) -> None:
         options = isolation.Isolation(("KILL",), False, 0, "{}", "runsc")
         assert isolation.arguments(options, {}) == {
+            "log_config": {
+                "Type": "json-file",
+                "Config": {"max-size": "10m", "max-file": "3"},
+            },
             "cap_drop": ["ALL"],
             "cap_add": ["KILL"],
             "runtime": "runsc",

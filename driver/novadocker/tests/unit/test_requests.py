@@ -106,12 +106,22 @@ def test_export(boxes: Any, engine: Any) -> None:
     engine.stream.assert_called_once_with("export", "box")
 
 
-def test_a_command_runs_as_root_and_its_output_is_read_in_any_case(boxes: Any, engine: Any) -> None:
-    engine.call.side_effect = [{"Id": "E"}, b"\xff\xc3\xa9", {"ExitCode": 3}]
-    assert boxes.run("box", ["sh"], {"A": "1"}) == (3, "\ufffd\u00e9")
+def test_a_command_runs_as_root_and_its_end_is_awaited(boxes: Any, engine: Any) -> None:
+    engine.call.side_effect = [{"Id": "E"}, "", {"ExitCode": None}, {"ExitCode": 3}]
+    assert boxes.run("box", ["sh"], {"A": "1"}) == 3
     assert engine.call.mock_calls == [
-        mock.call("exec_create", "box", ["sh"], environment={"A": "1"}, user="0"),
-        mock.call("exec_start", "E"),
+        mock.call(
+            "exec_create",
+            "box",
+            ["sh"],
+            environment={"A": "1"},
+            user="0",
+            workdir="/",
+            stdout=False,
+            stderr=False,
+        ),
+        mock.call("exec_start", "E", detach=True),
+        mock.call("exec_inspect", "E"),
         mock.call("exec_inspect", "E"),
     ]
 

@@ -62,10 +62,19 @@ class Engine:
 
     @classmethod
     def from_conf(cls, conf: Any) -> "Engine":
-        """Make the engine which the section [docker] describes."""
+        """Make the engine which the section [docker] describes.
+
+        :raises DriverError: it is not to be reached in a safe way
+        """
         section = conf.docker
         tls = None
-        if section.host_url.startswith(("tcp://", "https://")):
+        if not section.host_url.startswith(("unix://", "tcp://", "https://")):
+            raise exceptions.DriverError(
+                f"[docker]host_url is {section.host_url!r}: whoever reads or answers there in the "
+                "clear is root on this host. Set it to unix:///var/run/docker.sock, or to "
+                "tcp://HOST:2376, which is TLS, with ca_file, cert_file and key_file"
+            )
+        if not section.host_url.startswith("unix://"):
             pair = (section.cert_file, section.key_file) if section.cert_file else None
             tls = docker.tls.TLSConfig(
                 client_cert=pair, ca_cert=section.ca_file, verify=section.tls_verify

@@ -79,7 +79,7 @@ class Contents:
         :raises ImageUnacceptable: the image is refused
         """
         if image_meta.obj_attr_is_set("id"):
-            image, _fetched = self._images.ensure(context, image_dict(context, image_meta))
+            image = self.image_of_new(context, instance, image_meta)
             image_id = image_meta.id
         else:
             # Nobody named one: the one that the instance was made from.

@@ -447,13 +447,9 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         """Set root's password, where the image has what that takes."""
         argv, environment = guest.password_command(new_pass)
         with _translated(instance):
-            code, output = self._workloads.run(
-                containers.workload_name(instance.uuid), argv, environment
-            )
+            code = self._workloads.run(containers.workload_name(instance.uuid), argv, environment)
         if code != 0:
-            LOG.warning(
-                "chpasswd ended with %d: %s", code, output.strip()[-200:], instance=instance
-            )
+            LOG.warning("chpasswd ended with %d", code, instance=instance)
             raise exception.SetAdminPasswdNotSupported()
 
     # The network

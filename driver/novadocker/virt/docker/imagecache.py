@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from oslo_log import log as logging
+from oslo_utils import fileutils
 
 from novadocker import exceptions
 from novadocker.virt.docker import client, images
@@ -94,6 +95,7 @@ class ImageCache:
     def _write(self, tags: Mapping[str, float]) -> None:
         part = f"{self._path}.part"
         try:
+            fileutils.ensure_tree(os.path.dirname(self._path), mode=0o700)
             with open(part, "w", encoding="utf-8") as out:
                 json.dump(tags, out)
             os.replace(part, self._path)

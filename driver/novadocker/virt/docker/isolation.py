@@ -24,6 +24,8 @@ class Isolation:
     runtime: str | None = None
     allow_privileged: bool = False
     lxcfs_path: str | None = None
+    log_max_size: str = "10m"
+    log_max_files: int = 3
 
     @classmethod
     def from_section(cls, section: Any) -> "Isolation":
@@ -40,6 +42,8 @@ class Isolation:
             section.runtime,
             section.allow_privileged,
             section.lxcfs_path,
+            section.log_max_size,
+            section.log_max_files,
         )
 
 
@@ -68,7 +72,16 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
     :raises DriverError: the flavor asks for privileges that the operator has not allowed on this
         host, or lxcfs, which it has set, is stopped
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {
+        # Whatever the daemon's default is: the console is read from it, and it has an end.
+        "log_config": {
+            "Type": "json-file",
+            "Config": {
+                "max-size": isolation.log_max_size,
+                "max-file": str(isolation.log_max_files),
+            },
+        }
+    }
     if isolation.lxcfs_path:
         found["mounts"] = lxcfs.mounts(isolation.lxcfs_path)
     security = ["no-new-privileges:true"] if isolation.no_new_privileges else []

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Workloads that mean no good, on a real Docker Engine."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import pytest
+
+from novadocker import exceptions
+from novadocker.tests.unit.archives import Parts
+from novadocker.tests.unit.conftest import make_flavor
+from novadocker.virt.docker import client, containers, guest, isolation
+from tests.functional.driver import busybox, own_engine
+
+pytestmark = pytest.mark.docker
+
+HOST = "novadocker-test-workloads"
+CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
+
+
+@pytest.fixture
+def engine() -> Iterator[docker.DockerClient]:
+    found = docker.from_env()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def image(engine: docker.DockerClient) -> Iterator[str]:
+    (made,) = engine.images.load(Parts(layers=[busybox.root_layer()]).docker())
+    yield made.id
+    for box in engine.containers.list(all=True, filters={"ancestor": made.id}):
+        box.remove(force=True, v=True)
+    engine.images.remove(made.id, force=True)
+
+
+class Boxes:
+    """Workloads that join the network of a container of the test's."""
+
+    def __init__(self, engine: docker.DockerClient, image: str, **options: Any) -> None:
+        self.engine = engine
+        self.image = image
+        self.workloads = containers.Containers(
+            client.Engine(own_engine.MACHINES),
+            HOST,
+            isolation.Isolation(CAPABILITIES, **options),
+        )
+
+    def make(self, *command: str) -> str:
+        identity = str(uuid.uuid4())
+        labels = {"org.openstack.nova.host": HOST, "org.openstack.nova.uuid": identity}
+        sandbox = self.engine.containers.run(
+            self.image, ["sleep", "600"], network_mode="none", detach=True, labels=labels
+        )
+        name = containers.workload_name(identity)
+        self.workloads.create(
+            containers.Workload(
+                name=name,
+                sandbox=sandbox.id,
+                image=self.image,
+                labels=labels,
+                command=list(command),
+                environment={},
+                tty=True,
+                init=False,
+            ),
+            make_flavor(memory_mb=64),
+        )
+        self.workloads.start(name)
+        return name
+
+
+@pytest.fixture
+def boxes(engine: docker.DockerClient, image: str) -> Boxes:
+    return Boxes(engine, image, log_max_size="20k", log_max_files=2)
+
+
+def test_output_without_end_is_cut_and_the_console_shows_its_end(boxes: Boxes) -> None:
+    name = boxes.make("sh", "-c", "seq 1 20000; echo the end; sleep 600")
+    deadline = time.monotonic() + 30
+    while b"the end" not in (told := boxes.workloads.log_tail(name, 5000, 100 << 10)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    lines = told.split()
+    assert lines[-3:] == [b"20000", b"the", b"end"]
+    # More than the last file has, fewer than were written, and none is missing between them.
+    numbers = [int(line) for line in lines[:-2]]
+    assert numbers == list(range(numbers[0], 20001))
+    assert numbers[0] > 1
+    details = boxes.workloads.inspect(name)["HostConfig"]["LogConfig"]
+    assert details == {"Type": "json-file", "Config": {"max-file": "2", "max-size": "20k"}}
+
+
+@pytest.mark.parametrize(
+    ("program", "code"), [("cat >/taken", 0), ("echo no >&2; exit 3", 3), (None, 127)]
+)
+def test_a_password_is_set_by_the_images_own_program(
+    program: str | None, code: int, boxes: Boxes, engine: docker.DockerClient
+) -> None:
+    name = boxes.make("sleep", "600")
+    put_chpasswd(boxes, name, program)
+    argv, environment = guest.password_command("secret")
+    assert boxes.workloads.run(name, argv, environment) == code
+    if code == 0:
+        found = engine.containers.get(name).exec_run(["cat", "/taken"])
+        assert found.output == b"root:secret\n"
+
+
+def test_a_password_program_without_end_is_left_to_itself(
+    boxes: Boxes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = boxes.make("sleep", "600")
+    put_chpasswd(boxes, name, "while :; do echo without end; done")
+    monkeypatch.setattr(containers, "_RUN_S", 2)
+    argv, environment = guest.password_command("secret")
+    began = time.monotonic()
+    with pytest.raises(exceptions.EngineError, match="has not ended after 2 s"):
+        boxes.workloads.run(name, argv, environment)
+    assert time.monotonic() - began < 10
+
+
+def put_chpasswd(boxes: Boxes, name: str, program: str | None) -> None:
+    box = boxes.engine.containers.get(name)
+    assert box.exec_run(["rm", "-f", "/bin/chpasswd"]).exit_code == 0
+    if program is not None:
+        written = ["sh", "-c", 'printf "#!/bin/sh\\n%s\\n" "$0" >/bin/chpasswd', program]
+        assert box.exec_run(written).exit_code == 0
+        assert box.exec_run(["chmod", "755", "/bin/chpasswd"]).exit_code == 0
+
+
+def test_a_runtime_that_the_engine_does_not_have_is_named(
+    engine: docker.DockerClient, image: str
+) -> None:
+    with pytest.raises(exceptions.EngineError, match="nosuch"):
+        Boxes(engine, image, runtime="nosuch").make("true")
