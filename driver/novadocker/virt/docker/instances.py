@@ -230,13 +230,18 @@ class Instances:
         wait: PortsWait,
         power_on: bool,
     ) -> None:
+        def plug() -> None:
+            self._wiring.plug_host(instance, network_info)
+
         try:
-            with wait():
-                self._wiring.plug_host(instance, network_info)
-                self._create_sandbox(instance, network_info)
-                with _meanwhile(make_workload, f"novadocker-{instance.uuid}"):
+            with wait(), contextlib.ExitStack() as works:
+                with _meanwhile(plug, f"novadocker-ports-{instance.uuid}"):
+                    self._create_sandbox(instance, network_info)
+                    works.enter_context(
+                        _meanwhile(make_workload, f"novadocker-{instance.uuid}")
+                    )
                     path = self._sandboxes.start(containers.sandbox_name(instance.uuid))
-                    self._wiring.attach(network_info, path)
+                self._wiring.attach(network_info, path)
             if power_on:
                 self._workloads.start(containers.workload_name(instance.uuid))
         except BaseException:
