@@ -78,6 +78,7 @@ def configure_compute(node: Node, cloud: Cloud, data_interface: str) -> None:
     prepare_accounts(node, accounts.COMPUTE_USERS)
     node.put_files(roles.compute_files(cloud))
     node.run(["systemctl", "daemon-reload"])
+    node.run(["systemctl", "enable", "--now", "--quiet", "lxcfs"])
     drop_docker_sdk(node)
     make_bridge(node, data_interface)
     if cloud.networking == OVN:

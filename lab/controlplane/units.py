@@ -138,7 +138,7 @@ NOVA_COMPUTE = Unit(
     "OpenStack Nova Compute",
     "nova",
     f"{VENV}/bin/nova-compute",
-    after=("openvswitch-switch",),
+    after=("openvswitch-switch", "lxcfs"),
     # Each of its RPC servers may sit in a poll of five seconds.
     stop_s=30,
 )
