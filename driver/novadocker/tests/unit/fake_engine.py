@@ -48,7 +48,8 @@ class FakeEngine:
         self.url = "memory"
         self.load_report: list[dict[str, str]] = []
         self._ids = itertools.count(1)
-        self._lock = threading.Lock()
+        # What is put may be read from it on the way.
+        self._lock = threading.RLock()
 
     def call(self, verb: str, *args: Any, patient: bool = False, **kwargs: Any) -> Any:
         with self._lock:
@@ -256,8 +257,8 @@ class FakeEngine:
     def _get_image(self, identity: str) -> list[bytes]:
         return [self.saved]
 
-    def _export(self, name: str) -> list[bytes]:
-        return [self.saved]
+    def _export(self, name: str) -> Any:
+        return [self.saved] if self.saved else self._get_archive(name, "/.")[0]
 
     def _version(self) -> dict[str, str]:
         return {"Version": "20.10.24", "ApiVersion": "1.41"}

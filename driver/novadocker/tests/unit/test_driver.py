@@ -844,7 +844,7 @@ class TestRescue:
         docker_driver.unrescue(None, one)
         assert workload(engine, one)["Id"] == own
 
-    @pytest.mark.parametrize("verb", ["create_container", "get_archive", "put_archive", "rename"])
+    @pytest.mark.parametrize("verb", ["create_container", "export", "put_archive", "rename"])
     def test_a_rescue_that_fails_leaves_the_instance_as_it_was(
         self, verb: str, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any
     ) -> None:

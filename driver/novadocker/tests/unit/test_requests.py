@@ -126,7 +126,7 @@ def test_a_command_runs_as_root_and_its_end_is_awaited(boxes: Any, engine: Any) 
     ]
 
 
-@pytest.mark.parametrize(("path", "asked"), [("/", "/."), ("/a/", "/a/."), ("/X", "/X/.")])
+@pytest.mark.parametrize(("path", "asked"), [("/a/", "/a/."), ("/X", "/X/.")])
 def test_files_are_copied_patiently(path: str, asked: str, boxes: Any, engine: Any) -> None:
     details = {"HostConfig": {"Mounts": None}}
     engine.call.side_effect = [details, details, (iter([]), {}), True]
@@ -135,6 +135,14 @@ def test_files_are_copied_patiently(path: str, asked: str, boxes: Any, engine: A
         mock.call("get_archive", "from", asked, patient=True),
         mock.call("put_archive", "to", "/there", mock.ANY, patient=True),
     ]
+
+
+def test_a_whole_file_system_is_copied_without_what_is_mounted_in_it(
+    boxes: Any, engine: Any
+) -> None:
+    boxes.copy("from", "/", "to", "/there")
+    engine.stream.assert_called_once_with("export", "from")
+    engine.call.assert_called_with("put_archive", "to", "/there", mock.ANY, patient=True)
 
 
 @pytest.mark.parametrize("init", [True, False])

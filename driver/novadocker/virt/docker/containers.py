@@ -292,9 +292,13 @@ class Containers:
             for name in (source, target)
             for one in self.inspect(name)["HostConfig"].get("Mounts") or []
         }
-        stream, _stat = self._engine.call(
-            "get_archive", source, f"{source_path.rstrip('/')}/.", patient=True
-        )
+        if source_path == "/":
+            # Without what is mounted: files of lxcfs do not have the size that they tell.
+            stream = self.export(source)
+        else:
+            stream, _stat = self._engine.call(
+                "get_archive", source, f"{source_path.rstrip('/')}/.", patient=True
+            )
         files = streams.tar_without(stream, _ENGINES_FILES | bound)
         if not self._engine.call("put_archive", target, target_path, files, patient=True):
             raise exceptions.EngineError(f"files of {source} were not copied into {target}")
