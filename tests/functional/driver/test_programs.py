@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.driver import busybox, openvswitch
+from tests.functional.driver import busybox, lxcfs, openvswitch
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -43,6 +43,7 @@ def _run(
     # There is no network to fetch them by in the namespace.
     busybox.program()
     openvswitch.programs()
+    lxcfs.programs()
     return subprocess.run(
         [
             *("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"'),
@@ -74,6 +75,12 @@ def test_novas_generic_driver_suite(threading: bool) -> None:
 @pytest.mark.slow
 def test_ports_of_instances() -> None:
     run_program("network")
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_what_an_instance_sees_of_its_host() -> None:
+    run_program("guest_view")
 
 
 @pytest.mark.docker
