@@ -127,6 +127,21 @@ def ns_devices(netns: str) -> list[dict[str, Any]]:
         ]
 
 
+@ctx.entrypoint
+def ns_peers_set(netns: str, state: str) -> None:
+    """Set the host's ends of the pairs whose other ends are in a namespace.
+
+    :param state: ``up`` or ``down``
+    """
+    with NetNS(netns, flags=0) as ns:
+        ends = {link.get_attr("IFLA_LINK"): link["index"] for link in ns.get_links()}
+    with IPRoute() as ipr:
+        for link in ipr.get_links():
+            # Each end names the other one by its number.
+            if _kind(link) == "veth" and ends.get(link["index"]) == link.get_attr("IFLA_LINK"):
+                ipr.link("set", index=link["index"], state=state)
+
+
 def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
     for address in nic["addresses"]:
         ip, prefix = address.split("/")

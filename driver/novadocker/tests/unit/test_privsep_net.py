@@ -103,6 +103,19 @@ def nic(**more: Any) -> dict[str, Any]:
 
 
 class TestHost:
+    def test_only_the_ends_of_a_namespace_are_switched(self, kernel: Kernel) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        tap, peer = kernel.host
+        tap["IFLA_LINK"], peer["IFLA_LINK"] = peer["index"], tap["index"]
+        other = kernel.link("eth0", "02:00:00:00:00:09")
+        other["index"], other["IFLA_LINK"] = 4711, peer["index"]
+        kernel.host.append(other)
+        kernel.host.remove(peer)
+        kernel.inside.append(peer)
+        kernel.done.clear()
+        net.ns_peers_set("/run/netns/x", "down")
+        assert kernel.done == [("set", False, {"index": tap["index"], "state": "down"})]
+
     def test_a_pair_is_made_once(self, kernel: Kernel) -> None:
         assert net.veth_create("tap1", "nd1", MAC, 1400, True) is True
         assert net.veth_create("tap1", "nd1", MAC, 1400, True) is False

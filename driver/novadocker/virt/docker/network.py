@@ -183,6 +183,19 @@ class Wiring:
                 "helper_command"
             ) from err
 
+    def set_links(self, netns: str | None, up: bool) -> None:
+        """Connect or disconnect an instance that is there; its kernel would answer for it.
+
+        :param netns: path of the sandbox's network namespace; None where there is none
+        :param up: plugging connects as well
+        """
+        if netns is None:
+            return
+        try:
+            net.ns_peers_set(netns, "up" if up else "down")
+        except _FAULTS as err:
+            raise exceptions.NetworkError(f"ports in {netns} cannot be switched: {err}") from err
+
     def devices(self, netns: str | None) -> list[dict[str, Any]]:
         """List the devices in a namespace with their counters; none where there is no namespace."""
         if netns is None:

@@ -178,6 +178,32 @@ class NetworkTest(unittest.TestCase):
         self.driver.reboot(self.context, one, info, "HARD")
         self.assertIn(" 0% packet loss", self.sh(one, "ping -c 1 -W 3 198.51.100.12"))
 
+    def test_who_is_stopped_or_paused_does_not_answer(self) -> None:
+        one, info = self.spawn(port(1, v4(11), v6(11)))
+        two, _ = self.spawn(port(2, v4(12), v6(12)))
+
+        def answers() -> bool:
+            heard = [
+                " 0% packet loss" in self.sh(two, f"ping {ask} || true")
+                for ask in ("-c 1 -W 1 198.51.100.11", "-6 -c 1 -W 1 2001:db8::11")
+            ]
+            self.assertEqual(heard[0], heard[1])
+            return heard[0]
+
+        self.assertTrue(answers())
+        self.driver.pause(one)
+        self.assertFalse(answers())
+        # As nova-compute does at its start.
+        self.driver.plug_vifs(one, info)
+        self.assertFalse(answers())
+        self.driver.unpause(one)
+        self.assertTrue(answers())
+        self.driver.power_off(one)
+        self.driver.plug_vifs(one, info)
+        self.assertFalse(answers())
+        self.driver.power_on(self.context, one, info)
+        self.assertTrue(answers())
+
     def test_network_is_made_again_after_a_reboot_of_the_host(self) -> None:
         one, info = self.spawn(port(1, v4(11)))
         self.spawn(port(2, v4(12)))
