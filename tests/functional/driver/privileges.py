@@ -3,6 +3,7 @@
 
 import sys
 
+from os_brick import privileged as brick_privsep
 from oslo_privsep import daemon
 from vif_plug_ovs import privsep as ovs_privsep
 
@@ -16,9 +17,14 @@ def helper_commands() -> dict[str, str]:
     """Say how to start the helper of each section of the configuration."""
     assert novadocker.privsep.ctx
     assert ovs_privsep.vif_plug
+    assert brick_privsep.default
     helper = "-c 'from oslo_privsep.daemon import helper_main; helper_main()'"
     path = ":".join(one for one in sys.path if one)
     plain = f"env PYTHONPATH={path} PYTHONWARNINGS=ignore {sys.executable} {helper}"
     # os-vif looks at /sys, which shows the network namespace that it was mounted in.
     own_sys = 'unshare --mount sh -c \'mount -t sysfs sysfs /sys && exec "$0" "$@"\' '
-    return {"novadocker_privileged": plain, "vif_plug_ovs_privileged": own_sys + plain}
+    return {
+        "novadocker_privileged": plain,
+        "privsep_osbrick": plain,
+        "vif_plug_ovs_privileged": own_sys + plain,
+    }
