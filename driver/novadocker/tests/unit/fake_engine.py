@@ -106,6 +106,10 @@ class FakeEngine:
         if name in self.names():
             raise exceptions.Conflict(f"The container name {name} is already in use", 409)
         identity = f"{next(self._ids):064x}"
+        mode = host_config.get("NetworkMode") or ""
+        if mode.startswith("container:"):
+            joined = self._find(mode.partition(":")[2])["Id"]
+            host_config = {**host_config, "NetworkMode": f"container:{joined}"}
         self.containers[identity] = {
             "Id": identity,
             "Name": f"/{name}",
@@ -126,6 +130,9 @@ class FakeEngine:
 
     def _start(self, name: str) -> None:
         one = self._find(name)
+        mode = one["HostConfig"].get("NetworkMode") or ""
+        if mode.startswith("container:"):
+            self._find(mode.partition(":")[2])
         if one["State"]["Status"] != "paused":
             self._set(one, "running")
 
@@ -160,6 +167,8 @@ class FakeEngine:
         del self.containers[self._find(name)["Id"]]
 
     def _rename(self, name: str, new_name: str) -> None:
+        if new_name in self.names():
+            raise exceptions.Conflict(f"The container name {new_name} is already in use", 409)
         self._find(name)["Name"] = f"/{new_name}"
 
     def _containers(self, all: bool, filters: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: A002

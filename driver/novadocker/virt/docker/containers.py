@@ -67,6 +67,26 @@ def sandbox_name(uuid: str) -> str:
     return f"nova-sandbox-{uuid}"
 
 
+def new_name(uuid: str) -> str:
+    """Name the container that is about to replace the one of an instance."""
+    return f"nova-{uuid}-new"
+
+
+def resized_name(uuid: str) -> str:
+    """Name the container that an instance would go back to after a resize or a migration."""
+    return f"nova-{uuid}-resize"
+
+
+def rescued_name(uuid: str) -> str:
+    """Name the container of an instance that is being rescued."""
+    return f"nova-{uuid}-rescued"
+
+
+def aside_names(uuid: str) -> tuple[str, ...]:
+    """Name what becomes the container of an instance that has none, the best one first."""
+    return rescued_name(uuid), resized_name(uuid), new_name(uuid)
+
+
 def labels(instance: Any, host: str, role: Role, image_id: str = "") -> dict[str, str]:
     """Label a container of an instance.
 
@@ -345,12 +365,24 @@ class Containers:
             )["Id"]
         )
 
+    def kept(self, uuid: str) -> str:
+        """Find the image of an instance that was made anew.
+
+        :raises NotFound: it never was
+        """
+        return str(self._engine.call("inspect_image", f"{KEPT}:{uuid}")["Id"])
+
     def forget_kept(self, uuid: str) -> None:
-        """Remove the image of an instance that was made anew, if it ever was."""
+        """Remove the image of an instance that was made anew, if it ever was.
+
+        It stays as long as a container needs it that the instance may go back to.
+        """
         try:
             self._engine.call("remove_image", f"{KEPT}:{uuid}")
         except exceptions.NotFound:
             return
+        except exceptions.Conflict as err:
+            LOG.debug("The image of instance %s stays: %s", uuid, err)
 
     def export(self, name: str) -> Iterator[bytes]:
         """Read a container's file system as one archive."""

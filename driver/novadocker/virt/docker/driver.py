@@ -80,7 +80,7 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         self._host = CONF.host
         state = os.path.join(CONF.state_path, "novadocker")
         self._volumes = volumes.Volumes(
-            os.path.join(state, "volumes"),
+            volumes.base(CONF.state_path),
             CONF.docker.volume_file_systems,
             connections.Connections(CONF),
             lambda: volumes.remapped_root(self._engine.call("info")),
@@ -331,9 +331,9 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         try:
             self._instances.destroy(instance, network_info or [])
         finally:
+            self._rescues.forget(instance)
             if instance.task_state != task_states.RESIZE_REVERTING:
                 self._migrations.confirm(instance)
-            self._rescues.forget(instance)
             self._detach_all(instance, block_device_info, forget=True)
 
     def cleanup(
@@ -366,7 +366,7 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         timeout_s = CONF.docker.stop_timeout_cap if reboot_type == "SOFT" else 0
         with _translated(instance), self._mounted(instance, block_device_info):
             self._rescues.put_back(instance)
-            self._migrations.put_back(instance, network_info or [])
+            self._migrations.fetch_left(context, instance)
             self._instances.reboot(instance, network_info or [], timeout_s)
 
     def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:

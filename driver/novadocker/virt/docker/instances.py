@@ -96,8 +96,11 @@ class Instances:
         :raises EngineError: a container is left
         """
         self._workloads.remove(containers.workload_name(instance.uuid))
-        self._workloads.forget_kept(instance.uuid)
-        self.remove_network(instance, network_info, quiet)
+        self._workloads.remove(containers.new_name(instance.uuid))
+        try:
+            self.remove_network(instance, network_info, quiet)
+        finally:
+            self._workloads.forget_kept(instance.uuid)
 
     def remove_network(self, instance: Any, network_info: Any, quiet: bool = False) -> None:
         """Unplug the ports of an instance and remove its sandbox."""
@@ -119,11 +122,12 @@ class Instances:
         :raises NetworkError: a port could not be wired
         """
         name = containers.workload_name(instance.uuid)
-        state = self._workloads.state(name)
-        if not self._workloads.exists(containers.sandbox_name(instance.uuid)):
-            # Someone removed it, and the engine knows it by an id that does not come back.
-            LOG.warning("The sandbox is gone: making both again", instance=instance)
-            self._create_sandbox(instance, network_info)
+        details = self._restored(instance, network_info)
+        state = containers.state_of(details["State"]["Status"])
+        sandbox_id = self._sandbox_id(instance, network_info)
+        if details["HostConfig"]["NetworkMode"] != f"container:{sandbox_id}":
+            # The one that it joined was removed: the engine knows it by an id.
+            LOG.warning("Joining the sandbox that there is", instance=instance)
             self.recreate(instance)
             state = containers.State.STOPPED
         if self._ensure_network(instance, network_info) and state is not containers.State.STOPPED:
@@ -145,7 +149,10 @@ class Instances:
 
         :param timeout_s: time to end by itself; 0 is a hard reboot
         """
-        self.stop(instance, timeout_s)
+        try:
+            self.stop(instance, timeout_s)
+        except exceptions.NotFound:
+            LOG.warning("There is nothing to stop", instance=instance)
         self.start(instance, network_info)
 
     def plug(self, instance: Any, network_info: Any) -> None:
@@ -173,18 +180,20 @@ class Instances:
 
         It joins the sandbox of the instance and gets the limits of its flavor as they are now.
 
-        :param old: name of the container that it is made from; by default it is replaced
+        :param old: name of the container that it is made from; by default it is replaced, once
+            there is the new one
         """
-        name = containers.workload_name(instance.uuid)
+        name, new = containers.workload_name(instance.uuid), containers.new_name(instance.uuid)
         details = self._workloads.inspect(old or name)
         image = self._workloads.commit(old or name, containers.KEPT, instance.uuid)
-        if old is None:
-            self._workloads.remove(name)
-        self.create_workload(
-            instance,
-            # Command and environment are the committed image's own.
-            Content(image=image, image_id=containers.image_label(details)),
-        )
+        # Command and environment are the committed image's own.
+        content = Content(image=image, image_id=containers.image_label(details))
+        if old is not None:
+            self.create_workload(instance, content)
+            return
+        self.create_workload(instance, content, new)
+        self._workloads.remove(name)
+        self._workloads.rename(new, name)
 
     def create_workload(self, instance: Any, content: Content, name: str | None = None) -> None:
         """Make the workload's container in the sandbox that there is, and do not start it.
@@ -279,6 +288,37 @@ class Instances:
             LOG.warning("Removing the left-over container %s", name, instance=instance)
             self._workloads.remove(name)
             self._sandboxes.create(*arguments)
+
+    def _restored(self, instance: Any, network_info: Any) -> dict[str, Any]:
+        """Look at the workload's container; have it, where a crash or someone has left none.
+
+        :raises NotFound: there is no such instance
+        """
+        name = containers.workload_name(instance.uuid)
+        with contextlib.suppress(exceptions.NotFound):
+            return self._workloads.inspect(name)
+        for aside in containers.aside_names(instance.uuid):
+            if self._workloads.exists(aside):
+                LOG.warning("The container is gone: taking %s", aside, instance=instance)
+                self._workloads.rename(aside, name)
+                return self._workloads.inspect(name)
+        image = self._workloads.kept(instance.uuid)
+        LOG.error(
+            "The container is gone: making it again from the image that it was made from last",
+            instance=instance,
+        )
+        self._sandbox_id(instance, network_info)
+        self.create_workload(instance, Content(image=image, image_id=instance.image_ref or ""))
+        return self._workloads.inspect(name)
+
+    def _sandbox_id(self, instance: Any, network_info: Any) -> str:
+        """Find the sandbox; make it where there is none."""
+        name = containers.sandbox_name(instance.uuid)
+        with contextlib.suppress(exceptions.NotFound):
+            return str(self._workloads.inspect(name)["Id"])
+        LOG.warning("The sandbox is gone: making it again", instance=instance)
+        self._create_sandbox(instance, network_info)
+        return str(self._workloads.inspect(name)["Id"])
 
 
 @contextlib.contextmanager

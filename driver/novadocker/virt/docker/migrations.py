@@ -15,15 +15,11 @@ from nova import exception
 from nova.image import glance
 from oslo_log import log as logging
 
+from novadocker import exceptions
 from novadocker.virt.docker import containers, images, instances, snapshots
 
 LOG = logging.getLogger(__name__)
 IMAGE_API = glance.API()
-
-
-def kept_name(uuid: str) -> str:
-    """Name the container that an instance would go back to."""
-    return f"nova-{uuid}-resize"
 
 
 class Migrations:
@@ -67,7 +63,7 @@ class Migrations:
             raise exception.InstanceFaultRollback(
                 exception.MigrationError(reason=str(err))
             ) from err
-        self._workloads.rename(name, kept_name(instance.uuid))
+        self._workloads.rename(name, containers.resized_name(instance.uuid))
         self._instances.remove_network(instance, network_info, quiet=True)
         return json.dumps({"image_id": image_id})
 
@@ -83,27 +79,40 @@ class Migrations:
         """Make an instance that has left elsewhere, or here with another flavor."""
         image_id = json.loads(disk_info)["image_id"]
         if image_id is None:
-            self._instances.adopt(instance, kept_name(instance.uuid), network_info, wait, power_on)
+            kept = containers.resized_name(instance.uuid)
+            self._instances.adopt(instance, kept, network_info, wait, power_on)
             return
-        image, _fetched = self._images.ensure(context, IMAGE_API.get(context, image_id))
-        # It goes with the instance: without a name it would stay for ever.
-        self._images.hand_over(image, image_id, f"{containers.KEPT}:{instance.uuid}")
+        image = self._fetch(context, instance, image_id)
         # Command and environment are the image's own.
         content = instances.Content(image=image.id, image_id=instance.image_ref or "")
         self._instances.build(instance, lambda: content, network_info, wait, power_on)
-        try:
-            IMAGE_API.delete(context, image_id)
-        except exception.NovaException as err:
-            LOG.warning(
-                "The temporary image %s of a migration is left: %s",
-                image_id,
-                err,
-                instance=instance,
-            )
+        _forget(context, instance, image_id)
+
+    def fetch_left(self, context: Any, instance: Any) -> None:
+        """Fetch the image of an instance of which a crash has left nothing as it arrived."""
+        names = (containers.workload_name(instance.uuid), *containers.aside_names(instance.uuid))
+        if any(self._workloads.exists(name) for name in names):
+            return
+        with contextlib.suppress(exceptions.NotFound):
+            self._workloads.kept(instance.uuid)
+            return
+        for found in IMAGE_API.get_all(context, filters={"name": _temporary_name(instance)}):
+            LOG.warning("Fetching the image that it was to arrive by", instance=instance)
+            self._fetch(context, instance, found["id"])
+            _forget(context, instance, found["id"])
+            return
+
+    def _fetch(self, context: Any, instance: Any, image_id: str) -> images.EngineImage:
+        # It goes with the instance: under another name it would stay for ever.
+        return self._images.ensure_for_one(
+            context, IMAGE_API.get(context, image_id), f"{containers.KEPT}:{instance.uuid}"
+        )
 
     def confirm(self, instance: Any) -> None:
-        """Remove what an instance would have gone back to."""
-        self._workloads.remove(kept_name(instance.uuid))
+        """Remove what an instance would have gone back to, and where it has left, all of it."""
+        self._workloads.remove(containers.resized_name(instance.uuid))
+        if not self._workloads.exists(containers.workload_name(instance.uuid)):
+            self._workloads.forget_kept(instance.uuid)
 
     def go_back(
         self, instance: Any, network_info: Any, wait: instances.PortsWait, power_on: bool
@@ -113,25 +122,17 @@ class Migrations:
         Nova calls it also when nova-compute starts and had been killed while an instance left. One
         that was not put aside by then has never been anything else.
         """
-        kept = kept_name(instance.uuid)
+        kept = containers.resized_name(instance.uuid)
         if self._workloads.exists(kept):
             self._instances.adopt(instance, kept, network_info, wait, power_on)
             self._workloads.remove(kept)
         elif power_on:
             self._instances.start(instance, network_info)
 
-    def put_back(self, instance: Any, network_info: Any) -> None:
-        """Make an instance from what it would go back to, where a crash has left no other."""
-        kept = kept_name(instance.uuid)
-        name = containers.workload_name(instance.uuid)
-        if not self._workloads.exists(name) and self._workloads.exists(kept):
-            self._instances.adopt(instance, kept, network_info, contextlib.nullcontext, False)
-            self._workloads.remove(kept)
-
     def _upload(self, context: Any, instance: Any, name: str) -> str:
         meta = {
             **snapshots.glance_meta(instance),
-            "name": f"{instance.uuid}-migration",
+            "name": _temporary_name(instance),
             "visibility": "private",
         }
         with self._snapshots.open(name, f"migration-{instance.uuid}", set()) as data:
@@ -143,3 +144,16 @@ class Migrations:
                     IMAGE_API.delete(context, created["id"])
                 raise
         return str(created["id"])
+
+
+def _temporary_name(instance: Any) -> str:
+    return f"{instance.uuid}-migration"
+
+
+def _forget(context: Any, instance: Any, image_id: str) -> None:
+    try:
+        IMAGE_API.delete(context, image_id)
+    except exception.NovaException as err:
+        LOG.warning(
+            "The temporary image %s of a migration is left: %s", image_id, err, instance=instance
+        )

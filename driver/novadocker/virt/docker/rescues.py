@@ -17,11 +17,6 @@ LOG = logging.getLogger(__name__)
 MOUNT_POINT = "/mnt/rescue"
 
 
-def kept_name(uuid: str) -> str:
-    """Name the container that is being rescued."""
-    return f"nova-{uuid}-rescued"
-
-
 def new_name(uuid: str) -> str:
     """Name a rescue container until it has all files."""
     return f"nova-{uuid}-rescuing"
@@ -48,7 +43,7 @@ class Rescues:
             self._workloads.copy(name, "/", new, MOUNT_POINT)
             if content.files:
                 self._workloads.put_archive(new, content.files)
-            self._workloads.rename(name, kept_name(instance.uuid))
+            self._workloads.rename(name, containers.rescued_name(instance.uuid))
             self._workloads.rename(new, name)
             self._instances.start(instance, network_info)
         except BaseException:
@@ -59,7 +54,7 @@ class Rescues:
 
     def end(self, instance: Any, network_info: Any) -> None:
         """Take the files of an instance back, and run it again; without a rescue, just run it."""
-        name, kept = containers.workload_name(instance.uuid), kept_name(instance.uuid)
+        name, kept = containers.workload_name(instance.uuid), containers.rescued_name(instance.uuid)
         if self._workloads.exists(kept):
             if self._workloads.exists(name):
                 self._workloads.stop(name, 0)
@@ -69,7 +64,7 @@ class Rescues:
 
     def put_back(self, instance: Any) -> None:
         """Give an instance its own container back, where it has the one of a rescue."""
-        kept = kept_name(instance.uuid)
+        kept = containers.rescued_name(instance.uuid)
         if self._workloads.exists(kept):
             name = containers.workload_name(instance.uuid)
             self._workloads.remove(name)
@@ -77,5 +72,5 @@ class Rescues:
 
     def forget(self, instance: Any) -> None:
         """Remove the containers of an instance that is deleted while it is rescued."""
-        self._workloads.remove(kept_name(instance.uuid))
+        self._workloads.remove(containers.rescued_name(instance.uuid))
         self._workloads.remove(new_name(instance.uuid))

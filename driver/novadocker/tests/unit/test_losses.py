@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instances outlive faults of the engine, and whoever removes containers."""
+
+from typing import Any
+
+import pytest
+from nova import exception
+
+from novadocker import exceptions
+from novadocker.tests.unit.conftest import make_instance
+from novadocker.virt.docker import containers, driver
+
+KILLED = exceptions.EngineUnreachable("killed")
+
+
+@pytest.fixture
+def one(docker_driver: Any, image_meta: Any) -> Any:
+    made = make_instance()
+    docker_driver.spawn(None, made, image_meta, [], None, {}, [])
+    return made
+
+
+def box(engine: Any, instance: Any) -> Any:
+    return engine._find(f"nova-{instance.uuid}")
+
+
+def remove(engine: Any, instance: Any, *, sandbox: bool) -> None:
+    name = containers.sandbox_name if sandbox else containers.workload_name
+    engine._remove_container(name(instance.uuid), force=True)
+
+
+def resized(docker_driver: Any, instance: Any) -> None:
+    """Resize an instance on its host, and do not confirm it."""
+    info = docker_driver.migrate_disk_and_power_off(
+        None, instance, "192.0.2.1", instance.flavor, []
+    )
+    docker_driver.finish_migration(None, None, instance, info, [], None, True, {})
+
+
+def kept_images(engine: Any) -> list[str]:
+    return [
+        tag
+        for image in engine.images.values()
+        for tag in image["RepoTags"]
+        if tag.startswith(containers.KEPT)
+    ]
+
+
+def when(engine: Any, verb: str, number: int, fault: Exception, done: bool = False) -> None:
+    """Let one request fail, of those of a verb, once; it may be done all the same."""
+    answer, asked = getattr(engine, f"_{verb}"), []
+
+    def flaky(*args: Any, **kwargs: Any) -> Any:
+        asked.append(args)
+        if len(asked) == number:
+            if done:
+                answer(*args, **kwargs)
+            raise fault
+        return answer(*args, **kwargs)
+
+    setattr(engine, f"_{verb}", flaky)
+
+
+class TestTheSandboxIsGone:
+    @pytest.mark.parametrize(
+        ("verb", "number", "done"),
+        [
+            ("commit", 1, False),
+            ("create_container", 1, True),
+            ("create_container", 2, False),
+            ("create_container", 2, True),
+            ("remove_container", 1, False),
+            ("remove_container", 1, True),
+            ("rename", 1, False),
+            ("rename", 1, True),
+        ],
+    )
+    def test_a_fault_of_the_engine_loses_nothing(
+        self, verb: str, number: int, done: bool, docker_driver: Any, engine: Any, one: Any
+    ) -> None:
+        remove(engine, one, sandbox=True)
+        when(engine, verb, number, KILLED, done)
+        with pytest.raises(exceptions.EngineUnreachable):
+            docker_driver.power_on(None, one, [])
+        docker_driver.power_on(None, one, [])
+        assert box(engine, one)["State"]["Running"]
+        # What was in it is in it.
+        assert len(engine.images[box(engine, one)["Image"]]["RootFS"]["Layers"]) > 1
+        docker_driver.destroy(None, one, [])
+        assert not engine.names()
+        assert not kept_images(engine)
+
+    def test_what_the_host_does_not_allow_any_more_loses_nothing(
+        self, docker_driver: Any, virtapi: Any, option: Any, engine: Any, image_meta: Any
+    ) -> None:
+        option("allow_privileged", True)
+        one = make_instance()
+        one.flavor.extra_specs = {"docker:privileged": "true"}
+        driver.DockerDriver(virtapi).spawn(None, one, image_meta, [], None, {}, [])
+        option("allow_privileged", False)
+        remove(engine, one, sandbox=True)
+        for _ in range(2):
+            with pytest.raises(exceptions.DriverError, match="allow_privileged"):
+                driver.DockerDriver(virtapi).power_on(None, one, [])
+            assert box(engine, one)
+        option("allow_privileged", True)
+        driver.DockerDriver(virtapi).power_on(None, one, [])
+        assert box(engine, one)["State"]["Running"]
+
+
+class TestTheWorkloadIsGone:
+    @pytest.mark.parametrize("action", ["power_on", "reboot"])
+    def test_it_is_made_from_the_image_that_was_kept(
+        self, action: str, docker_driver: Any, engine: Any, one: Any
+    ) -> None:
+        resized(docker_driver, one)
+        docker_driver.confirm_migration(None, None, one, [])
+        remove(engine, one, sandbox=True)
+        remove(engine, one, sandbox=False)
+        if action == "reboot":
+            docker_driver.reboot(None, one, [], "HARD")
+        else:
+            docker_driver.power_on(None, one, [])
+        assert box(engine, one)["State"]["Running"]
+        assert engine.images[box(engine, one)["Image"]]["RepoTags"] == kept_images(engine)
+
+    @pytest.mark.parametrize("aside", ["resize", "rescued", "new"])
+    def test_the_one_that_was_put_aside_is_taken(
+        self, aside: str, docker_driver: Any, engine: Any, one: Any
+    ) -> None:
+        identity = box(engine, one)["Id"]
+        engine._rename(f"nova-{one.uuid}", f"nova-{one.uuid}-{aside}")
+        docker_driver.power_on(None, one, [])
+        assert box(engine, one)["Id"] == identity
+        assert box(engine, one)["State"]["Running"]
+
+    @pytest.mark.parametrize("action", ["power_on", "reboot"])
+    def test_what_never_was_is_not_made(self, action: str, docker_driver: Any, engine: Any) -> None:
+        more = ("HARD",) if action == "reboot" else ()
+        with pytest.raises(exception.InstanceNotFound):
+            getattr(docker_driver, action)(None, make_instance(), [], *more)
+        assert not engine.names()
+
+
+class TestTheKeptImage:
+    def test_it_goes_with_an_instance_that_was_resized_and_is_rescued(
+        self, docker_driver: Any, engine: Any, one: Any, image_meta: Any
+    ) -> None:
+        resized(docker_driver, one)
+        docker_driver.confirm_migration(None, None, one, [])
+        docker_driver.rescue(None, one, [], image_meta, "pw", None)
+        docker_driver.destroy(None, one, [])
+        assert not engine.names()
+        assert not kept_images(engine)
+
+    def test_it_does_not_hide_why_a_second_resize_fails(
+        self, docker_driver: Any, engine: Any, one: Any
+    ) -> None:
+        resized(docker_driver, one)
+        docker_driver.confirm_migration(None, None, one, [])
+        engine.failing["commit"] = exceptions.EngineError("no space left on device", 500)
+        with pytest.raises(exceptions.EngineError, match="no space left"):
+            resized(docker_driver, one)
+        del engine.failing["commit"]
+        docker_driver.power_on(None, one, [])
+        assert box(engine, one)["State"]["Running"]
+        docker_driver.destroy(None, one, [])
+        assert not engine.names()
+        assert not kept_images(engine)
+
+    def test_it_does_not_stay_on_the_host_that_an_instance_has_left(
+        self, docker_driver: Any, engine: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        resized(docker_driver, one)
+        docker_driver.confirm_migration(None, None, one, [])
+        assert kept_images(engine)
+        monkeypatch.setattr(
+            "novadocker.virt.docker.migrations.Migrations._upload", lambda *_args: "temporary"
+        )
+        docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.99", one.flavor, [])
+        assert kept_images(engine)
+        docker_driver.confirm_migration(None, None, one, [])
+        assert not engine.names()
+        assert not kept_images(engine)
