@@ -10,6 +10,7 @@ import getpass
 import logging
 import os
 import shlex
+import shutil
 import socket
 import sys
 import warnings
@@ -197,6 +198,53 @@ def lxcfs(conf: Any) -> list[Finding]:
         return [Finding("lxcfs", "ok", path)]
     remedy = "install and start lxcfs, or unset [docker]lxcfs_path"
     return [Finding("lxcfs", "error", fault, remedy)]
+
+
+def volumes(conf: Any) -> list[Finding]:
+    """Can volumes be mounted, where instances are to get any?"""
+    from oslo_privsep.daemon import FailedToDropPrivileges
+
+    from novadocker import exceptions
+    from novadocker.privsep import mounts
+    from novadocker.virt.docker import volumes as volumes_of
+
+    allowed = conf.docker.volume_file_systems
+    if not allowed:
+        return []
+    wanted = {program for one in allowed for program in mounts.programs(one)}
+    missing = [
+        one for one in sorted(wanted) if shutil.which(one, path=mounts.search_path()) is None
+    ]
+    found = [
+        Finding(
+            "volumes",
+            "error",
+            f"no program {', '.join(missing)} in {mounts.search_path()}",
+            "install util-linux, e2fsprogs and xfsprogs, or shorten [docker]volume_file_systems",
+        )
+        if missing
+        else Finding("volumes", "ok", f"{', '.join(allowed)} can be made and mounted")
+    ]
+    try:
+        base = volumes_of.base(conf.state_path)
+        os.makedirs(base, exist_ok=True)
+        mounts.share(base)
+        shared = mounts.holding(base, mounts.table()).shared
+    except (exceptions.VolumeError, OSError, FailedToDropPrivileges) as err:
+        shared, why = False, str(err)
+    else:
+        why = f"what is mounted below {base} is not seen elsewhere"
+    if not shared:
+        found.append(
+            Finding(
+                "propagation",
+                "error",
+                why,
+                "run nova-compute and its privileged helper in the Docker Engine's mount "
+                "namespace (no PrivateMounts, PrivateTmp or ProtectSystem in its unit)",
+            )
+        )
+    return found
 
 
 def findings(arguments: list[str]) -> list[Finding]:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from oslo_privsep.daemon import FailedToDropPrivileges
 
 from novadocker import _alias, exceptions
 from novadocker.cmd import check
+from novadocker.privsep import mounts
 from novadocker.tests.unit.fake_engine import FakeEngine
 
 
@@ -99,6 +101,46 @@ def test_privileges(wiring: Any) -> None:
     assert check.privileges().state == "ok"
     wiring.prepare.side_effect = exceptions.NetworkError("sudo: not found")
     assert "sudo" in check.privileges().found
+
+
+class TestVolumes:
+    @pytest.fixture
+    def _host(self, option: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        option("volume_file_systems", ["ext4"])
+        monkeypatch.setattr(mounts, "share", lambda _base: None)
+        monkeypatch.setattr(check.shutil, "which", lambda name, path: f"/sbin/{name}")
+
+    def table(self, monkeypatch: pytest.MonkeyPatch, shared: bool) -> None:
+        there = mounts.Mount("1:1", "/dev/x", "ext4", False, shared)
+        monkeypatch.setattr(mounts, "table", lambda: {"/": there})
+
+    def test_nothing_is_checked_where_there_are_none(self, conf: Any) -> None:
+        assert check.volumes(conf) == []
+
+    @pytest.mark.usefixtures("_host")
+    def test_a_host_that_can(self, conf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.table(monkeypatch, True)
+        assert [one.state for one in check.volumes(conf)] == ["ok"]
+
+    @pytest.mark.usefixtures("_host")
+    def test_a_host_without_programs_or_in_a_namespace_of_its_own(
+        self, conf: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.table(monkeypatch, False)
+        monkeypatch.setattr(check.shutil, "which", lambda _name, path: None)
+        programs, propagation = check.volumes(conf)
+        assert "mkfs.ext4" in programs.found
+        assert "PrivateTmp" in propagation.remedy
+
+    @pytest.mark.usefixtures("_host")
+    def test_a_helper_that_cannot_be_started(
+        self, conf: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(_base: str) -> None:
+            raise FailedToDropPrivileges("sudo: not found")
+
+        monkeypatch.setattr(mounts, "share", refuse)
+        assert "sudo" in check.volumes(conf)[1].found
 
 
 @pytest.mark.parametrize(("state", "code"), [("error", 1), ("warning", 0), ("ok", 0)])

@@ -176,7 +176,7 @@ class TestMake:
         self, programs: Programs, device: Path, read_only: list[bool]
     ) -> None:
         programs.answers["chown"] = [(1, "chown: no")]
-        with pytest.raises(exceptions.VolumeError, match="^chown: no$"):
+        with pytest.raises(exceptions.VolumeError, match=r"^chown: no$"):
             mounts.make(str(device), "xfs", [1000, 1001])
         assert programs.named("chown")[0][1] == "1000:1001"
         assert programs.ran[-1][0] == "umount"

@@ -30,6 +30,11 @@ Attached = tuple[dict[str, Any], str]
 Owner = Callable[[], tuple[int, int] | None]
 
 
+def base(state_path: str) -> str:
+    """Name the directory below which volumes are mounted."""
+    return os.path.join(state_path, "novadocker", "volumes")
+
+
 def remapped_root(info: Mapping[str, Any]) -> tuple[int, int] | None:
     """Find out who is root in the engine's containers.
 
@@ -75,18 +80,18 @@ def chosen(tags: Mapping[str, str], blank: bool, allowed: Sequence[str], read_on
 class Volumes:
     """Attaches volumes to instances and detaches them; either may be repeated.
 
-    :param base: directory below which all is mounted
+    :param directory: all is mounted below it
     :param allowed: file systems; none when instances get no volumes
     """
 
     def __init__(
         self,
-        base: str,
+        directory: str,
         allowed: Sequence[str],
         connected: connections.Connections,
         owner: Owner,
     ) -> None:
-        self._base = base
+        self._base = directory
         self.allowed = tuple(allowed)
         self._connections = connected
         self._owner = owner
