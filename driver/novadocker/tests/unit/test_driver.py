@@ -410,6 +410,23 @@ class TestLife:
         docker_driver.power_off(one, timeout=60)
         assert waits == [10]
 
+    def test_who_does_not_run_is_disconnected(
+        self, docker_driver: Any, spawn: Any, wiring: Any
+    ) -> None:
+        instance = spawn(make_instance())
+        for call, up in (
+            (docker_driver.pause, False),
+            (docker_driver.unpause, True),
+            (docker_driver.power_off, False),
+        ):
+            call(instance)
+            assert wiring.set_links.call_args[0][1] is up
+        wiring.set_links.reset_mock()
+        docker_driver.plug_vifs(instance, [])
+        assert wiring.set_links.call_args[0][1] is False
+        wiring.set_links.side_effect = exceptions.NetworkError("no")
+        docker_driver.power_off(instance)
+
     def test_pause_that_fails_is_a_fault(self, docker_driver: Any, spawn: Any) -> None:
         one = spawn(make_instance(), power_on=False)
         with pytest.raises(exceptions.Conflict):

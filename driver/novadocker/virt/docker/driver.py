@@ -404,12 +404,12 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
     def pause(self, instance: Any) -> None:
         """Freeze an instance."""
         with _translated(instance):
-            self._workloads.pause(containers.workload_name(instance.uuid))
+            self._instances.pause(instance)
 
     def unpause(self, instance: Any) -> None:
         """Let an instance go on."""
         with _translated(instance):
-            self._workloads.unpause(containers.workload_name(instance.uuid))
+            self._instances.unpause(instance)
 
     def soft_delete(self, instance: Any) -> None:
         """Stop an instance that may be restored."""

@@ -137,12 +137,29 @@ class Instances:
         self._workloads.start(name)
 
     def stop(self, instance: Any, timeout_s: int) -> None:
-        """Stop the workload; the sandbox keeps the ports.
+        """Stop the workload; the sandbox keeps the ports, disconnected.
 
         :param timeout_s: time to end by itself
         :raises NotFound: there is no such instance
         """
         self._workloads.stop(containers.workload_name(instance.uuid), timeout_s)
+        self._set_links(instance, up=False)
+
+    def pause(self, instance: Any) -> None:
+        """Freeze an instance, and disconnect it: the kernel would answer pings for it.
+
+        :raises NotFound: there is no such instance
+        """
+        self._workloads.pause(containers.workload_name(instance.uuid))
+        self._set_links(instance, up=False)
+
+    def unpause(self, instance: Any) -> None:
+        """Let a frozen instance go on.
+
+        :raises NotFound: there is no such instance
+        """
+        self._set_links(instance, up=True)
+        self._workloads.unpause(containers.workload_name(instance.uuid))
 
     def reboot(self, instance: Any, network_info: Any, timeout_s: int) -> None:
         """Stop and start an instance, whatever it does.
@@ -160,6 +177,7 @@ class Instances:
         path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
         if path is not None:
             self._wiring.plug(instance, network_info, path)
+            self._disconnect_unless_running(instance)
 
     def unplug(self, instance: Any, network_info: Any) -> None:
         """Take ports away from an instance, in whatever state."""
@@ -174,6 +192,7 @@ class Instances:
         path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
         if path is not None:
             self._wiring.plug_new(instance, vif, path)
+            self._disconnect_unless_running(instance)
 
     def recreate(self, instance: Any, old: str | None = None) -> None:
         """Make the workload's container anew from its own file system, stopped.
@@ -246,9 +265,7 @@ class Instances:
             with wait(), contextlib.ExitStack() as works:
                 with _meanwhile(plug, f"novadocker-ports-{instance.uuid}"):
                     self._create_sandbox(instance, network_info)
-                    works.enter_context(
-                        _meanwhile(make_workload, f"novadocker-{instance.uuid}")
-                    )
+                    works.enter_context(_meanwhile(make_workload, f"novadocker-{instance.uuid}"))
                     path = self._sandboxes.start(containers.sandbox_name(instance.uuid))
                 self._wiring.attach(network_info, path)
             if power_on:
@@ -273,6 +290,20 @@ class Instances:
             self._wiring.unplug_dead(instance, network_info)
         self._wiring.plug(instance, network_info, namespace.path)
         return namespace.fresh
+
+    def _disconnect_unless_running(self, instance: Any) -> None:
+        """Take back what plugging connects of an instance that is stopped or frozen."""
+        with contextlib.suppress(exceptions.NotFound):
+            state = self._workloads.state(containers.workload_name(instance.uuid))
+            if state is not containers.State.RUNNING:
+                self._set_links(instance, up=False)
+
+    def _set_links(self, instance: Any, up: bool) -> None:
+        path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
+        try:
+            self._wiring.set_links(path, up)
+        except exceptions.NetworkError as err:
+            LOG.warning("%s", err, instance=instance)
 
     def _create_sandbox(self, instance: Any, network_info: Any) -> None:
         name = containers.sandbox_name(instance.uuid)
