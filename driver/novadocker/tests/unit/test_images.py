@@ -107,11 +107,13 @@ class TestEnsure:
         assert images.tag_of("id", None) == "nova-glance/id:none"
         assert images.tag_of("id", "$(rm -rf /):..") == "nova-glance/id:f"
 
-    def test_an_image_is_handed_over_by_its_name(self, store: Any, engine: Any) -> None:
-        identity = engine.add_image(f"nova-glance/{IMAGE_ID}:x")
-        engine._tag(identity, "other", "y")
-        store.hand_over(images.EngineImage(identity, {}), IMAGE_ID, "instance:z")
-        assert engine.images[identity]["RepoTags"] == ["other:y", "instance:z"]
+    def test_the_image_of_one_instance_has_its_name_alone(
+        self, store: Any, engine: Any, fetch: Any
+    ) -> None:
+        found = store.ensure_for_one("context", META, "instance:z")
+        assert engine.images[found.id]["RepoTags"] == ["instance:z"]
+        with pytest.raises(exception.ImageUnacceptable, match="container_format"):
+            store.ensure_for_one("context", {**META, "container_format": "bare"}, "instance:z")
 
     def test_left_overs_of_a_killed_process_are_deleted(self, store: Any, tmp_path: Path) -> None:
         (tmp_path / "spool" / "left").mkdir(parents=True)

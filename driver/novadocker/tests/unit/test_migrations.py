@@ -21,6 +21,7 @@ class Glance:
         self.data: bytes | None = None
         self.create = mock.Mock(return_value={"id": TEMPORARY})
         self.delete = mock.Mock()
+        self.get_all = mock.Mock()
         self.failing: Exception | None = None
 
     def update(self, _context: Any, _image: str, _meta: Any, data: Any, purge_props: bool) -> None:
@@ -120,3 +121,56 @@ def test_snapshot_is_uploaded(
         "image_pending_upload",
         "image_uploading",
     ]
+
+
+class TestATargetThatWasKilled:
+    """Instances that were about to arrive at this host."""
+
+    @pytest.fixture
+    def arriving(self, docker_driver: Any, engine: Any, image_meta: Any, glance: Glance) -> Any:
+        """An instance of which there is nothing here, and a temporary image."""
+        one = spawned(docker_driver, image_meta)
+        engine.saved = Parts().docker()
+        docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
+        docker_driver.destroy(None, one, [])
+        one.system_metadata = {"old_vm_state": "active"}
+        glance.get_all.return_value = [{"id": TEMPORARY}]
+        return one
+
+    def test_a_reboot_completes_what_it_was_about_to_do(
+        self, docker_driver: Any, engine: Any, glance: Glance, arriving: Any
+    ) -> None:
+        docker_driver.reboot(None, arriving, [], "HARD")
+        assert engine._find(f"nova-{arriving.uuid}")["State"]["Running"]
+        filters = {"name": f"{arriving.uuid}-migration"}
+        assert glance.create.call_args[0][1]["name"] == filters["name"]
+        glance.get_all.assert_called_once_with(None, filters=filters)
+        glance.delete.assert_called_once_with(None, TEMPORARY)
+        docker_driver.reboot(None, arriving, [], "HARD")
+        glance.get_all.assert_called_once()
+
+    def test_one_that_has_the_image_asks_for_no_other(
+        self, docker_driver: Any, engine: Any, glance: Glance, arriving: Any
+    ) -> None:
+        engine.add_image(f"nova-docker/instance:{arriving.uuid}")
+        docker_driver.reboot(None, arriving, [], "HARD")
+        glance.get_all.assert_not_called()
+        assert engine._find(f"nova-{arriving.uuid}")["State"]["Running"]
+
+    def test_what_does_not_move_is_not_looked_for(
+        self, docker_driver: Any, glance: Glance, arriving: Any
+    ) -> None:
+        arriving.system_metadata = {}
+        with pytest.raises(exception.InstanceNotFound):
+            docker_driver.reboot(None, arriving, [], "HARD")
+        glance.get_all.assert_not_called()
+
+    def test_nothing_is_left_of_its_image_when_it_is_deleted(
+        self, docker_driver: Any, engine: Any, arriving: Any
+    ) -> None:
+        name = f"nova-docker/instance:{arriving.uuid}"
+        docker_driver._migrations._fetch(None, arriving, TEMPORARY)
+        assert any(name in image["RepoTags"] for image in engine.images.values())
+        assert not any(TEMPORARY in str(image["RepoTags"]) for image in engine.images.values())
+        docker_driver.destroy(None, arriving, [])
+        assert not any(name in image["RepoTags"] for image in engine.images.values())

@@ -99,24 +99,27 @@ class Images:
                 found = None if trusted_certs else self.find(image_id, meta.get("checksum"))
                 if found is not None:
                     return found, False
-                return self._load(context, meta, trusted_certs), True
+                tag = tag_of(image_id, meta.get("checksum"))
+                return self._load(context, meta, trusted_certs, tag), True
             except exceptions.ImageRefused as err:
                 raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err
 
-    def hand_over(self, image: EngineImage, image_id: str, name: str) -> None:
-        """Give an image of Glance's that is not kept there to the one instance that needs it.
+    def ensure_for_one(self, context: Any, meta: dict[str, Any], name: str) -> EngineImage:
+        """Have an image of Glance's in the engine for one instance, which it goes with.
 
+        :param meta: what Glance says of it
         :param name: repository and tag by which the instance is known to have it
+        :raises ImageUnacceptable: it is refused; nothing of it is left
         """
-        repository, tag = name.rsplit(":", 1)
-        self._engine.call("tag", image.id, repository, tag)
-        for found in self._engine.call("images", filters={"reference": f"{REPOSITORY}/{image_id}"}):
-            for ours in found.get("RepoTags") or []:
-                if ours.startswith(f"{REPOSITORY}/{image_id}:"):
-                    self._engine.call("remove_image", ours)
+        try:
+            check_meta(meta, self._max_bytes)
+            return self._load(context, meta, None, name)
+        except exceptions.ImageRefused as err:
+            raise exception.ImageUnacceptable(image_id=meta["id"], reason=str(err)) from err
 
-    def _load(self, context: Any, meta: dict[str, Any], trusted_certs: Any) -> EngineImage:
-        tag = tag_of(meta["id"], meta.get("checksum"))
+    def _load(
+        self, context: Any, meta: dict[str, Any], trusted_certs: Any, tag: str
+    ) -> EngineImage:
         with self.spool_directory() as directory:
             path = self._fetch(context, meta, trusted_certs, directory)
             with open(path, "rb") as packed:
@@ -128,10 +131,12 @@ class Images:
                 image = checked.image(platform.machine())
                 # Under our name from the first moment: nothing nameless is left by a crash.
                 self._send(checked.rewritten(image, tag))
-        found = self.find(meta["id"], meta.get("checksum"))
-        if found is None:
-            raise exceptions.ImageRefused("the engine did not load it, and did not say why")
-        return found
+        try:
+            return self.inspect(tag)
+        except exceptions.NotFound:
+            raise exceptions.ImageRefused(
+                "the engine did not load it, and did not say why"
+            ) from None
 
     def _fetch(self, context: Any, meta: dict[str, Any], trusted_certs: Any, directory: str) -> str:
         if self._shared and not trusted_certs:

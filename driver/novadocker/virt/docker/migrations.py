@@ -90,6 +90,9 @@ class Migrations:
 
     def fetch_left(self, context: Any, instance: Any) -> None:
         """Fetch the image of an instance of which a crash has left nothing as it arrived."""
+        if "old_vm_state" not in instance.system_metadata:
+            # It is not moving, as far as Nova knows.
+            return
         names = (containers.workload_name(instance.uuid), *containers.aside_names(instance.uuid))
         if any(self._workloads.exists(name) for name in names):
             return
