@@ -182,3 +182,73 @@ class TestTheKeptImage:
         docker_driver.confirm_migration(None, None, one, [])
         assert not engine.names()
         assert not kept_images(engine)
+
+
+class TestResize:
+    @pytest.fixture(autouse=True)
+    def _left_over(self, docker_driver: Any, engine: Any, one: Any) -> None:
+        """Have what a resize leaves that could not be confirmed."""
+        resized(docker_driver, one)
+        assert f"nova-{one.uuid}-resize" in engine.names()
+
+    def test_what_an_earlier_one_has_left_is_no_obstacle(
+        self, docker_driver: Any, engine: Any, one: Any
+    ) -> None:
+        identity = box(engine, one)["Id"]
+        resized(docker_driver, one)
+        assert engine._find(f"nova-{one.uuid}-resize")["Id"] == identity
+
+    @pytest.mark.parametrize("done", [False, True])
+    @pytest.mark.parametrize(
+        ("verb", "number"), [("remove_container", 1), ("rename", 1), ("remove_container", 2)]
+    )
+    def test_an_instance_that_cannot_be_put_aside_stays_and_runs(
+        self, verb: str, number: int, done: bool, docker_driver: Any, engine: Any, one: Any
+    ) -> None:
+        when(engine, verb, number, KILLED, done)
+        with pytest.raises(exception.InstanceFaultRollback, match="killed"):
+            docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.1", one.flavor, [])
+        assert box(engine, one)["State"]["Running"]
+
+    def test_an_engine_that_is_away_does_not_put_it_into_error(
+        self, docker_driver: Any, engine: Any, one: Any
+    ) -> None:
+        docker_driver.power_off(one)
+        docker_driver.power_on(None, one, [])
+        engine.failing.update(kill=KILLED, start=KILLED, remove_container=KILLED)
+        with pytest.raises(exception.InstanceFaultRollback):
+            docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.1", one.flavor, [])
+        engine.failing.clear()
+        assert box(engine, one)
+
+
+class TestUnrescue:
+    @pytest.mark.parametrize(
+        "fault",
+        [
+            exceptions.NotFound("Could not find the file /mnt/rescue/. in container", 404),
+            exceptions.EngineError("lstat /mnt/rescue/.: not a directory", 500),
+            exceptions.EngineError("evalSymlinksInScope: too many links in /mnt/rescue", 500),
+        ],
+    )
+    def test_who_removed_the_mount_point_has_nothing_to_copy(
+        self, fault: Exception, docker_driver: Any, engine: Any, one: Any, image_meta: Any
+    ) -> None:
+        identity = box(engine, one)["Id"]
+        docker_driver.rescue(None, one, [], image_meta, "pw", None)
+        engine.failing["get_archive"] = fault
+        docker_driver.unrescue(None, one)
+        assert box(engine, one)["Id"] == identity
+        assert box(engine, one)["State"]["Running"]
+        assert f"nova-{one.uuid}-rescued" not in engine.names()
+
+    def test_what_cannot_be_copied_stays(
+        self, docker_driver: Any, engine: Any, one: Any, image_meta: Any
+    ) -> None:
+        docker_driver.rescue(None, one, [], image_meta, "pw", None)
+        engine.failing["get_archive"] = exceptions.EngineError("no space left", 500)
+        with pytest.raises(exceptions.EngineError, match="no space left"):
+            docker_driver.unrescue(None, one)
+        del engine.failing["get_archive"]
+        docker_driver.unrescue(None, one)
+        assert box(engine, one)["State"]["Running"]

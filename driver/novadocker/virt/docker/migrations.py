@@ -52,20 +52,32 @@ class Migrations:
         :return: what :meth:`arrive` has to know
         :raises InstanceFaultRollback: it could not leave, and is what it was
         """
-        name = containers.workload_name(instance.uuid)
+        name, kept = (
+            containers.workload_name(instance.uuid),
+            containers.resized_name(instance.uuid),
+        )
         was = self._workloads.state(name)
         try:
+            if self._workloads.remove(kept):
+                LOG.warning("Removed the left-over container %s", kept, instance=instance)
             self._instances.stop(instance, timeout_s)
             image_id = None if self._is_here(dest) else self._upload(context, instance, name)
+            self._workloads.rename(name, kept)
+            self._instances.remove_network(instance, network_info, quiet=True)
         except Exception as err:
-            if was is not containers.State.STOPPED:
-                self._instances.start(instance, network_info)
+            self._stay(instance, network_info, was)
             raise exception.InstanceFaultRollback(
                 exception.MigrationError(reason=str(err))
             ) from err
-        self._workloads.rename(name, containers.resized_name(instance.uuid))
-        self._instances.remove_network(instance, network_info, quiet=True)
         return json.dumps({"image_id": image_id})
+
+    def _stay(self, instance: Any, network_info: Any, was: containers.State) -> None:
+        """Let an instance be what it was."""
+        try:
+            if was is not containers.State.STOPPED:
+                self._instances.start(instance, network_info)
+        except exceptions.DriverError as err:
+            LOG.error("It stays, and is stopped: %s", err, instance=instance)
 
     def arrive(
         self,

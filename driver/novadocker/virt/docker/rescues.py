@@ -10,11 +10,14 @@ from typing import Any
 
 from oslo_log import log as logging
 
+from novadocker import exceptions
 from novadocker.virt.docker import containers, guest, instances
 
 LOG = logging.getLogger(__name__)
 
 MOUNT_POINT = "/mnt/rescue"
+# What the engine says of a path in which it finds no files.
+_NO_DIRECTORY = ("not a directory", "too many links")
 
 
 def new_name(uuid: str) -> str:
@@ -58,9 +61,19 @@ class Rescues:
         if self._workloads.exists(kept):
             if self._workloads.exists(name):
                 self._workloads.stop(name, 0)
-                self._workloads.copy(name, MOUNT_POINT, kept, "/")
+                self._take_back(instance, name, kept)
             self.put_back(instance)
         self._instances.start(instance, network_info)
+
+    def _take_back(self, instance: Any, name: str, kept: str) -> None:
+        try:
+            self._workloads.copy(name, MOUNT_POINT, kept, "/")
+        except exceptions.EngineError as err:
+            if not isinstance(err, exceptions.NotFound) and not any(
+                one in str(err) for one in _NO_DIRECTORY
+            ):
+                raise
+            LOG.warning("Nothing to take back from %s: %s", MOUNT_POINT, err, instance=instance)
 
     def put_back(self, instance: Any) -> None:
         """Give an instance its own container back, where it has the one of a rescue."""
