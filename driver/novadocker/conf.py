@@ -153,17 +153,21 @@ OPTS: list[cfg.Opt] = [
         "max_image_size_gb",
         default=20,
         min=1,
-        help="Largest image, packed or unpacked, that is accepted.",
+        help="Largest image, packed or unpacked, that is accepted. Should be the same on all "
+        "hosts: an instance that has grown above it makes no snapshot, is not shelved and does not "
+        "move to another host.",
     ),
     cfg.StrOpt(
         "image_spool_dir",
-        help="Directory for images on their way from Glance to the engine and back; private "
-        "sub-directories are made in it. Default: the directory novadocker in state_path.",
+        help="Directory for images on their way from Glance to the engine and back, perhaps a "
+        "shared one: what is in novadocker-HOST below it is nova-compute's own and is deleted when "
+        "it starts, all else is left alone. 512 MiB of its file system stay free. Default: the "
+        "directory novadocker/spool in state_path.",
     ),
     cfg.StrOpt(
         "shared_directory",
         help="Directory of image archives named by their Glance id, tried before Glance. They "
-        "are checked as if they had come from Glance.",
+        "are checked as if they had come from Glance, and have to have its checksum.",
     ),
     cfg.IntOpt(
         "snapshot_flatten_layers",

@@ -12,7 +12,7 @@ from nova import exception
 
 from novadocker.tests.unit import hostile
 from novadocker.tests.unit.archives import Parts
-from novadocker.virt.docker import client, images
+from novadocker.virt.docker import client, images, spool
 from tests.functional.driver import busybox, own_engine
 
 pytestmark = pytest.mark.docker
@@ -28,13 +28,12 @@ def engine() -> Iterator[docker.DockerClient]:
 class Store:
     """Images of a Glance that holds one archive."""
 
-    def __init__(self, spool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.spool = spool
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        place = spool.Spool(str(directory), "host")
+        self.spool = Path(place.path)
         self.archive = b""
         self.fetched = 0
-        self.images = images.Images(
-            client.Engine(own_engine.MACHINES), str(spool), None, hostile.LIMIT
-        )
+        self.images = images.Images(client.Engine(own_engine.MACHINES), place, None, hostile.LIMIT)
         monkeypatch.setattr("nova.virt.images.fetch", self._fetch)
 
     def _fetch(self, _context: Any, _image: str, path: str, _certificates: Any = None) -> None:

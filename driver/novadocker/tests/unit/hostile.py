@@ -172,6 +172,18 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "manifest without layers": (lambda: Parts(manifest={"layers": None}).oci(), "no layers"),
     "manifest of megabytes": (lambda: tar(("manifest.json", b" " * (9 << 20))), "more than"),
+    "configuration of megabytes": (
+        lambda: Parts(config={"config": {"Labels": {"x": "x" * (1 << 20)}}}).docker(),
+        "more than 1048576 bytes",
+    ),
+    "environment of megabytes": (
+        lambda: Parts(config={"config": {"Env": [f"A{i}=b" for i in range(100_000)]}}).docker(),
+        "more than 1048576 bytes",
+    ),
+    "working directory of the kernel's": (
+        lambda: Parts(config={"config": {"WorkingDir": "/proc/self/fd/8"}}).docker(),
+        "working directory",
+    ),
     "settings that are a list": (lambda: Parts(config={"config": []}).docker(), "'config' is not"),
     "empty manifest": (lambda: tar(("manifest.json", b"[]")), "0 images"),
     "manifest that is no list": (lambda: tar(("manifest.json", b"{}")), "not a list"),

@@ -13,7 +13,7 @@ import pytest
 from novadocker import exceptions
 from novadocker.tests.unit import hostile
 from novadocker.tests.unit.archives import LAYER, Parts, digest, special, tar
-from novadocker.virt.docker import archive, compression
+from novadocker.virt.docker import archive, compression, image_config
 
 
 def verified(data: bytes, limit: int = hostile.LIMIT) -> archive.Image:
@@ -113,8 +113,8 @@ def test_attestations_beside_an_image_are_no_second_platform() -> None:
     assert verified(parts.oci(manifests=[attestation, manifest]))
 
 
-def test_volumes_of_an_image_are_taken_out() -> None:
-    inner = {"Cmd": ["sh"], "volumes": {"/data": {}}}
+def test_volumes_and_labels_of_an_image_are_taken_out() -> None:
+    inner = {"Cmd": ["sh"], "volumes": {"/data": {}}, "Labels": {"x": "y"}}
     image = verified(Parts(config={"config": inner, "history": [1]}).docker())
     config = json.loads(image.config)
     assert config["config"] == {"Cmd": ["sh"]}
@@ -205,9 +205,11 @@ def test_layers_up_to_the_limit_are_taken(monkeypatch: pytest.MonkeyPatch) -> No
 def test_manifests_up_to_the_limit_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     data = Parts().docker()
     size = max(len(_member(data, name)) for name in ("manifest.json", _config_of(data)))
-    monkeypatch.setattr(archive, "MAX_JSON_BYTES", size)
+    for module, name in ((archive, "MAX_JSON_BYTES"), (image_config, "MAX_BYTES")):
+        monkeypatch.setattr(module, name, size)
     assert verified(data)
-    monkeypatch.setattr(archive, "MAX_JSON_BYTES", size - 1)
+    for module, name in ((archive, "MAX_JSON_BYTES"), (image_config, "MAX_BYTES")):
+        monkeypatch.setattr(module, name, size - 1)
     with pytest.raises(exceptions.ImageRefused, match=f"more than {size - 1} bytes"):
         verified(data)
 

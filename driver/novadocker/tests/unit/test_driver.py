@@ -21,7 +21,7 @@ from novadocker.tests.unit.conftest import (
     make_image_meta,
     make_instance,
 )
-from novadocker.virt.docker import containers, contents, driver, isolation, readiness
+from novadocker.virt.docker import containers, contents, driver, guest, isolation, readiness
 
 
 def port(active: bool = True) -> Any:
@@ -58,6 +58,17 @@ class TestSpawn:
         instance = spawn(make_instance())
         assert engine.names() == names(instance)
         assert workload(engine, instance)["State"]["Running"]
+
+    def test_a_config_drive_of_the_image_does_not_stay(
+        self, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        drive = guest.CONFIG_DRIVE
+        monkeypatch.setattr(guest, "config_drive_files", lambda *_args: [(f"{drive}/x", b"1")])
+        instance = spawn(make_instance(key_data="ssh-rsa A"))
+        (packed,) = engine.archives[f"nova-{instance.uuid}"]
+        with tarfile.open(fileobj=io.BytesIO(packed)) as members:
+            found = [f"/{one.name}" for one in members]
+        assert found == [drive, drive, guest.AUTHORIZED_KEYS, f"{drive}/x"]
 
     def test_ports_are_wired_before_the_workload_runs(
         self, spawn: Any, engine: Any, wiring: Any

@@ -46,14 +46,40 @@ def test_names_of_layers_may_not_be_there_twice() -> None:
         image_config.check(config(config={"Cmd": [], "cmd": []}), "x86_64")
 
 
-def test_what_has_no_volumes_stays_as_it_is() -> None:
+def test_what_has_nothing_to_take_out_stays_as_it_is() -> None:
     written = b'{ "config": {"Cmd": ["sh"]}, "Volumes": {} }'
-    assert image_config.without_volumes(written) is written
-    assert image_config.without_volumes(b'{"config": null}') == b'{"config": null}'
+    assert image_config.cleaned(written) is written
+    assert image_config.cleaned(b'{"config": null}') == b'{"config": null}'
 
 
-@pytest.mark.parametrize(("key", "name"), [("config", "Volumes"), ("Config", "VOLUMES")])
-def test_volumes_are_taken_out_however_they_are_written(key: str, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["Volumes", "VOLUMES", "Labels", "labels", "Healthcheck", "OnBuild", "ExposedPorts"],
+)
+@pytest.mark.parametrize("key", ["config", "Config"])
+def test_what_has_no_meaning_is_taken_out_however_it_is_written(key: str, name: str) -> None:
     written = json.dumps({key: {name: {"/data": {}}, "Cmd": ["sh"]}, "os": "linux"}).encode()
-    found = json.loads(image_config.without_volumes(written))
+    found = json.loads(image_config.cleaned(written))
     assert found == {key: {"Cmd": ["sh"]}, "os": "linux"}
+
+
+@pytest.mark.parametrize(
+    "directory", ["/proc/self/fd/8", "proc/1/cwd", "/sys", "//x/../proc/", "/proc/../sys/fs"]
+)
+@pytest.mark.parametrize(("key", "name"), [("config", "WorkingDir"), ("Config", "workingdir")])
+def test_a_working_directory_of_the_kernels_is_refused(key: str, name: str, directory: str) -> None:
+    with pytest.raises(exceptions.ImageRefused, match="its working directory is"):
+        image_config.check(config(**{key: {name: directory}}), "x86_64")
+
+
+@pytest.mark.parametrize("directory", ["", None, "/", "/process", "/srv/proc", "/proc/../srv"])
+def test_other_working_directories_are_taken(directory: str | None) -> None:
+    assert image_config.check(config(config={"WorkingDir": directory}), "x86_64")
+
+
+@pytest.mark.parametrize("name", ["OS", "Os"])
+def test_the_operating_system_is_read_in_any_case(name: str) -> None:
+    described = config(**{name: "windows"})
+    del described["os"]
+    with pytest.raises(exceptions.ImageRefused, match="it is for windows"):
+        image_config.check(described, "x86_64")

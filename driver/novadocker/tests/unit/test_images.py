@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import errno
 import gzip
+import hashlib
 import json
 import os
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -11,10 +14,19 @@ import pytest
 from nova import exception
 
 from novadocker import exceptions
-from novadocker.tests.unit.archives import LAYER, Parts, digest
+from novadocker.tests.unit.archives import LAYER, Parts, digest, special, tar
 from novadocker.tests.unit.conftest import HOST, IMAGE_ID, make_instance
 from novadocker.tests.unit.fake_engine import FakeEngine
-from novadocker.virt.docker import containers, imagecache, images, isolation, snapshots, streams
+from novadocker.virt.docker import (
+    containers,
+    guest,
+    imagecache,
+    images,
+    isolation,
+    snapshots,
+    spool,
+    streams,
+)
 
 META = {
     "id": IMAGE_ID,
@@ -43,7 +55,7 @@ def fetch(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
 
 @pytest.fixture
 def store(engine: FakeEngine, tmp_path: Path) -> images.Images:
-    return images.Images(engine, str(tmp_path / "spool"), None, 1 << 20)
+    return images.Images(engine, spool.Spool(str(tmp_path / "spool"), HOST), None, 1 << 20)
 
 
 class TestEnsure:
@@ -54,7 +66,7 @@ class TestEnsure:
         assert fetched
         assert engine.images[image.id]["RepoTags"] == [f"nova-glance/{IMAGE_ID}:{'b' * 16}"]
         assert LAYER in engine.saved
-        assert os.listdir(tmp_path / "spool") == []
+        assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
         assert store.ensure("context", META) == (image, False)
         fetch.assert_called_once()
 
@@ -69,24 +81,87 @@ class TestEnsure:
         assert fetched
         assert fetch.call_args[0][3] == ["certificate"]
 
+    @pytest.mark.parametrize(
+        ("algorithm", "told"), [("sha512", True), ("sha512", False), ("md5", True), (None, True)]
+    )
     def test_the_shared_directory_is_looked_at_first(
-        self, engine: Any, fetch: Any, tmp_path: Path
+        self,
+        algorithm: str | None,
+        told: bool,
+        engine: Any,
+        fetch: Any,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        """Glance is asked for the checksum where what Nova passes on has none."""
         (tmp_path / IMAGE_ID).write_bytes(fetch.archive)
-        store = images.Images(engine, str(tmp_path / "spool"), str(tmp_path), 1 << 20)
-        store.ensure("context", META)
+        known = {"checksum": hashlib.md5(fetch.archive).hexdigest()}
+        if algorithm == "sha512":
+            known = {
+                "os_hash_algo": algorithm,
+                "os_hash_value": hashlib.sha512(fetch.archive).hexdigest(),
+                "checksum": "b" * 32,
+            }
+        meta = {**META, **known}
+        api = mock.Mock(get=mock.Mock(return_value=meta))
+        monkeypatch.setattr(images, "IMAGE_API", api)
+        place = spool.Spool(str(tmp_path / "spool"), HOST)
+        store = images.Images(engine, place, str(tmp_path), 1 << 20)
+        store.ensure("context", meta if told else META)
         fetch.assert_not_called()
         assert (tmp_path / IMAGE_ID).exists()
-        store.ensure("context", META, ["certificate"])
+        store.ensure("context", meta, ["certificate"])
+        fetch.assert_called_once()
+
+    @pytest.mark.parametrize("wrong", ["os_hash_value", "checksum"])
+    def test_a_file_that_is_not_glances_is_refused(
+        self, wrong: str, engine: Any, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / IMAGE_ID).write_bytes(fetch.archive)
+        known = {"os_hash_algo": "sha256", wrong: "c" * 64}
+        api = mock.Mock(get=mock.Mock(return_value={**META, **known}))
+        monkeypatch.setattr(images, "IMAGE_API", api)
+        place = spool.Spool(str(tmp_path / "spool"), HOST)
+        with pytest.raises(exception.ImageUnacceptable, match="is not what Glance has"):
+            images.Images(engine, place, str(tmp_path), 1 << 20).ensure("context", META)
+        assert engine.images == {}
+        fetch.assert_not_called()
+
+    def test_a_file_that_cannot_be_compared_is_not_taken(
+        self, engine: Any, fetch: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / IMAGE_ID).write_bytes(b"something")
+        place = spool.Spool(str(tmp_path / "spool"), HOST)
+        meta = {**META, "checksum": None, "os_hash_value": None, "os_hash_algo": None}
+        images.Images(engine, place, str(tmp_path), 1 << 20).ensure("context", meta)
         fetch.assert_called_once()
 
     def test_a_full_disk_is_told_before_it_is_fetched(
         self, store: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(images.shutil, "disk_usage", lambda _path: mock.Mock(free=10))
+        free = spool.RESERVE_BYTES + 10
+        monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
         with pytest.raises(exception.ImageUnacceptable, match="has 10 left"):
             store.ensure("context", META)
         fetch.assert_not_called()
+
+    def test_a_disk_that_is_full_when_it_is_fetched_is_a_refusal(
+        self, store: Any, fetch: Any, tmp_path: Path
+    ) -> None:
+        fetch.side_effect = OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(exception.ImageUnacceptable, match="no space for it in"):
+            store.ensure("context", META)
+        assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
+
+    def test_what_is_unpacked_leaves_a_reserve(
+        self, store: Any, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fetch.archive = gzip.compress(Parts(layers=[tar(("x", b"\0" * 500_000))]).docker())
+        free = spool.RESERVE_BYTES + 1000
+        monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
+        with pytest.raises(exception.ImageUnacceptable, match="there is no space for it"):
+            store.ensure("context", META)
+        assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
 
     @pytest.mark.parametrize(
         ("report", "fault"),
@@ -114,12 +189,6 @@ class TestEnsure:
         assert engine.images[found.id]["RepoTags"] == ["instance:z"]
         with pytest.raises(exception.ImageUnacceptable, match="container_format"):
             store.ensure_for_one("context", {**META, "container_format": "bare"}, "instance:z")
-
-    def test_left_overs_of_a_killed_process_are_deleted(self, store: Any, tmp_path: Path) -> None:
-        (tmp_path / "spool" / "left").mkdir(parents=True)
-        store.clean_spool()
-        assert os.listdir(tmp_path / "spool") == []
-        assert os.stat(tmp_path / "spool").st_mode & 0o777 in (0o700, 0o755)
 
 
 class TestCache:
@@ -198,59 +267,123 @@ class TestCache:
         self.cache(engine, tmp_path).update([], HOST, True, 0)
 
 
+INNER = {
+    "Cmd": ["sh"],
+    "Env": ["PATH=/bin", "COLOUR=green"],
+    "Labels": {"org.openstack.nova.uuid": "u", "mine": "1"},
+}
+DRIVE = guest.CONFIG_DRIVE.lstrip("/")
+
+
 class TestSnapshots:
-    def take(self, engine: Any, store: Any, layers: int) -> tuple[bytes, Any]:
-        engine.add_image(
-            "base:x",
-            {
-                "Cmd": ["sh"],
-                "Env": ["PATH=/bin", "COLOUR=green"],
-                "Labels": {"org.openstack.nova.uuid": "u", "mine": "1"},
-            },
-            layers,
-        )
+    LIMIT = 1 << 20
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> spool.Spool:
+        return spool.Spool(str(tmp_path / "spool"), HOST)
+
+    def take(self, engine: Any, place: Any, layers: int, without: str | None = None) -> bytes:
+        engine.add_image("base:x", dict(INNER), layers)
         engine._create_container("base:x", name="box")
         taker = snapshots.Snapshots(
-            engine, containers.Containers(engine, HOST, isolation.Isolation(())), store, 64
+            engine,
+            containers.Containers(engine, HOST, isolation.Isolation(())),
+            place,
+            self.LIMIT,
+            64,
         )
-        with taker.open("box", "tag", {"COLOUR"}) as data:
+        with taker.open("box", "tag", {"COLOUR"}, without) as data:
             parts = []
             while part := data.read(1000):
                 parts.append(part)
             data.close()
-        return b"".join(parts), taker
+        return b"".join(parts)
 
     @pytest.mark.parametrize("layers", [1, 100])
     def test_a_snapshot_is_an_image_that_we_take(
-        self, layers: int, store: Any, engine: Any, fetch: Any
+        self, layers: int, store: Any, place: Any, engine: Any, fetch: Any
     ) -> None:
-        inner = {
-            "Cmd": ["sh"],
-            "Env": ["PATH=/bin", "COLOUR=green"],
-            "Labels": {"org.openstack.nova.uuid": "u", "mine": "1"},
-        }
-        engine.saved = LAYER if layers > 1 else Parts(config={"config": inner}).docker()
-        fetch.archive, _taker = self.take(engine, store, layers)
+        engine.saved = LAYER if layers > 1 else Parts(config={"config": INNER}).docker()
+        fetch.archive = self.take(engine, place, layers, guest.CONFIG_DRIVE)
         assert not any("snapshot" in str(image) for image in engine.images.values())
+        assert b"org.openstack.nova" not in fetch.archive
         store.ensure("context", META)
         config = json.loads(engine.saved[512 : engine.saved.index(b"\0", 512)])
         assert config["config"]["Env"] == ["PATH=/bin"]
-        assert config["config"]["Labels"] == {"mine": "1"}
-        assert config["rootfs"]["diff_ids"] == [f"sha256:{digest(LAYER)}"]
+        assert "Labels" not in config["config"]
+        # Hashes of what nothing is taken out of stay, and with them what Docker shares.
+        rebuilt = b"".join(streams.tar_without(iter([LAYER]), frozenset()))
+        expected = LAYER if layers == 1 else rebuilt
+        assert config["rootfs"]["diff_ids"] == [f"sha256:{digest(expected)}"]
 
+    @pytest.mark.parametrize("layers", [1, 100])
+    def test_the_config_drive_is_no_part_of_it(
+        self, layers: int, store: Any, place: Any, engine: Any, fetch: Any
+    ) -> None:
+        secrets = tar(
+            ("root/.ssh/authorized_keys", b"mine"),
+            special(DRIVE, tarfile.DIRTYPE),
+            (f"{DRIVE}/openstack/latest/meta_data.json", b'{"admin_pass": "secret"}'),
+            (f"{DRIVE}/openstack/latest/user_data", b"secret"),
+            special("root/link", tarfile.LNKTYPE, f"{DRIVE}/openstack/latest/user_data"),
+            ("var/lib/cloud/seed/other", b"not ours"),
+        )
+        whole = Parts(layers=[LAYER, secrets], config={"config": INNER})
+        engine.saved = secrets if layers > 1 else whole.docker()
+        fetch.archive = self.take(engine, place, layers, guest.CONFIG_DRIVE)
+        assert b"secret" not in fetch.archive
+        assert b"openstack/" not in fetch.archive
+        assert b"not ours" in fetch.archive
+        assert b"authorized_keys" in fetch.archive
+        # And it is whole: its digests are those of what is left.
+        store.ensure("context", META)
+
+    def test_one_that_only_moves_keeps_it(self, place: Any, engine: Any) -> None:
+        engine.saved = Parts(layers=[tar((f"{DRIVE}/x", b"secret"))]).docker()
+        assert b"secret" in self.take(engine, place, 1)
+
+    @pytest.mark.parametrize("layers", [1, 100])
+    def test_one_that_would_not_be_taken_back_is_refused(
+        self, layers: int, place: Any, engine: Any, tmp_path: Path
+    ) -> None:
+        layer = tar(("x", b"x" * self.LIMIT))
+        engine.saved = layer if layers > 1 else Parts(layers=[layer]).docker()
+        with pytest.raises(exceptions.ImageRefused, match="max_image_size_gb"):
+            self.take(engine, place, layers)
+        assert not any("snapshot" in str(image) for image in engine.images.values())
+        assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
+
+    def test_one_that_the_engine_has_packed_is_measured_unpacked(
+        self, place: Any, engine: Any
+    ) -> None:
+        layer = tar(("x", b"x" * (self.LIMIT - 3 * 512)))[: self.LIMIT]
+        engine.saved = Parts(layers=[layer], pack=gzip.compress).docker()
+        with pytest.raises(exceptions.ImageRefused, match=r"the instance has \d+ bytes"):
+            self.take(engine, place, 1)
+
+    def test_a_snapshot_leaves_a_reserve_on_the_host(
+        self, place: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        free = spool.RESERVE_BYTES + 10
+        monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
+        engine.saved = Parts().docker()
+        with pytest.raises(exceptions.ImageRefused, match="there is no space for the instance"):
+            self.take(engine, place, 1)
+
+    @pytest.mark.parametrize("layers", [1, 100])
     def test_the_image_of_the_engine_goes_even_after_a_failure(
-        self, store: Any, engine: Any
+        self, layers: int, place: Any, engine: Any
     ) -> None:
         engine.saved = b"no archive"
-        with pytest.raises(exceptions.ImageRefused):
-            self.take(engine, store, 1)
+        with pytest.raises((exceptions.ImageRefused, tarfile.TarError)):
+            self.take(engine, place, layers)
         assert not any("snapshot" in str(image) for image in engine.images.values())
 
-    def test_left_overs_of_a_killed_process_are_removed(self, engine: Any, store: Any) -> None:
+    def test_left_overs_of_a_killed_process_are_removed(self, engine: Any, place: Any) -> None:
         engine.add_image(f"{snapshots.REPOSITORY}:left")
         engine.add_image("other:x")
         workloads = containers.Containers(engine, HOST, isolation.Isolation(()))
-        snapshots.Snapshots(engine, workloads, store, 64).clean()
+        snapshots.Snapshots(engine, workloads, place, 1 << 20, 64).clean()
         assert [one["RepoTags"] for one in engine.images.values()] == [["other:x"]]
 
     def test_parts_are_read_as_asked(self) -> None:

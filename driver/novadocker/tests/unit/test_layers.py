@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 import hashlib
 import io
+import platform
 import tarfile
 
 import pytest
 
 from novadocker import exceptions
-from novadocker.tests.unit.archives import special, tar
-from novadocker.virt.docker import compression, layers
+from novadocker.tests.unit.archives import Parts, special, tar
+from novadocker.virt.docker import archive, compression, layers
 
 
-def check(layer: bytes) -> layers.Hashing:
+def check(layer: bytes, inspection: layers.Inspection | None = None) -> layers.Hashing:
     """Look through a layer, and read it to its end as the inspection of an archive does."""
     reader = layers.Hashing(compression.Bounded(io.BytesIO(layer), "it", 1 << 30))
-    layers.check(reader, "L")
+    (inspection or layers.Inspection()).check(reader, "L")
     while reader.read(compression.CHUNK):
         pass
     return reader
@@ -66,10 +67,35 @@ def test_hard_links_that_lead_out_are_refused() -> None:
 
 
 def test_files_up_to_the_limit_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "MAX_LAYER_ENTRIES", 2)
+    monkeypatch.setattr(layers, "MAX_ENTRIES", 2)
     check(tar(("1", b""), ("2", b"")))
     with pytest.raises(exceptions.ImageRefused, match="more than 2 files"):
         check(tar(("1", b""), ("2", b""), ("3", b"")))
+
+
+def test_the_limit_is_that_of_all_layers_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert layers.MAX_ENTRIES == 1_000_000
+    monkeypatch.setattr(layers, "MAX_ENTRIES", 3)
+    image = Parts(layers=[tar(("1", b""), ("2", b"")), tar(("3", b""))])
+    assert archive.Archive(io.BytesIO(image.docker()), 1 << 20).image(platform.machine())
+    image.layers.append(tar(("4", b"")))
+    with pytest.raises(exceptions.ImageRefused, match="its layers have more than 3 files"):
+        archive.Archive(io.BytesIO(image.docker()), 1 << 20).image(platform.machine())
+
+
+@pytest.mark.parametrize(
+    ("layer", "found"),
+    [
+        (tar(("a/b/c", b"")), True),
+        (tar(("./a/b", b"")), True),
+        (tar(special("x", tarfile.LNKTYPE, "a/b/c")), True),
+        (tar(special("x", tarfile.SYMTYPE, "a/b/c")), False),
+        (tar(("a/bc", b""), ("x/a/b", b""), ("a", b"")), False),
+    ],
+)
+def test_what_is_below_a_directory_is_seen(layer: bytes, found: bool) -> None:
+    reader = layers.Hashing(compression.Bounded(io.BytesIO(layer), "it", 1 << 20))
+    assert layers.Inspection("a/b").check(reader, "L") is found
 
 
 def test_headers_up_to_the_limit_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:

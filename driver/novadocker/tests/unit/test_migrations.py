@@ -7,9 +7,9 @@ from unittest import mock
 import pytest
 from nova import exception
 
-from novadocker.tests.unit.archives import Parts
+from novadocker.tests.unit.archives import Parts, tar
 from novadocker.tests.unit.conftest import IMAGE_ID, make_instance
-from novadocker.virt.docker import driver, migrations
+from novadocker.virt.docker import driver, guest, migrations
 
 TEMPORARY = "99999999-2222-4333-8444-555555555555"
 
@@ -174,3 +174,68 @@ class TestATargetThatWasKilled:
         assert not any(TEMPORARY in str(image["RepoTags"]) for image in engine.images.values())
         docker_driver.destroy(None, arriving, [])
         assert not any(name in image["RepoTags"] for image in engine.images.values())
+
+
+def test_a_snapshot_has_nothing_of_the_instance_alone(
+    docker_driver: Any, engine: Any, image_meta: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = spawned(docker_driver, image_meta)
+    layer = tar((f"{guest.CONFIG_DRIVE[1:]}/openstack/x", b"secret"), ("kept", b""))
+    engine.saved = Parts(layers=[layer]).docker()
+    stored = Glance()
+    monkeypatch.setattr(driver, "IMAGE_API", stored)
+    docker_driver.snapshot(None, one, TEMPORARY, mock.Mock())
+    assert b"kept" in (stored.data or b"")
+    assert b"secret" not in (stored.data or b"")
+
+
+@pytest.fixture
+def too_large(docker_driver: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
+    """A container that its host would not take back, and a Glance that takes all."""
+    docker_driver._snapshots._max_bytes = 1 << 20
+    engine.saved = Parts(layers=[tar(("x", b"x" * (1 << 20)))]).docker()
+    api = mock.Mock()
+    monkeypatch.setattr(driver, "IMAGE_API", api)
+    return api
+
+
+def test_an_instance_that_is_too_large_stays_and_runs(
+    docker_driver: Any, engine: Any, image_meta: Any, glance: Glance, too_large: Any
+) -> None:
+    one = spawned(docker_driver, image_meta)
+    with pytest.raises(exception.InstanceFaultRollback, match="max_image_size_gb"):
+        docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
+    glance.create.assert_not_called()
+    assert engine._find(f"nova-{one.uuid}")["State"]["Running"]
+
+
+@pytest.mark.parametrize(
+    ("vm_state", "task_state", "runs"),
+    [
+        ("active", "shelving_image_pending_upload", True),
+        ("stopped", "shelving_image_pending_upload", False),
+        ("active", "image_pending_upload", False),
+    ],
+)
+def test_one_that_is_too_large_for_a_snapshot_is_what_it_was(
+    vm_state: str,
+    task_state: str,
+    runs: bool,
+    docker_driver: Any,
+    engine: Any,
+    image_meta: Any,
+    too_large: Any,
+) -> None:
+    one = spawned(docker_driver, image_meta)
+    # As Nova does before it shelves one.
+    docker_driver.power_off(one)
+    one.vm_state = vm_state
+
+    def update(task_state: str, expected_state: str = "") -> None:
+        one.task_state = states[task_state]
+
+    states = {"image_pending_upload": task_state}
+    with pytest.raises(exception.ImageUnacceptable, match="max_image_size_gb"):
+        docker_driver.snapshot(None, one, TEMPORARY, update)
+    too_large.update.assert_not_called()
+    assert engine._find(f"nova-{one.uuid}")["State"]["Running"] is runs

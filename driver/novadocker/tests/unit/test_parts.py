@@ -339,6 +339,16 @@ class TestGuest:
         assert maker.call_args[1]["extra_md"] == {}
         assert guest.config_drive_files(make_instance(), [], [], None) == []
 
+    def test_a_directory_is_emptied_by_a_file_in_its_place(self) -> None:
+        packed = guest.pack([("/a/drive/x", b"1")], "/a/drive")
+        with tarfile.open(fileobj=io.BytesIO(packed)) as members:
+            found = [(one.name, one.type, one.mode) for one in members]
+        assert found == [
+            ("a/drive", tarfile.REGTYPE, 0o644),
+            ("a/drive", tarfile.DIRTYPE, 0o700),
+            ("a/drive/x", tarfile.REGTYPE, 0o600),
+        ]
+
     def test_password_is_not_in_the_arguments(self) -> None:
         argv, environment = guest.password_command("secret")
         assert not any("secret" in word for word in argv)

@@ -48,11 +48,13 @@ class Layer:
 
     :param member: its name in the archive
     :param diff_id: digest of what it unpacks to
+    :param watched: whether it has something of the directory that was watched
     """
 
     member: str
     diff_id: str
     size_bytes: int
+    watched: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,10 +107,11 @@ class Archive:
             members[name] = member
         return members
 
-    def image(self, machine: str) -> Image:
+    def image(self, machine: str, watched: str | None = None) -> Image:
         """Verify the one image of the archive.
 
         :param machine: the host's ``uname -m``
+        :param watched: a directory; which layers have something of it is told
         :raises ImageRefused: anything about it is not as it should be
         """
         if "manifest.json" in self._members:
@@ -120,7 +123,7 @@ class Archive:
                 "there is neither a manifest.json nor an index.json in it: it is no image that "
                 "'docker save' wrote (perhaps it is one of 'docker export')"
             )
-        config_bytes = self._verified(config_name, MAX_JSON_BYTES)
+        config_bytes = self._verified(config_name, image_config.MAX_BYTES)
         config = _json(config_bytes, config_name)
         diff_ids = image_config.check(config, machine)
         if len(diff_ids) != len(layer_names):
@@ -133,11 +136,12 @@ class Archive:
             )
         found: list[Layer] = []
         left = self._max_bytes
+        inspection = layers.Inspection(watched)
         for name, diff_id in zip(layer_names, diff_ids, strict=True):
-            layer = self._layer(name, diff_id, left)
+            layer = self._layer(name, diff_id, left, inspection)
             left -= layer.size_bytes
             found.append(layer)
-        return Image(image_config.without_volumes(config_bytes), tuple(found))
+        return Image(image_config.cleaned(config_bytes), tuple(found))
 
     def rewritten(self, image: Image, name: str | None = None) -> Iterator[bytes]:
         """Write the archive anew: the image only, without any of its names.
@@ -148,16 +152,23 @@ class Archive:
         yield from _head(image.config, len(image.layers), name)
         for number, layer in enumerate(image.layers):
             yield _header(_layer_name(number), layer.size_bytes)
-            digest = hashlib.sha256()
-            with self._open(layer.member) as packed, compression.plain(packed) as reader:
-                bounded = compression.Bounded(reader, f"layer {layer.member}", layer.size_bytes)
-                while data := bounded.read():
-                    digest.update(data)
-                    yield data
-            if bounded.count != layer.size_bytes or f"sha256:{digest.hexdigest()}" != layer.diff_id:
-                raise exceptions.ImageRefused(f"layer {layer.member} changed while it was loaded")
+            yield from self.content(layer)
             yield b"\0" * (-layer.size_bytes % tarfile.BLOCKSIZE)
         yield _END
+
+    def content(self, layer: Layer) -> Iterator[bytes]:
+        """Read a layer, unpacked.
+
+        :raises ImageRefused: it has changed since it was verified
+        """
+        digest = hashlib.sha256()
+        with self._open(layer.member) as packed, compression.plain(packed) as reader:
+            bounded = compression.Bounded(reader, f"layer {layer.member}", layer.size_bytes)
+            while data := bounded.read():
+                digest.update(data)
+                yield data
+        if bounded.count != layer.size_bytes or f"sha256:{digest.hexdigest()}" != layer.diff_id:
+            raise exceptions.ImageRefused(f"layer {layer.member} changed while it was loaded")
 
     def _docker_manifest(self) -> tuple[str, list[str]]:
         images = _json(self._read("manifest.json", MAX_JSON_BYTES), "manifest.json")
@@ -233,7 +244,7 @@ class Archive:
         _compare(name, hashlib.sha256(data).hexdigest())
         return data
 
-    def _layer(self, name: str, diff_id: str, limit: int) -> Layer:
+    def _layer(self, name: str, diff_id: str, limit: int, inspection: layers.Inspection) -> Layer:
         if re.search(r"(^|/)[0-9a-f]{64}$", name):
             # Named by its digest: that of the packed bytes.
             with self._open(name) as packed:
@@ -244,14 +255,14 @@ class Archive:
         with self._open(name) as packed, compression.plain(packed) as reader:
             bounded = compression.Bounded(reader, f"layer {name}", limit)
             hashing = layers.Hashing(bounded)
-            layers.check(hashing, name)
+            watched = inspection.check(hashing, name)
             while hashing.read(compression.CHUNK):
                 pass
         if f"sha256:{hashing.digest.hexdigest()}" != diff_id:
             raise exceptions.ImageRefused(
                 f"layer {name} does not have the digest {diff_id} that its configuration names"
             )
-        return Layer(name, diff_id, bounded.count)
+        return Layer(name, diff_id, bounded.count, watched)
 
 
 def _refuse_disks(source: IO[bytes]) -> None:
@@ -307,7 +318,16 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def write(config: bytes, layers: list[tuple[int, IO[bytes]]]) -> Iterator[bytes]:
+def size_bytes(config: bytes, layers: list[int]) -> int:
+    """Tell how large an archive becomes.
+
+    :param layers: size in bytes of each one
+    """
+    empty: list[tuple[int, compression.Reader]] = [(size, io.BytesIO()) for size in layers]
+    return sum(map(len, write(config, empty))) + sum(layers)
+
+
+def write(config: bytes, layers: list[tuple[int, compression.Reader]]) -> Iterator[bytes]:
     """Write an archive of one nameless image.
 
     :param layers: size in bytes and content of each one

@@ -61,15 +61,15 @@ class Contents:
     ) -> instances.Content:
         """Say what runs in a new instance."""
         metadata = (instance.metadata or {}) if self._section.metadata_environment else {}
-        files = self._keys_and(instance, injected_files) + guest.config_drive_files(
-            instance, network_info, injected_files, admin_password
-        )
+        drive = guest.config_drive_files(instance, network_info, injected_files, admin_password)
+        files = self._keys_and(instance, injected_files) + drive
         return instances.Content(
             image=image.id,
             image_id=image_meta.id,
             command=_command(image_meta, image),
             environment=guest.environment(metadata),
-            files=guest.pack(files) if files else None,
+            # The image may have one of another server.
+            files=guest.pack(files, guest.CONFIG_DRIVE if drive else None) if files else None,
         )
 
     def of_rescue(self, context: Any, instance: Any, image_meta: Any) -> instances.Content:

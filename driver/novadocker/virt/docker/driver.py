@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nova import exception
-from nova.compute import power_state, task_states
+from nova.compute import power_state, task_states, vm_states
 from nova.image import glance
 from nova.virt import driver, hardware
 from nova.virt import event as virtevent
@@ -39,6 +39,7 @@ from novadocker.virt.docker import (
     resources,
     sandbox,
     snapshots,
+    spool,
     tags,
     volumes,
     waiting,
@@ -97,16 +98,21 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         self._wiring = network.Wiring(CONF.docker.tx_checksum)
         self._waiting = waiting.Waiting(virtapi)
         self._disk_quota = False
+        self._spool = spool.Spool(
+            CONF.docker.image_spool_dir or os.path.join(state, "spool"), self._host
+        )
+        max_bytes = CONF.docker.max_image_size_gb * units.Gi
         self._images = images.Images(
-            self._engine,
-            CONF.docker.image_spool_dir or os.path.join(state, "spool"),
-            CONF.docker.shared_directory,
-            CONF.docker.max_image_size_gb * units.Gi,
+            self._engine, self._spool, CONF.docker.shared_directory, max_bytes
         )
         self._contents = contents.Contents(CONF.docker, self._images, self._workloads)
         self._cache = imagecache.ImageCache(self._engine, os.path.join(state, "images.json"))
         self._snapshots = snapshots.Snapshots(
-            self._engine, self._workloads, self._images, CONF.docker.snapshot_flatten_layers
+            self._engine,
+            self._workloads,
+            self._spool,
+            max_bytes,
+            CONF.docker.snapshot_flatten_layers,
         )
         self._watcher: events.Watcher | None = None
 
@@ -140,7 +146,7 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         readiness.require_lxcfs(CONF.docker.lxcfs_path)
         readiness.await_engine(self._engine, host)
         self._sandboxes.ensure_image()
-        self._images.clean_spool()
+        self._spool.clean()
         self._snapshots.clean()
         self._prepare_volumes()
         try:
@@ -570,15 +576,23 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         if not self._workloads.exists(name):
             raise exception.InstanceNotRunning(instance_id=instance.uuid)
         update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
+        # What is an instance's own, and secret: the next one gets another.
         without = set(guest.environment(instance.metadata or {}))
-        with self._snapshots.open(name, image_id, without) as data:
-            update_task_state(
-                task_state=task_states.IMAGE_UPLOADING,
-                expected_state=task_states.IMAGE_PENDING_UPLOAD,
-            )
-            IMAGE_API.update(
-                context, image_id, snapshots.glance_meta(instance), data, purge_props=False
-            )
+        drive = guest.CONFIG_DRIVE
+        try:
+            with self._snapshots.open(name, image_id, without, drive) as data:
+                update_task_state(
+                    task_state=task_states.IMAGE_UPLOADING,
+                    expected_state=task_states.IMAGE_PENDING_UPLOAD,
+                )
+                IMAGE_API.update(
+                    context, image_id, snapshots.glance_meta(instance), data, purge_props=False
+                )
+        except exceptions.ImageRefused as err:
+            if shelved_from_active(instance):
+                # Nova has stopped it, and does not start it again.
+                self.restore(instance)
+            raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err
 
     def cache_image(self, context: Any, image_id: str) -> bool:
         """Fetch an image before it is needed.
@@ -597,6 +611,12 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
             section.remove_unused_base_images,
             section.remove_unused_original_minimum_age_seconds,
         )
+
+
+def shelved_from_active(instance: Any) -> bool:
+    """Tell whether an instance ran when its user asked to shelve it."""
+    shelving = instance.task_state == task_states.SHELVING_IMAGE_PENDING_UPLOAD
+    return shelving and instance.vm_state == vm_states.ACTIVE
 
 
 @contextlib.contextmanager

@@ -59,13 +59,21 @@ def config_drive_files(
     ]
 
 
-def pack(contents: list[tuple[str, bytes]]) -> bytes:
+def pack(contents: list[tuple[str, bytes]], emptied: str | None = None) -> bytes:
     """Pack files for the engine, all of root's and for root's eyes.
 
     Paths are taken from the container's root, whatever they say.
+
+    :param emptied: a directory that has nothing afterwards but what is packed here
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
+        if emptied is not None:
+            # The engine puts a file in the place of a whole directory, and one in that of a file.
+            member = tarfile.TarInfo(emptied.strip("/"))
+            tar.addfile(member)
+            member.type, member.mode = tarfile.DIRTYPE, 0o700
+            tar.addfile(member)
         for path, content in contents:
             member = tarfile.TarInfo(posixpath.normpath("/" + path).lstrip("/"))
             member.size, member.mode = len(content), 0o600

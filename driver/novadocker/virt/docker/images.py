@@ -1,26 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images: from Glance, through inspection, into the engine under a tag of ours, and back."""
 
-import contextlib
 import dataclasses
+import hashlib
 import os
 import platform
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from typing import Any
+from typing import IO, Any
 
 from nova import exception
+from nova.image import glance
 from nova.virt import images as nova_images
 from oslo_concurrency import lockutils
 from oslo_log import log as logging
-from oslo_utils import fileutils
 
 from novadocker import exceptions
-from novadocker.virt.docker import archive, client, compression
+from novadocker.virt.docker import archive, client, compression, spool
 
 LOG = logging.getLogger(__name__)
+IMAGE_API = glance.API()
 
 REPOSITORY = "nova-glance"
 
@@ -46,25 +45,18 @@ def tag_of(image_id: str, checksum: str | None) -> str:
 class Images:
     """Images of Glance's in the engine.
 
-    :param spool: directory for images on their way
+    :param place: for images on their way
     :param shared: directory of archives named by Glance id, tried before Glance
     :param max_bytes: largest image, packed or unpacked
     """
 
     def __init__(
-        self, engine: client.Engine, spool: str, shared: str | None, max_bytes: int
+        self, engine: client.Engine, place: spool.Spool, shared: str | None, max_bytes: int
     ) -> None:
         self._engine = engine
-        self._spool = spool
+        self._spool = place
         self._shared = shared
         self._max_bytes = max_bytes
-
-    def clean_spool(self) -> None:
-        """Delete what a killed nova-compute has left on the way."""
-        fileutils.ensure_tree(self._spool, mode=0o700)
-        for name in os.listdir(self._spool):
-            LOG.info("Deleting the left-over %s of an image transfer", name)
-            shutil.rmtree(os.path.join(self._spool, name), ignore_errors=True)
 
     def find(self, image_id: str, checksum: str | None) -> EngineImage | None:
         """Look for an image of Glance's in the engine."""
@@ -120,12 +112,13 @@ class Images:
     def _load(
         self, context: Any, meta: dict[str, Any], trusted_certs: Any, tag: str
     ) -> EngineImage:
-        with self.spool_directory() as directory:
+        with self._spool.lend() as directory:
             path = self._fetch(context, meta, trusted_certs, directory)
             with open(path, "rb") as packed:
                 if compression.detect(packed.read(8)):
                     packed.seek(0)
-                    path = _unpack(packed, os.path.join(directory, "archive.tar"), self._max_bytes)
+                    path = os.path.join(directory, "archive.tar")
+                    self._spool.write(path, self._unpacked(packed), self._max_bytes, "it")
             with open(path, "rb") as source:
                 checked = archive.Archive(source, self._max_bytes)
                 image = checked.image(platform.machine())
@@ -142,33 +135,51 @@ class Images:
         if self._shared and not trusted_certs:
             # The name is a UUID that Glance gave us, so that it cannot lead elsewhere.
             seed = os.path.join(self._shared, meta["id"])
-            if os.path.isfile(seed):
+            if os.path.isfile(seed) and self._is_glances(context, meta, seed):
                 LOG.info("Taking image %s from %s", meta["id"], self._shared)
                 return seed
         path = os.path.join(directory, "image")
-        self._check_space(int(meta.get("size") or 0), directory)
-        nova_images.fetch(context, meta["id"], path, trusted_certs)
+        with self._spool.promise(path, int(meta.get("size") or 0)):
+            nova_images.fetch(context, meta["id"], path, trusted_certs)
         return path
 
-    def _check_space(self, size_bytes: int, directory: str) -> None:
-        free = shutil.disk_usage(directory).free
-        if size_bytes > free:
+    def _is_glances(self, context: Any, meta: dict[str, Any], seed: str) -> bool:
+        """Compare a file with what Glance says of the image.
+
+        :return: False where Glance says nothing
+        :raises ImageRefused: it is another one
+        """
+        if "os_hash_value" not in meta:
+            meta = IMAGE_API.get(context, meta["id"])
+        algorithm, wanted = str(meta.get("os_hash_algo")), meta.get("os_hash_value")
+        if not wanted or algorithm not in hashlib.algorithms_available:
+            algorithm, wanted = "md5", meta.get("checksum")
+        if not wanted:
+            LOG.warning("Glance has no checksum of image %s: %s is not taken", meta["id"], seed)
+            return False
+        digest = hashlib.new(algorithm, usedforsecurity=False)
+        with open(seed, "rb") as source:
+            bounded = compression.Bounded(source, seed, self._max_bytes)
+            while data := bounded.read():
+                digest.update(data)
+        if digest.hexdigest() != wanted:
             raise exceptions.ImageRefused(
-                f"it has {size_bytes} bytes and {directory} has {free} left"
+                f"{seed} is not what Glance has, its {algorithm} is another one: replace or "
+                "delete the file"
             )
+        return True
+
+    def _unpacked(self, packed: IO[bytes]) -> Iterator[bytes]:
+        with compression.plain(packed) as reader:
+            bounded = compression.Bounded(reader, "the archive", self._max_bytes)
+            while data := bounded.read():
+                yield data
 
     def _send(self, parts: Iterator[bytes]) -> None:
         """Load an archive that was written here."""
         for event in self._engine.stream("load_image", parts):
             if "error" in event:
                 raise exceptions.ImageRefused(f"the engine refuses it: {event['error']}")
-
-    @contextlib.contextmanager
-    def spool_directory(self) -> Iterator[str]:
-        """Lend a private directory, which is deleted afterwards."""
-        fileutils.ensure_tree(self._spool, mode=0o700)
-        with tempfile.TemporaryDirectory(dir=self._spool) as directory:
-            yield directory
 
 
 def check_meta(meta: dict[str, Any], max_bytes: int) -> None:
@@ -189,11 +200,3 @@ def check_meta(meta: dict[str, Any], max_bytes: int) -> None:
         raise exceptions.ImageRefused(
             f"it has {meta['size']} bytes; [docker]max_image_size_gb allows {max_bytes}"
         )
-
-
-def _unpack(packed: Any, path: str, max_bytes: int) -> str:
-    with compression.plain(packed) as reader, open(path, "wb") as out:
-        bounded = compression.Bounded(reader, "the archive", max_bytes)
-        while data := bounded.read():
-            out.write(data)
-    return path

@@ -7,10 +7,10 @@ import tarfile
 from typing import Any
 
 from novadocker import exceptions
-from novadocker.virt.docker import compression
+from novadocker.virt.docker import compression, streams
 
 MAX_HEADER_BYTES = 1 << 20
-MAX_LAYER_ENTRIES = 2_000_000
+MAX_ENTRIES = 1_000_000
 
 
 class BoundedHeader(tarfile.TarInfo):
@@ -38,38 +38,61 @@ class Hashing:
         return data
 
 
-def check(reader: Hashing, name: str) -> None:
-    """Look through the files of a layer.
+class Inspection:
+    """Looks through the layers of one image, which have one limit together.
 
-    The engine unpacks layers below the container's root and is the authority; what could only be
-    meant to break out is refused before it comes there.
-
-    :raises ImageRefused: a name leads out of it, or the kernel or the engine would see more in it
-        than is written here
+    :param watched: a directory, from the root; which layers have something of it is told
     """
-    try:
-        with tarfile.open(fileobj=reader, mode="r|", tarinfo=BoundedHeader) as tar:  # type: ignore[call-overload]
-            for count, entry in enumerate(tar, start=1):
-                if count > MAX_LAYER_ENTRIES:
-                    raise exceptions.ImageRefused(
-                        f"layer {name} has more than {MAX_LAYER_ENTRIES} files"
+
+    def __init__(self, watched: str | None = None) -> None:
+        self._watched = watched
+        self._entries = 0
+
+    def check(self, reader: Hashing, name: str) -> bool:
+        """Look through the files of a layer.
+
+        The engine unpacks layers below the container's root and is the authority; what could only
+        be meant to break out is refused before it comes there.
+
+        :return: whether it has something of the directory that is watched
+        :raises ImageRefused: a name leads out of it, or the kernel or the engine would see more in
+            it than is written here
+        """
+        found = False
+        try:
+            with tarfile.open(fileobj=reader, mode="r|", tarinfo=BoundedHeader) as tar:  # type: ignore[call-overload]
+                for entry in tar:
+                    self._count()
+                    _refuse_names(entry, name)
+                    _refuse_tricks(tar, entry, name)
+                    found = found or (
+                        self._watched is not None and streams.is_below(entry, {self._watched})
                     )
-                names = [entry.name, entry.linkname] if entry.islnk() else [entry.name]
-                for one in names:
-                    base = posixpath.basename(one.rstrip("/"))
-                    if ".." in one.split("/") or base in (".wh.", ".wh..", ".wh..."):
-                        raise exceptions.ImageRefused(
-                            f"layer {name} has a file named {one!r}, which leads out of it"
-                        )
-                _refuse_tricks(tar, entry, name)
-                tar.members = []  # type: ignore[misc] # tarfile keeps all that it has seen
-    except tarfile.ReadError as err:
-        if "empty" not in str(err):
+                    tar.members = []  # type: ignore[misc] # tarfile keeps all that it has seen
+        except tarfile.ReadError as err:
+            if "empty" not in str(err):
+                raise exceptions.ImageRefused(
+                    f"layer {name} is not a whole tar archive: {err}"
+                ) from err
+        except (tarfile.TarError, ValueError, RecursionError, OverflowError) as err:
             raise exceptions.ImageRefused(
                 f"layer {name} is not a whole tar archive: {err}"
             ) from err
-    except (tarfile.TarError, ValueError, RecursionError, OverflowError) as err:
-        raise exceptions.ImageRefused(f"layer {name} is not a whole tar archive: {err}") from err
+        return found
+
+    def _count(self) -> None:
+        self._entries += 1
+        if self._entries > MAX_ENTRIES:
+            raise exceptions.ImageRefused(f"its layers have more than {MAX_ENTRIES} files")
+
+
+def _refuse_names(entry: tarfile.TarInfo, name: str) -> None:
+    for one in [entry.name, entry.linkname] if entry.islnk() else [entry.name]:
+        base = posixpath.basename(one.rstrip("/"))
+        if ".." in one.split("/") or base in (".wh.", ".wh..", ".wh..."):
+            raise exceptions.ImageRefused(
+                f"layer {name} has a file named {one!r}, which leads out of it"
+            )
 
 
 def _refuse_tricks(tar: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> None:

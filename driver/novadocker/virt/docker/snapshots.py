@@ -6,24 +6,23 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import archive, client, containers, images, streams
+from novadocker.virt.docker import archive, client, compression, containers, layers, spool, streams
 
 LOG = logging.getLogger(__name__)
 
 REPOSITORY = "nova-docker/snapshot"
-# The archive is one of our own engine's.
-_NO_LIMIT = 1 << 60
 
 
 class Snapshots:
     """Takes snapshots.
 
+    :param max_bytes: largest snapshot; a larger one would not be taken back as an image
     :param flatten_layers: with so many layers or more, a snapshot is made of one
     """
 
@@ -31,12 +30,14 @@ class Snapshots:
         self,
         engine: client.Engine,
         workloads: containers.Containers,
-        spool: images.Images,
+        place: spool.Spool,
+        max_bytes: int,
         flatten_layers: int,
     ) -> None:
         self._engine = engine
         self._workloads = workloads
-        self._spool = spool
+        self._spool = place
+        self._max_bytes = max_bytes
         self._flatten_layers = flatten_layers
 
     def clean(self) -> None:
@@ -61,56 +62,94 @@ class Snapshots:
                 self._engine.call("remove_image", f"{REPOSITORY}:{tag}")
 
     @contextlib.contextmanager
-    def open(self, name: str, tag: str, without_env: set[str]) -> Iterator[streams.Parts]:
+    def open(
+        self, name: str, tag: str, without_env: set[str], without: str | None = None
+    ) -> Iterator[streams.Parts]:
         """Lend a container's file system as an archive that this driver accepts as an image.
 
         :param without_env: environment variables that are not part of it: the instance's metadata
+        :param without: a directory of the container that is not part of it
+        :raises ImageRefused: it is larger than what is accepted, or than the space on this host
         """
-        with self.commit(name, tag) as image, self._spool.spool_directory() as directory:
+        without = without and without.strip("/")
+        with self.commit(name, tag) as image, self._spool.lend() as directory:
             details = self._engine.call("inspect_image", image)
             path = os.path.join(directory, "snapshot.tar")
             flat = len(details["RootFS"].get("Layers") or []) >= self._flatten_layers
-            with open(path, "wb") as out:
-                for part in (
-                    self._workloads.export(name)
-                    if flat
-                    else self._engine.stream("get_image", image)
-                ):
-                    out.write(part)
+            if flat:
+                parts = streams.tar_without(
+                    self._workloads.export(name), frozenset({without} if without else ())
+                )
+            else:
+                parts = self._engine.stream("get_image", image)
+            self._spool.write(path, parts, self._max_bytes, "the instance")
             with open(path, "rb") as source:
                 if flat:
-                    yield streams.Parts(_flattened(source, details, without_env))
+                    yield self._flattened(source, details, without_env)
                 else:
-                    yield streams.Parts(_cleaned(source, without_env))
+                    yield self._cleaned(source, without_env, without)
+
+    def _cleaned(
+        self, source: IO[bytes], without_env: set[str], without: str | None
+    ) -> streams.Parts:
+        """Write an image of the layers that the container has."""
+        saved = archive.Archive(source, self._max_bytes)
+        image = saved.image(platform.machine(), without)
+        config = clean_config(json.loads(image.config), without_env)
+        content: list[tuple[int, compression.Reader]] = []
+        for number, layer in enumerate(image.layers):
+            if without and layer.watched:
+                left_out = frozenset({without})
+                digest, size = _digest(streams.tar_without(saved.content(layer), left_out))
+                config["rootfs"]["diff_ids"][number] = digest
+                parts = streams.tar_without(saved.content(layer), left_out)
+            else:
+                size, parts = layer.size_bytes, saved.content(layer)
+            content.append((size, streams.Parts(parts)))
+        return self._written(config, content)
+
+    def _flattened(
+        self, source: IO[bytes], details: dict[str, Any], without_env: set[str]
+    ) -> streams.Parts:
+        """Write an image of one layer, the exported file system."""
+        bounded = compression.Bounded(source, "the instance", self._max_bytes)
+        hashing = layers.Hashing(bounded)
+        layers.Inspection().check(hashing, "of all files")
+        while hashing.read(compression.CHUNK):
+            pass
+        source.seek(0)
+        config = clean_config(
+            {
+                "architecture": details["Architecture"],
+                "os": details["Os"],
+                "config": details["Config"],
+                "rootfs": {
+                    "type": "layers",
+                    "diff_ids": [f"sha256:{hashing.digest.hexdigest()}"],
+                },
+            },
+            without_env,
+        )
+        return self._written(config, [(bounded.count, source)])
+
+    def _written(
+        self, config: dict[str, Any], content: list[tuple[int, compression.Reader]]
+    ) -> streams.Parts:
+        packed = json.dumps(config).encode()
+        size = archive.size_bytes(packed, [one for one, _content in content])
+        if size > self._max_bytes:
+            raise exceptions.ImageRefused(
+                f"the instance has {size} bytes; [docker]max_image_size_gb allows {self._max_bytes}"
+            )
+        return streams.Parts(archive.write(packed, content))
 
 
-def _cleaned(source: IO[bytes], without_env: set[str]) -> Iterator[bytes]:
-    saved = archive.Archive(source, _NO_LIMIT)
-    image = saved.image(platform.machine())
-    config = clean_config(json.loads(image.config), without_env)
-    return saved.rewritten(archive.Image(json.dumps(config).encode(), image.layers))
-
-
-def _flattened(
-    source: IO[bytes], details: dict[str, Any], without_env: set[str]
-) -> Iterator[bytes]:
-    """Write an image of one layer, the exported file system."""
+def _digest(parts: Iterable[bytes]) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    while data := source.read(1 << 20):
-        digest.update(data)
-        size += len(data)
-    source.seek(0)
-    diff_id = f"sha256:{digest.hexdigest()}"
-    config = clean_config(
-        {
-            "architecture": details["Architecture"],
-            "os": details["Os"],
-            "config": details["Config"],
-            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        },
-        without_env,
-    )
-    return archive.write(json.dumps(config).encode(), [(size, source)])
+    for part in parts:
+        digest.update(part)
+        size += len(part)
+    return f"sha256:{digest.hexdigest()}", size
 
 
 def glance_meta(instance: Any) -> dict[str, Any]:
@@ -133,16 +172,12 @@ def clean_config(config: dict[str, Any], without_env: set[str]) -> dict[str, Any
         key: value for key, value in config.items() if key not in ("container", "container_config")
     }
     inner = dict(config.get("config") or {})
-    inner["Labels"] = {
-        key: value
-        for key, value in (inner.get("Labels") or {}).items()
-        if not key.startswith(containers.LABEL)
-    }
     inner["Env"] = [
         one for one in inner.get("Env") or [] if one.split("=", 1)[0] not in without_env
     ]
     for key in ("Hostname", "Domainname", "Image"):
         inner[key] = ""
-    inner.pop("Healthcheck", None)
+    for key in ("Labels", "Healthcheck"):
+        inner.pop(key, None)
     cleaned["config"] = inner
     return cleaned

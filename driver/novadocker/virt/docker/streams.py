@@ -3,7 +3,7 @@
 
 import posixpath
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 _CHUNK = 1 << 20
 
@@ -30,6 +30,19 @@ class Parts:
         """Do nothing: what is read belongs to others."""
 
 
+def is_below(member: tarfile.TarInfo, directories: Collection[str]) -> bool:
+    """Tell whether a member of an archive, or what it is a hard link to, is below a directory.
+
+    :param directories: their names, from the root of the archive; each is below itself
+    """
+    names = [member.name, member.linkname] if member.islnk() else [member.name]
+    return any(
+        f"{posixpath.normpath('/' + name).lstrip('/')}/".startswith(f"{one}/")
+        for name in names
+        for one in directories
+    )
+
+
 def tar_without(parts: Iterator[bytes], left_out: frozenset[str]) -> Iterator[bytes]:
     """Pass on an archive but for some of its members.
 
@@ -38,8 +51,7 @@ def tar_without(parts: Iterator[bytes], left_out: frozenset[str]) -> Iterator[by
     with tarfile.open(fileobj=Parts(parts), mode="r|") as tar:  # type: ignore[call-overload]
         for member in tar:
             tar.members = []  # tarfile keeps all that it has seen
-            name = posixpath.normpath("/" + member.name).lstrip("/")
-            if any(f"{name}/".startswith(f"{one}/") for one in left_out):
+            if is_below(member, left_out):
                 continue
             yield member.tobuf(tarfile.PAX_FORMAT)
             content = tar.extractfile(member) if member.isreg() else None

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Space on the host for images on their way: lent, bounded, and given back."""
+
+import contextlib
+import errno
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+
+from oslo_log import log as logging
+from oslo_utils import fileutils
+
+from novadocker import exceptions
+
+LOG = logging.getLogger(__name__)
+
+# What is left free on the file system whatever is on its way: it may be the host's own.
+RESERVE_BYTES = 512 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Spool:
+    """A directory that this nova-compute alone uses, below one that it may share.
+
+    :param directory: the one that may be shared
+    :param host: of this nova-compute
+    """
+
+    def __init__(self, directory: str, host: str) -> None:
+        self.path = os.path.join(directory, "novadocker-" + re.sub(r"[^\w.-]", "_", host))
+        self._lock = threading.Lock()
+        self._promised: dict[str, int] = {}
+
+    def clean(self) -> None:
+        """Delete what a killed nova-compute of this host has left on the way.
+
+        :raises DriverError: somebody else has made the directory
+        """
+        self._ensure()
+        for name in os.listdir(self.path):
+            LOG.info("Deleting the left-over %s of an image transfer", name)
+            shutil.rmtree(os.path.join(self.path, name), ignore_errors=True)
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[str]:
+        """Lend a private directory, which is deleted afterwards.
+
+        :raises ImageRefused: its file system is full; elsewhere it would be too
+        """
+        self._ensure()
+        with self._full_is_refused(), tempfile.TemporaryDirectory(dir=self.path) as directory:
+            yield directory
+
+    @contextlib.contextmanager
+    def promise(self, path: str, size_bytes: int) -> Iterator[None]:
+        """Keep space for a file that somebody else writes.
+
+        :raises ImageRefused: there is not so much that has not been promised yet
+        """
+        with self._lock:
+            left = self._left()
+            if size_bytes > left:
+                raise exceptions.ImageRefused(
+                    f"it has {size_bytes} bytes and {self.path} has {max(left, 0)} left"
+                )
+            self._promised[path] = size_bytes
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._promised[path]
+
+    def write(self, path: str, parts: Iterable[bytes], limit: int, what: str) -> None:
+        """Write a file of parts whose sum nobody knows yet.
+
+        :param limit: most bytes
+        :param what: what is written, for messages
+        :raises ImageRefused: above the limit, or there is no space for it
+        """
+        size = 0
+        with open(path, "wb") as out:
+            for part in parts:
+                if size + len(part) > limit:
+                    raise exceptions.ImageRefused(
+                        f"{what} has more than the {limit} bytes that [docker]max_image_size_gb "
+                        "allows"
+                    )
+                with self._lock:
+                    left = self._left()
+                if len(part) > left:
+                    raise exceptions.ImageRefused(
+                        f"there is no space for {what}: {self.path} is full after {size} bytes"
+                    )
+                out.write(part)
+                out.flush()
+                size += len(part)
+
+    def _left(self) -> int:
+        """Count what is free and promised to nobody: all transfers of this process share it."""
+        awaited = 0
+        for path, size_bytes in self._promised.items():
+            written = os.path.getsize(path) if os.path.exists(path) else 0
+            awaited += max(size_bytes - written, 0)
+        return shutil.disk_usage(self.path).free - RESERVE_BYTES - awaited
+
+    def _ensure(self) -> None:
+        fileutils.ensure_tree(self.path, mode=0o700)
+        found = os.lstat(self.path)
+        if os.path.islink(self.path) or found.st_uid != os.geteuid():
+            raise exceptions.DriverError(
+                f"{self.path} is not nova-compute's own directory: delete it, or set "
+                "[docker]image_spool_dir to a place where others cannot make it"
+            )
+
+    @contextlib.contextmanager
+    def _full_is_refused(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as err:
+            if err.errno not in _FULL:
+                raise
+            raise exceptions.ImageRefused(f"there is no space for it in {self.path}") from err

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots of containers of a real Docker Engine: what is in them, and what is not."""
+
+import io
+import json
+import tarfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from novadocker import exceptions
+from novadocker.tests.unit.archives import Parts
+from novadocker.virt.docker import client, containers, guest, images, isolation, snapshots, spool
+from tests.functional.driver import busybox, own_engine
+
+pytestmark = pytest.mark.docker
+
+DRIVE = guest.CONFIG_DRIVE
+LIMIT = 64 << 20
+
+
+class Cloud:
+    """A Glance and a compute host, as far as snapshots need them.
+
+    :param flatten_layers: with so many layers, a snapshot is made of one
+    """
+
+    def __init__(
+        self, directory: Path, monkeypatch: pytest.MonkeyPatch, flatten_layers: int = 64
+    ) -> None:
+        self.engine = docker.from_env()
+        self.stored: dict[str, bytes] = {}
+        self.made: list[str] = []
+        place = spool.Spool(str(directory), "host")
+        low = client.Engine(own_engine.MACHINES)
+        self.workloads = containers.Containers(low, "host", isolation.Isolation(()))
+        self.images = images.Images(low, place, None, LIMIT)
+        self.snapshots = snapshots.Snapshots(low, self.workloads, place, LIMIT, flatten_layers)
+        monkeypatch.setattr(
+            "nova.virt.images.fetch",
+            lambda _context, image, path, _certs=None: Path(path).write_bytes(self.stored[image]),
+        )
+
+    def store(self, archive: bytes) -> str:
+        image_id = str(uuid.uuid4())
+        self.stored[image_id] = archive
+        return image_id
+
+    def boot(self, image_id: str, drive: dict[str, bytes] | None = None) -> str:
+        """Make a container, with a config drive if there is to be one, and run it."""
+        meta = {"id": image_id, "container_format": "docker", "size": len(self.stored[image_id])}
+        image, _fetched = self.images.ensure(None, meta)
+        box = self.engine.containers.create(
+            image.id, ["sleep", "600"], network_mode="none", labels={"of": "a server"}
+        )
+        self.made.append(box.id)
+        if drive is not None:
+            files = [(f"{DRIVE}/{name}", content) for name, content in drive.items()]
+            self.workloads.put_archive(box.id, guest.pack(files, DRIVE))
+        box.start()
+        return str(box.id)
+
+    def run(self, box: str, *command: str) -> str:
+        return str(self.engine.containers.get(box).exec_run(command).output.decode())
+
+    def found(self, box: str) -> str:
+        return self.run(box, "sh", "-c", f"find {DRIVE} -type f 2>/dev/null | sort | xargs cat")
+
+    def snapshot(self, box: str, without: str | None = DRIVE) -> str:
+        with self.snapshots.open(box, str(uuid.uuid4()), set(), without) as data:
+            parts = list(iter(lambda: data.read(1 << 20), b""))
+        return self.store(b"".join(parts))
+
+    def close(self) -> None:
+        for box in self.made:
+            self.engine.containers.get(box).remove(force=True)
+        for image_id in self.stored:
+            for image in self.engine.images.list(f"nova-glance/{image_id}"):
+                self.engine.images.remove(image.id, force=True)
+        self.engine.close()
+
+
+@pytest.fixture(params=[64, 1], ids=["layers", "flat"])
+def cloud(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Cloud]:
+    found = Cloud(tmp_path, monkeypatch, request.param)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def base(cloud: Cloud) -> str:
+    return cloud.store(Parts(layers=[busybox.root_layer()]).docker())
+
+
+def names(archive: bytes) -> tuple[dict[str, object], list[str]]:
+    """List the configuration and all files of all layers of an image."""
+    found: list[str] = []
+    with tarfile.open(fileobj=io.BytesIO(archive)) as whole:
+        config = json.load(whole.extractfile("config.json"))
+        for member in whole:
+            if member.name.endswith("layer.tar"):
+                with tarfile.open(fileobj=whole.extractfile(member)) as layer:
+                    found.extend(layer.getnames())
+    return config, found
+
+
+def test_a_snapshot_has_no_config_drive_and_a_server_only_its_own(cloud: Cloud, base: str) -> None:
+    first = cloud.boot(
+        base, {"openstack/latest/user_data": b"first", "only/first": b"for-one-only"}
+    )
+    cloud.run(first, "sh", "-c", "echo mine >/root/mine; ln /root/mine /root/again")
+    assert cloud.found(first) == "for-one-onlyfirst"
+    image_id = cloud.snapshot(first)
+    config, files = names(cloud.stored[image_id])
+    assert b"for-one-only" not in cloud.stored[image_id]
+    assert not [one for one in files if "openstack" in one or "config_drive" in one]
+    assert "root/mine" in files
+    assert not config["config"].get("Labels")
+
+    without = cloud.boot(image_id)
+    assert cloud.found(without) == ""
+    # It is the same file system in all else.
+    assert cloud.run(without, "cat", "/root/mine", "/root/again") == "mine\nmine\n"
+    assert cloud.run(without, "stat", "-c", "%h", "/root/again") == "2\n"
+
+    second = cloud.boot(image_id, {"openstack/latest/user_data": b"second"})
+    assert cloud.found(second) == "second"
+
+
+def test_a_config_drive_of_an_image_is_not_added_to(cloud: Cloud, base: str) -> None:
+    first = cloud.boot(
+        base, {"openstack/latest/user_data": b"first", "only/first": b"for-one-only"}
+    )
+    # As a move between hosts takes it along.
+    image_id = cloud.snapshot(first, without=None)
+    assert cloud.found(cloud.boot(image_id)) == "for-one-onlyfirst"
+    second = cloud.boot(image_id, {"openstack/latest/user_data": b"second"})
+    assert cloud.found(second) == "second"
+    assert cloud.run(second, "stat", "-c", "%a %U", DRIVE) == "700 root\n"
+    # It is below the layer of the second one, and goes from there as well.
+    third = cloud.boot(cloud.snapshot(second))
+    assert cloud.found(third) == ""
+    assert b"for-one-only" not in cloud.stored[list(cloud.stored)[-1]]
+
+
+def test_a_flat_snapshot_is_one_layer(cloud: Cloud, base: str) -> None:
+    box = cloud.boot(base)
+    cloud.run(box, "sh", "-c", "echo x >/new; rm /etc/group")
+    image_id = cloud.snapshot(box)
+    config, files = names(cloud.stored[image_id])
+    flat = cloud.snapshots._flatten_layers == 1
+    assert len(config["rootfs"]["diff_ids"]) == (1 if flat else 2)
+    assert "new" in files
+    again = cloud.boot(image_id)
+    assert cloud.run(again, "cat", "/new") == "x\n"
+    assert "No such file" in cloud.run(again, "cat", "/etc/group")
+
+
+def test_what_has_grown_too_large_is_refused_and_leaves_nothing(
+    cloud: Cloud, base: str, tmp_path: Path
+) -> None:
+    box = cloud.boot(base)
+    cloud.run(box, "dd", "if=/dev/urandom", "of=/large", "bs=1M", f"count={(LIMIT >> 20) + 1}")
+    with pytest.raises(exceptions.ImageRefused, match="max_image_size_gb"):
+        cloud.snapshot(box)
+    assert list((tmp_path / "novadocker-host").iterdir()) == []
+    assert cloud.engine.images.list(snapshots.REPOSITORY) == []
+    assert cloud.engine.containers.get(box).status == "running"
