@@ -96,6 +96,6 @@ def test_crashes_at_every_step() -> None:
     with futures.ThreadPoolExecutor() as pool:
         for done in [
             pool.submit(run_program, "crash", kind, timeout_s=1200)
-            for kind in ("LeakTest", "LossTest")
+            for kind in ("LeakTest", "LossTest", "ArrivalTest")
         ]:
             done.result()

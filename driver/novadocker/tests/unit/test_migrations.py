@@ -146,15 +146,21 @@ class TestATargetThatWasKilled:
         assert glance.create.call_args[0][1]["name"] == filters["name"]
         glance.get_all.assert_called_once_with(None, filters=filters)
         glance.delete.assert_called_once_with(None, TEMPORARY)
-        docker_driver.reboot(None, arriving, [], "HARD")
-        glance.get_all.assert_called_once()
 
-    def test_one_that_has_the_image_asks_for_no_other(
+    def test_one_that_has_the_image_takes_no_other(
         self, docker_driver: Any, engine: Any, glance: Glance, arriving: Any
     ) -> None:
-        engine.add_image(f"nova-docker/instance:{arriving.uuid}")
+        image = engine.add_image(f"nova-docker/instance:{arriving.uuid}")
         docker_driver.reboot(None, arriving, [], "HARD")
-        glance.get_all.assert_not_called()
+        assert engine._find(f"nova-{arriving.uuid}")["Image"] == image
+        glance.delete.assert_called_once_with(None, TEMPORARY)
+
+    def test_one_that_has_arrived_is_rebooted_without_glance(
+        self, docker_driver: Any, engine: Any, glance: Glance, arriving: Any
+    ) -> None:
+        docker_driver.reboot(None, arriving, [], "HARD")
+        glance.get_all.side_effect = exception.GlanceConnectionFailed(server="g", reason="r")
+        docker_driver.reboot(None, arriving, [], "HARD")
         assert engine._find(f"nova-{arriving.uuid}")["State"]["Running"]
 
     def test_what_does_not_move_is_not_looked_for(

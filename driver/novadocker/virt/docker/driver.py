@@ -372,7 +372,7 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         timeout_s = CONF.docker.stop_timeout_cap if reboot_type == "SOFT" else 0
         with _translated(instance), self._mounted(instance, block_device_info):
             self._rescues.put_back(instance)
-            self._migrations.fetch_left(context, instance)
+            self._migrations.mend(context, instance)
             self._instances.reboot(instance, network_info or [], timeout_s)
 
     def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:

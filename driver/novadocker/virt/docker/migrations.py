@@ -100,22 +100,35 @@ class Migrations:
         self._instances.build(instance, lambda: content, network_info, wait, power_on)
         _forget(context, instance, image_id)
 
-    def fetch_left(self, context: Any, instance: Any) -> None:
-        """Fetch the image of an instance of which a crash has left nothing as it arrived."""
+    def mend(self, context: Any, instance: Any) -> None:
+        """Tidy up a move that was cut short, which the instance is to be rebooted after.
+
+        Where a crash has left nothing of it as it arrived, it is given the image that it was to
+        arrive by. That image is not needed any more then.
+        """
         if "old_vm_state" not in instance.system_metadata:
             # It is not moving, as far as Nova knows.
             return
+        try:
+            left = list(IMAGE_API.get_all(context, filters={"name": _temporary_name(instance)}))
+        except Exception as err:  # noqa: BLE001 - Nova, Glance's client, Keystone's: it may do without
+            LOG.warning("Glance was not asked for what a move has left: %s", err, instance=instance)
+            return
+        for found in left:
+            if not self._is_there(instance):
+                LOG.warning("Fetching the image that it was to arrive by", instance=instance)
+                self._fetch(context, instance, found["id"])
+            _forget(context, instance, found["id"])
+
+    def _is_there(self, instance: Any) -> bool:
         names = (containers.workload_name(instance.uuid), *containers.aside_names(instance.uuid))
         if any(self._workloads.exists(name) for name in names):
-            return
-        with contextlib.suppress(exceptions.NotFound):
+            return True
+        try:
             self._workloads.kept(instance.uuid)
-            return
-        for found in IMAGE_API.get_all(context, filters={"name": _temporary_name(instance)}):
-            LOG.warning("Fetching the image that it was to arrive by", instance=instance)
-            self._fetch(context, instance, found["id"])
-            _forget(context, instance, found["id"])
-            return
+        except exceptions.NotFound:
+            return False
+        return True
 
     def _fetch(self, context: Any, instance: Any, image_id: str) -> images.EngineImage:
         # It goes with the instance: under another name it would stay for ever.

@@ -4,12 +4,16 @@
 import contextlib
 import functools
 import itertools
+import json
 import os
+import shutil
 import signal
+import tempfile
 import time
 import traceback
 import unittest
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from tests.functional.driver import nova_process  # isort: skip - before anything of Nova's
@@ -22,11 +26,13 @@ from vif_plug_ovs import privsep as ovs_privsep
 
 from novadocker import privsep
 from novadocker.privsep import net
-from novadocker.virt.docker import client, driver
+from novadocker.tests.unit import archives
+from novadocker.virt.docker import client, driver, migrations
 from tests.functional.driver import busybox, openvswitch, own_engine
 from tests.functional.driver.programs import network
 
 HOST = "novadocker-test-crash"
+MOVING = "99999999-2222-4333-8444-555555555555"
 CONTEXT = context.get_admin_context()
 STEPS: dict[str, int] = {}
 switch: openvswitch.Switch
@@ -251,6 +257,58 @@ class LeakTest(CrashTestCase):
             driver.get_info(self.instance)
 
         self.at_every_step("snapshot", self.spawned, snapshot, lambda _driver: None)
+
+
+class Glance:
+    """Holds the one image by which an instance moves, for all processes.
+
+    :ivar path: is there as long as the image is
+    """
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="novadocker-glance-")) / "image"
+
+    def get(self, _context: Any, image_id: str) -> dict[str, Any]:
+        meta = {"container_format": "docker", "disk_format": "raw", "checksum": None, "size": 1}
+        return {"id": image_id, **meta}
+
+    def get_all(self, context: Any, filters: dict[str, str]) -> list[dict[str, Any]]:
+        return [self.get(context, MOVING)] if self.path.exists() else []
+
+    def delete(self, _context: Any, _image_id: str) -> None:
+        self.path.unlink()
+
+
+class ArrivalTest(CrashTestCase):
+    """What becomes of an instance that was about to arrive at this host."""
+
+    def setUp(self) -> None:
+        self.glance = migrations.IMAGE_API = Glance()
+        self.addCleanup(shutil.rmtree, self.glance.path.parent)
+        # It had a file of its own where it came from.
+        layers = [busybox.root_layer(), archives.tar(("x", b"x"))]
+        config = {"config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]}}
+        nova_process.serve_image(archives.Parts(layers=layers, config=config).docker())
+        super().setUp()
+        self.instance.system_metadata = {"old_vm_state": "active"}
+
+    def left(self) -> Any:
+        tags = [tag for image in engine.client().images.list() for tag in image.tags]
+        return {**super().left(), "moving": [tag for tag in tags if MOVING in tag]}
+
+    def arrive(self, driver: Any) -> None:
+        info = json.dumps({"image_id": MOVING})
+        driver.finish_migration(CONTEXT, None, self.instance, info, self.info, None, False, {})
+
+    def test_nothing_is_left_of_it_when_it_is_deleted(self) -> None:
+        self.at_every_step("arrival", self.glance.path.touch, self.arrive)
+
+    def test_a_reboot_completes_it(self) -> None:
+        def reboot(driver: Any) -> None:
+            driver.reboot(CONTEXT, self.instance, self.info, "HARD")
+            assert not self.glance.path.exists()
+
+        self.at_every_step("arrival", self.glance.path.touch, self.arrive, reboot)
 
 
 class LossTest(CrashTestCase):
