@@ -38,6 +38,10 @@ class ImageRefused(DriverError):
     """An image is not what a container may be started from."""
 
 
+class FlavorRefused(DriverError):
+    """A flavor asks for what no host can give."""
+
+
 class VolumeError(DriverError):
     """A volume could not be connected, mounted or taken away."""
 

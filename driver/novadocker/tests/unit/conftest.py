@@ -104,12 +104,13 @@ def virtapi() -> VirtAPI:
 
 @pytest.fixture
 def interfaces(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What Nova's database knows of every instance's interfaces; instances are not stored in it."""
+    """What Nova's database knows of every instance's interfaces; nothing is stored in it."""
     found: list[Any] = []
     monkeypatch.setattr(
         objects.VirtualInterfaceList, "get_by_instance_uuid", lambda _context, _uuid: found
     )
     monkeypatch.setattr(objects.Instance, "save", mock.Mock())
+    monkeypatch.setattr(objects, "InstanceActionEvent", mock.Mock())
     return found
 
 

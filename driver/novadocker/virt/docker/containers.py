@@ -113,9 +113,15 @@ def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[s
     :param command_line: the image property ``os_command_line``
     :param image_config: ``Config`` of the engine's image
     :return: None where the image says it itself; a shell where nobody does
+    :raises ImageRefused: the property cannot be split into arguments
     """
     if command_line:
-        return shlex.split(command_line)
+        try:
+            return shlex.split(command_line)
+        except ValueError as err:
+            raise exceptions.ImageRefused(
+                f"its os_command_line cannot be split into arguments: {err}"
+            ) from err
     if image_config.get("Cmd") or image_config.get("Entrypoint"):
         return None
     return ["sh"]

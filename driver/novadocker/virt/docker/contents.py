@@ -6,6 +6,7 @@ from typing import Any
 from nova import exception
 from nova.image import glance
 
+from novadocker import exceptions
 from novadocker.virt.docker import containers, guest, images, instances
 
 IMAGE_API = glance.API()
@@ -75,22 +76,32 @@ class Contents:
     def of_rescue(self, context: Any, instance: Any, image_meta: Any) -> instances.Content:
         """Say what runs in the place of an instance that is rescued.
 
-        :raises NotFound: it is to be its own image, and there is no such instance
-        :raises ImageUnacceptable: the image is refused
+        :raises ImageUnacceptable, ImageRefused: the image is refused
         """
-        if image_meta.obj_attr_is_set("id"):
-            image = self.image_of_new(context, instance, image_meta)
-            image_id = image_meta.id
-        else:
-            # Nobody named one: the one that the instance was made from.
-            details = self._workloads.inspect(containers.workload_name(instance.uuid))
-            image = self._images.inspect(details["Image"])
-            image_id = containers.image_label(details)
+        image = self.image_of_new(context, instance, image_meta)
+        return self._to_rescue(instance, image, image_meta.id, _command(image_meta, image))
+
+    def of_own_rescue(self, instance: Any) -> instances.Content:
+        """Say what runs where that is to be the image that the instance was made from.
+
+        :raises NotFound: there is no such instance
+        """
+        details = self._workloads.inspect(containers.workload_name(instance.uuid))
+        image = self._images.inspect(details["Image"])
+        try:
+            command = _command(instance.image_meta, image)
+        except exceptions.ImageRefused:
+            command = containers.command(None, image.config)
+        return self._to_rescue(instance, image, containers.image_label(details), command)
+
+    def _to_rescue(
+        self, instance: Any, image: images.EngineImage, image_id: str, command: list[str] | None
+    ) -> instances.Content:
         files = self._keys_and(instance, [])
         return instances.Content(
             image=image.id,
             image_id=image_id,
-            command=_command(image_meta, image),
+            command=command,
             files=guest.pack(files) if files else None,
         )
 

@@ -35,6 +35,7 @@ from novadocker.virt.docker import (
     network,
     readiness,
     refusals,
+    reports,
     rescues,
     resources,
     sandbox,
@@ -306,14 +307,19 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         except exceptions.NetworkError as err:
             LOG.error("%s", err, instance=instance)
             raise exception.VirtualInterfaceCreateException() from err
+        except exceptions.ImageRefused as err:
+            raise exception.ImageUnacceptable(image_id=image_meta.id, reason=str(err)) from err
+        except exceptions.FlavorRefused as err:
+            # No other host is tried.
+            raise exception.InvalidInput(reason=str(err)) from err
         except exceptions.EngineError as err:
             if err.status == 400 or "OCI runtime" in str(err):
                 raise exception.ImageUnacceptable(
                     image_id=image_meta.id, reason=f"its command cannot be started: {err}"
                 ) from err
             raise
-        if power_on and admin_password and CONF.docker.inject_password:
-            self.set_admin_password(instance, admin_password)
+        if power_on:
+            self._inject_password(instance, admin_password)
         LOG.info(
             "Spawned: image %(image).3f s, ports allocated %(ports).3f s, the rest %(rest).3f s",
             {
@@ -437,12 +443,41 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         share_info: Any = None,
     ) -> None:
         """Run another image in the place of an instance, with its files below /mnt/rescue."""
-        with _translated(instance):
-            content = self._contents.of_rescue(context, instance, image_meta)
-            with self._mounted(instance, block_device_info), self._set_aside(instance):
+        with (
+            _translated(instance),
+            self._mounted(instance, block_device_info),
+            self._set_aside(instance),
+        ):
+            if not (
+                image_meta.obj_attr_is_set("id")
+                and self._rescued_by(context, instance, image_meta, network_info or [])
+            ):
+                content = self._contents.of_own_rescue(instance)
                 self._rescues.begin(instance, content, network_info or [])
-        if rescue_password and CONF.docker.inject_password:
-            self.set_admin_password(instance, rescue_password)
+        self._inject_password(instance, rescue_password)
+
+    def _rescued_by(self, context: Any, instance: Any, image_meta: Any, network_info: Any) -> bool:
+        """Rescue an instance by an image, if that is possible.
+
+        Nova would put the instance into ERROR, whatever the fault.
+        """
+        try:
+            content = self._contents.of_rescue(context, instance, image_meta)
+            self._rescues.begin(instance, content, network_info)
+        except Exception as err:  # noqa: BLE001 - told to the user
+            LOG.warning(
+                "Image %s does not rescue, the instance's own one is taken: %s",
+                image_meta.id,
+                err,
+                instance=instance,
+            )
+            fault = exception.ImageUnacceptable(
+                image_id=image_meta.id,
+                reason=f"the server is rescued by its own image. {err}",
+            )
+            reports.tell(context, instance, self._host, "compute_rescue_by_image", fault)
+            return False
+        return True
 
     def unrescue(self, context: Any, instance: Any) -> None:
         """Run an instance again, with what was mended in it."""
@@ -457,6 +492,15 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         if code != 0:
             LOG.warning("chpasswd ended with %d", code, instance=instance)
             raise exception.SetAdminPasswdNotSupported()
+
+    def _inject_password(self, instance: Any, password: str | None) -> None:
+        """Set root's password where that is switched on; an image need not be able to."""
+        if not password or not CONF.docker.inject_password:
+            return
+        try:
+            self.set_admin_password(instance, password)
+        except (exceptions.DriverError, exception.NovaException) as err:
+            LOG.warning("The password is not set: %s", err, instance=instance)
 
     # The network
 
@@ -479,11 +523,15 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         """Wire one more port."""
         try:
             self._instances.attach(instance, vif)
-        except exceptions.DriverError as err:
-            LOG.error("%s", err, instance=instance)
+            instance.device_metadata = tags.of_interfaces(context, instance)
+            instance.save()
+        except BaseException as err:
+            # Nova forgets the port.
+            LOG.error("Port %s is not attached: %s", vif["id"], err, instance=instance)
+            self._instances.unplug_dead(instance, [vif])
+            if not isinstance(err, Exception):
+                raise
             raise exception.InterfaceAttachFailed(instance_uuid=instance.uuid) from err
-        instance.device_metadata = tags.of_interfaces(context, instance)
-        instance.save()
 
     def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
         """Take one port away."""
@@ -511,6 +559,10 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
             raise exception.InstanceFaultRollback(
                 exception.ResizeError(reason="a root disk cannot be made smaller")
             )
+        try:
+            isolation.check(flavor)
+        except exceptions.FlavorRefused as err:
+            raise exception.InstanceFaultRollback(exception.ResizeError(reason=str(err))) from err
         with _translated(instance):
             left = self._migrations.leave(
                 context, instance, dest, network_info or [], self._stop_timeout(timeout)

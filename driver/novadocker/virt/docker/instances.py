@@ -183,6 +183,10 @@ class Instances:
         """Take ports away from an instance, in whatever state."""
         self._wiring.unplug(instance, network_info)
 
+    def unplug_dead(self, instance: Any, network_info: Any) -> None:
+        """Take ports away that nobody knows; one that cannot be is logged and no fault."""
+        self._wiring.unplug_dead(instance, network_info)
+
     def attach(self, instance: Any, vif: Any) -> None:
         """Wire one more port.
 

@@ -47,22 +47,33 @@ class Isolation:
         )
 
 
+def check(flavor: Any) -> None:
+    """Check what a flavor asks for, as far as it is the same on all hosts.
+
+    :raises FlavorRefused: an extra spec is no number
+    """
+    limits(flavor)
+    _number(flavor.get("extra_specs", {}) or {}, "docker:pids_limit", 0)
+
+
 def limits(flavor: Any) -> dict[str, Any]:
     """Translate a flavor's size into the engine's limits.
 
     A share of CPU time and not a number of CPUs, as the engine refuses more CPUs than the host has.
+
+    :raises FlavorRefused: an extra spec is no number
     """
     memory_mb = max(int(flavor.memory_mb), MIN_MEMORY_MB)
     specs = flavor.get("extra_specs", {}) or {}
-    period = int(specs.get("quota:cpu_period", CPU_PERIOD_US))
+    period = _number(specs, "quota:cpu_period", CPU_PERIOD_US)
     found: dict[str, Any] = {
         "cpu_period": period,
-        "cpu_quota": int(specs.get("quota:cpu_quota", int(flavor.vcpus) * period)),
+        "cpu_quota": _number(specs, "quota:cpu_quota", int(flavor.vcpus) * period),
         "mem_limit": f"{memory_mb}m",
         "memswap_limit": f"{memory_mb + int(flavor.swap or 0)}m",
     }
     if specs.get("quota:cpu_shares"):
-        found["cpu_shares"] = int(specs["quota:cpu_shares"])
+        found["cpu_shares"] = _number(specs, "quota:cpu_shares", 0)
     return found
 
 
@@ -71,6 +82,7 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
 
     :raises DriverError: the flavor asks for privileges that the operator has not allowed on this
         host, or lxcfs, which it has set, is stopped
+    :raises FlavorRefused: an extra spec is no number
     """
     found: dict[str, Any] = {
         # Whatever the daemon's default is: the console is read from it, and it has an end.
@@ -97,7 +109,7 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
     else:
         found["cap_drop"] = ["ALL"]
         found["cap_add"] = list(isolation.capabilities)
-    asked = int(extra_specs.get("docker:pids_limit", 0))
+    asked = _number(extra_specs, "docker:pids_limit", 0)
     pids = [limit for limit in (isolation.pids_limit, asked) if limit > 0]
     if pids:
         found["pids_limit"] = min(pids)
@@ -105,3 +117,10 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
         found["runtime"] = isolation.runtime
     found["security_opt"] = security
     return found
+
+
+def _number(specs: Mapping[str, str], key: str, default: int) -> int:
+    try:
+        return int(specs.get(key, default))
+    except ValueError:
+        raise exceptions.FlavorRefused(f"{key}={specs[key]!r} of the flavor is no number") from None

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What users ask for and cannot get: no other host is tried, and no server is lost over it."""
+
+from typing import Any
+from unittest import mock
+
+import pytest
+from nova import exception, objects
+
+from novadocker import exceptions
+from novadocker.tests.unit.conftest import make_flavor, make_image_meta, make_instance
+from novadocker.tests.unit.test_driver import port
+from novadocker.virt.docker import reports, tags
+
+BAD_COMMAND = make_image_meta(properties={"os_command_line": "sh -c \"echo it's"})
+NO_CHPASSWD = (127, b"sh: chpasswd: not found")
+
+
+@pytest.fixture
+def spawn(docker_driver: Any, image_meta: Any) -> Any:
+    def make(meta: Any = image_meta, password: str | None = None, **fields: Any) -> Any:
+        made = make_instance()
+        made.flavor = make_flavor(**fields)
+        docker_driver.spawn(None, made, meta, [], password, {}, [])
+        return made
+
+    return make
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What users read of an action."""
+    found: list[str] = []
+    monkeypatch.setattr(reports, "tell", lambda *args: found.append(str(args[-1])))
+    return found
+
+
+def box(engine: Any, instance: Any) -> Any:
+    return engine._find(f"nova-{instance.uuid}")
+
+
+class TestSpawn:
+    def test_a_command_line_that_cannot_be_split(self, spawn: Any, engine: Any) -> None:
+        with pytest.raises(exception.ImageUnacceptable, match="os_command_line cannot be split"):
+            spawn(BAD_COMMAND)
+        assert not engine.names()
+
+    @pytest.mark.parametrize(
+        "key", ["quota:cpu_period", "quota:cpu_quota", "quota:cpu_shares", "docker:pids_limit"]
+    )
+    def test_an_extra_spec_that_is_no_number(self, key: str, spawn: Any, engine: Any) -> None:
+        with pytest.raises(exception.InvalidInput, match=f"{key}='many'"):
+            spawn(extra_specs={key: "many"})
+        assert not engine.names()
+
+    @pytest.mark.parametrize(
+        "fault", [None, exceptions.Conflict("is not running", 409), exceptions.NotFound("no", 404)]
+    )
+    def test_an_image_in_which_no_password_can_be_set(
+        self, fault: Exception | None, spawn: Any, engine: Any, option: Any
+    ) -> None:
+        option("inject_password", True)
+        engine.exec_result = NO_CHPASSWD
+        if fault:
+            engine.failing["exec_create"] = fault
+        assert box(engine, spawn(password="secret"))["State"]["Running"]
+        assert "exec_create" in engine.calls
+
+
+@pytest.mark.parametrize("key", ["quota:cpu_quota", "docker:pids_limit"])
+def test_a_resize_to_a_flavor_that_cannot_be(
+    key: str, docker_driver: Any, spawn: Any, engine: Any
+) -> None:
+    one = spawn()
+    bad = make_flavor(extra_specs={key: "all"})
+    with pytest.raises(exception.InstanceFaultRollback, match=key):
+        docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.1", bad, [])
+    assert box(engine, one)["State"]["Running"]
+
+
+class TestRescue:
+    @pytest.mark.parametrize(
+        ("meta", "reason"),
+        [
+            (make_image_meta(container_format="bare"), "takes 'docker' only"),
+            (make_image_meta(size=1 << 60), "max_image_size_gb"),
+            (BAD_COMMAND, "os_command_line"),
+        ],
+    )
+    def test_an_image_that_is_refused_gives_way_to_the_servers_own(
+        self, meta: Any, reason: str, docker_driver: Any, spawn: Any, engine: Any, told: list[str]
+    ) -> None:
+        one = spawn()
+        own = box(engine, one)
+        docker_driver.power_off(one)
+        docker_driver.rescue(None, one, [], meta, "", None)
+        assert box(engine, one)["Id"] != own["Id"]
+        assert box(engine, one)["Image"] == own["Image"]
+        assert box(engine, one)["State"]["Running"]
+        assert reason in told[0]
+        assert "by its own image" in told[0]
+        docker_driver.unrescue(None, one)
+        assert box(engine, one)["Id"] == own["Id"]
+
+    def test_an_image_that_does_not_start_gives_way_too(
+        self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any, told: list[str]
+    ) -> None:
+        one = spawn()
+        starts = engine._start
+
+        def start(name: str) -> None:
+            if not told and not engine.failing and name == f"nova-{one.uuid}":
+                raise exceptions.EngineError("OCI runtime create failed: no such file", 400)
+            starts(name)
+
+        engine._start = start
+        docker_driver.rescue(None, one, [], image_meta, "", None)
+        assert box(engine, one)["State"]["Running"]
+        assert "OCI runtime" in told[0]
+
+    def test_an_own_command_line_that_cannot_be_split_is_left_out(
+        self, docker_driver: Any, spawn: Any, engine: Any, told: list[str]
+    ) -> None:
+        one = spawn()
+        one.system_metadata = {"image_os_command_line": "it's"}
+        docker_driver.rescue(None, one, [], BAD_COMMAND, "", None)
+        assert box(engine, one)["State"]["Running"]
+
+    def test_a_password_that_cannot_be_set_is_no_fault(
+        self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any, option: Any
+    ) -> None:
+        one = spawn()
+        option("inject_password", True)
+        engine.exec_result = NO_CHPASSWD
+        docker_driver.rescue(None, one, [], image_meta, "secret", None)
+        assert box(engine, one)["State"]["Running"]
+
+
+class TestReports:
+    @pytest.fixture
+    def event(self, monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
+        fake: mock.MagicMock = mock.create_autospec(objects.InstanceActionEvent)
+        monkeypatch.setattr(objects, "InstanceActionEvent", fake)
+        return fake
+
+    def test_an_event_ends_with_the_fault(self, event: mock.MagicMock) -> None:
+        fault = exception.ImageUnacceptable(image_id="i", reason="no")
+        one = make_instance()
+        reports.tell(None, one, "host", "what", fault)
+        event.event_start.assert_called_once_with(
+            None, one.uuid, "what", want_result=False, host="host"
+        )
+        event.event_finish_with_failure.assert_called_once_with(
+            None, one.uuid, "what", exc_val=fault, want_result=False
+        )
+
+    def test_without_an_action_there_is_nobody_to_tell(self, event: mock.MagicMock) -> None:
+        event.event_start.side_effect = exception.InstanceActionNotFound(
+            request_id="r", instance_uuid="i"
+        )
+        reports.tell(None, make_instance(), "host", "what", exception.NovaException())
+        event.event_finish_with_failure.assert_not_called()
+
+
+class TestAttachInterface:
+    @pytest.mark.parametrize("where", ["plug_new", "tags", "save"])
+    def test_a_port_that_is_not_attached_is_taken_away(
+        self,
+        where: str,
+        docker_driver: Any,
+        spawn: Any,
+        wiring: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        one = spawn()
+        if where == "plug_new":
+            wiring.plug_new.side_effect = exceptions.NetworkError("ovsdb")
+        elif where == "tags":
+            monkeypatch.setattr(tags, "of_interfaces", mock.Mock(side_effect=OSError("database")))
+        else:
+            monkeypatch.setattr(objects.Instance, "save", mock.Mock(side_effect=OSError("rpc")))
+        extra = port()
+        with pytest.raises(exception.InterfaceAttachFailed):
+            docker_driver.attach_interface(None, one, None, extra)
+        wiring.unplug_dead.assert_called_once_with(one, [extra])
+
+    def test_also_where_time_is_up(self, docker_driver: Any, spawn: Any, wiring: Any) -> None:
+        wiring.plug_new.side_effect = KeyboardInterrupt
+        one = spawn()
+        with pytest.raises(KeyboardInterrupt):
+            docker_driver.attach_interface(None, one, None, port())
+        assert wiring.unplug_dead.called
