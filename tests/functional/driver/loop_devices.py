@@ -39,10 +39,14 @@ class LoopDevices:
         os.truncate(self._files[device], size_bytes)
         _run("losetup", "--set-capacity", device)
 
+    def content(self, device: str) -> bytes:
+        """Read all that is on a device."""
+        _run("blockdev", "--flushbufs", device)
+        return self._files[device].read_bytes()
+
     def digest(self, device: str) -> str:
         """Digest all that is on a device."""
-        _run("blockdev", "--flushbufs", device)
-        return hashlib.sha256(self._files[device].read_bytes()).hexdigest()
+        return hashlib.sha256(self.content(device)).hexdigest()
 
     def release(self, device: str) -> None:
         """Let a device go."""
@@ -105,7 +109,10 @@ def hostile(size_bytes: int) -> Iterator[tuple[str, bytes, str]]:
     yield "ext3", _made(size_bytes, "mkfs.ext3", "-q", "-F"), "ext3 is on the volume"
     broken = bytearray(ext4(size_bytes))
     broken[1024 + 64 : 1024 + 80] = noise(16)
-    yield "a broken superblock", bytes(broken), "neither blank"
+    yield "a broken superblock", bytes(broken), "cannot be mounted"
+    broken = bytearray(ext4(size_bytes))
+    broken[1024 + 56 : 1024 + 58] = b"\0\0"
+    yield "a superblock without its magic number", bytes(broken), "neither blank"
     broken = bytearray(ext4(size_bytes))
     broken[2048:4096] = noise(2048)
     yield "broken descriptors", bytes(broken), "cannot be mounted"

@@ -91,6 +91,18 @@ def test_life_cycles_in_novas_own_cloud() -> None:
 
 @pytest.mark.docker
 @pytest.mark.slow
+def test_file_systems_of_volumes() -> None:
+    run_program("file_systems")
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_volumes_in_novas_own_cloud() -> None:
+    run_program("volumes", timeout_s=600)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
 def test_crashes_at_every_step() -> None:
     # Each has an engine, a switch and a network namespace of its own, and waits half of its time.
     with futures.ThreadPoolExecutor() as pool:

@@ -398,6 +398,8 @@ class TestDriver:
         assert allowing.get_volume_connector(instance) == {"host": "unit-host"}
         with pytest.raises(exception.InvalidVolume, match="volume_file_systems"):
             docker_driver.get_volume_connector(instance)
+        with pytest.raises(NotImplementedError):
+            docker_driver.attach_volume(None, info(), instance, "/dev/vdb")
 
     def test_booting_from_one_is_refused_before_anything_is_made(
         self, allowing: Any, host: Host, engine: Any, instance: Any

@@ -29,8 +29,7 @@ class Attachments:
 
     def get_volume_connector(self, instance: Any) -> Any:
         """Tell Cinder how volumes can be connected to this host."""
-        if not self._volumes.allowed:
-            raise refusals.VolumeRefused(reason=refusals.NO_VOLUMES)  # type: ignore[call-arg]
+        self._refuse_all()
         if not instance.image_ref:
             raise refusals.VolumeRefused(reason=refusals.NO_BOOT)  # type: ignore[call-arg]
         return self._volumes.connector()
@@ -46,6 +45,7 @@ class Attachments:
         encryption: Any = None,
     ) -> None:
         """Mount a volume in an instance, which may run."""
+        self._refuse_all()
         with _translated():
             if encryption:
                 raise exceptions.VolumeRefused("it is encrypted")
@@ -72,6 +72,10 @@ class Attachments:
         """Let the file system of a volume that has grown have all of it."""
         with _translated():
             self._volumes.grow(instance.uuid, connection_info)
+
+    def _refuse_all(self) -> None:
+        if not self._volumes.allowed:
+            raise refusals.VolumeRefused(reason=refusals.NO_VOLUMES)  # type: ignore[call-arg]
 
     def _prepare_volumes(self) -> None:
         """Prepare the host for volumes, where it is to take any.

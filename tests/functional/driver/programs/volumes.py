@@ -106,6 +106,18 @@ class VolumeTestCase(cloud.CloudTestCase):
                 return os.path.basename(one["device"])
         raise AssertionError(f"{volume} is not attached")
 
+    def told(self, server: Any) -> str:
+        """Wait for what the last action on a server has to say of its failure."""
+        request = self.api.get_instance_actions(server["id"])[0]["request_id"]
+        where = f"/servers/{server['id']}/os-instance-actions/{request}"
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for event in self.api.api_get(where).body["instanceAction"]["events"]:
+                if event["result"] == "Error":
+                    return str(event["details"])
+            time.sleep(0.1)
+        raise AssertionError("the last action has not failed")
+
     def mounts(self) -> list[str]:
         return [one for base in self.bases for one in loop_devices.mounted_below(base / "")]
 
@@ -210,7 +222,7 @@ class LifeTest(VolumeTestCase):
         self.api.post_server_action(server["id"], {"createImage": {"name": "snap"}})
         self._wait_for_server_parameter(server, {"OS-EXT-STS:task_state": None})
         snap = next(image for image in self.glance.images.values() if image.get("name") == "snap")
-        other = self.boot(imageRef=snap["id"])
+        other = self.boot(imageRef=snap["id"], flavorRef=bigger)
         self.assertEqual("", self.sh(other, "ls /volumes"))
         self.gone(other)
         self.gone(server)
@@ -298,12 +310,7 @@ class RefusedTest(VolumeTestCase):
                 )
                 self._wait_for_volume_detach(server["id"], volume)
                 self.assertEqual(before, self.loops.digest(self.device))
-                events = self.api.get_instance_actions(server["id"])
-                request = next(one["request_id"] for one in events)
-                (event,) = self.api.api_get(
-                    f"/servers/{server['id']}/os-instance-actions/{request}"
-                ).body["instanceAction"]["events"]
-                self.assertIn(reason, event["details"])
+                self.assertIn(reason, self.told(server))
                 self.nothing_mounted()
                 self.loops.release(self.device)
         self.sh(server, "true")
