@@ -139,7 +139,50 @@ def engine(conf: Any) -> list[Finding]:
                 "use a kernel with seccomp",
             )
         )
-    return findings
+    return [*findings, *abilities(conf, info)]
+
+
+def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
+    """Say what of the driver's options the engine can do."""
+    from nova import exception
+
+    from novadocker.virt.docker import readiness
+
+    options = info.get("SecurityOptions") or []
+    remapped = any("userns" in option for option in options)
+    backing = dict(info.get("DriverStatus") or []).get("Backing Filesystem", "")
+    storage = f"{info.get('Driver', '?')} on {backing}" if backing else info.get("Driver", "?")
+    limited = storage in ("overlay2 on xfs", "btrfs", "zfs")
+    found = [
+        Finding("cgroups", "ok", f"version {info.get('CgroupVersion', '1')}"),
+        Finding(
+            "user namespace",
+            "ok",
+            "root in an instance is another user on the host"
+            if remapped
+            else "root in an instance is root on the host, with the capabilities that are left "
+            "(userns-remap is off)",
+        ),
+    ]
+    if limited or conf.docker.disk_quota != "require":
+        told = "can be limited, on XFS with the mount option pquota" if limited else "have no limit"
+        found.append(Finding("disk quota", "ok", f"root disks {told}: {storage}"))
+    else:
+        found.append(
+            Finding(
+                "disk quota",
+                "error",
+                f"[docker]disk_quota is 'require', and root disks have no limit: {storage}",
+                "put Docker's data directory on XFS mounted with pquota",
+            )
+        )
+    try:
+        readiness.require_runtime(info, conf.docker.runtime)
+    except exception.InvalidConfiguration as err:
+        found.append(
+            Finding("runtime", "error", str(err), "configure it in /etc/docker/daemon.json")
+        )
+    return found
 
 
 def ovsdb(conf: Any) -> Finding:

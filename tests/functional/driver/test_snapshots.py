@@ -94,7 +94,9 @@ def cloud(
 
 @pytest.fixture
 def base(cloud: Cloud) -> str:
-    return cloud.store(Parts(layers=[busybox.root_layer()]).docker())
+    # One of its own: others may make images from the same one meanwhile.
+    inner = {"Cmd": ["sh"], "Env": ["PATH=/bin", f"TEST={uuid.uuid4()}"]}
+    return cloud.store(Parts(layers=[busybox.root_layer()], config={"config": inner}).docker())
 
 
 def names(archive: bytes) -> tuple[dict[str, object], list[str]]:

@@ -8,17 +8,23 @@ from typing import Any
 
 import docker
 import pytest
+from nova import exception, objects
 
 from novadocker import exceptions
 from novadocker.tests.unit.archives import Parts
 from novadocker.tests.unit.conftest import make_flavor
-from novadocker.virt.docker import client, containers, guest, isolation
+from novadocker.virt.docker import client, containers, guest, isolation, readiness
 from tests.functional.driver import busybox, own_engine
 
 pytestmark = pytest.mark.docker
 
 HOST = "novadocker-test-workloads"
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _objects() -> None:
+    objects.register_all()
 
 
 @pytest.fixture
@@ -30,7 +36,10 @@ def engine() -> Iterator[docker.DockerClient]:
 
 @pytest.fixture
 def image(engine: docker.DockerClient) -> Iterator[str]:
-    (made,) = engine.images.load(Parts(layers=[busybox.root_layer()]).docker())
+    # One of its own: others may make images from the same one meanwhile.
+    inner = {"Cmd": ["sh"], "Env": ["PATH=/bin", f"TEST={uuid.uuid4()}"]}
+    parts = Parts(layers=[busybox.root_layer()], config={"config": inner})
+    (made,) = engine.images.load(parts.docker())
     yield made.id
     for box in engine.containers.list(all=True, filters={"ancestor": made.id}):
         box.remove(force=True, v=True)
@@ -136,3 +145,6 @@ def test_a_runtime_that_the_engine_does_not_have_is_named(
 ) -> None:
     with pytest.raises(exceptions.EngineError, match="nosuch"):
         Boxes(engine, image, runtime="nosuch").make("true")
+    readiness.require_runtime(engine.info(), "runc")
+    with pytest.raises(exception.InvalidConfiguration, match=r"does not have: it has .*runc"):
+        readiness.require_runtime(engine.info(), "nosuch")

@@ -279,6 +279,7 @@ class FakeEngine:
             "DockerRootDir": "/",
             "ServerVersion": "20.10.24+dfsg1",
             "LiveRestoreEnabled": True,
+            "Runtimes": {"io.containerd.runc.v2": {}, "runc": {}},
             "SecurityOptions": ["name=seccomp,profile=default"],
         }
 

@@ -6,7 +6,6 @@ import gzip
 import io
 import json
 import lzma
-import shutil
 import tarfile
 from collections.abc import Callable
 
@@ -122,7 +121,8 @@ def _zstd_bomb() -> bytes:
     blocks = [
         (1 << 17 << 3 | 1 << 1 | last).to_bytes(3, "little") + b"\0" for last in [0] * 511 + [1]
     ]
-    return Parts(pack=lambda _data: b"\x28\xb5\x2f\xfd\x00\x50" + b"".join(blocks)).docker()
+    packed = b"\x28\xb5\x2f\xfd\x00\x50" + b"".join(blocks)
+    return Parts(layers=[bytes(64 << 20)], pack=lambda _data: packed).docker()
 
 
 # Name of the archive: how it is made, and what the fault says.
@@ -233,18 +233,17 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: Parts(config={"OS": "windows"}).docker(),
         "different cases",
     ),
-    "gzip bomb": (lambda: _bomb(gzip.compress), "limit"),
-    "bzip2 bomb": (lambda: _bomb(bz2.compress), "limit"),
-    "xz bomb": (lambda: _bomb(lzma.compress), "limit"),
-    # Also where nothing can read it, it is refused.
-    "zstd bomb": (_zstd_bomb, "zstd" if shutil.which("zstd") is None else "limit"),
-    "packed bomb": (lambda: gzip.compress(b"\0" * (LIMIT * 2)), "limit"),
+    "gzip bomb": (lambda: _bomb(gzip.compress), "[docker]max_image_size_gb"),
+    "bzip2 bomb": (lambda: _bomb(bz2.compress), "[docker]max_image_size_gb"),
+    "xz bomb": (lambda: _bomb(lzma.compress), "[docker]max_image_size_gb"),
+    "zstd bomb": (_zstd_bomb, "[docker]max_image_size_gb"),
+    "packed bomb": (lambda: gzip.compress(b"\0" * (LIMIT * 2)), "[docker]max_image_size_gb"),
     "layers that are a bomb together": (
         lambda: Parts(
             layers=[tar((str(number), b"\0" * (LIMIT // 2))) for number in range(4)],
             pack=gzip.compress,
         ).docker(),
-        "limit",
+        "[docker]max_image_size_gb",
     ),
     "layer that is no tar": (lambda: Parts(layers=[b"junk" * 400]).docker(), "layer"),
     "layer that leaves by dots": (lambda: _layer_that_leaves("../../etc/passwd"), "leads out"),

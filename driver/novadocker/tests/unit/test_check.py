@@ -59,7 +59,45 @@ class TestEngine:
 
     def test_a_good_engine(self, conf: Any, engine: FakeEngine, monkeypatch: Any) -> None:
         monkeypatch.setattr(check.os.path, "exists", lambda _path: False)
-        assert self.states(conf) == {"docker": "ok"}
+        assert self.states(conf) == {
+            "docker": "ok",
+            "cgroups": "ok",
+            "user namespace": "ok",
+            "disk quota": "ok",
+        }
+
+    @pytest.mark.parametrize(
+        ("info", "told"),
+        [
+            ({"CgroupVersion": "2"}, ("cgroups", "version 2")),
+            ({}, ("cgroups", "version 1")),
+            ({}, ("user namespace", "userns-remap is off")),
+            ({"SecurityOptions": ["name=userns"]}, ("user namespace", "is another user")),
+            ({"Driver": "overlay2"}, ("disk quota", "no limit: overlay2")),
+            ({"Driver": "zfs"}, ("disk quota", "can be limited")),
+            (
+                {"Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "extfs"]]},
+                ("disk quota", "no limit: overlay2 on extfs"),
+            ),
+            (
+                {"Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "xfs"]]},
+                ("disk quota", "pquota: overlay2 on xfs"),
+            ),
+        ],
+    )
+    def test_what_the_engine_can_do_is_told(
+        self, info: Any, told: tuple[str, str], conf: Any
+    ) -> None:
+        found = {one.what: one.found for one in check.abilities(conf, info)}
+        assert told[1] in found[told[0]]
+
+    def test_what_is_wanted_and_cannot_be_is_an_error(self, conf: Any, option: Any) -> None:
+        option("disk_quota", "require")
+        option("runtime", "runsc")
+        info = {"Driver": "overlay2", "Runtimes": {"runc": {}}}
+        faults = {one.what: one for one in check.abilities(conf, info) if one.state == "error"}
+        assert set(faults) == {"disk quota", "runtime"}
+        assert "which Docker does not have: it has runc" in faults["runtime"].found
 
     def test_an_engine_to_be_set_up(self, conf: Any, engine: Any, monkeypatch: Any) -> None:
         monkeypatch.setattr(check.os.path, "exists", lambda _path: True)
@@ -70,6 +108,9 @@ class TestEngine:
             "live-restore": "warning",
             "bridge": "warning",
             "seccomp": "warning",
+            "cgroups": "ok",
+            "user namespace": "ok",
+            "disk quota": "ok",
         }
 
     def test_an_engine_that_does_not_answer(self, conf: Any, engine: Any) -> None:

@@ -608,6 +608,22 @@ class TestHost:
         assert any("nova-docker/sandbox" in str(image) for image in engine.images.values())
         assert engine.names() == set()
 
+    @pytest.mark.parametrize("name", ["runc", "io.containerd.kata.v2", "/opt/runsc"])
+    def test_a_runtime_that_there_may_be_is_taken(
+        self, name: str, docker_driver: Any, option: Any
+    ) -> None:
+        option("runtime", name)
+        docker_driver.init_host(HOST)
+        docker_driver.cleanup_host(HOST)
+
+    def test_a_runtime_that_there_is_not_keeps_the_host_from_starting(
+        self, docker_driver: Any, option: Any
+    ) -> None:
+        option("runtime", "runsc")
+        fault = "runtime is 'runsc', which Docker does not have: it has io.containerd.runc.v2, runc"
+        with pytest.raises(exception.InvalidConfiguration, match=fault):
+            docker_driver.init_host(HOST)
+
     def test_a_dead_engine_is_waited_for(
         self, docker_driver: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:

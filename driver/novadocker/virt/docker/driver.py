@@ -146,6 +146,7 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         self._host = self._workloads.host = host
         readiness.require_lxcfs(CONF.docker.lxcfs_path)
         readiness.await_engine(self._engine, host)
+        readiness.require_runtime(self._engine.call("info"), CONF.docker.runtime)
         self._sandboxes.ensure_image()
         self._spool.clean()
         self._snapshots.clean()

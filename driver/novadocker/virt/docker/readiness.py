@@ -2,6 +2,7 @@
 """The engine of the host, before the first instance: that it answers, and what it can do."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from nova import exception
@@ -51,6 +52,22 @@ def require_lxcfs(path: str | None) -> None:
     if fault:
         raise exception.InvalidConfiguration(
             f"[docker]lxcfs_path: {fault}; install and start lxcfs, or unset the option"
+        )
+
+
+def require_runtime(info: Mapping[str, Any], wanted: str | None) -> None:
+    """Make sure that the engine has the runtime that instances are to be started with.
+
+    :param info: what the engine says of itself
+    :param wanted: the option runtime
+    :raises InvalidConfiguration: it has not
+    """
+    known = info.get("Runtimes") or {}
+    # The full name of one of containerd's, or a path, need not be configured in the engine.
+    if wanted and wanted not in known and not wanted.startswith(("io.containerd.", "/")):
+        raise exception.InvalidConfiguration(
+            f"[docker]runtime is {wanted!r}, which Docker does not have: it has "
+            f"{', '.join(sorted(known))}"
         )
 
 
