@@ -22,6 +22,8 @@ from tests.functional.driver import loop_devices
 from tests.functional.driver.programs import cloud
 
 setUpModule = cloud.setUpModule
+# What a test has left is removed by the name of its host.
+cloud.HOSTS = ("novadocker-test-volumes-1", "novadocker-test-volumes-2")
 MIB = 1 << 20
 
 
