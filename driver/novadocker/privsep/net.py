@@ -15,10 +15,13 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
+from oslo_log import log as logging
 from pyroute2 import IPRoute, NetNS
 from pyroute2.netlink.exceptions import NetlinkError
 
 from novadocker.privsep import ctx
+
+LOG = logging.getLogger(__name__)
 
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
@@ -87,17 +90,18 @@ def ns_attach(netns: str, peer: str, nic: dict[str, Any]) -> str:
     """Move an instance's end of a pair into its namespace, and configure it there.
 
     :param netns: path of the namespace (Docker's SandboxKey)
-    :param peer: name of the device on the host; not looked for when the namespace has the address
+    :param peer: name of the device on the host, by which it stays known in the namespace: others
+        there may have the same address
     :param nic: ``mac``, ``mtu``, ``addresses`` (with prefix), ``routes`` (destination, gateway or
         None) and ``gateways`` (address, whether it is outside its subnet)
     :return: name of the device in the namespace
     """
     with NetNS(netns, flags=0) as ns:
         ns.link("set", index=ns.link_lookup(ifname="lo")[0], state="up")
-        index = _index_by_mac(ns, nic["mac"])
+        index = _index_by_alias(ns, peer)
         if index is None:
             _move(peer, netns)
-            index = _index_by_mac(ns, nic["mac"])
+            index = _index_by_alias(ns, peer)
             if index is None:
                 raise OSError(errno.ENODEV, f"{peer} did not arrive in {netns}")
         link = ns.get_links(index)[0]
@@ -113,17 +117,19 @@ def ns_attach(netns: str, peer: str, nic: dict[str, Any]) -> str:
 
 @ctx.entrypoint
 def ns_devices(netns: str) -> list[dict[str, Any]]:
-    """List the devices of a namespace, but for the loop-back device, with their counters."""
+    """List the devices that were moved into a namespace, with their counters.
+
+    The kernel and the instance may have made others there.
+    """
     with NetNS(netns, flags=0) as ns:
-        links = [link for link in ns.get_links() if link.get_attr("IFLA_IFNAME") != "lo"]
         return [
             {
                 "name": link.get_attr("IFLA_IFNAME"),
                 "mac": link.get_attr("IFLA_ADDRESS"),
                 "stats": _counters(link),
             }
-            for link in links
-            if link.get_attr("IFLA_ADDRESS")
+            for link in ns.get_links()
+            if link.get_attr("IFLA_IFALIAS")
         ]
 
 
@@ -148,8 +154,7 @@ def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
         flags = {"flags": 0x02} if ":" in ip else {}  # IFA_F_NODAD: Neutron has seen to it
         ns.addr("replace", index=index, address=ip, prefixlen=int(prefix), **flags)
     for destination, gateway in nic["routes"]:
-        via = {"gateway": gateway} if gateway else {"scope": "link"}
-        ns.route("replace", dst=destination, oif=index, family=_family(destination), **via)
+        _set_route(ns, index, destination, gateway)
     for gateway, outside in nic["gateways"]:
         family = _family(gateway)
         onlink = {"flags": ["onlink"]} if outside else {}
@@ -164,6 +169,21 @@ def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
             )
 
 
+def _set_route(ns: NetNS, index: int, destination: str, gateway: str | None) -> None:
+    """Set a route that a user has asked for; one that the kernel does not take is left out."""
+    via: dict[str, Any] = {"gateway": gateway} if gateway else {"scope": "link"}
+    # Neutron takes gateways that lie outside the subnet.
+    ways = (via, {**via, "flags": ["onlink"]}) if gateway else (via,)
+    for way in ways:
+        try:
+            ns.route("replace", dst=destination, oif=index, family=_family(destination), **way)
+        except NetlinkError as err:
+            fault = err
+        else:
+            return
+    LOG.warning("The route to %s by %s is left out: %s", destination, gateway, fault)
+
+
 def _move(peer: str, netns: str) -> None:
     fd = os.open(netns, os.O_RDONLY)
     try:
@@ -171,14 +191,15 @@ def _move(peer: str, netns: str) -> None:
             found = ipr.link_lookup(ifname=peer)
             if not found:
                 raise OSError(errno.ENODEV, f"no device {peer} to move into {netns}")
+            ipr.link("set", index=found[0], ifalias=peer)
             ipr.link("set", index=found[0], net_ns_fd=fd)
     finally:
         os.close(fd)
 
 
-def _index_by_mac(ns: NetNS, mac: str) -> int | None:
+def _index_by_alias(ns: NetNS, alias: str) -> int | None:
     for link in ns.get_links():
-        if link.get_attr("IFLA_ADDRESS") == mac.lower():
+        if link.get_attr("IFLA_IFALIAS") == alias:
             return int(link["index"])
     return None
 

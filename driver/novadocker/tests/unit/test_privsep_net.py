@@ -13,6 +13,7 @@ from novadocker import privsep
 from novadocker.privsep import net
 
 MAC = "fa:16:3e:00:00:01"
+NOWHERE = "10.0.0.255"
 
 
 class Link(dict[str, Any]):
@@ -30,6 +31,7 @@ class Kernel:
         self.inside: list[Link] = [self.link("lo", None)]
         self.done: list[tuple[Any, ...]] = []
         self.failing: dict[str, Exception] = {}
+        self.unreachable: set[str] = set()
 
     def link(self, name: str, mac: str | None, kind: str | None = None) -> Link:
         info = Link(IFLA_INFO_KIND=kind) if kind else None
@@ -71,6 +73,8 @@ class Socket:
         elif "net_ns_fd" in more:
             self.links.remove(one)
             self.kernel.inside.append(one)
+        elif "ifalias" in more:
+            one["IFLA_IFALIAS"] = more["ifalias"]
         elif "ifname" in more:
             one["IFLA_IFNAME"] = more["ifname"]
 
@@ -79,6 +83,10 @@ class Socket:
 
     def route(self, verb: str, **more: Any) -> None:
         self.kernel.done.append(("route", verb, more))
+        if more.get("gateway") in self.kernel.unreachable and (
+            more["gateway"] == NOWHERE or "flags" not in more
+        ):
+            raise NetlinkError(errno.ENETUNREACH, "Network is unreachable")
         if "route" in self.kernel.failing and verb == "add":
             raise self.kernel.failing["route"]
 
@@ -194,6 +202,32 @@ class TestNamespace:
             ("::/0", "fd00::1", ["onlink"]),
         ]
 
+    def test_two_ports_with_one_address_are_two_devices(self, kernel: Kernel, netns: str) -> None:
+        for number in ("1", "2", "1"):
+            net.veth_create(f"tap{number}", f"nd{number}", MAC, 1400, True)
+            net.ns_attach(netns, f"nd{number}", nic())
+        assert names(kernel.inside) == ["lo", "eth0", "eth1"]
+
+    def test_a_route_that_the_kernel_refuses_keeps_no_instance_from_its_port(
+        self, kernel: Kernel, netns: str
+    ) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        kernel.unreachable = {NOWHERE, "192.0.2.77"}
+        routes = [
+            ("10.8.0.0/16", NOWHERE),
+            ("10.9.0.0/16", "192.0.2.77"),
+            ("10.7.0.0/16", "10.0.0.9"),
+        ]
+        assert net.ns_attach(netns, "nd1", nic(routes=routes)) == "eth0"
+        asked = [one[2] for one in kernel.done if one[0] == "route"]
+        assert [(one["gateway"], one.get("flags")) for one in asked] == [
+            (NOWHERE, None),
+            (NOWHERE, ["onlink"]),
+            ("192.0.2.77", None),
+            ("192.0.2.77", ["onlink"]),
+            ("10.0.0.9", None),
+        ]
+
     def test_a_default_route_that_is_there_stays(self, kernel: Kernel, netns: str) -> None:
         net.veth_create("tap1", "nd1", MAC, 1400, True)
         kernel.failing["route"] = NetlinkError(errno.EEXIST, "File exists")
@@ -213,8 +247,8 @@ class TestNamespace:
 
     def test_devices_are_listed_with_counters(self, kernel: Kernel, netns: str) -> None:
         eth0 = kernel.link("eth0", MAC)
-        eth0["IFLA_STATS64"] = {"rx_bytes": 5}
-        kernel.inside += [eth0, kernel.link("sit0", None)]
+        eth0.update(IFLA_STATS64={"rx_bytes": 5}, IFLA_IFALIAS="nd1")
+        kernel.inside += [eth0, kernel.link("sit0", "00:00:00:00")]
         (one,) = net.ns_devices(netns)
         assert (one["name"], one["mac"]) == ("eth0", MAC)
         assert (one["stats"]["rx_bytes"], one["stats"]["tx_errors"]) == (5, 0)

@@ -36,12 +36,18 @@ class Counters:
 
     @property
     def memory_bytes(self) -> tuple[int, int]:
-        """Memory limit and use."""
+        """Memory limit and use, without files that the kernel can drop at any time."""
         memory = self.stats.get("memory_stats") or {}
-        return int(memory.get("limit", 0)), int(memory.get("usage", 0))
+        details, used = memory.get("stats") or {}, int(memory.get("usage", 0))
+        # The name on cgroup v1, and the one on v2.
+        files = int(details.get("total_inactive_file", details.get("inactive_file", 0)))
+        return int(memory.get("limit", 0)), max(used - files, 0)
 
-    def io(self, operation: str) -> tuple[int, int]:
-        """Bytes and requests of one kind of operation on block devices."""
+    def io(self, operation: str) -> tuple[int, int | None]:
+        """Bytes and requests of one kind of operation on block devices.
+
+        :return: no requests where the engine does not count them, as on cgroup v2
+        """
         blkio = self.stats.get("blkio_stats") or {}
 
         def total(key: str) -> int:
@@ -51,7 +57,9 @@ class Counters:
                 if one.get("op", "").lower() == operation
             )
 
-        return total("io_service_bytes_recursive"), total("io_serviced_recursive")
+        serviced = "io_serviced_recursive"
+        requests = None if blkio.get(serviced) is None else total(serviced)
+        return total("io_service_bytes_recursive"), requests
 
 
 def flat(counters: Counters) -> dict[str, Any]:
@@ -61,7 +69,9 @@ def flat(counters: Counters) -> dict[str, Any]:
     found.update({"memory": limit // units.Ki, "memory-rss": used // units.Ki})
     for operation in ("read", "write"):
         size, requests = counters.io(operation)
-        found[f"root_{operation}"], found[f"root_{operation}_req"] = size, requests
+        found[f"root_{operation}"] = size
+        if requests is not None:
+            found[f"root_{operation}_req"] = requests
     for device in counters.devices:
         for name, value in device["stats"].items():
             way, what = name.split("_")
