@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import docker
@@ -19,10 +19,14 @@ MACHINES = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 
 
 class OwnEngine:
-    """A second dockerd with its own containerd, data and sockets."""
+    """A second dockerd with its own containerd, data and sockets.
 
-    def __init__(self, directory: Path) -> None:
+    :param options: more of the daemon's
+    """
+
+    def __init__(self, directory: Path, options: Sequence[str] = ()) -> None:
         self.directory = directory
+        self._options = options
         self.url = f"unix://{directory}/docker.sock"
         self.run = directory / "run"
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -49,6 +53,7 @@ class OwnEngine:
             "--iptables=false",
             "--ip6tables=false",
             "--live-restore",
+            *self._options,
         )
         deadline = time.monotonic() + 60
         while True:
@@ -120,9 +125,12 @@ class OwnEngine:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[OwnEngine]:
-    """Run an engine, and remove it afterwards."""
-    engine = OwnEngine(Path(tempfile.mkdtemp(prefix="novadocker-engine-")))
+def running(*options: str) -> Iterator[OwnEngine]:
+    """Run an engine, and remove it afterwards.
+
+    :param options: more of the daemon's
+    """
+    engine = OwnEngine(Path(tempfile.mkdtemp(prefix="novadocker-engine-")), options)
     engine.start()
     try:
         yield engine

@@ -79,6 +79,12 @@ def test_ports_of_instances() -> None:
 
 @pytest.mark.docker
 @pytest.mark.slow
+def test_an_engine_that_is_reached_by_tls() -> None:
+    run_program("tls")
+
+
+@pytest.mark.docker
+@pytest.mark.slow
 def test_what_an_instance_sees_of_its_host() -> None:
     run_program("guest_view")
 

@@ -17,7 +17,7 @@ from novadocker.virt.docker import client
 def sdk(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
     fake = mock.MagicMock()
     fake.side_effect = lambda **_kwargs: mock.MagicMock(api_version="1.41")
-    monkeypatch.setattr(docker, "APIClient", fake)
+    monkeypatch.setattr(client, "_Client", fake)
     return fake
 
 
@@ -133,6 +133,16 @@ def test_what_is_not_safe_is_refused(url: str, conf: Any, option: Any) -> None:
         client.Engine.from_conf(conf)
     (found,) = check.engine(conf)
     assert (found.what, found.state) == ("docker", "error")
+
+
+def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/another/ca")
+    monkeypatch.setenv("HTTPS_PROXY", "http://192.0.2.1:3128")
+    tls = docker.tls.TLSConfig(verify=False)
+    found = client._Client(base_url="tcp://engine:2376", version="1.41", tls=tls)
+    settings = found.merge_environment_settings("https://engine:2376/info", {}, None, None, None)
+    assert settings["verify"] is False
+    assert not settings["proxies"]
 
 
 def test_a_socket_has_no_tls(conf: Any) -> None:

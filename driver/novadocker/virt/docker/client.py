@@ -38,6 +38,19 @@ _READS = frozenset(
 )
 
 
+class _Client(docker.APIClient):
+    """Takes nothing from the environment: proxies and CAs there are meant for other requests."""
+
+    @property
+    def trust_env(self) -> bool:
+        """Tell ``requests`` what it would otherwise believe more than the options."""
+        return False
+
+    @trust_env.setter
+    def trust_env(self, wanted: bool) -> None:
+        pass
+
+
 class Engine:
     """One Docker Engine; all its methods may be called from any thread.
 
@@ -122,7 +135,7 @@ class Engine:
     def _client(self, patient: bool) -> docker.APIClient:
         clients = self._threads.__dict__.setdefault("clients", {})
         if patient not in clients:
-            clients[patient] = docker.APIClient(
+            clients[patient] = _Client(
                 base_url=self.url,
                 version=self._version or "auto",
                 timeout=self._timeouts[patient],
