@@ -16,6 +16,8 @@ from tests.functional.driver import busybox, own_engine
 
 URL = "tcp://127.0.0.1:2376"
 CONF = nova_process.CONF
+# The engine says so only after its side of the handshake, and then hangs up.
+SHUT_OUT = "alert|EOF occurred|reset by peer|Broken pipe"
 
 
 class Authority:
@@ -114,7 +116,7 @@ class TlsTest(unittest.TestCase):
 
     def test_a_client_of_another_authority_is_not_let_in(self) -> None:
         self.refused(
-            "alert unknown ca|alert bad certificate",
+            SHUT_OUT,
             ca_file=self.ours.certificate,
             **self.known(self.others),
         )
