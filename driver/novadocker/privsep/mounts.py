@@ -127,7 +127,7 @@ def make(device: str, file_system: str, owner: list[int] | None) -> None:
     _run(*_MAKE[file_system], device)
     if owner:
         with tempfile.TemporaryDirectory() as aside:
-            _run("mount", "-t", file_system, "-o", _OPTIONS[file_system], device, aside)
+            _mount(device, aside, file_system, False)
             try:
                 _run("chown", f"{owner[0]}:{owner[1]}", aside)
             finally:
@@ -140,16 +140,20 @@ def mount(device: str, target: str, file_system: str, read_only: bool) -> None:
     fd = os.open(device, os.O_RDONLY)
     try:
         _set_read_only(fd, True)
-        cautious = f"{_OPTIONS[file_system]},{_NOT_REPLAYED[file_system]}"
         with tempfile.TemporaryDirectory() as aside:
-            _run("mount", "-t", file_system, "-o", cautious, device, aside)
+            _mount(device, aside, file_system, True)
             _run("umount", aside)
         if not read_only:
             _set_read_only(fd, False)
     finally:
         os.close(fd)
-    options = cautious if read_only else _OPTIONS[file_system]
-    _run("mount", "-t", file_system, "-o", options, device, target)
+    _mount(device, target, file_system, read_only)
+
+
+@ctx.entrypoint
+def mount_again(device: str, target: str, file_system: str, read_only: bool) -> None:
+    """Mount what was mounted until now; elsewhere it may still be, and be written to."""
+    _mount(device, target, file_system, read_only)
 
 
 @ctx.entrypoint
@@ -211,6 +215,13 @@ def programs(file_system: str) -> list[str]:
 def search_path() -> str:
     """Say where programs are looked for."""
     return _ENVIRONMENT["PATH"]
+
+
+def _mount(device: str, target: str, file_system: str, read_only: bool) -> None:
+    options = _OPTIONS[file_system]
+    if read_only:
+        options = f"{options},{_NOT_REPLAYED[file_system]}"
+    _run("mount", "-t", file_system, "-o", options, device, target)
 
 
 def _tags(device: str) -> dict[str, str]:

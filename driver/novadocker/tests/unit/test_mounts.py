@@ -210,6 +210,20 @@ class TestMount:
         assert programs.named("mount")[1][4] == "nosuid,nodev,nouuid,ro,norecovery"
         assert read_only == [True]
 
+    def test_one_that_may_be_mounted_elsewhere_is_not_made_read_only(
+        self, programs: Programs, device: Path, read_only: list[bool]
+    ) -> None:
+        mounts.mount_again(str(device), "/there", "ext4", False)
+        assert programs.ran == [
+            [
+                *("mount", "-t", "ext4", "-o"),
+                "nosuid,nodev,errors=remount-ro",
+                str(device),
+                "/there",
+            ]
+        ]
+        assert read_only == []
+
     def test_one_that_cannot_be_mounted_stays_read_only(
         self, programs: Programs, device: Path, read_only: list[bool]
     ) -> None:

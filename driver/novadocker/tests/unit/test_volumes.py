@@ -68,6 +68,8 @@ class Host:
             self.number(device), device, file_system, read_only, True
         )
 
+    mount_again = mount
+
     def unmount(self, target: str) -> None:
         self._do("unmount", target)
         if target in self.busy:
@@ -110,7 +112,17 @@ class Host:
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     fake = Host()
-    for name in ("share", "table", "look", "make", "mount", "unmount", "release", "grow"):
+    for name in (
+        "share",
+        "table",
+        "look",
+        "make",
+        "mount",
+        "mount_again",
+        "unmount",
+        "release",
+        "grow",
+    ):
         monkeypatch.setattr(mounts, name, getattr(fake, name))
     monkeypatch.setattr(volumes, "_number", fake.number)
     monkeypatch.setattr(connections, "Connections", lambda _conf: fake)

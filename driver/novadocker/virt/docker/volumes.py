@@ -186,7 +186,7 @@ class Volumes:
                 self._undo(info, info["data"]["device_path"])
             return
         if not mounts.release(there.source):
-            mounts.mount(there.source, target, there.file_system, there.read_only)
+            mounts.mount_again(there.source, target, there.file_system, there.read_only)
             raise exceptions.VolumeBusy(f"{there.source} is in use elsewhere on the host")
         self._connections.disconnect(info)
         with contextlib.suppress(OSError):
@@ -228,7 +228,7 @@ class Volumes:
             now = mounts.table()
             for target, there in were.items():
                 if target not in now:
-                    mounts.mount(there.source, target, there.file_system, there.read_only)
+                    mounts.mount_again(there.source, target, there.file_system, there.read_only)
 
     def grow(self, uuid: str, info: dict[str, Any]) -> None:
         """Let the file system of a volume that has grown have all of it, while it is mounted.

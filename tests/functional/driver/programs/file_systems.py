@@ -102,7 +102,13 @@ class FileSystemTest(unittest.TestCase):
         with self.another_namespace():
             mounts.unmount(target)
             self.assertFalse(mounts.release(device))
+            mounts.mount_again(device, target, "ext4", False)
+            Path(target, "file").write_text("still written")
+            os.sync()
+            mounts.unmount(target)
         self.assertTrue(mounts.release(device))
+        mounts.mount(device, target, "ext4", True)
+        self.assertEqual("still written", Path(target, "file").read_text())
 
     def test_a_journal_is_not_replayed_where_nothing_may_be_written(self) -> None:
         device, target = self.loops.make(64 * MIB), self.target("u")
