@@ -116,6 +116,8 @@ class Volumes:
             return []
         directory = os.path.join(self._base, uuid)
         os.makedirs(directory, exist_ok=True)
+        # Whatever nova-compute's umask is: users of the container have to pass.
+        os.chmod(directory, 0o755)
         return [
             {
                 "Type": "bind",
