@@ -203,9 +203,17 @@ class TestWiring:
         unplugged, whose = vif.unplug.call_args[0]
         assert (unplugged.vif_name, whose.uuid) == ("tap33333333-22", one.uuid)
 
-    def test_the_helper_is_started_by_a_request_for_nothing(self, net: Any) -> None:
+    def test_the_helpers_are_started_by_requests_for_nothing(
+        self, net: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = mock.create_autospec(network.linux_net)
+        monkeypatch.setattr(network, "linux_net", other)
         network.Wiring().prepare()
         net.device_delete.assert_called_once_with("")
+        other.delete_net_dev.assert_called_once_with("nd")
+        other.delete_net_dev.side_effect = daemon.FailedToDropPrivileges("no")
+        with pytest.raises(exceptions.NetworkError, match="vif_plug_ovs_privileged"):
+            network.Wiring().prepare()
 
     @pytest.mark.parametrize(
         ("option", "datapath", "offload"),

@@ -18,6 +18,7 @@ from nova.network import model, os_vif_util
 from oslo_log import log as logging
 from oslo_privsep import daemon as privsep_daemon
 from pyroute2.netlink.exceptions import NetlinkError
+from vif_plug_ovs import linux_net
 
 from novadocker import exceptions
 from novadocker.privsep import net
@@ -171,16 +172,18 @@ class Wiring:
             LOG.warning("A dead port could not be unplugged: %s", err, instance=instance)
 
     def prepare(self) -> None:
-        """Start the privileged helper, so that the first instance does not wait for it.
+        """Start both privileged helpers, so that the first instance does not wait for them.
 
-        :raises NetworkError: it cannot be started
+        :raises NetworkError: one cannot be started
         """
         try:
             net.device_delete("")
+            # That of os-vif: there is no device of this name.
+            linux_net.delete_net_dev(peer_name(""))
         except _FAULTS as err:
             raise exceptions.NetworkError(
-                f"the privileged helper cannot be started: {err}; see [novadocker_privileged]"
-                "helper_command"
+                f"a privileged helper cannot be started: {err}; see helper_command in "
+                "[novadocker_privileged] and [vif_plug_ovs_privileged]"
             ) from err
 
     def set_links(self, netns: str | None, up: bool) -> None:
