@@ -12,7 +12,7 @@ import docker
 import pytest
 
 from novadocker import exceptions
-from novadocker.tests.unit.archives import Parts
+from novadocker.tests.unit.archives import Parts, special, tar
 from novadocker.virt.docker import client, containers, guest, images, isolation, snapshots, spool
 from tests.functional.driver import busybox, own_engine
 
@@ -161,6 +161,22 @@ def test_a_flat_snapshot_is_one_layer(cloud: Cloud, base: str) -> None:
     again = cloud.boot(image_id)
     assert cloud.run(again, "cat", "/new") == "x\n"
     assert "No such file" in cloud.run(again, "cat", "/etc/group")
+
+
+def test_capabilities_of_files_stay(cloud: Cloud) -> None:
+    # CAP_SETUID; 0x80 is no UTF-8, and NUL no end.
+    capability = b"\1\0\0\2\x80\0\0\0" + bytes(12)
+    program = special("bin/able", tarfile.REGTYPE)
+    program.mode = 0o755
+    key = "SCHILY.xattr.security.capability"
+    program.pax_headers = {key: capability.decode("utf-8", "surrogateescape")}
+    able = tar(program, format=tarfile.PAX_FORMAT)
+    box = cloud.boot(cloud.store(Parts(layers=[busybox.root_layer(), able]).docker()), {"x": b"y"})
+    again = cloud.boot(cloud.snapshot(box))
+    parts, _stat = cloud.engine.containers.get(again).get_archive("/bin/able")
+    with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as found:
+        (one,) = found
+        assert one.pax_headers[key].encode("utf-8", "surrogateescape") == capability
 
 
 def test_what_has_grown_too_large_is_refused_and_leaves_nothing(
