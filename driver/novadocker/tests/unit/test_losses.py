@@ -70,7 +70,8 @@ class TestTheSandboxIsGone:
             ("create_container", 2, False),
             ("create_container", 2, True),
             ("remove_container", 1, False),
-            ("remove_container", 1, True),
+            ("remove_container", 2, False),
+            ("remove_container", 2, True),
             ("rename", 1, False),
             ("rename", 1, True),
         ],
@@ -89,6 +90,7 @@ class TestTheSandboxIsGone:
         docker_driver.destroy(None, one, [])
         assert not engine.names()
         assert not kept_images(engine)
+        assert all(image["RepoTags"] for image in engine.images.values())
 
     def test_what_the_host_does_not_allow_any_more_loses_nothing(
         self, docker_driver: Any, virtapi: Any, option: Any, engine: Any, image_meta: Any

@@ -5,12 +5,13 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from nova import exception
+from nova import context, exception, objects
 
 from novadocker.tests.unit.archives import Parts, tar
 from novadocker.tests.unit.conftest import IMAGE_ID, make_instance
 from novadocker.virt.docker import driver, guest, migrations
 
+CONTEXT = context.RequestContext("admin", "admins", is_admin=True)
 TEMPORARY = "99999999-2222-4333-8444-555555555555"
 
 
@@ -134,41 +135,69 @@ class TestATargetThatWasKilled:
         docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
         docker_driver.destroy(None, one, [])
         one.system_metadata = {"old_vm_state": "active"}
-        glance.get_all.return_value = [{"id": TEMPORARY}]
+        glance.get_all.return_value = [{"id": TEMPORARY, "owner": "project"}]
         return one
 
     def test_a_reboot_completes_what_it_was_about_to_do(
         self, docker_driver: Any, engine: Any, glance: Glance, arriving: Any
     ) -> None:
-        docker_driver.reboot(None, arriving, [], "HARD")
+        docker_driver.reboot(CONTEXT, arriving, [], "HARD")
         assert engine._find(f"nova-{arriving.uuid}")["State"]["Running"]
         filters = {"name": f"{arriving.uuid}-migration"}
         assert glance.create.call_args[0][1]["name"] == filters["name"]
-        glance.get_all.assert_called_once_with(None, filters=filters)
-        glance.delete.assert_called_once_with(None, TEMPORARY)
+        glance.get_all.assert_called_once_with(CONTEXT, filters=filters)
+        glance.delete.assert_called_once_with(CONTEXT, TEMPORARY)
 
     def test_one_that_has_the_image_takes_no_other(
         self, docker_driver: Any, engine: Any, glance: Glance, arriving: Any
     ) -> None:
         image = engine.add_image(f"nova-docker/instance:{arriving.uuid}")
-        docker_driver.reboot(None, arriving, [], "HARD")
+        docker_driver.reboot(CONTEXT, arriving, [], "HARD")
         assert engine._find(f"nova-{arriving.uuid}")["Image"] == image
-        glance.delete.assert_called_once_with(None, TEMPORARY)
+        glance.delete.assert_called_once_with(CONTEXT, TEMPORARY)
 
     def test_one_that_has_arrived_is_rebooted_without_glance(
         self, docker_driver: Any, engine: Any, glance: Glance, arriving: Any
     ) -> None:
-        docker_driver.reboot(None, arriving, [], "HARD")
+        docker_driver.reboot(CONTEXT, arriving, [], "HARD")
         glance.get_all.side_effect = exception.GlanceConnectionFailed(server="g", reason="r")
-        docker_driver.reboot(None, arriving, [], "HARD")
+        docker_driver.reboot(CONTEXT, arriving, [], "HARD")
         assert engine._find(f"nova-{arriving.uuid}")["State"]["Running"]
+
+    def test_an_image_of_that_name_that_others_have_made_is_not_taken(
+        self, docker_driver: Any, glance: Glance, arriving: Any
+    ) -> None:
+        glance.get_all.return_value = [{"id": TEMPORARY, "owner": "strangers"}]
+        with pytest.raises(exception.InstanceNotFound):
+            docker_driver.reboot(CONTEXT, arriving, [], "HARD")
+        glance.delete.assert_not_called()
+
+    @pytest.mark.parametrize("owner", ["project", "admins"])
+    def test_its_image_goes_with_it(
+        self, owner: str, docker_driver: Any, glance: Glance, arriving: Any
+    ) -> None:
+        glance.get_all.return_value = [{"id": TEMPORARY, "owner": owner}]
+        docker_driver.destroy(CONTEXT, arriving, [])
+        # As one that Nova knows little of.
+        docker_driver.destroy(CONTEXT, objects.Instance(uuid=arriving.uuid, task_state=None), [])
+        glance.delete.assert_called_once_with(CONTEXT, TEMPORARY)
+
+    def test_another_move_replaces_what_an_upload_that_was_killed_has_left(
+        self, docker_driver: Any, engine: Any, image_meta: Any, glance: Glance
+    ) -> None:
+        one = spawned(docker_driver, image_meta)
+        one.system_metadata = {"old_vm_state": "active"}
+        engine.saved = Parts().docker()
+        glance.get_all.return_value = [{"id": "left", "owner": "admins"}]
+        docker_driver.migrate_disk_and_power_off(CONTEXT, one, "198.51.100.9", one.flavor, [])
+        glance.delete.assert_called_once_with(CONTEXT, "left")
 
     def test_what_does_not_move_is_not_looked_for(
         self, docker_driver: Any, glance: Glance, arriving: Any
     ) -> None:
         arriving.system_metadata = {}
         with pytest.raises(exception.InstanceNotFound):
-            docker_driver.reboot(None, arriving, [], "HARD")
+            docker_driver.reboot(CONTEXT, arriving, [], "HARD")
         glance.get_all.assert_not_called()
 
     def test_nothing_is_left_of_its_image_when_it_is_deleted(
@@ -178,7 +207,7 @@ class TestATargetThatWasKilled:
         docker_driver._migrations._fetch(None, arriving, TEMPORARY)
         assert any(name in image["RepoTags"] for image in engine.images.values())
         assert not any(TEMPORARY in str(image["RepoTags"]) for image in engine.images.values())
-        docker_driver.destroy(None, arriving, [])
+        docker_driver.destroy(CONTEXT, arriving, [])
         assert not any(name in image["RepoTags"] for image in engine.images.values())
 
 

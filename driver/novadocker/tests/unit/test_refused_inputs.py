@@ -151,8 +151,9 @@ class TestReports:
             None, one.uuid, "what", want_result=False, host="host"
         )
         event.event_finish_with_failure.assert_called_once_with(
-            None, one.uuid, "what", exc_val=fault, want_result=False
+            None, one.uuid, "what", exc_val=fault, exc_tb=mock.ANY, want_result=False
         )
+        assert "no" in event.event_finish_with_failure.call_args[1]["exc_tb"]
 
     def test_without_an_action_there_is_nobody_to_tell(self, event: mock.MagicMock) -> None:
         event.event_start.side_effect = exception.InstanceActionNotFound(

@@ -371,6 +371,15 @@ class Containers:
             )["Id"]
         )
 
+    def keep(self, name: str, uuid: str) -> str:
+        """Make the image that an instance is made anew from, from a container of it.
+
+        :return: id of the image
+        """
+        # One that a crash has left unused would lose its name.
+        self.forget_kept(uuid)
+        return self.commit(name, KEPT, uuid)
+
     def kept(self, uuid: str) -> str:
         """Find the image of an instance that was made anew.
 

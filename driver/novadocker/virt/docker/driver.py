@@ -347,6 +347,7 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
             self._rescues.forget(instance)
             if instance.task_state != task_states.RESIZE_REVERTING:
                 self._migrations.confirm(instance)
+            self._migrations.forget_left(context, instance)
             self._detach_all(instance, block_device_info, forget=True)
 
     def cleanup(
@@ -476,6 +477,7 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
                 image_id=image_meta.id,
                 reason=f"the server is rescued by its own image. {err}",
             )
+            fault.__cause__ = err
             reports.tell(context, instance, self._host, "compute_rescue_by_image", fault)
             return False
         return True

@@ -206,17 +206,18 @@ class Instances:
         :param old: name of the container that it is made from; by default it is replaced, once
             there is the new one
         """
-        name, new = containers.workload_name(instance.uuid), containers.new_name(instance.uuid)
+        name = containers.workload_name(instance.uuid)
+        new = name if old else containers.new_name(instance.uuid)
         details = self._workloads.inspect(old or name)
-        image = self._workloads.commit(old or name, containers.KEPT, instance.uuid)
+        if self._workloads.remove(new):
+            LOG.warning("Removed the left-over container %s", new, instance=instance)
+        image = self._workloads.keep(old or name, instance.uuid)
         # Command and environment are the committed image's own.
         content = Content(image=image, image_id=containers.image_label(details))
-        if old is not None:
-            self.create_workload(instance, content)
-            return
         self.create_workload(instance, content, new)
-        self._workloads.remove(name)
-        self._workloads.rename(new, name)
+        if old is None:
+            self._workloads.remove(name)
+            self._workloads.rename(new, name)
 
     def create_workload(self, instance: Any, content: Content, name: str | None = None) -> None:
         """Make the workload's container in the sandbox that there is, and do not start it.

@@ -106,19 +106,17 @@ class Migrations:
         Where a crash has left nothing of it as it arrived, it is given the image that it was to
         arrive by. That image is not needed any more then.
         """
-        if "old_vm_state" not in instance.system_metadata:
-            # It is not moving, as far as Nova knows.
-            return
-        try:
-            left = list(IMAGE_API.get_all(context, filters={"name": _temporary_name(instance)}))
-        except Exception as err:  # noqa: BLE001 - Nova, Glance's client, Keystone's: it may do without
-            LOG.warning("Glance was not asked for what a move has left: %s", err, instance=instance)
-            return
-        for found in left:
+        for image_id in _left(context, instance):
             if not self._is_there(instance):
                 LOG.warning("Fetching the image that it was to arrive by", instance=instance)
-                self._fetch(context, instance, found["id"])
-            _forget(context, instance, found["id"])
+                self._fetch(context, instance, image_id)
+            _forget(context, instance, image_id)
+
+    def forget_left(self, context: Any, instance: Any) -> None:
+        """Delete the image of a move that failed, of an instance that does not need it any more."""
+        if instance.obj_attr_is_set("system_metadata"):
+            for image_id in _left(context, instance):
+                _forget(context, instance, image_id)
 
     def _is_there(self, instance: Any) -> bool:
         names = (containers.workload_name(instance.uuid), *containers.aside_names(instance.uuid))
@@ -158,6 +156,7 @@ class Migrations:
             self._instances.start(instance, network_info)
 
     def _upload(self, context: Any, instance: Any, name: str) -> str:
+        self.forget_left(context, instance)
         meta = {
             **snapshots.glance_meta(instance),
             "name": _temporary_name(instance),
@@ -176,6 +175,23 @@ class Migrations:
 
 def _temporary_name(instance: Any) -> str:
     return f"{instance.uuid}-migration"
+
+
+def _left(context: Any, instance: Any) -> list[str]:
+    """Find the images in Glance by which an instance was to arrive.
+
+    Anyone may give such a name to an image: those of other projects are not looked at.
+    """
+    if "old_vm_state" not in instance.system_metadata:
+        # It is not moving, as far as Nova knows.
+        return []
+    try:
+        found = list(IMAGE_API.get_all(context, filters={"name": _temporary_name(instance)}))
+    except Exception as err:  # noqa: BLE001 - Nova, Glance's client, Keystone's: it may do without
+        LOG.warning("Glance was not asked for what a move has left: %s", err, instance=instance)
+        return []
+    owners = {instance.project_id, context.project_id}
+    return [one["id"] for one in found if one["owner"] in owners]
 
 
 def _forget(context: Any, instance: Any, image_id: str) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What users read among the events of an action, where it went another way than they asked."""
 
+import traceback
 from typing import Any
 
 from nova import exception, objects
@@ -19,7 +20,11 @@ def tell(context: Any, instance: Any, host: str, event: str, fault: Exception) -
     try:
         objects.InstanceActionEvent.event_start(*where, want_result=False, host=host)
         objects.InstanceActionEvent.event_finish_with_failure(
-            *where, exc_val=fault, want_result=False
+            *where,
+            exc_val=fault,
+            # Without one, all went well.
+            exc_tb="".join(traceback.format_exception(fault)),
+            want_result=False,
         )
     except exception.InstanceActionNotFound:
         LOG.debug("There is no action to tell of: %s", fault, instance=instance)
