@@ -45,6 +45,13 @@ def test_nothing_but_the_limit_refuses_a_bomb(name: str) -> None:
     assert verified(data, 8 * hostile.LIMIT).size_bytes > hostile.LIMIT
 
 
+@pytest.mark.parametrize("sizes", [[0], [1], [511, 512, 513, 10_000]])
+def test_the_size_of_an_archive_is_known_before_it_is_written(sizes: list[int]) -> None:
+    content = [(size, io.BytesIO(b"x" * size)) for size in sizes]
+    written = b"".join(archive.write(b"{}" * 300, content))
+    assert archive.size_bytes(b"{}" * 300, sizes) == len(written)
+
+
 def test_there_are_enough_hostile_archives() -> None:
     assert len(hostile.ARCHIVES) >= 20
 

@@ -110,6 +110,18 @@ def test_a_reserve_is_left_and_nothing_is_promised_twice(
         pass
 
 
+def test_all_promises_are_kept(place: spool.Spool, free: Any, tmp_path: Path) -> None:
+    free(spool.RESERVE_BYTES + 100)
+    one, two, three = (str(tmp_path / name) for name in ("one", "two", "three"))
+    # One that is larger than Glance said takes nothing from the others twice.
+    Path(three).write_bytes(b"x" * 50)
+    with place.promise(one, 30), place.promise(two, 30), place.promise(three, 1):
+        with pytest.raises(exceptions.ImageRefused, match="has 40 left"):
+            place.promise(str(tmp_path / "four"), 41).__enter__()
+        with place.promise(str(tmp_path / "four"), 40):
+            pass
+
+
 def test_a_bomb_ends_where_the_space_of_the_others_begins(
     place: spool.Spool, free: Any, tmp_path: Path
 ) -> None:
