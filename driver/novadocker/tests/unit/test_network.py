@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
+import errno
 from typing import Any
 from unittest import mock
 
@@ -179,6 +180,24 @@ class TestWiring:
         net.veth_create.side_effect = [False, True]
         network.Wiring().plug_host(make_instance(), [port()])
         assert [call[0] for call in order.mock_calls] == ["veth", "unplug", "delete", "veth"]
+
+    def test_a_pair_whose_other_end_is_nowhere_is_made_again(self, net: Any, vif: Any) -> None:
+        order = mock.Mock()
+        order.attach_mock(net.veth_create, "veth")
+        order.attach_mock(vif.unplug, "unplug")
+        order.attach_mock(net.ns_attach, "move")
+        net.veth_create.side_effect = [False, True]
+        net.ns_attach.side_effect = [OSError(errno.ENODEV, "no device"), "eth0"]
+        network.Wiring().plug(make_instance(), [port()], NETNS)
+        assert [call[0] for call in order.mock_calls] == ["veth", "move", "unplug", "veth", "move"]
+
+    @pytest.mark.parametrize(("made", "code"), [(True, errno.ENODEV), (False, errno.EPERM)])
+    def test_any_other_fault_is_one(self, made: bool, code: int, net: Any, vif: Any) -> None:
+        net.veth_create.return_value = made
+        net.ns_attach.side_effect = OSError(code, "no")
+        with pytest.raises(exceptions.NetworkError):
+            network.Wiring().plug(make_instance(), [port()], NETNS)
+        vif.unplug.assert_not_called()
 
     def test_os_vif_makes_the_port_and_no_tap(self, net: Any, vif: Any) -> None:
         network.Wiring().plug(make_instance(), [port(details={"ovs_create_tap": True})], NETNS)

@@ -8,6 +8,7 @@ before os-vif plugs: os-vif then finds the device and does not make a tap of tha
 
 import contextlib
 import dataclasses
+import errno
 import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -207,8 +208,16 @@ class Wiring:
         return found
 
     def _plug_vif(self, instance: Any, vif: Any, nic: Nic, netns: str) -> None:
-        self._plug_host_end(instance, vif, nic)
-        _attach(vif, nic, netns)
+        made = self._plug_host_end(instance, vif, nic)
+        try:
+            _attach(vif, nic, netns)
+        except exceptions.NetworkError as err:
+            if made or getattr(err.__cause__, "errno", None) != errno.ENODEV:
+                raise
+            # A crash has left its other end in a namespace that is gone.
+            self.unplug_dead(instance, [vif])
+            self._plug_host_end(instance, vif, nic)
+            _attach(vif, nic, netns)
 
     def _plug_host_end(self, instance: Any, vif: Any, nic: Nic) -> bool:
         """Plug the host's end of an interface, with the other one beside it if it is new.

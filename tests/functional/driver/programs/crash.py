@@ -249,6 +249,17 @@ class LeakTest(CrashTestCase):
 
         self.at_every_step("resize", self.spawned, resize)
 
+    def test_nova_compute_killed_while_it_destroys_a_resized_and_rescued_one(self) -> None:
+        def prepare() -> None:
+            driver = self.started()
+            self.spawn(driver)
+            left = self.leave(driver)
+            driver.finish_migration(CONTEXT, None, self.instance, left, self.info, None, False, {})
+            driver.confirm_migration(CONTEXT, None, self.instance, self.info)
+            self.rescue(driver)
+
+        self.at_every_step("destroy of a rescued one", prepare, self.destroy)
+
     def test_nova_compute_killed_while_it_takes_a_snapshot(self) -> None:
         def snapshot(driver: Any) -> None:
             with driver._snapshots.open(f"nova-{self.instance.uuid}", "snap", set()) as data:
@@ -270,7 +281,7 @@ class Glance:
 
     def get(self, _context: Any, image_id: str) -> dict[str, Any]:
         meta = {"container_format": "docker", "disk_format": "raw", "checksum": None, "size": 1}
-        return {"id": image_id, **meta}
+        return {"id": image_id, "owner": None, **meta}
 
     def get_all(self, context: Any, filters: dict[str, str]) -> list[dict[str, Any]]:
         return [self.get(context, MOVING)] if self.path.exists() else []
@@ -342,6 +353,21 @@ class LossTest(CrashTestCase):
             prepare,
             lambda driver: driver.unrescue(CONTEXT, self.instance),
             self.reboot,
+        )
+
+    def without_a_sandbox(self) -> None:
+        self.spawned()
+        engine.client().containers.get(f"nova-sandbox-{self.instance.uuid}").remove(force=True)
+
+    def start(self, driver: Any) -> None:
+        driver.power_on(CONTEXT, self.instance, self.info)
+
+    def test_an_instance_that_was_about_to_get_a_new_sandbox_is_not_lost(self) -> None:
+        self.at_every_step("new sandbox", self.without_a_sandbox, self.start, self.reboot)
+
+    def test_an_instance_that_docker_was_about_to_give_a_new_sandbox_is_not_lost(self) -> None:
+        self.at_every_step(
+            "Docker in new sandbox", self.without_a_sandbox, self.start, self.reboot, docker=True
         )
 
     def test_an_instance_lives_on_without_nova_compute_and_docker(self) -> None:

@@ -4,14 +4,15 @@
 import unittest
 import uuid
 from typing import Any
+from unittest import mock
 
 from tests.functional.driver import nova_process  # isort: skip - before anything of Nova's
 
 import docker
 import os_vif
-from nova import context
+from nova import context, exception
 from nova.network import model
-from pyroute2 import IPRoute
+from pyroute2 import IPRoute, NetNS
 
 from tests.functional.driver import busybox, openvswitch
 
@@ -242,6 +243,32 @@ class NetworkTest(unittest.TestCase):
         self.driver.detach_interface(self.context, one, extra)
         self.assertNotIn(extra["devname"], switch.ports(BRIDGE))
 
+    def test_ports_with_one_address_on_two_networks(self) -> None:
+        one, _ = self.spawn(port(1, v4(11)), port(1, subnet("192.0.2.5", "192.0.2.0/24")))
+        self.assertIn("198.51.100.11/24", self.sh(one, "ip addr show eth0"))
+        self.assertIn("192.0.2.5/24", self.sh(one, "ip addr show eth1"))
+
+    def test_a_route_by_a_gateway_that_is_elsewhere(self) -> None:
+        one, info = self.spawn(
+            port(1, v4(11, routes=[("203.0.113.0/24", "192.0.2.77"), ("10.9.0.0/16", "0.0.0.0")])),
+        )
+        self.assertIn("203.0.113.0/24 via 192.0.2.77", self.sh(one, "ip route"))
+        self.driver.reboot(self.context, one, info, "HARD")
+
+    def test_nothing_is_left_of_an_interface_that_is_not_attached(self) -> None:
+        one, _ = self.spawn(port(1, v4(11)))
+        before = self._left()
+        extra = port(3, subnet("192.0.2.5", "192.0.2.0/24"))
+        for fails in (
+            "novadocker.privsep.net.ns_attach",
+            "novadocker.virt.docker.tags.of_interfaces",
+        ):
+            with self.subTest(fails=fails), mock.patch(fails, side_effect=OSError("no")):
+                with self.assertRaises(exception.InterfaceAttachFailed):
+                    self.driver.attach_interface(self.context, one, None, extra)
+                self.assertEqual(before, self._left())
+        self.assertNotIn("eth1", self.sh(one, "ip addr"))
+
     def test_counters_of_interfaces(self) -> None:
         one, _ = self.spawn(port(1, v4(11)))
         self.spawn(port(2, v4(12)))
@@ -249,6 +276,14 @@ class NetworkTest(unittest.TestCase):
         self.assertGreater(self.driver.get_diagnostics(one)["eth0_rx_packets"], 1)
         nic = self.driver.get_instance_diagnostics(one).nic_details[0]
         self.assertEqual("fa:16:3e:00:00:01", nic.mac_address)
+
+    def test_devices_that_are_no_ports_have_no_counters(self) -> None:
+        one, _ = self.spawn(port(1, v4(11)))
+        box = self.docker.containers.get(f"nova-sandbox-{one.uuid}")
+        with NetNS(box.attrs["NetworkSettings"]["SandboxKey"], flags=0) as ns:
+            ns.link("add", kind="veth", ifname="other", peer="another")
+        self.assertEqual(1, len(self.driver.get_instance_diagnostics(one).nic_details))
+        self.assertNotIn("other_rx", self.driver.get_diagnostics(one))
 
     def test_nothing_is_left_of_a_failure(self) -> None:
         bad = port(2, v4(12), type=model.VIF_TYPE_BINDING_FAILED)
