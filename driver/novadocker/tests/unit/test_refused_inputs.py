@@ -13,7 +13,6 @@ from novadocker.tests.unit.test_driver import port
 from novadocker.virt.docker import reports, tags
 
 BAD_COMMAND = make_image_meta(properties={"os_command_line": "sh -c \"echo it's"})
-NO_CHPASSWD = (127, b"sh: chpasswd: not found")
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ class TestSpawn:
         self, fault: Exception | None, spawn: Any, engine: Any, option: Any
     ) -> None:
         option("inject_password", True)
-        engine.exec_result = NO_CHPASSWD
+        engine.exec_code = 127
         if fault:
             engine.failing["exec_create"] = fault
         assert box(engine, spawn(password="secret"))["State"]["Running"]
@@ -131,7 +130,7 @@ class TestRescue:
     ) -> None:
         one = spawn()
         option("inject_password", True)
-        engine.exec_result = NO_CHPASSWD
+        engine.exec_code = 127
         docker_driver.rescue(None, one, [], image_meta, "secret", None)
         assert box(engine, one)["State"]["Running"]
 
