@@ -21,7 +21,16 @@ from novadocker.tests.unit.conftest import (
     make_image_meta,
     make_instance,
 )
-from novadocker.virt.docker import containers, contents, driver, guest, isolation, readiness
+from novadocker.virt.docker import (
+    containers,
+    contents,
+    driver,
+    guest,
+    imaging,
+    isolation,
+    lookups,
+    readiness,
+)
 
 
 def port(active: bool = True) -> Any:
@@ -578,7 +587,7 @@ class TestLife:
         engine.log = b"x" * 200_000 + b"\xff end"
         output = docker_driver.get_console_output(None, one)
         assert output.endswith("\ufffd end")
-        assert len(output) == driver.MAX_CONSOLE_BYTES
+        assert len(output) == lookups.MAX_CONSOLE_BYTES
 
 
 class TestHost:
@@ -720,7 +729,7 @@ class TestImages:
             "disk_format": "raw",
             "checksum": "a" * 32,
         }
-        monkeypatch.setattr(driver, "IMAGE_API", api)
+        monkeypatch.setattr(imaging, "IMAGE_API", api)
         assert docker_driver.cache_image(None, IMAGE_ID) is False
 
     def test_cache_is_aged_as_the_options_say(self, docker_driver: Any, engine: Any) -> None:

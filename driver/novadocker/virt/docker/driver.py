@@ -2,41 +2,40 @@
 # ruff: noqa: ARG002 - the arguments are those of Nova
 """The compute driver: Nova's arguments, states and exceptions here, the work elsewhere."""
 
-import contextlib
 import os
 import platform
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from nova import exception
-from nova.compute import power_state, task_states, vm_states
-from nova.image import glance
-from nova.virt import driver, hardware
+from nova.compute import task_states
+from nova.virt import driver
 from nova.virt import event as virtevent
 from oslo_log import log as logging
 from oslo_utils import units
 
 from novadocker import conf, exceptions
 from novadocker.virt.docker import (
-    attachments,
     client,
     connections,
     containers,
     contents,
-    diagnostics,
     events,
-    guest,
+    faults,
     imagecache,
     images,
+    imaging,
     instances,
+    interfaces,
     isolation,
+    lookups,
     migrations,
+    moves,
     network,
     readiness,
     refusals,
-    reports,
     rescues,
+    rescuing,
     resources,
     sandbox,
     snapshots,
@@ -48,18 +47,19 @@ from novadocker.virt.docker import (
 
 LOG = logging.getLogger(__name__)
 CONF = conf.load()
-IMAGE_API = glance.API()
 
-MAX_CONSOLE_BYTES = 100 * units.Ki
-_POWER_STATES = {
-    containers.State.RUNNING: power_state.RUNNING,
-    containers.State.PAUSED: power_state.PAUSED,
-    containers.State.STOPPED: power_state.SHUTDOWN,
-}
 _MANAGED_TRAITS = {resources.TRAIT_DOCKER, resources.TRAIT_QUOTA}
 
 
-class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDriver):
+class DockerDriver(
+    lookups.Lookups,
+    interfaces.Interfaces,
+    moves.Moves,
+    rescuing.Rescuing,
+    imaging.Imaging,
+    refusals.Refusals,
+    driver.ComputeDriver,
+):
     """Runs each instance as a Docker container."""
 
     capabilities = {
@@ -211,59 +211,6 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         """Count what the host's processors did."""
         return resources.cpu_stats()
 
-    # Looking
-
-    def list_instances(self) -> list[str]:
-        """List the names of this host's instances; other containers are none of our business."""
-        return list(self._workloads.names_by_uuid().values())
-
-    def list_instance_uuids(self) -> list[str]:
-        """List the UUIDs of this host's instances."""
-        return list(self._workloads.names_by_uuid())
-
-    def get_num_instances(self) -> int:
-        """Count this host's instances."""
-        return len(self._workloads.names_by_uuid())
-
-    def instance_exists(self, instance: Any) -> bool:
-        """Tell whether an instance has a container here."""
-        return self._workloads.exists(containers.workload_name(instance.uuid))
-
-    def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
-        """Tell the power state of an instance."""
-        with _translated(instance):
-            details = self._workloads.inspect(containers.workload_name(instance.uuid))
-        state = containers.state_of(details["State"]["Status"])
-        return hardware.InstanceInfo(state=_POWER_STATES[state], internal_id=details["Id"])
-
-    def get_console_output(self, context: Any, instance: Any) -> str:
-        """Read the end of what the workload has written."""
-        with _translated(instance):
-            output = self._workloads.log_tail(
-                containers.workload_name(instance.uuid),
-                CONF.docker.console_lines,
-                MAX_CONSOLE_BYTES,
-            )
-        return output.decode("utf-8", "replace")
-
-    def get_diagnostics(self, instance: Any) -> dict[str, Any]:
-        """Count what an instance used, in the form before microversion 2.48."""
-        with _translated(instance):
-            return diagnostics.flat(self._counters(instance))
-
-    def get_instance_diagnostics(self, instance: Any) -> Any:
-        """Count what an instance used."""
-        with _translated(instance):
-            return diagnostics.versioned(self._counters(instance), instance)
-
-    def _counters(self, instance: Any) -> diagnostics.Counters:
-        name = containers.workload_name(instance.uuid)
-        return diagnostics.Counters(
-            self._workloads.state(name),
-            self._workloads.stats(name),
-            self._wiring.devices(self._sandboxes.namespace(containers.sandbox_name(instance.uuid))),
-        )
-
     # Life and death
 
     def spawn(
@@ -378,18 +325,15 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
     ) -> None:
         """Reboot an instance from whatever state, also from that of a crash in a long action."""
         timeout_s = CONF.docker.stop_timeout_cap if reboot_type == "SOFT" else 0
-        with _translated(instance), self._mounted(instance, block_device_info):
+        with faults.translated(instance), self._mounted(instance, block_device_info):
             self._rescues.put_back(instance)
             self._migrations.mend(context, instance)
             self._instances.reboot(instance, network_info or [], timeout_s)
 
     def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:
         """Stop an instance."""
-        with _translated(instance):
+        with faults.translated(instance):
             self._instances.stop(instance, self._stop_timeout(timeout))
-
-    def _stop_timeout(self, timeout_s: int) -> int:
-        return min(timeout_s, int(CONF.docker.stop_timeout_cap))
 
     def power_on(
         self,
@@ -401,7 +345,7 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
         share_info: Any = None,
     ) -> None:
         """Start an instance."""
-        with _translated(instance), self._mounted(instance, block_device_info):
+        with faults.translated(instance), self._mounted(instance, block_device_info):
             self._instances.start(instance, network_info or [])
 
     def resume_state_on_host_boot(
@@ -417,12 +361,12 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
 
     def pause(self, instance: Any) -> None:
         """Freeze an instance."""
-        with _translated(instance):
+        with faults.translated(instance):
             self._instances.pause(instance)
 
     def unpause(self, instance: Any) -> None:
         """Let an instance go on."""
-        with _translated(instance):
+        with faults.translated(instance):
             self._instances.unpause(instance)
 
     def soft_delete(self, instance: Any) -> None:
@@ -431,255 +375,5 @@ class DockerDriver(attachments.Attachments, refusals.Refusals, driver.ComputeDri
 
     def restore(self, instance: Any) -> None:
         """Bring a soft-deleted instance back."""
-        with _translated(instance), self._mounted(instance, self._known(instance)):
+        with faults.translated(instance), self._mounted(instance, self._known(instance)):
             self._instances.start(instance, instance.get_network_info() or [])
-
-    def rescue(
-        self,
-        context: Any,
-        instance: Any,
-        network_info: Any,
-        image_meta: Any,
-        rescue_password: str,
-        block_device_info: Any,
-        share_info: Any = None,
-    ) -> None:
-        """Run another image in the place of an instance, with its files below /mnt/rescue."""
-        with (
-            _translated(instance),
-            self._mounted(instance, block_device_info),
-            self._set_aside(instance),
-        ):
-            if not (
-                image_meta.obj_attr_is_set("id")
-                and self._rescued_by(context, instance, image_meta, network_info or [])
-            ):
-                content = self._contents.of_own_rescue(instance)
-                self._rescues.begin(instance, content, network_info or [])
-        self._inject_password(instance, rescue_password)
-
-    def _rescued_by(self, context: Any, instance: Any, image_meta: Any, network_info: Any) -> bool:
-        """Rescue an instance by an image, if that is possible.
-
-        Nova would put the instance into ERROR, whatever the fault.
-        """
-        try:
-            content = self._contents.of_rescue(context, instance, image_meta)
-            self._rescues.begin(instance, content, network_info)
-        except Exception as err:  # noqa: BLE001 - told to the user
-            LOG.warning(
-                "Image %s does not rescue, the instance's own one is taken: %s",
-                image_meta.id,
-                err,
-                instance=instance,
-            )
-            fault = exception.ImageUnacceptable(
-                image_id=image_meta.id,
-                reason=f"the server is rescued by its own image. {err}",
-            )
-            fault.__cause__ = err
-            reports.tell(context, instance, self._host, "compute_rescue_by_image", fault)
-            return False
-        return True
-
-    def unrescue(self, context: Any, instance: Any) -> None:
-        """Run an instance again, with what was mended in it."""
-        with _translated(instance), self._mounted(instance, self._known(instance)):
-            self._rescues.end(instance, instance.get_network_info() or [])
-
-    def set_admin_password(self, instance: Any, new_pass: str) -> None:
-        """Set root's password, where the image has what that takes."""
-        argv, environment = guest.password_command(new_pass)
-        with _translated(instance):
-            code = self._workloads.run(containers.workload_name(instance.uuid), argv, environment)
-        if code != 0:
-            LOG.warning("chpasswd ended with %d", code, instance=instance)
-            raise exception.SetAdminPasswdNotSupported()
-
-    def _inject_password(self, instance: Any, password: str | None) -> None:
-        """Set root's password where that is switched on; an image need not be able to."""
-        if not password or not CONF.docker.inject_password:
-            return
-        try:
-            self.set_admin_password(instance, password)
-        except (exceptions.DriverError, exception.NovaException) as err:
-            LOG.warning("The password is not set: %s", err, instance=instance)
-
-    # The network
-
-    def plug_vifs(self, instance: Any, network_info: Any) -> None:
-        """Wire the ports of an instance; Nova calls it for each one when it starts."""
-        try:
-            self._instances.plug(instance, network_info or [])
-        except exceptions.DriverError as err:
-            # The one exception that does not keep nova-compute from starting.
-            raise exception.VirtualInterfacePlugException(str(err)) from err
-
-    def unplug_vifs(self, instance: Any, network_info: Any) -> None:
-        """Take away the ports of an instance."""
-        try:
-            self._instances.unplug(instance, network_info or [])
-        except exceptions.DriverError as err:
-            raise exception.VirtualInterfaceUnplugException(reason=str(err)) from err
-
-    def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:
-        """Wire one more port."""
-        try:
-            self._instances.attach(instance, vif)
-            instance.device_metadata = tags.of_interfaces(context, instance)
-            instance.save()
-        except BaseException as err:
-            # Nova forgets the port.
-            LOG.error("Port %s is not attached: %s", vif["id"], err, instance=instance)
-            self._instances.unplug_dead(instance, [vif])
-            if not isinstance(err, Exception):
-                raise
-            raise exception.InterfaceAttachFailed(instance_uuid=instance.uuid) from err
-
-    def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
-        """Take one port away."""
-        try:
-            self._instances.unplug(instance, [vif])
-        except exceptions.DriverError as err:
-            LOG.error("%s", err, instance=instance)
-            raise exception.InterfaceDetachFailed(instance_uuid=instance.uuid) from err
-
-    # Moving
-
-    def migrate_disk_and_power_off(
-        self,
-        context: Any,
-        instance: Any,
-        dest: str,
-        flavor: Any,
-        network_info: Any,
-        block_device_info: Any = None,
-        timeout: int = 0,
-        retry_interval: int = 0,
-    ) -> str:
-        """Stop an instance and put it aside, as it is about to be resized or to move."""
-        if self._disk_quota and flavor.root_gb < instance.flavor.root_gb:
-            raise exception.InstanceFaultRollback(
-                exception.ResizeError(reason="a root disk cannot be made smaller")
-            )
-        try:
-            isolation.check(flavor)
-        except exceptions.FlavorRefused as err:
-            raise exception.InstanceFaultRollback(exception.ResizeError(reason=str(err))) from err
-        with _translated(instance):
-            left = self._migrations.leave(
-                context, instance, dest, network_info or [], self._stop_timeout(timeout)
-            )
-        self._detach_all(instance, block_device_info)
-        return left
-
-    def finish_migration(
-        self,
-        context: Any,
-        migration: Any,
-        instance: Any,
-        disk_info: str,
-        network_info: Any,
-        image_meta: Any,
-        resize_instance: bool,
-        allocations: Any,
-        block_device_info: Any = None,
-        power_on: bool = True,
-        share_info: Any = None,
-    ) -> None:
-        """Make an instance that was resized, or has moved here."""
-        with _translated(instance), self._mounted(instance, block_device_info):
-            self._migrations.arrive(
-                context,
-                instance,
-                disk_info,
-                network_info or [],
-                self._waiting.for_ports(instance, network_info, power_on),
-                power_on,
-            )
-
-    def confirm_migration(
-        self, context: Any, migration: Any, instance: Any, network_info: Any
-    ) -> None:
-        """Remove what an instance would have gone back to."""
-        self._migrations.confirm(instance)
-
-    def finish_revert_migration(
-        self,
-        context: Any,
-        instance: Any,
-        network_info: Any,
-        migration: Any,
-        block_device_info: Any = None,
-        power_on: bool = True,
-        share_info: Any = None,
-    ) -> None:
-        """Make an instance again what it was."""
-        with _translated(instance), self._mounted(instance, block_device_info):
-            self._migrations.go_back(
-                instance,
-                network_info or [],
-                self._waiting.for_ports(instance, network_info, power_on),
-                power_on,
-            )
-
-    # Images
-
-    def snapshot(self, context: Any, instance: Any, image_id: str, update_task_state: Any) -> None:
-        """Store an instance's file system as an image."""
-        name = containers.workload_name(instance.uuid)
-        if not self._workloads.exists(name):
-            raise exception.InstanceNotRunning(instance_id=instance.uuid)
-        update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
-        # What is an instance's own, and secret: the next one gets another.
-        without = set(guest.environment(instance.metadata or {}))
-        drive = guest.CONFIG_DRIVE
-        try:
-            with self._snapshots.open(name, image_id, without, drive) as data:
-                update_task_state(
-                    task_state=task_states.IMAGE_UPLOADING,
-                    expected_state=task_states.IMAGE_PENDING_UPLOAD,
-                )
-                IMAGE_API.update(
-                    context, image_id, snapshots.glance_meta(instance), data, purge_props=False
-                )
-        except exceptions.ImageRefused as err:
-            if shelved_from_active(instance):
-                # Nova has stopped it, and does not start it again.
-                self.restore(instance)
-            raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err
-
-    def cache_image(self, context: Any, image_id: str) -> bool:
-        """Fetch an image before it is needed.
-
-        :return: False when it was there already
-        """
-        _image, fetched = self._images.ensure(context, IMAGE_API.get(context, image_id))
-        return fetched
-
-    def manage_image_cache(self, context: Any, all_instances: Any) -> None:
-        """Remove images that have been unused for long."""
-        section = CONF.image_cache
-        self._cache.update(
-            all_instances,
-            self._host,
-            section.remove_unused_base_images,
-            section.remove_unused_original_minimum_age_seconds,
-        )
-
-
-def shelved_from_active(instance: Any) -> bool:
-    """Tell whether an instance ran when its user asked to shelve it."""
-    shelving = instance.task_state == task_states.SHELVING_IMAGE_PENDING_UPLOAD
-    return shelving and instance.vm_state == vm_states.ACTIVE
-
-
-@contextlib.contextmanager
-def _translated(instance: Any) -> Iterator[None]:
-    """Turn this package's faults into those which Nova expects about an instance."""
-    try:
-        yield
-    except exceptions.NotFound as err:
-        raise exception.InstanceNotFound(instance_id=instance.uuid) from err
-    except exceptions.NetworkError as err:
-        raise exception.VirtualInterfacePlugException(str(err)) from err

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: ARG002 - the arguments are those of Nova
+"""Methods of a compute driver that look at instances and change nothing."""
+
+from typing import Any
+
+from nova.compute import power_state
+from nova.virt import hardware
+from oslo_utils import units
+
+from novadocker import conf
+from novadocker.virt.docker import containers, diagnostics, faults, network, sandbox
+
+CONF = conf.load()
+
+MAX_CONSOLE_BYTES = 100 * units.Ki
+_POWER_STATES = {
+    containers.State.RUNNING: power_state.RUNNING,
+    containers.State.PAUSED: power_state.PAUSED,
+    containers.State.STOPPED: power_state.SHUTDOWN,
+}
+
+
+class Lookups:
+    """Tells what instances there are and what they do."""
+
+    _workloads: containers.Containers
+    _sandboxes: sandbox.Sandboxes
+    _wiring: network.Wiring
+
+    def list_instances(self) -> list[str]:
+        """List the names of this host's instances; other containers are none of our business."""
+        return list(self._workloads.names_by_uuid().values())
+
+    def list_instance_uuids(self) -> list[str]:
+        """List the UUIDs of this host's instances."""
+        return list(self._workloads.names_by_uuid())
+
+    def get_num_instances(self) -> int:
+        """Count this host's instances."""
+        return len(self._workloads.names_by_uuid())
+
+    def instance_exists(self, instance: Any) -> bool:
+        """Tell whether an instance has a container here."""
+        return self._workloads.exists(containers.workload_name(instance.uuid))
+
+    def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
+        """Tell the power state of an instance."""
+        with faults.translated(instance):
+            details = self._workloads.inspect(containers.workload_name(instance.uuid))
+        state = containers.state_of(details["State"]["Status"])
+        return hardware.InstanceInfo(state=_POWER_STATES[state], internal_id=details["Id"])
+
+    def get_console_output(self, context: Any, instance: Any) -> str:
+        """Read the end of what the workload has written."""
+        with faults.translated(instance):
+            output = self._workloads.log_tail(
+                containers.workload_name(instance.uuid),
+                CONF.docker.console_lines,
+                MAX_CONSOLE_BYTES,
+            )
+        return output.decode("utf-8", "replace")
+
+    def get_diagnostics(self, instance: Any) -> dict[str, Any]:
+        """Count what an instance used, in the form before microversion 2.48."""
+        with faults.translated(instance):
+            return diagnostics.flat(self._counters(instance))
+
+    def get_instance_diagnostics(self, instance: Any) -> Any:
+        """Count what an instance used."""
+        with faults.translated(instance):
+            return diagnostics.versioned(self._counters(instance), instance)
+
+    def _counters(self, instance: Any) -> diagnostics.Counters:
+        name = containers.workload_name(instance.uuid)
+        return diagnostics.Counters(
+            self._workloads.state(name),
+            self._workloads.stats(name),
+            self._wiring.devices(self._sandboxes.namespace(containers.sandbox_name(instance.uuid))),
+        )
