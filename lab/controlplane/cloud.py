@@ -68,12 +68,14 @@ class Cloud:
     :param passwords: secrets by the name of the account that they belong to
     :param heat_key: 32 characters with which Heat encrypts what it stores
     :param networking: what wires the ports, ``ovs`` or ``ovn``
+    :param mtu: bytes that a frame of tenants' may carry
     """
 
     controller: str
     passwords: dict[str, str]
     heat_key: str
     networking: str = OVS
+    mtu: int = 1500
 
     @property
     def identity_url(self) -> str:
@@ -106,7 +108,7 @@ class Cloud:
         return json.dumps(record, indent=2) + "\n"
 
 
-def new_cloud(controller: str, networking: str = OVS) -> Cloud:
+def new_cloud(controller: str, networking: str = OVS, mtu: int = 1500) -> Cloud:
     """Return a cloud with fresh secrets."""
     names = (*ACCOUNTS, "admin", "database", "rabbit", "heat_domain_admin")
     letters = string.ascii_letters + string.digits
@@ -115,6 +117,7 @@ def new_cloud(controller: str, networking: str = OVS) -> Cloud:
         passwords={name: secrets.token_hex(16) for name in names},
         heat_key="".join(secrets.choice(letters) for _ in range(32)),
         networking=networking,
+        mtu=mtu,
     )
 
 

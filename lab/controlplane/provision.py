@@ -6,6 +6,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
+from lab import network
 from lab.controlplane import accounts, contents, infrastructure, migrations, roles, units
 from lab.controlplane.cloud import Cloud, cloud_from_json, new_cloud
 from lab.controlplane.config import ovn
@@ -26,7 +27,7 @@ def controller_cloud(node: Node) -> Cloud:
     wanted = node.settings.networking
     kept = node.run(["cat", roles.SECRETS], check=False)
     if kept.returncode:
-        return new_cloud(node.name, wanted)
+        return new_cloud(node.name, wanted, network.uplink_mtu())
     cloud = cloud_from_json(kept.stdout)
     if cloud.networking != wanted:
         raise NodeError(

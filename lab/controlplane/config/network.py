@@ -25,6 +25,7 @@ def controller_neutron_conf(cloud: Cloud) -> Sections:
             "dhcp_agent_notification": False,
             "notify_nova_on_port_status_changes": True,
             "notify_nova_on_port_data_changes": True,
+            "global_physnet_mtu": cloud.mtu,
             "api_workers": 1,
             "rpc_workers": 1,
             "rpc_state_report_workers": 0,

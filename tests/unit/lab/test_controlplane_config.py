@@ -79,6 +79,11 @@ def test_a_compute_host_has_no_database() -> None:
         assert CLOUD.passwords["database"] not in str(file.data), file.path
 
 
+def test_neutron_knows_how_much_a_frame_may_carry() -> None:
+    narrow = cloud.new_cloud("controller", mtu=1400)
+    assert network.controller_neutron_conf(narrow)["DEFAULT"]["global_physnet_mtu"] == 1400
+
+
 def test_a_compute_host_starts_with_the_stand_in_driver() -> None:
     files = by_path(roles.compute_files(CLOUD))
     conf = parsed(files["/etc/nova/nova-compute.conf"])
