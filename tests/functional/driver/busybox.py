@@ -4,13 +4,10 @@
 import io
 import subprocess
 import tarfile
-import tempfile
 from pathlib import Path
 
 from novadocker.tests.unit import archives
-
-# Looked up now: Nova's test classes give each test a temporary directory of its own.
-CACHE = Path(tempfile.gettempdir()) / "novadocker-tests"
+from tests.functional.driver import packages
 
 
 def program() -> Path:
@@ -26,18 +23,10 @@ def program() -> Path:
         ).stdout
     ):
         return installed
-    found = CACHE / "root" / "bin" / "busybox"
+    found = packages.CACHE / "root" / "bin" / "busybox"
     if not found.exists():
-        unpack("busybox-static", CACHE)
+        packages.unpack("busybox-static")
     return found
-
-
-def unpack(package: str, cache: Path) -> None:
-    """Unpack a package of the distribution below ``cache/root``, without installing it."""
-    cache.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["apt-get", "download", package], cwd=cache, check=True, capture_output=True)
-    for deb in cache.glob(f"{package}_*.deb"):
-        subprocess.run(["dpkg", "-x", str(deb), str(cache / "root")], check=True)
 
 
 def root_layer() -> bytes:

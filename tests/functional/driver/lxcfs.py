@@ -11,20 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from novadocker.virt.docker import lxcfs
-from tests.functional.driver import busybox
+from tests.functional.driver import packages
 
 PACKAGES = ("lxcfs", "libfuse3-3")
 DAEMON = "usr/bin/lxcfs"
 
 
 def programs() -> Path:
-    """Find where it is: installed, or unpacked into a cache (which takes a network)."""
-    if Path("/", DAEMON).exists():
-        return Path("/")
-    for package in PACKAGES:
-        if not list(busybox.CACHE.glob(f"{package}_*.deb")):
-            busybox.unpack(package, busybox.CACHE)
-    return busybox.CACHE / "root"
+    """Find below which directory it is."""
+    return packages.root_with(DAEMON, PACKAGES)
 
 
 @contextlib.contextmanager

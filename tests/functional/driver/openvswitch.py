@@ -10,20 +10,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.functional.driver import busybox
+from tests.functional.driver import packages
 
 PACKAGES = ("openvswitch-switch", "openvswitch-common", "libxdp1", "libunbound8")
 DAEMON = "usr/lib/openvswitch-switch/ovs-vswitchd"
 
 
 def programs() -> Path:
-    """Find where the programs are: installed, or unpacked into a cache (which takes a network)."""
-    if Path("/", DAEMON).exists():
-        return Path("/")
-    for package in PACKAGES:
-        if not list(busybox.CACHE.glob(f"{package}_*.deb")):
-            busybox.unpack(package, busybox.CACHE)
-    return busybox.CACHE / "root"
+    """Find below which directory the programs are."""
+    return packages.root_with(DAEMON, PACKAGES)
 
 
 class Switch:

@@ -4,7 +4,7 @@
 import os
 from pathlib import Path
 
-from tests.functional.driver import busybox
+from tests.functional.driver import packages
 
 PACKAGES = ("xfsprogs", "libinih1", "liburcu8")
 
@@ -15,12 +15,9 @@ def programs() -> dict[str, str]:
     :return: the environment to run them in
     """
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    if Path("/usr/sbin/mkfs.xfs").exists() or Path("/sbin/mkfs.xfs").exists():
+    root = packages.root_with("sbin/mkfs.xfs", PACKAGES)
+    if root == Path("/"):
         return {"PATH": path, "LC_ALL": "C"}
-    for package in PACKAGES:
-        if not list(busybox.CACHE.glob(f"{package}_*.deb")):
-            busybox.unpack(package, busybox.CACHE)
-    root = busybox.CACHE / "root"
     libraries = [*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")]
     return {
         "PATH": f"{root / 'sbin'}:{root / 'usr/sbin'}:{path}",
