@@ -39,7 +39,7 @@ CAN = (
 )
 # ... and what they cannot, with the reason. What Tempest finds off it skips.
 CANNOT: Mapping[str, str] = {
-    "attach_encrypted_volume": "there are no volumes",
+    "attach_encrypted_volume": "the driver refuses volumes that are encrypted",
     "block_migration_for_live_migration": "no live migration",
     "can_migrate_between_any_hosts": "not to a host with another hypervisor",
     "ide_bus": "a container has no buses",
@@ -50,11 +50,11 @@ CANNOT: Mapping[str, str] = {
     "spice_console": "a container has no screen",
     "stable_rescue": "the rescue image runs in the instance's place, no device is attached to it",
     "suspend": "Docker's checkpoints are an experiment; the driver refuses",
-    "swap_volume": "there are no volumes",
+    "swap_volume": "a mounted file system stays where it is; the lab has no Cinder besides",
     "unified_limits": "the lab keeps Nova's own quotas",
     "vnc_console": "a container has no screen",
-    "volume_backed_live_migration": "there are no volumes",
-    "volume_multiattach": "there are no volumes",
+    "volume_backed_live_migration": "no live migration",
+    "volume_multiattach": "a file system is mounted by one host; the driver refuses",
     "vtpm_live_migration": "a container has no TPM",
 }
 # What else Tempest takes from an option that is left empty, with the reason: its tests are skipped.
