@@ -191,7 +191,7 @@ def _left(context: Any, instance: Any) -> list[str]:
         LOG.warning("Glance was not asked for what a move has left: %s", err, instance=instance)
         return []
     owners = {instance.project_id, context.project_id}
-    return [one["id"] for one in found if one["owner"] in owners]
+    return [one["id"] for one in found if one.get("owner") in owners]
 
 
 def _forget(context: Any, instance: Any, image_id: str) -> None:
