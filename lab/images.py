@@ -27,7 +27,7 @@ BASE_PACKAGES = (
     *("python3", "python3-venv", "ca-certificates", "openssl", "curl"),
     *("openssh-server", "sudo", "iproute2", "iptables", "nftables", "ebtables", "ipset"),
     *("conntrack", "ethtool", "iputils-ping", "iputils-arping", "dnsmasq-base", "tcpdump"),
-    *("openvswitch-switch", "ovn-host", "haproxy", "lxcfs", "busybox-static"),
+    *("openvswitch-switch", "ovn-host", "lxcfs", "busybox-static"),
 )
 BASE_OPTIONS = ('Acquire::Languages "none"', 'Acquire::GzipIndexes "true"')
 NO_DOCUMENTS = (

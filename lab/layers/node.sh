@@ -15,8 +15,8 @@ systemctl mask --quiet systemd-modules-load.service systemd-sysctl.service syste
     apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
     dpkg-db-backup.timer
 systemctl set-default --quiet multi-user.target
-# For those who want them: OVN instead of Neutron's agents, metadata, a container's own /proc.
-systemctl disable --quiet ovn-host.service ovn-controller.service haproxy.service lxcfs.service
+# For those who want them: OVN instead of Neutron's agents, and a container's own /proc.
+systemctl disable --quiet ovn-host.service ovn-controller.service lxcfs.service
 
 # ed25519 keys only, made at the first boot: RSA keys double the start of many nodes.
 rm -f /etc/ssh/ssh_host_*

@@ -53,29 +53,31 @@ class Switch:
         """
         try:
             with self._lock:
-                replica = self._replica()
+                connected = self._connected()
         except Exception as err:  # noqa: BLE001 - python-ovs raises whatever it meets
             LOG.warning("%s does not answer, waiting for Neutron instead: %s", self._remote, err)
             return False
+        replica: _Replica = connected.idl
         waits = [_Installed(name, timeout_s) for name in names]
         for wait in waits:
             replica.heard.watch_event(wait)
         try:
-            there = _installed(replica)
+            # The connection's own thread changes the rows.
+            with connected.lock:
+                there = _installed(replica)
             return all(wait.name in there or wait.wait() for wait in waits)
         finally:
             for wait in waits:
                 replica.heard.unwatch_event(wait)
 
-    def _replica(self) -> "_Replica":
+    def _connected(self) -> connection.Connection:
         if self._connection is None:
             schema = idlutils.get_schema_helper(self._remote, SCHEMA)
             schema.register_columns("Interface", ["name", "external_ids"])
             made = connection.Connection(_Replica(self._remote, schema), CONNECT_TIMEOUT_S)
             made.start()
             self._connection = made
-        replica: _Replica = self._connection.idl
-        return replica
+        return self._connection
 
 
 class _Replica(connection.OvsdbIdl):  # type: ignore[misc]
