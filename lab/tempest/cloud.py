@@ -11,7 +11,7 @@ from lab import workflows
 from lab.errors import LabError
 from lab.nodes import Node
 from lab.tempest import guest
-from lab.tempest.conf import CAN, CloudFacts
+from lab.tempest.conf import CloudFacts
 
 BASE_IMAGE = "busybox"
 DEPLOY_TIMEOUT_S = 900
@@ -78,8 +78,7 @@ def guest_image(cloud: Connection, name: str, controller: Node) -> str:
     :param controller: where the SSH server comes from
     :raises LabError: when there is no docker image to make it from, or no SSH server
     """
-    scripts = guest.scripts(metadata="metadata_service" in CAN)
-    return _image(cloud, name, guest.COMMAND, scripts, lambda: guest.server(controller))
+    return _image(cloud, name, guest.COMMAND, guest.SCRIPTS, lambda: guest.server(controller))
 
 
 def _image(

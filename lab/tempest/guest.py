@@ -69,21 +69,7 @@ UMOUNT = """#!/bin/sh
 [ $# = 1 ] && [ -L "$1" ] || exec /bin/busybox umount "$@"
 rm "$1" && mkdir "$1"
 """
-# curl [-X POST] [-d DATA] URL, for Tempest asks the metadata service wherever it finds a curl.
-CURL = """#!/bin/sh
-data=
-while [ $# -gt 1 ]; do
-    case $1 in
-    -d) data=$2 && shift 2 ;;
-    -X) shift 2 ;;
-    *) shift ;;
-    esac
-done
-case ${1:-} in
--V) echo "curl of busybox" ;;
-*) exec wget -q -O - ${data:+--post-data "$data"} "$1" ;;
-esac
-"""
+# Without a curl: Tempest asks the metadata service wherever it finds one, and the lab has none.
 IDLE_SCRIPTS = {"bin/chpasswd": CHPASSWD}
 SCRIPTS = {
     **IDLE_SCRIPTS,
@@ -99,14 +85,6 @@ _COLLECT = f"""set -e
 libraries=$(ldd {SERVER} | grep -o '/[^ ]*')
 tar --create --gzip --dereference --absolute-names --file - {SERVER} $libraries | base64
 """
-
-
-def scripts(*, metadata: bool) -> dict[str, str]:
-    """Return the scripts by their paths.
-
-    :param metadata: whether instances can reach a metadata service
-    """
-    return {**SCRIPTS, "usr/bin/curl": CURL} if metadata else SCRIPTS
 
 
 def digest(command: str, found: Mapping[str, str]) -> str:

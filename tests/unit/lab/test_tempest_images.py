@@ -16,11 +16,10 @@ import pytest
 
 from lab.errors import LabError
 from lab.nodes import Node
-from lab.tempest import cloud, guest
+from lab.tempest import cloud, conf, guest
 from tempest_plugin import archives
 
 BASE = archives.docker_archive({"bin/sh": b"a shell"}, tag="busybox:latest")
-ALL = guest.scripts(metadata=True)
 
 
 def read(tar: tarfile.TarFile, name: str) -> bytes:
@@ -149,9 +148,9 @@ def test_commands_of_images_are_kept_whole_by_nova() -> None:
     assert len(guest.COMMAND) <= 255
 
 
-@pytest.mark.parametrize("path", ALL)
+@pytest.mark.parametrize("path", guest.SCRIPTS)
 def test_programs_are_shell_scripts_in_order(path: str) -> None:
-    subprocess.run(["sh", "-n"], input=ALL[path], text=True, check=True)
+    subprocess.run(["sh", "-n"], input=guest.SCRIPTS[path], text=True, check=True)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +181,10 @@ def test_the_directory_of_the_config_drive_is_mounted_by_a_link(tmp_path: pathli
     assert (drive / "file").exists()
 
 
-def test_a_guest_asks_for_metadata_only_where_there_is_a_service() -> None:
-    assert "usr/bin/curl" not in guest.scripts(metadata=False)
-    assert guest.digest("a", ALL) != guest.digest("a", guest.scripts(metadata=False))
+def test_an_image_with_other_scripts_is_another() -> None:
+    assert guest.digest("a", guest.SCRIPTS) != guest.digest("a", guest.IDLE_SCRIPTS)
+
+
+def test_a_guest_does_not_ask_for_metadata_where_there_is_no_service() -> None:
+    assert "metadata_service" in conf.CANNOT
+    assert "usr/bin/curl" not in guest.SCRIPTS
