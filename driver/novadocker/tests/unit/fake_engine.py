@@ -218,16 +218,21 @@ class FakeEngine:
     def _commit(self, name: str, repository: str, tag: str, pause: bool) -> dict[str, str]:
         one = self._find(name)
         base = self.images[one["Image"]]
-        return {
-            "Id": self.add_image(
-                f"{repository}:{tag}", dict(base["Config"]), len(base["RootFS"]["Layers"]) + 1
-            )
-        }
+        config = {**base["Config"], "Labels": one["Config"]["Labels"]}
+        layers = len(base["RootFS"]["Layers"]) + 1
+        return {"Id": self.add_image(f"{repository}:{tag}", config, layers)}
 
     def _inspect_image(self, name: str) -> dict[str, Any]:
         return self._image(name)
 
-    def _images(self, filters: dict[str, str]) -> list[dict[str, Any]]:
+    def _images(self, filters: dict[str, Any]) -> list[dict[str, Any]]:
+        if filters.get("dangling"):
+            name, _, value = filters["label"].partition("=")
+            return [
+                one
+                for one in self.images.values()
+                if not one["RepoTags"] and (one["Config"].get("Labels") or {}).get(name) == value
+            ]
         prefix = filters["reference"].rstrip("*")
         return [
             one
@@ -240,7 +245,7 @@ class FakeEngine:
 
     def _remove_image(self, name: str, force: bool = False) -> None:
         one = self._image(name)
-        last = one["RepoTags"] == [name]
+        last = one["RepoTags"] in ([], [name])
         if (
             last
             and any(box["Image"] == one["Id"] for box in self.containers.values())

@@ -766,6 +766,22 @@ class TestMigration:
         assert engine.names() == names(one)
         assert workload(engine, one)["HostConfig"]["Memory"] == 256 << 20
 
+    def test_images_of_an_instance_that_was_made_anew_twice_go_with_it(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        one = spawn(make_instance())
+        before = set(engine.images)
+        for _ in range(2):
+            info = docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
+            docker_driver.finish_migration(None, None, one, info, [], None, False, {})
+        one.task_state = task_states.RESIZE_REVERTING
+        docker_driver.destroy(None, one, [])
+        # The first image has lost its name to the second, which is gone.
+        assert any(not image["RepoTags"] for image in engine.images.values())
+        one.task_state = None
+        docker_driver.destroy(None, one, [])
+        assert set(engine.images) == before
+
     def test_an_instance_that_is_deleted_takes_its_old_self_with_it(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:

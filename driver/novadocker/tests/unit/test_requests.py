@@ -55,7 +55,12 @@ def boxes(engine: Any) -> containers.Containers:
         ),
         (
             lambda one: one.forget_kept("uuid"),
-            [mock.call("remove_image", "nova-docker/instance:uuid")],
+            [
+                mock.call("remove_image", "nova-docker/instance:uuid"),
+                mock.call(
+                    "images", filters={"dangling": True, "label": "org.openstack.nova.uuid=uuid"}
+                ),
+            ],
         ),
         (
             lambda one: one.names_by_uuid(),

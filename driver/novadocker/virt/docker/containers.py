@@ -388,16 +388,23 @@ class Containers:
         return str(self._engine.call("inspect_image", f"{KEPT}:{uuid}")["Id"])
 
     def forget_kept(self, uuid: str) -> None:
-        """Remove the image of an instance that was made anew, if it ever was.
+        """Remove the images of an instance that was made anew, if it ever was.
 
-        It stays as long as a container needs it that the instance may go back to.
+        One stays as long as a container needs it that the instance may go back to. Where an
+        instance is made anew several times, only the last image has the name.
         """
+        self._remove_image(f"{KEPT}:{uuid}")
+        nameless = {"dangling": True, "label": f"{LABEL}uuid={uuid}"}
+        for image in self._engine.call("images", filters=nameless):
+            self._remove_image(image["Id"])
+
+    def _remove_image(self, image: str) -> None:
         try:
-            self._engine.call("remove_image", f"{KEPT}:{uuid}")
+            self._engine.call("remove_image", image)
         except exceptions.NotFound:
             return
         except exceptions.Conflict as err:
-            LOG.debug("The image of instance %s stays: %s", uuid, err)
+            LOG.debug("The image %s stays: %s", image, err)
 
     def export(self, name: str) -> Iterator[bytes]:
         """Read a container's file system as one archive."""

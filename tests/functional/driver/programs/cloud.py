@@ -4,6 +4,7 @@
 
 import nova.tests.unit
 
+import contextlib
 import time
 import unittest
 import warnings
@@ -104,6 +105,12 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
             for tag in image.tags:
                 if tag.split(":")[0].removeprefix("nova-glance/") in self._archives:
                     docker.from_env().images.remove(tag, force=True)
+        for host in HOSTS:
+            wanted = {"label": f"org.openstack.nova.host={host}"}
+            for image in docker.from_env().images.list(filters=wanted):
+                # One that another was made of goes with it.
+                with contextlib.suppress(docker.errors.ImageNotFound):
+                    docker.from_env().images.remove(image.id, force=True)
 
     def _wait_for_server_parameter(
         self, server: Any, expected_params: Any, max_retries: int = 10, *args: Any, **kwargs: Any
@@ -136,6 +143,8 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         self._wait_until_deleted(server)
         names = [one.name for one in self.engine.containers.list(all=True)]
         self.assertEqual([], [name for name in names if server["id"] in name])
+        its_own = {"label": f"org.openstack.nova.uuid={server['id']}"}
+        self.assertEqual([], self.engine.images.list(all=True, filters=its_own))
 
     def test_lifecycle(self) -> None:
         server = self.boot(metadata={"COLOUR": "green"}, config_drive=True)
