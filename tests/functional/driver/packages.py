@@ -25,8 +25,16 @@ def root_with(program: str, packages: Sequence[str]) -> Path:
 
 
 def unpack(package: str) -> None:
-    """Unpack a package below the cache's root, without installing it."""
+    """Unpack a package below the cache's root, without installing it.
+
+    The package itself gets into the cache last: what is there is unpacked.
+    """
     CACHE.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["apt-get", "download", package], cwd=CACHE, check=True, capture_output=True)
-    for deb in CACHE.glob(f"{package}_*.deb"):
+    with tempfile.TemporaryDirectory(dir=CACHE) as fetched:
+        fetch = ["apt-get", "download", package]
+        done = subprocess.run(fetch, cwd=fetched, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(fetch)}: {done.stderr}")
+        (deb,) = Path(fetched).glob("*.deb")
         subprocess.run(["dpkg", "-x", str(deb), str(CACHE / "root")], check=True)
+        deb.rename(CACHE / deb.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.functional.driver import busybox, lxcfs, openvswitch
+from tests.functional.driver import fetch
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -41,9 +41,7 @@ def _run(
     if os.geteuid() != 0:
         pytest.fail("network namespaces take root: run the functional tests of the driver as root")
     # There is no network to fetch them by in the namespace.
-    busybox.program()
-    openvswitch.programs()
-    lxcfs.programs()
+    fetch.everything()
     return subprocess.run(
         [
             *("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$0" "$@"'),

@@ -22,7 +22,10 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Pa
     return tmp_path / "novadocker-lab"
 
 
-@pytest.mark.parametrize("command", ["up", "down", "status", "env", "exec", "logs", "add-host"])
+COMMANDS = ["build", "up", "down", "status", "env", "exec", "logs", "add-host"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as raised:
         cli.main([command, "--help"])
