@@ -34,6 +34,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
+    commands.add_parser(
+        "build", help="build the images of the hosts and the wheels; 'up' does it as well"
+    ).set_defaults(run=_build)
+
     up = commands.add_parser("up", help="bring the lab up; harmless when it is up")
     up.add_argument(
         "--networking",
@@ -91,6 +95,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("lab: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
+
+
+def _build(call: Call) -> None:
+    with lock.held(call.settings, "build"):
+        lifecycle.build(call.settings, call.progress)
 
 
 def _up(call: Call) -> None:

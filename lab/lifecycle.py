@@ -31,13 +31,14 @@ USED = "/etc/novadocker-lab/used"
 Nodes = Mapping[str, nodes.Node]
 
 
+def build(settings: LabSettings, progress: Progress) -> None:
+    """Build what hosts are made of: their images, and the wheels of this checkout."""
+    _wheels(settings, progress, _images(settings, progress))
+
+
 def up(settings: LabSettings, progress: Progress) -> None:
     """Bring the whole lab up; what is there already is left as it is."""
-    settings.log_dir.mkdir(parents=True, exist_ok=True)
-    with progress.step("Docker engine of this machine"):
-        engine.ensure(settings.log_dir / "engine.log")
-    built = images.Images(settings, progress)
-    built.ensure()
+    built = _images(settings, progress)
     snapshots = Snapshots(settings, built)
     with concurrent.futures.ThreadPoolExecutor(1) as aside:
         wheels = aside.submit(_wheels, settings, progress, built)
@@ -73,6 +74,15 @@ def boot(settings: LabSettings, lab_nodes: Nodes, image: Callable[[HostSettings]
 
     parallel.each(settings.hosts, boot_one)
     ssh.set_up(settings, lab_nodes)
+
+
+def _images(settings: LabSettings, progress: Progress) -> images.Images:
+    settings.log_dir.mkdir(parents=True, exist_ok=True)
+    with progress.step("Docker engine of this machine"):
+        engine.ensure(settings.log_dir / "engine.log")
+    built = images.Images(settings, progress)
+    built.ensure()
+    return built
 
 
 def _wheels(

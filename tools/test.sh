@@ -61,10 +61,18 @@ keep_journals() {
     done
 }
 
+# A log of pytest names what failed; of another log the end is shown.
+what_failed() {
+    [ -f "$1" ] || return 0
+    { grep -E '^(FAILED|ERROR) ' "$1" || tail -n 8 "$1"; } | tail -n 12 | cut -c -300
+}
+
 lab_phase() {
-    wait # for the machine: nothing else runs beside the cloud
+    local built=yes
     trap 'python -m lab down >"$run_logs/lab-down.log" 2>&1 || true' EXIT
-    if phase lab-clean python -m lab down && phase lab-up python -m lab up; then
+    phase lab-clean python -m lab down && phase lab-build python -m lab build || built=no
+    wait # for the machine: nothing else runs beside the cloud
+    if [ "$built" = yes ] && phase lab-up python -m lab up; then
         phase lab-tests tox run -q -e lab || keep_journals
     else
         keep_journals
@@ -98,6 +106,7 @@ printf '\n'
 cut -c -34 "$results"
 printf '%-18s         %5d s\n\n' total $((SECONDS - started))
 if grep -q FAILED "$results"; then
+    awk '$2 == "FAILED" { print $5 }' "$results" | while read -r log; do what_failed "$log"; done
     printf 'FAILED: %s\n' "$(awk '$2 == "FAILED" { printf "%s%s (log: %s)", sep, $1, $5; sep = ", " }' "$results")"
     exit 1
 fi
