@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 
-from lab import commands, parallel, python_index
+from lab import apt_sources, commands, parallel, python_index
 from lab.errors import CommandError, LabError
 from lab.images import builder_prefix, digest
 from lab.settings import LabSettings
@@ -65,7 +65,8 @@ def fetch(settings: LabSettings, image: str) -> None:
 
     :param image: reference of the image whose Python they are for
     """
-    wanted = digest((HERE / "wheels.lock").read_text(), HEAT_AGENTS)
+    release = apt_sources.machine_release()
+    wanted = digest((HERE / "wheels.lock").read_text(), HEAT_AGENTS, release)
     stamp = settings.wheelhouse / STAMP
     if stamp.is_file() and stamp.read_text() == wanted:
         return

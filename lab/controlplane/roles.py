@@ -23,7 +23,7 @@ from lab.nodes import NodeFile
 from lab.settings import OVN
 
 ON_NODE = pathlib.Path(__file__).parent / "onnode"
-SITE_PACKAGES = f"{units.VENV}/lib/python3.11/site-packages"
+SITE_PACKAGES = f"{units.VENV}/site-packages"
 SECRETS = "/root/cloud-secrets.json"
 OPENRC = "/root/admin-openrc"
 

@@ -6,6 +6,9 @@ export UV_CACHE_DIR=/mnt/cache/uv UV_LINK_MODE=copy UV_NO_PROGRESS=1 UV_NO_CONFI
 export UV_PYTHON_DOWNLOADS=never
 
 /mnt/uv venv --quiet --python /usr/bin/python3 /opt/openstack
+# A name for it that is the same with every Python.
+ln -s "$(/opt/openstack/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \
+    /opt/openstack/site-packages
 /mnt/uv pip install --python /opt/openstack/bin/python --no-deps --compile-bytecode \
     --requirement /mnt/openstack.lock
 /opt/openstack/bin/python -c "import keystone, glance, nova, neutron, heat, mistral, placement"

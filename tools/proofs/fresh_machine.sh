@@ -5,30 +5,37 @@
 # OpenStack, no package lists and no caches; its own engine goes to a volume of its own.
 #
 #   . tools/proofs/fresh_machine.sh
-#   start_fresh_machine        makes $fresh_machine with a clone of this commit in /root/nova-docker
-#   in_fresh_machine COMMAND   runs a command in the clone
-#   remove_fresh_machine       leaves nothing of it
+#   start_fresh_machine RELEASE   makes $fresh_machine with a clone of this commit in
+#                                 /root/nova-docker; RELEASE is the code name of a release of this
+#                                 machine's distribution
+#   in_fresh_machine COMMAND      runs a command in the clone
+#   remove_fresh_machine          leaves nothing of it
 
 fresh_machine=novadocker-fresh-machine
 
 start_fresh_machine() {
     # shellcheck source=tools/prepare.sh
     . tools/prepare.sh
-    local log=$logs/proof-fresh-machine.log sources options name
+    local log=$logs/proof-fresh-machine.log sources options name release=$1
     remove_fresh_machine
     sources=$cache/fresh-machine.sources
     python -c 'import pathlib, sys; from lab import engine; engine.ensure(pathlib.Path(sys.argv[1]))' "$log"
-    python - >"$sources" <<'PYTHON'
+    python - "$release" >"$sources" <<'PYTHON'
+import dataclasses
+import sys
+
 from lab import apt_sources
 
-for source in apt_sources.machine_sources(apt_sources.machine_release()):
-    print(source.stanza())
+own = apt_sources.machine_release()
+for source in apt_sources.machine_sources(own):
+    suites = tuple(suite.replace(own, sys.argv[1]) for suite in source.suites)
+    print(dataclasses.replace(source, suites=suites).stanza())
 PYTHON
-    say "making a fresh machine (log: $log)"
+    say "making a fresh machine, $release (log: $log)"
     mmdebstrap --mode=root --variant=minbase --format=tar \
         --include=ca-certificates,git,iproute2,procps,python3 \
         '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/etc/resolv.conf' \
-        "$(. /etc/os-release && echo "$VERSION_CODENAME")" - "$sources" 2>>"$log" |
+        "$release" - "$sources" 2>>"$log" |
         docker import - "$fresh_machine" >>"$log"
     # Its own engine, and hosts in it, take what a host of the lab takes.
     mapfile -t options < <(python -c 'from lab import containers; print(*containers.PRIVILEGES, sep="\n")')
