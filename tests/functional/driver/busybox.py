@@ -23,10 +23,8 @@ def program() -> Path:
         ).stdout
     ):
         return installed
-    found = packages.CACHE / "root" / "bin" / "busybox"
-    if not found.exists():
-        packages.unpack("busybox-static")
-    return found
+    root = packages.unpacked("busybox-static")
+    return next(path for path in (root / "bin/busybox", root / "usr/bin/busybox") if path.exists())
 
 
 def root_layer() -> bytes:

@@ -13,13 +13,12 @@ from pathlib import Path
 from novadocker.virt.docker import lxcfs
 from tests.functional.driver import packages
 
-PACKAGES = ("lxcfs", "libfuse3-3")
 DAEMON = "usr/bin/lxcfs"
 
 
 def programs() -> Path:
     """Find below which directory it is."""
-    return packages.root_with(DAEMON, PACKAGES)
+    return packages.root_with(DAEMON, "lxcfs")
 
 
 @contextlib.contextmanager
@@ -29,10 +28,10 @@ def mounted() -> Iterator[str]:
     :return: where it is mounted
     """
     root, path = programs(), tempfile.mkdtemp(prefix="novadocker-lxcfs-")
-    libraries = (*root.glob("usr/lib/*-linux-gnu/lxcfs"), *root.glob("lib/*-linux-gnu"))
+    own = next(root.glob("usr/lib/*-linux-gnu/lxcfs"))
     daemon = subprocess.Popen(
         [str(root / DAEMON), "-f", "-l", "--enable-cfs", f"--pidfile={path}.pid", path],
-        env={**os.environ, "LD_LIBRARY_PATH": ":".join(str(one) for one in libraries)},
+        env={**os.environ, "LD_LIBRARY_PATH": f"{own}:{packages.libraries(root)}"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

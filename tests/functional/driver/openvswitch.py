@@ -12,13 +12,13 @@ from pathlib import Path
 
 from tests.functional.driver import packages
 
-PACKAGES = ("openvswitch-switch", "openvswitch-common", "libxdp1", "libunbound8")
+PACKAGE = "openvswitch-switch"
 DAEMON = "usr/lib/openvswitch-switch/ovs-vswitchd"
 
 
 def programs() -> Path:
     """Find below which directory the programs are."""
-    return packages.root_with(DAEMON, PACKAGES)
+    return packages.root_with(DAEMON, PACKAGE)
 
 
 class Switch:
@@ -37,10 +37,7 @@ class Switch:
             "OVS_LOGDIR": str(directory),
             "OVS_DBDIR": str(directory),
             "OVS_PKGDATADIR": str(root / "usr/share/openvswitch"),
-            "LD_LIBRARY_PATH": ":".join(
-                str(path)
-                for path in (*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu"))
-            ),
+            "LD_LIBRARY_PATH": packages.libraries(root),
         }
 
     def run(self, program: str, *arguments: str) -> str:

@@ -6,8 +6,6 @@ from pathlib import Path
 
 from tests.functional.driver import packages
 
-PACKAGES = ("xfsprogs", "libinih1", "liburcu8")
-
 
 def programs() -> dict[str, str]:
     """Have them (which takes a network once).
@@ -15,12 +13,11 @@ def programs() -> dict[str, str]:
     :return: the environment to run them in
     """
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    root = packages.root_with("sbin/mkfs.xfs", PACKAGES)
+    root = packages.root_with("sbin/mkfs.xfs", "xfsprogs")
     if root == Path("/"):
         return {"PATH": path, "LC_ALL": "C"}
-    libraries = [*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")]
     return {
         "PATH": f"{root / 'sbin'}:{root / 'usr/sbin'}:{path}",
         "LC_ALL": "C",
-        "LD_LIBRARY_PATH": ":".join(str(one) for one in libraries),
+        "LD_LIBRARY_PATH": packages.libraries(root),
     }
