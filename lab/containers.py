@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,12 +15,12 @@ from lab.settings import HostSettings, LabSettings
 LABEL = "novadocker-lab"
 ROLE_LABEL = "novadocker-lab.role"
 
-# Capabilities are named one by one: "--privileged" fails where the machine itself lacks one.
-# SYS_TIME would let a node set the machine's clock, SYS_MODULE load kernel modules.
-PRIVILEGES = (
-    *("--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--cap-drop", "SYS_TIME"),
-    *("--cap-drop", "SYS_MODULE", "--security-opt", "seccomp=unconfined"),
-    *("--security-opt", "apparmor=unconfined", "--security-opt", "systempaths=unconfined"),
+# What no node has, with the kernel's numbers: SYS_TIME would let one set the machine's clock,
+# SYS_MODULE load kernel modules, and "--privileged" fails where the machine itself lacks one.
+DROPPED = {"SYS_MODULE": 16, "SYS_RESOURCE": 24, "SYS_TIME": 25}
+UNCONFINED = (
+    *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+    *("--security-opt", "systempaths=unconfined"),
     *("--device-cgroup-rule", "a *:* rwm", "--cgroupns", "private"),
 )
 FILE_SYSTEMS = (
@@ -27,6 +29,22 @@ FILE_SYSTEMS = (
     *("--volume", "/var/lib/docker"),
 )
 BOOT = "/usr/local/lib/novadocker-lab/boot"
+
+
+def privileges(status: str | None = None) -> list[str]:
+    """Return the options that let a container boot systemd and run an engine.
+
+    :param status: ``/proc/self/status``; a capability that this machine lacks cannot be dropped
+        (Docker 26 refuses that)
+    """
+    text = status if status is not None else pathlib.Path("/proc/self/status").read_text()
+    (bounds,) = re.findall(r"^CapBnd:\s*([0-9a-f]+)$", text, re.MULTILINE)
+    dropped = [name for name, number in DROPPED.items() if int(bounds, 16) >> number & 1]
+    return [
+        *("--cap-add", "ALL"),
+        *(part for name in dropped for part in ("--cap-drop", name)),
+        *UNCONFINED,
+    ]
 
 
 def create_command(settings: LabSettings, host: HostSettings, image: str) -> list[str]:
@@ -41,7 +59,7 @@ def create_command(settings: LabSettings, host: HostSettings, image: str) -> lis
         *("--label", f"{LABEL}={settings.prefix}", "--label", f"{ROLE_LABEL}={host.role}"),
         *("--network", settings.network, "--ip", host.address, "--network-alias", host.name),
         *(part for x in others for part in ("--add-host", f"{x.name}:{x.address}")),
-        *PRIVILEGES,
+        *privileges(),
         *FILE_SYSTEMS,
         *("--volume", f"{settings.wheelhouse}:{settings.wheelhouse_mount}:ro"),
         *(image, BOOT),

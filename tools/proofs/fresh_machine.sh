@@ -38,7 +38,7 @@ PYTHON
         "$release" - "$sources" 2>>"$log" |
         docker import - "$fresh_machine" >>"$log"
     # Its own engine, and hosts in it, take what a host of the lab takes.
-    mapfile -t options < <(python -c 'from lab import containers; print(*containers.PRIVILEGES, sep="\n")')
+    mapfile -t options < <(python -c 'from lab import containers; print(*containers.privileges(), sep="\n")')
     # What a machine's owner sets up to reach the package registries, and nothing else.
     for name in $(compgen -e | grep -E '^(PIP_|SSL_CERT|REQUESTS_CA|[a-zA-Z]+_proxy$|[A-Z]+_PROXY$)'); do
         options+=(--env "$name")
