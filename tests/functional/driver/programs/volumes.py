@@ -317,7 +317,7 @@ class RefusedTest(VolumeTestCase):
                 )
                 self._wait_for_volume_detach(server["id"], volume)
                 self.assertEqual(before, self.loops.digest(self.device))
-                self.assertIn(reason, self.told(server) or "")
+                self.assertRegex(self.told(server) or "", reason)
                 self.nothing_mounted()
                 self.loops.release(self.device)
         self.sh(server, "true")
