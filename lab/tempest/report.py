@@ -12,6 +12,8 @@ from lab.tempest.results import Summary, TestResult
 
 TITLE = "Tempest's compute tests on containers"
 _MARKUP = re.compile(r"([\\*`_|<>\[\]])")
+# What Tempest adds to some reasons: objects of this one cloud, as Python writes them.
+_OBJECTS = re.compile(r":? \[\{.*", re.DOTALL)
 _REASON_LENGTH = 600
 
 
@@ -39,18 +41,20 @@ def page(summary: Summary, machine: str, took_s: float) -> str:
         "And options that are empty:",
         _table(("Option", "Why"), ((f"``{name}``", _text(why)) for name, why in UNSET.items())),
     ]
-    failed = [result for result in summary.results if result.outcome == "FAILED"]
+    results = sorted(summary.results, key=lambda result: result.test)
+    failed = [result for result in results if result.outcome == "FAILED"]
     if failed:
         parts += [_section("Failed"), _results(failed)]
     if summary.left_out:
-        rows = ((f"``{_short(test)}``", _text(why)) for test, why in summary.left_out)
+        rows = ((f"``{_short(test)}``", _text(why)) for test, why in sorted(summary.left_out))
         parts += [_section("Left out"), _table(("Test", "Why"), rows)]
-    skipped = [result for result in summary.results if result.outcome == "SKIPPED"]
-    counts = collections.Counter(result.reason for result in skipped)
-    rows = ((_text(reason or "-"), str(count)) for reason, count in counts.most_common())
+    skipped = [result for result in results if result.outcome == "SKIPPED"]
+    counts = collections.Counter(_text(result.reason or "-") for result in skipped)
+    by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rows = ((reason, str(count)) for reason, count in by_count)
     parts += [_section("Why tests are skipped"), _table(("Reason", "Tests"), rows)]
     parts += [_section("Skipped"), _results(skipped)]
-    passed = [result for result in summary.results if result.outcome == "ok"]
+    passed = [result for result in results if result.outcome == "ok"]
     listed = "\n".join(f"* ``{_short(result.test)}``" for result in passed)
     parts += [_section("Passed"), listed or "None."]
     return "\n\n".join(parts) + "\n"
@@ -83,7 +87,7 @@ def _short(test: str) -> str:
 
 def _text(text: str) -> str:
     """Return a text as one line that means nothing to Sphinx."""
-    one_line = " ".join(text.split())
+    one_line = " ".join(_OBJECTS.sub("", text).split())
     if len(one_line) > _REASON_LENGTH:
         one_line = one_line[:_REASON_LENGTH].rstrip("\\") + " ..."
     return _MARKUP.sub(r"\\\1", one_line)

@@ -141,3 +141,19 @@ def test_the_page_has_each_test_and_means_nothing_else_to_sphinx() -> None:
         assert f"``{results.plain_name(test).replace('tempest.', '', 1)}``" in page
     assert r"a\_fault: \<x\>" in page
     assert "It took 2 minutes on a machine." in page
+
+
+def test_the_page_is_the_same_whatever_the_order_of_the_tests() -> None:
+    found = (
+        Result("tempest.b", "SKIPPED", "Found networks: [{'id': 'of this cloud'}]"),
+        Result("tempest.c", "SKIPPED", "Found networks: [{'id': 'of another'}]"),
+        Result("tempest.a", "ok"),
+        Result("tempest.d", "SKIPPED", "another reason"),
+    )
+    pages = {
+        report.page(results.Summary(ordered, (), (), (4, 1, 3)), "a machine", 120)
+        for ordered in (found, found[::-1])
+    }
+    (page,) = pages
+    assert "   * - Found networks\n     - 2\n   * - another reason\n     - 1\n" in page
+    assert "'id'" not in page
