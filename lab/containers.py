@@ -26,7 +26,8 @@ CAPABILITIES = (
     *("LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG"),
     *("WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ"),
 )
-# SYS_TIME would let a node set the machine's clock, SYS_MODULE load kernel modules.
+# SYS_TIME would let a node set the machine's clock, SYS_MODULE load kernel modules. SYS_RESOURCE is
+# not on every machine: no lab has it, so that all labs are the same.
 DENIED = ("SYS_MODULE", "SYS_RESOURCE", "SYS_TIME")
 UNCONFINED = (
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),

@@ -36,7 +36,8 @@ PYTHON
         --include=ca-certificates,git,iproute2,procps,python3 \
         '--customize-hook=rm -rf "$1"/var/lib/apt/lists/* "$1"/etc/resolv.conf' \
         "$release" - "$sources" 2>>"$log" |
-        docker import - "$fresh_machine" >>"$log"
+        docker import - "$fresh_machine" >>"$log" ||
+        die "no system of the release '$release' could be made; see $log"
     # Its own engine, and hosts in it, take what a host of the lab takes.
     mapfile -t options < <(python -c 'from lab import containers; print(*containers.privileges(), sep="\n")')
     # What a machine's owner sets up to reach the package registries, and nothing else.
