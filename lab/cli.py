@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from lab import containers, lifecycle, lock, nodes
+from lab import cloud, containers, lifecycle, lock, nodes
 from lab.errors import LabError, NodeError
 from lab.progress import Progress
 from lab.settings import NETWORKING, OVS, LabSettings
@@ -129,8 +129,7 @@ def _status(call: Call) -> int:
 
 def _env(call: Call) -> None:
     controller = _running(call.settings, call.settings.controller.name)
-    text = controller.read("/root/admin-openrc")
-    print(text.replace(f"//{controller.name}:", f"//{controller.address}:"), end="")
+    print(controller.read(cloud.OPENRC), end="")
 
 
 def _exec(call: Call) -> int:

@@ -67,7 +67,7 @@ def _provision(
         readiness.wait_ready(settings)
     with progress.step("flavors and networks"):
         provision.fill_cloud(controller, settings)
-        environment = blank.pool_environment(controller.name, settings.data_interface)
+        environment = blank.pool_environment(controller.address, settings.data_interface)
         controller.put(POOL_ENVIRONMENT, environment)
 
 

@@ -46,7 +46,7 @@ def host_secrets(cloud: Cloud) -> str:
 def nova_settings(controller: str, data_interface: str) -> dict[str, Any]:
     """Return the settings of the step install_nova_compute for hosts of this cloud.
 
-    :param controller: name of the controller
+    :param controller: address of the controller
     :param data_interface: the hosts' interface that carries tenants' frames
     """
     names = {name: f"@{{passwords.{name}}}" for name in COMPUTE_ACCOUNTS}

@@ -64,7 +64,8 @@ APIS = (
 class Cloud:
     """What configuration files are made of.
 
-    :param controller: name by which all nodes reach the controller
+    :param controller: address by which the hosts and the machine reach the controller; the machine
+        cannot resolve its name, and the catalog is read there too
     :param passwords: secrets by the name of the account that they belong to
     :param heat_key: 32 characters with which Heat encrypts what it stores
     :param networking: what wires the ports, ``ovs`` or ``ovn``
@@ -127,17 +128,11 @@ def cloud_from_json(text: str) -> Cloud:
     return Cloud(**{field.name: record[field.name] for field in dataclasses.fields(Cloud)})
 
 
-def openrc(cloud: Cloud, controller: str | None = None) -> str:
-    """Return the admin's shell variables.
-
-    :param controller: address to reach Keystone at, when the controller's name does not do
-    """
-    url = cloud.url("identity")
-    if controller:
-        url = url.replace(cloud.controller, controller)
+def openrc(cloud: Cloud) -> str:
+    """Return the admin's shell variables."""
     variables = {
         "OS_AUTH_TYPE": "password",
-        "OS_AUTH_URL": url,
+        "OS_AUTH_URL": cloud.url("identity"),
         "OS_USERNAME": "admin",
         "OS_PASSWORD": cloud.passwords["admin"],
         "OS_PROJECT_NAME": "admin",

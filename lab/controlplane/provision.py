@@ -27,7 +27,7 @@ def controller_cloud(node: Node) -> Cloud:
     wanted = node.settings.networking
     kept = node.run(["cat", roles.SECRETS], check=False)
     if kept.returncode:
-        return new_cloud(node.name, wanted, network.uplink_mtu())
+        return new_cloud(node.address, wanted, network.uplink_mtu())
     cloud = cloud_from_json(kept.stdout)
     if cloud.networking != wanted:
         raise NodeError(

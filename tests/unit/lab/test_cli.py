@@ -67,6 +67,16 @@ def test_an_interruption_says_how_to_go_on(
     assert "run the same command again" in capsys.readouterr().err
 
 
+def test_the_credentials_are_those_that_the_controller_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    openrc = "export OS_AUTH_URL=http://10.88.0.10:5000/v3\n"
+    monkeypatch.setattr(Node, "state", lambda _self: "running")
+    monkeypatch.setattr(Node, "read", lambda _self, path: {"/root/admin-openrc": openrc}[path])
+    assert cli.main(["env"]) == 0
+    assert capsys.readouterr().out == openrc
+
+
 def test_a_lab_that_is_down_is_told_by_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "existing", lambda _s: [])
     assert cli.main(["status"]) == 3

@@ -6,13 +6,19 @@ from __future__ import annotations
 import configparser
 import json
 import pathlib
+import subprocess
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from oslo_config import cfg
 
-from lab.controlplane import cloud, inifile, roles
+from lab import network as docker_network
+from lab.controlplane import cloud, contents, inifile, provision, roles
 from lab.controlplane.config import compute, identity, image, network, orchestration, workflow
-from lab.nodes import NodeFile
+from lab.nodes import Node, NodeFile
+from lab.settings import LabSettings
 
 CLOUD = cloud.new_cloud("controller")
 
@@ -159,5 +165,26 @@ def test_two_clouds_share_no_secret() -> None:
 
 
 def test_the_openrc_can_name_an_address() -> None:
-    assert "OS_AUTH_URL=http://controller:5000/v3\n" in cloud.openrc(CLOUD)
-    assert "OS_AUTH_URL=http://10.0.0.1:5000/v3\n" in cloud.openrc(CLOUD, "10.0.0.1")
+    assert "OS_AUTH_URL=http://10.0.0.1:5000/v3\n" in cloud.openrc(cloud.new_cloud("10.0.0.1"))
+
+
+class BareController(Node):
+    """A controller that nothing was put on yet."""
+
+    def run(self, argv: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(argv, 1, "", "no such file")
+
+
+def test_what_the_machine_reads_has_addresses_as_it_cannot_resolve_the_labs_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(docker_network, "uplink_mtu", lambda: 1500)
+    made = provision.controller_cloud(BareController("controller", LabSettings()))
+    endpoints = json.loads(contents.identity(made))["endpoints"]
+    urls = [url for _service, _name, url in endpoints]
+    assert len(urls) == len(cloud.APIS) - 1
+    address = LabSettings().controller.address
+    assert {urllib.parse.urlsplit(url).hostname for url in [*urls, made.url("identity")]} == {
+        address
+    }
+    assert f"OS_AUTH_URL=http://{address}:5000/v3\n" in cloud.openrc(made)
