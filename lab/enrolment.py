@@ -8,17 +8,22 @@ from collections.abc import Sequence
 from lab import parallel
 from lab.nodes import Node
 from lab.settings import HostSettings, LabSettings
+from lab.wheelhouse import Wheel
 
 STAMP = "/etc/novadocker-lab/enrolled"
 POLLING_INTERVAL_S = 2
 
 
-def enrol(settings: LabSettings, controller: Node) -> bool:
-    """Enrol the controller and the computes of the plan.
+def enrol(settings: LabSettings, controller: Node, wheel: Wheel) -> bool:
+    """Enrol the controller and the computes of the plan, anew when the bundle is another one.
 
+    What the agent and the stacks are made of is the bundle's alone to know: enrolling again puts
+    right whatever of it has changed.
+
+    :param wheel: the bundle that is installed on the controller
     :return: whether anything had to be done
     """
-    wanted = " ".join(host.name for host in settings.hosts)
+    wanted = " ".join([wheel.digest, *(host.name for host in settings.hosts)])
     if controller.run(["cat", STAMP], check=False).stdout.strip() == wanted:
         return False
     pools: list[tuple[str, Sequence[str], Sequence[HostSettings]]] = [

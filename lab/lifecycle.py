@@ -109,7 +109,7 @@ def _configure(
 
     def enrol() -> None:
         with progress.step("enrol the hosts"):
-            enrolment.enrol(settings, controller)
+            enrolment.enrol(settings, controller, wheel)
 
     with progress.step("install the bundle on the controller"):
         is_new = bundle.install(settings, controller, wheel)

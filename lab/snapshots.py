@@ -9,22 +9,6 @@ from lab import images, network, parallel
 from lab.nodes import Node
 from lab.settings import CHECKOUT, HostSettings, LabSettings
 
-# What decides the state in which a fresh lab ends; the rest of the bundle is installed anew.
-INPUTS = (
-    "lab/controlplane",
-    "lab/containers.py",
-    "lab/enrolment.py",
-    "lab/settings.py",
-    "lab/ssh.py",
-    "lab/wheels.lock",
-    "heat_templates/agent",
-    "heat_templates/configs/install_agent.py",
-    "heat_templates/host.yaml",
-    "heat_templates/hosts.yaml",
-    "novadocker_actions/cmd/enroll.py",
-    "novadocker_actions/enrolment.py",
-)
-
 
 class Snapshots:
     """The images of a ready lab, one a host.
@@ -74,9 +58,9 @@ class Snapshots:
 
 
 def input_files(checkout: pathlib.Path = CHECKOUT) -> list[pathlib.Path]:
-    """Return the files whose content a snapshot depends on."""
-    found: list[pathlib.Path] = []
-    for name in INPUTS:
-        path = checkout / name
-        found += [path] if path.is_file() else sorted(path.rglob("*")) if path.is_dir() else []
-    return [x for x in found if x.is_file() and "__pycache__" not in x.parts]
+    """Return the files that decide in which state a fresh lab ends: all of the lab's own.
+
+    The bundle is none of them. Whatever of it a snapshot holds is brought up to date by ``up``.
+    """
+    found = sorted((checkout / "lab").rglob("*"))
+    return [path for path in found if path.is_file() and "__pycache__" not in path.parts]

@@ -94,3 +94,9 @@ def test_a_snapshot_depends_on_the_control_plane_and_not_on_byte_code(
     assert Snapshots(settings, built).tag == before
     (folder / "units.py").write_text("two")
     assert Snapshots(settings, built).tag != before
+
+
+def test_a_snapshot_depends_on_every_file_of_the_lab() -> None:
+    own = {path for path in images.HERE.rglob("*.py") if "__pycache__" not in path.parts}
+    assert own <= set(input_files())
+    assert {images.HERE / "wheels.lock", images.HERE / "layers" / "boot"} <= set(input_files())
