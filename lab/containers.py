@@ -118,13 +118,6 @@ def _host(settings: LabSettings, inspected: dict[str, Any]) -> HostSettings:
     )
 
 
-def image_of(settings: LabSettings, name: str) -> str:
-    """Return the reference of the image that a host's container was made from."""
-    return commands.run(
-        ["docker", "inspect", "--format", "{{.Config.Image}}", settings.container(name)]
-    ).stdout.strip()
-
-
 def remove(settings: LabSettings, names: Sequence[str]) -> None:
     """Remove hosts' containers with their volumes, whatever their state."""
     if names:
