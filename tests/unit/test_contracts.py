@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What programs that cannot import each other must say alike: the list of the hidden couplings.
+
+The driver runs in Nova's environment, the actions in Mistral's, host steps on a host's own Python,
+the rest is YAML: a shared module is out of reach, so each row here compares what both sides say.
+A side is named by its room and its name, so that a module may move within its room.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import pathlib
+import re
+import tomllib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+TOP = pathlib.Path(__file__).parents[2]
+ACTIONS, DRIVER, LAB, TEMPEST = "novadocker_actions", "driver/novadocker", "lab", "tempest_plugin"
+TEMPLATES = "heat_templates"
+BUNDLE_TEMPLATES = ("compute_pool.yaml", "node_groups.yaml")
+
+
+def sources(room: str, *files: str) -> Iterator[pathlib.Path]:
+    """Return the modules of a room, tests aside; only those called so when file names are given."""
+    for path in sorted((TOP / room).rglob("*.py")):
+        within = path.relative_to(TOP / room).parts
+        if ("tests" not in within or room == TEMPEST) and (not files or path.name in files):
+            yield path
+
+
+@functools.cache
+def tree(path: pathlib.Path) -> ast.Module:
+    """Return a module's syntax tree."""
+    return ast.parse(path.read_text())
+
+
+def assigned(path: pathlib.Path, name: str) -> Iterator[ast.expr]:
+    """Return what is assigned to a name, wherever in the module that is."""
+    for node in ast.walk(tree(path)):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=known)], value=value):
+                pass
+            case ast.AnnAssign(target=ast.Name(id=known), value=ast.expr() as value):
+                pass
+            case _:
+                continue
+        if known == name:
+            yield value
+
+
+def literals(room: str, *names: str) -> list[Any]:
+    """Return what a room's modules assign to these names, as Python values."""
+    values = [
+        ast.literal_eval(value)
+        for path in sources(room)
+        for name in names
+        for value in assigned(path, name)
+    ]
+    assert values, f"nothing in {room} is called {' or '.join(names)}"
+    return values
+
+
+def literal(room: str, name: str, *files: str) -> Any:
+    """Return the only thing that a room (or its files of these names) assigns to a name."""
+    found = [value for path in sources(room, *files) for value in assigned(path, name)]
+    assert len(found) == 1, f"{name} is assigned {len(found)} times in {room} {files}, not once"
+    return ast.literal_eval(found[0])
+
+
+def strings(node: ast.AST) -> set[str]:
+    """Return the strings in a piece of code."""
+    return {
+        item.value
+        for item in ast.walk(node)
+        if isinstance(item, ast.Constant) and isinstance(item.value, str)
+    }
+
+
+def says(room: str, *files: str) -> set[str]:
+    """Return all strings in a room's modules."""
+    return {text for path in sources(room, *files) for text in strings(tree(path))}
+
+
+def alike(values: list[Any]) -> bool:
+    """Whether several places say the same."""
+    return all(value == values[0] for value in values)
+
+
+@functools.cache
+def workflows() -> dict[str, Any]:
+    """Return the workbook's workflows."""
+    return dict(yaml.safe_load((TOP / "workbooks/novadocker.yaml").read_text())["workflows"])
+
+
+@functools.cache
+def template(name: str) -> dict[str, Any]:
+    """Return a Heat template."""
+    return dict(yaml.safe_load((TOP / TEMPLATES / name).read_text()))
+
+
+def steps() -> dict[str, ast.Call]:
+    """Return the host steps: the call of ``run_step`` that ends each script, by the file's name."""
+    return {
+        path.stem: node
+        for path in sources(f"{TEMPLATES}/configs")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "run_step"
+    }
+
+
+def settings_of(step: str) -> dict[str, Any]:
+    """Return the schema of a step's settings."""
+    return dict(literal(f"{TEMPLATES}/configs", "SETTINGS", f"{step}.py")["properties"])
+
+
+@pytest.fixture(scope="module")
+def converting() -> set[str]:
+    """The steps that change a host and can be undone, as the actions name them."""
+    return set(literal(ACTIONS, "CONVERTING"))
+
+
+def test_a_host_step_is_called_like_its_file() -> None:
+    assert {name: ast.literal_eval(call.args[0]) for name, call in steps().items()} == {
+        name: name for name in steps()
+    }
+
+
+def test_each_converting_step_has_an_undo_and_a_task_that_is_called_like_it(
+    converting: set[str],
+) -> None:
+    undoable = {name for name, call in steps().items() if len(call.args) == 4}
+    tasks = {name: set(body["tasks"]) for name, body in workflows().items()}
+    assert converting <= undoable
+    assert converting <= tasks["_convert_controllers"] | tasks["_convert_batch"]
+
+
+def test_the_templates_apply_the_steps_that_the_actions_apply(converting: set[str]) -> None:
+    configs = {
+        name.removesuffix("_config")
+        for name, body in template("node_groups.yaml")["resources"].items()
+        if body["type"] == "OS::Heat::SoftwareConfig"
+    }
+    assert configs == converting | {"verify_host"}
+
+
+def test_the_demonstration_explains_tasks_that_there_are() -> None:
+    tasks = {name: set(body["tasks"]) for name, body in workflows().items()}
+    assert {
+        (workflow, task)
+        for workflow, meanings in literal(LAB, "MEANINGS").items()
+        for task in meanings
+        if task not in tasks.get(workflow, ())
+    } == set()
+
+
+def test_a_step_s_outputs_are_those_that_heat_is_told_and_the_actions_read() -> None:
+    (written,) = (
+        set(ast.literal_eval(ast.Tuple([key for key in value.keys if key])))
+        for path in sources(f"{TEMPLATES}/configs")
+        for value in assigned(path, "outputs")
+        if isinstance(value, ast.Dict) and "deploy_result" in strings(value)
+    )
+    signature = literal(ACTIONS, "SIGNATURE")
+    (asked,) = (value for path in sources(ACTIONS) for value in assigned(path, "_OUTPUTS"))
+    assert strings(asked) | {signature} == written | {signature}
+    # The mailboxes carry the signature, too; what a stack of its own runs is not signed.
+    for name, mailbox in (
+        ("hosts.yaml", True),
+        ("compute_pool_host.yaml", True),
+        ("node_groups.yaml", False),
+    ):
+        declared = [
+            {output["name"] for output in body["properties"]["outputs"]}
+            for body in template(name)["resources"].values()
+            if body["type"] == "OS::Heat::SoftwareConfig"
+        ]
+        assert all(outputs - {signature} == written for outputs in declared), name
+        assert any(signature in outputs for outputs in declared) is mailbox, name
+    assert any(f".{signature}" in text for text in says(ACTIONS)), "the script does not sign"
+
+
+def test_a_step_is_given_the_inputs_that_it_reads() -> None:
+    inputs = {"mode", "settings", "timeout_s"}
+    assert inputs <= says(f"{TEMPLATES}/configs", "host_step.py", "step.py", "watchdog.py")
+    given = [
+        {getattr(key, "value", "") for key in node.keys}
+        for path in sources(ACTIONS)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Dict) and {"mode", "settings"} <= strings(node)
+    ]
+    assert given
+    assert all(inputs <= names for names in given)
+    for name in ("hosts.yaml", "compute_pool_host.yaml", "node_groups.yaml"):
+        for body in template(name)["resources"].values():
+            if body["type"] == "OS::Heat::SoftwareConfig":
+                assert {item["name"] for item in body["properties"]["inputs"]} == inputs, name
+
+
+def test_a_host_looks_for_images_under_the_name_that_the_driver_gives_them() -> None:
+    kept = literal(DRIVER, "REPOSITORY", "images.py", "store.py")
+    assert literal(TEMPLATES, "REPOSITORY", "verify_host.py") == kept
+
+
+def test_the_trait_that_the_driver_reports_is_the_one_that_images_and_aggregates_require() -> None:
+    trait = literal(DRIVER, "TRAIT_DOCKER")
+    assert alike([trait, literal(ACTIONS, "TRAIT"), literal(TEMPEST, "DOCKER_TRAIT")])
+
+
+def test_enrolment_tags_the_stacks_that_the_workflows_look_for() -> None:
+    tags = literals(ACTIONS, "STACK_TAG")
+    assert alike([*tags, literal(ACTIONS, "STACK_PREFIX").removesuffix("-")])
+    for name in ("hosts.yaml", "compute_pool.yaml"):
+        assert tags[0] in re.findall(r"[\w-]+", template(name)["description"])
+
+
+def test_a_run_finds_in_another_run_s_task_the_hosts_that_it_works_on() -> None:
+    task = literal(ACTIONS, "_SELECT")
+    (reads,) = (
+        strings(node)
+        for path in sources(ACTIONS)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.FunctionDef) and node.name == "hosts_of"
+    )
+    for name in literal(ACTIONS, "CHANGING"):
+        published = workflows()[name.removeprefix("novadocker.")]["tasks"][task]["publish"]
+        assert {"locked_hosts"} <= set(published) & reads, name
+
+
+def test_a_host_is_described_with_the_glance_units_that_are_configured() -> None:
+    units = [
+        names
+        for names in literals(TEMPLATES, "UNITS", "GLANCE_UNITS")
+        if "glance-api.service" in names
+    ]
+    assert units
+    assert alike(units)
+
+
+def test_the_engine_is_looked_for_where_it_is_installed() -> None:
+    engines = literal(TEMPLATES, "ENGINES")
+    folders = {
+        ast.literal_eval(node)
+        for path in sources(f"{TEMPLATES}/configs", "describe_host.py")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Tuple) and strings(node) & {"/usr/bin", "/usr/local/bin"}
+    }
+    assert folders == {tuple(engine.removesuffix("/dockerd") for engine in engines)}
+
+
+def test_nova_is_given_the_class_that_the_driver_has() -> None:
+    name = literal(ACTIONS, "COMPUTE_DRIVER")
+    package, _, driver_class = name.rpartition(".")
+    entrance = TOP / "driver" / package.replace(".", "/") / "__init__.py"
+    assert driver_class in entrance.read_text()
+    assert settings_of("configure_compute")["compute_driver"]["default"] == name
+    assert name in says(f"{DRIVER}/cmd")
+    assert literal(TEMPLATES, "DRIVER_PACKAGE", "verify_host.py") == name.split(".")[0]
+    for template_name in BUNDLE_TEMPLATES:
+        assert template(template_name)["parameters"]["compute_driver"]["default"] == name
+
+
+def test_pip_is_asked_for_the_distribution_that_the_driver_is() -> None:
+    name = tomllib.loads((TOP / "driver/pyproject.toml").read_text())["project"]["name"]
+    assert settings_of("install_driver")["requirement"]["default"] == name
+    assert f"nova,{name}" in says(TEMPLATES, "describe_host.py")
+    assert name in says(ACTIONS, "inputs.py")
+    for template_name in BUNDLE_TEMPLATES:
+        assert template(template_name)["parameters"]["driver_requirement"]["default"] == name
+    for workflow in workflows().values():
+        for given in workflow.get("input", ()):
+            if isinstance(given, dict) and "driver_requirement" in given:
+                assert given["driver_requirement"] == name
+
+
+def test_glance_accepts_the_format_that_is_published_and_that_the_driver_takes() -> None:
+    (accepted,) = settings_of("configure_glance")["container_formats_add"]["default"]
+    for room in (ACTIONS, DRIVER, TEMPEST):
+        formats = [text for path in sources(room) for text in named(tree(path), "container_format")]
+        assert formats, f"{room} names no container format"
+        assert set(formats) == {accepted}, room
+    assert template("node_groups.yaml")["parameters"]["container_formats"]["default"] == [accepted]
+
+
+def named(module: ast.Module, name: str) -> Iterator[str]:
+    """Return the texts that code gives to a name, or compares with what has it."""
+    for node in ast.walk(module):
+        match node:
+            case ast.Dict(keys=keys, values=values):
+                for key, value in zip(keys, values, strict=True):
+                    if getattr(key, "value", None) == name and isinstance(value, ast.Constant):
+                        yield value.value
+            case ast.keyword(arg=str(known), value=ast.Constant(value=text)) if known == name:
+                yield text
+            case ast.Compare(left=ast.Call() as asked, comparators=[ast.Constant(value=text)]):
+                if name in strings(asked):
+                    yield text
+
+
+def test_an_export_is_uploaded_from_where_it_was_saved() -> None:
+    assert alike(literals(TEMPLATES, "EXPORTS"))
+
+
+def test_the_driver_s_engine_is_the_one_that_host_steps_ask() -> None:
+    socket = literal(TEMPLATES, "DOCKER_SOCKET")
+    # /var/run is /run on every system that has systemd.
+    assert f"unix:///var{socket}" in says(DRIVER, "conf.py")
+
+
+def test_the_agent_s_programs_agree_on_its_places() -> None:
+    installed = says(f"{TEMPLATES}/configs", "install_agent.py")
+    expected = says(f"{TEMPLATES}/agent", "outcomes.py")
+    for place in ("/opt/heat-agent", "/var/lib/heat-config/wake.conf"):
+        assert place in installed
+        assert place in expected
+
+
+def test_the_oldest_nova_that_a_plan_takes_is_the_oldest_that_is_proven() -> None:
+    proven = [int(path.stem) for path in (TOP / "tools/proofs/nova").glob("*.lock")]
+    assert literal(ACTIONS, "OLDEST_NOVA") == min(proven)
