@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tempest on the lab.
 
-    python -m lab.tempest [--regex REGEX | --compute] [--convert] [--report FILE] ...
+    python -m lab.tempest [--regex REGEX | --compute] [--convert] [--results FILE] ...
 
 Everything about the cloud is asked from the cloud's APIs; what containers can and cannot do is
 stated in lab/tempest/conf.py. It exits with 1 where a test fails that is not known to.
@@ -10,7 +10,6 @@ stated in lab/tempest/conf.py. It exits with 1 where a test fails that is not kn
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import datetime
 import json
 import os
@@ -61,14 +60,11 @@ def run(args: argparse.Namespace) -> tuple[results.Summary, float]:
 
 
 def write(args: argparse.Namespace, summary: results.Summary, took_s: float) -> None:
-    """Write the page and the record that are asked for."""
-    if args.report:
+    """Write the record, where it is asked for."""
+    if args.results:
         today = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d")
         machine = f"a machine of {os.cpu_count()} cores, {args.concurrency} at a time, on {today}"
-        args.report.write_text(report.page(summary, machine, took_s))
-    if args.results:
-        tests = [dataclasses.asdict(result) for result in summary.results]
-        record = {"figures": summary.figures, "left_out": summary.left_out, "tests": tests}
+        record = report.record(summary, machine, took_s)
         args.results.write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -80,7 +76,6 @@ def main() -> None:
     which.add_argument("--regex", default=runner.PLUGIN_TESTS, help="which tests (the plug-in's)")
     which.add_argument("--compute", action="store_true", help="api.compute and the scenarios")
     parser.add_argument("--convert", action="store_true", help="run novadocker.deploy first")
-    parser.add_argument("--report", type=pathlib.Path, help="write the page about the run here")
     parser.add_argument("--results", type=pathlib.Path, help="write the outcomes here, as JSON")
     parser.add_argument("--concurrency", type=int, help="tests at once (2 of --compute, else 1)")
     parser.add_argument("--timeout", type=int, default=COMPUTE_TIMEOUT_S, help="seconds")

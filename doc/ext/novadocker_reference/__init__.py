@@ -2,8 +2,9 @@
 """Sphinx extension: writes the reference pages from the code before the documents are read.
 
 Pages of workflows come from the workbooks, those of actions from the entry points, those of host
-steps from the scripts' SETTINGS, those of templates from their HOT parameters and those of the
-driver's options from its code. They go to ``reference/generated``, which git ignores.
+steps from the scripts' SETTINGS, those of templates from their HOT parameters, those of the
+driver's options from its code, and those of Tempest from recorded runs. They go to
+``reference/generated``, which git ignores.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sphinx.application import Sphinx
 
 from novadocker import conf
 from novadocker_actions import inputs
-from novadocker_reference import actions, host_steps, options, templates, workflows
+from novadocker_reference import actions, host_steps, options, tempest, templates, workflows
 
 GENERATED = Path("reference") / "generated"
 
@@ -43,6 +44,7 @@ def generate(app: Sphinx) -> None:
     write_pages(source / GENERATED / "actions", actions.pages(top / "setup.cfg"))
     write_pages(source / GENERATED / "steps", host_steps.pages(top / "heat_templates" / "configs"))
     write_pages(source / GENERATED / "options", options.pages(conf.list_opts()))
+    write_pages(source / GENERATED / "tempest", tempest.pages(top / "doc" / "results"))
     write_pages(source / GENERATED / "templates", templates.pages(top / "heat_templates"))
 
 

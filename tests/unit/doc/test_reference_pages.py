@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ import pytest
 import yaml
 from oslo_config import cfg
 
+from lab.tempest import report, results
+from lab.tempest.results import Rule
+from lab.tempest.results import TestResult as Result
 from novadocker_actions import inputs
 
 TOP = Path(__file__).resolve().parents[3]
@@ -69,7 +73,7 @@ def test_workflow_page_has_inputs_tasks_and_private_workflows(tmp_path: Path) ->
         assert text in page
 
 
-@pytest.mark.parametrize("name", ["templates", "host_steps"])
+@pytest.mark.parametrize("name", ["templates", "host_steps", "tempest"])
 def test_empty_directory_is_an_error_not_an_empty_reference(name: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=str(tmp_path)):
         module(name).pages(tmp_path)
@@ -124,6 +128,7 @@ def test_every_action_workflow_step_and_template_of_the_project_has_a_page() -> 
         "actions": TOP / "setup.cfg",
         "host_steps": configs,
         "templates": TOP / "heat_templates",
+        "tempest": TOP / "doc" / "results",
     }
     found = [module(name).pages(where) for name, where in places.items()]
     found.append(module("workflows").pages(TOP / "workbooks", {}))
@@ -139,3 +144,57 @@ def test_every_input_of_a_workflow_says_what_it_takes() -> None:
         if not name.startswith("_"):
             taken = {key for key, _ in module("workflows").inputs(workflow)}
             assert taken <= set(inputs.FIELDS), name
+
+
+LISTED = [
+    "tempest.api.compute.A.test_a[id-1]",
+    "tempest.api.compute.A.test_b[id-2,volume]",
+    "tempest.api.compute.B.test_c[id-3]",
+    "tempest.api.compute.B.test_d[id-4]",
+    "tempest.scenario.C.test_resize[id-5]",
+]
+
+
+def tempest_page(summary: results.Summary) -> str:
+    """Return the page of a run, by way of the record as it is committed."""
+    record = json.dumps(report.record(summary, "a machine", 120))
+    return str(module("tempest").page(json.loads(record)))
+
+
+def tempest_summary() -> results.Summary:
+    return results.summarise(
+        LISTED,
+        [
+            Result("tempest.api.compute.A.test_a", "ok"),
+            Result("tempest.api.compute.A.test_b", "FAILED", "a_fault: <x>"),
+            Result("tempest.api.compute.B.test_c", "FAILED", "another"),
+            Result("tempest.api.compute.B.test_d", "SKIPPED", "Suspend is not available."),
+        ],
+        left_out=[Rule(r"^tempest\.scenario\.", "needs a guest")],
+        known_failures=[Rule(r"A\.test_b$", "a known bug")],
+    )
+
+
+def test_the_page_has_each_test_and_means_nothing_else_to_sphinx() -> None:
+    text = tempest_page(tempest_summary())
+    check(text)
+    for test in LISTED:
+        assert f"``{results.plain_name(test).replace('tempest.', '', 1)}``" in text
+    assert r"a\_fault: \<x\>" in text
+    assert "It took 2 minutes on a machine." in text
+
+
+def test_the_page_is_the_same_whatever_the_order_of_the_tests() -> None:
+    found = (
+        Result("tempest.b", "SKIPPED", "Found networks: [{'id': 'of this cloud'}]"),
+        Result("tempest.c", "SKIPPED", "Found networks: [{'id': 'of another'}]"),
+        Result("tempest.a", "ok"),
+        Result("tempest.d", "SKIPPED", "another reason"),
+    )
+    pages = {
+        tempest_page(results.Summary(ordered, (), (), (4, 1, 3)))
+        for ordered in (found, found[::-1])
+    }
+    (text,) = pages
+    assert "   * - Found networks\n     - 2\n   * - another reason\n     - 1\n" in text
+    assert "'id'" not in text

@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 import lab.tempest
-from lab.tempest import report, results
+from lab.tempest import results
 from lab.tempest.results import Rule
 from lab.tempest.results import TestResult as Result
 
@@ -133,27 +133,3 @@ def test_a_rule_without_a_reason_is_refused() -> None:
 def test_the_committed_lists_are_in_order(name: str) -> None:
     rules = results.parse_rules((LISTS / name).read_text())
     assert all(rule.reason for rule in rules)
-
-
-def test_the_page_has_each_test_and_means_nothing_else_to_sphinx() -> None:
-    page = report.page(summary(), "a machine", 120)
-    for test in LISTED:
-        assert f"``{results.plain_name(test).replace('tempest.', '', 1)}``" in page
-    assert r"a\_fault: \<x\>" in page
-    assert "It took 2 minutes on a machine." in page
-
-
-def test_the_page_is_the_same_whatever_the_order_of_the_tests() -> None:
-    found = (
-        Result("tempest.b", "SKIPPED", "Found networks: [{'id': 'of this cloud'}]"),
-        Result("tempest.c", "SKIPPED", "Found networks: [{'id': 'of another'}]"),
-        Result("tempest.a", "ok"),
-        Result("tempest.d", "SKIPPED", "another reason"),
-    )
-    pages = {
-        report.page(results.Summary(ordered, (), (), (4, 1, 3)), "a machine", 120)
-        for ordered in (found, found[::-1])
-    }
-    (page,) = pages
-    assert "   * - Found networks\n     - 2\n   * - another reason\n     - 1\n" in page
-    assert "'id'" not in page
