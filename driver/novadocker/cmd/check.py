@@ -68,17 +68,19 @@ def importing() -> Finding:
     return Finding("import", "ok", f"imported under Nova {nova.version.version_string()}")
 
 
-def configuration(conf: Any) -> Finding:
+def configuration(conf: Any) -> list[Finding]:
     """Does the configuration choose the driver?"""
     wanted = "novadocker.virt.docker.DockerDriver"
     if conf.compute_driver == wanted:
-        return Finding("configuration", "ok", f"compute_driver = {wanted}")
-    return Finding(
-        "configuration",
-        "warning",
-        f"compute_driver is {conf.compute_driver}",
-        f"set [DEFAULT]compute_driver = {wanted}; give this command nova-compute's arguments",
-    )
+        return [Finding("configuration", "ok", f"compute_driver = {wanted}")]
+    return [
+        Finding(
+            "configuration",
+            "warning",
+            f"compute_driver is {conf.compute_driver}",
+            f"set [DEFAULT]compute_driver = {wanted}; give this command nova-compute's arguments",
+        )
+    ]
 
 
 def engine(conf: Any) -> list[Finding]:
@@ -150,7 +152,8 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
 
     options = info.get("SecurityOptions") or []
     remapped = any("userns" in option for option in options)
-    backing = dict(info.get("DriverStatus") or []).get("Backing Filesystem", "")
+    status = dict(info.get("DriverStatus") or [])
+    backing = status.get("Backing Filesystem") or status.get("driver-type") or ""
     storage = f"{info.get('Driver', '?')} on {backing}" if backing else info.get("Driver", "?")
     limited = storage in ("overlay2 on xfs", "btrfs", "zfs")
     found = [
@@ -185,7 +188,7 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
     return found
 
 
-def ovsdb(conf: Any) -> Finding:
+def ovsdb(conf: Any) -> list[Finding]:
     """Does Open vSwitch's database listen where os-vif asks it?"""
     import os_vif
 
@@ -200,17 +203,19 @@ def ovsdb(conf: Any) -> Finding:
             host, _, port = where.rpartition(":")
             socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
     except (OSError, ValueError) as err:
-        return Finding(
-            "ovsdb",
-            "error",
-            f"{connection}: {err}",
-            "start Open vSwitch and Neutron's agent, 'ovs-vsctl set-manager ptcp:6640:127.0.0.1', "
-            "or set [os_vif_ovs]ovsdb_connection",
-        )
-    return Finding("ovsdb", "ok", connection)
+        return [
+            Finding(
+                "ovsdb",
+                "error",
+                f"{connection}: {err}",
+                "start Open vSwitch and Neutron's agent, 'ovs-vsctl set-manager "
+                "ptcp:6640:127.0.0.1', or set [os_vif_ovs]ovsdb_connection",
+            )
+        ]
+    return [Finding("ovsdb", "ok", connection)]
 
 
-def privileges() -> Finding:
+def privileges(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are called alike
     """Can the privileged helper be started?"""
     from novadocker import exceptions
     from novadocker.virt.docker import network
@@ -218,15 +223,17 @@ def privileges() -> Finding:
     try:
         network.Wiring().prepare()
     except exceptions.NetworkError as err:
-        return Finding(
-            "privileges",
-            "error",
-            str(err),
-            "allow privsep-helper by sudo and set [novadocker_privileged]helper_command = sudo "
-            "privsep-helper --config-file /etc/nova/nova.conf, or install "
-            "rootwrap's docker.filters",
-        )
-    return Finding("privileges", "ok", "the privileged helper runs")
+        return [
+            Finding(
+                "privileges",
+                "error",
+                str(err),
+                "allow privsep-helper by sudo and set [novadocker_privileged]helper_command = sudo "
+                "privsep-helper --config-file /etc/nova/nova.conf, or install "
+                "rootwrap's docker.filters",
+            )
+        ]
+    return [Finding("privileges", "ok", "the privileged helper runs")]
 
 
 def lxcfs(conf: Any) -> list[Finding]:
@@ -290,14 +297,25 @@ def volumes(conf: Any) -> list[Finding]:
     return found
 
 
+# In the order in which they are told.
+CHECKS: tuple[Callable[[Any], list[Finding]], ...] = (
+    configuration,
+    engine,
+    ovsdb,
+    privileges,
+    lxcfs,
+    volumes,
+)
+
+
 def findings(arguments: list[str]) -> list[Finding]:
     """Make all the checks that can be made.
 
     :param arguments: nova-compute's
     """
-    found = [loading(), importing()]
-    if found[-1].state == "error":
-        return found
+    begun = [loading(), importing()]
+    if begun[-1].state == "error":
+        return begun
     from nova import utils
     from oslo_log import log
     from oslo_privsep import priv_context
@@ -308,9 +326,7 @@ def findings(arguments: list[str]) -> list[Finding]:
     log.register_options(options)
     options(arguments, project="nova", prog="nova-compute")
     priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
-    found.append(configuration(options))
-    checks: list[Callable[[], Finding]] = [lambda: ovsdb(options), privileges]
-    return [*found, *engine(options), *(check() for check in checks), *lxcfs(options)]
+    return [*begun, *(finding for check in CHECKS for finding in check(options))]
 
 
 def main() -> None:

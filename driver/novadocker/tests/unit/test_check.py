@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
+import inspect
 import socket
 import sys
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 from oslo_privsep.daemon import FailedToDropPrivileges
@@ -48,9 +50,9 @@ def test_a_module_that_is_no_driver_is_an_error(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_configuration_is_compared(conf: Any, option: Any) -> None:
-    assert check.configuration(conf).state == "warning"
+    assert check.configuration(conf)[0].state == "warning"
     option("compute_driver", "novadocker.virt.docker.DockerDriver", None)
-    assert check.configuration(conf).state == "ok"
+    assert check.configuration(conf)[0].state == "ok"
 
 
 class TestEngine:
@@ -82,6 +84,13 @@ class TestEngine:
             (
                 {"Driver": "overlay2", "DriverStatus": [["Backing Filesystem", "xfs"]]},
                 ("disk quota", "pquota: overlay2 on xfs"),
+            ),
+            (
+                {
+                    "Driver": "overlayfs",
+                    "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]],
+                },
+                ("disk quota", "no limit: overlayfs on io.containerd.snapshotter.v1"),
             ),
         ],
     )
@@ -133,15 +142,15 @@ def test_ovsdb_is_connected_to(kind: str, conf: Any, option: Any, tmp_path: Any)
         where = f"unix:{tmp_path / 'db.sock'}"
     option("ovsdb_connection", where, "os_vif_ovs")
     with server:
-        assert check.ovsdb(conf).state == "ok"
+        assert check.ovsdb(conf)[0].state == "ok"
     option("ovsdb_connection", "tcp:nonsense", "os_vif_ovs")
-    assert "set-manager" in check.ovsdb(conf).remedy
+    assert "set-manager" in check.ovsdb(conf)[0].remedy
 
 
-def test_privileges(wiring: Any) -> None:
-    assert check.privileges().state == "ok"
+def test_privileges(wiring: Any, conf: Any) -> None:
+    assert check.privileges(conf)[0].state == "ok"
     wiring.prepare.side_effect = exceptions.NetworkError("sudo: not found")
-    assert "sudo" in check.privileges().found
+    assert "sudo" in check.privileges(conf)[0].found
 
 
 class TestVolumes:
@@ -197,15 +206,37 @@ def test_exit_code_tells_errors(
     assert capsys.readouterr().out.splitlines()[1].endswith("-> remedy")
 
 
+def test_every_check_of_the_configuration_is_in_the_list() -> None:
+    public = {
+        function
+        for name, function in inspect.getmembers(check, inspect.isfunction)
+        if function.__module__ == check.__name__
+        and not name.startswith("_")
+        and list(inspect.signature(function).parameters) == ["conf"]
+    }
+    assert public == set(check.CHECKS)
+
+
 def test_all_checks_are_made(
-    engine: Any, wiring: Any, monkeypatch: pytest.MonkeyPatch, conf: Any
+    engine: Any, wiring: Any, monkeypatch: pytest.MonkeyPatch, conf: Any, option: Any
 ) -> None:
+    option("lxcfs_path", "/nonexistent")
+    option("volume_file_systems", ["ext4"])
+    monkeypatch.setattr(mounts, "share", mock.Mock(side_effect=FailedToDropPrivileges("no sudo")))
     # Options of the command line are taken before a configuration is read, once in a process.
     monkeypatch.setattr("oslo_log.log.register_options", lambda _conf: None)
     started = []
     monkeypatch.setattr("oslo_privsep.priv_context.init", lambda root_helper: started.append(1))
     found = check.findings(["--config-file", "/dev/null"])
     assert started
-    assert {"loading", "import", "configuration", "docker", "ovsdb", "privileges"} <= {
-        one.what for one in found
-    }
+    assert {
+        "loading",
+        "import",
+        "configuration",
+        "docker",
+        "ovsdb",
+        "privileges",
+        "lxcfs",
+        "volumes",
+        "propagation",
+    } <= {one.what for one in found}
