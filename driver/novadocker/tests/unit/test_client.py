@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
 import threading
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -42,6 +44,20 @@ def test_answers_become_faults(status: int, kind: type[Exception], sdk: Any) -> 
     with pytest.raises(kind, match="why") as fault:
         client.Engine("unix:///x").call("start", "name")
     assert fault.value.status == status
+
+
+def test_proxies_of_the_operators_are_not_given_to_containers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxies = {"default": {"httpProxy": "http://operator:s3cret@proxy.example:3128"}}
+    (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    one = client._Client(base_url="unix:///x", version="1.41")
+    assert "s3cret" in str(one._proxy_configs)
+    asked = mock.Mock()
+    monkeypatch.setattr(one, "create_container_from_config", asked)
+    one.create_container("image", name="name", environment={"A": "b"})
+    assert asked.call_args.args[0]["Env"] == ["A=b"]
 
 
 def test_reading_is_tried_again_on_a_new_connection(sdk: Any) -> None:

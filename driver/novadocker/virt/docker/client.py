@@ -41,6 +41,14 @@ _READS = frozenset(
 class _Client(docker.APIClient):
     """Takes nothing from the environment: proxies and CAs there are meant for other requests."""
 
+    def create_container(self, *args: Any, **kwargs: Any) -> Any:
+        """Make a container without the proxies of ``~/.docker/config.json``.
+
+        They are the operator's, with passwords in them, and an instance's environment is a tenant's
+        to read.
+        """
+        return super().create_container(*args, use_config_proxy=False, **kwargs)
+
     @property
     def trust_env(self) -> bool:
         """Tell ``requests`` what it would otherwise believe more than the options."""
