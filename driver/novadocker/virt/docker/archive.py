@@ -248,10 +248,10 @@ class Archive:
         if re.search(r"(^|/)[0-9a-f]{64}$", name):
             # Named by its digest: that of the packed bytes.
             with self._open(name) as packed:
-                digest = hashlib.sha256()
-                while data := packed.read(compression.CHUNK):
-                    digest.update(data)
-                _compare(name, digest.hexdigest())
+                hashing = layers.Hashing(compression.Bounded(packed, name, self._size))
+                while hashing.read(compression.CHUNK):
+                    pass
+                _compare(name, hashing.digest.hexdigest())
         with self._open(name) as packed, compression.plain(packed) as reader:
             bounded = compression.Bounded(reader, f"layer {name}", limit)
             hashing = layers.Hashing(bounded)
