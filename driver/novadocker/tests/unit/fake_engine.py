@@ -29,6 +29,8 @@ class FakeEngine:
 
     :ivar calls: verbs in the order of their calls
     :ivar failing: faults to raise, by verb
+    :ivar quota: whether a limit of a file system is taken
+    :ivar quota_holds: whether it is one, too
     """
 
     def __init__(self) -> None:
@@ -45,6 +47,8 @@ class FakeEngine:
         self.live_events: Any = Events()
         self.saved: bytes = b""
         self.quota = False
+        self.quota_holds = True
+        self.driver_status: list[list[str]] = []
         self.url = "memory"
         self.load_report: list[dict[str, str]] = []
         self._ids = itertools.count(1)
@@ -185,9 +189,11 @@ class FakeEngine:
         ]
 
     def _put_archive(self, name: str, path: str, data: Any) -> bool:
-        self.archives.setdefault(name, []).append(
-            data if isinstance(data, bytes) else b"".join(data)
-        )
+        whole = data if isinstance(data, bytes) else b"".join(data)
+        limit = (self._find(name)["HostConfig"].get("StorageOpt") or {}).get("size", "")
+        if self.quota_holds and limit.endswith("M") and len(whole) > int(limit[:-1]) << 20:
+            raise exceptions.EngineError("write /probe: disk quota exceeded", 500)
+        self.archives.setdefault(name, []).append(whole)
         return True
 
     def _get_archive(self, name: str, path: str) -> tuple[Any, dict[str, Any]]:
@@ -282,6 +288,7 @@ class FakeEngine:
             "NCPU": 4,
             "MemTotal": 8 << 30,
             "DockerRootDir": "/",
+            "DriverStatus": self.driver_status,
             "ServerVersion": "20.10.24+dfsg1",
             "LiveRestoreEnabled": True,
             "Runtimes": {"io.containerd.runc.v2": {}, "runc": {}},

@@ -35,6 +35,26 @@ class TestLimits:
         found = isolation.limits(make_flavor(extra_specs=specs))
         assert (found["cpu_period"], found["cpu_quota"], found["cpu_shares"]) == (50000, 20000, 7)
 
+    @pytest.mark.parametrize(
+        ("specs", "named"),
+        [
+            ({"quota:cpu_period": "0"}, "quota:cpu_period=0 "),
+            ({"quota:cpu_period": "999"}, "quota:cpu_period=999 "),
+            ({"quota:cpu_period": "1000001"}, "quota:cpu_period=1000001 "),
+            ({"quota:cpu_quota": "0"}, "quota:cpu_quota=0 "),
+            ({"quota:cpu_quota": "500"}, "quota:cpu_quota=500 "),
+        ],
+    )
+    def test_what_the_engine_would_take_for_no_limit_or_refuse_is_the_flavors_fault(
+        self, specs: dict[str, str], named: str
+    ) -> None:
+        with pytest.raises(exceptions.FlavorRefused, match=named):
+            isolation.limits(make_flavor(extra_specs=specs))
+
+    def test_no_limit_of_cpu_time_has_to_be_asked_for(self) -> None:
+        found = isolation.limits(make_flavor(extra_specs={"quota:cpu_quota": "-1"}))
+        assert found["cpu_quota"] == -1
+
     def test_no_less_memory_than_the_engine_takes(self) -> None:
         assert isolation.limits(make_flavor(memory_mb=1))["mem_limit"] == "6m"
 
@@ -196,7 +216,37 @@ class TestSandbox:
         engine = FakeEngine()
         engine.failing["create_container"] = exceptions.EngineUnreachable("dead")
         with pytest.raises(exceptions.EngineUnreachable):
-            sandbox.Sandboxes(engine).accepts_disk_quota()
+            sandbox.Sandboxes(engine).limits_file_systems()
+
+    @pytest.mark.parametrize(("taken", "holds"), [(True, True), (True, False), (False, False)])
+    def test_a_limit_of_file_systems_is_believed_when_it_has_held(
+        self, taken: bool, holds: bool
+    ) -> None:
+        engine = FakeEngine()
+        engine.quota, engine.quota_holds = taken, holds
+        sandboxes = sandbox.Sandboxes(engine)
+        sandboxes.ensure_image()
+        assert sandboxes.limits_file_systems() is holds
+        assert engine.containers == {}
+
+    def test_containerds_image_store_limits_no_file_system(self) -> None:
+        engine = FakeEngine()
+        engine.quota = True
+        engine.driver_status = [["driver-type", "io.containerd.snapshotter.v1"]]
+        sandboxes = sandbox.Sandboxes(engine)
+        sandboxes.ensure_image()
+        assert not sandboxes.limits_file_systems()
+        assert "create_container" not in engine.calls
+
+    def test_a_probe_that_fails_otherwise_is_no_limit_and_is_removed(self) -> None:
+        engine = FakeEngine()
+        engine.quota = True
+        engine.failing["put_archive"] = exceptions.EngineError("input/output error", 500)
+        sandboxes = sandbox.Sandboxes(engine)
+        sandboxes.ensure_image()
+        with pytest.raises(exceptions.EngineError, match="input/output"):
+            sandboxes.limits_file_systems()
+        assert engine.containers == {}
 
 
 class TestResources:

@@ -11,6 +11,9 @@ from novadocker.virt.docker import lxcfs
 # The smallest limit that every engine accepts.
 MIN_MEMORY_MB = 6
 CPU_PERIOD_US = 100_000
+# What the kernel takes. The engine takes 0 as well, and means no limit by it.
+_CPU_PERIODS_US = range(1_000, 1_000_001)
+_MIN_CPU_QUOTA_US = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,14 +64,25 @@ def limits(flavor: Any) -> dict[str, Any]:
 
     A share of CPU time and not a number of CPUs, as the engine refuses more CPUs than the host has.
 
-    :raises FlavorRefused: an extra spec is no number
+    :raises FlavorRefused: an extra spec is no number, or none that the kernel takes
     """
     memory_mb = max(int(flavor.memory_mb), MIN_MEMORY_MB)
     specs = flavor.get("extra_specs", {}) or {}
     period = _number(specs, "quota:cpu_period", CPU_PERIOD_US)
+    if period not in _CPU_PERIODS_US:
+        raise exceptions.FlavorRefused(
+            f"quota:cpu_period={period} of the flavor is not in {_CPU_PERIODS_US.start} to "
+            f"{_CPU_PERIODS_US.stop - 1} microseconds"
+        )
+    quota = _number(specs, "quota:cpu_quota", int(flavor.vcpus) * period)
+    if 0 <= quota < _MIN_CPU_QUOTA_US:
+        raise exceptions.FlavorRefused(
+            f"quota:cpu_quota={quota} of the flavor is less than {_MIN_CPU_QUOTA_US} microseconds; "
+            "-1 is no limit"
+        )
     found: dict[str, Any] = {
         "cpu_period": period,
-        "cpu_quota": _number(specs, "quota:cpu_quota", int(flavor.vcpus) * period),
+        "cpu_quota": quota,
         "mem_limit": f"{memory_mb}m",
         "memswap_limit": f"{memory_mb + int(flavor.swap or 0)}m",
     }

@@ -79,7 +79,7 @@ def disk_quota(sandboxes: sandbox.Sandboxes, wanted: str) -> bool:
     """
     if wanted == "off":
         return False
-    able = sandboxes.accepts_disk_quota()
+    able = sandboxes.limits_file_systems()
     if not able and wanted == "require":
         raise exception.InvalidConfiguration(
             "[docker]disk_quota is 'require', and Docker cannot limit file systems here: that "

@@ -14,6 +14,7 @@ import os
 import platform
 import struct
 import tarfile
+from collections.abc import Iterator
 from typing import Any
 
 from oslo_log import log as logging
@@ -35,6 +36,12 @@ _AARCH64 = b"".join(
 )
 _MACHINES = {"x86_64": (62, _X86_64), "aarch64": (183, _AARCH64)}
 _LOAD_ADDRESS = 0x400000
+# Of the file system whose limit is tried out.
+_PROBE_MB = 16
+# What the engine says when a limit is reached: EDQUOT, or ENOSPC for a project's quota on XFS.
+_NO_SPACE = ("disk quota exceeded", "no space left on device")
+# moby's daemon/containerd/image_snapshot.go takes StorageOpt and does not read it.
+_CONTAINERD_STORE = "io.containerd.snapshotter.v1"
 
 
 def program(machine: str) -> bytes:
@@ -124,10 +131,17 @@ class Sandboxes:
                 changes=['ENTRYPOINT ["/pause"]'],
             )
 
-    def accepts_disk_quota(self) -> bool:
-        """Tell whether the engine can limit a container's file system, by asking it for one."""
+    def limits_file_systems(self) -> bool:
+        """Tell whether the engine limits a container's file system, by writing too much into one.
+
+        That it takes the limit says nothing: with containerd's image store it does, and sets none.
+        """
+        info = self._engine.call("info")
+        if ["driver-type", _CONTAINERD_STORE] in info.get("DriverStatus", []):
+            LOG.info("Docker's image store is containerd's, which limits no file system")
+            return False
         host_config = self._engine.call(
-            "create_host_config", network_mode="none", storage_opt={"size": "1G"}
+            "create_host_config", network_mode="none", storage_opt={"size": f"{_PROBE_MB}M"}
         )
         try:
             probe = self._engine.call("create_container", self.image, host_config=host_config)
@@ -136,8 +150,26 @@ class Sandboxes:
         except exceptions.EngineError as err:
             LOG.debug("The engine cannot limit file systems: %s", err)
             return False
-        self._engine.call("remove_container", probe["Id"], force=True)
-        return True
+        try:
+            return self._is_limited(probe["Id"])
+        finally:
+            self._engine.call("remove_container", probe["Id"], force=True)
+
+    def _is_limited(self, container: str) -> bool:
+        try:
+            self._engine.call("put_archive", container, "/", _too_much(), patient=True)
+        except exceptions.EngineUnreachable:
+            raise
+        except exceptions.EngineError as err:
+            if not any(one in str(err).lower() for one in _NO_SPACE):
+                raise
+            return True
+        LOG.warning(
+            "Docker takes a limit of %(limit)s MB for a file system and lets %(written)s MB be "
+            "written: root disks are not limited",
+            {"limit": _PROBE_MB, "written": 2 * _PROBE_MB},
+        )
+        return False
 
     def create(
         self, name: str, labels: dict[str, str], hostname: str | None, dns: list[str]
@@ -207,6 +239,16 @@ class Sandboxes:
         except exceptions.NotFound:
             return None
         return _path(details) if details["State"]["Running"] else None
+
+
+def _too_much() -> Iterator[bytes]:
+    """Write an archive of twice as much as the probe may have, which nothing can make smaller."""
+    member = tarfile.TarInfo("probe")
+    member.size = 2 * _PROBE_MB << 20
+    yield member.tobuf(tarfile.USTAR_FORMAT)
+    for _ in range(2 * _PROBE_MB):
+        yield os.urandom(1 << 20)
+    yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
 def _path(details: dict[str, Any]) -> str:
