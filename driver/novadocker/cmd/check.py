@@ -86,7 +86,7 @@ def configuration(conf: Any) -> list[Finding]:
 def engine(conf: Any) -> list[Finding]:
     """Does Docker answer, and is it set up as a host of Neutron's needs it?"""
     from novadocker import exceptions
-    from novadocker.virt.docker import client
+    from novadocker.virt.docker.engine import client
 
     try:
         connection = client.Engine.from_conf(conf)
@@ -148,7 +148,7 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
     """Say what of the driver's options the engine can do."""
     from nova import exception
 
-    from novadocker.virt.docker import readiness
+    from novadocker.virt.docker.engine import readiness
 
     options = info.get("SecurityOptions") or []
     remapped = any("userns" in option for option in options)
@@ -218,10 +218,10 @@ def ovsdb(conf: Any) -> list[Finding]:
 def privileges(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are called alike
     """Can the privileged helper be started?"""
     from novadocker import exceptions
-    from novadocker.virt.docker import network
+    from novadocker.virt.docker.network import wiring
 
     try:
-        network.Wiring().prepare()
+        wiring.Wiring().prepare()
     except exceptions.NetworkError as err:
         return [
             Finding(
@@ -238,7 +238,7 @@ def privileges(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are cal
 
 def lxcfs(conf: Any) -> list[Finding]:
     """Is lxcfs there, if instances are to get its files?"""
-    from novadocker.virt.docker import lxcfs
+    from novadocker.virt.docker.engine import lxcfs
 
     path = conf.docker.lxcfs_path
     if not path:
@@ -256,7 +256,7 @@ def volumes(conf: Any) -> list[Finding]:
 
     from novadocker import exceptions
     from novadocker.privsep import mounts
-    from novadocker.virt.docker import volumes as volumes_of
+    from novadocker.virt.docker.volumes import mounted as volumes_of
 
     allowed = conf.docker.volume_file_systems
     if not allowed:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from novadocker.virt.docker import lxcfs
+from novadocker.virt.docker.engine import lxcfs
 from tests.functional.driver import packages
 
 DAEMON = "usr/bin/lxcfs"

@@ -12,7 +12,9 @@ from nova import exception
 
 from novadocker.tests.unit import hostile
 from novadocker.tests.unit.archives import Parts
-from novadocker.virt.docker import client, images, spool
+from novadocker.virt.docker.engine import client
+from novadocker.virt.docker.images import spool
+from novadocker.virt.docker.images.store import Images
 from tests.functional.driver import busybox, own_engine
 
 pytestmark = pytest.mark.docker
@@ -33,7 +35,7 @@ class Store:
         self.spool = Path(place.path)
         self.archive = b""
         self.fetched = 0
-        self.images = images.Images(client.Engine(own_engine.MACHINES), place, None, hostile.LIMIT)
+        self.images = Images(client.Engine(own_engine.MACHINES), place, None, hostile.LIMIT)
         monkeypatch.setattr("nova.virt.images.fetch", self._fetch)
 
     def _fetch(self, _context: Any, _image: str, path: str, _certificates: Any = None) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from novadocker.virt.docker import ovn
+from novadocker.virt.docker.network import ovn
 from tests.functional.driver import openvswitch
 
 

@@ -13,7 +13,9 @@ import pytest
 
 from novadocker import exceptions
 from novadocker.tests.unit.archives import Parts, special, tar
-from novadocker.virt.docker import client, containers, guest, images, isolation, snapshots, spool
+from novadocker.virt.docker.engine import client, containers, isolation
+from novadocker.virt.docker.images import snapshots, spool, store
+from novadocker.virt.docker.instances import guest
 from tests.functional.driver import busybox, own_engine
 
 pytestmark = pytest.mark.docker
@@ -37,7 +39,7 @@ class Cloud:
         place = spool.Spool(str(directory), "host")
         low = client.Engine(own_engine.MACHINES)
         self.workloads = containers.Containers(low, "host", isolation.Isolation(()))
-        self.images = images.Images(low, place, None, LIMIT)
+        self.images = store.Images(low, place, None, LIMIT)
         self.snapshots = snapshots.Snapshots(low, self.workloads, place, LIMIT, flatten_layers)
         monkeypatch.setattr(
             "nova.virt.images.fetch",

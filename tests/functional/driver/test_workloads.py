@@ -13,7 +13,8 @@ from nova import exception, objects
 from novadocker import exceptions
 from novadocker.tests.unit.archives import Parts
 from novadocker.tests.unit.conftest import make_flavor
-from novadocker.virt.docker import client, containers, guest, isolation, readiness
+from novadocker.virt.docker.engine import client, containers, isolation, readiness
+from novadocker.virt.docker.instances import guest
 from tests.functional.driver import busybox, own_engine
 
 pytestmark = pytest.mark.docker

@@ -12,7 +12,8 @@ import pytest
 from nova import context, objects
 
 from novadocker.tests.unit.fake_engine import FakeEngine
-from novadocker.virt.docker import driver, network
+from novadocker.virt.docker import driver
+from novadocker.virt.docker.network.wiring import Wiring
 
 HOST = "unit-host"
 IMAGE_ID = "11111111-2222-4333-8444-555555555555"
@@ -83,7 +84,7 @@ def option(conf: Any) -> Iterator[Any]:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     fake = FakeEngine()
-    monkeypatch.setattr("novadocker.virt.docker.client.Engine.from_conf", lambda _conf: fake)
+    monkeypatch.setattr("novadocker.virt.docker.engine.client.Engine.from_conf", lambda _conf: fake)
     fake.add_image(f"nova-glance/{IMAGE_ID}:{'a' * 16}", {"Cmd": ["sh"]})
     return fake
 
@@ -91,9 +92,9 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 @pytest.fixture
 def wiring(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
     """Ports that are only written down."""
-    fake = mock.create_autospec(network.Wiring, instance=True)
+    fake = mock.create_autospec(Wiring, instance=True)
     fake.devices.return_value = []
-    monkeypatch.setattr(network, "Wiring", lambda *_args: fake)
+    monkeypatch.setattr("novadocker.virt.docker.network.wiring.Wiring", lambda *_args: fake)
     return fake
 
 

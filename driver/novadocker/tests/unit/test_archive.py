@@ -12,7 +12,8 @@ import pytest
 from novadocker import exceptions
 from novadocker.tests.unit import hostile
 from novadocker.tests.unit.archives import LAYER, Parts, digest, special, tar
-from novadocker.virt.docker import archive, compression, image_config
+from novadocker.virt.docker.images import archive, compression
+from novadocker.virt.docker.images import config as image_config
 
 
 def verified(data: bytes, limit: int = hostile.LIMIT) -> archive.Image:

@@ -12,7 +12,7 @@ import requests
 
 from novadocker import exceptions
 from novadocker.cmd import check
-from novadocker.virt.docker import client
+from novadocker.virt.docker.engine import client
 
 
 @pytest.fixture

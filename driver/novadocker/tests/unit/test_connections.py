@@ -9,7 +9,7 @@ from os_brick.initiator.connectors import base
 from oslo_concurrency import processutils
 
 from novadocker import exceptions
-from novadocker.virt.docker import connections
+from novadocker.virt.docker.volumes.brick import Connections
 
 PATH = "/dev/disk/by-id/one"
 
@@ -26,8 +26,8 @@ def brick(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
 
 
 @pytest.fixture
-def connected(conf: Any) -> connections.Connections:
-    return connections.Connections(conf)
+def connected(conf: Any) -> Connections:
+    return Connections(conf)
 
 
 def info(protocol: str = "iscsi", **data: Any) -> dict[str, Any]:

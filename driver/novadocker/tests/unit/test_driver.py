@@ -21,16 +21,10 @@ from novadocker.tests.unit.conftest import (
     make_image_meta,
     make_instance,
 )
-from novadocker.virt.docker import (
-    containers,
-    contents,
-    driver,
-    guest,
-    imaging,
-    isolation,
-    lookups,
-    readiness,
-)
+from novadocker.virt.docker import driver
+from novadocker.virt.docker.engine import containers, isolation, readiness
+from novadocker.virt.docker.face import images, lookups
+from novadocker.virt.docker.instances import contents, guest
 
 
 def port(active: bool = True) -> Any:
@@ -729,7 +723,7 @@ class TestImages:
             "disk_format": "raw",
             "checksum": "a" * 32,
         }
-        monkeypatch.setattr(imaging, "IMAGE_API", api)
+        monkeypatch.setattr(images, "IMAGE_API", api)
         assert docker_driver.cache_image(None, IMAGE_ID) is False
 
     def test_cache_is_aged_as_the_options_say(self, docker_driver: Any, engine: Any) -> None:

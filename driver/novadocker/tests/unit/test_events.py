@@ -9,7 +9,7 @@ from nova.virt import event as virtevent
 
 from novadocker import exceptions
 from novadocker.tests.unit.fake_engine import Events, FakeEngine
-from novadocker.virt.docker import containers, events, isolation
+from novadocker.virt.docker.engine import containers, events, isolation
 
 STOPPED, STARTED, PAUSED = (
     virtevent.EVENT_LIFECYCLE_STOPPED,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from novadocker import exceptions
-from novadocker.virt.docker import image_config
+from novadocker.virt.docker.images import config as image_config
 
 DIGEST = f"sha256:{'a' * 64}"
 

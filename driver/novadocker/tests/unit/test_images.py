@@ -17,16 +17,11 @@ from novadocker import exceptions
 from novadocker.tests.unit.archives import LAYER, Parts, digest, special, tar
 from novadocker.tests.unit.conftest import HOST, IMAGE_ID, make_instance
 from novadocker.tests.unit.fake_engine import FakeEngine
-from novadocker.virt.docker import (
-    containers,
-    guest,
-    imagecache,
-    images,
-    isolation,
-    snapshots,
-    spool,
-    streams,
-)
+from novadocker.virt.docker.engine import containers, isolation, streams
+from novadocker.virt.docker.images import cache, snapshots, spool
+from novadocker.virt.docker.images.cache import ImageCache
+from novadocker.virt.docker.images.store import Images, tag_of
+from novadocker.virt.docker.instances import guest
 
 META = {
     "id": IMAGE_ID,
@@ -54,8 +49,8 @@ def fetch(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
 
 
 @pytest.fixture
-def store(engine: FakeEngine, tmp_path: Path) -> images.Images:
-    return images.Images(engine, spool.Spool(str(tmp_path / "spool"), HOST), None, 1 << 20)
+def store(engine: FakeEngine, tmp_path: Path) -> Images:
+    return Images(engine, spool.Spool(str(tmp_path / "spool"), HOST), None, 1 << 20)
 
 
 class TestEnsure:
@@ -104,9 +99,9 @@ class TestEnsure:
             }
         meta = {**META, **known}
         api = mock.Mock(get=mock.Mock(return_value=meta))
-        monkeypatch.setattr(images, "IMAGE_API", api)
+        monkeypatch.setattr("novadocker.virt.docker.images.store.IMAGE_API", api)
         place = spool.Spool(str(tmp_path / "spool"), HOST)
-        store = images.Images(engine, place, str(tmp_path), 1 << 20)
+        store = Images(engine, place, str(tmp_path), 1 << 20)
         store.ensure("context", meta if told else META)
         fetch.assert_not_called()
         assert (tmp_path / IMAGE_ID).exists()
@@ -120,10 +115,10 @@ class TestEnsure:
         (tmp_path / IMAGE_ID).write_bytes(fetch.archive)
         known = {"os_hash_algo": "sha256", wrong: "c" * 64}
         api = mock.Mock(get=mock.Mock(return_value={**META, **known}))
-        monkeypatch.setattr(images, "IMAGE_API", api)
+        monkeypatch.setattr("novadocker.virt.docker.images.store.IMAGE_API", api)
         place = spool.Spool(str(tmp_path / "spool"), HOST)
         with pytest.raises(exception.ImageUnacceptable, match="is not what Glance has"):
-            images.Images(engine, place, str(tmp_path), 1 << 20).ensure("context", META)
+            Images(engine, place, str(tmp_path), 1 << 20).ensure("context", META)
         assert engine.images == {}
         fetch.assert_not_called()
 
@@ -133,7 +128,7 @@ class TestEnsure:
         (tmp_path / IMAGE_ID).write_bytes(b"something")
         place = spool.Spool(str(tmp_path / "spool"), HOST)
         meta = {**META, "checksum": None, "os_hash_value": None, "os_hash_algo": None}
-        images.Images(engine, place, str(tmp_path), 1 << 20).ensure("context", meta)
+        Images(engine, place, str(tmp_path), 1 << 20).ensure("context", meta)
         fetch.assert_called_once()
 
     def test_a_full_disk_is_told_before_it_is_fetched(
@@ -178,9 +173,9 @@ class TestEnsure:
             store.ensure("context", META)
 
     def test_tag_has_digits_of_the_checksum_only(self) -> None:
-        assert images.tag_of("id", "ABCdef0123456789abcdef") == "nova-glance/id:abcdef0123456789"
-        assert images.tag_of("id", None) == "nova-glance/id:none"
-        assert images.tag_of("id", "$(rm -rf /):..") == "nova-glance/id:f"
+        assert tag_of("id", "ABCdef0123456789abcdef") == "nova-glance/id:abcdef0123456789"
+        assert tag_of("id", None) == "nova-glance/id:none"
+        assert tag_of("id", "$(rm -rf /):..") == "nova-glance/id:f"
 
     def test_the_image_of_one_instance_has_its_name_alone(
         self, store: Any, engine: Any, fetch: Any
@@ -194,14 +189,14 @@ class TestEnsure:
 class TestCache:
     DAY = 86400
 
-    def cache(self, engine: Any, tmp_path: Path) -> imagecache.ImageCache:
-        return imagecache.ImageCache(engine, str(tmp_path / "images.json"))
+    def cache(self, engine: Any, tmp_path: Path) -> ImageCache:
+        return ImageCache(engine, str(tmp_path / "images.json"))
 
     def test_only_old_and_unused_ones_expire(self) -> None:
         tags = {"nova-glance/a:1": 0.0, "nova-glance/b:1": 0.0, "nova-glance/c:1": 50.0}
-        assert imagecache.expired(tags, {"b"}, 100.0, 60.0) == ["nova-glance/a:1"]
-        assert imagecache.expired(tags, {"b"}, 100.0, 100.0) == ["nova-glance/a:1"]
-        assert imagecache.expired(tags, {"b"}, 100.0, 100.1) == []
+        assert cache.expired(tags, {"b"}, 100.0, 60.0) == ["nova-glance/a:1"]
+        assert cache.expired(tags, {"b"}, 100.0, 100.0) == ["nova-glance/a:1"]
+        assert cache.expired(tags, {"b"}, 100.0, 100.1) == []
 
     def test_an_image_that_stays_does_not_keep_the_others(
         self, engine: Any, tmp_path: Path
@@ -222,7 +217,7 @@ class TestCache:
         self, engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         now = [time.time()]
-        monkeypatch.setattr(imagecache.time, "time", lambda: now[0])
+        monkeypatch.setattr(cache.time, "time", lambda: now[0])
         tag = f"nova-glance/{IMAGE_ID}:x"
         engine.add_image(tag)
         engine.add_image("nova-glance-not/ours:x")
@@ -258,7 +253,7 @@ class TestCache:
 
     def test_the_directory_of_the_record_is_made(self, engine: Any, tmp_path: Path) -> None:
         engine.add_image(f"nova-glance/{IMAGE_ID}:x")
-        cache = imagecache.ImageCache(engine, str(tmp_path / "novadocker" / "images.json"))
+        cache = ImageCache(engine, str(tmp_path / "novadocker" / "images.json"))
         cache.update([], HOST, True, self.DAY)
         assert list(json.loads((tmp_path / "novadocker" / "images.json").read_text()))
 

@@ -8,7 +8,7 @@ import pytest
 
 from novadocker import exceptions
 from novadocker.tests.unit.archives import Parts, special, tar
-from novadocker.virt.docker import archive, compression, layers
+from novadocker.virt.docker.images import archive, compression, layers
 
 
 def check(layer: bytes, inspection: layers.Inspection | None = None) -> layers.Hashing:

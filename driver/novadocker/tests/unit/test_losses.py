@@ -8,7 +8,8 @@ from nova import exception
 
 from novadocker import exceptions
 from novadocker.tests.unit.conftest import make_instance
-from novadocker.virt.docker import containers, driver
+from novadocker.virt.docker import driver
+from novadocker.virt.docker.engine import containers
 
 KILLED = exceptions.EngineUnreachable("killed")
 
@@ -177,7 +178,8 @@ class TestTheKeptImage:
         docker_driver.confirm_migration(None, None, one, [])
         assert kept_images(engine)
         monkeypatch.setattr(
-            "novadocker.virt.docker.migrations.Migrations._upload", lambda *_args: "temporary"
+            "novadocker.virt.docker.instances.migrations.Migrations._upload",
+            lambda *_args: "temporary",
         )
         docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.99", one.flavor, [])
         assert kept_images(engine)

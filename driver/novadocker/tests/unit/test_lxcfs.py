@@ -11,7 +11,7 @@ from nova import exception
 from novadocker import exceptions
 from novadocker.cmd import check
 from novadocker.tests.unit.conftest import HOST, make_instance
-from novadocker.virt.docker import isolation, lxcfs
+from novadocker.virt.docker.engine import isolation, lxcfs
 
 
 @pytest.fixture

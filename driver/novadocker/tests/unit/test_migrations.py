@@ -9,7 +9,8 @@ from nova import context, exception, objects
 
 from novadocker.tests.unit.archives import Parts, tar
 from novadocker.tests.unit.conftest import IMAGE_ID, make_instance
-from novadocker.virt.docker import guest, imaging, migrations
+from novadocker.virt.docker.face import images
+from novadocker.virt.docker.instances import guest, migrations
 
 CONTEXT = context.RequestContext("admin", "admins", is_admin=True)
 TEMPORARY = "99999999-2222-4333-8444-555555555555"
@@ -114,7 +115,7 @@ def test_snapshot_is_uploaded(
     one = spawned(docker_driver, image_meta)
     engine.saved = Parts().docker()
     api = mock.Mock()
-    monkeypatch.setattr(imaging, "IMAGE_API", api)
+    monkeypatch.setattr(images, "IMAGE_API", api)
     states = mock.Mock()
     docker_driver.snapshot(None, one, TEMPORARY, states)
     assert api.update.call_args[0][1] == TEMPORARY
@@ -218,7 +219,7 @@ def test_a_snapshot_has_nothing_of_the_instance_alone(
     layer = tar((f"{guest.CONFIG_DRIVE[1:]}/openstack/x", b"secret"), ("kept", b""))
     engine.saved = Parts(layers=[layer]).docker()
     stored = Glance()
-    monkeypatch.setattr(imaging, "IMAGE_API", stored)
+    monkeypatch.setattr(images, "IMAGE_API", stored)
     docker_driver.snapshot(None, one, TEMPORARY, mock.Mock())
     assert b"kept" in (stored.data or b"")
     assert b"secret" not in (stored.data or b"")
@@ -230,7 +231,7 @@ def too_large(docker_driver: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) 
     docker_driver._snapshots._max_bytes = 1 << 20
     engine.saved = Parts(layers=[tar(("x", b"x" * (1 << 20)))]).docker()
     api = mock.Mock()
-    monkeypatch.setattr(imaging, "IMAGE_API", api)
+    monkeypatch.setattr(images, "IMAGE_API", api)
     return api
 
 

@@ -13,7 +13,8 @@ from pyroute2.netlink.exceptions import NetlinkError
 
 from novadocker import exceptions
 from novadocker.tests.unit.conftest import make_instance
-from novadocker.virt.docker import network
+from novadocker.virt.docker.network import wiring
+from novadocker.virt.docker.network.wiring import Wiring
 
 PORT = "33333333-2222-4333-8444-555555555555"
 NETNS = "/var/run/docker/netns/x"
@@ -52,7 +53,7 @@ def port(*subnets: Any, mtu: int | None = None, **fields: Any) -> Any:
 
 class TestPlan:
     def test_all_addresses_of_all_subnets(self) -> None:
-        (nic,) = network.plan(
+        (nic,) = wiring.plan(
             [
                 port(
                     subnet("10.0.0.0/24", "10.0.0.5", "10.0.0.6"),
@@ -65,7 +66,7 @@ class TestPlan:
         assert (nic.mac, nic.mtu) == ("fa:16:3e:00:00:01", 1400)
 
     def test_one_default_route_for_each_family(self) -> None:
-        one, two = network.plan(
+        one, two = wiring.plan(
             [
                 port(subnet("10.0.0.0/24", "10.0.0.5")),
                 port(
@@ -79,23 +80,23 @@ class TestPlan:
         assert two.gateways == (("10.1.0.1", False), ("fd00::1", False))
 
     def test_a_gateway_outside_its_subnet_is_said_to_be(self) -> None:
-        (nic,) = network.plan([port(subnet("10.0.0.0/24", "10.0.0.5", gateway="192.0.2.1"))])
+        (nic,) = wiring.plan([port(subnet("10.0.0.0/24", "10.0.0.5", gateway="192.0.2.1"))])
         assert nic.gateways == (("192.0.2.1", True),)
 
     def test_a_subnet_without_an_address_of_ours_is_none(self) -> None:
-        (nic,) = network.plan([port(subnet("fd00::/64", gateway="fd00::1"))])
-        assert nic == network.Nic("fa:16:3e:00:00:01", network.DEFAULT_MTU)
-        (nic,) = network.plan(
+        (nic,) = wiring.plan([port(subnet("fd00::/64", gateway="fd00::1"))])
+        assert nic == wiring.Nic("fa:16:3e:00:00:01", wiring.DEFAULT_MTU)
+        (nic,) = wiring.plan(
             [port(subnet("fd00::/64", gateway="fd00::1"), subnet("10.0.0.9/24", "10.0.0.5"))]
         )
         assert nic.addresses == ("10.0.0.5/24",)
 
     def test_routes_on_the_link_have_no_gateway(self) -> None:
         routes = [("192.0.2.0/24", "10.0.0.9"), ("198.51.100.0/24", "0.0.0.0")]
-        (nic,) = network.plan([port(subnet("10.0.0.0/24", "10.0.0.5", routes=routes))])
+        (nic,) = wiring.plan([port(subnet("10.0.0.0/24", "10.0.0.5", routes=routes))])
         assert nic.routes == (("192.0.2.0/24", "10.0.0.9"), ("198.51.100.0/24", None))
         routes = [("fd01::/64", "::")]
-        (nic,) = network.plan(
+        (nic,) = wiring.plan(
             [
                 port(
                     subnet("10.0.0.0/24", "10.0.0.5", routes=[("192.0.2.0/24", "10.0.0.9")]),
@@ -110,24 +111,24 @@ class TestPlan:
             port(subnet("10.0.0.0/24", dns=["10.0.0.2", "10.0.0.3"])),
             port(subnet("10.1.0.0/24", dns=["10.0.0.3", "10.0.0.4"])),
         ]
-        assert network.dns_servers(ports) == ["10.0.0.2", "10.0.0.3", "10.0.0.4"]
+        assert wiring.dns_servers(ports) == ["10.0.0.2", "10.0.0.3", "10.0.0.4"]
 
     def test_inactive_ports_are_waited_for(self) -> None:
         other = PORT.replace("3", "4")
         ports = [port(), port(id=other, active=True), port(id=other, vnic_type="direct")]
-        assert network.to_wait_for(ports) == [("network-vif-plugged", PORT)]
+        assert wiring.to_wait_for(ports) == [("network-vif-plugged", PORT)]
         plain = port()
         del plain["vnic_type"]
-        assert network.to_wait_for([plain]) == [("network-vif-plugged", PORT)]
+        assert wiring.to_wait_for([plain]) == [("network-vif-plugged", PORT)]
 
     def test_names_fit_the_kernel(self) -> None:
-        assert len(network.peer_name(PORT)) <= 15
+        assert len(wiring.peer_name(PORT)) <= 15
 
 
 @pytest.fixture
 def net(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
-    fake = mock.create_autospec(network.net)
-    monkeypatch.setattr(network, "net", fake)
+    fake = mock.create_autospec(wiring.net)
+    monkeypatch.setattr(wiring, "net", fake)
     return fake
 
 
@@ -147,13 +148,13 @@ class TestWiring:
         order.attach_mock(vif.plug, "plug")
         order.attach_mock(net.ns_attach, "move")
         one = make_instance()
-        network.Wiring().plug(one, [port()], NETNS)
+        Wiring().plug(one, [port()], NETNS)
         assert [call[0] for call in order.mock_calls] == ["veth", "plug", "move"]
         assert vif.plug.call_args[0][1].uuid == one.uuid
         net.veth_create.assert_called_once_with(
             "tap33333333-22", "nd33333333-222", "fa:16:3e:00:00:01", 1500, True
         )
-        (nic,) = network.plan([port()])
+        (nic,) = wiring.plan([port()])
         net.ns_attach.assert_called_once_with(NETNS, "nd33333333-222", dataclasses.asdict(nic))
         net.bridge_add.assert_not_called()
 
@@ -161,7 +162,7 @@ class TestWiring:
         self, net: Any, vif: Any
     ) -> None:
         ports = [port(), port(id=PORT.replace("3", "4"))]
-        wiring = network.Wiring()
+        wiring = Wiring()
         wiring.plug_host(make_instance(), ports)
         assert (net.veth_create.call_count, vif.plug.call_count) == (2, 2)
         net.ns_attach.assert_not_called()
@@ -178,7 +179,7 @@ class TestWiring:
         order.attach_mock(vif.unplug, "unplug")
         order.attach_mock(net.device_delete, "delete")
         net.veth_create.side_effect = [False, True]
-        network.Wiring().plug_host(make_instance(), [port()])
+        Wiring().plug_host(make_instance(), [port()])
         assert [call[0] for call in order.mock_calls] == ["veth", "unplug", "delete", "veth"]
 
     def test_a_pair_whose_other_end_is_nowhere_is_made_again(self, net: Any, vif: Any) -> None:
@@ -188,7 +189,7 @@ class TestWiring:
         order.attach_mock(net.ns_attach, "move")
         net.veth_create.side_effect = [False, True]
         net.ns_attach.side_effect = [OSError(errno.ENODEV, "no device"), "eth0"]
-        network.Wiring().plug(make_instance(), [port()], NETNS)
+        Wiring().plug(make_instance(), [port()], NETNS)
         assert [call[0] for call in order.mock_calls] == ["veth", "move", "unplug", "veth", "move"]
 
     @pytest.mark.parametrize(("made", "code"), [(True, errno.ENODEV), (False, errno.EPERM)])
@@ -196,43 +197,43 @@ class TestWiring:
         net.veth_create.return_value = made
         net.ns_attach.side_effect = OSError(code, "no")
         with pytest.raises(exceptions.NetworkError):
-            network.Wiring().plug(make_instance(), [port()], NETNS)
+            Wiring().plug(make_instance(), [port()], NETNS)
         vif.unplug.assert_not_called()
 
     def test_os_vif_makes_the_port_and_no_tap(self, net: Any, vif: Any) -> None:
-        network.Wiring().plug(make_instance(), [port(details={"ovs_create_tap": True})], NETNS)
+        Wiring().plug(make_instance(), [port(details={"ovs_create_tap": True})], NETNS)
         profile = vif.plug.call_args[0][0].port_profile
         assert profile.create_port
         assert not profile.create_tap
 
     def test_a_hybrid_port_joins_its_bridge(self, net: Any, vif: Any) -> None:
-        network.Wiring().plug_new(make_instance(), port(details={"ovs_hybrid_plug": True}), NETNS)
+        Wiring().plug_new(make_instance(), port(details={"ovs_hybrid_plug": True}), NETNS)
         net.bridge_add.assert_called_once_with("qbr33333333-22", "tap33333333-22")
         assert net.ns_attach.call_args[0][0] == NETNS
 
     def test_a_port_that_says_little_is_a_plain_one(self, net: Any, vif: Any) -> None:
         plain = port()
         del plain["vnic_type"]
-        network.Wiring().plug(make_instance(), [plain], NETNS)
+        Wiring().plug(make_instance(), [plain], NETNS)
         net.veth_create.assert_called_once()
 
     def test_dead_ports_are_unplugged_as_the_instances(self, net: Any, vif: Any) -> None:
         one = make_instance()
-        network.Wiring().unplug_dead(one, [port()])
+        Wiring().unplug_dead(one, [port()])
         unplugged, whose = vif.unplug.call_args[0]
         assert (unplugged.vif_name, whose.uuid) == ("tap33333333-22", one.uuid)
 
     def test_the_helpers_are_started_by_requests_for_nothing(
         self, net: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        other = mock.create_autospec(network.linux_net)
-        monkeypatch.setattr(network, "linux_net", other)
-        network.Wiring().prepare()
+        other = mock.create_autospec(wiring.linux_net)
+        monkeypatch.setattr(wiring, "linux_net", other)
+        Wiring().prepare()
         net.device_delete.assert_called_once_with("")
         other.delete_net_dev.assert_called_once_with("nd")
         other.delete_net_dev.side_effect = daemon.FailedToDropPrivileges("no")
         with pytest.raises(exceptions.NetworkError, match="vif_plug_ovs_privileged"):
-            network.Wiring().prepare()
+            Wiring().prepare()
 
     @pytest.mark.parametrize(
         ("option", "datapath", "offload"),
@@ -248,7 +249,7 @@ class TestWiring:
         self, option: str, datapath: str | None, offload: bool, net: Any, vif: Any
     ) -> None:
         details = {"datapath_type": datapath} if datapath else {}
-        network.Wiring(option).plug(make_instance(), [port(details=details)], NETNS)
+        Wiring(option).plug(make_instance(), [port(details=details)], NETNS)
         assert net.veth_create.call_args[0][4] is offload
 
     @pytest.mark.parametrize(
@@ -262,8 +263,8 @@ class TestWiring:
     )
     def test_ports_of_other_kinds_are_refused(self, fields: Any, net: Any, vif: Any) -> None:
         with pytest.raises(exceptions.NetworkError, match="vif_type ovs"):
-            network.Wiring().plug(make_instance(), [port(**fields)], NETNS)
-        network.Wiring().unplug(make_instance(), [port(**fields)])
+            Wiring().plug(make_instance(), [port(**fields)], NETNS)
+        Wiring().unplug(make_instance(), [port(**fields)])
         vif.unplug.assert_not_called()
 
     @pytest.mark.parametrize(
@@ -278,7 +279,7 @@ class TestWiring:
     def test_faults_are_one_kind(self, fault: Exception, net: Any, vif: Any) -> None:
         vif.plug.side_effect = vif.unplug.side_effect = fault
         net.device_delete.side_effect = fault
-        wiring = network.Wiring()
+        wiring = Wiring()
         with pytest.raises(exceptions.NetworkError, match=PORT):
             wiring.plug(make_instance(), [port()], NETNS)
         with pytest.raises(exceptions.NetworkError, match=PORT):
@@ -291,16 +292,16 @@ class TestWiring:
     def test_the_device_goes_even_if_the_port_stays(self, net: Any, vif: Any) -> None:
         vif.unplug.side_effect = OSError("no ovsdb")
         with pytest.raises(exceptions.NetworkError):
-            network.Wiring().unplug(make_instance(), [port()])
+            Wiring().unplug(make_instance(), [port()])
         net.device_delete.assert_called_once_with("tap33333333-22")
 
     def test_all_ports_are_tried(self, net: Any, vif: Any) -> None:
         vif.unplug.side_effect = OSError("no ovsdb")
         with pytest.raises(exceptions.NetworkError):
-            network.Wiring().unplug(make_instance(), [port(), port(id=PORT.replace("3", "4"))])
+            Wiring().unplug(make_instance(), [port(), port(id=PORT.replace("3", "4"))])
         assert vif.unplug.call_count == 2
 
     def test_devices_of_no_namespace_are_none(self, net: Any) -> None:
-        assert network.Wiring().devices(None) == []
-        network.Wiring().devices(NETNS)
+        assert Wiring().devices(None) == []
+        Wiring().devices(NETNS)
         net.ns_devices.assert_called_once_with(NETNS)

@@ -17,7 +17,9 @@ import pytest
 from novadocker import exceptions
 from novadocker.tests.unit.conftest import make_flavor, make_instance
 from novadocker.tests.unit.fake_engine import FakeEngine
-from novadocker.virt.docker import containers, guest, isolation, resources, sandbox
+from novadocker.virt.docker.engine import containers, isolation, sandbox
+from novadocker.virt.docker.host import resources
+from novadocker.virt.docker.instances import guest
 
 
 class TestLimits:

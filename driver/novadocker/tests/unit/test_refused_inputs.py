@@ -10,7 +10,8 @@ from nova import exception, objects
 from novadocker import exceptions
 from novadocker.tests.unit.conftest import make_flavor, make_image_meta, make_instance
 from novadocker.tests.unit.test_driver import port
-from novadocker.virt.docker import reports, tags
+from novadocker.virt.docker.face import reports
+from novadocker.virt.docker.network import tags
 
 BAD_COMMAND = make_image_meta(properties={"os_command_line": "sh -c \"echo it's"})
 

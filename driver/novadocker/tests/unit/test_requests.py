@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from novadocker.tests.unit.conftest import make_flavor, make_instance
-from novadocker.virt.docker import client, containers, isolation
+from novadocker.virt.docker.engine import client, containers, isolation
 
 RUNNING = {"State": {"Status": "running"}}
 PAUSED = {"State": {"Status": "paused"}}

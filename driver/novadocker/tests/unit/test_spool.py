@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from novadocker import exceptions
-from novadocker.virt.docker import spool
+from novadocker.virt.docker.images import spool
 
 MIB = 1 << 20
 

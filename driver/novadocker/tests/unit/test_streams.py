@@ -4,7 +4,7 @@ import tarfile
 import pytest
 
 from novadocker.tests.unit.archives import special, tar
-from novadocker.virt.docker import streams
+from novadocker.virt.docker.engine import streams
 
 
 def test_parts_are_read_as_a_file() -> None:

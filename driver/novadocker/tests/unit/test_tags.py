@@ -5,7 +5,7 @@ import pytest
 from nova import objects
 
 from novadocker.tests.unit.conftest import make_instance
-from novadocker.virt.docker import tags
+from novadocker.virt.docker.network import tags
 
 ONE, TWO = "fa:16:3e:00:00:01", "fa:16:3e:00:00:02"
 

@@ -14,7 +14,9 @@ from oslo_privsep.daemon import FailedToDropPrivileges
 from novadocker import exceptions
 from novadocker.privsep import mounts
 from novadocker.tests.unit.conftest import make_flavor, make_image_meta, make_instance
-from novadocker.virt.docker import connections, containers, driver, volumes
+from novadocker.virt.docker import driver
+from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.volumes import brick, mounted
 
 EXT4 = {"TYPE": "ext4", "USAGE": "filesystem"}
 XFS = {"TYPE": "xfs", "USAGE": "filesystem"}
@@ -124,8 +126,8 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
         "grow",
     ):
         monkeypatch.setattr(mounts, name, getattr(fake, name))
-    monkeypatch.setattr(volumes, "_number", fake.number)
-    monkeypatch.setattr(connections, "Connections", lambda _conf: fake)
+    monkeypatch.setattr(mounted, "_number", fake.number)
+    monkeypatch.setattr(brick, "Connections", lambda _conf: fake)
     return fake
 
 
@@ -135,8 +137,8 @@ def owner() -> mock.Mock:
 
 
 @pytest.fixture
-def ours(host: Host, owner: mock.Mock, tmp_path: Path) -> volumes.Volumes:
-    return volumes.Volumes(str(tmp_path), ALLOWED, host, owner)  # type: ignore[arg-type]
+def ours(host: Host, owner: mock.Mock, tmp_path: Path) -> mounted.Volumes:
+    return mounted.Volumes(str(tmp_path), ALLOWED, host, owner)  # type: ignore[arg-type]
 
 
 def info(number: int = 1, **data: Any) -> dict[str, Any]:
@@ -153,7 +155,7 @@ class TestChoice:
         ],
     )
     def test_accepted(self, tags: Any, blank: bool, read_only: bool, expected: str) -> None:
-        assert volumes.chosen(tags, blank, ALLOWED, read_only) == expected
+        assert mounted.chosen(tags, blank, ALLOWED, read_only) == expected
 
     @pytest.mark.parametrize(
         ("tags", "blank", "read_only", "reason"),
@@ -173,11 +175,11 @@ class TestChoice:
     )
     def test_refused(self, tags: Any, blank: bool, read_only: bool, reason: str) -> None:
         with pytest.raises(exceptions.VolumeRefused, match=reason):
-            volumes.chosen(tags, blank, ALLOWED, read_only)
+            mounted.chosen(tags, blank, ALLOWED, read_only)
 
     def test_one_that_is_not_allowed_here_is_refused(self) -> None:
         with pytest.raises(exceptions.VolumeRefused, match="xfs is on the volume"):
-            volumes.chosen(XFS, False, ("ext4",), False)
+            mounted.chosen(XFS, False, ("ext4",), False)
 
 
 class TestRemappedRoot:
@@ -192,12 +194,12 @@ class TestRemappedRoot:
     def test_it_is_in_the_name_of_the_engines_directory(
         self, options: Any, root: str, expected: Any
     ) -> None:
-        found = volumes.remapped_root({"SecurityOptions": options, "DockerRootDir": root})
+        found = mounted.remapped_root({"SecurityOptions": options, "DockerRootDir": root})
         assert found == expected
 
     def test_one_that_is_not_told_is_a_fault(self) -> None:
         with pytest.raises(exceptions.VolumeError, match="who is root"):
-            volumes.remapped_root({"SecurityOptions": ["name=userns"], "DockerRootDir": "/x"})
+            mounted.remapped_root({"SecurityOptions": ["name=userns"], "DockerRootDir": "/x"})
 
 
 class TestVolumes:
@@ -339,7 +341,7 @@ class TestVolumes:
             ours.grow("u", info(2))
 
     def test_preparation(self, ours: Any, host: Host, owner: Any, tmp_path: Path) -> None:
-        off = volumes.Volumes(str(tmp_path / "x"), (), host, owner)  # type: ignore[arg-type]
+        off = mounted.Volumes(str(tmp_path / "x"), (), host, owner)  # type: ignore[arg-type]
         off.prepare()
         assert host.done == []
         assert off.bound("u") == []
@@ -353,9 +355,9 @@ class TestVolumes:
 
 def test_only_block_devices_have_a_number() -> None:
     with pytest.raises(exceptions.VolumeRefused, match="no block device"):
-        volumes._number("/dev/null")
-    with mock.patch.object(volumes.stat, "S_ISBLK", return_value=True):
-        assert volumes._number("/dev/null") == "1:3"
+        mounted._number("/dev/null")
+    with mock.patch.object(mounted.stat, "S_ISBLK", return_value=True):
+        assert mounted._number("/dev/null") == "1:3"
 
 
 @pytest.fixture
@@ -522,7 +524,7 @@ class TestDriver:
         # Those which Nova does not hand over are asked for.
         known = {"block_device_mapping": [*bdi(1)["block_device_mapping"], {"connection_info": {}}]}
         monkeypatch.setattr(
-            "novadocker.virt.docker.attachments.driver.get_block_device_info",
+            "novadocker.virt.docker.face.volumes.driver.get_block_device_info",
             lambda _instance, _bdms: known,
         )
         monkeypatch.setattr(instance, "get_network_info", list, raising=False)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from nova.virt import fake
 
-from novadocker.virt.docker import ovn, waiting
+from novadocker.virt.docker.network import ovn, waiting
 
 INSTANCE = object()
 

@@ -15,35 +15,13 @@ from oslo_log import log as logging
 from oslo_utils import units
 
 from novadocker import conf, exceptions
-from novadocker.virt.docker import (
-    client,
-    connections,
-    containers,
-    contents,
-    events,
-    faults,
-    imagecache,
-    images,
-    imaging,
-    instances,
-    interfaces,
-    isolation,
-    lookups,
-    migrations,
-    moves,
-    network,
-    readiness,
-    refusals,
-    rescues,
-    rescuing,
-    resources,
-    sandbox,
-    snapshots,
-    spool,
-    tags,
-    volumes,
-    waiting,
-)
+from novadocker.virt.docker.engine import client, containers, events, isolation, readiness, sandbox
+from novadocker.virt.docker.face import faults, images, lookups, migration, ports, refusals, rescue
+from novadocker.virt.docker.host import resources
+from novadocker.virt.docker.images import cache, snapshots, spool, store
+from novadocker.virt.docker.instances import contents, life, migrations, rescues
+from novadocker.virt.docker.network import tags, waiting, wiring
+from novadocker.virt.docker.volumes import brick, mounted
 
 LOG = logging.getLogger(__name__)
 CONF = conf.load()
@@ -53,10 +31,10 @@ _MANAGED_TRAITS = {resources.TRAIT_DOCKER, resources.TRAIT_QUOTA}
 
 class DockerDriver(
     lookups.Lookups,
-    interfaces.Interfaces,
-    moves.Moves,
-    rescuing.Rescuing,
-    imaging.Imaging,
+    ports.Interfaces,
+    migration.Moves,
+    rescue.Rescuing,
+    images.Imaging,
     refusals.Refusals,
     driver.ComputeDriver,
 ):
@@ -81,11 +59,11 @@ class DockerDriver(
         self._engine = client.Engine.from_conf(CONF)
         self._host = CONF.host
         state = os.path.join(CONF.state_path, "novadocker")
-        self._volumes = volumes.Volumes(
-            volumes.base(CONF.state_path),
+        self._volumes = mounted.Volumes(
+            mounted.base(CONF.state_path),
             CONF.docker.volume_file_systems,
-            connections.Connections(CONF),
-            lambda: volumes.remapped_root(self._engine.call("info")),
+            brick.Connections(CONF),
+            lambda: mounted.remapped_root(self._engine.call("info")),
         )
         if self._volumes.allowed:
             self.capabilities = {**self.capabilities, "supports_extend_volume": True}
@@ -96,18 +74,18 @@ class DockerDriver(
             self._volumes.bound,
         )
         self._sandboxes = sandbox.Sandboxes(self._engine)
-        self._wiring = network.Wiring(CONF.docker.tx_checksum)
+        self._wiring = wiring.Wiring(CONF.docker.tx_checksum)
         self._waiting = waiting.Waiting(virtapi)
         self._disk_quota = False
         self._spool = spool.Spool(
             CONF.docker.image_spool_dir or os.path.join(state, "spool"), self._host
         )
         max_bytes = CONF.docker.max_image_size_gb * units.Gi
-        self._images = images.Images(
+        self._images = store.Images(
             self._engine, self._spool, CONF.docker.shared_directory, max_bytes
         )
         self._contents = contents.Contents(CONF.docker, self._images, self._workloads)
-        self._cache = imagecache.ImageCache(self._engine, os.path.join(state, "images.json"))
+        self._cache = cache.ImageCache(self._engine, os.path.join(state, "images.json"))
         self._snapshots = snapshots.Snapshots(
             self._engine,
             self._workloads,
@@ -118,11 +96,9 @@ class DockerDriver(
         self._watcher: events.Watcher | None = None
 
     @property
-    def _instances(self) -> instances.Instances:
-        settings = instances.Settings(
-            self._host, CONF.docker.tty, CONF.docker.init, self._disk_quota
-        )
-        return instances.Instances(settings, self._workloads, self._sandboxes, self._wiring)
+    def _instances(self) -> life.Instances:
+        settings = life.Settings(self._host, CONF.docker.tty, CONF.docker.init, self._disk_quota)
+        return life.Instances(settings, self._workloads, self._sandboxes, self._wiring)
 
     @property
     def _rescues(self) -> rescues.Rescues:
@@ -235,7 +211,7 @@ class DockerDriver(
         ports = network_info or []
         allocated = time.monotonic()
 
-        def content() -> instances.Content:
+        def content() -> life.Content:
             # Before the metadata is written, which shows it.
             if ports:
                 instance.device_metadata = tags.of_interfaces(context, instance)

@@ -27,7 +27,9 @@ from vif_plug_ovs import privsep as ovs_privsep
 from novadocker import privsep
 from novadocker.privsep import net
 from novadocker.tests.unit import archives
-from novadocker.virt.docker import client, driver, migrations
+from novadocker.virt.docker import driver
+from novadocker.virt.docker.engine import client
+from novadocker.virt.docker.instances import migrations
 from tests.functional.driver import busybox, openvswitch, own_engine
 from tests.functional.driver.programs import network
 

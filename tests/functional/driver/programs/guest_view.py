@@ -8,7 +8,7 @@ from tests.functional.driver import nova_process  # isort: skip - before anythin
 import docker
 from nova import context
 
-from novadocker.virt.docker import lxcfs
+from novadocker.virt.docker.engine import lxcfs
 from tests.functional.driver import busybox
 from tests.functional.driver import lxcfs as mounted
 

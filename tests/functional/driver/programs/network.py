@@ -261,7 +261,7 @@ class NetworkTest(unittest.TestCase):
         extra = port(3, subnet("192.0.2.5", "192.0.2.0/24"))
         for fails in (
             "novadocker.privsep.net.ns_attach",
-            "novadocker.virt.docker.tags.of_interfaces",
+            "novadocker.virt.docker.network.tags.of_interfaces",
         ):
             with self.subTest(fails=fails), mock.patch(fails, side_effect=OSError("no")):
                 with self.assertRaises(exception.InterfaceAttachFailed):

@@ -11,7 +11,9 @@ from tests.functional.driver import nova_process  # isort: skip - before anythin
 
 from novadocker import exceptions
 from novadocker.tests.unit.archives import Parts
-from novadocker.virt.docker import client, containers, images, isolation, spool
+from novadocker.virt.docker.engine import client, containers, isolation
+from novadocker.virt.docker.images import spool
+from novadocker.virt.docker.images.store import Images
 from tests.functional.driver import busybox, own_engine
 
 URL = "tcp://127.0.0.1:2376"
@@ -134,7 +136,7 @@ class TlsTest(unittest.TestCase):
         workloads = containers.Containers(engine, CONF.host, isolation.Isolation(()))
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        store = images.Images(engine, spool.Spool(directory.name, CONF.host), None, 1 << 30)
+        store = Images(engine, spool.Spool(directory.name, CONF.host), None, 1 << 30)
         config = {"config": {"Cmd": ["sh", "-c", "echo hello; sleep 60"], "Env": ["PATH=/bin"]}}
         nova_process.serve_image(Parts(layers=[busybox.root_layer()], config=config).docker())
         meta = {"id": nova_process.IMAGE_ID, "container_format": "docker", "size": 1 << 20}

@@ -8,7 +8,8 @@ from nova import exception
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import instances, tags
+from novadocker.virt.docker.instances import life
+from novadocker.virt.docker.network import tags
 
 LOG = logging.getLogger(__name__)
 
@@ -17,7 +18,7 @@ class Interfaces:
     """Plugs, attaches and detaches ports of instances."""
 
     @property
-    def _instances(self) -> instances.Instances:
+    def _instances(self) -> life.Instances:
         raise NotImplementedError
 
     def plug_vifs(self, instance: Any, network_info: Any) -> None:

@@ -14,12 +14,10 @@ from typing import Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import containers, network, sandbox
+from novadocker.virt.docker.engine import containers, sandbox
+from novadocker.virt.docker.network import waiting, wiring
 
 LOG = logging.getLogger(__name__)
-
-# Waits for Neutron's events after what is done inside it.
-PortsWait = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +57,7 @@ class Instances:
         settings: Settings,
         workloads: containers.Containers,
         sandboxes: sandbox.Sandboxes,
-        wiring: network.Wiring,
+        wiring: wiring.Wiring,
     ) -> None:
         self._settings = settings
         self._workloads = workloads
@@ -71,7 +69,7 @@ class Instances:
         instance: Any,
         content: Callable[[], Content],
         network_info: Any,
-        wait: PortsWait,
+        wait: waiting.PortsWait,
         power_on: bool = True,
     ) -> None:
         """Make an instance and, unless told otherwise, start it.
@@ -245,7 +243,7 @@ class Instances:
             self._workloads.create(workload, instance.flavor, disk_gb)
 
     def adopt(
-        self, instance: Any, old: str, network_info: Any, wait: PortsWait, power_on: bool
+        self, instance: Any, old: str, network_info: Any, wait: waiting.PortsWait, power_on: bool
     ) -> None:
         """Make an instance from the file system of another container, which stays.
 
@@ -260,7 +258,7 @@ class Instances:
         instance: Any,
         network_info: Any,
         make_workload: Callable[[], None],
-        wait: PortsWait,
+        wait: waiting.PortsWait,
         power_on: bool,
     ) -> None:
         def plug() -> None:
@@ -316,7 +314,7 @@ class Instances:
             name,
             containers.labels(instance, self._settings.host, containers.Role.SANDBOX),
             instance.hostname,
-            network.dns_servers(network_info or []),
+            wiring.dns_servers(network_info or []),
         )
         try:
             self._sandboxes.create(*arguments)

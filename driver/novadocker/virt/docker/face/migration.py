@@ -7,12 +7,15 @@ from typing import Any
 from nova import exception
 
 from novadocker import conf, exceptions
-from novadocker.virt.docker import attachments, faults, isolation, migrations, waiting
+from novadocker.virt.docker.engine import isolation
+from novadocker.virt.docker.face import faults, volumes
+from novadocker.virt.docker.instances import migrations
+from novadocker.virt.docker.network import waiting
 
 CONF = conf.load()
 
 
-class Moves(attachments.Attachments):
+class Moves(volumes.Attachments):
     """Takes instances to another flavor or host, and back."""
 
     _disk_quota: bool

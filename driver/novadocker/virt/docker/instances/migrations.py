@@ -16,7 +16,10 @@ from nova.image import glance
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import containers, images, instances, snapshots
+from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.images import snapshots, store
+from novadocker.virt.docker.instances import life
+from novadocker.virt.docker.network import waiting
 
 LOG = logging.getLogger(__name__)
 IMAGE_API = glance.API()
@@ -30,10 +33,10 @@ class Migrations:
 
     def __init__(
         self,
-        whole: instances.Instances,
+        whole: life.Instances,
         workloads: containers.Containers,
         taker: snapshots.Snapshots,
-        store: images.Images,
+        store: store.Images,
         is_here: Callable[[str], bool],
     ) -> None:
         self._instances = whole
@@ -85,7 +88,7 @@ class Migrations:
         instance: Any,
         disk_info: str,
         network_info: Any,
-        wait: instances.PortsWait,
+        wait: waiting.PortsWait,
         power_on: bool,
     ) -> None:
         """Make an instance that has left elsewhere, or here with another flavor."""
@@ -96,7 +99,7 @@ class Migrations:
             return
         image = self._fetch(context, instance, image_id)
         # Command and environment are the image's own.
-        content = instances.Content(image=image.id, image_id=instance.image_ref or "")
+        content = life.Content(image=image.id, image_id=instance.image_ref or "")
         self._instances.build(instance, lambda: content, network_info, wait, power_on)
         _forget(context, instance, image_id)
 
@@ -128,7 +131,7 @@ class Migrations:
             return False
         return True
 
-    def _fetch(self, context: Any, instance: Any, image_id: str) -> images.EngineImage:
+    def _fetch(self, context: Any, instance: Any, image_id: str) -> store.EngineImage:
         # It goes with the instance: under another name it would stay for ever.
         return self._images.ensure_for_one(
             context, IMAGE_API.get(context, image_id), f"{containers.KEPT}:{instance.uuid}"
@@ -141,7 +144,7 @@ class Migrations:
             self._workloads.forget_kept(instance.uuid)
 
     def go_back(
-        self, instance: Any, network_info: Any, wait: instances.PortsWait, power_on: bool
+        self, instance: Any, network_info: Any, wait: waiting.PortsWait, power_on: bool
     ) -> None:
         """Make an instance again what it was; what had arrived is destroyed already.
 

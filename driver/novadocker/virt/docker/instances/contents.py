@@ -7,7 +7,9 @@ from nova import exception
 from nova.image import glance
 
 from novadocker import exceptions
-from novadocker.virt.docker import containers, guest, images, instances
+from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.images import store
+from novadocker.virt.docker.instances import guest, life
 
 IMAGE_API = glance.API()
 
@@ -34,14 +36,12 @@ class Contents:
     :param section: the options in [docker]
     """
 
-    def __init__(
-        self, section: Any, store: images.Images, workloads: containers.Containers
-    ) -> None:
+    def __init__(self, section: Any, store: store.Images, workloads: containers.Containers) -> None:
         self._section = section
         self._images = store
         self._workloads = workloads
 
-    def image_of_new(self, context: Any, instance: Any, image_meta: Any) -> images.EngineImage:
+    def image_of_new(self, context: Any, instance: Any, image_meta: Any) -> store.EngineImage:
         """Have the image of a new instance in the engine.
 
         :raises ImageUnacceptable: it is refused
@@ -54,17 +54,17 @@ class Contents:
     def of_new(
         self,
         instance: Any,
-        image: images.EngineImage,
+        image: store.EngineImage,
         image_meta: Any,
         injected_files: list[Any],
         admin_password: str | None,
         network_info: Any,
-    ) -> instances.Content:
+    ) -> life.Content:
         """Say what runs in a new instance."""
         metadata = (instance.metadata or {}) if self._section.metadata_environment else {}
         drive = guest.config_drive_files(instance, network_info, injected_files, admin_password)
         files = self._keys_and(instance, injected_files) + drive
-        return instances.Content(
+        return life.Content(
             image=image.id,
             image_id=image_meta.id,
             command=_command(image_meta, image),
@@ -73,7 +73,7 @@ class Contents:
             files=guest.pack(files, guest.CONFIG_DRIVE if drive else None) if files else None,
         )
 
-    def of_rescue(self, context: Any, instance: Any, image_meta: Any) -> instances.Content:
+    def of_rescue(self, context: Any, instance: Any, image_meta: Any) -> life.Content:
         """Say what runs in the place of an instance that is rescued.
 
         :raises ImageUnacceptable, ImageRefused: the image is refused
@@ -81,7 +81,7 @@ class Contents:
         image = self.image_of_new(context, instance, image_meta)
         return self._to_rescue(instance, image, image_meta.id, _command(image_meta, image))
 
-    def of_own_rescue(self, instance: Any) -> instances.Content:
+    def of_own_rescue(self, instance: Any) -> life.Content:
         """Say what runs where that is to be the image that the instance was made from.
 
         :raises NotFound: there is no such instance
@@ -95,10 +95,10 @@ class Contents:
         return self._to_rescue(instance, image, containers.image_label(details), command)
 
     def _to_rescue(
-        self, instance: Any, image: images.EngineImage, image_id: str, command: list[str] | None
-    ) -> instances.Content:
+        self, instance: Any, image: store.EngineImage, image_id: str, command: list[str] | None
+    ) -> life.Content:
         files = self._keys_and(instance, [])
-        return instances.Content(
+        return life.Content(
             image=image.id,
             image_id=image_id,
             command=command,
@@ -109,5 +109,5 @@ class Contents:
         return guest.files(injected, instance.key_data if self._section.inject_key else None)
 
 
-def _command(image_meta: Any, image: images.EngineImage) -> list[str] | None:
+def _command(image_meta: Any, image: store.EngineImage) -> list[str] | None:
     return containers.command(image_meta.properties.get("os_command_line"), image.config)

@@ -12,7 +12,8 @@ from oslo_log import log as logging
 from oslo_utils import fileutils
 
 from novadocker import exceptions
-from novadocker.virt.docker import client, images
+from novadocker.virt.docker.engine import client
+from novadocker.virt.docker.images import store
 
 LOG = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def expired(tags: Mapping[str, float], in_use: set[str], now: float, min_age_s: 
 
 def image_id(tag: str) -> str:
     """Find the id of Glance's in a tag of ours."""
-    return tag.rsplit(":", 1)[0][len(images.REPOSITORY) + 1 :]
+    return tag.rsplit(":", 1)[0][len(store.REPOSITORY) + 1 :]
 
 
 class ImageCache:
@@ -47,11 +48,9 @@ class ImageCache:
         """List our tags in the engine, by one request."""
         return [
             tag
-            for image in self._engine.call(
-                "images", filters={"reference": f"{images.REPOSITORY}/*"}
-            )
+            for image in self._engine.call("images", filters={"reference": f"{store.REPOSITORY}/*"})
             for tag in image.get("RepoTags") or []
-            if tag.startswith(f"{images.REPOSITORY}/")
+            if tag.startswith(f"{store.REPOSITORY}/")
         ]
 
     def update(

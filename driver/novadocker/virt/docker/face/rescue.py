@@ -8,21 +8,15 @@ from nova import exception
 from oslo_log import log as logging
 
 from novadocker import conf, exceptions
-from novadocker.virt.docker import (
-    attachments,
-    containers,
-    contents,
-    faults,
-    guest,
-    reports,
-    rescues,
-)
+from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.face import faults, reports, volumes
+from novadocker.virt.docker.instances import contents, guest, rescues
 
 LOG = logging.getLogger(__name__)
 CONF = conf.load()
 
 
-class Rescuing(attachments.Attachments):
+class Rescuing(volumes.Attachments):
     """Rescues instances, and gives them passwords."""
 
     _host: str

@@ -11,7 +11,8 @@ from typing import Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import containers, guest, instances
+from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.instances import guest, life
 
 LOG = logging.getLogger(__name__)
 
@@ -28,11 +29,11 @@ def new_name(uuid: str) -> str:
 class Rescues:
     """Begins and ends rescues."""
 
-    def __init__(self, whole: instances.Instances, workloads: containers.Containers) -> None:
+    def __init__(self, whole: life.Instances, workloads: containers.Containers) -> None:
         self._instances = whole
         self._workloads = workloads
 
-    def begin(self, instance: Any, content: instances.Content, network_info: Any) -> None:
+    def begin(self, instance: Any, content: life.Content, network_info: Any) -> None:
         """Run another image in the place of an instance, which is stopped.
 
         :raises DriverError: it could not be; the instance is what it was, and stopped

@@ -16,7 +16,8 @@ from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import archive, client, compression, spool
+from novadocker.virt.docker.engine import client
+from novadocker.virt.docker.images import archive, compression, spool
 
 LOG = logging.getLogger(__name__)
 IMAGE_API = glance.API()

@@ -17,7 +17,7 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.privsep import mounts
-from novadocker.virt.docker import connections
+from novadocker.virt.docker.volumes import brick
 
 LOG = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Volumes:
         self,
         directory: str,
         allowed: Sequence[str],
-        connected: connections.Connections,
+        connected: brick.Connections,
         owner: Owner,
     ) -> None:
         self._base = directory

@@ -20,7 +20,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import client
+from novadocker.virt.docker.engine import client
 
 LOG = logging.getLogger(__name__)
 

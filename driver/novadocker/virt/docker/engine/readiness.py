@@ -9,7 +9,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import client, lxcfs, sandbox
+from novadocker.virt.docker.engine import client, lxcfs, sandbox
 
 LOG = logging.getLogger(__name__)
 

@@ -3,17 +3,20 @@
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nova import exception
 from oslo_log import log as logging
 
 from novadocker import compat, conf
-from novadocker.virt.docker import instances, network, ovn
+from novadocker.virt.docker.network import ovn, wiring
 
 LOG = logging.getLogger(__name__)
 CONF = conf.load()
+
+# Waits for Neutron's events after what is done inside it.
+PortsWait = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 class Waiting:
@@ -29,7 +32,7 @@ class Waiting:
     def _switch(self) -> ovn.Switch:
         return ovn.Switch(CONF.os_vif_ovs.ovsdb_connection)
 
-    def for_ports(self, instance: Any, network_info: Any, power_on: bool) -> instances.PortsWait:
+    def for_ports(self, instance: Any, network_info: Any, power_on: bool) -> PortsWait:
         """Say how to wait for the ports of an instance, after they were plugged inside of it.
 
         :param power_on: one that is not to run does not wait
@@ -38,9 +41,7 @@ class Waiting:
 
     @contextlib.contextmanager
     def _wired(self, instance: Any, network_info: Any, power_on: bool) -> Iterator[None]:
-        waiting = (
-            network.to_wait_for(network_info) if power_on and CONF.vif_plugging_timeout else []
-        )
+        waiting = wiring.to_wait_for(network_info) if power_on and CONF.vif_plugging_timeout else []
         try:
             with self._virtapi.wait_for_instance_event(
                 instance, waiting, CONF.vif_plugging_timeout, error_callback=_failed

@@ -12,7 +12,9 @@ from oslo_log import log as logging
 from oslo_privsep.daemon import FailedToDropPrivileges
 
 from novadocker import exceptions
-from novadocker.virt.docker import containers, refusals, volumes
+from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.face import refusals
+from novadocker.virt.docker.volumes import mounted
 
 LOG = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ class VolumeUnacceptable(exception.InvalidVolume, exception.InvalidInput):
 class Attachments:
     """Attaches and detaches volumes, and has them in place when instances start."""
 
-    _volumes: volumes.Volumes
+    _volumes: mounted.Volumes
     _workloads: containers.Containers
 
     def get_volume_connector(self, instance: Any) -> Any:
@@ -105,14 +107,14 @@ class Attachments:
         if any(one.get("boot_index") == 0 for one in mapping):
             raise exception.InvalidBDMFormat(details=refusals.NO_BOOT)
 
-    def _attach_all(self, instance: Any, attached: list[volumes.Attached]) -> None:
+    def _attach_all(self, instance: Any, attached: list[mounted.Attached]) -> None:
         with self._kept(instance, attached):
             pass
 
     @contextlib.contextmanager
-    def _kept(self, instance: Any, attached: list[volumes.Attached]) -> Iterator[None]:
+    def _kept(self, instance: Any, attached: list[mounted.Attached]) -> Iterator[None]:
         """Attach volumes; take away those which are new when what is done inside fails."""
-        new: list[volumes.Attached] = []
+        new: list[mounted.Attached] = []
         try:
             for info, device_name in attached:
                 if self._volumes.attach(instance.uuid, info, device_name):
@@ -166,7 +168,7 @@ class Attachments:
         return {"block_device_mapping": [one for one in mapping if one.get("connection_info")]}
 
 
-def _attached(block_device_info: Any) -> list[volumes.Attached]:
+def _attached(block_device_info: Any) -> list[mounted.Attached]:
     return [
         (one["connection_info"], one["mount_device"])
         for one in driver.block_device_info_get_mapping(block_device_info)

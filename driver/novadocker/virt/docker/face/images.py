@@ -9,7 +9,9 @@ from nova.compute import task_states, vm_states
 from nova.image import glance
 
 from novadocker import conf, exceptions
-from novadocker.virt.docker import containers, guest, imagecache, images, snapshots
+from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.images import cache, snapshots, store
+from novadocker.virt.docker.instances import guest
 
 CONF = conf.load()
 IMAGE_API = glance.API()
@@ -20,9 +22,9 @@ class Imaging:
 
     _host: str
     _workloads: containers.Containers
-    _images: images.Images
+    _images: store.Images
     _snapshots: snapshots.Snapshots
-    _cache: imagecache.ImageCache
+    _cache: cache.ImageCache
 
     def restore(self, instance: Any) -> None:
         """Bring an instance back that was stopped."""

@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from novadocker import exceptions
-from novadocker.virt.docker import compression, image_config, layers
+from novadocker.virt.docker.images import compression, layers
+from novadocker.virt.docker.images import config as image_config
 
 MAX_JSON_BYTES = 8 << 20
 MAX_MEMBERS = 10_000

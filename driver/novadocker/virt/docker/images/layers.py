@@ -7,7 +7,8 @@ import tarfile
 from typing import Any
 
 from novadocker import exceptions
-from novadocker.virt.docker import compression, streams
+from novadocker.virt.docker.engine import streams
+from novadocker.virt.docker.images import compression
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_ENTRIES = 1_000_000

@@ -9,7 +9,10 @@ from nova.virt import hardware
 from oslo_utils import units
 
 from novadocker import conf
-from novadocker.virt.docker import containers, diagnostics, faults, network, sandbox
+from novadocker.virt.docker.engine import containers, sandbox
+from novadocker.virt.docker.face import faults
+from novadocker.virt.docker.instances import diagnostics
+from novadocker.virt.docker.network import wiring
 
 CONF = conf.load()
 
@@ -26,7 +29,7 @@ class Lookups:
 
     _workloads: containers.Containers
     _sandboxes: sandbox.Sandboxes
-    _wiring: network.Wiring
+    _wiring: wiring.Wiring
 
     def list_instances(self) -> list[str]:
         """List the names of this host's instances; other containers are none of our business."""

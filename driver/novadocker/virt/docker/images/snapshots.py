@@ -12,7 +12,8 @@ from typing import IO, Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import archive, client, compression, containers, layers, spool, streams
+from novadocker.virt.docker.engine import client, containers, streams
+from novadocker.virt.docker.images import archive, compression, layers, spool
 
 LOG = logging.getLogger(__name__)
 

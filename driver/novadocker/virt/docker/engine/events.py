@@ -12,7 +12,7 @@ from nova.virt import event as virtevent
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import client, containers
+from novadocker.virt.docker.engine import client, containers
 
 LOG = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import Any
 from nova.objects import diagnostics as nova_diagnostics
 from oslo_utils import timeutils, units
 
-from novadocker.virt.docker import containers
+from novadocker.virt.docker.engine import containers
 
 _STATES = {
     containers.State.RUNNING: "running",

@@ -11,7 +11,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker import client, isolation, streams
+from novadocker.virt.docker.engine import client, isolation, streams
 
 LOG = logging.getLogger(__name__)
 

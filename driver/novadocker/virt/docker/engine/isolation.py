@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from novadocker import exceptions
-from novadocker.virt.docker import lxcfs
+from novadocker.virt.docker.engine import lxcfs
 
 # The smallest limit that every engine accepts.
 MIN_MEMORY_MB = 6
