@@ -31,9 +31,10 @@ from openstack.connection import Connection
 
 from benchmarks import machine
 from benchmarks.figures import rounded
-from lab import cloud as lab_cloud
-from lab import nodes, workflows
+from lab.client import workflows
+from lab.client.connection import connect
 from lab.errors import LabError
+from lab.hosts.access import Host, lab_hosts
 from lab.settings import LabSettings
 from novadocker_actions import host_steps, inputs, step_settings
 
@@ -155,7 +156,7 @@ def deploy(cloud: Connection) -> Run:
     return Run(took_s, tuple(spans))
 
 
-def run_directly(hosts: Mapping[str, nodes.Node], groups: Mapping[str, Sequence[str]]) -> Run:
+def run_directly(hosts: Mapping[str, Host], groups: Mapping[str, Sequence[str]]) -> Run:
     """Run each group's scripts on its hosts, all hosts at once.
 
     :param groups: names of hosts by group
@@ -206,8 +207,8 @@ def measure(settings: LabSettings) -> tuple[Run, Run]:
 
     :return: both, the deployment first
     """
-    cloud = lab_cloud.connect(settings)
-    hosts = nodes.lab_nodes(settings)
+    cloud = connect(settings)
+    hosts = lab_hosts(settings)
     print("warming up: undeploy, deploy", flush=True)
     run_workflow(cloud, "novadocker.undeploy")
     selected = run_workflow(cloud, "novadocker.deploy").report["hosts"]["selected"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.errors import LabError
-from lab.nodes import Node
+from lab.hosts.access import Host
 
 TIMEOUT_S = 600
 
@@ -119,8 +119,8 @@ class DockerHost:
     :param python: a Python there that has the driver and the Docker SDK
     """
 
-    def __init__(self, node: Node, python: str) -> None:
-        self._node = node
+    def __init__(self, host: Host, python: str) -> None:
+        self._host = host
         self._python = python
 
     def pair_seconds(self, server_id: str) -> float:
@@ -165,14 +165,14 @@ class DockerHost:
         :raises LabError: it does not say so of each
         """
         argv = ["journalctl", "--unit=nova-compute", "--output=cat", "--no-pager", "--since=-2h"]
-        took = spawned(self._node.run(argv).stdout)
+        took = spawned(self._host.run(argv).stdout)
         missing = [server_id for server_id in server_ids if server_id not in took]
         if missing:
-            raise LabError(f"{self._node.name}: nova-compute does not tell of spawning {missing}")
+            raise LabError(f"{self._host.name}: nova-compute does not tell of spawning {missing}")
         return [took[server_id] for server_id in server_ids]
 
     def _run(self, script: str, *arguments: str) -> Any:
-        done = self._node.run([self._python, "-c", script, *arguments], timeout_s=TIMEOUT_S)
+        done = self._host.run([self._python, "-c", script, *arguments], timeout_s=TIMEOUT_S)
         return json.loads(done.stdout.splitlines()[-1])
 
 

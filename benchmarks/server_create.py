@@ -38,11 +38,11 @@ from benchmarks import machine
 from benchmarks.docker_host import DockerHost
 from benchmarks.figures import rounded
 from benchmarks.servers import Servers
-from lab import cloud as lab_cloud
+from lab.client.connection import connect
 from lab.errors import LabError
-from lab.nodes import Node
+from lab.hosts.access import Host
 from lab.settings import LabSettings
-from lab.tempest.cloud import convert
+from lab.stage.tempest.facts import convert
 
 DOCKER_NODE, FAKE_NODE = "compute-docker-1", "compute-3"
 WARM_UP = 10
@@ -236,11 +236,11 @@ def main() -> None:
     args = parser.parse_args()
     settings = LabSettings()
     try:
-        cloud = lab_cloud.connect(settings)
+        cloud = connect(settings)
         print("novadocker.deploy", flush=True)
         convert(cloud)
         servers = Servers(cloud)
-        host = DockerHost(Node(DOCKER_NODE, settings), f"{settings.openstack_venv}/bin/python")
+        host = DockerHost(Host(DOCKER_NODE, settings), f"{settings.openstack_venv}/bin/python")
         rounds = measure(servers, host, args.rounds)
     except (LabError, openstack.exceptions.SDKException) as exc:
         sys.exit(f"FAILED: {exc}")

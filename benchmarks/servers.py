@@ -11,7 +11,7 @@ from typing import Any
 from openstack.connection import Connection
 
 from lab.errors import LabError
-from lab.tempest.cloud import container_image
+from lab.stage.tempest.facts import container_image
 
 FLAVOR = "benchmark"
 IMAGE = "benchmark-container"

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m lab``."""
+"""``python -m lab``: the lab with this bundle's stage on it."""
 
 import sys
 
 from lab.cli import main
+from lab.stage import BundleStage
 
-sys.exit(main())
+sys.exit(main(stage=BundleStage()))

@@ -10,9 +10,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from lab import cloud, containers, lifecycle, lock, nodes
-from lab.errors import LabError, NodeError
-from lab.progress import Progress
+from lab import lifecycle
+from lab.client import connection
+from lab.errors import HostError, LabError
+from lab.hosts import containers
+from lab.hosts.access import Host
+from lab.lifecycle import BareStage, Stage
+from lab.machine import lock
+from lab.machine.progress import Progress
 from lab.settings import NETWORKING, OVS, LabSettings
 
 
@@ -23,6 +28,7 @@ class Call:
     arguments: argparse.Namespace
     settings: LabSettings
     progress: Progress
+    stage: Stage
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -75,13 +81,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command of the lab and return its exit code."""
+def main(argv: Sequence[str] | None = None, stage: Stage | None = None) -> int:
+    """Run one command of the lab and return its exit code.
+
+    :param stage: what the lab is brought up for; nothing but the cloud by default
+    """
     arguments = build_parser().parse_args(argv)
     progress = Progress()
     settings = LabSettings()
     try:
-        return int(arguments.run(Call(arguments, settings, progress)) or 0)
+        return int(arguments.run(Call(arguments, settings, progress, stage or BareStage())) or 0)
     except LabError as exc:
         where = f" (log: {exc.log})" if exc.log else ""
         print(f"lab: {exc}{where}", file=sys.stderr)
@@ -99,13 +108,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _build(call: Call) -> None:
     with lock.held(call.settings, "build"):
-        lifecycle.build(call.settings, call.progress)
+        lifecycle.build(call.settings, call.progress, call.stage)
 
 
 def _up(call: Call) -> None:
     settings = dataclasses.replace(call.settings, networking=call.arguments.networking)
     with lock.held(settings, "up"):
-        lifecycle.up(settings, call.progress)
+        lifecycle.up(settings, call.progress, call.stage)
 
 
 def _down(call: Call) -> None:
@@ -118,48 +127,48 @@ def _status(call: Call) -> int:
     if not there:
         call.progress.say("The lab is down.")
         return 3
-    for host in there:
-        node = nodes.Node(host.name, call.settings)
-        state = node.state()
+    for planned in there:
+        host = Host(planned.name, call.settings)
+        state = host.state()
         if state == "running":
-            state = node.run(["systemctl", "is-system-running"], check=False).stdout.strip()
-        call.progress.say(f"{host.name:<20} {host.role:<11} {host.address:<15} {state}")
+            state = host.run(["systemctl", "is-system-running"], check=False).stdout.strip()
+        call.progress.say(f"{host.name:<20} {planned.role:<11} {planned.address:<15} {state}")
     return 0
 
 
 def _env(call: Call) -> None:
     controller = _running(call.settings, call.settings.controller.name)
-    print(controller.read(cloud.OPENRC), end="")
+    print(controller.read(connection.OPENRC), end="")
 
 
 def _exec(call: Call) -> int:
-    node = _running(call.settings, call.arguments.host)
+    host = _running(call.settings, call.arguments.host)
     argv = call.arguments.argv
     argv = argv[1:] if argv[:1] == ["--"] else argv
     if not argv:
-        raise NodeError("no command given: exec HOST -- CMD")
+        raise HostError("no command given: exec HOST -- CMD")
     terminal = ["--tty"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-    return subprocess.call(["docker", "exec", "--interactive", *terminal, node.container, *argv])
+    return subprocess.call(["docker", "exec", "--interactive", *terminal, host.container, *argv])
 
 
 def _logs(call: Call) -> int:
-    node = _running(call.settings, call.arguments.host)
+    host = _running(call.settings, call.arguments.host)
     argv = ["journalctl", "--no-pager", f"--lines={call.arguments.lines}"]
     argv += [f"--unit={call.arguments.unit}"] if call.arguments.unit else []
     argv += ["--follow"] if call.arguments.follow else []
-    return subprocess.call(["docker", "exec", node.container, *argv])
+    return subprocess.call(["docker", "exec", host.container, *argv])
 
 
 def _add_host(call: Call) -> None:
     with lock.held(call.settings, "add-host"):
-        node = lifecycle.add_host(call.settings, call.progress, call.arguments.name)
-    call.progress.say(f"{node.name} is up at {node.address}; next, enrol it: novadocker-enroll add")
+        host = lifecycle.add_host(call.settings, call.progress, call.arguments.name, call.stage)
+    call.progress.say(f"{host.name} is up at {host.address}; {call.stage.next_step}")
 
 
-def _running(settings: LabSettings, name: str) -> nodes.Node:
-    node = nodes.Node(name, settings)
-    state = node.state()
+def _running(settings: LabSettings, name: str) -> Host:
+    host = Host(name, settings)
+    state = host.state()
     if state != "running":
-        names = ", ".join(host.name for host in containers.existing(settings)) or "none: run up"
-        raise NodeError(f"host {name} is {state}; hosts there are: {names}")
-    return node
+        names = ", ".join(x.name for x in containers.existing(settings)) or "none: run up"
+        raise HostError(f"host {name} is {state}; hosts there are: {names}")
+    return host

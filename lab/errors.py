@@ -37,5 +37,5 @@ class ImageError(LabError):
     """An image of the lab cannot be built."""
 
 
-class NodeError(LabError):
-    """A node does not exist or does not boot."""
+class HostError(LabError):
+    """A host does not exist or does not boot."""

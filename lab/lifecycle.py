@@ -5,153 +5,169 @@ from __future__ import annotations
 
 import concurrent.futures
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from lab import (
-    bundle,
-    containers,
-    controlplane,
-    engine,
-    enrolment,
-    images,
-    network,
-    nodes,
-    parallel,
-    ssh,
-    wheelhouse,
-)
-from lab.controlplane import blank
-from lab.errors import NodeError
-from lab.progress import Progress
+from lab import controlplane
+from lab.errors import HostError
+from lab.hosts import containers, networks, ssh
+from lab.hosts.access import Host, lab_hosts
+from lab.images import layers, wheelhouse
+from lab.images.snapshots import Snapshots
+from lab.images.wheelhouse import Project, Wheel
+from lab.machine import engine, parallel
+from lab.machine.progress import Progress
 from lab.settings import HostSettings, LabSettings
-from lab.snapshots import Snapshots
 
 # On the controller of a lab that was brought up to the end, and may have been used since.
 USED = "/etc/novadocker-lab/used"
-Nodes = Mapping[str, nodes.Node]
+Hosts = Mapping[str, Host]
 
 
-def build(settings: LabSettings, progress: Progress) -> None:
-    """Build what hosts are made of: their images, and the wheels of this checkout."""
-    _wheels(settings, progress, _images(settings, progress))
+class Stage(Protocol):
+    """What a lab is brought up for: it is handed the cloud, and the lab imports nothing of it."""
+
+    @property
+    def projects(self) -> Sequence[Project]:
+        """Projects of the checkout whose wheels the hosts find in the wheelhouse."""
+
+    @property
+    def next_step(self) -> str:
+        """What the operator does with a blank host, in words."""
+
+    def set_up(
+        self,
+        settings: LabSettings,
+        progress: Progress,
+        controller: Host,
+        wheels: Mapping[str, Wheel],
+    ) -> None:
+        """Put onto a cloud that works what the stage needs; what is there already is kept.
+
+        :param wheels: those of the stage's projects, by name
+        """
+
+    def prepare_blank(self, host: Host, controller: Host) -> None:
+        """Put onto a blank host what its site would have put there."""
 
 
-def up(settings: LabSettings, progress: Progress) -> None:
+class BareStage:
+    """The cloud alone: nothing is put onto it."""
+
+    projects: Sequence[Project] = ()
+    next_step = "nothing is set up on it"
+
+    def set_up(self, *_: object) -> None:
+        """Leave the cloud as it is."""
+
+    def prepare_blank(self, *_: object) -> None:
+        """Leave the host as it is."""
+
+
+def build(settings: LabSettings, progress: Progress, stage: Stage) -> None:
+    """Build what hosts are made of: their images, and the wheels of the stage's projects."""
+    _wheels(settings, progress, stage, _images(settings, progress))
+
+
+def up(settings: LabSettings, progress: Progress, stage: Stage) -> None:
     """Bring the whole lab up; what is there already is left as it is."""
     built = _images(settings, progress)
     snapshots = Snapshots(settings, built)
     with concurrent.futures.ThreadPoolExecutor(1) as aside:
-        wheels = aside.submit(_wheels, settings, progress, built)
+        wheels = aside.submit(_wheels, settings, progress, stage, built)
         ready = snapshots.complete()
-        lab_nodes = nodes.lab_nodes(settings)
-        with progress.step(f"boot {', '.join(lab_nodes)}"):
-            boot(settings, lab_nodes, snapshots.reference if ready else built.for_host)
-        fresh = not ready and not _used(settings, lab_nodes)
-        controlplane.start(lab_nodes, settings, progress)
-        _configure(settings, progress, lab_nodes, wheels.result()[wheelhouse.BUNDLE.name])
+        hosts = lab_hosts(settings)
+        with progress.step(f"boot {', '.join(hosts)}"):
+            boot(settings, hosts, snapshots.reference if ready else built.for_host)
+        fresh = not ready and not _used(settings, hosts)
+        controlplane.start(hosts, settings, progress)
+        stage.set_up(settings, progress, hosts[settings.controller.name], wheels.result())
     if fresh:
-        _snapshot(settings, progress, lab_nodes, snapshots)
-    lab_nodes[settings.controller.name].put(USED, "")
+        _snapshot(settings, progress, hosts, snapshots)
+    hosts[settings.controller.name].put(USED, "")
 
 
-def boot(settings: LabSettings, lab_nodes: Nodes, image: Callable[[HostSettings], str]) -> None:
+def boot(settings: LabSettings, hosts: Hosts, image: Callable[[HostSettings], str]) -> None:
     """Create and start the hosts of the plan, all at the same time, and wait until they are up.
 
     :param image: gives the image of a host that has no container yet
     """
-    network.ensure(settings)
+    networks.ensure(settings)
 
-    def boot_one(host: HostSettings) -> None:
-        node = lab_nodes[host.name]
-        state = node.state()
+    def boot_one(planned: HostSettings) -> None:
+        host = hosts[planned.name]
+        state = host.state()
         if state == "paused":
-            raise NodeError(f"{node.name} is paused: docker unpause {node.container}")
+            raise HostError(f"{host.name} is paused: docker unpause {host.container}")
         if state == "absent":
-            containers.create(settings, host, image(host))
+            containers.create(settings, planned, image(planned))
         if state != "running":
-            node.start()
-        node.wait_booted()
+            host.start()
+        host.wait_booted()
 
     parallel.each(settings.hosts, boot_one)
-    ssh.set_up(settings, lab_nodes)
+    ssh.set_up(settings, hosts)
 
 
-def _images(settings: LabSettings, progress: Progress) -> images.Images:
+def _images(settings: LabSettings, progress: Progress) -> layers.Images:
     settings.log_dir.mkdir(parents=True, exist_ok=True)
     with progress.step("Docker engine of this machine"):
         engine.ensure(settings.log_dir / "engine.log")
-    built = images.Images(settings, progress)
+    built = layers.Images(settings, progress)
     built.ensure()
     return built
 
 
 def _wheels(
-    settings: LabSettings, progress: Progress, built: images.Images
-) -> dict[str, wheelhouse.Wheel]:
+    settings: LabSettings, progress: Progress, stage: Stage, built: layers.Images
+) -> dict[str, Wheel]:
     with progress.step("wheels of this checkout"):
         wheelhouse.fetch(settings, built.reference("openstack"))
-        return wheelhouse.build(settings)
+        return wheelhouse.build(settings, stage.projects)
 
 
-def _used(settings: LabSettings, lab_nodes: Nodes) -> bool:
-    controller = lab_nodes[settings.controller.name]
+def _used(settings: LabSettings, hosts: Hosts) -> bool:
+    controller = hosts[settings.controller.name]
     return controller.run(["test", "-e", USED], check=False).returncode == 0
 
 
-def _configure(
-    settings: LabSettings, progress: Progress, lab_nodes: Nodes, wheel: wheelhouse.Wheel
-) -> None:
-    controller = lab_nodes[settings.controller.name]
-
-    def take_up() -> None:
-        with progress.step("load actions and workbook into Mistral"):
-            bundle.take_up(settings, controller, wheel)
-
-    def enrol() -> None:
-        with progress.step("enrol the hosts"):
-            enrolment.enrol(settings, controller, wheel)
-
-    with progress.step("install the bundle on the controller"):
-        is_new = bundle.install(settings, controller, wheel)
-    parallel.each([take_up, enrol] if is_new else [enrol], lambda work: work())
-
-
 def _snapshot(
-    settings: LabSettings, progress: Progress, lab_nodes: Nodes, snapshots: Snapshots
+    settings: LabSettings, progress: Progress, hosts: Hosts, snapshots: Snapshots
 ) -> None:
     """Keep the state of a lab that was never used; it is shut down for that, and booted again."""
     with progress.step("keep this state for the next start"):
-        parallel.each(lab_nodes.values(), lambda node: node.stop())
+        parallel.each(hosts.values(), lambda host: host.stop())
         snapshots.take()
-    with progress.step(f"boot {', '.join(lab_nodes)}"):
-        boot(settings, lab_nodes, snapshots.reference)
-    controlplane.start(lab_nodes, settings, progress)
+    with progress.step(f"boot {', '.join(hosts)}"):
+        boot(settings, hosts, snapshots.reference)
+    controlplane.start(hosts, settings, progress)
 
 
-def add_host(settings: LabSettings, progress: Progress, name: str) -> nodes.Node:
+def add_host(settings: LabSettings, progress: Progress, name: str, stage: Stage) -> Host:
     """Start one more, blank host: an operating system that nobody configured.
 
     :param name: its host name
-    :raises NodeError: when the name is taken or the lab is down
+    :raises HostError: when the name is taken or the lab is down
     """
     there = containers.existing(settings)
     if settings.controller not in there:
-        raise NodeError("the lab is down: run the lab's up first")
-    if name in [host.name for host in there] or settings.host(name):
-        raise NodeError(f"there is a host {name} already: choose another name")
+        raise HostError("the lab is down: run the lab's up first")
+    if name in [x.name for x in there] or settings.host(name):
+        raise HostError(f"there is a host {name} already: choose another name")
+    controller = Host(settings.controller.name, settings)
     # Refuses a cloud of another networking than a pool's template sets up.
-    controlplane.provision.controller_cloud(nodes.Node(settings.controller.name, settings))
-    host = HostSettings(name, "blank", settings.free_address({x.address for x in there}))
-    built = images.Images(settings, progress)
+    controlplane.provision.controller_cloud(controller)
+    planned = HostSettings(name, "blank", settings.free_address({x.address for x in there}))
+    built = layers.Images(settings, progress)
     built.ensure()
-    node = nodes.Node(name, settings)
-    with progress.step(f"boot {name} ({host.address})"):
-        containers.create(settings, host, built.for_host(host))
-        node.start()
-        node.wait_booted()
-        ssh.set_up(settings, {x.name: nodes.Node(x.name, settings) for x in [*there, host]})
-        blank.prepare(node, nodes.Node(settings.controller.name, settings))
-    return node
+    host = Host(name, settings)
+    with progress.step(f"boot {name} ({planned.address})"):
+        containers.create(settings, planned, built.for_host(planned))
+        host.start()
+        host.wait_booted()
+        ssh.set_up(settings, {x.name: Host(x.name, settings) for x in [*there, planned]})
+        stage.prepare_blank(host, controller)
+    return host
 
 
 def down(settings: LabSettings, progress: Progress, *, purge: bool) -> None:
@@ -164,11 +180,11 @@ def down(settings: LabSettings, progress: Progress, *, purge: bool) -> None:
     else:
         with progress.step("remove hosts and networks"):
             containers.remove(settings, [host.name for host in containers.existing(settings)])
-            images.remove_builders(settings)
-            network.remove(settings)
+            layers.remove_builders(settings)
+            networks.remove(settings)
         if purge:
             with progress.step("remove images"):
-                images.remove(images.known(settings))
+                layers.remove(layers.known(settings))
     if purge:
         with progress.step("remove the cache"):
             shutil.rmtree(settings.cache_dir, ignore_errors=True)

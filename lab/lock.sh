@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Resolve lab/openstack.in and lab/wheels.in into their locks, for every Python from 3.11 on: nodes
+# Resolve lab/openstack.in and lab/wheels.in into their locks, for every Python from 3.11 on: hosts
 # have the one of the machine's release.
 #
 #   lab/lock.sh [--upgrade]

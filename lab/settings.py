@@ -13,7 +13,8 @@ OVS = "ovs"
 OVN = "ovn"
 NETWORKING = (OVS, OVN)
 
-CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
+LAB = pathlib.Path(__file__).resolve().parent
+CHECKOUT = LAB.parent
 
 
 def default_cache_dir() -> pathlib.Path:
@@ -91,7 +92,7 @@ class LabSettings:
 
     @property
     def wheelhouse(self) -> pathlib.Path:
-        """Wheels and sdists; nodes see it read-only at ``wheelhouse_mount``."""
+        """Wheels and sdists; hosts see it read-only at ``wheelhouse_mount``."""
         return self.cache_dir / "wheelhouse"
 
     @property

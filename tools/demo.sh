@@ -17,4 +17,4 @@ esac
 . tools/prepare.sh
 
 python -m lab up
-exec python -m lab.demo
+exec python -m lab.stage.demo

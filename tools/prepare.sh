@@ -74,7 +74,7 @@ make_venv() {
 import os
 import shlex
 
-from lab import python_index
+from lab.machine import python_index
 
 found = {"SSL_CERT_FILE": str(python_index.ca_bundle()), **python_index.machine_index()}
 if "UV_INDEX" in found:  # as pip does: the best version of all indexes, not the first index

@@ -49,7 +49,7 @@ phase() {
 
 # Starts the machine's Docker Engine, as the lab does it.
 start_engine() {
-    python -c 'import pathlib, sys; from lab import engine; print(engine.ensure(pathlib.Path(sys.argv[1])))' \
+    python -c 'import pathlib, sys; from lab.machine import engine; print(engine.ensure(pathlib.Path(sys.argv[1])))' \
         "$run_logs/engine-start.log"
 }
 

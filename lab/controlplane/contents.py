@@ -7,10 +7,10 @@ import ipaddress
 import json
 from typing import Any
 
-from lab.controlplane.cloud import ACCOUNTS, APIS, REGION, SERVICE_PROJECT, Cloud
 from lab.controlplane.config import ovn
 from lab.controlplane.config.network import PHYSICAL_NETWORK
 from lab.controlplane.config.orchestration import STACK_DOMAIN, STACK_DOMAIN_ADMIN
+from lab.controlplane.site import ACCOUNTS, APIS, REGION, SERVICE_PROJECT, Cloud
 from lab.settings import OVN, OVS
 
 ROLES = ("service", "heat_stack_owner", "heat_stack_user")
@@ -28,7 +28,7 @@ RULES = (
 
 
 def identity(cloud: Cloud) -> str:
-    """Return the input of onnode/fill_identity.py; it holds passwords."""
+    """Return the input of onhost/fill_identity.py; it holds passwords."""
     return json.dumps(
         {
             "region": REGION,
@@ -46,7 +46,7 @@ def identity(cloud: Cloud) -> str:
 
 
 def cloud_contents(subnet: str, gateway: str, networking: str = OVS) -> str:
-    """Return the input of onnode/fill_cloud.py.
+    """Return the input of onhost/fill_cloud.py.
 
     The network ``demo`` is the second docker network itself, so that instances are reachable
     from the machine, as those of a provider network are in a data centre. Networks that

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from lab.controlplane.cloud import DATABASES, Cloud
+from lab.controlplane.site import DATABASES, Cloud
 
 MARIADB = """\
 [mysqld]

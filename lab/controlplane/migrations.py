@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The commands that make each service's schema, as data for onnode/migrate.py."""
+"""The commands that make each service's schema, as data for onhost/migrate.py."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from lab.controlplane.cloud import REGION, Cloud
+from lab.controlplane.site import REGION, Cloud
 
 ENTRY_POINTS = {
     "glance-manage": "glance.cmd.manage:main",

@@ -15,9 +15,9 @@ import keystoneauth1.exceptions
 import openstack.exceptions
 from openstack.connection import Connection
 
-from lab import cloud as operator
-from lab.controlplane.cloud import APIS
-from lab.errors import LabError, NodeError
+from lab.client import connection as operator
+from lab.controlplane.site import APIS
+from lab.errors import HostError, LabError
 from lab.settings import OVN, OVS, LabSettings
 
 # Services report each 10 s: an older report is one of before the lab was stopped.
@@ -35,14 +35,14 @@ NOT_READY = (
 T = TypeVar("T")
 
 
-class NotReadyError(NodeError):
+class NotReadyError(HostError):
     """Something of the cloud does not answer yet."""
 
 
 def wait_ready(settings: LabSettings, timeout_s: float = 300) -> None:
     """Return when all APIs, services and agents of the plan's hosts work.
 
-    :raises NodeError: naming what is missing, when the time is over
+    :raises HostError: naming what is missing, when the time is over
     """
     deadline = time.monotonic() + timeout_s
     address = settings.controller.address
@@ -66,7 +66,7 @@ def _until(deadline: float, attempt: Callable[[], T]) -> T:
             return attempt()
         except NOT_READY as exc:
             if time.monotonic() > deadline:
-                raise NodeError(
+                raise HostError(
                     f"the cloud is not ready: {exc}; see: python -m lab logs controller"
                 ) from exc
         time.sleep(0.3)

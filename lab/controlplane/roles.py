@@ -7,7 +7,6 @@ import pathlib
 from collections.abc import Iterable
 
 from lab.controlplane import accounts, infrastructure, units
-from lab.controlplane.cloud import Cloud, openrc
 from lab.controlplane.config import (
     compute,
     identity,
@@ -19,10 +18,11 @@ from lab.controlplane.config import (
     workflow,
 )
 from lab.controlplane.inifile import Sections, render
-from lab.nodes import NodeFile
+from lab.controlplane.site import Cloud, openrc
+from lab.hosts.access import HostFile
 from lab.settings import OVN
 
-ON_NODE = pathlib.Path(__file__).parent / "onnode"
+ON_HOST = pathlib.Path(__file__).parent / "onhost"
 SITE_PACKAGES = f"{units.VENV}/site-packages"
 SECRETS = "/root/cloud-secrets.json"
 OPENRC = "/root/admin-openrc"
@@ -38,28 +38,28 @@ STOCK = (
 )
 
 
-def account_files(users: Iterable[str]) -> list[NodeFile]:
+def account_files(users: Iterable[str]) -> list[HostFile]:
     """Return the declarations of system users and of their directories."""
     return [
-        NodeFile("/usr/lib/sysusers.d/openstack.conf", accounts.sysusers()),
-        NodeFile("/usr/lib/tmpfiles.d/openstack.conf", accounts.tmpfiles(users)),
+        HostFile("/usr/lib/sysusers.d/openstack.conf", accounts.sysusers()),
+        HostFile("/usr/lib/tmpfiles.d/openstack.conf", accounts.tmpfiles(users)),
     ]
 
 
-def controller_files(cloud: Cloud) -> list[NodeFile]:
+def controller_files(cloud: Cloud) -> list[HostFile]:
     """Return what a controller has beyond its image."""
     scripts = ("serve_wsgi.py", "migrate.py", "fill_identity.py", "fill_cloud.py")
     return [
         _root_only(SECRETS, cloud.to_json()),
         _root_only(OPENRC, openrc(cloud)),
-        NodeFile("/etc/mysql/mariadb.conf.d/90-openstack.cnf", infrastructure.MARIADB),
-        NodeFile(
+        HostFile("/etc/mysql/mariadb.conf.d/90-openstack.cnf", infrastructure.MARIADB),
+        HostFile(
             "/etc/systemd/system/rabbitmq-server.service.d/priority.conf",
             infrastructure.RABBITMQ_PRIORITY,
         ),
-        NodeFile("/etc/rabbitmq/rabbitmq-env.conf", infrastructure.RABBITMQ_ENV),
-        NodeFile("/etc/rabbitmq/advanced.config", infrastructure.RABBITMQ_ADVANCED),
-        NodeFile(
+        HostFile("/etc/rabbitmq/rabbitmq-env.conf", infrastructure.RABBITMQ_ENV),
+        HostFile("/etc/rabbitmq/advanced.config", infrastructure.RABBITMQ_ADVANCED),
+        HostFile(
             "/etc/rabbitmq/rabbitmq.conf",
             infrastructure.rabbitmq_conf(cloud),
             0o640,
@@ -72,15 +72,15 @@ def controller_files(cloud: Cloud) -> list[NodeFile]:
         _conf("neutron", "neutron.conf", network.controller_neutron_conf(cloud)),
         _conf("neutron", "plugins/ml2/ml2_conf.ini", network.ml2_conf(cloud)),
         _conf("heat", "heat.conf", orchestration.heat_conf(cloud)),
-        NodeFile("/etc/heat/policy.yaml", orchestration.POLICY),
+        HostFile("/etc/heat/policy.yaml", orchestration.POLICY),
         _conf("mistral", "mistral.conf", workflow.mistral_conf(cloud)),
-        *(NodeFile(f"{units.LIBRARY}/{name}", (ON_NODE / name).read_text()) for name in scripts),
+        *(HostFile(f"{units.LIBRARY}/{name}", (ON_HOST / name).read_text()) for name in scripts),
         *map(_unit, units.controller_units(cloud.networking)),
         *(_ovn_files() if cloud.networking == OVN else ()),
     ]
 
 
-def compute_files(cloud: Cloud) -> list[NodeFile]:
+def compute_files(cloud: Cloud) -> list[HostFile]:
     """Return what a compute host has beyond its image."""
     agent = [
         _conf("neutron", "neutron.conf", network.agent_neutron_conf(cloud)),
@@ -91,36 +91,36 @@ def compute_files(cloud: Cloud) -> list[NodeFile]:
             "nova", "nova.conf", {**compute.compute_nova_conf(cloud), **compute.docker_section()}
         ),
         _conf("nova", "nova-compute.conf", compute.nova_compute_conf()),
-        NodeFile("/etc/systemd/system/lxcfs.service.d/lab.conf", compute.LXCFS_DROP_IN),
+        HostFile("/etc/systemd/system/lxcfs.service.d/lab.conf", compute.LXCFS_DROP_IN),
         *(() if cloud.networking == OVN else agent),
         stand_in_driver(),
         *(
-            NodeFile(f"/etc/sudoers.d/{user}", accounts.sudoers(user), 0o440)
+            HostFile(f"/etc/sudoers.d/{user}", accounts.sudoers(user), 0o440)
             for user in accounts.COMPUTE_USERS
         ),
         *map(_unit, units.compute_units(cloud.networking)),
     ]
 
 
-def _ovn_files() -> list[NodeFile]:
+def _ovn_files() -> list[HostFile]:
     return [
-        NodeFile("/etc/default/ovn-central", ovn.CENTRAL_DEFAULTS),
-        NodeFile(f"/etc/systemd/system/{ovn.EXTERNAL_UNIT}", ovn.EXTERNAL_UNIT_FILE),
+        HostFile("/etc/default/ovn-central", ovn.CENTRAL_DEFAULTS),
+        HostFile(f"/etc/systemd/system/{ovn.EXTERNAL_UNIT}", ovn.EXTERNAL_UNIT_FILE),
     ]
 
 
-def stand_in_driver() -> NodeFile:
+def stand_in_driver() -> HostFile:
     """Return the fake driver, at the only place where Nova looks for drivers."""
-    return NodeFile(f"{SITE_PACKAGES}/nova/virt/lab_fake.py", (ON_NODE / "lab_fake.py").read_text())
+    return HostFile(f"{SITE_PACKAGES}/nova/virt/lab_fake.py", (ON_HOST / "lab_fake.py").read_text())
 
 
-def _conf(user: str, name: str, sections: Sections) -> NodeFile:
-    return NodeFile(f"/etc/{user}/{name}", render(sections), 0o640, f"root:{user}")
+def _conf(user: str, name: str, sections: Sections) -> HostFile:
+    return HostFile(f"/etc/{user}/{name}", render(sections), 0o640, f"root:{user}")
 
 
-def _root_only(path: str, text: str) -> NodeFile:
-    return NodeFile(path, text, 0o600)
+def _root_only(path: str, text: str) -> HostFile:
+    return HostFile(path, text, 0o600)
 
 
-def _unit(unit: units.Unit) -> NodeFile:
-    return NodeFile(f"/lib/systemd/system/{unit.name}.service", unit.render())
+def _unit(unit: units.Unit) -> HostFile:
+    return HostFile(f"/lib/systemd/system/{unit.name}.service", unit.render())

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from lab.controlplane.cloud import APIS
+from lab.controlplane.site import APIS
 from lab.settings import OVN
 
 VENV = "/opt/openstack"

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from openstack.connection import Connection
 
-from lab import cloud as lab_cloud
-from lab import nodes, workflows
+from lab.client import workflows
+from lab.client.connection import connect
+from lab.hosts.access import Host, lab_hosts
 from lab.settings import LabSettings
 
 RunWorkflow = Callable[..., workflows.Execution]
@@ -34,19 +35,19 @@ def lab_settings() -> LabSettings:
 
 
 @pytest.fixture(scope="session")
-def lab(lab_settings: LabSettings) -> dict[str, nodes.Node]:
+def lab(lab_settings: LabSettings) -> dict[str, Host]:
     """The hosts of the lab by name."""
-    found = nodes.lab_nodes(lab_settings)
-    absent = [name for name, node in found.items() if node.state() != "running"]
+    found = lab_hosts(lab_settings)
+    absent = [name for name, host in found.items() if host.state() != "running"]
     if absent:
         pytest.fail(f"the lab is not up ({', '.join(absent)}): run `tools/lab up`", pytrace=False)
     return found
 
 
 @pytest.fixture(scope="session")
-def cloud(lab: dict[str, nodes.Node], lab_settings: LabSettings) -> Connection:
+def cloud(lab: dict[str, Host], lab_settings: LabSettings) -> Connection:
     """A connection as admin."""
-    return lab_cloud.connect(lab_settings)
+    return connect(lab_settings)
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +87,7 @@ def unconverted(cloud: Connection, run_workflow: RunWorkflow, docker_hosts: Dock
 
 
 @pytest.fixture(scope="session")
-def operator(lab: dict[str, nodes.Node]) -> Operator:
+def operator(lab: dict[str, Host]) -> Operator:
     """A function that runs a command on the controller as the cloud's operator."""
     script = f'. /root/admin-openrc && cd {TEMPLATES} && PATH=/opt/openstack/bin:$PATH "$@"'
 

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from openstack.connection import Connection
 
-from lab import listing
 from lab.errors import LabError
-from lab.nodes import Node
+from lab.hosts import listing
+from lab.hosts.access import Host
 
 AGENT = "os-collect-config.service"
 UNSELECTED = "compute-3"
@@ -25,12 +25,12 @@ UNENROLLED = "compute-unenrolled"
 DEPLOY = "novadocker.deploy"
 IMAGE = "refused-test"
 
-Nodes = dict[str, Node]
+Hosts = dict[str, Host]
 
 
 @pytest.fixture(autouse=True)
 def nothing_changed(
-    lab: Nodes, cloud: Connection, request: pytest.FixtureRequest
+    lab: Hosts, cloud: Connection, request: pytest.FixtureRequest
 ) -> Iterator[None]:
     """Compare every host and every compute service before and after a test."""
 
@@ -118,29 +118,29 @@ def test_refused(run_workflow: Any, inputs: dict[str, Any], words: list[str]) ->
         assert word in message
 
 
-def test_host_whose_agent_does_not_answer(lab: Nodes, run_workflow: Any) -> None:
-    node = lab[UNSELECTED]
-    node.run(["systemctl", "stop", AGENT])
+def test_host_whose_agent_does_not_answer(lab: Hosts, run_workflow: Any) -> None:
+    host = lab[UNSELECTED]
+    host.run(["systemctl", "stop", AGENT])
     try:
         message = refusal(run_workflow, hosts=[UNSELECTED], agent_timeout_s=5)
     finally:
-        node.run(["systemctl", "start", AGENT])
+        host.run(["systemctl", "start", AGENT])
     assert UNSELECTED in message
     assert "os-collect-config" in message
 
 
 @pytest.fixture
-def unenrolled_compute(lab: Nodes, cloud: Connection) -> Iterator[str]:
+def unenrolled_compute(lab: Hosts, cloud: Connection) -> Iterator[str]:
     """A second nova-compute on a host, under a name that no agent is enrolled for."""
-    node = lab[UNSELECTED]
+    host = lab[UNSELECTED]
     state = f"/run/{UNENROLLED}"
     settings = f"[DEFAULT]\nhost = {UNENROLLED}\nstate_path = {state}\n"
-    node.run(["install", "-d", "-o", "nova", "-g", "nova", state])
-    node.put(f"{state}/nova.conf", settings, owner="nova:nova")
+    host.run(["install", "-d", "-o", "nova", "-g", "nova", state])
+    host.put(f"{state}/nova.conf", settings, owner="nova:nova")
     command = ["/opt/openstack/bin/nova-compute"]
     for path in ("/etc/nova/nova.conf", "/etc/nova/nova-compute.conf", f"{state}/nova.conf"):
         command += ["--config-file", path]
-    node.run(["systemd-run", f"--unit={UNENROLLED}", "--uid=nova", "--collect", *command])
+    host.run(["systemd-run", f"--unit={UNENROLLED}", "--uid=nova", "--collect", *command])
     try:
         for _ in range(60):
             services = {
@@ -148,15 +148,15 @@ def unenrolled_compute(lab: Nodes, cloud: Connection) -> Iterator[str]:
             }
             if UNENROLLED in services and services[UNENROLLED].state == "up":
                 break
-            node.run(["sleep", "1"])
+            host.run(["sleep", "1"])
         else:
             pytest.fail(f"{UNENROLLED} has not come up")
         yield UNENROLLED
     finally:
-        node.run(["systemctl", "stop", f"{UNENROLLED}.service"], check=False)
+        host.run(["systemctl", "stop", f"{UNENROLLED}.service"], check=False)
         for service in cloud.compute.services(binary="nova-compute", host=UNENROLLED):
             cloud.compute.delete_service(service)
-        node.run(["rm", "-rf", state])
+        host.run(["rm", "-rf", state])
 
 
 def test_host_without_an_enrolled_agent(unenrolled_compute: str, run_workflow: Any) -> None:
@@ -196,16 +196,16 @@ def test_host_that_runs_instances(instance: str, run_workflow: Any) -> None:
 
 
 @pytest.fixture
-def old_nova(lab: Nodes) -> Iterator[str]:
+def old_nova(lab: Hosts) -> Iterator[str]:
     """A host whose nova says that it is of a release before the oldest supported one."""
-    node = lab[UNSELECTED]
+    host = lab[UNSELECTED]
     find = "import importlib.metadata as m; print(m.distribution('nova')._path)"
-    path = node.run(["/opt/openstack/bin/python", "-c", find]).stdout.strip() + "/METADATA"
-    text = node.read(path)
+    path = host.run(["/opt/openstack/bin/python", "-c", find]).stdout.strip() + "/METADATA"
+    text = host.read(path)
     version = next(line for line in text.splitlines() if line.startswith("Version: "))
-    node.put(path, text.replace(version, "Version: 30.0.0", 1))
+    host.put(path, text.replace(version, "Version: 30.0.0", 1))
     yield "30.0.0"
-    node.put(path, text)
+    host.put(path, text)
 
 
 def test_host_with_an_old_nova(old_nova: str, run_workflow: Any) -> None:

@@ -15,9 +15,9 @@ from openstack.connection import Connection
 from openstack.exceptions import ResourceFailure
 from rich.console import Console
 
-from lab import listing
-from lab.demo import COMMAND, FLAVOR, IMAGE, NETWORK, SERVERS, Demo, address
-from lab.nodes import Node
+from lab.hosts import listing
+from lab.hosts.access import Host
+from lab.stage.demo import COMMAND, FLAVOR, IMAGE, NETWORK, SERVERS, Demo, address
 
 SELECTED = {"compute-docker-1", "compute-docker-2"}
 UNSELECTED = "compute-3"
@@ -30,12 +30,12 @@ ASK = (
     ' ping -c 1 -W 1 $PEER >/dev/null && echo answered || echo silent; sleep 1; done"'
 )
 
-Nodes = dict[str, Node]
+Hosts = dict[str, Host]
 Boot = Callable[..., AbstractContextManager[Server]]
 
 
 @pytest.fixture(scope="module")
-def before(lab: Nodes) -> listing.Listing:
+def before(lab: Hosts) -> listing.Listing:
     """The host that the rule does not select, as it was before."""
     return listing.take(lab[UNSELECTED])
 
@@ -181,13 +181,13 @@ def test_other_image_does_not_run_on_docker_hypervisors(
         cloud.image.delete_image(image.id)
 
 
-def test_unselected_compute_is_not_touched(shown: str, before: listing.Listing, lab: Nodes) -> None:
+def test_unselected_compute_is_not_touched(shown: str, before: listing.Listing, lab: Hosts) -> None:
     after = listing.take(lab[UNSELECTED])
     assert listing.differences(before, after) == []
     assert listing.restarted(before, after) == []
 
 
-def test_controller_has_docker_and_its_operators_settings(shown: str, lab: Nodes) -> None:
+def test_controller_has_docker_and_its_operators_settings(shown: str, lab: Hosts) -> None:
     controller = lab["controller"]
     assert controller.run(["docker", "info", "--format", "{{.ServerVersion}}"]).stdout.strip()
     settings = json.loads(controller.read("/etc/docker/daemon.json"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab.nodes import Node
+from lab.hosts.access import Host
 
 # Never converted by other tests: an agent cannot be taken off a host that is.
 HOST = "compute-3"
@@ -14,11 +14,11 @@ PLAN = "novadocker.plan"
 WHERE = "$.availability_zone = 'nova' and $.name.endsWith('-3')"
 AGENT = ("/opt/heat-agent", "/etc/os-collect-config.conf", "/var/lib/heat-config")
 
-Nodes = dict[str, Node]
+Hosts = dict[str, Host]
 
 
 def test_a_host_is_taken_out_and_enrolled_again(
-    lab: Nodes, run_workflow: Any, operator: Any
+    lab: Hosts, run_workflow: Any, operator: Any
 ) -> None:
     try:
         operator("novadocker-enroll", "remove", HOST, timeout_s=300)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from openstack.connection import Connection
 
-from lab import workflows
-from lab.nodes import Node
+from lab.client import workflows
+from lab.hosts.access import Host
 
 DEPLOY = "novadocker.deploy"
 EXECUTOR = "mistral-executor.service"
@@ -19,17 +19,17 @@ DOWN_S = 3
 # executor dies before that, in its very first task, ends as refused with nothing changed.
 CHANGES = {"convert_controllers": "controller", "convert_batch": "compute-docker-1"}
 
-Nodes = dict[str, Node]
+Hosts = dict[str, Host]
 
 
-def step_runs_on(node: Node) -> bool:
+def step_runs_on(host: Host) -> bool:
     """Tell whether a step that changes a host is at work on it."""
     return (
-        node.run(["pgrep", "-f", "heat-config/.*|apt-get|pip install"], check=False).returncode == 0
+        host.run(["pgrep", "-f", "heat-config/.*|apt-get|pip install"], check=False).returncode == 0
     )
 
 
-def kill_executor(controller: Node) -> None:
+def kill_executor(controller: Host) -> None:
     """Kill the executor as a power cut would, and start it again after a while."""
     # systemd would start it again by itself, too early for this test.
     controller.run(["systemctl", "mask", "--runtime", EXECUTOR])
@@ -41,15 +41,15 @@ def kill_executor(controller: Node) -> None:
 
 
 def test_run_ends_right_though_the_executor_was_killed(
-    unconverted: None, lab: Nodes, cloud: Connection, docker_hosts: Callable[[], list[str]]
+    unconverted: None, lab: Hosts, cloud: Connection, docker_hosts: Callable[[], list[str]]
 ) -> None:
     began = time.monotonic()
     run = workflows.start(cloud, DEPLOY)
     kills = []
     tasks = workflows.TaskTree(cloud, run.id)
-    for stage, node in CHANGES.items():
+    for stage, host in CHANGES.items():
         # Once while a controller is changed, once while the first compute is.
-        while not (stage in {task.name for task in tasks.read()} and step_runs_on(lab[node])):
+        while not (stage in {task.name for task in tasks.read()} and step_runs_on(lab[host])):
             assert not workflows.get(cloud, run.id).ended, (
                 "the run ended before the executor's death"
             )

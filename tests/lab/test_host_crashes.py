@@ -10,10 +10,10 @@ import pytest
 from openstack.compute.v2.server import Server
 from openstack.connection import Connection
 
-from lab import commands
-from lab.demo import FLAVOR, NETWORK, address
-from lab.nodes import Node
-from lab.tempest import cloud as tempest_cloud
+from lab.hosts.access import Host
+from lab.machine import commands
+from lab.stage.demo import FLAVOR, NETWORK, address
+from lab.stage.tempest import facts as tempest_cloud
 
 CRASHING, ASKING = "compute-docker-1", "compute-docker-2"
 # Asks its peer for ever, and says what came of it.
@@ -33,13 +33,13 @@ ip -o link show type veth | sed 's/^[0-9]*: //; s/[@:].*//' | sort
 ovs-vsctl list-ports br-int | sort
 """
 
-Nodes = dict[str, Node]
+Hosts = dict[str, Host]
 Boot = Callable[..., Server]
 
 
-def held(node: Node) -> list[str]:
+def held(host: Host) -> list[str]:
     """Return what a host holds of instances, line by line."""
-    return node.run(["sh", "-c", HELD], check=False).stdout.splitlines()
+    return host.run(["sh", "-c", HELD], check=False).stdout.splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -71,23 +71,23 @@ def pair(cloud: Connection, run_workflow: Any) -> Iterator[tuple[Server, Server]
     cloud.image.delete_image(image)
 
 
-def kill_nova_compute(node: Node) -> None:
+def kill_nova_compute(host: Host) -> None:
     """Kill nova-compute as the kernel does when memory is short, and start it again."""
-    node.run(["systemctl", "kill", "--signal=KILL", "nova-compute.service"])
-    node.run(["systemctl", "start", "nova-compute.service"], timeout_s=BOOT_TIMEOUT_S)
+    host.run(["systemctl", "kill", "--signal=KILL", "nova-compute.service"])
+    host.run(["systemctl", "start", "nova-compute.service"], timeout_s=BOOT_TIMEOUT_S)
 
 
-def kill_docker(node: Node) -> None:
+def kill_docker(host: Host) -> None:
     """Kill the Docker Engine, and start it again."""
-    node.run(["systemctl", "kill", "--kill-who=main", "--signal=KILL", "docker.service"])
-    node.run(["systemctl", "start", "docker.service"], timeout_s=BOOT_TIMEOUT_S)
+    host.run(["systemctl", "kill", "--kill-who=main", "--signal=KILL", "docker.service"])
+    host.run(["systemctl", "start", "docker.service"], timeout_s=BOOT_TIMEOUT_S)
 
 
-def cut_power(node: Node) -> None:
+def cut_power(host: Host) -> None:
     """Switch the host off without a warning, and on again."""
-    commands.run(["docker", "kill", "--signal=KILL", node.container])
-    node.start()
-    node.wait_booted()
+    commands.run(["docker", "kill", "--signal=KILL", host.container])
+    host.start()
+    host.wait_booted()
 
 
 @pytest.mark.parametrize(
@@ -96,15 +96,15 @@ def cut_power(node: Node) -> None:
     ids=["nova-compute", "docker", "power"],
 )
 def test_instances_and_networks_are_whole_afterwards(
-    crash: Callable[[Node], None],
+    crash: Callable[[Host], None],
     interrupts: bool,
     pair: tuple[Server, Server],
-    lab: Nodes,
+    lab: Hosts,
     cloud: Connection,
     eventually: Any,
 ) -> None:
     crashed, asking = pair
-    compute, node = cloud.compute, lab[CRASHING]
+    compute, host = cloud.compute, lab[CRASHING]
 
     def said() -> list[str]:
         return str(compute.get_server_console_output(asking)["output"]).split()
@@ -114,9 +114,9 @@ def test_instances_and_networks_are_whole_afterwards(
         return str(next(iter(services)).updated_at)
 
     assert eventually(said, lambda words: words[-1:] == ["answered"])[-1:] == ["answered"]
-    before, heard = held(node), len(said())
+    before, heard = held(host), len(said())
 
-    crash(node)
+    crash(host)
 
     last_report = reported()
     assert eventually(reported, lambda now: now != last_report, timeout_s=BOOT_TIMEOUT_S)
@@ -128,4 +128,4 @@ def test_instances_and_networks_are_whole_afterwards(
     assert interrupts or "silent" not in since
     server = compute.get_server(crashed.id)
     assert (server.status, server.power_state, server.task_state) == ("ACTIVE", 1, None)
-    assert eventually(lambda: held(node), lambda now: now == before) == before
+    assert eventually(lambda: held(host), lambda now: now == before) == before

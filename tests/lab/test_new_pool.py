@@ -13,17 +13,19 @@ import pytest
 from openstack.compute.v2.hypervisor import Hypervisor
 from openstack.connection import Connection
 
-from lab import containers, lifecycle, listing
-from lab.nodes import Node
-from lab.progress import Progress
+from lab import lifecycle
+from lab.hosts import containers, listing
+from lab.hosts.access import Host
+from lab.machine.progress import Progress
 from lab.settings import LabSettings
+from lab.stage import BundleStage
 
 # Without "docker" in its name: other tests' deployments leave it alone.
 HOST = "pool-1"
 STACK = "test-pool"
 SERVER = "test-pool-container"
 
-Nodes = dict[str, Node]
+Hosts = dict[str, Host]
 
 
 def hypervisor(cloud: Connection) -> Hypervisor | None:
@@ -41,15 +43,15 @@ def image_id(cloud: Connection, run_workflow: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def blank(lab: Nodes, lab_settings: LabSettings) -> Iterator[Node]:
+def blank(lab: Hosts, lab_settings: LabSettings) -> Iterator[Host]:
     """A host with an operating system that nobody has configured."""
-    node = lifecycle.add_host(lab_settings, Progress(), HOST)
-    yield node
+    host = lifecycle.add_host(lab_settings, Progress(), HOST, BundleStage())
+    yield host
     containers.remove(lab_settings, [HOST])
 
 
 @pytest.fixture(scope="module")
-def before(blank: Node) -> listing.Listing:
+def before(blank: Host) -> listing.Listing:
     """The blank host as it was."""
     return listing.take(blank)
 
@@ -108,7 +110,7 @@ def test_workflows_know_the_new_host(pool: None, run_workflow: Any) -> None:
 
 
 def test_absent_gives_back_a_blank_host(
-    pool: None, blank: Node, before: listing.Listing, operator: Any, await_stack: Any
+    pool: None, blank: Host, before: listing.Listing, operator: Any, await_stack: Any
 ) -> None:
     operator(
         *("openstack", "stack", "update", "--existing", "--parameter", "state=absent"),

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from openstack.connection import Connection
 
-from lab import listing, workflows
-from lab.nodes import Node
+from lab.client import workflows
+from lab.hosts import listing
+from lab.hosts.access import Host
 
 DEPLOY = "novadocker.deploy"
 
-Nodes = dict[str, Node]
+Hosts = dict[str, Host]
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def converted(run_workflow: Any) -> Any:
 
 
 def test_second_deploy_changes_and_restarts_nothing(
-    converted: Any, lab: Nodes, run_workflow: Any
+    converted: Any, lab: Hosts, run_workflow: Any
 ) -> None:
     before = listing.take_all(lab)
     execution = run_workflow(DEPLOY)

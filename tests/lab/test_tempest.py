@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from lab import tempest, workflows
+from lab.client import workflows
 from lab.settings import LabSettings
+from lab.stage import tempest
 
 # The scenario and each API that the conversion is about. A test that is skipped proves nothing.
 KINDS = ("images", "hypervisors", "workflows", "scenario")

@@ -7,16 +7,16 @@ from typing import Any
 
 from openstack.connection import Connection
 
-from lab import listing
-from lab.nodes import Node
+from lab.hosts import listing
+from lab.hosts.access import Host
 
 DEPLOY, UNDEPLOY = "novadocker.deploy", "novadocker.undeploy"
 
-Nodes = dict[str, Node]
+Hosts = dict[str, Host]
 
 
 def test_hosts_are_as_before(
-    unconverted: None, lab: Nodes, cloud: Connection, run_workflow: Any, docker_hosts: Any
+    unconverted: None, lab: Hosts, cloud: Connection, run_workflow: Any, docker_hosts: Any
 ) -> None:
     hypervisors = {row.name: row.hypervisor_type for row in cloud.compute.hypervisors(details=True)}
     before = listing.take_all(lab)
@@ -49,7 +49,7 @@ def test_hosts_are_as_before(
 
 
 def test_undeploying_what_is_not_deployed_changes_nothing(
-    unconverted: None, lab: Nodes, run_workflow: Any
+    unconverted: None, lab: Hosts, run_workflow: Any
 ) -> None:
     before = listing.take_all(lab)
     execution = run_workflow(UNDEPLOY)

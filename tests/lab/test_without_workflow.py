@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from openstack.connection import Connection
 
-from lab import listing
-from lab.nodes import Node
+from lab.hosts import listing
+from lab.hosts.access import Host
 
 STACK = "test-node-groups"
 TEMPLATE = ("-t", "node_groups.yaml")
 SELECTED = ["compute-docker-1", "compute-docker-2"]
 POOLS = ("controllers", "computes")
 
-Nodes = dict[str, Node]
+Hosts = dict[str, Host]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def image_formats(cloud: Connection) -> list[str]:
 def test_a_stack_converts_the_node_groups_and_gives_them_back(
     no_stack_left: None,
     server_ids: dict[str, str],
-    lab: Nodes,
+    lab: Hosts,
     cloud: Connection,
     operator: Any,
     await_stack: Any,

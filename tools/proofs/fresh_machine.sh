@@ -19,12 +19,12 @@ start_fresh_machine() {
     local log=$logs/proof-fresh-machine.log sources options name release=$1
     remove_fresh_machine
     sources=$cache/fresh-machine.sources
-    python -c 'import pathlib, sys; from lab import engine; engine.ensure(pathlib.Path(sys.argv[1]))' "$log"
+    python -c 'import pathlib, sys; from lab.machine import engine; engine.ensure(pathlib.Path(sys.argv[1]))' "$log"
     python - "$release" >"$sources" <<'PYTHON'
 import dataclasses
 import sys
 
-from lab import apt_sources
+from lab.machine import apt_sources
 
 own = apt_sources.machine_release()
 for source in apt_sources.machine_sources(own):
@@ -39,7 +39,7 @@ PYTHON
         docker import - "$fresh_machine" >>"$log" ||
         die "no system of the release '$release' could be made; see $log"
     # Its own engine, and hosts in it, take what a host of the lab takes.
-    mapfile -t options < <(python -c 'from lab import containers; print(*containers.privileges(), sep="\n")')
+    mapfile -t options < <(python -c 'from lab.hosts import containers; print(*containers.privileges(), sep="\n")')
     # What a machine's owner sets up to reach the package registries, and nothing else.
     for name in $(compgen -e | grep -E '^(PIP_|SSL_CERT|REQUESTS_CA|[a-zA-Z]+_proxy$|[A-Z]+_PROXY$)'); do
         options+=(--env "$name")
@@ -53,7 +53,7 @@ PYTHON
     docker run --detach --name "$fresh_machine" --hostname fresh --tmpfs /run \
         --volume /var/lib/docker --volume "$(git rev-parse --absolute-git-dir):/root/origin:ro" \
         "${options[@]}" "$fresh_machine" \
-        sh -c "$(sed '/^exec /d' lab/layers/boot); exec sleep infinity" >>"$log"
+        sh -c "$(sed '/^exec /d' lab/images/scripts/boot); exec sleep infinity" >>"$log"
     docker exec "$fresh_machine" git -c safe.directory='*' clone --quiet --no-hardlinks \
         /root/origin /root/nova-docker
 }

@@ -28,7 +28,7 @@ prepare_engine() {
     # shellcheck source=tools/prepare.sh
     . tools/prepare.sh test
     # shellcheck disable=SC2154  # prepare.sh sets it
-    python -c 'import pathlib, sys; from lab import engine; engine.ensure(pathlib.Path(sys.argv[1]))' \
+    python -c 'import pathlib, sys; from lab.machine import engine; engine.ensure(pathlib.Path(sys.argv[1]))' \
         "$logs/engine-start.log"
 }
 

@@ -31,7 +31,7 @@ def pages(results: Path) -> dict[str, str]:
 def page(record: Mapping[str, Any]) -> str:
     """Return the page of one run.
 
-    :param record: what ``python -m lab.tempest --results`` has written
+    :param record: what ``python -m lab.stage.tempest --results`` has written
     """
     reasons = collections.Counter(record["skipped"].values())
     by_count = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))

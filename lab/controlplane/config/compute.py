@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from lab.controlplane.cloud import Cloud
 from lab.controlplane.config import credentials
 from lab.controlplane.inifile import Options, Sections
+from lab.controlplane.site import Cloud
 
 STATE = "/var/lib/nova"
 OVSDB = "tcp:127.0.0.1:6640"

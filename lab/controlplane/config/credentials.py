@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from lab.controlplane.cloud import REGION, SERVICE_PROJECT, Cloud
 from lab.controlplane.inifile import Options
+from lab.controlplane.site import REGION, SERVICE_PROJECT, Cloud
 
 
 def login(cloud: Cloud, account: str) -> Options:

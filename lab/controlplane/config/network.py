@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from lab.controlplane.cloud import Cloud
 from lab.controlplane.config import credentials
 from lab.controlplane.config.compute import OVSDB
 from lab.controlplane.inifile import Options, Sections
+from lab.controlplane.site import Cloud
 from lab.settings import OVN
 
 STATE = "/var/lib/neutron"

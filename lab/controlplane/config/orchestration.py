@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from lab.controlplane.cloud import REGION, Cloud
 from lab.controlplane.config import credentials
 from lab.controlplane.inifile import Sections
+from lab.controlplane.site import REGION, Cloud
 
 STATE = "/var/lib/heat"
 STACK_DOMAIN = "heat"

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from lab.controlplane.cloud import Cloud
 from lab.controlplane.config import credentials
 from lab.controlplane.inifile import Sections
+from lab.controlplane.site import Cloud
 
 
 def placement_conf(cloud: Cloud) -> Sections:

@@ -16,9 +16,9 @@ import pytest
 import yaml
 from oslo_config import cfg
 
-from lab.tempest import report, results
-from lab.tempest.results import Rule
-from lab.tempest.results import TestResult as Result
+from lab.stage.tempest import report, results
+from lab.stage.tempest.results import Rule
+from lab.stage.tempest.results import TestResult as Result
 from novadocker_actions import inputs
 
 TOP = Path(__file__).resolve().parents[3]

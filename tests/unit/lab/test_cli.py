@@ -9,9 +9,10 @@ import pathlib
 
 import pytest
 
-from lab import cli, containers, lifecycle
+from lab import cli, lifecycle
 from lab.errors import LabError
-from lab.nodes import Node
+from lab.hosts import containers
+from lab.hosts.access import Host
 from lab.settings import LabSettings
 
 
@@ -48,7 +49,7 @@ def test_a_failure_is_one_line_with_its_log(
 def test_an_unknown_host_is_refused_with_those_that_are_there(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Node, "state", lambda _self: "absent")
+    monkeypatch.setattr(Host, "state", lambda _self: "absent")
     monkeypatch.setattr(containers, "existing", lambda _s: list(LabSettings().hosts[:2]))
     assert cli.main(["exec", "nowhere", "--", "true"]) == 1
     assert "host nowhere is absent; hosts there are: controller, compute-docker-1" in (
@@ -67,12 +68,24 @@ def test_an_interruption_says_how_to_go_on(
     assert "run the same command again" in capsys.readouterr().err
 
 
+def test_the_cloud_is_handed_to_the_stage_and_to_none_by_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handed: list[object] = []
+    monkeypatch.setattr(lifecycle, "up", lambda _settings, _progress, stage: handed.append(stage))
+    stage = lifecycle.BareStage()
+    assert cli.main(["up"], stage) == 0
+    assert cli.main(["up"]) == 0
+    assert handed[0] is stage
+    assert isinstance(handed[1], lifecycle.BareStage)
+
+
 def test_the_credentials_are_those_that_the_controller_has(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     openrc = "export OS_AUTH_URL=http://10.88.0.10:5000/v3\n"
-    monkeypatch.setattr(Node, "state", lambda _self: "running")
-    monkeypatch.setattr(Node, "read", lambda _self, path: {"/root/admin-openrc": openrc}[path])
+    monkeypatch.setattr(Host, "state", lambda _self: "running")
+    monkeypatch.setattr(Host, "read", lambda _self, path: {"/root/admin-openrc": openrc}[path])
     assert cli.main(["env"]) == 0
     assert capsys.readouterr().out == openrc
 

@@ -1,2 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""Programs that are put on the nodes and run there with the OpenStack environment's Python."""

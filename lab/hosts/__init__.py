@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hosts of the lab: containers that boot systemd, their networks, SSH."""

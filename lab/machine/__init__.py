@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The machine that the lab runs on: its engine, its package sources, its commands."""
