@@ -120,6 +120,7 @@ class Cloud:
     :param region: name, None for the only one
     :param caller: Keystone's description of the caller's token
     :param task_id: Mistral's task execution that the action is run for
+    :param execution_id: the workflow execution of that task
     """
 
     def __init__(
@@ -128,11 +129,13 @@ class Cloud:
         region: str | None,
         caller: dict[str, Any],
         task_id: str,
+        execution_id: str = "",
     ) -> None:
         self._session = auth_session
         self._region = region
         self._caller = caller
         self.task_id = task_id
+        self.execution_id = execution_id
 
     @property
     def token(self) -> str:
@@ -237,7 +240,14 @@ def connect(context: Any, trust_id: str = "") -> Cloud:
             "the loss of an executor a run goes on only where its caller may create a trust."
         )
     region = security.region_name or None
-    return Cloud(auth_session, region, caller, str(context.execution.task_execution_id))
+    execution = context.execution
+    return Cloud(
+        auth_session,
+        region,
+        caller,
+        str(execution.task_execution_id),
+        str(execution.workflow_execution_id),
+    )
 
 
 def new_session(verify: bool | str) -> session.Session:

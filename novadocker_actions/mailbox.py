@@ -72,6 +72,7 @@ def push(
     mode: str,
     timeout_s: int,
     push_id: str,
+    run_id: str = "",
 ) -> None:
     """Put a step into a host's mailbox, unless just this push is in it already.
 
@@ -79,9 +80,10 @@ def push(
     :param run: the host; gets the step as pending
     :param step: name of a step
     :param settings: its settings
-    :param mode: ``apply``, ``check`` or ``undo``
+    :param mode: ``apply``, ``check``, ``undo`` (of all runs) or ``roll_back`` (of this one)
     :param timeout_s: limit that the host itself enforces
     :param push_id: signature, from :func:`key`
+    :param run_id: the run that it is done in; the host can go back to how this run found it
     :raises HostBusy: while a step of another run is under way there
     """
     deadline = time.time() + timeout_s + GRACE_S
@@ -107,6 +109,7 @@ def push(
             "mode": mode,
             "settings": settings,
             "timeout_s": timeout_s,
+            "run_id": run_id,
             host_steps.SIGNATURE: push_id,
             _EXPIRES: round(deadline),
         }

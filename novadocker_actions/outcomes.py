@@ -17,6 +17,9 @@ OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 #: Steps that change a host, and can be undone.
 CONVERTING = ("install_docker", "install_driver", "configure_compute", "configure_glance")
 
+#: Modes of a step that takes back: what all runs did, or this one.
+TAKING_BACK = ("undo", "roll_back")
+
 
 @dataclass
 class Pending:
@@ -44,6 +47,8 @@ class HostRun:
     :param step: the step that it is at, or that failed
     :param parked: whether this run disabled its compute service
     :param rolled_back: whether it was put back as it was
+    :param mended: whether it is a Docker hypervisor with instances that had lost a part of what
+        makes it one: what mends it is never taken back, for that would be the older hypervisor
     :param stuck: whether putting it back failed, so that it stays out of service
     :param facts: what the last collected step found, for the task that follows
     """
@@ -64,6 +69,7 @@ class HostRun:
     parked: bool = False
     rolled_back: bool = False
     stuck: bool = False
+    mended: bool = False
     hypervisor_type: str = ""
     instances: int = 0
     pending: Pending | None = None
@@ -154,6 +160,20 @@ def judge(
     _take(run, pending, fault, changed=changed, log=str(report.get("log") or ""))
 
 
+def leave_mended(runs: Iterable[HostRun]) -> None:
+    """Leave hosts that failed while they were mended under their instances as they are.
+
+    :param runs: hosts; those stay out of service, with the reason
+    """
+    for run in runs:
+        if run.to_roll_back and run.mended:
+            run.stuck = True
+            run.reason = shorten(
+                f"{run.reason}; it was not put back, as {run.instances} instances live on it: mend "
+                "what failed and deploy again"
+            )
+
+
 def give_up(run: HostRun, fault: str) -> None:
     """Note that nothing more is to be awaited from a host.
 
@@ -166,7 +186,7 @@ def give_up(run: HostRun, fault: str) -> None:
 
 
 def _take(run: HostRun, pending: Pending, fault: str, *, changed: bool, log: str) -> None:
-    if pending.mode == "undo" and run.state == FAILED:
+    if pending.mode in TAKING_BACK and run.state == FAILED:
         run.stuck = bool(fault)
         run.rolled_back = not fault and not run.done
         if fault:
@@ -174,7 +194,7 @@ def _take(run: HostRun, pending: Pending, fault: str, *, changed: bool, log: str
         return
     if fault:
         run.fail(pending.step, fault, log)
-        run.stuck = pending.mode == "undo"
+        run.stuck = pending.mode in TAKING_BACK
         if pending.mode == "apply" and pending.step in run.needs:
             # It may have changed the host before it failed; undo knows what it did.
             run.done.append(pending.step)

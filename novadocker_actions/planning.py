@@ -65,8 +65,9 @@ def needs_from_facts(run: HostRun, steps: Sequence[str]) -> None:
     """
     if looks_converted(run.facts, run.role):
         run.unknown = list(steps)
-    else:
-        run.needs = list(steps)
+        return
+    run.needs = list(steps)
+    run.mended = run.hypervisor_type == DOCKER and run.instances > 0
 
 
 def needs_to_undo(run: HostRun, steps: Sequence[str]) -> None:

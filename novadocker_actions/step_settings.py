@@ -7,16 +7,17 @@ from typing import Any
 
 COMPUTE_DRIVER = "novadocker.virt.docker.DockerDriver"
 _LOG_OPTIONS = {"log-opts": {"max-size": "10m", "max-file": "3"}}
-_ENGINE = {"live-restore": True, **_LOG_OPTIONS}
-# Docker's own bridge and its iptables rules cut off Neutron's traffic (moby 39439, 50566).
-_COMPUTE_ENGINE = {**_ENGINE, "iptables": False, "ip6tables": False, "bridge": "none"}
+# Docker's own bridge and its iptables rules cut off Neutron's traffic (moby 39439, 50566), and a
+# host that forwards packets routes between its networks. Instances have Neutron's ports, and
+# controllers only pull and save images, so no engine of ours needs a network of its own.
+_NO_NETWORK = {"bridge": "none", "iptables": False, "ip6tables": False, "ip-forward": False}
+_ENGINE = {"live-restore": True, **_LOG_OPTIONS, **_NO_NETWORK}
 
 
 def install_docker(role: str, settings: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of install_docker for a role."""
-    compute = role == "compute"
-    daemon = {**(_COMPUTE_ENGINE if compute else _ENGINE), **settings["docker"]}
-    return {"daemon_settings": daemon, "users": ["nova"] if compute else []}
+    daemon = {**_ENGINE, **settings["docker"]}
+    return {"daemon_settings": daemon, "users": ["nova"] if role == "compute" else []}
 
 
 def install_driver(role: str, settings: dict[str, Any]) -> dict[str, Any]:

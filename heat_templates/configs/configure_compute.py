@@ -3,6 +3,7 @@
 
 import grp
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from host_step import (
     StepFailed,
     find_service,
     in_service_python,
+    instance_containers,
     nova_service,
     put_back,
+    refuse_if_instances,
     restart_service,
     run_step,
 )
@@ -109,6 +112,8 @@ def converge(step: Step) -> None:
     service = nova_service(step)
     options = wanted_options(step.settings)
     step.facts.update(unit=service.unit, python=service.python)
+    if step.mode == "apply":
+        step.remember_unit(service)
     changed = step.write_file(DROP_IN, drop_in_text(options), 0o644)
     running = service.active and in_docker_group(service)
     if not changed and running and effective(step, service, options):
@@ -125,7 +130,10 @@ def converge(step: Step) -> None:
             restarted = service
             restart_service(step, service, START_TIMEOUT_S)
     except StepFailed:
-        put_back(step, restarted)
+        if leaves_docker(step) and instance_containers(step):
+            step.note("instances live here as containers: the configuration stays for the driver")
+        else:
+            put_back(step, restarted)
         raise
 
 
@@ -217,13 +225,37 @@ def allow_privileged_helper(step: Step, service: Service, root_helper: str) -> N
 # -- undo ------------------------------------------------------------------------------------------
 
 
+def leaves_docker(step: Step) -> bool:
+    """Tell whether taking back leaves Nova without the driver: not where it had it before."""
+    files = step.to_undo.get("files", {})
+    if step.mode == "undo" or any(entry["before"] is None for entry in files.values()):
+        return bool(files)
+    drivers = re.findall(rb"^compute_driver *= *(\S+)", driver_option_before(step), re.M)
+    return DROP_IN in files and not any(b"docker" in name.lower() for name in drivers)
+
+
+def driver_option_before(step: Step) -> bytes:
+    """Return what the drop-in held before, empty when it was not changed."""
+    return step.content_before(DROP_IN) if DROP_IN in step.to_undo.get("files", {}) else b""
+
+
 def undo(step: Step) -> None:
-    """Restore the files, and restart nova-compute when that changed one."""
-    if not step.record.get("files"):
+    """Restore the files, and have nova-compute take them up when that changed one."""
+    unit_files = tuple(f"/etc/systemd/system/{unit}.d/90-novadocker.conf" for unit in NOVA_UNITS)
+    step.adopt_files((DROP_IN, SUDOERS, *unit_files), HEADER)
+    if not step.to_undo.get("files"):
         return
+    if leaves_docker(step):
+        refuse_if_instances(step)
     service = find_service(step, NOVA_UNITS)
-    if step.restore_files() and service is not None and step.will(f"restart {service.unit}"):
+    if not step.restore_files() or service is None:
+        return
+    if step.ran_before(service.unit):
+        step.will(f"restart {service.unit}")
         restart_service(step, service, START_TIMEOUT_S)
+    elif step.will(f"stop {service.unit}, which did not run before"):
+        step.run(["systemctl", "daemon-reload"])
+        step.run(["systemctl", "stop", service.unit])
 
 
 if __name__ == "__main__":

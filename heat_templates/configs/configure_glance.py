@@ -96,6 +96,7 @@ def formats(step: Step, service: Service) -> list[Any]:
 
 def undo(step: Step) -> None:
     """Restore the file, and restart Glance when that changed it."""
+    step.adopt_files((DROP_IN,), HEADER)
     service = find_service(step, UNITS)
     if step.restore_files() and service is not None and step.will(f"restart {service.unit}"):
         restart_service(step, service, START_TIMEOUT_S)

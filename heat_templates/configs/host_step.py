@@ -4,8 +4,8 @@
 
 A step reaches a host as the text of this file followed by the text of the step's own file, so both
 use the standard library of Python 3.9 alone. Inputs come as environment variables from the hook
-``script`` of heat-agents (``mode``, ``settings``, ``timeout_s``); outputs go to files named
-``$heat_outputs_path.<name>``.
+``script`` of heat-agents (``mode``, ``settings``, ``timeout_s``, ``run_id``); outputs go to files
+named ``$heat_outputs_path.<name>``.
 
 The process that the hook starts is a watchdog: it forks a worker, and when the time is up it kills
 every descendant of it. Whatever happens to the worker, an outcome is written.
@@ -14,7 +14,9 @@ every descendant of it. Whatever happens to the worker, an outcome is written.
 from __future__ import annotations
 
 import base64
+import copy
 import ctypes
+import errno
 import fcntl
 import grp
 import hashlib
@@ -33,20 +35,26 @@ import subprocess
 import sys
 import time
 import traceback
+import urllib.parse
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 LOG = logging.getLogger("novadocker")
-MODES = ("apply", "check", "undo")
+MODES = ("apply", "check", "undo", "roll_back")
 DEFAULT_TIMEOUT_S = 900
 ANY_CODE = tuple(range(256))
+LINKS = 40
 REPORT_BYTES = 16 * 1024
 REASON_CHARS = 2000
 LOGS_KEPT = 50
 DOCKER_SOCKET = "/run/docker.sock"
+DOCKER_DIRECTORY = "/var/lib/docker"
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: Which instance a container is of; the driver puts it on all of them, and Nova on nothing else.
+INSTANCE_LABEL = "org.openstack.nova.uuid"
 NOVA_UNITS = ("nova-compute.service", "openstack-nova-compute.service", "devstack@n-cpu.service")
 KEPT_VARIABLES = re.compile(r"(?i:https?_proxy|no_proxy)$|PIP_|SSL_CERT_|REQUESTS_CA_BUNDLE$")
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -143,8 +151,13 @@ class Step:
     """One run of a step: what is wanted, what was done, and the ways to do it.
 
     Every change goes through :meth:`will`, which names it in the report and says whether to really
-    do it; so ``check`` walks the same path as ``apply``. What a change replaced is recorded before
-    it is made (``/var/lib/novadocker/<step>.json``), so that ``undo`` undoes exactly it.
+    do it; so ``check`` walks the same path as ``apply``. What a change replaces is recorded before
+    it is made, in ``/var/lib/novadocker/<step>.json``, at two levels: the *record*, of the host as
+    it was before the first run, which ``undo`` goes back to, and the *journal*, of the host as this
+    run found it, which ``roll_back`` goes back to.
+
+    :param run_id: of the workflow's run; a step that is pushed once more in one run, after a crash,
+        goes on with the journal that it began
     """
 
     name: str
@@ -153,12 +166,11 @@ class Step:
     root: Path = Path("/")
     actions: list[str] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
+    run_id: str = ""
 
     def __post_init__(self) -> None:
         self.record_path = self.path(f"/var/lib/novadocker/{self.name}.json")
-        self.record: dict[str, Any] = {}
-        if self.record_path.exists():
-            self.record = json.loads(self.record_path.read_text())
+        self.read_record()
 
     def path(self, name: str) -> Path:
         """Return where an absolute path of the host is (under another root in tests)."""
@@ -175,13 +187,114 @@ class Step:
         self.facts.setdefault("notes", []).append(remark)
         LOG.info("note: %s", remark)
 
+    # -- record and journal
+
+    def read_record(self) -> None:
+        """Read the record, and the journal if it is of this run.
+
+        :raises StepFailed: when the file cannot be read, but in mode ``undo``: there
+            :meth:`require_record` raises it, for those who cannot do without
+        """
+        self.record: dict[str, Any] = {}
+        self.journal: dict[str, Any] = {}
+        self.found: dict[str, Any] = {}
+        self.record_fault = ""
+        if self.record_path.exists():
+            try:
+                self.record, begun = parse_record(self.record_path.read_bytes())
+            except ValueError as error:
+                self.record_fault = (
+                    f"{self.record_path} cannot be read ({error}), and it says how to take back "
+                    f"what {self.name} did: put it back from a backup, or take that back by hand "
+                    "and remove the file; then repeat"
+                )
+                if self.mode != "undo":
+                    raise StepFailed(self.record_fault) from error
+                return
+            if self.run_id and begun.get("id") == self.run_id:
+                self.journal, self.found = begun["changes"], begun["found"]
+                return
+        self.found = copy.deepcopy(self.record)
+
+    def begin(self) -> None:
+        """Read the record as it is now, and drop the journal of a run before this one."""
+        self.read_record()
+        if self.mode == "apply" and not self.journal:
+            self.save_record()
+
+    def require_record(self) -> None:
+        """Refuse to undo what cannot be told.
+
+        :raises StepFailed: when the record cannot be read
+        """
+        if self.record_fault:
+            raise StepFailed(self.record_fault)
+
+    def adopt_files(self, names: tuple[str, ...], header: str) -> None:
+        """Where the record cannot be read, take these files as ours if they begin as ours do."""
+        if not self.record_fault:
+            return
+        self.note(self.record_fault)
+        for name in names:
+            state = file_state(self.followed(name))
+            if state and base64.b64decode(state["content"]).startswith(header.encode()):
+                entry = {"before": None, "sha256": sha256(state)}
+                self.record.setdefault("files", {})[name] = entry
+        aside = self.record_path.with_name(f"{self.record_path.name}.unreadable-{utc_stamp()}")
+        os.replace(self.record_path, aside)
+        self.record_fault = ""
+
+    @property
+    def to_undo(self) -> dict[str, Any]:
+        """What this mode goes back to: before the first run in ``undo``, else before this run."""
+        return self.record if self.mode == "undo" else self.journal
+
+    def remember(self, name: str, value: Any) -> None:
+        """Record how something was before, unless it is on record already."""
+        for level in (self.record, self.journal):
+            level.setdefault(name, copy.deepcopy(value))
+        self.save_record()
+
+    def remember_each(self, name: str, values: list[str]) -> None:
+        """Record things that this step adds to the host."""
+        for level in (self.record, self.journal):
+            known = level.setdefault(name, [])
+            known.extend(value for value in values if value not in known)
+        self.save_record()
+
+    def remember_unit(self, service: Service) -> None:
+        """Note whether a unit was active when this run found it; saved with the first change."""
+        self.journal.setdefault("units", {}).setdefault(service.unit, service.active)
+
+    def ran_before(self, unit: str) -> bool:
+        """Return whether a unit was active when this run found it, as far as that was noted."""
+        return bool(self.mode == "undo" or self.journal.get("units", {}).get(unit, True))
+
+    def forget(self) -> None:
+        """Note that all was taken back: the record is what it was then."""
+        self.record = {} if self.mode == "undo" else copy.deepcopy(self.found)
+        self.journal = {}
+        self.save_record()
+
+    def settle(self, name: str) -> None:
+        """Note that one thing was taken back of what this run did."""
+        self.journal.pop(name, None)
+        self.record.pop(name, None)
+        if name in self.found:
+            self.record[name] = copy.deepcopy(self.found[name])
+        self.save_record()
+
     def save_record(self) -> None:
-        """Write the record of what was changed, root-only; an empty one goes away."""
+        """Write record and journal, root-only; an empty record goes away."""
         if not any(self.record.values()):
-            self.record_path.unlink(missing_ok=True)
+            if self.record_path.exists():
+                self.record_path.unlink()
+                sync_directory(self.record_path.parent)
             return
         self.record_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        replace_file(self.record_path, json.dumps(self.record, indent=1).encode(), 0o600)
+        run = {"id": self.run_id, "found": self.found, "changes": self.journal}
+        data = {"baseline": self.record, **({"run": run} if self.journal else {})}
+        replace_file(self.record_path, json.dumps(data, indent=1).encode(), 0o600)
 
     def run(
         self,
@@ -229,49 +342,65 @@ class Step:
 
     # -- files
 
+    def followed(self, name: str) -> Path:
+        """Return where a file really is: a link to it, as configuration tools make, stays one.
+
+        :raises StepFailed: when links lead nowhere
+        """
+        path = self.path(name)
+        for _ in range(LINKS):
+            if not path.is_symlink():
+                return path
+            target = os.readlink(path)
+            path = self.path(target) if target.startswith("/") else path.parent / target
+        raise StepFailed(f"{name} is a link that leads in circles: mend it, then repeat")
+
     def write_file(self, name: str, text: str, mode: int | None = None) -> bool:
         """Make a file have this text; return whether that was (or would be) a change.
 
         :param mode: permission bits; None keeps those of a file that is there, else 0644
         """
-        path, data = self.path(name), text.encode()
+        path, data = self.followed(name), text.encode()
         now = file_state(path)
         if now and path.read_bytes() == data and mode in (None, now["mode"]):
             return False
         if self.will(f"write {name}"):
-            files = self.record.setdefault("files", {})
-            entry = files.setdefault(name, {"before": now})
-            entry["sha256"] = hashlib.sha256(data).hexdigest()
-            self._make_directories(Path(name).parent)
-            self.save_record()
+            self._remember_file(name, now, hashlib.sha256(data).hexdigest())
+            self._make_directories(path.parent)
             state = now or {"mode": 0o644}
             bits = state["mode"] if mode is None else mode
             replace_file(path, data, bits, state.get("uid"), state.get("gid"))
         return True
 
-    def _make_directories(self, name: Path) -> None:
-        missing = [part for part in (name, *name.parents) if not self.path(str(part)).exists()]
-        created = self.record.setdefault("directories", [])
-        created.extend(str(part) for part in missing if str(part) not in created)
+    def _remember_file(self, name: str, now: dict[str, Any] | None, written: str) -> None:
+        for level in (self.record, self.journal):
+            entry = level.setdefault("files", {}).setdefault(name, {"before": now})
+            entry["sha256"] = written
         self.save_record()
-        self.path(str(name)).mkdir(parents=True, exist_ok=True)
+
+    def _make_directories(self, place: Path) -> None:
+        missing = [part for part in (place, *place.parents) if not part.exists()]
+        self.remember_each("directories", [f"/{part.relative_to(self.root)}" for part in missing])
+        for part in reversed(missing):
+            part.mkdir()
+            sync_directory(part.parent)
 
     def content_before(self, name: str) -> bytes:
-        """Return what a recorded file held before this step first wrote it, empty when nothing."""
-        return base64.b64decode((self.record["files"][name]["before"] or {}).get("content", ""))
+        """Return what a recorded file held before, empty when it was not there."""
+        return base64.b64decode((self.to_undo["files"][name]["before"] or {}).get("content", ""))
 
     def restore_file(self, name: str, force: bool = False) -> bool:
-        """Put a file back as it was before this step first wrote it; return whether it changed.
+        """Put a file back as it was before; return whether it changed.
 
         :param force: also when its text is not the one that this step wrote
         """
-        entry = self.record.get("files", {}).get(name)
+        entry = self.to_undo.get("files", {}).get(name)
         if entry is None:
             return False
-        path, before = self.path(name), entry["before"]
+        path, before = self.followed(name), entry["before"]
         now = file_state(path)
         ours = force or (now is not None and sha256(now) == entry["sha256"])
-        if before is not None and not ours:
+        if before is not None and not ours and now != before:
             self.note(f"{name} was changed by someone else since: left as it is")
         elif now != before and self.will(f"{'restore' if before else 'remove'} {name}"):
             if before:
@@ -283,20 +412,54 @@ class Step:
                     shutil.copy2(path, kept)
                     self.note(f"{name} was changed by someone else since: a copy is in {kept}")
                 path.unlink(missing_ok=True)
+                sync_directory(path.parent)
         if self.mode != "check":
-            del self.record["files"][name]
-            self.save_record()
+            self._forget_file(name)
         return now != before and (ours or before is None)
+
+    def _forget_file(self, name: str) -> None:
+        del self.to_undo["files"][name]
+        if self.mode != "undo":
+            # It is again what this run found, and the record says of it what it said then.
+            files = self.record.setdefault("files", {})
+            files.pop(name, None)
+            if name in self.found.get("files", {}):
+                files[name] = copy.deepcopy(self.found["files"][name])
+        self.save_record()
 
     def restore_files(self, force: bool = False) -> bool:
         """Put all recorded files back, then remove the directories made for them."""
-        changed = [self.restore_file(name, force) for name in list(self.record.get("files", {}))]
+        changed = [self.restore_file(name, force) for name in list(self.to_undo.get("files", {}))]
         if self.mode != "check":
-            for name in sorted(self.record.pop("directories", []), key=len, reverse=True):
+            for name in sorted(self.to_undo.get("directories", []), key=len, reverse=True):
                 if self.path(name).is_dir() and not any(self.path(name).iterdir()):
                     self.path(name).rmdir()
-            self.save_record()
+            if self.mode == "undo":
+                self.record.pop("directories", None)
+                self.save_record()
+            else:
+                self.settle("directories")
         return any(changed)
+
+
+def parse_record(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the record and the run that was journalled last, {} when none was.
+
+    A version before this one wrote the record alone.
+
+    :raises ValueError: when it is not a record
+    """
+    found = json.loads(data)
+    if not isinstance(found, dict):
+        raise ValueError("it does not hold an object")
+    if "baseline" not in found:
+        return found, {}
+    record, run = found["baseline"], found.get("run") or {}
+    if not isinstance(record, dict) or not isinstance(run, dict):
+        raise ValueError("it does not hold a record")
+    if run and not all(isinstance(run.get(name), dict) for name in ("found", "changes")):
+        raise ValueError("it does not hold a journal")
+    return record, run
 
 
 def clean_environment() -> dict[str, str]:
@@ -307,6 +470,9 @@ def clean_environment() -> dict[str, str]:
         "HOME": "/root",
         "LC_ALL": "C",
         "DEBIAN_FRONTEND": "noninteractive",
+        # Services of the host, and the agent that runs this, are not restarted by an installation.
+        "NEEDRESTART_SUSPEND": "1",
+        "NEEDRESTART_MODE": "l",
         **kept,
     }
 
@@ -333,10 +499,31 @@ def replace_file(
     with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as handle:
         handle.write(data)
         handle.flush()
+        os.chown(draft, -1 if uid is None else uid, -1 if gid is None else gid)
+        os.chmod(draft, mode)
+        copy_attributes(path, draft)
         os.fsync(handle.fileno())
-    os.chown(draft, -1 if uid is None else uid, -1 if gid is None else gid)
-    os.chmod(draft, mode)
     os.replace(draft, path)
+    sync_directory(path.parent)
+
+
+def copy_attributes(source: Path, target: Path) -> None:
+    """Give a file the extended attributes of another: its SELinux label, its access list."""
+    try:
+        for name in os.listxattr(source):
+            os.setxattr(target, name, os.getxattr(source, name))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTSUP, errno.EPERM):
+            raise
+
+
+def sync_directory(place: Path) -> None:
+    """Make new, renamed and removed entries of a directory outlive a power cut."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def program_path(name: str) -> str:
@@ -519,7 +706,7 @@ def journal_end(step: Step, unit: str) -> str:
 
 
 def put_back(step: Step, restarted: Service | None) -> None:
-    """Put files back after a failure, and have a service that took them up take these up.
+    """Put files back as this run found them, and have a service that took them up take these up.
 
     Its failure to do so would only hide the reason for all this.
     """
@@ -580,6 +767,55 @@ def docker(path: str, method: str = "GET", timeout_s: float = 30) -> Any:
     return json.loads(text) if text.startswith(("{", "[")) else text
 
 
+def instance_containers(step: Step) -> list[str]:
+    """Return the names of the instances' containers on this host, also those that are stopped.
+
+    Where the engine does not answer, what it keeps on disk says as much.
+    """
+    query = urllib.parse.urlencode({"all": "1", "filters": json.dumps({"label": [INSTANCE_LABEL]})})
+    try:
+        found = docker(f"/containers/json?{query}")
+    except StepFailed:
+        return sorted(name for name, labels in kept_containers(step) if INSTANCE_LABEL in labels)
+    return sorted(item["Names"][0].lstrip("/") for item in found)
+
+
+def kept_containers(step: Step) -> list[tuple[str, dict[str, str]]]:
+    """Return name and labels of the containers that an engine keeps on disk."""
+    kept = []
+    for place in step.path(f"{engine_directory(step)}/containers").glob("*"):
+        try:
+            data = json.loads((place / "config.v2.json").read_text())
+            labels = dict(data["Config"]["Labels"] or {})
+            kept.append((str(data["Name"]).lstrip("/"), labels))
+        except (OSError, ValueError, KeyError, TypeError):
+            # What cannot be read may be an instance all the same.
+            kept.append((place.name[:12], {INSTANCE_LABEL: ""}))
+    return kept
+
+
+def engine_directory(step: Step) -> str:
+    """Return where the engine keeps its data, as its configuration file says."""
+    try:
+        settings = json.loads(step.path("/etc/docker/daemon.json").read_text())
+        return str(settings.get("data-root", DOCKER_DIRECTORY))
+    except (OSError, ValueError, AttributeError):
+        return DOCKER_DIRECTORY
+
+
+def refuse_if_instances(step: Step) -> None:
+    """Refuse to take from a host what its instances' containers are managed with.
+
+    :raises StepFailed: naming them
+    """
+    names = instance_containers(step)
+    if names:
+        raise StepFailed(
+            f"{len(names)} instances live on this host as containers ({', '.join(names[:5])}): it "
+            "stays a Docker hypervisor. Delete or move them, or mend what is wrong and deploy again"
+        )
+
+
 def group_members(name: str) -> list[str] | None:
     """Return who is in a group, None when there is no such group."""
     try:
@@ -600,16 +836,14 @@ def run_step(
     """Run a step as its inputs say, write its outputs, and exit with 0 only when all went well.
 
     :param converge: makes the host as wanted; called for ``apply`` and for ``check``
-    :param undo: takes back what the step recorded; steps that change nothing have none
+    :param undo: takes back what the step recorded, in ``undo`` of all runs and in ``roll_back`` of
+        this one (:attr:`Step.to_undo`); steps that change nothing have none
     """
     root = Path(os.environ.get("NOVADOCKER_ROOT", "/"))
     log = open_log(root, name)
     try:
         timeout_s, step = read_inputs(name, schema, root)
-        if step.mode == "undo" and undo is None:
-            step.note("this step changes nothing, so there is nothing to undo")
-        work = {"undo": undo or (lambda _step: None)}.get(step.mode, converge)
-        outcome = supervise(step, work, timeout_s)
+        outcome = supervise(step, work_of(step.mode, converge, undo), timeout_s)
     except StepFailed as error:
         outcome = {"ok": False, "reason": str(error), "actions": [], "facts": {}}
     except Exception as error:
@@ -617,6 +851,23 @@ def run_step(
         outcome = {"ok": False, "reason": f"the step broke: {error!r}", "actions": [], "facts": {}}
     write_outputs(outcome, log)
     sys.exit(0 if outcome["ok"] else 1)
+
+
+def work_of(
+    mode: str, converge: Callable[[Step], None], undo: Callable[[Step], None] | None
+) -> Callable[[Step], None]:
+    """Return what is to be done in a mode."""
+
+    def take_back(step: Step) -> None:
+        if undo is None:
+            step.note("this step changes nothing, so there is nothing to undo")
+        elif mode == "roll_back" and not step.journal:
+            step.note("this run changed nothing here")
+        else:
+            undo(step)
+            step.forget()
+
+    return take_back if mode in ("undo", "roll_back") else converge
 
 
 def read_inputs(name: str, schema: dict[str, Any], root: Path) -> tuple[float, Step]:
@@ -635,9 +886,18 @@ def read_inputs(name: str, schema: dict[str, Any], root: Path) -> tuple[float, S
         settings = json.loads(inputs.get("settings") or "{}")
     except ValueError as error:
         raise SettingsError("settings: is not JSON") from error
-    if mode != "undo":
+    if mode in ("apply", "check"):
         settings = with_defaults(settings, schema)
-    return timeout_s, Step(name, mode, settings, root)
+    run_id = inputs.get("run_id") or ""
+    if mode == "roll_back" and not run_id:
+        raise SettingsError("run_id: is required to roll back, as it says which run")
+    return timeout_s, Step(name, mode, settings, root, run_id=run_id or own_run_id())
+
+
+def own_run_id() -> str:
+    """Return an id for a step that no workflow pushed: its config's in Heat, else a new one."""
+    outputs = dict(os.environ).get("heat_outputs_path")
+    return Path(outputs).name if outputs else uuid.uuid4().hex
 
 
 def open_log(root: Path, name: str) -> str:
@@ -699,6 +959,7 @@ def worked(step: Step, work: Callable[[Step], None]) -> dict[str, Any]:
     }
     try:
         with locked(step):
+            step.begin()
             work(step)
     except StepFailed as error:
         outcome.update(ok=False, reason=str(error))

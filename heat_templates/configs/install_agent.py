@@ -151,8 +151,7 @@ def install(step: Step) -> bool:
         return False
     if not step.will(f"install {', '.join(wanted)} in {HOME}"):
         return True
-    step.record["home"] = True
-    step.save_record()
+    step.remember("home", True)
     done = step.run(["python3", "-m", "venv", "--clear", str(home)], ok=ANY_CODE)
     if done.code:
         raise StepFailed(
@@ -256,17 +255,16 @@ def undo(step: Step) -> None:
         raise StepFailed(
             f"this host still has what {', '.join(converted)} did: run novadocker.undeploy first"
         )
-    if not step.record:
+    step.require_record()
+    if not step.to_undo:
         return
     if step.will(f"stop {UNIT}"):
         step.run(["systemctl", "disable", "--now", UNIT], ok=ANY_CODE)
     step.restore_files(force=True)
-    if step.record.get("home") and step.will(f"remove {HOME} and the agent's state"):
+    if step.to_undo.get("home") and step.will(f"remove {HOME} and the agent's state"):
         for name in (HOME, *STATE):
             shutil.rmtree(step.path(name), ignore_errors=True)
         step.run(["systemctl", "daemon-reload"])
-        step.record.clear()
-        step.save_record()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from host_step import (
     group_members,
     journal_end,
     program_path,
+    refuse_if_instances,
+    replace_file,
     run_step,
     wait_until,
 )
@@ -41,12 +43,14 @@ SETTINGS = {
 }
 
 DAEMON_JSON = "/etc/docker/daemon.json"
+IP_FORWARD = "/proc/sys/net/ipv4/ip_forward"
 ENGINES = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd")
 START_TIMEOUT_S = 90
 
 # What the engine makes while it runs, and its packages leave behind.
 PLACES = ("/var/lib/docker", "/var/lib/containerd", "/etc/cni", "/opt/containerd", "/opt/cni")
 NOT_DENIED = 104
+NETWORK_KEYS = ("bridge", "iptables", "ip6tables", "ip-forward")
 
 
 class PackageManager(ABC):
@@ -225,13 +229,12 @@ def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
     if isinstance(manager, Dnf):
         packages = [name for name in packages if name in new]
     if step.mode == "apply":
-        recorded = step.record.setdefault("packages", [])
-        recorded.extend(name for name in new if name not in recorded)
-        step.record.setdefault("group_was_there", group_members("docker") is not None)
-        step.record.setdefault("bridge_was_there", step.path("/sys/class/net/docker0").exists())
-        step.record.setdefault("forward_policies", forward_policies(step))
-        step.record.setdefault("places", {name: place_before(step, name) for name in PLACES})
-        step.save_record()
+        step.remember("group_was_there", group_members("docker") is not None)
+        step.remember("bridge_was_there", step.path("/sys/class/net/docker0").exists())
+        step.remember("forward_policies", forward_policies(step))
+        step.remember("ip_forward", ip_forward(step))
+        step.remember("places", {name: place_before(step, name) for name in PLACES})
+        step.remember_each("packages", new)
     return packages, manager
 
 
@@ -303,45 +306,64 @@ def daemon_settings(step: Step) -> dict[str, Any]:
 
 
 def wanted_daemon_settings(step: Step) -> tuple[Optional[str], dict[str, Any]]:
-    """Return the text of the merged daemon.json (None: stays as it is) and the keys that are ours.
+    """Return the text of the merged daemon.json (None: stays as it is) and the keys that we change.
 
     A key that the operator set stays the operator's; a key that an earlier run set is ours to
     change as long as nobody else changed it since.
     """
     current = daemon_settings(step)
-    ours = dict(step.record.get("daemon_keys", {}))
-    merged = dict(current)
-    for key, value in step.settings["daemon_settings"].items():
+    ours = step.record.get("daemon_keys", {})
+    merged, changed = dict(current), {}
+    wanted = step.settings["daemon_settings"]
+    reason = network_user(step, current)
+    if reason:
+        wanted = {key: value for key, value in wanted.items() if key not in NETWORK_KEYS}
+        step.note(f"{DAEMON_JSON}: the engine keeps its networks, as {reason}")
+    for key, value in wanted.items():
         untouched = key in ours and current.get(key) == ours[key]
-        if key not in current or untouched:
-            merged[key] = value
-            ours[key] = value
+        if key not in current or (untouched and value != current[key]):
+            merged[key] = changed[key] = value
         elif current[key] != value:
             step.note(f"{DAEMON_JSON}: kept this host's own {key}")
-    if merged == current:
-        return None, ours
-    return json.dumps(merged, indent=4) + "\n", ours
+    return (json.dumps(merged, indent=4) + "\n" if changed else None), changed
+
+
+def network_user(step: Step, current: dict[str, Any]) -> str:
+    """Return what needs the networks of an engine that is the operator's; empty when nothing does.
+
+    Instances need none of them, and are not disturbed by them.
+    """
+    if step.record.get("packages"):
+        return ""
+    if current.get("icc") is False:
+        return 'the operator\'s "icc": false does not work without'
+    service = find_service(step, ("docker.service",))
+    for item in docker("/containers/json?all=1") if service and service.active else ():
+        mode = str(item.get("HostConfig", {}).get("NetworkMode", ""))
+        if mode not in ("none", "host") and not mode.startswith("container:"):
+            return f"the container {item['Names'][0].lstrip('/')} is on {mode or 'one'}"
+    return ""
 
 
 def write_daemon_settings(step: Step) -> bool:
     """Write daemon.json when it is to change; return whether it is."""
-    text, ours = wanted_daemon_settings(step)
+    text, changed = wanted_daemon_settings(step)
     if text is None:
         return False
     if step.mode == "apply":
-        step.record["daemon_keys"] = ours
-        step.save_record()
+        for level in (step.record, step.journal):
+            level["daemon_keys"] = {**level.get("daemon_keys", {}), **changed}
     return step.write_file(DAEMON_JSON, text)
 
 
 def reconfigure(step: Step) -> None:
     """Give a running engine its settings, without harm to the containers that run."""
-    before = step.path(DAEMON_JSON).read_text() if step.path(DAEMON_JSON).exists() else None
-    changed = write_daemon_settings(step)
     service = find_service(step, ("docker.service",))
     if service is None:
         raise StepFailed("dockerd is installed but has no docker.service: make one, then repeat")
-    if not changed:
+    if step.mode == "apply":
+        step.remember_unit(service)
+    if not write_daemon_settings(step):
         if not service.active and step.will("start docker.service"):
             start_engine(step, "start")
             await_engine()
@@ -351,15 +373,23 @@ def reconfigure(step: Step) -> None:
     try:
         restart_engine(step, service.active)
     except StepFailed:
-        if before is None:
-            step.path(DAEMON_JSON).unlink()
-        else:
-            step.path(DAEMON_JSON).write_text(before)
-        step.run(["systemctl", "reset-failed", "docker.service"], ok=(0, 1))
-        step.run(
-            ["systemctl", "restart" if not service.active else "start", "docker.service"], ok=(0, 1)
-        )
+        restore_daemon_settings(step)
+        step.settle("daemon_keys")
+        settle_engine(step)
         raise
+
+
+def settle_engine(step: Step) -> None:
+    """Have an engine that ran before run with the settings that were put back; else stop it.
+
+    Its failure to do so would only hide the reason for all this.
+    """
+    step.run(["systemctl", "reset-failed", "docker.service"], ok=(0, 1))
+    if not step.ran_before("docker.service"):
+        step.run(["systemctl", "stop", "docker.service"], ok=ANY_CODE)
+        return
+    step.run(["systemctl", "start", "docker.service"], ok=ANY_CODE)
+    step.run(["systemctl", "reload", "docker.service"], ok=ANY_CODE)
 
 
 def restart_engine(step: Step, active: bool) -> None:
@@ -391,8 +421,7 @@ def add_users(step: Step) -> None:
         if not step.run(["getent", "passwd", user], ok=(0, 2)).stdout:
             step.note(f"there is no user {user} on this host")
         elif user not in members and step.will(f"add {user} to group docker"):
-            step.record.setdefault("users", []).append(user)
-            step.save_record()
+            step.remember_each("users", [user])
             step.run(["usermod", "-a", "-G", "docker", user])
 
 
@@ -412,21 +441,31 @@ def tell_engine(step: Step) -> None:
 
 def undo(step: Step) -> None:
     """Take back what was recorded: users, packages with their data, daemon.json, the group."""
-    if step.record.get("packages"):
+    step.require_record()
+    if step.to_undo.get("packages"):
         refuse_if_containers(step)
-    for user in list(step.record.get("users", [])):
+    if step.to_undo.get("users"):
+        refuse_if_instances(step)
+    for user in list(step.to_undo.get("users", [])):
         if user in (group_members("docker") or []) and step.will(
             f"take {user} out of group docker"
         ):
             step.run(["gpasswd", "--delete", user, "docker"])
-    if step.record.get("packages"):
+    if step.to_undo.get("packages"):
         remove_engine(step)
     elif restore_daemon_settings(step) and step.will("restart docker.service"):
         service = find_service(step, ("docker.service",))
         restart_engine(step, bool(service and service.active))
-    if step.mode != "check" and step.mode == "undo":
-        step.record.clear()
-        step.save_record()
+    if not step.to_undo.get("packages") and not step.ran_before("docker.service"):
+        stop_engine(step)
+
+
+def stop_engine(step: Step) -> None:
+    """Stop an engine that did not run when this run found it, unless containers run in it now."""
+    if docker("/containers/json"):
+        step.note("docker.service did not run before, but containers run in it now: it stays")
+    elif step.will("stop docker.service, which did not run before"):
+        step.run(["systemctl", "stop", "docker.service"])
 
 
 def refuse_if_containers(step: Step) -> None:
@@ -446,23 +485,24 @@ def refuse_if_containers(step: Step) -> None:
 
 def remove_engine(step: Step) -> None:
     """Purge what was installed, and what the engine made while it ran."""
-    packages = step.record["packages"]
+    packages = step.to_undo["packages"]
     if not step.will(f"purge {', '.join(packages)}"):
         return
     units = ["docker.service", "docker.socket", "containerd.service"]
     mine = [unit for unit in units if owner_package(step, unit) in packages]
     step.run(["systemctl", "stop", *mine], ok=ANY_CODE)
-    if not step.record.get("bridge_was_there"):
+    if not step.to_undo.get("bridge_was_there"):
         remove_network_traces(step)
+    stop_forwarding(step)
     package_manager(step).purge(packages)
-    for name, before in step.record.get("places", {}).items():
+    for name, before in step.to_undo.get("places", {}).items():
         if before is None or not before["entries"]:
             empty_place(step, name, before)
     step.path("/etc/docker/key.json").unlink(missing_ok=True)
     restore_daemon_settings(step)
-    if not step.record.get("group_was_there") and group_members("docker") == []:
+    if not step.to_undo.get("group_was_there") and group_members("docker") == []:
         step.run(["groupdel", "docker"])
-    elif not step.record.get("group_was_there") and group_members("docker"):
+    elif not step.to_undo.get("group_was_there") and group_members("docker"):
         step.note("group docker has members that were not added by this step: it stays")
     step.run(["systemctl", "daemon-reload"])
     step.run(["systemctl", "reset-failed", *mine], ok=ANY_CODE)
@@ -493,8 +533,27 @@ def remove_network_traces(step: Step) -> None:
             rules = step.run([f"{command}-save", "-t", table], ok=ANY_CODE).stdout
             for arguments in engine_rules(rules):
                 step.run([command, "-t", table, *arguments], ok=ANY_CODE)
-        if step.record.get("forward_policies", {}).get(command) == "ACCEPT":
+        if step.to_undo.get("forward_policies", {}).get(command) == "ACCEPT":
             step.run([command, "-P", "FORWARD", "ACCEPT"], ok=ANY_CODE)
+
+
+def stop_forwarding(step: Step) -> None:
+    """Take back that the host forwards packets, where the engine may have been what began it.
+
+    An engine that was told ``"ip-forward": false`` has not: then it was somebody else since.
+    """
+    if step.to_undo.get("ip_forward") != "0" or ip_forward(step) == "0":
+        return
+    if daemon_settings(step).get("ip-forward", True) is False:
+        step.note(f"{IP_FORWARD} is 1 now, and not by the engine: left as it is")
+    else:
+        step.path(IP_FORWARD).write_text("0\n")
+
+
+def ip_forward(step: Step) -> str:
+    """Return whether the host forwards packets, as the kernel says it: 0 or 1."""
+    path = step.path(IP_FORWARD)
+    return path.read_text().strip() if path.exists() else "0"
 
 
 def forward_policies(step: Step) -> dict[str, str]:
@@ -548,15 +607,24 @@ def empty_place(step: Step, name: str, before: Optional[dict[str, int]]) -> None
 
 
 def restore_daemon_settings(step: Step) -> bool:
-    """Put daemon.json back; where others changed it since, take out only the keys that are ours."""
-    if DAEMON_JSON not in step.record.get("files", {}):
+    """Put daemon.json back; where others changed it since, take back our keys alone."""
+    if DAEMON_JSON not in step.to_undo.get("files", {}):
         return False
-    current, ours = daemon_settings(step), step.record.get("daemon_keys", {})
-    left = {key: value for key, value in current.items() if key not in ours or value != ours[key]}
-    if left == json.loads(step.content_before(DAEMON_JSON) or b"{}"):
+    current, ours = daemon_settings(step), step.to_undo.get("daemon_keys", {})
+    before = json.loads(step.content_before(DAEMON_JSON) or b"{}")
+    left = dict(current)
+    for key in [key for key in ours if key in current and current[key] == ours[key]]:
+        if key in before:
+            left[key] = before[key]
+        else:
+            del left[key]
+    if left == before:
         return step.restore_files(force=True)
     if step.will(f"take this step's keys out of {DAEMON_JSON}"):
-        step.path(DAEMON_JSON).write_text(json.dumps(left, indent=4) + "\n")
+        path = step.followed(DAEMON_JSON)
+        state = path.stat()
+        text = json.dumps(left, indent=4) + "\n"
+        replace_file(path, text.encode(), state.st_mode & 0o7777, state.st_uid, state.st_gid)
     return True
 
 

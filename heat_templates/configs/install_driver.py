@@ -7,7 +7,16 @@ import sys
 import tempfile
 from typing import Any
 
-from host_step import Service, Step, StepFailed, in_service_python, nova_service, run_step
+from host_step import (
+    Service,
+    Step,
+    StepFailed,
+    in_service_python,
+    nova_service,
+    refuse_if_instances,
+    restart_service,
+    run_step,
+)
 
 SETTINGS = {
     "type": "object",
@@ -164,12 +173,12 @@ def record(
     step: Step, name: str, wanted: dict[str, str], before: dict[str, str], python: str
 ) -> None:
     """Record what is new, and which version of the driver was there first."""
-    new = step.record.setdefault("installed", [])
-    new.extend(item for item in sorted(wanted) if item not in before and item not in new)
-    if name in before and name not in new:
-        step.record.setdefault("replaced", {}).setdefault(name, before[name])
-    step.record["python"] = python
-    step.save_record()
+    for level in (step.record, step.journal):
+        new = level.setdefault("installed", [])
+        new.extend(item for item in sorted(wanted) if item not in before and item not in new)
+        if name in before and name not in new:
+            level.setdefault("replaced", {}).setdefault(name, before[name])
+    step.remember("python", python)
 
 
 def install(
@@ -182,10 +191,13 @@ def install(
 
 def undo(step: Step) -> None:
     """Take out what was put in; put the version back that was there before."""
-    installed = step.record.get("installed", [])
-    replaced = step.record.get("replaced", {})
+    step.require_record()
+    installed = step.to_undo.get("installed", [])
+    replaced = step.to_undo.get("replaced", {})
     if not installed and not replaced:
         return
+    if installed:
+        refuse_if_instances(step)
     service = nova_service(step)
     inventory = in_service_python(step, service, INVENTORY)
     there = [item for item in installed if item in inventory["packages"]]
@@ -198,9 +210,13 @@ def undo(step: Step) -> None:
     for name, version in replaced.items():
         if inventory["packages"].get(name) != version and step.will(f"put back {name} {version}"):
             run_pip(step, pip, "", ["--quiet", "--no-deps", f"{name}=={version}"])
-    if step.mode == "undo":
-        step.record.clear()
-        step.save_record()
+            reload_driver(step, service)
+
+
+def reload_driver(step: Step, service: Service) -> None:
+    """Restart nova-compute where it runs: it may have loaded the version that is gone now."""
+    if step.mode == "roll_back" and service.active and step.will(f"restart {service.unit}"):
+        restart_service(step, service)
 
 
 if __name__ == "__main__":

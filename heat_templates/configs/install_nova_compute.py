@@ -131,8 +131,7 @@ def make_accounts(step: Step) -> bool:
     changed = False
     for user in USERS:
         if step.run(["getent", "passwd", user], ok=(0, 2)).code and step.will(f"add user {user}"):
-            step.record.setdefault("users", []).append(user)
-            step.save_record()
+            step.remember_each("users", [user])
             home = f"/var/lib/{user}"
             shell = "/usr/sbin/nologin"
             step.run(["useradd", "--system", "--user-group", "-d", home, "-s", shell, user])
@@ -148,8 +147,7 @@ def make_directory(step: Step, name: str, user: str, group: str, mode: int) -> b
     """Make a directory with its owner, and record it."""
     if step.path(name).is_dir() or not step.will(f"make {name}"):
         return not step.path(name).is_dir()
-    step.record.setdefault("made", []).append(name)
-    step.save_record()
+    step.remember_each("made", [name])
     step.path(name).mkdir(mode=mode)
     shutil.chown(step.path(name), user, group)
     step.path(name).chmod(mode)
@@ -175,8 +173,7 @@ def install_packages(step: Step) -> bool:
     except StepFailed:
         step.run([tool, *quiet, "update" if tool == "apt-get" else "makecache"])
         step.run([tool, *quiet, "install", "-y", *weak, *missing])
-    step.record["packages"] = sorted(installed_packages(step, tool) - before)
-    step.save_record()
+    step.remember_each("packages", sorted(installed_packages(step, tool) - before))
     return True
 
 
@@ -266,8 +263,7 @@ def make_bridges(step: Step) -> bool:
     there = step.run(["ovs-vsctl", "list-br"]).stdout.split()
     if step.mode == "apply":
         # The Neutron agent makes bridges of its own: what is not on this list goes with it.
-        step.record.setdefault("bridges_before", there)
-        step.save_record()
+        step.remember("bridges_before", there)
     for name, wanted in step.settings["bridges"].items():
         if name in there or not step.will(f"make the bridge {name}"):
             changed = changed or name not in there
@@ -282,8 +278,7 @@ def make_bridges(step: Step) -> bool:
     manager = step.settings["ovsdb_manager"]
     managers = step.run(["ovs-vsctl", "get-manager"]).stdout.split()
     if manager and manager not in managers and step.will(f"let Open vSwitch listen at {manager}"):
-        step.record.setdefault("managers", managers)
-        step.save_record()
+        step.remember("managers", managers)
         step.run(["ovs-vsctl", "set-manager", *managers, manager])
     return changed or bool(manager and manager not in managers)
 
@@ -310,36 +305,35 @@ def known_service(step: Step, unit: str) -> Service:
 
 def undo(step: Step) -> None:
     """Stop the agents and take away all that was put here."""
-    if not step.record:
+    step.require_record()
+    if not step.to_undo:
         return
     units = [unit for unit in COMMANDS if find_service(step, (unit,)) is not None]
     if units and step.will(f"stop {', '.join(units)}"):
         step.run(["systemctl", "disable", "--now", *units], ok=ANY_CODE)
     if not step.will("remove the agents' packages, files, bridges and accounts"):
         return
-    if step.record.get("packages"):
+    if step.to_undo.get("packages"):
         tool = "apt-get" if program_path("apt-get") else "dnf"
         verb = (
             ["-q", "purge", "-y"] if tool == "apt-get" else ["-q", "remove", "-y", "--noautoremove"]
         )
-        step.run([tool, *verb, *step.record["packages"]])
+        step.run([tool, *verb, *step.to_undo["packages"]])
     step.restore_files(force=True)
-    if "bridges_before" in step.record:
+    if "bridges_before" in step.to_undo:
         there = step.run(["ovs-vsctl", "list-br"]).stdout.split()
-        for name in sorted(set(there) - set(step.record["bridges_before"])):
+        for name in sorted(set(there) - set(step.to_undo["bridges_before"])):
             step.run(["ovs-vsctl", "--if-exists", "del-br", name])
-    if "managers" in step.record:
+    if "managers" in step.to_undo:
         step.run(["ovs-vsctl", "del-manager"])
-        if step.record["managers"]:
-            step.run(["ovs-vsctl", "set-manager", *step.record["managers"]])
-    for name in reversed(step.record.get("made", [])):
+        if step.to_undo["managers"]:
+            step.run(["ovs-vsctl", "set-manager", *step.to_undo["managers"]])
+    for name in reversed(step.to_undo.get("made", [])):
         shutil.rmtree(step.path(name), ignore_errors=True)
-    for user in step.record.get("users", []):
+    for user in step.to_undo.get("users", []):
         step.run(["userdel", user], ok=(0, 6))
     step.run(["systemctl", "daemon-reload"])
     step.run(["systemctl", "reset-failed", *COMMANDS], ok=ANY_CODE)
-    step.record.clear()
-    step.save_record()
 
 
 if __name__ == "__main__":

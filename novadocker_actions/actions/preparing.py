@@ -54,8 +54,8 @@ class Delegate(NovadockerAction):
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the settings, with the trust in them."""
-        return {**self.settings, "trust_id": cloud.delegate()}
+        """Return the settings, with the trust in them, and the run's id, which hosts are told."""
+        return {**self.settings, "trust_id": cloud.delegate(), "run_id": cloud.execution_id}
 
 
 @action

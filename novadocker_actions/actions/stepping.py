@@ -31,13 +31,16 @@ def converting(run: HostRun, step: str, settings: dict[str, Any]) -> Job:
     return run, step, step_settings.for_step(step, run.role, settings)
 
 
-def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int) -> None:
+def push_to_all(
+    cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run_id: str = ""
+) -> None:
     """Push steps into mailboxes; a task that runs again after a lost executor pushes them once.
 
     :param cloud: the cloud
     :param jobs: at most one a host
-    :param mode: ``apply``, ``check`` or ``undo``
+    :param mode: ``apply``, ``check``, ``undo`` or ``roll_back``
     :param timeout_s: limit on the host
+    :param run_id: the run that changes the hosts, and can be rolled back
     """
     by_host = {run.host: (run, step, settings) for run, step, settings in jobs}
     for step, settings in {step: settings for _, step, settings in jobs}.items():
@@ -57,6 +60,7 @@ def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int) -> 
                     mode=mode,
                     timeout_s=timeout_s,
                     push_id=push_id,
+                    run_id=run_id,
                 )
                 return
             except HostBusy:
@@ -95,7 +99,13 @@ class ConvertingStep(NovadockerAction):
             for run in found
             if run.ok and self.step in run.needs
         ]
-        push_to_all(cloud, jobs, mode=self.mode, timeout_s=self.settings["step_timeout_s"])
+        push_to_all(
+            cloud,
+            jobs,
+            mode=self.mode,
+            timeout_s=self.settings["step_timeout_s"],
+            run_id=self.settings.get("run_id", ""),
+        )
         return pushed(found)
 
 
@@ -187,7 +197,10 @@ class CheckSteps(NovadockerAction):
 
 @action
 class RollBack(NovadockerAction):
-    """Push, to each host that failed, the undo of the last step that changed it.
+    """Push, to each host that failed, that the last step that changed it takes that back.
+
+    The host goes back to how this run found it, which may be a Docker hypervisor that an earlier
+    run made. One that has instances and had lost a part of what makes it one is left as it is.
 
     :param rows: hosts
     :param settings: the workflow's
@@ -199,8 +212,15 @@ class RollBack(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending, and whether more is to be undone afterwards."""
         found = outcomes.read(self.rows)
+        outcomes.leave_mended(found)
         jobs = [converting(run, run.done.pop(), self.settings) for run in found if run.to_roll_back]
-        push_to_all(cloud, jobs, mode="undo", timeout_s=self.settings["step_timeout_s"])
+        push_to_all(
+            cloud,
+            jobs,
+            mode="roll_back",
+            timeout_s=self.settings["step_timeout_s"],
+            run_id=self.settings["run_id"],
+        )
         return pushed(found)
 
 

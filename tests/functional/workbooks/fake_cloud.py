@@ -79,7 +79,9 @@ class FakeHost:
     faults: dict[tuple[str, str], Any] = field(default_factory=dict)
     runs: list[tuple[str, str]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
+    changes_again: set[str] = field(default_factory=set)
     restarts: int = 0
+    journal: dict[tuple[str, str], bool] = field(default_factory=dict)
     server_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     deployment_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     service_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -346,7 +348,7 @@ class FakeCloud(BaseAdapter):
             fault = "fail" if fault > 0 else None
         if fault == "hang":
             return None
-        changed, facts, reason = self._do(host, step, mode, given["settings"])
+        changed, facts, reason = self._do(host, step, mode, given["settings"], given["run_id"])
         if fault == "fail":
             reason = reason or f"{step} broke on purpose"
         details = {
@@ -366,7 +368,7 @@ class FakeCloud(BaseAdapter):
         return {} if fault == "unsigned" else details
 
     def _do(
-        self, host: FakeHost, step: str, mode: str, settings: dict[str, Any]
+        self, host: FakeHost, step: str, mode: str, settings: dict[str, Any], run_id: str
     ) -> tuple[bool, dict[str, Any], str]:
         attribute = {
             "install_docker": "docker",
@@ -378,7 +380,11 @@ class FakeCloud(BaseAdapter):
             wanted = mode != "undo"
             if step == "install_docker" and host.operators_docker:
                 wanted = True
-            changed = getattr(host, attribute[step]) != wanted
+            if mode == "apply":
+                host.journal.setdefault((run_id, step), getattr(host, attribute[step]))
+            elif mode == "roll_back":
+                wanted = host.journal.get((run_id, step), getattr(host, attribute[step]))
+            changed = getattr(host, attribute[step]) != wanted or step in host.changes_again
             if mode != "check":
                 setattr(host, attribute[step], wanted)
                 host.restarts += changed and step in ("configure_compute", "configure_glance")

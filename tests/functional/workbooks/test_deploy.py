@@ -71,7 +71,11 @@ def test_steps_are_given_what_their_group_needs(mistral: Mistral, cloud: FakeClo
     assert compute["install_driver"] == {"requirement": "nova-docker==1.0", "upgrade": False}
     controller = cloud.hosts["controller"].settings
     assert controller["install_docker"]["users"] == []
-    assert "iptables" not in controller["install_docker"]["daemon_settings"]
+    # Neither gets a network of its own, nor makes its host a router.
+    for given in (compute, controller):
+        daemon = given["install_docker"]["daemon_settings"]
+        assert daemon["bridge"] == "none"
+        assert [daemon[key] for key in ("iptables", "ip6tables", "ip-forward")] == [False] * 3
     assert controller["upload_image"]["glance_url"] == "http://cloud.test/glance"
 
 
@@ -154,9 +158,9 @@ def test_a_host_that_fails_is_put_back_and_the_others_go_on(
     assert bad.state == UNTOUCHED
     assert bad.status == "enabled"
     assert bad.runs[-3:] == [
-        ("configure_compute", "undo"),
-        ("install_driver", "undo"),
-        ("install_docker", "undo"),
+        ("configure_compute", "roll_back"),
+        ("install_driver", "roll_back"),
+        ("install_docker", "roll_back"),
     ]
     row = rows(run)["compute-docker-1"]
     assert (row["state"], row["step"]) == ("failed", "configure_compute")
@@ -165,6 +169,50 @@ def test_a_host_that_fails_is_put_back_and_the_others_go_on(
     assert row["rolled_back"] is True
     assert cloud.hosts["compute-docker-2"].state == CONVERTED
     assert "compute-docker-1 failed at configure_compute" in run["output"]["message"]
+
+
+def test_a_repair_that_fails_leaves_the_docker_hypervisor_that_it_found(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    mistral.run("novadocker.deploy")
+    bad = cloud.hosts["compute-docker-1"]
+    bad.servers = [{"uuid": "a-container"}]
+    bad.runs = []
+    # The step is asked whether it is needed, says so, and then fails when it is applied.
+    bad.changes_again = {"configure_compute"}
+    bad.faults["configure_compute", "apply"] = "fail"
+
+    run = mistral.run("novadocker.deploy")
+
+    assert rows(run)["compute-docker-1"]["rolled_back"] is True
+    assert "undo" not in {mode for _, mode in bad.runs}
+    assert bad.runs[-1] == ("configure_compute", "roll_back")
+    assert bad.state == CONVERTED
+    assert bad.status == "enabled"
+
+
+def test_a_docker_hypervisor_that_is_mended_under_instances_is_never_put_back(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    mistral.run("novadocker.deploy")
+    bad = cloud.hosts["compute-docker-1"]
+    bad.servers = [{"uuid": "a-container"}]
+    bad.driver, bad.runs = False, []
+    bad.faults["configure_compute", "apply"] = "fail"
+
+    run = mistral.run("novadocker.deploy")
+
+    assert {mode for _, mode in bad.runs} <= {"check", "apply"}
+    assert bad.state == CONVERTED
+    assert bad.status == "disabled"
+    assert "not put back, as 1 instances live on it" in rows(run)["compute-docker-1"]["reason"]
+
+
+def test_hosts_are_told_which_run_it_is(mistral: Mistral, cloud: FakeCloud) -> None:
+    run = mistral.run("novadocker.deploy")
+
+    told = {run_id for host in cloud.hosts.values() for run_id, _ in host.journal}
+    assert told == {run["id"]}
 
 
 def test_the_run_stops_when_too_many_hosts_failed(mistral: Mistral, cloud: FakeCloud) -> None:
@@ -186,7 +234,7 @@ def test_a_host_that_cannot_be_put_back_stays_out_of_service(
 ) -> None:
     bad = cloud.hosts["compute-docker-1"]
     bad.faults["configure_compute", "apply"] = "fail"
-    bad.faults["install_driver", "undo"] = "fail"
+    bad.faults["install_driver", "roll_back"] = "fail"
 
     run = mistral.run("novadocker.deploy")
 
@@ -237,7 +285,7 @@ def test_a_host_that_does_not_answer_in_the_middle_fails(
     assert rows(run)["compute-docker-1"]["step"] == "install_driver"
     assert "did not answer in time" in rows(run)["compute-docker-1"]["reason"]
     # The step may have been half done when it was lost, so it is undone as well.
-    assert ("install_driver", "undo") in lost.runs
+    assert ("install_driver", "roll_back") in lost.runs
     assert lost.state == UNTOUCHED
 
 

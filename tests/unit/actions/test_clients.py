@@ -80,7 +80,7 @@ def context(**security: Any) -> Any:
         "region_name": "R",
         "service_catalog": {**CALLER, "catalog": CATALOG},
     }
-    execution = SimpleNamespace(task_execution_id="task")
+    execution = SimpleNamespace(task_execution_id="task", workflow_execution_id="run")
     return SimpleNamespace(security=SimpleNamespace(**{**values, **security}), execution=execution)
 
 

@@ -101,6 +101,13 @@ def test_a_push_replaces_the_config_and_keeps_its_signal(heat: Any, run: HostRun
     assert run.pending.deadline > time.time() + 60
 
 
+def test_a_host_is_told_in_which_run_a_step_is_done(heat: Any, run: HostRun) -> None:
+    step, mode = "install_docker", "roll_back"
+    mailbox.push(heat, run, step, {}, mode=mode, timeout_s=9, push_id="p", run_id="the-run")
+
+    assert (heat.held["run_id"], heat.held["mode"]) == ("the-run", "roll_back")
+
+
 def test_what_is_pushed_is_whole_and_signs_its_outcome(heat: Any, run: HostRun) -> None:
     push(heat, run)
 

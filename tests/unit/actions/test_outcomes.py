@@ -100,6 +100,28 @@ def test_an_undo_that_was_asked_for_and_fails_leaves_the_host_stuck() -> None:
     assert (host.state, host.stuck) == (FAILED, True)
 
 
+@pytest.mark.parametrize("mode", outcomes.TAKING_BACK)
+def test_a_host_that_refuses_to_go_back_is_stuck(mode: str) -> None:
+    host = judged(
+        run(state=FAILED, reason="first", mode=mode), {"deploy_result": "failed"}, reason="no"
+    )
+
+    assert host.stuck
+    assert not host.rolled_back
+    assert host.reason == "first; undoing install_docker failed: no"
+
+
+def test_what_mended_a_hypervisor_under_its_instances_is_left() -> None:
+    values: dict[str, Any] = {"state": FAILED, "reason": "first", "done": ["install_driver"]}
+    mended = HostRun("c1", "compute", mended=True, instances=2, **values)
+    other = HostRun("c2", "compute", instances=2, **values)
+
+    outcomes.leave_mended([mended, other])
+
+    assert (mended.to_roll_back, other.to_roll_back) == (False, True)
+    assert mended.reason.startswith("first; it was not put back, as 2 instances live on it")
+
+
 def test_rows_go_there_and_back() -> None:
     host = run(changed=True, done=["install_docker"])
 

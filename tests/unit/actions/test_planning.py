@@ -60,6 +60,25 @@ def test_a_host_that_looks_converted_is_asked_step_by_step() -> None:
     assert (found.needs, found.unknown) == ([], STEPS)
 
 
+@pytest.mark.parametrize(
+    ("facts", "hypervisor", "instances", "mended"),
+    [
+        ({}, "docker", 2, True),
+        ({}, "docker", 0, False),
+        ({}, "QEMU", 0, False),
+        (CONVERTED, "docker", 2, False),
+    ],
+)
+def test_a_hypervisor_that_lost_a_part_under_its_instances_is_mended(
+    facts: dict[str, Any], hypervisor: str, instances: int, mended: bool
+) -> None:
+    found = run(facts=facts, hypervisor_type=hypervisor, instances=instances)
+
+    planning.needs_from_facts(found, STEPS)
+
+    assert found.mended is mended
+
+
 def test_only_what_shows_a_trace_is_undone() -> None:
     bare = run(facts={"nova": {"compute_driver": "libvirt.LibvirtDriver"}, "docker": None})
     traced = run(facts={"docker": {"installed": True}})

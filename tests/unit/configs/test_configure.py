@@ -64,6 +64,8 @@ def nova(monkeypatch):
     monkeypatch.setattr(module, "effective", effective)
     monkeypatch.setattr(module, "prove_driver", load)
     monkeypatch.setattr(module, "allow_privileged_helper", lambda *_args: None)
+    monkeypatch.setattr(module, "instance_containers", lambda _step: [])
+    monkeypatch.setattr(host_step, "instance_containers", lambda _step: [])
     monkeypatch.setattr(
         module, "restart_service", lambda _s, found, _t: nova.restarts.append(found.unit)
     )
@@ -73,7 +75,7 @@ def nova(monkeypatch):
 class TestCompute:
     def run(self, make_step, mode="apply", settings=SETTINGS):
         step = make_step("configure_compute", mode, **settings)
-        (configure_compute.undo if mode == "undo" else configure_compute.converge)(step)
+        host_step.work_of(mode, configure_compute.converge, configure_compute.undo)(step)
         return step
 
     def test_the_drop_in_and_one_restart(self, make_step, nova, root):
@@ -139,6 +141,48 @@ class TestCompute:
             self.run(make_step)
         assert calls[-1] == ["systemctl", "restart", "nova-compute.service"]
         assert not (root / "etc/nova").exists()
+
+    def test_a_later_deploy_that_fails_brings_back_the_drop_in_of_the_first(
+        self, make_step, nova, root, monkeypatch
+    ):
+        self.run(make_step)
+        drop_in = root / configure_compute.DROP_IN.lstrip("/")
+        first = drop_in.read_text()
+
+        def fail(_step, found, _timeout):
+            raise host_step.StepFailed("does not stay up")
+
+        monkeypatch.setattr(configure_compute, "restart_service", fail)
+        monkeypatch.setattr(host_step.Step, "run", lambda _step, argv, **_: None)
+        more = {**SETTINGS, "options": {"docker": {"pids_limit": 200}}}
+        with pytest.raises(host_step.StepFailed, match="does not stay up"):
+            self.run(make_step, settings=more)
+        assert drop_in.read_text() == first
+
+    def test_a_repair_that_fails_under_instances_keeps_the_driver(
+        self, make_step, nova, root, monkeypatch
+    ):
+        nova.fault = "the driver does not load"
+        monkeypatch.setattr(configure_compute, "instance_containers", lambda _step: ["i"])
+        with pytest.raises(host_step.StepFailed, match="does not load"):
+            self.run(make_step)
+        assert (root / configure_compute.DROP_IN.lstrip("/")).exists()
+
+    def test_a_nova_that_did_not_run_does_not_run_after_a_roll_back(
+        self, make_step, nova, monkeypatch
+    ):
+        nova.service = service(active=False, state="inactive/dead")
+        step = make_step("configure_compute", **SETTINGS)
+        step.run_id = "r"
+        configure_compute.converge(step)
+        calls = []
+        monkeypatch.setattr(host_step.Step, "run", lambda _step, argv, **_: calls.append(argv))
+        back = make_step("configure_compute", "roll_back")
+        back.run_id = "r"
+        back.begin()
+        configure_compute.undo(back)
+        assert calls[-1] == ["systemctl", "stop", "nova-compute.service"]
+        assert len(nova.restarts) == 1
 
     def test_an_option_of_several_lines_is_refused(self):
         settings = {"compute_driver": DRIVER, "options": {"a": {"b": "1\n[DEFAULT]\nx = y"}}}
@@ -230,7 +274,7 @@ class TestGlance:
 
     def run(self, make_step, mode="apply"):
         step = make_step("configure_glance", mode, container_formats_add=["docker"])
-        (configure_glance.undo if mode == "undo" else configure_glance.converge)(step)
+        host_step.work_of(mode, configure_glance.converge, configure_glance.undo)(step)
         return step
 
     def test_the_operators_list_grows_by_docker(self, make_step, glance, root):

@@ -179,6 +179,12 @@ class TestCommands:
         assert "https_proxy=http://proxy:3128" in text
         assert "password" not in text
 
+    def test_an_installation_restarts_no_service_of_the_host_by_itself(self, make_step):
+        text = make_step("s").run(["env"]).stdout
+        assert "NEEDRESTART_SUSPEND=1\n" in text
+        assert "NEEDRESTART_MODE=l\n" in text
+        assert "DEBIAN_FRONTEND=noninteractive\n" in text
+
 
 SCRIPTS = {
     "#!/opt/venv/bin/python3.11\n": "/opt/venv/bin/python3.11",
@@ -375,10 +381,11 @@ class TestProcess:
     @pytest.mark.parametrize(
         ("inputs", "reason"),
         [
-            ({"mode": "aply"}, "mode: must be one of apply, check, undo"),
+            ({"mode": "aply"}, "mode: must be one of apply, check, undo, roll_back"),
             ({"timeout_s": "soon"}, "timeout_s: must be a number"),
             ({"timeout_s": "-1"}, "timeout_s: must be more than 0"),
             ({"settings": "{"}, "settings: is not JSON"),
+            ({"mode": "roll_back"}, "run_id: is required to roll back"),
         ],
     )
     def test_bad_inputs_are_refused_before_anything(self, run, outputs, inputs, reason):
@@ -403,6 +410,20 @@ class TestProcess:
     def test_undo_of_a_step_without_one_says_so(self, run, outputs):
         assert run("step.will('no')", mode="undo").wait(20) == 0
         assert outputs()["changed"] == "false"
+
+    def test_a_run_is_rolled_back_by_its_id(self, run, root):
+        body = "step.write_file('/etc/x', step.run_id)"
+        undo = "lambda step: step.restore_files() and None"
+        assert run(body, undo, run_id="one").wait(20) == 0
+        assert run(body, undo, run_id="two").wait(20) == 0
+        assert (root / "etc/x").read_text() == "two"
+        assert run(body, undo, mode="roll_back", run_id="two").wait(20) == 0
+        assert (root / "etc/x").read_text() == "one"
+
+    def test_without_a_workflow_each_config_of_heat_is_a_run(self, run, root):
+        assert run("step.write_file('/etc/x', 'one')").wait(20) == 0
+        stored = json.loads((root / "var/lib/novadocker/probe.json").read_text())
+        assert stored["run"]["id"] == "out"
 
     def test_old_logs_go_away(self, run, root):
         folder = root / "var/log/novadocker"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import typing
 
 import host_step
 import install_docker
@@ -13,6 +14,12 @@ from .engine import engine
 
 OURS = {"live-restore": True, "log-opts": {"max-size": "10m"}}
 NO_CONTAINERS = {("GET", "/containers/json"): (200, [])}
+
+
+@pytest.fixture(autouse=True)
+def no_engine(programs):
+    """Let no host have an engine, where a test does not say otherwise."""
+    programs("systemctl", "echo LoadState=not-found")
 
 
 @pytest.fixture
@@ -91,6 +98,152 @@ class TestDaemonSettings:
         path.write_text(json.dumps({"live-restore": True}))
         install_docker.restore_daemon_settings(make_step("install_docker", "undo"))
         assert not path.exists()
+
+
+class TestNetworks:
+    """An engine gets no network of its own, unless it has one that somebody uses."""
+
+    NONE: typing.ClassVar = {"bridge": "none", "iptables": False, "ip-forward": False}
+
+    @pytest.fixture
+    def answers(self, programs, tmp_path, monkeypatch, daemon_json):
+        programs("systemctl", "printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'")
+        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+        containers: list = []
+        with engine(tmp_path / "s", {("GET", "/containers/json"): (200, containers)}):
+            yield containers
+
+    @pytest.mark.parametrize("mode", ["none", "host", "container:0123"])
+    def test_an_engine_whose_networks_nobody_uses_gets_none(self, make_step, answers, root, mode):
+        answers.append({"Names": ["/x"], "HostConfig": {"NetworkMode": mode}})
+        merge(make_step, **self.NONE)
+        assert json.loads((root / "etc/docker/daemon.json").read_text()) == self.NONE
+
+    @pytest.mark.parametrize("mode", ["default", "bridge", "shop_net"])
+    def test_containers_of_the_operator_keep_their_networks(self, make_step, answers, root, mode):
+        answers.append({"Names": ["/shop"], "HostConfig": {"NetworkMode": mode}})
+        step = merge(make_step, **self.NONE, **OURS)
+        assert json.loads((root / "etc/docker/daemon.json").read_text()) == OURS
+        assert f"as the container shop is on {mode}" in step.facts["notes"][0]
+
+    def test_an_engine_of_ours_gets_none_whoever_uses_it(self, make_step, answers, root):
+        answers.append({"Names": ["/x"], "HostConfig": {"NetworkMode": "bridge"}})
+        step = make_step("install_docker", daemon_settings=self.NONE)
+        step.record = {"packages": ["docker.io"]}
+        install_docker.write_daemon_settings(step)
+        assert json.loads((root / "etc/docker/daemon.json").read_text()) == self.NONE
+
+    def test_hardening_that_needs_packet_filter_rules_keeps_them(self, make_step, daemon_json):
+        daemon_json.write_text('{"icc": false}')
+        step = merge(make_step, **self.NONE)
+        assert json.loads(daemon_json.read_text()) == {"icc": False}
+        assert '"icc": false' in step.facts["notes"][0]
+
+
+class TestReconfigure:
+    """The settings of an engine that is there already."""
+
+    @pytest.fixture
+    def systemd(self, programs, root):
+        """Stand in for systemd; return a function that says whether the engine runs."""
+
+        def put(active):
+            state = "active" if active else "inactive"
+            programs("systemctl", f"printf 'LoadState=loaded\\nActiveState={state}\\nMainPID=0\\n'")
+
+        (root / "etc/docker").mkdir()
+        return put
+
+    def reconfigure(self, make_step, monkeypatch, refused=True):
+        def restart(_step, _active):
+            if refused:
+                raise host_step.StepFailed("the engine refuses its settings")
+
+        monkeypatch.setattr(install_docker, "restart_engine", restart)
+        monkeypatch.setattr(install_docker, "await_engine", lambda: None)
+        step = make_step("install_docker", daemon_settings=OURS)
+        step.run_id = "r"
+        step.begin()
+        install_docker.reconfigure(step)
+        return step
+
+    def test_settings_that_the_engine_refuses_are_taken_back_in_one_step(
+        self, make_step, monkeypatch, systemd, root, calls
+    ):
+        systemd(True)
+        path = root / "etc/docker/daemon.json"
+        path.write_text('{"debug":  true}')
+        written = []
+        real = host_step.replace_file
+        monkeypatch.setattr(
+            host_step, "replace_file", lambda *args: (written.append(args[0].name), real(*args))
+        )
+        with pytest.raises(host_step.StepFailed, match="refuses its settings"):
+            self.reconfigure(make_step, monkeypatch)
+        assert path.read_text() == '{"debug":  true}'
+        assert written.count("daemon.json") == 2
+        assert "systemctl start docker.service" in calls()
+        assert not (root / "var/lib/novadocker/install_docker.json").exists()
+
+    def test_an_engine_that_did_not_run_is_not_left_running(
+        self, make_step, monkeypatch, systemd, calls
+    ):
+        systemd(False)
+        with pytest.raises(host_step.StepFailed):
+            self.reconfigure(make_step, monkeypatch)
+        assert calls()[-1] == "systemctl stop docker.service"
+
+    def test_a_later_run_is_taken_back_to_the_settings_of_the_one_before(
+        self, make_step, monkeypatch, systemd, root
+    ):
+        systemd(True)
+        first = make_step("install_docker", daemon_settings=OURS)
+        first.run_id = "one"
+        install_docker.write_daemon_settings(first)
+        later = make_step("install_docker", daemon_settings={**OURS, "live-restore": False})
+        later.run_id = "two"
+        later.begin()
+        install_docker.write_daemon_settings(later)
+        path = root / "etc/docker/daemon.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "debug": True}))
+
+        back = make_step("install_docker", "roll_back")
+        back.run_id = "two"
+        back.begin()
+        assert install_docker.restore_daemon_settings(back) is True
+
+        assert json.loads(path.read_text()) == {**OURS, "debug": True}
+
+
+class TestForwarding:
+    """The host does not go on forwarding packets because an engine was there."""
+
+    @pytest.fixture
+    def forwards(self, root):
+        path = root / "proc/sys/net/ipv4/ip_forward"
+        path.parent.mkdir(parents=True)
+        path.write_text("1\n")
+        return path
+
+    def undo(self, make_step, before):
+        step = make_step("install_docker", "undo")
+        step.record = {"ip_forward": before}
+        install_docker.stop_forwarding(step)
+        return step
+
+    def test_what_the_engine_began_ends(self, make_step, forwards):
+        self.undo(make_step, "0")
+        assert forwards.read_text() == "0\n"
+
+    def test_a_host_that_forwarded_before_goes_on(self, make_step, forwards):
+        self.undo(make_step, "1")
+        assert forwards.read_text() == "1\n"
+
+    def test_what_somebody_else_began_since_stays(self, make_step, forwards, daemon_json):
+        daemon_json.write_text('{"ip-forward": false}')
+        step = self.undo(make_step, "0")
+        assert forwards.read_text() == "1\n"
+        assert "not by the engine" in step.facts["notes"][0]
 
 
 SIMULATION = """\

@@ -67,6 +67,8 @@ def environment(tmp_path, wheels, monkeypatch):
         {},
     )
     monkeypatch.setattr(install_driver, "nova_service", lambda _step: service)
+    monkeypatch.setattr(host_step, "instance_containers", lambda _step: [])
+    monkeypatch.setattr(install_driver, "restart_service", lambda *_args: None)
     return service
 
 
@@ -80,9 +82,11 @@ def packages(environment, make_step):
     return read
 
 
-def run(make_step, mode="apply", requirement="nova-docker==1.0", upgrade=False):
+def run(make_step, mode="apply", requirement="nova-docker==1.0", upgrade=False, run_id="one"):
     step = make_step("install_driver", mode, requirement=requirement, upgrade=upgrade)
-    (install_driver.undo if mode == "undo" else install_driver.converge)(step)
+    step.run_id = run_id
+    step.begin()
+    host_step.work_of(mode, install_driver.converge, install_driver.undo)(step)
     return step
 
 
@@ -125,6 +129,37 @@ def test_a_version_that_was_there_before_comes_back(make_step, packages, environ
     assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.1"}
     run(make_step, "undo")
     assert packages() == before
+
+
+def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
+    make_step, packages, environment, monkeypatch
+):
+    restarts = []
+    monkeypatch.setattr(install_driver, "restart_service", lambda *_args: restarts.append(1))
+    monkeypatch.setattr(host_step, "instance_containers", lambda _step: ["instance"])
+    before = packages()
+    run(make_step)
+    run(make_step, requirement="nova-docker==1.1", run_id="two")
+    assert packages()["nova-docker"] == "1.1"
+    assert restarts == []
+
+    run(make_step, "roll_back", run_id="two")
+    assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.0"}
+    # What runs may have loaded the version that is gone.
+    assert restarts == [1]
+
+    monkeypatch.setattr(host_step, "instance_containers", lambda _step: [])
+    run(make_step, "undo", run_id="three")
+    assert packages() == before
+
+
+@pytest.mark.parametrize("mode", ["undo", "roll_back"])
+def test_a_driver_is_not_taken_from_under_its_instances(make_step, packages, monkeypatch, mode):
+    run(make_step)
+    monkeypatch.setattr(host_step, "instance_containers", lambda _step: ["instance"])
+    with pytest.raises(host_step.StepFailed, match="stays a Docker hypervisor"):
+        run(make_step, mode)
+    assert packages()["nova-docker"] == "1.0"
 
 
 def test_a_changed_package_is_named():

@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Record and journal: undo goes back to before the first run, roll_back to what this run found."""
+
+from __future__ import annotations
+
+import ast
+import json
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import configure_compute
+import host_step
+import install_docker
+import pytest
+
+from .conftest import CONFIGS
+from .engine import engine
+
+DRIVER = CONFIGS.parents[1] / "driver/novadocker/virt/docker"
+INSTANCE = {"Names": ["/nova-instance-00000001"]}
+
+Make = Callable[..., host_step.Step]
+
+
+@pytest.fixture
+def run(make_step: Make) -> Make:
+    """Return a function that makes a run of a step in a numbered run."""
+
+    def make(run_id: str, mode: str = "apply", name: str = "s", **settings: Any) -> host_step.Step:
+        step = make_step(name, mode, **settings)
+        step.run_id = run_id
+        step.begin()
+        return step
+
+    return make
+
+
+def back(step: host_step.Step) -> None:
+    """Take files back as a step does that has nothing else to take back."""
+    host_step.work_of(step.mode, lambda _step: None, lambda taken: taken.restore_files() and None)(
+        step
+    )
+
+
+def stored(root: pathlib.Path, name: str = "s") -> dict[str, Any]:
+    return dict(json.loads((root / f"var/lib/novadocker/{name}.json").read_text()))
+
+
+def test_roll_back_goes_to_what_this_run_found_and_undo_to_the_beginning(run, root):
+    (root / "etc/x").write_text("operator")
+    run("one").write_file("/etc/x", "first")
+    run("two").write_file("/etc/x", "second")
+
+    back(run("two", "roll_back"))
+    assert (root / "etc/x").read_text() == "first"
+
+    back(run("three", "undo"))
+    assert (root / "etc/x").read_text() == "operator"
+    assert not (root / "var/lib/novadocker/s.json").exists()
+
+
+def test_a_run_that_changed_nothing_has_nothing_to_go_back_to(run, root):
+    run("one").write_file("/etc/x", "first")
+    assert run("two").write_file("/etc/x", "first") is False
+
+    step = run("two", "roll_back")
+    back(step)
+
+    assert step.facts["notes"] == ["this run changed nothing here"]
+    assert (root / "etc/x").read_text() == "first"
+
+
+def test_a_run_is_never_rolled_back_by_another_one(run, root):
+    run("one").write_file("/etc/x", "first")
+
+    back(run("two", "roll_back"))
+
+    assert (root / "etc/x").read_text() == "first"
+    assert stored(root)["baseline"]["files"]
+
+
+def test_a_first_run_that_is_rolled_back_leaves_no_record(run, root):
+    run("one").write_file("/etc/d/x", "first")
+
+    back(run("one", "roll_back"))
+
+    assert list((root / "etc").iterdir()) == []
+    assert not (root / "var/lib/novadocker/s.json").exists()
+
+
+def test_a_step_that_is_pushed_again_after_a_crash_keeps_what_the_run_found(run, root):
+    (root / "etc/x").write_text("found")
+    run("one").write_file("/etc/x", "half done")
+    run("one").write_file("/etc/x", "done")
+
+    back(run("one", "roll_back"))
+
+    assert (root / "etc/x").read_text() == "found"
+
+
+def test_the_journal_is_on_disk_before_the_change(run, root, monkeypatch):
+    run("one").write_file("/etc/x", "first")
+    real = host_step.replace_file
+
+    def crash(path: pathlib.Path, *rest: Any) -> None:
+        if path.name == "x":
+            raise RuntimeError("power cut")
+        real(path, *rest)
+
+    monkeypatch.setattr(host_step, "replace_file", crash)
+    with pytest.raises(RuntimeError):
+        run("two").write_file("/etc/x", "second")
+    monkeypatch.undo()
+
+    assert run("two", "roll_back").content_before("/etc/x") == b"first"
+    back(run("two", "roll_back"))
+    assert (root / "etc/x").read_text() == "first"
+
+
+def test_a_roll_back_that_broke_off_goes_on(run, root):
+    run("one").write_file("/etc/a", "first")
+    second = run("two")
+    second.write_file("/etc/a", "second")
+    second.write_file("/etc/b", "second")
+    assert run("two", "roll_back").restore_file("/etc/a") is True
+
+    back(run("two", "roll_back"))
+
+    assert [path.name for path in (root / "etc").iterdir()] == ["a"]
+    back(run("three", "undo"))
+    assert list((root / "etc").iterdir()) == []
+
+
+def test_undo_after_a_part_was_rolled_back_still_knows_its_own_text(run, root):
+    (root / "etc/a").write_text("operator")
+    run("one").write_file("/etc/a", "first")
+    second = run("two")
+    second.write_file("/etc/a", "second")
+    second.write_file("/etc/b", "second")
+    run("two", "roll_back").restore_file("/etc/a")
+
+    step = run("three", "undo")
+    back(step)
+
+    assert "notes" not in step.facts
+    assert (root / "etc/a").read_text() == "operator"
+    assert not (root / "etc/b").exists()
+
+
+def test_a_new_run_drops_the_journal_of_the_one_before(run, root):
+    run("one").write_file("/etc/x", "first")
+    assert stored(root)["run"]["id"] == "one"
+
+    run("two")
+
+    assert "run" not in stored(root)
+    assert stored(root)["baseline"]["files"]["/etc/x"]
+
+
+def test_checks_and_other_modes_leave_the_journal_alone(run, root):
+    run("one").write_file("/etc/x", "first")
+
+    run("two", "check").write_file("/etc/x", "second")
+    back(run("two", "roll_back"))
+
+    assert stored(root)["run"]["id"] == "one"
+
+
+def test_what_a_run_adds_is_its_own(run):
+    run("one").remember_each("packages", ["a"])
+    run("two").remember_each("packages", ["b"])
+
+    assert run("two", "roll_back").to_undo["packages"] == ["b"]
+    assert run("three", "undo").to_undo["packages"] == ["a", "b"]
+
+
+class TestRecordsOfTheVersionBefore:
+    @pytest.fixture
+    def old(self, root):
+        (root / "var/lib/novadocker").mkdir()
+        (root / "etc/x").write_text("ours")
+        state = host_step.file_state(root / "etc/x")
+        entry = {"before": None, "sha256": host_step.sha256(state)}
+        path = root / "var/lib/novadocker/s.json"
+        path.write_text(json.dumps({"files": {"/etc/x": entry}, "directories": []}))
+        return path
+
+    def test_they_are_the_baseline(self, old, run, root):
+        run("one").write_file("/etc/x", "newer")
+        back(run("one", "roll_back"))
+        assert (root / "etc/x").read_text() == "ours"
+
+        back(run("two", "undo"))
+        assert not (root / "etc/x").exists()
+        assert not old.exists()
+
+
+class TestRecordsThatCannotBeRead:
+    @pytest.fixture(params=["", "{", "[]", '{"baseline": 1}', '{"baseline": {}, "run": {"id": 1}}'])
+    def broken(self, root, request):
+        path = root / "var/lib/novadocker/s.json"
+        path.parent.mkdir()
+        path.write_text(request.param)
+        return path
+
+    @pytest.mark.parametrize("mode", ["apply", "check", "roll_back"])
+    def test_they_are_named_with_a_remedy(self, broken, make_step, mode):
+        with pytest.raises(host_step.StepFailed, match=r"s\.json cannot be read .*backup"):
+            make_step("s", mode)
+        assert broken.exists()
+
+    def test_undo_refuses_where_only_the_record_knows(self, broken, make_step):
+        with pytest.raises(host_step.StepFailed, match=r"s\.json cannot be read"):
+            make_step("s", "undo").require_record()
+
+    def test_undo_takes_away_files_that_say_whose_they_are(self, broken, run, root):
+        (root / "etc/ours").write_text("# Written by us\nx")
+        (root / "etc/theirs").write_text("y")
+        step = run("one", "undo")
+        step.adopt_files(("/etc/ours", "/etc/theirs", "/etc/none"), "# Written by us\n")
+        back(step)
+        assert [path.name for path in (root / "etc").iterdir()] == ["theirs"]
+        assert not broken.exists()
+        assert [path.read_text() for path in broken.parent.iterdir()] != []
+
+
+class TestLinks:
+    @pytest.mark.parametrize("target", ["/etc/ops/daemon.json", "ops/daemon.json"])
+    def test_a_link_stays_one_and_its_target_is_written_and_restored(self, run, root, target):
+        (root / "etc/ops").mkdir()
+        real = root / "etc/ops/daemon.json"
+        real.write_text("operator")
+        link = root / "etc/daemon.json"
+        link.symlink_to(target)
+
+        run("one").write_file("/etc/daemon.json", "ours")
+        assert link.is_symlink()
+        assert real.read_text() == "ours"
+
+        back(run("two", "undo"))
+        assert link.is_symlink()
+        assert real.read_text() == "operator"
+
+    def test_a_link_to_what_is_not_there_yet(self, run, root):
+        (root / "etc/x").symlink_to("/etc/new/x")
+        run("one").write_file("/etc/x", "ours")
+        assert (root / "etc/new/x").read_text() == "ours"
+        back(run("one", "roll_back"))
+        assert [path.name for path in (root / "etc").iterdir()] == ["x"]
+        assert (root / "etc/x").is_symlink()
+
+    def test_a_link_in_circles_is_refused(self, run, root):
+        (root / "etc/x").symlink_to("x")
+        with pytest.raises(host_step.StepFailed, match="circles"):
+            run("one").write_file("/etc/x", "ours")
+
+
+class TestInstances:
+    """What manages instances' containers is not taken from under them."""
+
+    def test_the_label_is_the_drivers(self):
+        tree = ast.parse((DRIVER / "containers.py").read_text())
+        (prefix,) = [
+            node.value.value
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.value, ast.Constant)
+            and getattr(node.targets[0], "id", "") == "LABEL"
+        ]
+        assert f"{prefix}uuid" == host_step.INSTANCE_LABEL
+
+    def test_a_running_engine_is_asked_for_all_that_have_the_label(
+        self, make_step, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+        with (
+            engine(tmp_path / "s", {("GET", "/containers/json"): (200, [INSTANCE])}) as asked,
+            pytest.raises(host_step.StepFailed, match=r"1 instances live .*instance-00000001"),
+        ):
+            host_step.refuse_if_instances(make_step("s"))
+        assert "all=1" in asked[0]
+        assert "org.openstack.nova.uuid" in asked[0]
+
+    def test_an_engine_that_is_down_is_read_from_its_disk(
+        self, make_step, root, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "no-engine"))
+        (root / "etc/docker").mkdir()
+        (root / "etc/docker/daemon.json").write_text('{"data-root": "/srv/docker"}')
+        place = root / "srv/docker/containers"
+        for name, labels in {"ours": {host_step.INSTANCE_LABEL: "u"}, "theirs": {}}.items():
+            (place / name).mkdir(parents=True)
+            text = json.dumps({"Name": f"/{name}", "Config": {"Labels": labels}})
+            (place / name / "config.v2.json").write_text(text)
+        assert host_step.instance_containers(make_step("s")) == ["ours"]
+        # One that cannot be read may be an instance.
+        (place / "0123456789abcdef").mkdir()
+        assert host_step.instance_containers(make_step("s")) == ["0123456789ab", "ours"]
+
+    @pytest.fixture
+    def occupied(self, monkeypatch):
+        names = ["nova-instance-00000001"]
+        monkeypatch.setattr(host_step, "instance_containers", lambda _step: names)
+        monkeypatch.setattr(configure_compute, "instance_containers", lambda _step: names)
+
+    def test_users_of_the_engine_stay_while_instances_live(self, run, occupied):
+        run("one", name="install_docker").remember_each("users", ["nova"])
+        with pytest.raises(host_step.StepFailed, match="stays a Docker hypervisor"):
+            install_docker.undo(run("one", "roll_back", "install_docker"))
+
+    @pytest.mark.parametrize("mode", ["undo", "roll_back"])
+    def test_a_drop_in_that_made_the_hypervisor_stays(self, run, occupied, root, mode):
+        run("one", name="configure_compute").write_file(configure_compute.DROP_IN, "x")
+        with pytest.raises(host_step.StepFailed, match="stays a Docker hypervisor"):
+            configure_compute.undo(run("one", mode, "configure_compute"))
+        assert (root / configure_compute.DROP_IN.lstrip("/")).exists()
+
+    def test_a_drop_in_of_an_earlier_run_comes_back(self, run, occupied, programs, root):
+        programs("systemctl", "echo LoadState=not-found")
+        docker = "[DEFAULT]\ncompute_driver = novadocker.virt.docker.DockerDriver\n"
+        run("one", name="configure_compute").write_file(configure_compute.DROP_IN, docker)
+        run("two", name="configure_compute").write_file(configure_compute.DROP_IN, docker + "more")
+        configure_compute.undo(run("two", "roll_back", "configure_compute"))
+        assert (root / configure_compute.DROP_IN.lstrip("/")).read_text() == docker
