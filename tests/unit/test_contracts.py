@@ -206,6 +206,11 @@ def test_a_host_looks_for_images_under_the_name_that_the_driver_gives_them() -> 
     assert literal(TEMPLATES, "REPOSITORY", "verify_host.py") == kept
 
 
+def test_the_label_of_instances_that_host_steps_look_for_is_the_drivers() -> None:
+    prefix = literal(DRIVER, "LABEL", "containers.py")
+    assert literal(TEMPLATES, "INSTANCE_LABEL") == f"{prefix}uuid"
+
+
 def test_the_trait_that_the_driver_reports_is_the_one_that_images_and_aggregates_require() -> None:
     trait = literal(DRIVER, "TRAIT_DOCKER")
     assert alike([trait, literal(ACTIONS, "TRAIT"), literal(TEMPEST, "DOCKER_TRAIT")])

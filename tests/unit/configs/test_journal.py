@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import pathlib
 from collections.abc import Callable
@@ -14,10 +13,8 @@ import host_step
 import install_docker
 import pytest
 
-from .conftest import CONFIGS
 from .engine import engine
 
-DRIVER = CONFIGS.parents[1] / "driver/novadocker/virt/docker"
 INSTANCE = {"Names": ["/nova-instance-00000001"]}
 
 Make = Callable[..., host_step.Step]
@@ -258,17 +255,6 @@ class TestLinks:
 
 class TestInstances:
     """What manages instances' containers is not taken from under them."""
-
-    def test_the_label_is_the_drivers(self):
-        tree = ast.parse((DRIVER / "containers.py").read_text())
-        (prefix,) = [
-            node.value.value
-            for node in tree.body
-            if isinstance(node, ast.Assign)
-            and isinstance(node.value, ast.Constant)
-            and getattr(node.targets[0], "id", "") == "LABEL"
-        ]
-        assert f"{prefix}uuid" == host_step.INSTANCE_LABEL
 
     def test_a_running_engine_is_asked_for_all_that_have_the_label(
         self, make_step, tmp_path, monkeypatch
