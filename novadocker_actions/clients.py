@@ -55,14 +55,21 @@ class Service:
         self._microversion = COMPUTE_MICROVERSION if service_type == "compute" else None
 
     @functools.cached_property
+    def _endpoint(self) -> str:
+        with contextlib.suppress(exceptions.CatalogException):
+            return str(self._adapter.get_endpoint() or "").rstrip("/")
+        return ""
+
+    def in_catalog(self) -> bool:
+        """Whether the catalog has the service for this project."""
+        return bool(self._endpoint)
+
+    @property
     def url(self) -> str:
         """The service's address in the catalog, without a trailing slash."""
-        url = None
-        with contextlib.suppress(exceptions.CatalogException):
-            url = self._adapter.get_endpoint()
-        if not url:
+        if not self._endpoint:
             raise NovadockerError(f"The catalog has no {self.type} service for this project.")
-        return str(url).rstrip("/")
+        return self._endpoint
 
     def get(self, path: str, params: dict[str, str] | None = None) -> Any:
         """Return what a GET gives."""
@@ -143,9 +150,19 @@ class Cloud:
         return str(self._session.get_token())
 
     @functools.cached_property
+    def project_id(self) -> str:
+        """The project that the caller works for; what this bundle makes belongs to it."""
+        return str(self._session.get_project_id() or "")
+
+    @functools.cached_property
     def compute(self) -> Service:
         """Nova."""
         return Service(self._session, "compute", self._region)
+
+    @functools.cached_property
+    def placement(self) -> Service:
+        """Placement."""
+        return Service(self._session, "placement", self._region)
 
     @functools.cached_property
     def image(self) -> Service:

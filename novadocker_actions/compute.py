@@ -34,6 +34,21 @@ def hypervisors(nova: Service) -> Iterator[dict[str, Any]]:
         params = {**params, "marker": str(page["hypervisors"][-1]["id"])}
 
 
+def by_host(nova: Service) -> dict[str, list[dict[str, Any]]]:
+    """Return the hypervisors of each host, with their servers."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for item in hypervisors(nova):
+        found.setdefault(item["service"]["host"], []).append(item)
+    return found
+
+
+def docker_hosts(nova: Service) -> list[str]:
+    """Return the hosts that Nova shows as Docker hypervisors, up or down."""
+    return [
+        item["service"]["host"] for item in hypervisors(nova) if item["hypervisor_type"] == DOCKER
+    ]
+
+
 def disable(nova: Service, run: HostRun, run_id: str, current: dict[str, Any]) -> None:
     """Take a host out of service, unless its operator did so before: then it is left as it is.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import base64
 import re
+import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +27,8 @@ _REFERENCE = re.compile(
     re.ASCII,
 )
 _HUB = "docker.io"
+_PAGE = "500"
+_ATTEMPTS = uuid.UUID("6e2a5f0c-7b54-4b0e-9f0a-2c9d3f1b8a47")
 
 
 @dataclass(frozen=True)
@@ -104,31 +108,75 @@ def accepts_docker(glance: Service) -> bool:
     return "docker" in (schema["properties"]["container_format"].get("enum") or [])
 
 
-def published(glance: Service, reference: str, digest: str) -> dict[str, Any] | None:
-    """Return the Glance image that a reference was published as, whatever its status.
+def mark(image_id: str) -> str:
+    """Return the tag that says of an image, and of no other, that this bundle published it.
+
+    Nova hands an image's properties down to snapshots of its instances, so a property proves
+    nothing. It does not hand down tags, and this one names the image that it is on: a copy of the
+    record under another id does not carry a mark of its own.
+
+    :param image_id: Glance image
+    """
+    return f"novadocker-published-{image_id}"
+
+
+def is_own(image: dict[str, Any], project_id: str) -> bool:
+    """Whether this bundle published an image, for the project that it works for.
+
+    Only an administrator can give an image to another project, so no tenant's image passes.
+
+    :param image: the record in Glance
+    :param project_id: the caller's
+    """
+    return (
+        bool(project_id)
+        and image.get("owner") == project_id
+        and mark(image["id"]) in (image.get("tags") or [])
+    )
+
+
+def own(glance: Service, project_id: str, **properties: str) -> Iterator[dict[str, Any]]:
+    """Yield the images that this bundle published, whatever their status, page by page.
 
     :param glance: the image service
+    :param project_id: the caller's
+    :param properties: what they are to have
+    """
+    query = {"owner": project_id, "container_format": "docker", "limit": _PAGE, **properties}
+    while True:
+        page = glance.get("/v2/images", params=query)
+        yield from (image for image in page["images"] if is_own(image, project_id))
+        if not page.get("next") or not page["images"]:
+            return
+        query = {**query, "marker": page["images"][-1]["id"]}
+
+
+def published(
+    glance: Service, project_id: str, reference: str, digest: str
+) -> dict[str, Any] | None:
+    """Return the oldest usable image of ours that a reference was published as.
+
+    :param glance: the image service
+    :param project_id: the caller's
     :param reference: Docker reference
     :param digest: digest that the registry gives for it
     """
-    query = {"container_format": "docker", "docker_reference": reference, "docker_digest": digest}
-    found = [
-        image
-        for image in glance.get("/v2/images", params={**query, "limit": "50"})["images"]
-        if image["status"] in ("active", "queued", "saving")
-    ]
-    found.sort(key=lambda image: (image["status"] != "active", image["created_at"]))
-    return found[0] if found else None
+    found = own(glance, project_id, docker_reference=reference, docker_digest=digest)
+    active = [image for image in found if image["status"] == "active"]
+    return min(active, key=lambda image: str(image["created_at"]), default=None)
 
 
-def create(glance: Service, reference: str, digest: str) -> dict[str, Any]:
+def create(glance: Service, image_id: str, reference: str, digest: str) -> dict[str, Any]:
     """Make the record of an image in Glance, public where the caller may do so.
 
     :param glance: the image service
+    :param image_id: what it is to be called in Glance
     :param reference: Docker reference
     :param digest: digest that the registry gives for it
     """
     record = {
+        "id": image_id,
+        "tags": [mark(image_id)],
         "name": Reference.parse(reference).name,
         "container_format": "docker",
         "disk_format": "raw",
@@ -147,18 +195,35 @@ def create(glance: Service, reference: str, digest: str) -> dict[str, Any]:
     return glance.post("/v2/images", json={**record, "visibility": "private"})
 
 
-def record_for(glance: Service, reference: str, digest: str) -> dict[str, Any]:
-    """Return the record to upload to: one that a lost run left empty, else a new one.
+def record_for(
+    glance: Service, project_id: str, attempt: str, reference: str, digest: str
+) -> dict[str, Any]:
+    """Return the record to upload to: an active image of ours, else the one of this attempt.
+
+    An attempt that is repeated after the loss of its executor finds the record that it made, for
+    the id follows from the attempt. The record of another attempt, such as one that is being
+    uploaded at this moment, is let alone.
 
     :param glance: the image service
+    :param project_id: the caller's
+    :param attempt: what tells this upload from all others, such as its task
     :param reference: Docker reference
     :param digest: digest that the registry gives for it
+    :raises NovadockerError: when an image that is not ours has the id of this attempt
     """
-    found = published(glance, reference, digest)
-    if found and found["status"] == "saving":
-        glance.delete(f"/v2/images/{found['id']}")
-        found = published(glance, reference, digest)
-    return found or create(glance, reference, digest)
+    found = published(glance, project_id, reference, digest)
+    if found:
+        return found
+    image_id = str(uuid.uuid5(_ATTEMPTS, f"{project_id} {attempt} {reference} {digest}"))
+    try:
+        return create(glance, image_id, reference, digest)
+    except CloudError as fault:
+        if fault.status != 409:
+            raise
+    record: dict[str, Any] = glance.get(f"/v2/images/{image_id}")
+    if not is_own(record, project_id):
+        raise NovadockerError(f"Glance image {image_id} is in the way, and is not ours.")
+    return record
 
 
 def fault_of(image: dict[str, Any], sha512: str) -> str:

@@ -173,11 +173,7 @@ class FindDockerHosts(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts, and whether the aggregate was removed."""
-        left = [
-            item["service"]["host"]
-            for item in compute.hypervisors(cloud.compute)
-            if item["hypervisor_type"] == hosts.DOCKER
-        ]
+        left = compute.docker_hosts(cloud.compute)
         removed = not left and isolation.remove_if_empty(cloud.compute, self.aggregate)
         return {"hosts": left, "aggregate_removed": removed}
 

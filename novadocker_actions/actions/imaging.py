@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from novadocker_actions import images, outcomes
+from novadocker_actions import compute, images, outcomes, report
 from novadocker_actions.actions.base import NovadockerAction, action
 from novadocker_actions.actions.stepping import push_to_all, pushed
 from novadocker_actions.clients import Cloud
@@ -70,8 +70,10 @@ class FindImages(NovadockerAction):
         """Return ``ready`` and ``missing`` images."""
         ready, missing = [], []
         for wanted in self.images:
-            found = images.published(cloud.image, wanted["reference"], wanted["digest"])
-            if found and found["status"] == "active":
+            found = images.published(
+                cloud.image, cloud.project_id, wanted["reference"], wanted["digest"]
+            )
+            if found:
                 ready.append({**wanted, "id": found["id"], "ok": True, "changed": False})
             else:
                 missing.append(wanted)
@@ -124,10 +126,13 @@ class UploadImage(NovadockerAction):
             return {**pushed(found), "image_id": "", "sha512": ""}
         exported = run.facts
         digest = self.digest or str(exported["digest"])
-        record = images.record_for(cloud.image, self.reference, digest)
+        record = images.record_for(
+            cloud.image, cloud.project_id, cloud.task_id, self.reference, digest
+        )
         result = {"image_id": record["id"], "sha512": exported["sha512"]}
         if record["status"] == "active":
-            return {**pushed(found), **result}
+            # Another run, or a lost executor's push, has uploaded it: its own hash holds.
+            return {**pushed(found), **result, "sha512": record.get("os_hash_value") or ""}
         settings = {
             "image_id": record["id"],
             "digest": exported["digest"],
@@ -167,14 +172,15 @@ class VerifyImage(NovadockerAction):
             if not fault:
                 digest = record.get("docker_digest", "")
                 return {**image, "ok": True, "changed": True, "digest": digest}
-            cloud.image.delete(f"/v2/images/{self.image_id}")
+            if images.is_own(record, cloud.project_id):
+                cloud.image.delete(f"/v2/images/{self.image_id}")
             reason = reason or fault
         return {**image, "id": "", "reason": outcomes.shorten(reason)}
 
 
 @action
 class RemoveImages(NovadockerAction):
-    """Delete the images that this bundle published to Glance.
+    """Delete the images that this bundle published to Glance, once no Docker hypervisor is left.
 
     :param settings: the workflow's
     """
@@ -182,19 +188,25 @@ class RemoveImages(NovadockerAction):
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return which images were removed, and which could not be."""
+        """Return which images were removed, and remarks for the report.
+
+        :raises NovadockerError: naming the images that could not be removed
+        """
+        left = compute.docker_hosts(cloud.compute)
+        if left:
+            note = f"images were kept: {report.names(left)} are Docker hypervisors"
+            return {"removed": [], "notes": [note]}
         removed, kept = [], []
-        query = {"container_format": "docker", "img_hv_type": "docker", "limit": "1000"}
-        for record in cloud.image.get("/v2/images", params=query)["images"]:
-            if not (record.get("docker_reference") and record.get("docker_digest")):
-                continue
+        # All pages first: a page that begins after an image that is gone is refused.
+        for record in list(images.own(cloud.image, cloud.project_id)):
+            name = str(record.get("docker_reference") or record["id"])
             try:
                 cloud.image.delete(f"/v2/images/{record['id']}")
-                removed.append(record["docker_reference"])
+                removed.append(name)
             except CloudError as fault:
                 if fault.status not in (403, 409):
                     raise
-                kept.append(f"{record['docker_reference']}: {fault}")
+                kept.append(f"{name}: {fault}")
         if kept:
             raise NovadockerError("Images could not be removed: " + "; ".join(kept))
-        return {"removed": removed}
+        return {"removed": removed, "notes": []}

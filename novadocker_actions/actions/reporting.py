@@ -65,10 +65,11 @@ class Audit(NovadockerAction):
             notes.append("Glance does not accept docker images")
         shown = []
         for wanted in self.plan["images"]:
-            found = images.published(cloud.image, wanted["reference"], wanted["digest"])
-            ready = bool(found and found["status"] == "active")
-            shown.append({**wanted, "id": found["id"] if found else "", "ok": ready})
-            if not ready:
+            found = images.published(
+                cloud.image, cloud.project_id, wanted["reference"], wanted["digest"]
+            )
+            shown.append({**wanted, "id": found["id"] if found else "", "ok": bool(found)})
+            if not found:
                 notes.append(f"image {wanted['reference']} is not in Glance")
         return {"rows": outcomes.write(computes), "images": shown, "notes": notes}
 

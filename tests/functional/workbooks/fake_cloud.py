@@ -51,6 +51,7 @@ CATALOG = [
     }
     for kind, name, tail in (
         ("compute", "nova", "/v2.1"),
+        ("placement", "placement", ""),
         ("image", "glance", ""),
         ("orchestration", "heat", "/v1/project"),
         ("workflowv2", "mistral", "/v2"),
@@ -64,6 +65,8 @@ _KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 class FakeHost:
     """A host: what is on it, and how it misbehaves.
 
+    :param servers: uuid and name, and a status where it is not ACTIVE
+    :param claims: who has an allocation there besides the servers
     :param faults: (step, mode) to ``fail``, ``hang``, ``unsigned`` or a count of failures
     """
 
@@ -88,6 +91,7 @@ class FakeHost:
     status: str = "enabled"
     disabled_reason: str | None = None
     servers: list[dict[str, str]] = field(default_factory=list)
+    claims: set[str] = field(default_factory=set)
 
     def facts(self) -> dict[str, Any]:
         """Return what describe_host would tell."""
@@ -128,6 +132,8 @@ class FakeCloud(BaseAdapter):
         self.execution: Callable[[str], dict[str, Any]] = lambda run_id: {}
         self.tasks: Callable[[str, dict[str, str]], list[dict[str, Any]]] = lambda run_id, query: []
         self.may_publish = True
+        self.image_page = 1000
+        self.migrations: list[dict[str, str]] = []
         self.step_s = 0.0
         self.key = _KEY
         self._ready: dict[str, tuple[float, dict[str, Any]]] = {}
@@ -221,6 +227,9 @@ class FakeCloud(BaseAdapter):
             ("GET", f"{nova}/os-services", self._services),
             ("PUT", f"{nova}/os-services/([^/]+)", self._put_service),
             ("GET", f"{nova}/os-hypervisors/detail", self._hypervisors),
+            ("GET", f"{nova}/servers/detail", self._servers),
+            ("GET", f"{nova}/os-migrations", self._migrations),
+            ("GET", "/placement/resource_providers/([^/]+)/allocations", self._allocations),
             ("GET", f"{nova}/os-aggregates", self._list_aggregates),
             ("POST", f"{nova}/os-aggregates", self._post_aggregate),
             ("DELETE", f"{nova}/os-aggregates/([^/]+)", self._delete_aggregate),
@@ -488,6 +497,36 @@ class FakeCloud(BaseAdapter):
             answer["hypervisors_links"] = [{"rel": "next", "href": "next"}]
         return 200, answer
 
+    def _servers(self, query: dict[str, str], body: Any) -> Any:
+        assert query["all_tenants"] == "1"
+        return 200, {
+            "servers": [
+                {
+                    "id": server["uuid"],
+                    "name": server["name"],
+                    "status": server.get("status", "ACTIVE"),
+                    "OS-EXT-STS:task_state": server.get("task_state"),
+                }
+                for server in self.hosts[query["host"]].servers
+                if server.get("status") != "SOFT_DELETED"
+            ]
+        }
+
+    def _migrations(self, query: dict[str, str], body: Any) -> Any:
+        ends = ("source_compute", "dest_compute")
+        return 200, {
+            "migrations": [
+                migration
+                for migration in self.migrations
+                if query["host"] in [migration[end] for end in ends]
+            ]
+        }
+
+    def _allocations(self, query: dict[str, str], body: Any, key: str) -> Any:
+        host = next(host for host in self.hosts.values() if host.service_id == key)
+        consumers = {*(server["uuid"] for server in host.servers), *host.claims}
+        return 200, {"allocations": {consumer: {"resources": {}} for consumer in consumers}}
+
     def _list_aggregates(self, query: dict[str, str], body: Any) -> Any:
         return 200, {"aggregates": list(self.aggregates.values())}
 
@@ -529,21 +568,43 @@ class FakeCloud(BaseAdapter):
         return 200, {"properties": {"container_format": {"enum": [None, *formats]}}}
 
     def _list_images(self, query: dict[str, str], body: Any) -> Any:
-        query = {name: value for name, value in query.items() if name != "limit"}
-        return 200, {
-            "images": [
-                image
-                for image in self.glance_images.values()
-                if all(image.get(name) == value for name, value in query.items())
-            ]
+        wanted = {name: value for name, value in query.items() if name not in ("limit", "marker")}
+        found = [
+            image
+            for image in self.glance_images.values()
+            if all(image.get(name) == value for name, value in wanted.items())
+        ]
+        if "marker" in query:
+            marker = self.glance_images[query["marker"]]
+            found = found[found.index(marker) + 1 :]
+        page = found[: min(int(query.get("limit", 25)), self.image_page)]
+        answer: dict[str, Any] = {"images": page}
+        if len(page) < len(found):
+            answer["next"] = f"/v2/images?marker={page[-1]['id']}"
+        return 200, answer
+
+    def add_image(self, **values: Any) -> dict[str, Any]:
+        """Add an image as its owner could have made it, active unless said otherwise."""
+        image = {
+            "id": str(uuid.uuid4()),
+            "owner": CALLER["project"]["id"],  # type: ignore[index, call-overload]
+            "status": "active",
+            "visibility": "private",
+            "tags": [],
+            "created_at": "2026-01-01",
+            "container_format": "docker",
+            "disk_format": "raw",
+            **values,
         }
+        self.glance_images[image["id"]] = image
+        return image
 
     def _post_image(self, query: dict[str, str], body: Any) -> Any:
         if body["visibility"] == "public" and not self.may_publish:
             return 403, {"message": "You are not authorized to complete publicize_image action."}
-        image = {**body, "id": str(uuid.uuid4()), "status": "queued", "created_at": "2026-01-01"}
-        self.glance_images[image["id"]] = image
-        return 201, image
+        if body.get("id") in self.glance_images:
+            return 409, {"message": f"Image ID {body['id']} already exists!"}
+        return 201, self.add_image(**body, status="queued")
 
     def _image(self, query: dict[str, str], body: Any, key: str) -> Any:
         return 200, self.glance_images[key]

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from novadocker_actions import images
 from novadocker_actions.clients import Service
-from novadocker_actions.errors import NovadockerError, Refused
+from novadocker_actions.errors import CloudError, NovadockerError, Refused
 from novadocker_actions.images import Reference
 
 DIGEST = "sha256:" + "a" * 64
@@ -113,9 +113,47 @@ def test_an_uploaded_image_is_compared_with_the_archive(record: dict[str, str], 
 def test_a_published_image_asks_for_a_docker_hypervisor_and_nothing_else() -> None:
     glance = mock.create_autospec(Service, instance=True)
 
-    images.create(glance, "org/app:1", DIGEST)
+    images.create(glance, "an-id", "org/app:1", DIGEST)
 
     record = glance.post.call_args.kwargs["json"]
+    assert (record["id"], record["tags"]) == ("an-id", ["novadocker-published-an-id"])
     assert record["img_hv_type"] == "docker"
     assert record["trait:CUSTOM_HYPERVISOR_DOCKER"] == "required"
     assert (record["container_format"], record["disk_format"]) == ("docker", "raw")
+
+
+@pytest.mark.parametrize(
+    ("change", "own"),
+    [
+        ({}, True),
+        ({"owner": "another"}, False),
+        ({"tags": []}, False),
+        ({"tags": ["novadocker-published-of-another"]}, False),
+        ({"id": "a-copy"}, False),
+    ],
+)
+def test_an_image_is_ours_by_its_owner_and_a_mark_that_names_it(
+    change: dict[str, object], own: bool
+) -> None:
+    image = {"id": "i", "owner": "project", "tags": [images.mark("i")], **change}
+
+    assert images.is_own(image, "project") is own
+
+
+def test_no_image_is_ours_where_the_project_is_not_known() -> None:
+    assert not images.is_own({"id": "i", "owner": "", "tags": [images.mark("i")]}, "")
+
+
+def test_an_upload_that_is_tried_again_finds_its_own_record() -> None:
+    glance = mock.create_autospec(Service, instance=True)
+    glance.get.return_value = {"images": []}
+    glance.post.side_effect = lambda path, json: json
+    first = images.record_for(glance, "project", "task-1", "app:1", DIGEST)
+    other = images.record_for(glance, "project", "task-2", "app:1", DIGEST)
+    glance.get.side_effect = [{"images": []}, {**first, "owner": "project", "status": "saving"}]
+    glance.post.side_effect = CloudError("image", "POST /v2/images", 409, "it exists")
+
+    again = images.record_for(glance, "project", "task-1", "app:1", DIGEST)
+
+    assert again["id"] == first["id"] != other["id"]
+    assert glance.delete.call_args_list == []
