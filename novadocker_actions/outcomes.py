@@ -92,6 +92,10 @@ class HostRun:
             return
         self.state, self.step, self.reason, self.log = FAILED, step, shorten(reason), log
 
+    def skip(self, step: str, reason: str) -> None:
+        """Note that the host is left as it is, and why."""
+        self.state, self.step, self.reason = SKIPPED, step, shorten(reason)
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as a workflow carries it, without what is at its default."""
         data: dict[str, Any] = {}

@@ -12,7 +12,7 @@ from typing import Any
 from novadocker_actions import host_steps
 from novadocker_actions.errors import Refused
 from novadocker_actions.hosts import DOCKER
-from novadocker_actions.outcomes import FAILED, SKIPPED, HostRun
+from novadocker_actions.outcomes import FAILED, HostRun
 
 #: Nova's major version of 2025.1, the oldest that the driver supports.
 OLDEST_NOVA = 31
@@ -144,8 +144,7 @@ def spare_occupied(runs: Sequence[HostRun], drain: str, *, converting: bool) -> 
             "Migrate or delete them, leave the hosts out with exclude, or set drain to skip.",
         )
     for run in occupied:
-        run.state, run.step = SKIPPED, "plan"
-        run.reason = f"{run.instances} instances run on it"
+        run.skip("plan", f"{run.instances} instances run on it")
 
 
 def digest(

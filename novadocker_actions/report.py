@@ -141,10 +141,15 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
         return PLANNED
     if totals["failed"] > facts.max_failed:
         return BROKEN
-    if totals["failed"]:
+    if totals["failed"] or _late(facts):
         return PARTIAL
     images_changed = any(image.get("changed") for image in facts.images)
     return DONE if totals["changed"] or images_changed else UNCHANGED
+
+
+def _late(facts: Facts) -> list[HostRun]:
+    # A host that the plan leaves out is as asked for; one that was occupied later is not.
+    return [run for run in facts.computes if run.state == SKIPPED and run.step != "plan"]
 
 
 def _drifted(facts: Facts, totals: dict[str, int]) -> bool:
@@ -199,6 +204,11 @@ def _faults(facts: Facts, report: dict[str, Any]) -> list[str]:
         parts.append(f"{entry['host']} failed at {entry['step']}: {entry['reason']}"[:500])
     if len(failed) > 3:
         parts.append(f"{len(failed) - 3} more hosts failed")
+    late = _late(facts)
+    for run in late[:3]:
+        parts.append(f"{run.host} was left as it is: {run.reason}"[:500])
+    if len(late) > 3:
+        parts.append(f"{len(late) - 3} more hosts were left as they are: see the report")
     for image in facts.images:
         if image.get("reason"):
             parts.append(f"Image {image['reference']} was not published: {image['reason']}")

@@ -68,6 +68,7 @@ MEANINGS = {
     },
     "_convert_batch": {
         "disable_compute": "out of service",
+        "recheck_instances": "nobody lives there",
         "install_docker": "Docker Engine is installed",
         "install_driver": "the driver is in Nova's environment",
         "configure_compute": "nova-compute runs with the driver",

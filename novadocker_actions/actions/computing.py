@@ -3,16 +3,30 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
-from novadocker_actions import compute, hosts, isolation, outcomes, report
+from novadocker_actions import (
+    compute,
+    hosts,
+    isolation,
+    mailbox,
+    occupancy,
+    outcomes,
+    report,
+)
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
 from novadocker_actions.clients import Cloud
+from novadocker_actions.errors import CloudError
 from novadocker_actions.outcomes import FAILED, HostRun
+
+LOG = logging.getLogger(__name__)
 
 #: How long one look at Nova stays; workflows repeat it.
 VERIFY_WAIT_S = 20
+#: How long a decision of the scheduler may take to show as a claim in Placement.
+QUIET_S = 2.0
 _POLL_S = 1.0
 
 
@@ -41,6 +55,100 @@ class DisableCompute(NovadockerAction):
                 continue
             compute.disable(cloud.compute, run, self.run_id, by_host[run.host])
         return {"rows": outcomes.write(found)}
+
+
+@action
+class RecheckInstances(NovadockerAction):
+    """Give back the hosts that are occupied now that they are out of service.
+
+    Instances were counted when the plan was made; until its batch came, a host was in service. The
+    containers of a host that is a Docker hypervisor already live through its repair.
+
+    A build that was on the way gets some time to end: ``pending`` tells that it is worth to ask
+    again, from the same rows.
+
+    :param rows: hosts that were taken out of service
+    :param run_id: execution that does it
+    :param settings: the workflow's
+    :param converting: whether hosts become Docker hypervisors, or cease to be
+    :param wait_s: how long to stay at most
+    """
+
+    rows: list[dict[str, Any]]
+    run_id: str
+    settings: dict[str, Any]
+    converting: bool = True
+    wait_s: int = VERIFY_WAIT_S
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the rows, those of occupied hosts as skipped."""
+        found = outcomes.read(self.rows)
+        looked = [run for run in found if self._concerns(run)]
+        self._keep_out_of_service(cloud, looked)
+        looked = [run for run in looked if run.ok]
+        if looked:
+            # The scheduler may be about to claim for a request that saw the host in service.
+            time.sleep(QUIET_S)
+        until = time.monotonic() + min(self.wait_s, VERIFY_WAIT_S)
+        while True:
+            living, faults = self._look(cloud, looked)
+            settling = [h for h, who in living.items() if who and all(o.settling for o in who)]
+            pending = len(settling) + len(faults)
+            if not pending or time.monotonic() + _POLL_S > until:
+                break
+            time.sleep(_POLL_S)
+        for run in looked:
+            if run.host in faults:
+                run.fail("recheck_instances", f"who lives on it cannot be told: {faults[run.host]}")
+            elif living[run.host]:
+                run.skip("recheck_instances", occupancy.told(living[run.host]))
+                if not pending:
+                    self._give_back(cloud, run)
+        return {
+            "rows": outcomes.write(found),
+            "pending": pending,
+            "ok": sum(1 for run in found if run.ok),
+        }
+
+    def _concerns(self, run: HostRun) -> bool:
+        docker = run.hypervisor_type == hosts.DOCKER
+        return run.ok and bool(run.needs) and not (self.converting and docker)
+
+    def _keep_out_of_service(self, cloud: Cloud, looked: list[HostRun]) -> None:
+        # An executor that was lost here may have given some of them back already.
+        by_host = {item["host"]: item for item in compute.services(cloud.compute)}
+        for run in looked:
+            if run.host not in by_host:
+                run.fail("recheck_instances", "Nova has no compute service for it any more")
+            elif by_host[run.host]["status"] != "disabled":
+                compute.disable(cloud.compute, run, self.run_id, by_host[run.host])
+
+    @staticmethod
+    def _look(
+        cloud: Cloud, looked: list[HostRun]
+    ) -> tuple[dict[str, list[occupancy.Occupant]], dict[str, CloudError]]:
+        living: dict[str, list[occupancy.Occupant]] = {}
+        faults: dict[str, CloudError] = {}
+        hypervisors = compute.by_host(cloud.compute) if looked else {}
+
+        def ask(run: HostRun) -> None:
+            try:
+                living[run.host] = occupancy.occupants(
+                    cloud, run.host, hypervisors.get(run.host, [])
+                )
+            except CloudError as fault:
+                faults[run.host] = fault
+
+        mailbox.on_each(looked, ask)
+        return living, faults
+
+    @staticmethod
+    def _give_back(cloud: Cloud, run: HostRun) -> None:
+        try:
+            compute.enable(cloud.compute, run)
+        except CloudError as fault:
+            # It stays marked as taken out by this run, which tries it again at the batch's end.
+            LOG.warning("%s is occupied and could not be enabled yet: %s", run.host, fault)
 
 
 @action

@@ -12,6 +12,7 @@ from keystoneauth1.identity.access import AccessInfoPlugin
 from keystoneauth1.plugin import BaseAuthPlugin
 
 from novadocker_actions import clients
+from novadocker_actions.actions import computing
 from tests.functional.workbooks.fake_cloud import (
     CALLER,
     CATALOG,
@@ -71,6 +72,7 @@ def cloud(mistral: Mistral, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
         transport.mount("http://", fake)
         return session.Session(session=transport)
 
+    monkeypatch.setattr(computing, "QUIET_S", 0)
     monkeypatch.setattr(clients, "new_session", new_session)
     monkeypatch.setattr(clients, "identity_url", lambda url=None: "http://cloud.test/keystone")
     monkeypatch.setattr(clients, "_service_user", ServiceUser)

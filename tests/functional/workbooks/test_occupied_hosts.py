@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instances that come to a host after the plan was made: the host is left as it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from novadocker_actions.actions import computing
+from tests.functional.workbooks.fake_cloud import FakeCloud, FakeHost
+from tests.functional.workbooks.in_process import Mistral
+from tests.functional.workbooks.test_deploy import CONVERTED, UNTOUCHED, rows
+
+VM = {"uuid": "vm-id", "name": "web"}
+
+
+def arrive(
+    cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch, step: str, mode: str, do: Any
+) -> None:
+    """Have something happen in the cloud while the canary is at a step."""
+    real = cloud.run_step
+
+    def run_step(host: FakeHost, config: dict[str, Any]) -> dict[str, Any] | None:
+        outcome = real(host, config)
+        if host.runs[-1] == (step, mode) and host.name == "compute-docker-1":
+            do()
+        return outcome
+
+    monkeypatch.setattr(cloud, "run_step", run_step)
+
+
+def server(cloud: FakeCloud, **values: str) -> None:
+    cloud.hosts["compute-docker-2"].servers = [{**VM, **values}]
+
+
+def claim(cloud: FakeCloud) -> None:
+    cloud.hosts["compute-docker-2"].claims = {"a-build"}
+
+
+def migrate(cloud: FakeCloud, status: str, source: str, target: str) -> None:
+    cloud.migrations.append(
+        {
+            "uuid": "m1",
+            "instance_uuid": "vm-id",
+            "migration_type": "migration",
+            "status": status,
+            "source_compute": source,
+            "dest_compute": target,
+        }
+    )
+
+
+ARRIVALS = {
+    "an instance": (server, "instance web (vm-id, ACTIVE)"),
+    "one that is stopped": (lambda c: server(c, status="SHUTOFF"), "web (vm-id, SHUTOFF)"),
+    "one that can be restored": (lambda c: server(c, status="SOFT_DELETED"), "web (vm-id)"),
+    "a build that does not end": (lambda c: server(c, status="BUILD"), "web (vm-id, BUILD)"),
+    "a build that has but a claim": (claim, "allocation of a-build in Placement"),
+    "a resize to be confirmed, at its source": (
+        lambda c: migrate(c, "finished", "compute-docker-2", "compute-3"),
+        "migration m1 of instance vm-id (finished)",
+    ),
+    "a migration to it": (
+        lambda c: migrate(c, "running", "compute-3", "compute-docker-2"),
+        "migration m1 of instance vm-id (running)",
+    ),
+}
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for what is under way no longer than a moment."""
+    monkeypatch.setattr(computing, "VERIFY_WAIT_S", 0)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("arrival", ARRIVALS)
+def test_a_host_that_is_occupied_when_its_batch_comes_is_left_as_it_is(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch, arrival: str
+) -> None:
+    happen, told = ARRIVALS[arrival]
+    arrive(cloud, monkeypatch, "install_docker", "apply", lambda: happen(cloud))
+
+    run = mistral.run("novadocker.deploy")
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    late = cloud.hosts["compute-docker-2"]
+    assert late.state == UNTOUCHED
+    assert (late.status, late.disabled_reason) == ("enabled", None)
+    assert {mode for _, mode in late.runs} == {"check"}
+    row = rows(run)["compute-docker-2"]
+    assert (row["state"], row["step"]) == ("skipped", "recheck_instances")
+    assert told in row["reason"]
+    assert run["output"]["report"]["state"] == "partial"
+    assert f"compute-docker-2 was left as it is: {row['reason']}" in run["output"]["message"]
+    # The others go on.
+    assert cloud.hosts["compute-docker-1"].state == CONVERTED
+
+
+def test_a_build_that_ends_somewhere_else_is_awaited(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = cloud.hosts["compute-docker-2"]
+    arrive(cloud, monkeypatch, "install_docker", "apply", lambda: claim(cloud))
+    real, looks = cloud._allocations, []
+
+    def allocations(query: dict[str, str], body: Any, key: str) -> Any:
+        if key == late.service_id and late.claims:
+            looks.append(late.status)
+            if len(looks) == 2:
+                late.claims.clear()
+        return real(query, body, key)
+
+    monkeypatch.setattr(cloud, "_allocations", allocations)
+
+    run = mistral.run("novadocker.deploy")
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert looks == ["disabled", "disabled"]
+    assert late.state == CONVERTED
+    assert late.status == "enabled"
+
+
+def test_containers_live_through_a_repair_of_their_host(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistral.run("novadocker.deploy")
+    cloud.hosts["compute-docker-2"].driver = False
+    server(cloud)
+
+    run = mistral.run("novadocker.deploy")
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert cloud.hosts["compute-docker-2"].state == CONVERTED
+    assert rows(run)["compute-docker-2"]["changed"] is True
+
+
+def test_a_host_with_a_new_container_is_not_undone(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistral.run("novadocker.deploy")
+    arrive(cloud, monkeypatch, "install_docker", "undo", lambda: server(cloud))
+
+    run = mistral.run("novadocker.undeploy", {"batch_size": 1, "remove_images": True})
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    late = cloud.hosts["compute-docker-2"]
+    assert late.state == CONVERTED
+    assert late.status == "enabled"
+    assert rows(run)["compute-docker-2"]["state"] == "skipped"
+    assert cloud.hosts["compute-docker-1"].state == UNTOUCHED
+    # It goes on needing what it has.
+    assert next(iter(cloud.aggregates.values()))["hosts"] == ["compute-docker-2"]
+    assert cloud.hosts["controller"].state == (True, False, False, True)
+    assert len(cloud.glance_images) == 1
+
+
+def test_a_host_is_not_changed_when_nova_cannot_tell_who_lives_there(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(computing, "VERIFY_WAIT_S", 0)
+    cloud.failures += [("GET", "servers/detail", 500)] * 50
+
+    run = mistral.run("novadocker.deploy")
+
+    assert run["state"] == "ERROR"
+    host = cloud.hosts["compute-docker-1"]
+    assert (host.state, host.status) == (UNTOUCHED, "enabled")
+    assert {mode for _, mode in host.runs} == {"check"}
+    assert "who lives on it cannot be told" in rows(run)["compute-docker-1"]["reason"]
