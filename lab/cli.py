@@ -91,15 +91,15 @@ def main(argv: Sequence[str] | None = None, stage: Stage | None = None) -> int:
     settings = LabSettings()
     try:
         return int(arguments.run(Call(arguments, settings, progress, stage or BareStage())) or 0)
-    except LabError as exc:
-        where = f" (log: {exc.log})" if exc.log else ""
-        print(f"lab: {exc}{where}", file=sys.stderr)
+    except LabError as err:
+        where = f" (log: {err.log})" if err.log else ""
+        print(f"lab: {err}{where}", file=sys.stderr)
         return 1
-    except Exception as exc:  # noqa: BLE001 (a fault of the lab itself: its trace goes to a log)
+    except Exception as err:  # noqa: BLE001 (a fault of the lab itself: its trace goes to a log)
         log = settings.log_dir / "lab.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(traceback.format_exc())
-        print(f"lab: {type(exc).__name__}: {exc} (log: {log})", file=sys.stderr)
+        print(f"lab: {type(err).__name__}: {err} (log: {log})", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("lab: interrupted; run the same command again to go on", file=sys.stderr)

@@ -18,7 +18,7 @@ CHECKOUT = LAB.parent
 
 
 def default_cache_dir() -> pathlib.Path:
-    """Where the lab keeps logs, wheels and keys: XDG_CACHE_HOME or ~/.cache."""
+    """Return where the lab keeps logs, wheels and keys: XDG_CACHE_HOME or ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return pathlib.Path(base) / "novadocker-lab"
 

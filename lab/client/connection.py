@@ -19,7 +19,7 @@ OPENRC = "/root/admin-openrc"
 
 def parse_openrc(text: str) -> dict[str, str]:
     """Return the variables that an openrc file exports."""
-    found = {}
+    variables = {}
     for line in text.splitlines():
         words = shlex.split(line, comments=True)
         if words[:1] == ["export"]:
@@ -27,8 +27,8 @@ def parse_openrc(text: str) -> dict[str, str]:
         for word in words:
             name, separator, value = word.partition("=")
             if separator:
-                found[name] = value
-    return found
+                variables[name] = value
+    return variables
 
 
 def connect(settings: LabSettings | None = None) -> Connection:
@@ -52,8 +52,8 @@ def connect(settings: LabSettings | None = None) -> Connection:
     )
     try:
         connection.authorize()
-    except (ClientException, SDKException) as exc:
+    except (ClientException, SDKException) as err:
         raise LabError(
-            f"the lab's Keystone does not answer; see `tools/lab status`: {exc}"
-        ) from exc
+            f"the lab's Keystone does not answer; see `tools/lab status`: {err}"
+        ) from err
     return connection

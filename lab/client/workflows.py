@@ -100,23 +100,23 @@ class TaskTree:
 
     def _tasks(self, execution_id: str, depth: int) -> list[Task]:
         records = _listed(self._cloud, "tasks", workflow_execution_id=execution_id)
-        found = []
+        tasks = []
         for record in records:
             task = _task(record, depth)
-            found.append(task)
+            tasks.append(task)
             if task.kind == "WORKFLOW":
-                found += self._children(task)
-        return found
+                tasks += self._children(task)
+        return tasks
 
     def _children(self, task: Task) -> list[Task]:
         if task.id in self._ended:
             return self._ended[task.id]
-        found = []
+        tasks = []
         for child in _listed(self._cloud, "executions", task_execution_id=task.id):
-            found += self._tasks(child["id"], task.depth + 1)
+            tasks += self._tasks(child["id"], task.depth + 1)
         if task.state in ENDED:
-            self._ended[task.id] = found
-        return found
+            self._ended[task.id] = tasks
+        return tasks
 
 
 def published(cloud: Connection, task: Task) -> dict[str, Any]:

@@ -126,20 +126,9 @@ def start(host: Host, services: Iterable[units.Unit]) -> None:
 
 
 def drop_docker_sdk(host: Host) -> None:
-    """Take out what only Heat needs of the environment: a compute host has no Docker SDK."""
-    host.run(
-        [
-            PYTHON,
-            "-m",
-            "pip",
-            "--quiet",
-            "uninstall",
-            "--yes",
-            "docker",
-            "python-zunclient",
-            "openstack-heat",
-        ]
-    )
+    """Uninstall what only Heat needs: the environment of a compute host has no Docker SDK."""
+    packages = ("docker", "python-zunclient", "openstack-heat")
+    host.run([PYTHON, "-m", "pip", "--quiet", "uninstall", "--yes", *packages])
 
 
 def fill_cloud(host: Host, settings: LabSettings) -> None:

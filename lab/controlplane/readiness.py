@@ -22,6 +22,8 @@ from lab.settings import OVN, OVS, LabSettings
 
 # Services report each 10 s: an older report is one of before the lab was stopped.
 FRESH_S = 25
+# Far more than it takes: the machine may have other work to do.
+READY_S = 900
 # As Neutron calls what wires a host's ports.
 AGENT_TYPES = {OVS: "Open vSwitch agent", OVN: "OVN Controller agent"}
 NOT_READY = (
@@ -39,7 +41,7 @@ class NotReadyError(HostError):
     """Something of the cloud does not answer yet."""
 
 
-def wait_ready(settings: LabSettings, timeout_s: float = 300) -> None:
+def wait_ready(settings: LabSettings, timeout_s: float = READY_S) -> None:
     """Return when all APIs, services and agents of the plan's hosts work.
 
     :raises HostError: naming what is missing, when the time is over
@@ -64,11 +66,11 @@ def _until(deadline: float, attempt: Callable[[], T]) -> T:
     while True:
         try:
             return attempt()
-        except NOT_READY as exc:
+        except NOT_READY as err:
             if time.monotonic() > deadline:
                 raise HostError(
-                    f"the cloud is not ready: {exc}; see: python -m lab logs controller"
-                ) from exc
+                    f"the cloud is not ready: {err}; see: python -m lab logs controller"
+                ) from err
         time.sleep(0.3)
 
 
@@ -77,13 +79,13 @@ def check_api(url: str) -> None:
     try:
         with urllib.request.urlopen(url, timeout=10):
             return
-    except urllib.error.HTTPError as exc:
+    except urllib.error.HTTPError as err:
         # Without a token some say 401, and a list of versions is a 300.
-        if exc.code < 500:
+        if err.code < 500:
             return
-        raise NotReadyError(f"{url}: HTTP status {exc.code}") from exc
-    except OSError as exc:
-        raise NotReadyError(f"{url}: {exc}") from exc
+        raise NotReadyError(f"{url}: HTTP status {err.code}") from err
+    except OSError as err:
+        raise NotReadyError(f"{url}: {err}") from err
 
 
 def check_workflows(connection: Connection) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The systemd units of the services, named as Debian names them, one unit a service."""
+"""The systemd units of the services, named as Debian names them, one for each service."""
 
 from __future__ import annotations
 

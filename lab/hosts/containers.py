@@ -99,13 +99,13 @@ def existing(settings: LabSettings) -> list[HostSettings]:
         return []
     inspected = json.loads(commands.run(["docker", "inspect", *listed]).stdout)
     # Snapshots hand the label down to whatever else is run from them: the name decides.
-    found = [
+    hosts = [
         _host(settings, record)
         for record in inspected
         if record["Name"] == f"/{settings.container(record['Config']['Hostname'])}"
     ]
     order = {host.name: number for number, host in enumerate(settings.hosts)}
-    return sorted(found, key=lambda host: (order.get(host.name, len(order)), host.name))
+    return sorted(hosts, key=lambda host: (order.get(host.name, len(order)), host.name))
 
 
 def _host(settings: LabSettings, inspected: dict[str, Any]) -> HostSettings:

@@ -111,13 +111,13 @@ class Listing:
 
 
 def take(host: Host) -> Listing:
-    """List a host as it is now."""
+    """Return the listing of a host as it is now."""
     done = host.run(["python3", "-c", _SCRIPT], input=json.dumps(GENERATED), timeout_s=60)
     return Listing(**json.loads(done.stdout))
 
 
 def take_all(hosts: Mapping[str, Host]) -> dict[str, Listing]:
-    """List all hosts at once.
+    """Return the listings of all hosts by name, taken at the same time.
 
     :param hosts: hosts by name
     """
@@ -157,7 +157,7 @@ def restarted(before: Listing, after: Listing) -> list[str]:
 def differing(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> dict[str, list[str]]:
     """Return the differences by host; hosts without any are left out."""
     lines = {name: differences(before[name], after[name]) for name in before}
-    return {name: found for name, found in lines.items() if found}
+    return {name: changes for name, changes in lines.items() if changes}
 
 
 def touched(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> dict[str, list[str]]:
@@ -166,4 +166,4 @@ def touched(before: Mapping[str, Listing], after: Mapping[str, Listing]) -> dict
         name: [*differences(before[name], after[name]), *restarted(before[name], after[name])]
         for name in before
     }
-    return {name: found for name, found in lines.items() if found}
+    return {name: changes for name, changes in lines.items() if changes}

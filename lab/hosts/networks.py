@@ -13,8 +13,8 @@ from lab.settings import LabSettings
 def uplink_mtu(default: int = 1500) -> int:
     """Return the MTU in bytes of the interface that carries the machine's default route."""
     route = commands.run(["ip", "-4", "route", "show", "default"], check=False).stdout
-    found = re.search(r"\bdev (\S+)", route)
-    path = pathlib.Path("/sys/class/net") / (found.group(1) if found else "none") / "mtu"
+    interface = re.search(r"\bdev (\S+)", route)
+    path = pathlib.Path("/sys/class/net") / (interface.group(1) if interface else "none") / "mtu"
     return min(int(path.read_text()), default) if path.is_file() else default
 
 
@@ -38,7 +38,7 @@ def ensure(settings: LabSettings) -> None:
 
 
 def exists(name: str) -> bool:
-    """Tell whether the engine has a network of that name."""
+    """Return whether the engine has a network of that name."""
     return commands.run(["docker", "network", "inspect", name], check=False).returncode == 0
 
 

@@ -208,8 +208,8 @@ class Images:
                 )
                 boot = 'CMD ["/usr/local/lib/novadocker-lab/boot"]'
                 commit(container, self.reference(layer.name), boot)
-            except CommandError as exc:
-                raise ImageError(f"cannot build: {exc}", log=log) from exc
+            except CommandError as err:
+                raise ImageError(f"cannot build: {err}", log=log) from err
             finally:
                 commands.run(["docker", "rm", "--force", container], check=False)
 
@@ -239,7 +239,7 @@ def digest(*parts: str) -> str:
 
 
 def exists(reference: str) -> bool:
-    """Tell whether the engine has an image."""
+    """Return whether the engine has an image."""
     return commands.run(["docker", "image", "inspect", reference], check=False).returncode == 0
 
 

@@ -13,7 +13,7 @@ from lab.settings import CHECKOUT, HostSettings, LabSettings
 
 
 class Snapshots:
-    """The images of a ready lab, one a host.
+    """The images of a ready lab, one for each host.
 
     :param settings: the plan of the lab
     :param built: the images that fresh hosts boot
@@ -40,7 +40,7 @@ class Snapshots:
         return f"{self.settings.image_prefix}-ready-{self.settings.networking}-"
 
     def complete(self) -> bool:
-        """Tell whether every host of the plan has its snapshot."""
+        """Return whether every host of the plan has its snapshot."""
         known = set(layers.known(self.settings))
         return all(self.reference(host) in known for host in self.settings.hosts)
 
@@ -64,5 +64,5 @@ def input_files(checkout: pathlib.Path = CHECKOUT) -> list[pathlib.Path]:
 
     The bundle is none of them. Whatever of it a snapshot holds is brought up to date by ``up``.
     """
-    found = sorted((checkout / "lab").rglob("*"))
-    return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
+    paths = sorted((checkout / "lab").rglob("*"))
+    return [path for path in paths if path.is_file() and "__pycache__" not in path.parts]

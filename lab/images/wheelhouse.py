@@ -48,7 +48,7 @@ class Wheel:
 
 
 def fetch(settings: LabSettings, image: str) -> None:
-    """Download the packages of wheels.lock and the heat-agents sdist, once.
+    """Download the packages of wheels.lock and the sdist of heat-agents, unless they are there.
 
     :param image: reference of the image whose Python they are for
     """
@@ -138,8 +138,8 @@ def _build_copy(copy: pathlib.Path, out: pathlib.Path, project: Project, log: pa
             what=f"build the wheel of {project.name}",
             env=env,
         )
-    except CommandError as exc:
-        raise LabError(f"cannot {exc}", log=log) from exc
+    except CommandError as err:
+        raise LabError(f"cannot {err}", log=log) from err
 
 
 def _pbr_version(folder: pathlib.Path) -> Mapping[str, str]:

@@ -48,12 +48,12 @@ def machine_release(os_release: str | None = None) -> str:
     :raises ImageError: on other systems
     """
     text = os_release if os_release is not None else pathlib.Path("/etc/os-release").read_text()
-    found = re.search(r'^VERSION_CODENAME="?([a-z]+)"?$', text, re.MULTILINE)
-    if not found or not re.search(r'^ID="?(debian|ubuntu)"?$', text, re.MULTILINE):
+    codename = re.search(r'^VERSION_CODENAME="?([a-z]+)"?$', text, re.MULTILINE)
+    if not codename or not re.search(r'^ID="?(debian|ubuntu)"?$', text, re.MULTILINE):
         raise ImageError(
             "the lab builds its hosts from Debian's or Ubuntu's packages: run it there"
         )
-    return found.group(1)
+    return codename.group(1)
 
 
 def machine_sources(release: str, apt_dir: pathlib.Path = APT_DIR) -> list[Source]:
@@ -62,14 +62,14 @@ def machine_sources(release: str, apt_dir: pathlib.Path = APT_DIR) -> list[Sourc
     :param release: code name of the distribution
     :raises ImageError: when there is none
     """
-    found: list[Source] = []
+    sources: list[Source] = []
     lists = [apt_dir / "sources.list", *sorted((apt_dir / "sources.list.d").glob("*.list"))]
     for path in lists:
         if path.is_file():
-            found += parse_list(path.read_text())
+            sources += parse_list(path.read_text())
     for path in sorted((apt_dir / "sources.list.d").glob("*.sources")):
-        found += parse_deb822(path.read_text())
-    own = sorted(set(_of_release(found, release)))
+        sources += parse_deb822(path.read_text())
+    own = sorted(set(_of_release(sources, release)))
     if not any(release in source.suites for source in own):
         raise ImageError(
             f"no source of {release} in {apt_dir}: add the distribution's archive there"

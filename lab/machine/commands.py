@@ -45,12 +45,12 @@ def run(
             cwd=cwd,
             check=False,
         )
-    except subprocess.TimeoutExpired as exc:
+    except subprocess.TimeoutExpired as err:
         raise CommandError(
-            f"{name}: no end after {timeout_s:g} s", returncode=124, output=_text(exc.output)
-        ) from exc
-    except FileNotFoundError as exc:
-        raise CommandError(f"{name}: {argv[0]} is not installed", returncode=127) from exc
+            f"{name}: no end after {timeout_s:g} s", returncode=124, output=_text(err.output)
+        ) from err
+    except FileNotFoundError as err:
+        raise CommandError(f"{name}: {argv[0]} is not installed", returncode=127) from err
     done = Completed(list(argv), raw.returncode, _text(raw.stdout), _text(raw.stderr))
     if check and done.returncode:
         output = done.stdout + done.stderr
@@ -92,14 +92,14 @@ def run_logged(
                 cwd=cwd,
                 check=False,
             ).returncode
-        except subprocess.TimeoutExpired as exc:
+        except subprocess.TimeoutExpired as err:
             raise CommandError(
                 f"{what}: no end after {timeout_s:g} s", returncode=124, log=log
-            ) from exc
-        except FileNotFoundError as exc:
+            ) from err
+        except FileNotFoundError as err:
             raise CommandError(
                 f"{what}: {argv[0]} is not installed", returncode=127, log=log
-            ) from exc
+            ) from err
         out.write(f"--- {what}: exit code {code}, {time.monotonic() - began:.1f} s\n".encode())
     if code:
         raise CommandError(f"{what}: exit code {code}", returncode=code, log=log)

@@ -102,7 +102,7 @@ def _start(log: pathlib.Path) -> None:
 
 
 def _dockerd_is_running() -> bool:
-    """Tell whether an engine is there already, though it may not answer yet: never two."""
+    """Return whether a dockerd runs already, even if it does not answer yet."""
     for comm in pathlib.Path("/proc").glob("[0-9]*/comm"):
         try:
             if comm.read_text().strip() == "dockerd":

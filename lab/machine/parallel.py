@@ -12,7 +12,7 @@ Answer = TypeVar("Answer")
 
 
 def each(items: Iterable[Item], work: Callable[[Item], Answer]) -> list[Answer]:
-    """Do work on every item in threads; return the answers in the items' order.
+    """Apply a function to every item, in threads, and return the results in the order of the items.
 
     All work ends before this returns; then the first item's error is raised, if any failed.
     """

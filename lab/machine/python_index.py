@@ -32,7 +32,7 @@ def index_environment(config: str, environ: Mapping[str, str]) -> dict[str, str]
         values.setdefault(name, value.strip().strip("'\""))
     index = values.get("index-url", "")
     extra = " ".join(x for x in _split(values.get("extra-index-url", "")) if _remote(x))
-    found = {
+    variables = {
         "PIP_INDEX_URL": index if _remote(index) else "",
         "UV_DEFAULT_INDEX": index if _remote(index) else "",
         "PIP_EXTRA_INDEX_URL": extra,
@@ -41,8 +41,8 @@ def index_environment(config: str, environ: Mapping[str, str]) -> dict[str, str]
     }
     for name in ("UV_DEFAULT_INDEX", "UV_INDEX"):
         own = " ".join(x for x in _split(environ.get(name, "")) if _remote(x))
-        found[name] = own or found[name]
-    return {name: value for name, value in found.items() if value}
+        variables[name] = own or variables[name]
+    return {name: value for name, value in variables.items() if value}
 
 
 def machine_index() -> dict[str, str]:

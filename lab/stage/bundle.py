@@ -53,8 +53,8 @@ def take_up(settings: LabSettings, controller: Host, wheel: Wheel) -> None:
     controller.run(["systemctl", "restart", *MISTRAL_UNITS], timeout_s=240)
     try:
         load_workbook(settings, connect(settings))
-    except (ClientException, SDKException) as exc:
-        raise LabError(f"{WORKBOOK} cannot be loaded into Mistral: {exc}") from exc
+    except (ClientException, SDKException) as err:
+        raise LabError(f"{WORKBOOK} cannot be loaded into Mistral: {err}") from err
     controller.put(STAMP, wheel.digest + "\n")
 
 

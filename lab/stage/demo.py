@@ -174,10 +174,10 @@ class Demo:
             )
             try:
                 server = compute.wait_for_server(server, interval=0.25, wait=SERVER_TIMEOUT_S)
-            except openstack.exceptions.SDKException as exc:
+            except openstack.exceptions.SDKException as err:
                 server = compute.get_server(server.id)
-                reason = (server.fault or {}).get("message") or exc
-                raise DemoError(f"server {name} did not become ACTIVE: {reason}") from exc
+                reason = (server.fault or {}).get("message") or err
+                raise DemoError(f"server {name} did not become ACTIVE: {reason}") from err
             self.console.print(
                 f"  [green]ACTIVE[/] after {time.monotonic() - began:.1f} s"
                 f" on {server.compute_host}, address {address(server)}",
@@ -304,11 +304,11 @@ def _cell(value: Any) -> str:
 def _one_line_errors(console: Console) -> Iterator[None]:
     try:
         yield
-    except LabError as exc:
-        console.print(f"\n[bold red]FAILED:[/] {escape(str(exc))}", highlight=False, soft_wrap=True)
+    except LabError as err:
+        console.print(f"\n[bold red]FAILED:[/] {escape(str(err))}", highlight=False, soft_wrap=True)
         sys.exit(1)
-    except (openstack.exceptions.SDKException, ClientException) as exc:
-        console.print(f"\n[bold red]FAILED:[/] the cloud says: {escape(str(exc))}", highlight=False)
+    except (openstack.exceptions.SDKException, ClientException) as err:
+        console.print(f"\n[bold red]FAILED:[/] the cloud says: {escape(str(err))}", highlight=False)
         sys.exit(1)
 
 

@@ -97,8 +97,8 @@ def run_command(command: Command) -> int:
     sys.argv = command["argv"]
     try:
         return int(getattr(importlib.import_module(module), function)() or 0)
-    except SystemExit as exc:
-        return exc.code if isinstance(exc.code, int) else int(bool(exc.code))
+    except SystemExit as err:
+        return err.code if isinstance(err.code, int) else int(bool(err.code))
     except Exception:  # noqa: BLE001 - a child of fork must not go on with its parent's work
         traceback.print_exc()
         return 1

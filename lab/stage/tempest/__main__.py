@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> tuple[results.Summary, float]:
             timeout_s=args.timeout,
             tests=len(listed),
         )
-    except runner.TempestTimeout as exc:
-        print(f"FAILED: {exc}", flush=True)
-        outcomes = exc.results
+    except runner.TempestTimeout as err:
+        print(f"FAILED: {err}", flush=True)
+        outcomes = err.results
     took_s = time.monotonic() - began
     return results.summarise(listed, outcomes, left_out, known), took_s
 
@@ -87,8 +87,8 @@ def main() -> None:
             runner.prepare(LabSettings(), runner.COMPUTE_TESTS if args.compute else args.regex)
             return
         summary, took_s = run(args)
-    except (LabError, openstack.exceptions.SDKException) as exc:
-        sys.exit(f"FAILED: {exc}")
+    except (LabError, openstack.exceptions.SDKException) as err:
+        sys.exit(f"FAILED: {err}")
     write(args, summary, took_s)
     for result in summary.unexpected:
         print(f"FAILED {result.test}: {result.reason or 'see above'}")

@@ -163,7 +163,7 @@ def _access(facts: CloudFacts) -> dict[str, dict[str, object]]:
 def _compute(facts: CloudFacts) -> dict[str, object]:
     image, image_alt = facts.image_ids
     flavor, flavor_alt = facts.flavor_ids
-    found: dict[str, object] = {
+    options: dict[str, object] = {
         "image_ref": image,
         "image_ref_alt": image_alt,
         "flavor_ref": flavor,
@@ -176,13 +176,13 @@ def _compute(facts: CloudFacts) -> dict[str, object]:
         "ready_wait": 0,
     }
     if not facts.own_networks and facts.shared_network:
-        found["fixed_network_name"] = facts.shared_network
+        options["fixed_network_name"] = facts.shared_network
     if len(facts.docker_hosts) > 1:
-        found["migration_source_host"], found["migration_dest_host"] = facts.docker_hosts[:2]
+        options["migration_source_host"], options["migration_dest_host"] = facts.docker_hosts[:2]
     if facts.other_hosts:
         # A part of a name, and only one: more kinds of hypervisors Tempest does not know.
-        found["target_hosts_to_avoid"] = facts.other_hosts[0]
-    return found
+        options["target_hosts_to_avoid"] = facts.other_hosts[0]
+    return options
 
 
 def _network(facts: CloudFacts) -> dict[str, dict[str, object]]:

@@ -31,7 +31,7 @@ def convert(cloud: Connection) -> None:
 def find_facts(
     cloud: Connection, env: Mapping[str, str], controller: Host, *, routers: bool
 ) -> CloudFacts:
-    """Ask the cloud for what Tempest has to know; make the images that it boots from.
+    """Return what Tempest has to know of the cloud; make the images that it boots from.
 
     They have an SSH server where Tempest can reach them: where there is an external network.
 
@@ -89,11 +89,11 @@ def _image(
     programs: Callable[[], dict[str, bytes]],
 ) -> str:
     contents = guest.digest(command, scripts)
-    found = cloud.image.find_image(name)
-    if found:
-        if found.status == "active" and (found.properties or {}).get("lab_contents") == contents:
-            return str(found.id)
-        cloud.image.delete_image(found.id)
+    image = cloud.image.find_image(name)
+    if image:
+        if image.status == "active" and (image.properties or {}).get("lab_contents") == contents:
+            return str(image.id)
+        cloud.image.delete_image(image.id)
     base = cloud.image.download_image(_base_image_id(cloud)).content
     files = programs() | {path: text.encode() for path, text in scripts.items()}
     made = cloud.image.create_image(

@@ -87,14 +87,14 @@ tar --create --gzip --dereference --absolute-names --file - {SERVER} $libraries 
 """
 
 
-def digest(command: str, found: Mapping[str, str]) -> str:
-    """Return what tells an image with this command and these scripts from others."""
-    text = json.dumps([command, SERVER, DIRECTORIES, found], sort_keys=True)
+def digest(command: str, scripts: Mapping[str, str]) -> str:
+    """Return a digest by which an image with this command and these scripts is recognised."""
+    text = json.dumps([command, SERVER, DIRECTORIES, scripts], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def server(controller: Host) -> dict[str, bytes]:
-    """Take the SSH server and its libraries from the controller.
+    """Return the SSH server and its libraries, as the controller has them.
 
     :return: content by path
     :raises LabError: the controller has no such server

@@ -22,8 +22,8 @@ def record(summary: Summary, machine: str, took_s: float) -> dict[str, Any]:
     """
 
     def reasons(outcome: str) -> dict[str, str]:
-        found = (result for result in summary.results if result.outcome == outcome)
-        return {result.test: _line(result.reason) for result in sorted(found, key=str)}
+        results = (result for result in summary.results if result.outcome == outcome)
+        return {result.test: _line(result.reason) for result in sorted(results, key=str)}
 
     return {
         "figures": summary.figures,

@@ -43,7 +43,7 @@ class Rule:
     reason: str
 
     def matches(self, test: str) -> bool:
-        """Tell whether it is about a test."""
+        """Return whether it is about a test."""
         return re.search(self.regex, test) is not None
 
 
@@ -82,16 +82,16 @@ class Summary:
 
 def parse_results(lines: Iterable[str]) -> list[TestResult]:
     """Return the outcomes that `tempest run` has printed."""
-    found: list[TestResult] = []
+    results: list[TestResult] = []
     for line in lines:
         match = _RESULT.match(line)
         if match:
-            found.append(TestResult(match["test"], match["outcome"], match["reason"] or ""))
+            results.append(TestResult(match["test"], match["outcome"], match["reason"] or ""))
             continue
         # What follows a failure, up to the next result, is about it.
-        if found and found[-1].outcome == "FAILED":
-            found[-1] = dataclasses.replace(found[-1], reason=_reason(found[-1].reason, line))
-    return found
+        if results and results[-1].outcome == "FAILED":
+            results[-1] = dataclasses.replace(results[-1], reason=_reason(results[-1].reason, line))
+    return results
 
 
 def _reason(known: str, line: str) -> str:
@@ -136,18 +136,18 @@ def complete(listed: Iterable[str], results: Sequence[TestResult]) -> list[TestR
     :return: as many as there are tests, then faults of setting up and tearing down
     """
     own = {plain_name(result.test): result for result in results}
-    found = []
+    completed = []
     for test in listed:
         name = plain_name(test)
         of_class = f"setUpClass ({name.rpartition('.')[0]})"
         result = own.get(name) or own.get(of_class) or TestResult(name, "FAILED", NOT_RUN)
-        found.append(dataclasses.replace(result, test=name))
+        completed.append(dataclasses.replace(result, test=name))
     down = [
         result
         for result in results
         if result.test.startswith("tearDownClass") and result.outcome == "FAILED"
     ]
-    return found + down
+    return completed + down
 
 
 def summarise(
@@ -156,7 +156,7 @@ def summarise(
     left_out: Sequence[Rule],
     known_failures: Sequence[Rule],
 ) -> Summary:
-    """Compare what came of the tests with what is expected.
+    """Return how the outcomes of the tests compare with what is expected.
 
     :param listed: all tests of the selection, with their tags, those left out too
     """

@@ -92,7 +92,7 @@ def run(
     apart = APART if regex == COMPUTE_TESTS else ()
     excluded = [rule.regex for rule in left_out] + list(apart)
     lines: list[str] = []
-    for chosen, without in [(regex, excluded), *((one, []) for one in apart)]:
+    for chosen, without in [(regex, excluded), *((test, []) for test in apart)]:
         command = _command(controller, chosen, without, concurrency, timeout_s)
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -116,14 +116,14 @@ def _command(
     argv = [_tempest(controller.settings), "run", "--regex", regex]
     argv += ["--concurrency", str(concurrency)]
     if without:
-        controller.put(EXCLUDE_LIST, "".join(f"{one}\n" for one in without))
+        controller.put(EXCLUDE_LIST, "".join(f"{test}\n" for test in without))
         argv += ["--exclude-list", EXCLUDE_LIST]
     command = ["docker", "exec", "--workdir", WORKSPACE, controller.container]
     return [*command, "timeout", "--kill-after=10", str(timeout_s), *argv]
 
 
 def _progress(output: Iterator[str], lines: list[str], tests: int) -> Iterator[str]:
-    """Pass on what Tempest prints, keep it, and say how far it is."""
+    """Yield what Tempest prints with the progress, and append it to the lines."""
     began, ended = time.monotonic(), len(parse_results(lines))
     for line in output:
         lines.append(line.rstrip("\n"))
