@@ -62,7 +62,7 @@ class Snapshots:
 def input_files(checkout: pathlib.Path = CHECKOUT) -> list[pathlib.Path]:
     """Return the files that decide in which state a fresh lab ends: all of the lab's own.
 
-    The bundle is none of them. Whatever of it a snapshot holds is brought up to date by ``up``.
+    What the stage has put onto the cloud is none of them: ``up`` brings that up to date.
     """
     paths = sorted((checkout / "lab").rglob("*"))
     return [path for path in paths if path.is_file() and "__pycache__" not in path.parts]
