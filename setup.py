@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What pbr needs to take the metadata from setup.cfg."""
+"""What pbr needs to read setup.cfg."""
 
 import setuptools
 

@@ -91,7 +91,9 @@ PYTHON
 # pbr asks git for the version: a checkout of another owner is fine, an export has none.
 tell_version() {
     export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0=$top
-    git rev-parse HEAD >/dev/null 2>&1 || export PBR_VERSION=0.1.0
+    git rev-parse HEAD >/dev/null 2>&1 && return
+    PBR_VERSION=$(sed -n 's/^version = //p' setup.cfg)
+    export PBR_VERSION
 }
 
 install_packages "${1:-}"

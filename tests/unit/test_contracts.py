@@ -327,3 +327,14 @@ def test_the_agent_s_programs_agree_on_its_places() -> None:
 def test_the_oldest_nova_that_a_plan_takes_is_the_oldest_that_is_proven() -> None:
     proven = [int(path.stem) for path in (TOP / "tools/proofs/nova").glob("*.lock")]
     assert literal(ACTIONS, "OLDEST_NOVA") == min(proven)
+
+
+def test_the_workbook_calls_the_actions_that_mistral_is_given() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
+    tasks = [task for workflow in workflows().values() for task in workflow["tasks"].values()]
+    # A task's own action, and the one that _step is handed.
+    named_actions = {task.get("action") for task in tasks} | {
+        task["input"].get("action") for task in tasks if isinstance(task.get("input"), dict)
+    }
+    called = {name for name in named_actions if str(name).startswith("novadocker.")}
+    assert called == set(project["entry-points"]["mistral.actions"])

@@ -41,7 +41,7 @@ def generate(app: Sphinx) -> None:
     top = source.parent.parent
     accepted = {name: remedy for name, (_, _, remedy) in inputs.FIELDS.items()}
     write_pages(source / GENERATED / "workflows", workflows.pages(top / "workbooks", accepted))
-    write_pages(source / GENERATED / "actions", actions.pages(top / "setup.cfg"))
+    write_pages(source / GENERATED / "actions", actions.pages(top / "pyproject.toml"))
     write_pages(source / GENERATED / "steps", host_steps.pages(top / "heat_templates" / "configs"))
     write_pages(source / GENERATED / "options", options.pages(conf.list_opts()))
     write_pages(source / GENERATED / "tempest", tempest.pages(top / "doc" / "results"))

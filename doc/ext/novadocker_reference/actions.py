@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import configparser
 import importlib
 import inspect
+import tomllib
 from pathlib import Path
 
 from novadocker_reference import rst
@@ -13,30 +13,19 @@ from novadocker_reference import rst
 GROUP = "mistral.actions"
 
 
-def entry_points(setup_cfg: Path) -> dict[str, str]:
-    """Return `module:Class` by action name, as setup.cfg declares them."""
-    parser = configparser.ConfigParser()
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(setup_cfg)
-    lines = parser.get("entry_points", GROUP).split("\n")
-    return {
-        name.strip(): target.strip()
-        for name, separator, target in (line.partition("=") for line in lines)
-        if separator
-    }
-
-
-def pages(setup_cfg: Path) -> dict[str, str]:
+def pages(pyproject: Path) -> dict[str, str]:
     """Return the pages by action name.
 
+    :param pyproject: the file that declares the entry points
     :raises ValueError: when there is no action
     """
+    groups = tomllib.loads(pyproject.read_text())["project"].get("entry-points", {})
     found = {}
-    for name, target in entry_points(setup_cfg).items():
+    for name, target in groups.get(GROUP, {}).items():
         module, _, attribute = target.partition(":")
         found[name] = action_page(name, getattr(importlib.import_module(module), attribute))
     if not found:
-        raise ValueError(f"no {GROUP} in {setup_cfg}")
+        raise ValueError(f"no {GROUP} in {pyproject}")
     return found
 
 

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
 import subprocess
 import sys
 import sysconfig
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 
 TOP = Path(__file__).resolve().parents[3]
-BUILD = "import setuptools.build_meta as backend, sys; print(backend.build_wheel(sys.argv[1]))"
+BUILD = "import sys; from {0} import build_wheel; print(build_wheel(sys.argv[1]))"
+VERSION = configparser.ConfigParser()
+VERSION.read(TOP / "setup.cfg")
 
 
 def files(*patterns: str) -> set[str]:
@@ -20,11 +26,9 @@ def files(*patterns: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A virtual environment with the bundle's wheel and nothing else of its own."""
-    where = tmp_path_factory.mktemp("wheel")
-    source = where / "source"
-    source.mkdir()
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheels of the bundle and of the driver, built from what git has, by project name."""
+    where = tmp_path_factory.mktemp("wheels")
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=TOP, check=True, capture_output=True
     ).stdout
@@ -34,15 +38,36 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
         input=tracked,
         check=True,
     )
-    subprocess.run(["tar", "--extract", f"--file={where}/source.tar"], cwd=source, check=True)
-    subprocess.run(
-        [sys.executable, "-c", BUILD, str(where)],
-        cwd=source,
-        check=True,
-        capture_output=True,
-        env={"PATH": "/usr/bin:/bin", "PBR_VERSION": "0.1.0", "HOME": str(where)},
-    )
-    (wheel,) = where.glob("*.whl")
+    built = {}
+    for project, folder, backend in (
+        ("novadocker-deploy", ".", "pbr.build"),
+        ("nova-docker", "driver", "setuptools.build_meta"),
+    ):
+        source, out = where / f"{project}-source", where / project
+        source.mkdir()
+        out.mkdir()
+        subprocess.run(["tar", "--extract", f"--file={where}/source.tar"], cwd=source, check=True)
+        subprocess.run(
+            [sys.executable, "-c", BUILD.format(backend), str(out)],
+            cwd=source / folder,
+            check=True,
+            capture_output=True,
+            # There is no git to ask: as in an export of the checkout, setup.cfg tells the version.
+            env={
+                "PATH": "/usr/bin:/bin",
+                "PBR_VERSION": VERSION["metadata"]["version"],
+                "HOME": str(where),
+            },
+        )
+        (built[project],) = out.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def environment(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A virtual environment with the bundle's wheel and nothing else of its own."""
+    where = tmp_path_factory.mktemp("wheel")
+    wheel = wheels["novadocker-deploy"]
     target = where / "venv"
     uv = [sys.executable, "-m", "uv"]
     subprocess.run([*uv, "venv", "-q", str(target)], check=True)
@@ -106,3 +131,26 @@ def test_every_entry_point_can_be_loaded(environment: Path) -> None:
         "    print(point.group)",
     )
     assert {"console_scripts", "mistral.actions", "tempest.test_plugins"} <= set(groups.split())
+
+
+@pytest.mark.parametrize("project", ["novadocker-deploy", "nova-docker"])
+def test_a_wheel_has_its_license_with_it(wheels: dict[str, Path], project: str) -> None:
+    with zipfile.ZipFile(wheels[project]) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/LICENSE"))
+        assert archive.read(name) == (TOP / "LICENSE").read_bytes()
+
+
+def test_the_version_is_told_once(wheels: dict[str, Path]) -> None:
+    told = tomllib.loads((TOP / "driver" / "pyproject.toml").read_text())["project"]
+    assert "version" in told["dynamic"]
+    versions = {project: path.name.split("-")[1] for project, path in wheels.items()}
+    assert versions == {
+        "novadocker-deploy": VERSION["metadata"]["version"],
+        "nova-docker": driver_version(),
+    }
+
+
+def driver_version() -> str:
+    """Return the version that the driver's package says it has."""
+    text = (TOP / "driver" / "novadocker" / "__init__.py").read_text()
+    return str(ast.literal_eval(text.partition("__version__ = ")[2].splitlines()[0]))

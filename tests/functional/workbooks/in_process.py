@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import configparser
 import importlib
 import json
 import threading
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -51,12 +51,10 @@ def caller() -> mistral_context.MistralContext:
 
 
 def actions() -> dict[str, type]:
-    """Return the actions that setup.cfg declares."""
-    setup = configparser.ConfigParser()
-    setup.read(TOP / "setup.cfg")
+    """Return the actions that pyproject.toml declares."""
+    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     found = {}
-    for line in setup["entry_points"]["mistral.actions"].strip().splitlines():
-        name, target = (part.strip() for part in line.split("=", 1))
+    for name, target in project["entry-points"]["mistral.actions"].items():
         module, attribute = target.split(":")
         found[name] = getattr(importlib.import_module(module), attribute)
     return found

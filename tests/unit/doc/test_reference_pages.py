@@ -125,7 +125,7 @@ def test_options_page_has_type_default_and_meaning() -> None:
 def test_every_action_workflow_step_and_template_of_the_project_has_a_page() -> None:
     configs = TOP / "heat_templates" / "configs"
     places = {
-        "actions": TOP / "setup.cfg",
+        "actions": TOP / "pyproject.toml",
         "host_steps": configs,
         "templates": TOP / "heat_templates",
         "tempest": TOP / "doc" / "results",
