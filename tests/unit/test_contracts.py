@@ -9,6 +9,7 @@ A side is named by its room and its name, so that a module may move within its r
 from __future__ import annotations
 
 import ast
+import configparser
 import functools
 import pathlib
 import re
@@ -338,3 +339,12 @@ def test_the_workbook_calls_the_actions_that_mistral_is_given() -> None:
     }
     called = {name for name in named_actions if str(name).startswith("novadocker.")}
     assert called == set(project["entry-points"]["mistral.actions"])
+
+
+def test_the_hooks_of_a_commit_run_what_the_style_phase_runs() -> None:
+    tox = configparser.ConfigParser()
+    tox.read(TOP / "tox.ini")
+    commands = tox["testenv:pep8"]["commands"].replace("{tox_root}/", "").strip().splitlines()
+    (repository,) = yaml.safe_load((TOP / ".pre-commit-config.yaml").read_text())["repos"]
+    entries = [hook["entry"].rpartition(" -- ")[2] for hook in repository["hooks"]]
+    assert [entry for entry in entries if not entry.startswith("git ")] == commands
