@@ -89,7 +89,7 @@ class Span:
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """All of one run.
+    """What a whole run took.
 
     :param took_s: from the operator's command to its end
     """
@@ -123,22 +123,24 @@ def steps_of(group: str) -> list[dict[str, Any]]:
 
 def deploy_seconds(spans: Iterable[Span]) -> dict[tuple[str, str], float]:
     """Return how long each phase took where batches come one after another: their sum."""
-    found: dict[tuple[str, str], float] = {}
+    seconds: dict[tuple[str, str], float] = {}
     for span in spans:
-        found[span.group, span.step] = found.get((span.group, span.step), 0.0) + span.seconds
-    return found
+        seconds[span.group, span.step] = seconds.get((span.group, span.step), 0.0) + span.seconds
+    return seconds
 
 
 def direct_seconds(spans: Iterable[Span]) -> dict[tuple[str, str], float]:
     """Return how long each phase took where all hosts are at it at once: the slowest host's."""
-    found: dict[tuple[str, str], float] = {}
+    seconds: dict[tuple[str, str], float] = {}
     for span in spans:
-        found[span.group, span.step] = max(found.get((span.group, span.step), 0.0), span.seconds)
-    return found
+        seconds[span.group, span.step] = max(
+            seconds.get((span.group, span.step), 0.0), span.seconds
+        )
+    return seconds
 
 
 def moment(text: str) -> float:
-    """Return a moment of Mistral's (UTC) in seconds since the epoch."""
+    """Return a time of Mistral (UTC) in seconds since the epoch."""
     return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC).timestamp()
 
 
@@ -176,7 +178,8 @@ def run_directly(hosts: Mapping[str, Host], groups: Mapping[str, Sequence[str]])
     work = [(group, host) for group, names in groups.items() for host in names]
     began = time.monotonic()
     with ThreadPoolExecutor(max_workers=len(work)) as pool:
-        spans = [span for found in pool.map(lambda item: run(*item), work) for span in found]
+        done = pool.map(lambda item: run(*item), work)
+        spans = [span for of_host in done for span in of_host]
     return Run(time.monotonic() - began, tuple(spans))
 
 
@@ -239,8 +242,8 @@ def main() -> None:
     args = parser.parse_args()
     try:
         deployed, direct = measure(LabSettings())
-    except (LabError, openstack.exceptions.SDKException) as exc:
-        sys.exit(f"FAILED: {exc}")
+    except (LabError, openstack.exceptions.SDKException) as err:
+        sys.exit(f"FAILED: {err}")
     ratio = deployed.took_s / direct.took_s
     record = {
         "machine": machine.describe(),

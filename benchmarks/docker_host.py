@@ -26,12 +26,12 @@ action, instance, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 client = docker.APIClient(version="auto")
 
 def settings(name):
-    found = client.inspect_container(name)
+    details = client.inspect_container(name)
     own = ("Hostname", "Domainname")
-    config = {key: value for key, value in found["Config"].items() if key not in own}
+    config = {key: value for key, value in details["Config"].items() if key not in own}
     config["Labels"] = {key.replace("org.openstack.nova.", "novadocker.benchmark."): value
                         for key, value in config["Labels"].items()}
-    return {**config, "HostConfig": found["HostConfig"]}
+    return {**config, "HostConfig": details["HostConfig"]}
 
 names = [("bench-sandbox-%d" % number, "bench-workload-%d" % number) for number in range(count)]
 times = []
@@ -58,7 +58,7 @@ print(json.dumps(times))
 # Add up the memory of processes, shared pages divided among those that share them.
 _MEMORY = r"""
 import json, os, re
-found = {"nova_kb": 0, "containers_kb": 0, "engine_kb": 0}
+memory = {"nova_kb": 0, "containers_kb": 0, "engine_kb": 0}
 ours = os.readlink("/proc/self/ns/pid")
 for pid in filter(str.isdigit, os.listdir("/proc")):
     try:
@@ -72,14 +72,14 @@ for pid in filter(str.isdigit, os.listdir("/proc")):
     # The program itself, perhaps after its interpreter; what is said further on may be this text.
     program = " ".join(line[:2])
     if contained or "containerd-shim" in program:
-        found["containers_kb"] += kb
+        memory["containers_kb"] += kb
     elif "dockerd" in program or "containerd" in program:
-        found["engine_kb"] += kb
+        memory["engine_kb"] += kb
     elif "nova-compute" in program:
-        found["nova_kb"] += kb
+        memory["nova_kb"] += kb
     elif "privsep-helper" in program and "neutron" not in " ".join(line):
-        found["nova_kb"] += kb
-print(json.dumps(found))
+        memory["nova_kb"] += kb
+print(json.dumps(memory))
 """
 
 # Count the requests that the driver makes of the engine for what is asked of it about all
@@ -103,13 +103,13 @@ calls = {
     "get_num_instances": driver.get_num_instances,
     "get_available_resource": lambda: driver.get_available_resource(node),
 }
-found = {}
+requests = {}
 for name, call in calls.items():
     call()
     del made[:]
     call()
-    found[name] = len(made)
-print(json.dumps({"instances": driver.get_num_instances(), "requests": found}))
+    requests[name] = len(made)
+print(json.dumps({"instances": driver.get_num_instances(), "requests": requests}))
 """
 
 
@@ -139,8 +139,8 @@ class DockerHost:
 
         :return: the seconds that each took
         """
-        found: list[float] = self._run(_PAIRS, "make", server_id, str(count))
-        return found
+        seconds: list[float] = self._run(_PAIRS, "make", server_id, str(count))
+        return seconds
 
     def remove_pairs(self, server_id: str, count: int) -> None:
         """Remove those pairs, as far as they are there."""
@@ -148,16 +148,16 @@ class DockerHost:
 
     def memory(self) -> dict[str, int]:
         """Measure memory in KB: of nova-compute with its helpers, of containers, of the engine."""
-        found: dict[str, int] = self._run(_MEMORY)
-        return found
+        memory_kb: dict[str, int] = self._run(_MEMORY)
+        return memory_kb
 
     def requests(self) -> dict[str, Any]:
         """Count the requests that calls about all instances take.
 
         :return: how many instances there are, and the requests by method of the driver
         """
-        found: dict[str, Any] = self._run(_REQUESTS)
-        return found
+        counted: dict[str, Any] = self._run(_REQUESTS)
+        return counted
 
     def spawn_seconds(self, server_ids: Sequence[str]) -> list[float]:
         """Read from nova-compute's journal what the driver took for some servers, in their order.

@@ -122,15 +122,15 @@ def measure(servers: Servers, host: DockerHost, rounds: int) -> Rounds:
     raw: list[float] = []
     spawned: dict[str, list[str]] = {"docker": [], "docker -": []}
     for number in range(rounds + 1):
-        for kind, found in times.items():
+        for kind, taken in times.items():
             node = DOCKER_NODE if kind.startswith("docker") else FAKE_NODE
             with servers.running(node, port=not kind.endswith("-")) as (ids, took_s):
-                found.append(took_s)
+                taken.append(took_s)
                 if kind in spawned:
                     spawned[kind] += ids
                 if kind == "docker -":
                     raw.append(host.pair_seconds(ids[0]))
-        shown = ", ".join(f"{kind} {found[-1]:.2f}" for kind, found in times.items())
+        shown = ", ".join(f"{kind} {taken[-1]:.2f}" for kind, taken in times.items())
         print(f"round {number} of {rounds}: {shown}, raw {raw[-1]:.2f}", flush=True)
     return Rounds(
         docker_s=tuple(times["docker"][1:]),
@@ -185,16 +185,16 @@ def burst(servers: Servers, host: DockerHost, count: int) -> Burst:
 
 def missed(rounds: Rounds, many: Burst | None) -> list[str]:
     """Return which bars are missed."""
-    found = []
+    bars = []
     if rounds.spawn_ratio > SPAWN_AT_MOST:
-        found.append("spawn")
+        bars.append("spawn")
     if rounds.over_fake_s > OVER_FAKE_AT_MOST_S:
-        found.append("create to ACTIVE")
+        bars.append("create to ACTIVE")
     if many and many.overhead_kb > MEMORY_AT_MOST_KB:
-        found.append("memory")
+        bars.append("memory")
     if many and not many.constant:
-        found.append("requests to the engine")
-    return found
+        bars.append("requests to the engine")
+    return bars
 
 
 def figures(rounds: Rounds, many: Burst | None) -> str:
@@ -242,13 +242,13 @@ def main() -> None:
         servers = Servers(cloud)
         host = DockerHost(Host(DOCKER_NODE, settings), f"{settings.openstack_venv}/bin/python")
         rounds = measure(servers, host, args.rounds)
-    except (LabError, openstack.exceptions.SDKException) as exc:
-        sys.exit(f"FAILED: {exc}")
+    except (LabError, openstack.exceptions.SDKException) as err:
+        sys.exit(f"FAILED: {err}")
     many, fault = None, ""
     try:
         many = burst(servers, host, args.burst) if args.burst else None
-    except (LabError, openstack.exceptions.SDKException) as exc:
-        fault = f"; FAILED: {args.burst} at once: {exc}"
+    except (LabError, openstack.exceptions.SDKException) as err:
+        fault = f"; FAILED: {args.burst} at once: {err}"
     record: dict[str, Any] = {"machine": machine.describe(), **dataclasses.asdict(rounds)}
     record |= {"spawn_ratio": rounds.spawn_ratio, "over_fake_s": rounds.over_fake_s}
     if many:

@@ -15,7 +15,7 @@ class NovadockerTempestPlugin(plugins.TempestPlugin):
     """Registers the options, the workflow client and the tests with Tempest."""
 
     def load_tests(self) -> tuple[str, str]:
-        """Say where the tests are.
+        """Return where the tests are.
 
         :return: the directory of the tests and the directory that holds the package
         """

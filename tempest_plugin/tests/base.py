@@ -23,7 +23,7 @@ class NovadockerTest(test.BaseTestCase):
 
     @classmethod
     def setup_credentials(cls) -> None:
-        # No network and no router, but for tests that have asked for one before.
+        # Tests get no network and no router unless they have asked for one before.
         cls.set_network_resources()
         super().setup_credentials()
 

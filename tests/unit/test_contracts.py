@@ -348,3 +348,9 @@ def test_the_hooks_of_a_commit_run_what_the_style_phase_runs() -> None:
     (repository,) = yaml.safe_load((TOP / ".pre-commit-config.yaml").read_text())["repos"]
     entries = [hook["entry"].rpartition(" -- ")[2] for hook in repository["hooks"]]
     assert [entry for entry in entries if not entry.startswith("git ")] == commands
+
+
+def test_each_proof_has_its_row_on_the_page_of_proofs() -> None:
+    page = (TOP / "doc/source/contributor/proofs.rst").read_text()
+    proofs = {path.name for path in (TOP / "tools/proofs").iterdir() if not path.suffix}
+    assert set(re.findall(r"^   \* - ``(\w+)``$", page, re.MULTILINE)) == proofs - {"nova"}

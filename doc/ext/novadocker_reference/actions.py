@@ -20,13 +20,13 @@ def pages(pyproject: Path) -> dict[str, str]:
     :raises ValueError: when there is no action
     """
     groups = tomllib.loads(pyproject.read_text())["project"].get("entry-points", {})
-    found = {}
+    pages_by_name = {}
     for name, target in groups.get(GROUP, {}).items():
         module, _, attribute = target.partition(":")
-        found[name] = action_page(name, getattr(importlib.import_module(module), attribute))
-    if not found:
+        pages_by_name[name] = action_page(name, getattr(importlib.import_module(module), attribute))
+    if not pages_by_name:
         raise ValueError(f"no {GROUP} in {pyproject}")
-    return found
+    return pages_by_name
 
 
 def action_page(name: str, action: type) -> str:

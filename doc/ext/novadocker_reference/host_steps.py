@@ -16,15 +16,17 @@ def pages(configs: Path) -> dict[str, str]:
     :param configs: the directory of the scripts
     :raises ValueError: when it holds no step
     """
-    found = {}
+    pages_by_step = {}
     for path in sorted(configs.glob("*.py")):
         module = ast.parse(path.read_text())
         settings = literal(module, "SETTINGS")
         if settings is not None:
-            found[path.stem] = step_page(path.stem, ast.get_docstring(module) or "", settings)
-    if not found:
+            pages_by_step[path.stem] = step_page(
+                path.stem, ast.get_docstring(module) or "", settings
+            )
+    if not pages_by_step:
         raise ValueError(f"no host step in {configs}")
-    return found
+    return pages_by_step
 
 
 def literal(module: ast.Module, name: str) -> Any:

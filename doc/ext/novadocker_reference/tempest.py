@@ -22,10 +22,12 @@ def pages(results: Path) -> dict[str, str]:
     :param results: the directory of the records
     :raises ValueError: when it holds no record
     """
-    found = {path.stem: page(json.loads(path.read_text())) for path in results.glob("*.json")}
-    if not found:
+    pages_by_record = {
+        path.stem: page(json.loads(path.read_text())) for path in results.glob("*.json")
+    }
+    if not pages_by_record:
         raise ValueError(f"no record of a run in {results}")
-    return found
+    return pages_by_record
 
 
 def page(record: Mapping[str, Any]) -> str:

@@ -18,14 +18,14 @@ def pages(templates: Path) -> dict[str, str]:
     :param templates: the directory of the templates
     :raises ValueError: when it holds no template
     """
-    found = {}
+    pages_by_template = {}
     for path in sorted(templates.glob("*.yaml")):
         template = yaml.safe_load(path.read_text())
         if "heat_template_version" in template:
-            found[path.stem] = template_page(path.name, template)
-    if not found:
+            pages_by_template[path.stem] = template_page(path.name, template)
+    if not pages_by_template:
         raise ValueError(f"no template in {templates}")
-    return found
+    return pages_by_template
 
 
 def template_page(name: str, template: dict[str, Any]) -> str:

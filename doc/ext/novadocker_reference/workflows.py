@@ -27,15 +27,15 @@ def pages(workbooks: Path, accepted: Mapping[str, str]) -> dict[str, str]:
     :param accepted: what an input takes, by its name
     :raises ValueError: when it holds no public workflow
     """
-    found = {}
+    pages_by_name = {}
     for path in sorted(workbooks.glob("*.yaml")):
         book = yaml.safe_load(path.read_text())
         for name in book["workflows"]:
             if not name.startswith("_"):
-                found[f"{book['name']}.{name}"] = workflow_page(book, name, accepted)
-    if not found:
+                pages_by_name[f"{book['name']}.{name}"] = workflow_page(book, name, accepted)
+    if not pages_by_name:
         raise ValueError(f"no workflow in {workbooks}")
-    return found
+    return pages_by_name
 
 
 def workflow_page(book: dict[str, Any], name: str, accepted: Mapping[str, str]) -> str:

@@ -71,7 +71,7 @@ class DockerHypervisorsTest(base.NovadockerTest):
 
         :param name: the hypervisor's host name
         """
-        found = self.providers_client.list_resource_providers(name=name)["resource_providers"]
-        self.assertEqual(1, len(found), f"resource providers named {name}")
-        provider: dict[str, Any] = found[0]
+        providers = self.providers_client.list_resource_providers(name=name)["resource_providers"]
+        self.assertEqual(1, len(providers), f"resource providers named {name}")
+        provider: dict[str, Any] = providers[0]
         return provider

@@ -51,7 +51,7 @@ class NovadockerWorkflowsTest(base.NovadockerTest):
         return ended
 
     def compute_services(self) -> dict[str, tuple[str, str, str | None]]:
-        """Tell what a workflow could have changed in Nova.
+        """Return what a workflow could have changed in Nova.
 
         :return: state, status and reason of disablement of each compute service by its host
         """
