@@ -187,12 +187,14 @@ def create(glance: Service, image_id: str, reference: str, digest: str) -> dict[
         "docker_digest": digest,
     }
     try:
-        return glance.post("/v2/images", json=record)
+        image: dict[str, Any] = glance.post("/v2/images", json=record)
+        return image
     except CloudError as fault:
         if fault.status != 403:
             raise
     # Publishing to everybody is an administrator's right; the project can still use its own image.
-    return glance.post("/v2/images", json={**record, "visibility": "private"})
+    private: dict[str, Any] = glance.post("/v2/images", json={**record, "visibility": "private"})
+    return private
 
 
 def record_for(

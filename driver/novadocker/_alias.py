@@ -53,7 +53,7 @@ def install() -> None:
     would find its sub-modules a second time, under a second name.
     """
     if not any(isinstance(finder, AliasFinder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, AliasFinder())  # type: ignore[arg-type]
+        sys.meta_path.insert(0, AliasFinder())
 
 
 def installed() -> bool:

@@ -16,9 +16,9 @@ def _event_timeout() -> type[BaseException]:
     From 2025.2 it is an exception of Nova's; before, eventlet's own, which nova-compute has then
     imported.
     """
-    found = getattr(exception, "InstanceEventTimeout", None)
-    if found is not None:
-        return found
+    timeout: type[BaseException] | None = getattr(exception, "InstanceEventTimeout", None)
+    if timeout is not None:
+        return timeout
     eventlet = sys.modules.get("eventlet")
     return eventlet.timeout.Timeout if eventlet is not None else TimeoutError
 

@@ -6,7 +6,7 @@ Names that the retired community driver had keep their name.
 
 from typing import Any
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 GROUP = cfg.OptGroup("docker", title="Docker containers as instances")
 
@@ -186,7 +186,7 @@ OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         "volume_file_systems",
         default=[],
-        item_type=cfg.types.String(choices=("ext4", "xfs")),
+        item_type=types.String(choices=("ext4", "xfs")),
         help="File systems that volumes of instances may have; the first one is made on blank "
         "volumes. With none, instances get no volumes. The host's kernel mounts what is on a "
         "volume, and a tenant may have written it byte by byte on a virtual machine: a fault in "

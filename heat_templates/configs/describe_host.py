@@ -4,6 +4,7 @@
 import platform
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
@@ -73,7 +74,9 @@ def converge(step: Step) -> None:
     step.facts["novadocker"] = {"driver_version": found.pop("driver_version", None)}
 
 
-def attempted(step: Step, name: str, tell: Any) -> Optional[dict[str, Any]]:
+def attempted(
+    step: Step, name: str, tell: Callable[[Step], Optional[dict[str, Any]]]
+) -> Optional[dict[str, Any]]:
     """Return what a function tells, or null and a note with the reason why it can not."""
     try:
         return tell(step)

@@ -278,7 +278,7 @@ def await_engine() -> None:
 
     def answers() -> bool:
         try:
-            return docker("/_ping", timeout_s=5) == "OK"
+            return bool(docker("/_ping", timeout_s=5) == "OK")
         except StepFailed as error:
             refusals.append(str(error))
             return False

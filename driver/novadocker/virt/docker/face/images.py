@@ -76,4 +76,4 @@ class Imaging:
 def shelved_from_active(instance: Any) -> bool:
     """Tell whether an instance ran when its user asked to shelve it."""
     shelving = instance.task_state == task_states.SHELVING_IMAGE_PENDING_UPLOAD
-    return shelving and instance.vm_state == vm_states.ACTIVE
+    return bool(shelving and instance.vm_state == vm_states.ACTIVE)

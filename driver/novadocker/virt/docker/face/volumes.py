@@ -182,6 +182,6 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except exceptions.VolumeRefused as err:
-        raise VolumeUnacceptable(reason=str(err)) from err  # type: ignore[call-arg] # of Nova
+        raise VolumeUnacceptable(reason=str(err)) from err
     except exceptions.VolumeError as err:
         raise exception.InvalidVolume(reason=str(err)) from err

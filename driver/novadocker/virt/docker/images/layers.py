@@ -69,7 +69,7 @@ class Inspection:
                     found = found or (
                         self._watched is not None and streams.is_below(entry, {self._watched})
                     )
-                    tar.members = []  # type: ignore[misc] # tarfile keeps all that it has seen
+                    tar.members = []  # tarfile keeps all that it has seen
         except tarfile.ReadError as err:
             if "empty" not in str(err):
                 raise exceptions.ImageRefused(

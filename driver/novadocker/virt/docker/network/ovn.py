@@ -80,7 +80,7 @@ class Switch:
         return self._connection
 
 
-class _Replica(connection.OvsdbIdl):  # type: ignore[misc]
+class _Replica(connection.OvsdbIdl):
     """A copy of the switch's interfaces that tells of changes."""
 
     def __init__(self, remote: str, schema: Any) -> None:
@@ -91,7 +91,7 @@ class _Replica(connection.OvsdbIdl):  # type: ignore[misc]
         self.heard.notify(event, row, updates)
 
 
-class _Installed(event.WaitEvent):  # type: ignore[misc]
+class _Installed(event.WaitEvent):
     """The flows of one port are in the switch."""
 
     def __init__(self, name: str, timeout_s: float) -> None:

@@ -255,7 +255,7 @@ class Wiring:
             return self._tx_checksum == "on"
         profile = port.port_profile
         datapath = profile.datapath_type if "datapath_type" in profile else None
-        return datapath != model.VIF_DETAILS_OVS_DATAPATH_NETDEV
+        return bool(datapath != model.VIF_DETAILS_OVS_DATAPATH_NETDEV)
 
 
 def _attach(vif: Any, nic: Nic, netns: str) -> None:
