@@ -114,7 +114,7 @@ def steps_of(group: str) -> list[dict[str, Any]]:
                 "mode": "apply",
                 "settings": step_settings.for_step(step, role, settings),
                 "timeout_s": TIMEOUT_S,
-                host_steps.SIGNATURE: "direct",
+                host_steps.PUSH_ID: "direct",
             },
         }
         for step in steps

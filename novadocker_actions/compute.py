@@ -13,6 +13,8 @@ from novadocker_actions.outcomes import HostRun
 #: How a service's disabled reason begins when it is ours.
 REASON = "novadocker: "
 _PAGE = "500"
+#: Types whose drivers give their nodes other ids than Nova's file compute_id has.
+_OWN_IDS = ("fake", "ironic")
 
 
 def services(nova: Service) -> list[dict[str, Any]]:
@@ -23,9 +25,13 @@ def services(nova: Service) -> list[dict[str, Any]]:
     return found
 
 
-def hypervisors(nova: Service) -> Iterator[dict[str, Any]]:
-    """Yield Nova's hypervisors with their servers, page by page."""
-    params = {"with_servers": "true", "limit": _PAGE}
+def hypervisors(nova: Service, *, with_servers: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield Nova's hypervisors, page by page.
+
+    :param nova: the compute service
+    :param with_servers: whether with their servers, which costs Nova more
+    """
+    params = {"limit": _PAGE, **({"with_servers": "true"} if with_servers else {})}
     while True:
         page = nova.get("/os-hypervisors/detail", params=params)
         yield from page["hypervisors"]
@@ -47,6 +53,18 @@ def docker_hosts(nova: Service) -> list[str]:
     return [
         item["service"]["host"] for item in hypervisors(nova) if item["hypervisor_type"] == DOCKER
     ]
+
+
+def node_ids(nova: Service) -> dict[str, set[str]]:
+    """Return the ids of hypervisors by host, of those that a host keeps in its file compute_id.
+
+    :param nova: the compute service
+    """
+    found: dict[str, set[str]] = {}
+    for item in hypervisors(nova, with_servers=False):
+        if str(item["hypervisor_type"]).lower() not in _OWN_IDS:
+            found.setdefault(item["service"]["host"], set()).add(str(item["id"]))
+    return found
 
 
 def disable(nova: Service, run: HostRun, run_id: str, current: dict[str, Any]) -> None:

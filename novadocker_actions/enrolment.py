@@ -5,6 +5,9 @@ The order is Heat's own: the stack is created and waits; the credentials of each
 attribute of its server resource; the agent is put on the host over SSH; it runs what lies in the
 mailbox and signals, and with that the stack completes. So a complete stack means that every agent
 answered.
+
+Before all that each host is asked over SSH who it is, makes a key pair of its own, and its public
+half is written into a stack beside the pool's: what Heat says of a host later is believed by that.
 """
 
 from __future__ import annotations
@@ -16,20 +19,24 @@ import logging
 import subprocess
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from novadocker_actions import resources
+from novadocker_actions import identity, resources
 from novadocker_actions.errors import CloudError, Refused
+from novadocker_actions.host_keys import KEYS_PREFIX, KEYS_TAG, STACK_TAG
 
 LOG = logging.getLogger(__name__)
 
 STACK_PREFIX = "novadocker-hosts-"
-STACK_TAG = "novadocker-hosts"
 ROLES = ("controller", "glance", "compute")
 # The second is what compute_pool.yaml calls it, whatever its environment makes of it.
 SERVER_TYPES = ("OS::Heat::DeployedServer", "Novadocker::Pool::Server")
 POLL_S = 1.0
+#: At how many hosts something is done at the same time.
+PARALLEL = 10
+#: A stack without resources is made at once; this is for Heat itself.
+KEYS_TIMEOUT_S = 120
 # With doubling pauses: 15 s in which an API may restart.
 CONNECT_RETRIES = 5
 
@@ -155,18 +162,39 @@ class Ssh:
         return done.stdout
 
 
+def step_script(step: str, mode: str, settings: Mapping[str, Any], timeout_s: float) -> str:
+    """Return the program for a host's Python that runs a host step."""
+    inputs = {"mode": mode, "settings": json.dumps(dict(settings)), "timeout_s": str(timeout_s)}
+    parts = (
+        resources.text("heat_templates/configs/host_step.py"),
+        f"os.environ.update(json.loads({json.dumps(inputs)!r}))",
+        resources.text(f"heat_templates/configs/{step}.py"),
+    )
+    return "\n".join(parts)
+
+
 def agent_script(mode: str, settings: Mapping[str, Any], timeout_s: int) -> str:
     """Return the program for a host's Python that installs or removes the agent.
 
     The settings hold credentials: they travel on the program's standard input alone.
     """
-    inputs = {"mode": mode, "settings": json.dumps(dict(settings)), "timeout_s": str(timeout_s)}
-    parts = (
-        resources.text("heat_templates/configs/host_step.py"),
-        f"os.environ.update(json.loads({json.dumps(inputs)!r}))",
-        resources.text("heat_templates/configs/install_agent.py"),
-    )
-    return "\n".join(parts)
+    return step_script("install_agent", mode, settings, timeout_s)
+
+
+def run_step(
+    ssh: Ssh, address: str, step: str, mode: str, settings: Mapping[str, Any], timeout_s: int = 600
+) -> dict[str, Any]:
+    """Run a host step over SSH; return whether it ``changed`` the host, and its ``facts``.
+
+    :raises Refused: with the host's own reason
+    """
+    text = step_script(step, mode, settings, timeout_s)
+    printed = ssh.run(address, "python3 -", text, timeout_s + 30)
+    outcome = json.loads(printed.strip().splitlines()[-1])
+    report = json.loads(outcome["report"])
+    if outcome["deploy_result"] != "ok":
+        raise Refused(address, f"{report['reason']}.", f"More on the host: {report['log']}.")
+    return {"changed": outcome["changed"] == "true", "facts": report.get("facts") or {}}
 
 
 def change_agent(
@@ -176,12 +204,48 @@ def change_agent(
 
     :raises Refused: with the host's own reason
     """
-    printed = ssh.run(address, "python3 -", agent_script(mode, settings, timeout_s), timeout_s + 30)
-    outcome = json.loads(printed.strip().splitlines()[-1])
-    report = json.loads(outcome["report"])
-    if outcome["deploy_result"] != "ok":
-        raise Refused(address, f"{report['reason']}.", f"More on the host: {report['log']}.")
-    return bool(outcome["changed"] == "true")
+    return bool(run_step(ssh, address, "install_agent", mode, settings, timeout_s)["changed"])
+
+
+def require_identity(ssh: Ssh, hosts: Mapping[str, str]) -> None:
+    """See that each host can be worked on and is the one that is meant; nothing is changed.
+
+    :param hosts: SSH addresses by host name
+    :raises Refused: naming every host that is not reached, or is another
+    """
+
+    def fault_of(name: str) -> str:
+        try:
+            facts = run_step(ssh, hosts[name], "describe_host", "check", {}, 120)["facts"]
+        except Refused as error:
+            return str(error)
+        fault = identity.fault_of(name, facts)
+        return f"{fault} (address {hosts[name]})." if fault else ""
+
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        faults = [fault for fault in pool.map(fault_of, hosts) if fault]
+    if faults:
+        raise Refused(
+            "hosts",
+            " ".join(faults),
+            "Give each host by its own name (of its compute service in Nova, else its host name), "
+            "and the right HOST=ADDRESS. Nothing was changed.",
+        )
+
+
+def host_keys(ssh: Ssh, hosts: Mapping[str, str]) -> dict[str, str]:
+    """Return each host's public key, made there if it had none.
+
+    :param hosts: SSH addresses by host name
+    :raises Refused: when a host can not make one
+    """
+
+    def key_of(name: str) -> str:
+        facts = run_step(ssh, hosts[name], "make_host_key", "apply", {}, 120)["facts"]
+        return str(facts["public_key"])
+
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        return dict(zip(hosts, pool.map(key_of, hosts), strict=True))
 
 
 # -- Heat's side -----------------------------------------------------------------------------------
@@ -274,6 +338,37 @@ class Enrolment:
         assert found is not None
         return found
 
+    def pin(self, pool_stack: str, hosts: Collection[str], keys: Mapping[str, str]) -> None:
+        """Have the keys of a pool's hosts be known, and of no others.
+
+        :param pool_stack: name of the pool's stack
+        :param hosts: all hosts of the pool; with none the keys go away
+        :param keys: keys of those that were asked; others keep theirs
+        """
+        name = f"{KEYS_PREFIX}{pool_stack}"
+        there = self.stack(name)
+        before = json.loads((there or {}).get("parameters", {}).get("public_keys") or "{}")
+        wanted = {host: key for host, key in {**before, **keys}.items() if host in hosts}
+        if there is not None and not wanted:
+            self.delete(there)
+        if wanted == before or not wanted:
+            return
+        body = {
+            "stack_name": name,
+            "template": resources.text("heat_templates/host_keys.yaml"),
+            "parameters": {"public_keys": wanted},
+            "timeout_mins": -(-KEYS_TIMEOUT_S // 60),
+            "disable_rollback": True,
+            "tags": KEYS_TAG,
+        }
+        if there is None:
+            self._ask("POST", "/stacks", **body)
+        else:
+            self._ask("PUT", f"/stacks/{name}/{there['id']}", **body)
+        found = self.stack(name)
+        assert found is not None
+        self.await_complete(found, KEYS_TIMEOUT_S)
+
     def delete(self, stack: Mapping[str, Any]) -> None:
         """Delete a stack; nothing happens on its hosts."""
         self._ask("DELETE", f"/stacks/{stack['stack_name']}/{stack['id']}")
@@ -309,7 +404,7 @@ class Enrolment:
         ssh: Ssh,
         polling_interval_s: float,
         timeout_s: float,
-        parallel: int = 10,
+        parallel: int = PARALLEL,
     ) -> None:
         """Put the agent on hosts of a stack, each as soon as Heat has its credentials.
 
@@ -327,7 +422,7 @@ class Enrolment:
             while waiting and time.monotonic() < deadline:
                 for name, config in self.servers(stack).items():
                     if name in waiting:
-                        settings = {**common, "os_collect_config": config}
+                        settings = {**common, "os_collect_config": config, "host": name}
                         address = waiting.pop(name)
                         running[pool.submit(change_agent, ssh, address, "apply", settings)] = name
                 if waiting:

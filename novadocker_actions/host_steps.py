@@ -18,15 +18,8 @@ LIBRARY = "host_step"
 CONTROLLER_STEPS = ("install_docker", "configure_glance")
 COMPUTE_STEPS = ("install_docker", "install_driver", "configure_compute")
 
-# Heat hands any signal to whatever the mailbox holds, and keeps the outputs of the run before.
-# So each run of a script signs its outputs, and an unsigned or foreign outcome is not believed.
-SIGNATURE = "push_id"
-_SIGN = """
-import os as _os
-if _os.environ.get("heat_outputs_path"):
-    with open(_os.environ["heat_outputs_path"] + ".push_id", "w") as _signature:
-        _signature.write(_os.environ.get("push_id", ""))
-"""
+#: Input that names a push. The host's agent tells it back, and signs it with the outcome.
+PUSH_ID = "push_id"
 
 
 def _source(name: str) -> str:
@@ -35,12 +28,12 @@ def _source(name: str) -> str:
 
 @functools.cache
 def script(step: str) -> str:
-    """Return what is sent to a host for a step: the library, the signature and the step.
+    """Return what is sent to a host for a step: the library and the step.
 
     :param step: name of a step
     :raises MissingFile: when there is no such step
     """
-    return "\n".join((_source(LIBRARY), _SIGN, _source(step)))
+    return "\n".join((_source(LIBRARY), _source(step)))
 
 
 @functools.cache

@@ -18,6 +18,7 @@ class Host:
     :param roles: of ``controller``, ``glance``, ``compute``
     :param server_id: Heat's deployed server, "" where the host is not enrolled
     :param deployment_id: Heat's deployment that is the host's mailbox
+    :param has_key: whether its public key was pinned when it was enrolled
     :param service_id: Nova's compute service, "" where there is none
     :param hypervisor_type: such as ``docker`` or ``QEMU``
     :param instances: servers that live on it, in any state
@@ -28,6 +29,7 @@ class Host:
     roles: list[str] = field(default_factory=list)
     server_id: str = ""
     deployment_id: str = ""
+    has_key: bool = False
     service_id: str = ""
     service_state: str = ""
     service_status: str = ""
@@ -91,5 +93,6 @@ def merge(
         host = found.setdefault(name, Host(name=name))
         host.server_id = mailbox["server_id"]
         host.deployment_id = mailbox["deployment_id"]
+        host.has_key = bool(mailbox.get("has_key"))
         host.roles = sorted({*host.roles, *(mailbox.get("roles") or [])})
     return [found[name] for name in sorted(found)]

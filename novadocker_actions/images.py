@@ -3,15 +3,11 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from novadocker_actions import isolation
 from novadocker_actions.clients import Service
@@ -239,23 +235,3 @@ def fault_of(image: dict[str, Any], sha512: str) -> str:
     if image.get("os_hash_algo") == "sha512" and image.get("os_hash_value") != sha512:
         return f"Glance image {image['id']} is not what the host exported: its sha512 differs"
     return ""
-
-
-def seal(secret: str, public_key_pem: str) -> str:
-    """Encrypt a secret for one host (RSA-OAEP, SHA-256), as base64.
-
-    :param secret: such as a token
-    :param public_key_pem: the host's key, made for this export
-    :raises NovadockerError: when the key is too small for the secret
-    """
-    key = serialization.load_pem_public_key(public_key_pem.encode())
-    if not isinstance(key, rsa.RSAPublicKey):
-        raise NovadockerError("The exporting host gave no RSA key.")
-    room = key.key_size // 8 - 2 * hashes.SHA256.digest_size - 2
-    if len(secret.encode()) > room:
-        raise NovadockerError(
-            f"The token has {len(secret.encode())} bytes, the host's key seals {room}: publish the "
-            "image with `openstack image create`, or use Keystone's fernet tokens."
-        )
-    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
-    return base64.b64encode(key.encrypt(secret.encode(), oaep)).decode()

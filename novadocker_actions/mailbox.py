@@ -2,8 +2,11 @@
 """How a step reaches a host: one long-lived Heat deployment a host, whose config is replaced.
 
 Heat hands any signal that comes in to what the mailbox holds at that time, and keeps output values
-until new ones replace them. So each push is signed (``push_id``), outputs are blanked with it, and
-an outcome with another signature is a late one of an earlier push: the step is then pushed anew.
+until new ones replace them. So each push has a name of its own (``push_id``), outputs are blanked
+with it, and an outcome is believed only when it is signed with the host's key for just this push.
+Any other, be it a late one of an earlier push or a forged one, ends nothing: the mailbox is opened
+again, and as the host's own outcome may have been lost by it, the step is pushed anew, at doubling
+intervals until the push's time is over.
 A step of another run that is under way is never replaced before its time is over.
 """
 
@@ -17,32 +20,35 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from novadocker_actions import host_steps, outcomes
+from novadocker_actions import host_keys, host_steps, outcomes
 from novadocker_actions.clients import Service
 from novadocker_actions.errors import CloudError, HostBusy
+from novadocker_actions.host_keys import HostKeys
 from novadocker_actions.outcomes import HostRun, Pending
 
 LOG = logging.getLogger(__name__)
 
-#: Tag of the stacks that enrolment makes.
-STACK_TAG = "novadocker-hosts"
 #: The script on the host enforces its own limit and signals; this is for the way there and back.
 GRACE_S = 30
 _PARALLEL = 8
-_AGAIN = 2
 _CONFIG_PREFIX = "novadocker-"
 _EXPIRES = "expires_at"
-_OUTPUTS = ("deploy_result", "changed", "report", host_steps.SIGNATURE)
+#: How often this push was made anew, and when it was made last.
+_AGAIN, _PUSHED = "again", "pushed_at"
+#: The first time it is made anew at once, then after this long, after twice as long, and so on.
+AGAIN_S = 5
+_OUTPUTS = (*host_keys.SAID, host_steps.PUSH_ID, host_keys.SIGNATURE)
 _BLANK = dict.fromkeys((*_OUTPUTS, "deploy_stdout", "deploy_stderr", "deploy_status_code"), "")
 
 
 def inventory(heat: Service) -> dict[str, dict[str, Any]]:
-    """Return all enrolled hosts: name to ``server_id``, ``deployment_id`` and ``roles``.
+    """Return all enrolled hosts by name: ``server_id``, ``deployment_id``, ``roles``, ``has_key``.
 
     :param heat: the orchestration service
     """
     found: dict[str, dict[str, Any]] = {}
-    for stack in heat.get("/stacks", params={"tags": STACK_TAG})["stacks"]:
+    keys = HostKeys(heat)
+    for stack in heat.get("/stacks", params={"tags": host_keys.STACK_TAG})["stacks"]:
         try:
             output = heat.get(f"/stacks/{stack['stack_name']}/{stack['id']}/outputs/inventory")
         except CloudError as fault:
@@ -51,12 +57,12 @@ def inventory(heat: Service) -> dict[str, dict[str, Any]]:
             continue
         for name, mailbox in (output["output"].get("output_value") or {}).items():
             if mailbox.get("server_id") and mailbox.get("deployment_id"):
-                found[name] = mailbox
+                found[name] = {**mailbox, "has_key": bool(keys.of(name))}
     return found
 
 
 def key(*parts: str) -> str:
-    """Return the signature of a push: the same for the same parts, so that it is made once.
+    """Return the name of a push: the same for the same parts, so that it is made once.
 
     :param parts: such as the execution, the task, the host and the step
     """
@@ -82,11 +88,11 @@ def push(
     :param settings: its settings
     :param mode: ``apply``, ``check``, ``undo`` (of all runs) or ``roll_back`` (of this one)
     :param timeout_s: limit that the host itself enforces
-    :param push_id: signature, from :func:`key`
+    :param push_id: from :func:`key`
     :param run_id: the run that it is done in; the host can go back to how this run found it
     :raises HostBusy: while a step of another run is under way there
     """
-    deadline = time.time() + timeout_s + GRACE_S
+    expires_at = round(time.time() + timeout_s + GRACE_S)
     try:
         current = _deployment(heat, run)
     except CloudError as fault:
@@ -96,9 +102,9 @@ def push(
         return
     held = _config(heat, current["config_id"])
     held_inputs = _inputs(held)
-    if held_inputs.get(host_steps.SIGNATURE) == push_id:
+    if held_inputs.get(host_steps.PUSH_ID) == push_id:
         # A lost executor pushed it before it told so.
-        config_id = held["id"]
+        config_id, expires_at = held["id"], held_inputs[_EXPIRES]
     elif current["status"] == "IN_PROGRESS" and held_inputs.get(_EXPIRES, 0) > time.time():
         raise HostBusy(
             f"{held['name'].removeprefix(_CONFIG_PREFIX)} of another run is under way on "
@@ -110,18 +116,21 @@ def push(
             "settings": settings,
             "timeout_s": timeout_s,
             "run_id": run_id,
-            host_steps.SIGNATURE: push_id,
-            _EXPIRES: round(deadline),
+            "host": run.host,
+            host_steps.PUSH_ID: push_id,
+            _EXPIRES: expires_at,
+            _PUSHED: int(time.time()),
         }
         config_id = _replace(heat, run, held, step, host_steps.script(step), inputs)
-    run.pending = Pending(step, mode, push_id, config_id, round(deadline, 1))
+    run.pending = Pending(step, mode, push_id, config_id, expires_at)
 
 
-def look(heat: Service, run: HostRun) -> None:
+def look(heat: Service, run: HostRun, keys: HostKeys | None = None) -> None:
     """Take over a host's outcome if it is there, or give the host up when its time is over.
 
     :param heat: the orchestration service
     :param run: a host with a pending step
+    :param keys: the hosts' pinned keys
     """
     pending = run.pending
     if pending is None:
@@ -129,38 +138,90 @@ def look(heat: Service, run: HostRun) -> None:
     deployment = _deployment(heat, run)
     if deployment["config_id"] != pending.config_id:
         held = _config(heat, deployment["config_id"])
-        if _inputs(held).get(host_steps.SIGNATURE) != pending.push_id:
+        if _inputs(held).get(host_steps.PUSH_ID) != pending.push_id:
             outcomes.give_up(run, "another run has put its own step into the host's mailbox")
             return
         # Two executors pushed the same, or it was pushed anew: the mailbox has the last of them.
-        pending.config_id = held["id"]
+        pending.config_id, pending.again = held["id"], _inputs(held).get(_AGAIN, 0)
     if deployment["status"] != "IN_PROGRESS":
-        _take(heat, run, deployment)
+        _take(heat, run, deployment, keys or HostKeys(heat))
     elif time.time() > pending.deadline:
-        outcomes.give_up(
-            run,
-            "the host did not answer in time: see os-collect-config on it "
-            "(`journalctl -u os-collect-config`)",
+        _give_up(run, pending)
+    elif pending.again:
+        _push_anew(heat, run, pending)
+
+
+def _give_up(run: HostRun, pending: Pending, fault: str = "") -> None:
+    # Where outcomes were refused, the host's own one may have been lost by that.
+    if fault or pending.again:
+        reason = (
+            f"no outcome with this host's signature came in time, but {pending.again or 1} or more "
+            f"without{f' ({fault})' if fault else ''}: see who may signal in the project of the "
+            "stacks, and os-collect-config on the host"
         )
+    else:
+        reason = (
+            "the host did not answer in time: see os-collect-config on it "
+            "(`journalctl -u os-collect-config`)"
+        )
+    outcomes.give_up(run, reason)
 
 
-def _take(heat: Service, run: HostRun, deployment: dict[str, Any]) -> None:
+def _take(heat: Service, run: HostRun, deployment: dict[str, Any], keys: HostKeys) -> None:
     pending = run.pending
-    outputs = deployment.get("output_values") or {}
-    signature = outputs.get(host_steps.SIGNATURE)
     if pending is None:
         return
-    if signature and signature != pending.push_id and pending.again < _AGAIN:
-        held = _config(heat, pending.config_id)
-        inputs = {n: v for n, v in _inputs(held).items() if not n.startswith("deploy_")}
-        pending.config_id = _replace(heat, run, held, pending.step, held["config"], inputs)
-        pending.again += 1
+    outputs = deployment.get("output_values") or {}
+    said = {name: outputs.get(name) or "" for name in host_keys.SAID}
+    fault = _refusal(run, pending, outputs, keys)
+    if fault:
+        LOG.warning("An outcome in the mailbox of %s was refused: %s", run.host, fault)
+        if time.time() > pending.deadline:
+            _give_up(run, pending, fault)
+        else:
+            _open_again(heat, run, pending)
         return
-    if signature and signature != pending.push_id:
-        outcomes.give_up(run, "the outcomes of other runs keep coming from this host")
-        return
-    reason = str(deployment.get("status_reason") or "")
-    outcomes.judge(run, outputs, reason, _report(outputs.get("report")))
+    report = _report(said["report"])
+    if len(str(said["report"]).encode()) > host_keys.REPORT_BYTES:
+        report = {"reason": f"the host's report is larger than {host_keys.REPORT_BYTES} bytes"}
+        said["deploy_result"] = "failed"
+    again, step = pending.again, pending.step
+    outcomes.judge(run, said, "", report)
+    if again and run.ok:
+        run.reason = f"{again} outcomes of {step} were not signed by this host, and refused"
+
+
+def _refusal(run: HostRun, pending: Pending, outputs: dict[str, Any], keys: HostKeys) -> str:
+    key = keys.of(run.host)
+    if not key:
+        return "no key of the host is pinned: enrol it again with novadocker-enroll"
+    if not outputs.get(host_keys.SIGNATURE):
+        return "it is not signed"
+    text = host_keys.document(run.host, pending.push_id, pending.deadline, outputs)
+    if host_keys.is_signed(key, outputs[host_keys.SIGNATURE], text):
+        return ""
+    if outputs.get(host_steps.PUSH_ID) != pending.push_id:
+        return "it is of another push"
+    return "its signature is not this host's for this push"
+
+
+def _open_again(heat: Service, run: HostRun, pending: Pending) -> None:
+    # Heat takes no signal for what has ended, and the host's own is yet to come, or was lost.
+    if not _push_anew(heat, run, pending):
+        path = f"/software_deployments/{run.deployment_id}"
+        heat.put(path, json={**_under_way(pending.step), "status_reason": "an outcome was refused"})
+
+
+def _push_anew(heat: Service, run: HostRun, pending: Pending) -> bool:
+    held = _config(heat, pending.config_id)
+    inputs = {n: v for n, v in _inputs(held).items() if not n.startswith("deploy_")}
+    pause_s = AGAIN_S * 2 ** (pending.again - 1) if pending.again else 0
+    if time.time() < inputs[_PUSHED] + pause_s:
+        return False
+    pending.again += 1
+    inputs.update({_AGAIN: pending.again, _PUSHED: int(time.time())})
+    pending.config_id = _replace(heat, run, held, pending.step, held["config"], inputs)
+    return True
 
 
 def look_at_all(heat: Service, runs: Sequence[HostRun], wait_s: float) -> int:
@@ -171,9 +232,9 @@ def look_at_all(heat: Service, runs: Sequence[HostRun], wait_s: float) -> int:
     :param wait_s: how long to stay
     """
     until = time.monotonic() + wait_s
-    pause_s = 0.3
+    pause_s, keys = 0.3, HostKeys(heat)
     while True:
-        on_each([run for run in runs if run.pending], lambda run: look(heat, run))
+        on_each([run for run in runs if run.pending], lambda run: look(heat, run, keys))
         left = sum(1 for run in runs if run.pending)
         if not left or time.monotonic() + pause_s > until:
             return left
@@ -235,20 +296,23 @@ def _replace(
     )["software_config"]
     heat.put(
         f"/software_deployments/{run.deployment_id}",
-        json={
-            "config_id": config["id"],
-            "action": "UPDATE",
-            "status": "IN_PROGRESS",
-            "status_reason": f"{step} pushed",
-            # Heat keeps the values of the run before where it is given none.
-            "output_values": _BLANK,
-        },
+        json={"config_id": config["id"], **_under_way(step)},
     )
     try:
         heat.delete(f"/software_configs/{held['id']}")
     except CloudError as fault:
         LOG.warning("The config that was in the mailbox of %s is left: %s", run.host, fault)
     return str(config["id"])
+
+
+def _under_way(step: str) -> dict[str, Any]:
+    return {
+        "action": "UPDATE",
+        "status": "IN_PROGRESS",
+        "status_reason": f"{step} pushed",
+        # Heat keeps the values of the run before where it is given none.
+        "output_values": _BLANK,
+    }
 
 
 def _type(value: Any) -> str:

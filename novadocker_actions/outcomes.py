@@ -25,15 +25,15 @@ TAKING_BACK = ("undo", "roll_back")
 class Pending:
     """A step that was pushed to a host and not yet collected.
 
-    :param deadline: seconds since the epoch after which the host is given up
-    :param again: how often it was pushed anew since another run's signal had taken its place
+    :param deadline: seconds since the epoch after which the host is given up; it keeps it as well
+    :param again: how often it was pushed anew since an outcome had come that was not the host's
     """
 
     step: str
     mode: str
     push_id: str
     config_id: str
-    deadline: float
+    deadline: int
     again: int = 0
 
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from novadocker_actions import host_steps
+from novadocker_actions import host_steps, identity
 from novadocker_actions.errors import Refused
 from novadocker_actions.hosts import DOCKER
 from novadocker_actions.outcomes import FAILED, HostRun
@@ -95,6 +95,25 @@ def require_answers(runs: Iterable[HostRun]) -> None:
             + ("." if len(silent) <= 20 else f"; and {len(silent) - 20} more."),
             "See that os-collect-config runs there (`systemctl status os-collect-config`), raise "
             "agent_timeout_s, or leave them out with exclude.",
+        )
+
+
+def require_identity(runs: Iterable[HostRun], node_ids: Mapping[str, Collection[str]]) -> None:
+    """Refuse hosts that are others than those whose names they are enrolled by.
+
+    :param runs: described hosts
+    :param node_ids: ids of Nova's hypervisors by host
+    :raises Refused: naming the hosts
+    """
+    faults = [identity.fault_of(run.host, run.facts, node_ids.get(run.host, ())) for run in runs]
+    faults = [fault for fault in faults if fault]
+    if faults:
+        raise Refused(
+            "hosts",
+            "; ".join(faults[:20])
+            + (f"; and {len(faults) - 20} more." if len(faults) > 20 else "."),
+            "Take them out (`novadocker-enroll remove`) and enrol them by their own names, with "
+            "the right addresses, or leave them out with exclude.",
         )
 
 

@@ -146,3 +146,20 @@ def require_mailboxes(hosts: list[Host]) -> None:
             f"no agent is enrolled on {', '.join(missing)}.",
             "Enrol them with `novadocker-enroll add`, or leave them out with exclude.",
         )
+
+
+def require_keys(hosts: list[Host]) -> None:
+    """Refuse hosts whose word could not be told from anybody's.
+
+    :raises Refused: naming the hosts that were enrolled without a key of their own
+    """
+    missing = [host.name for host in hosts if not host.has_key]
+    if missing:
+        raise Refused(
+            "hosts",
+            f"no key is pinned of {', '.join(missing[:20])}"
+            + (f" and {len(missing) - 20} more." if len(missing) > 20 else "."),
+            "They were enrolled before hosts had keys: repeat `novadocker-enroll add` with their "
+            "pool (`novadocker-enroll attach` with the stack of a compute pool), which gives them "
+            "one and leaves all else as it is.",
+        )

@@ -5,18 +5,19 @@
 Installed beside the hooks of heat-agents and called in each refresh of a host as
 
 * ``refuse`` before 55-heat-config: what was interrupted is run once more; what can not be run (no
-  hook for its group, an input without a value) is told to Heat as failed instead of never; input
-  values become text, which the script hook needs;
+  hook for its group, an input without a value), has expired, or is meant for another host, is told
+  to Heat as failed instead of never; input values become text, which the script hook needs;
 * ``hook NAME`` in place of a hook of heat-agents: the hook writes every input into its log, so it
   is not given those that say how to signal, which are secrets;
 * ``notify CONFIG`` in place of heat-config-notify: the outcome is cut to a size that Heat takes,
-  and remembered until it was told;
+  signed with this host's key where the message asks for that, and remembered until it was told;
 * ``settle`` after 55-heat-config: outcomes that could not be told are told again, old files go
   away, and the agent asks often for a while, because one step is followed by the next.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -33,7 +34,11 @@ DEPLOYED = Path(os.environ.get("HEAT_CONFIG_DEPLOYED", "/var/lib/heat-config/dep
 SCRIPTS = Path(os.environ.get("HEAT_SCRIPT_WORKING", "/var/lib/heat-config/heat-config-script"))
 HOOKS = Path(os.environ.get("HEAT_CONFIG_HOOKS", HOME / "hooks"))
 WAKE = Path(os.environ.get("HEAT_AGENT_WAKE", "/var/lib/heat-config/wake.conf"))
+# Made by `novadocker-enroll` over SSH: the key of this host, and the name that it is enrolled by.
+HOST_KEY = Path(os.environ.get("NOVADOCKER_HOST_KEY", "/etc/novadocker/host.key"))
+HOST_NAME = Path(os.environ.get("NOVADOCKER_HOST_NAME", "/etc/novadocker/host.name"))
 TEXT_CHARS = 64 * 1024
+REASON_CHARS = 2000
 SIGNAL_INPUTS = "deploy_"
 NO_HOOK_NEEDED = ("os-apply-config",)
 
@@ -73,12 +78,14 @@ def refuse() -> int:
         if deployed.exists() and not outcome.exists():
             if again.exists():
                 fail(config, "the host went down twice while it ran this; it is not tried again")
+            elif refusal(config):
+                fail(config, f"the host went down while it ran this; now {refusal(config)}")
             else:
                 LOG.warning("%s was interrupted and is run once more", config["id"])
                 again.touch()
                 deployed.unlink()
         elif not deployed.exists():
-            fault = unrunnable(config)
+            fault = unrunnable(config) or refusal(config)
             if fault:
                 fail(config, fault)
         for item in config.get("inputs", []):
@@ -99,6 +106,43 @@ def unrunnable(config: dict[str, Any]) -> str:
     if lacking:
         return f"the inputs {', '.join(lacking)} carry no value"
     return ""
+
+
+def refusal(config: dict[str, Any]) -> str:
+    """Return why a message must not be run here and now, empty when it may.
+
+    Configs that tell neither a host nor an end, such as those of a pool's stack, are not refused.
+    """
+    given = values(config)
+    host, expires_at = given.get("host"), given.get("expires_at")
+    name = host_name()
+    if host and name and host != name:
+        return f"this message is for the host {host}, and this host is enrolled as {name}"
+    try:
+        end = float(expires_at or "inf")
+    except ValueError:
+        return "this message is not run: its end can not be read"
+    if end < time.time():
+        return (
+            f"this message expired at {utc(end)}, and this host's clock shows {utc(time.time())}: "
+            "run the workflow again; if the message was new, set the clock"
+        )
+    return ""
+
+
+def values(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a config's inputs by name."""
+    return {str(item.get("name")): item.get("value") for item in config.get("inputs") or []}
+
+
+def host_name() -> str:
+    """Return the name that this host is enrolled by, empty when it has none."""
+    return HOST_NAME.read_text().strip() if HOST_NAME.exists() else ""
+
+
+def utc(seconds: float) -> str:
+    """Return a time for people."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
 def fail(config: dict[str, Any], reason: str) -> None:
@@ -126,9 +170,10 @@ def notify(deployed: Path, outcome: dict[str, Any]) -> int:
         name: value[-TEXT_CHARS:] if isinstance(value, str) else value
         for name, value in outcome.items()
     }
+    config = json.loads(deployed.read_text() or "{}") if deployed.exists() else {}
     done = subprocess.run(
         [HOME / "bin" / "heat-config-notify", deployed],
-        input=json.dumps(short),
+        input=json.dumps(signed(config, short)),
         text=True,
         capture_output=True,
         check=False,
@@ -142,6 +187,42 @@ def notify(deployed: Path, outcome: dict[str, Any]) -> int:
         files(deployed.stem)[2].touch()
         return 0
     return done.returncode or 1
+
+
+def signed(config: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
+    """Return an outcome with this host's signature, where the message asks for it.
+
+    Whoever may signal in the stack's project can tell Heat anything in a host's name, and any
+    signal goes to whatever the mailbox holds: so the signature covers the host, the message, until
+    when it was valid, and all that is told. What ended without a word of its own has failed.
+    """
+    given = values(config)
+    push_id = given.get("push_id")
+    if not push_id or not HOST_KEY.exists():
+        return outcome
+    told = {"changed": "false", **outcome, "push_id": push_id}
+    if not told.get("deploy_result"):
+        said = str(outcome.get("deploy_stderr") or "").strip()[-REASON_CHARS:]
+        code = outcome.get("deploy_status_code")
+        reason = said or f"the script ended without an outcome, with exit code {code}"
+        told.update(deploy_result="failed", report=json.dumps({"reason": reason}))
+    covered = [host_name(), push_id, given.get("expires_at"), told["deploy_result"]]
+    covered += [told["changed"], told.get("report", "")]
+    told["signature"] = signature(["novadocker-outcome", *map(str, covered)])
+    return told
+
+
+def signature(parts: list[str]) -> str:
+    """Return the host's signature (RSA-PSS, SHA-256) of some texts, as base64."""
+    options = ("rsa_padding_mode:pss", "rsa_pss_saltlen:32")
+    command = ["openssl", "dgst", "-sha256", "-sign", str(HOST_KEY)]
+    command += [word for option in options for word in ("-sigopt", option)]
+    text = json.dumps(parts, separators=(",", ":")).encode()
+    done = subprocess.run(command, input=text, capture_output=True, check=False)
+    if done.returncode:
+        LOG.error("The outcome can not be signed: %s", done.stderr.decode(errors="replace")[-300:])
+        return ""
+    return base64.b64encode(done.stdout).decode()
 
 
 def settle() -> int:

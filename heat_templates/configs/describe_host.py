@@ -47,14 +47,30 @@ print(json.dumps(answer))
 # The service's own option parser, with the few options that are asked for: quick, and right about
 # defaults, drop-in directories and the order of the command line.
 NOVA_OPTIONS = """
-import json, sys
+import importlib.util, json, os, sys
 from oslo_config import cfg
 from oslo_log import log
 conf = cfg.ConfigOpts()
 log.register_options(conf)
-conf.register_opts([cfg.StrOpt("compute_driver"), cfg.StrOpt("host")])
+base = os.path.dirname(os.path.dirname(importlib.util.find_spec("nova").origin))
+conf.register_opts(
+    [
+        cfg.StrOpt("compute_driver"),
+        cfg.StrOpt("host"),
+        cfg.StrOpt("pybasedir", default=base),
+        cfg.StrOpt("state_path", default="$pybasedir"),
+    ]
+)
 conf(sys.argv[2:], project="nova", prog=sys.argv[1])
-print(json.dumps({"compute_driver": conf.compute_driver, "host": conf.host}))
+compute_id = None
+for folder in [*map(os.path.dirname, conf.config_file), conf.state_path]:
+    try:
+        with open(os.path.join(folder, "compute_id")) as file:
+            compute_id = compute_id or file.read(40).strip()
+    except OSError:
+        pass
+options = {"compute_driver": conf.compute_driver, "host": conf.host, "compute_id": compute_id}
+print(json.dumps(options))
 """
 
 
@@ -128,6 +144,7 @@ def nova(step: Step) -> Optional[dict[str, Any]]:
         "version": None,
         "compute_driver": None,
         "host": None,
+        "compute_id": None,
     }
     if service.python:
         versions = in_service_python(step, service, VERSIONS, "nova,nova-docker")

@@ -28,7 +28,6 @@ SETTINGS = {
 EXPORTS = "/var/lib/novadocker/exports"
 PIECE_BYTES = 1024 * 1024
 SILENCE_S = 300
-KEY_BITS = 4096
 
 
 def converge(step: Step) -> None:
@@ -47,7 +46,7 @@ def converge(step: Step) -> None:
     facts = saved_facts(archive, image)
     if facts is None:
         facts = save(step, reference, image, archive)
-    step.facts.update(facts, reference=reference, digest=digest, public_key=key_pair(step, archive))
+    step.facts.update(facts, reference=reference, digest=digest)
     if not was_there:
         docker(f"/images/{urllib.parse.quote(reference, safe='')}", "DELETE")
 
@@ -148,25 +147,6 @@ def save(step: Step, reference: str, image: dict[str, Any], archive: Path) -> di
     facts = {"image_id": image["Id"], "size_bytes": size, "sha512": total.hexdigest()}
     archive.with_suffix(".json").write_text(json.dumps(facts))
     return facts
-
-
-def key_pair(step: Step, archive: Path) -> str:
-    """Return the public half of the export's own key; the private one stays with root here."""
-    private = archive.with_suffix(".key")
-    if not private.exists():
-        draft = private.with_suffix(".draft")
-        draft.touch(mode=0o600)
-        options = [
-            "-algorithm",
-            "RSA",
-            "-pkeyopt",
-            f"rsa_keygen_bits:{KEY_BITS}",
-            "-out",
-            str(draft),
-        ]
-        step.run(["openssl", "genpkey", *options])
-        draft.rename(private)
-    return step.run(["openssl", "pkey", "-in", str(private), "-pubout"]).stdout
 
 
 def undo(step: Step) -> None:

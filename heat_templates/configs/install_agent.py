@@ -56,11 +56,18 @@ SETTINGS = {
             "description": "Text of agent/outcomes.py.",
             "default": "",
         },
+        "host": {
+            "type": "string",
+            "description": "Name that the host is enrolled by.",
+            "default": "",
+        },
     },
 }
 
 HOME = "/opt/heat-agent"
 CONFIGURATION = "/etc/os-collect-config.conf"
+HOST_KEY = "/etc/novadocker/host.key"
+HOST_NAME = "/etc/novadocker/host.name"
 UNIT = "os-collect-config.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 WAKE = "/var/lib/heat-config/wake.conf"
@@ -189,7 +196,9 @@ def own_files(step: Step) -> dict[str, tuple[str, int]]:
     call = f"exec {HOME}/bin/python {HOME}/outcomes.py"
     shell = "#!/bin/sh\n"
     configure = f"{HOME}/os-refresh-config/configure.d"
+    name = step.settings.get("host")
     return {
+        **({HOST_NAME: (f"{name}\n", 0o600)} if name else {}),
         f"{HOME}/outcomes.py": (step.settings["outcomes"], 0o755),
         COLLECT: (COLLECT_TEXT, 0o755),
         f"{HOME}/notify": (f'{shell}{call} notify "$1"\n', 0o755),
@@ -264,6 +273,10 @@ def undo(step: Step) -> None:
     if step.to_undo.get("home") and step.will(f"remove {HOME} and the agent's state"):
         for name in (HOME, *STATE):
             shutil.rmtree(step.path(name), ignore_errors=True)
+        step.path(HOST_KEY).unlink(missing_ok=True)
+        place = step.path(HOST_KEY).parent
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
         step.run(["systemctl", "daemon-reload"])
 
 

@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Upload what export_image saved to Glance, with the caller's token, which came sealed."""
+"""Upload what export_image saved to Glance, with the caller's token, which came sealed.
+
+It was sealed to the key that this host was enrolled with, for one image and one address: to no
+other is the token sent.
+"""
 
 import base64
 import binascii
+import hashlib
+import hmac
 import http.client
 import json
+import os
 import ssl
 import subprocess
 import urllib.parse
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from host_step import Step, StepFailed, clean_environment, run_step
 
@@ -36,18 +43,21 @@ SETTINGS = {
         },
         "sealed_token": {
             "type": "string",
-            "description": "Base64 of the token, encrypted (RSA-OAEP, SHA-256) for this export.",
+            "description": "The token, with the image and the address that it is for, encrypted "
+            "with this host's key: three base64 texts with dots between them.",
             "minLength": 1,
         },
     },
 }
 
 EXPORTS = "/var/lib/novadocker/exports"
+HOST_KEY = "/etc/novadocker/host.key"
+PBKDF2_ROUNDS = 10000
 SILENCE_S = 300
 
 
 def converge(step: Step) -> None:
-    """Send the archive; then remove it and its key."""
+    """Send the archive; then remove it."""
     archive = step.path(f"{EXPORTS}/{step.settings['digest'].split(':')[1]}.tar")
     if not archive.exists():
         raise StepFailed(
@@ -55,31 +65,62 @@ def converge(step: Step) -> None:
         )
     if not step.will(f"upload {archive.name} as Glance image {step.settings['image_id']}"):
         return
-    token = unsealed(step.settings["sealed_token"], archive.with_suffix(".key"))
-    send(step, archive, token)
-    for suffix in (".tar", ".json", ".key"):
+    secret = unsealed(step.settings["sealed_token"], step.path(HOST_KEY))
+    for name in ("image_id", "glance_url"):
+        if secret.get(name) != step.settings[name]:
+            raise StepFailed(f"sealed_token: was made for another {name} than the one given")
+    send(step, archive, str(secret["token"]))
+    for suffix in (".tar", ".json"):
         archive.with_suffix(suffix).unlink(missing_ok=True)
 
 
-def unsealed(sealed: str, key: Path) -> str:
-    """Return the token in clear; it goes into no argument, file or log.
+def unsealed(sealed: str, private_key: Path) -> dict[str, Any]:
+    """Return what was sealed, in clear; it goes into no argument, file or log.
 
-    :raises StepFailed: when it was sealed for another key
+    :raises StepFailed: when it was sealed for another key, or altered
     """
-    options = ("rsa_padding_mode:oaep", "rsa_oaep_md:sha256", "rsa_mgf1_md:sha256")
-    command = ["openssl", "pkeyutl", "-decrypt", "-inkey", str(key)]
-    for option in options:
-        command += ["-pkeyopt", option]
+    if not private_key.exists():
+        raise StepFailed("this host has no key: run `novadocker-enroll add` for it again")
     try:
-        text = base64.b64decode(sealed, validate=True)
-    except binascii.Error as error:
-        raise StepFailed("sealed_token: is not base64") from error
+        wrapped, text, tag = (base64.b64decode(p, validate=True) for p in sealed.split("."))
+    except (binascii.Error, ValueError) as error:
+        raise StepFailed("sealed_token: is not three base64 texts with dots between") from error
+    oaep = ("rsa_padding_mode:oaep", "rsa_oaep_md:sha256", "rsa_mgf1_md:sha256")
+    options = [word for option in oaep for word in ("-pkeyopt", option)]
+    key = openssl(["pkeyutl", "-decrypt", "-inkey", str(private_key), *options], wrapped)
+    expected = derived(derived(key, b"tag"), text)
+    if not key or not hmac.compare_digest(expected, tag):
+        raise StepFailed("sealed_token: was not made for this host's key; enrol the host again")
+    # A pipe has room for it, and no other process sees what goes through.
+    reader, writer = os.pipe()
+    os.write(writer, derived(key, b"passphrase").hex().encode())
+    os.close(writer)
+    rounds = ["-pbkdf2", "-iter", str(PBKDF2_ROUNDS), "-md", "sha256"]
+    command = ["enc", "-d", "-aes-256-cbc", *rounds, "-pass", f"fd:{reader}"]
+    try:
+        return dict(json.loads(openssl(command, text, reader)))
+    except ValueError as error:
+        raise StepFailed("sealed_token: openssl on this host can not open it") from error
+    finally:
+        os.close(reader)
+
+
+def derived(key: bytes, text: bytes) -> bytes:
+    """Return the HMAC of a text: a key for one purpose, or a tag."""
+    return hmac.new(key, text, hashlib.sha256).digest()
+
+
+def openssl(arguments: list[str], text: bytes, *descriptors: int) -> bytes:
+    """Return what openssl makes of a text, empty when it fails."""
     done = subprocess.run(
-        command, input=text, capture_output=True, check=False, env=clean_environment()
+        ["openssl", *arguments],
+        input=text,
+        capture_output=True,
+        check=False,
+        env=clean_environment(),
+        pass_fds=descriptors,
     )
-    if done.returncode:
-        raise StepFailed("sealed_token: was not made for the key of this export; export once more")
-    return done.stdout.decode()
+    return b"" if done.returncode else done.stdout
 
 
 def send(step: Step, archive: Path, token: str) -> None:

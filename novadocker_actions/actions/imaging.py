@@ -6,11 +6,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from novadocker_actions import compute, images, outcomes, report
+from novadocker_actions import compute, host_keys, images, outcomes, report
 from novadocker_actions.actions.base import NovadockerAction, action
 from novadocker_actions.actions.stepping import push_to_all, pushed
 from novadocker_actions.clients import Cloud
-from novadocker_actions.errors import CloudError, NovadockerError
+from novadocker_actions.errors import CloudError, NovadockerError, Refused
+from novadocker_actions.host_keys import HostKeys
 
 #: How long Glance may take to answer with its new configuration.
 GLANCE_WAIT_S = 60
@@ -105,7 +106,8 @@ class ExportImage(NovadockerAction):
 class UploadImage(NovadockerAction):
     """Make the record in Glance, and push upload_image to the controller that holds the archive.
 
-    The caller's token goes there sealed with the public key that the host made for this export.
+    The caller's token goes there sealed to the key that was pinned when the host was enrolled, for
+    this image and Glance's address alone. No key that an outcome brings is used for it.
 
     :param rows: the controller, with the facts of its export
     :param reference: Docker reference
@@ -124,6 +126,9 @@ class UploadImage(NovadockerAction):
         run = found[0]
         if not run.ok:
             return {**pushed(found), "image_id": "", "sha512": ""}
+        key = HostKeys(cloud.orchestration).of(run.host)
+        if not key:
+            raise Refused("hosts", f"no key of {run.host} is pinned.", "Enrol it again.")
         exported = run.facts
         digest = self.digest or str(exported["digest"])
         record = images.record_for(
@@ -133,12 +138,9 @@ class UploadImage(NovadockerAction):
         if record["status"] == "active":
             # Another run, or a lost executor's push, has uploaded it: its own hash holds.
             return {**pushed(found), **result, "sha512": record.get("os_hash_value") or ""}
-        settings = {
-            "image_id": record["id"],
-            "digest": exported["digest"],
-            "glance_url": cloud.image.url.removesuffix("/v2"),
-            "sealed_token": images.seal(cloud.token, exported["public_key"]),
-        }
+        goal = {"image_id": record["id"], "glance_url": cloud.image.url.removesuffix("/v2")}
+        sealed = host_keys.seal({"token": cloud.token, **goal}, key)
+        settings = {**goal, "digest": exported["digest"], "sealed_token": sealed}
         jobs = [(run, "upload_image", settings)]
         push_to_all(cloud, jobs, mode="apply", timeout_s=self.settings["step_timeout_s"])
         return {**pushed(found), **result}

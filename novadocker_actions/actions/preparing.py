@@ -87,6 +87,7 @@ class SelectHosts(NovadockerAction):
                     "Enrol one: `novadocker-enroll add --pool controllers "
                     "--role controller,glance HOST`.",
                 )
+        selection.require_keys([*chosen.hosts, *controllers])
         names = {record.name for record in chosen.hosts}
         return {
             "computes": outcomes.write(_run(record, _COMPUTE) for record in chosen.hosts),
@@ -112,7 +113,7 @@ def _run(record: hosts.Host, role: str) -> HostRun:
 
 
 @action
-class FindNeeds(PlainAction):
+class FindNeeds(NovadockerAction):
     """Judge the hosts' descriptions: refuse what cannot work, note which steps each host needs.
 
     :param workflow: name without the workbook's
@@ -124,11 +125,12 @@ class FindNeeds(PlainAction):
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
 
-    def compute(self) -> dict[str, Any]:
+    def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, without their descriptions, and whether steps are to be asked."""
         found = outcomes.read(self.rows)
         computes = [run for run in found if run.role == _COMPUTE]
         planning.require_answers(found)
+        planning.require_identity(found, compute.node_ids(cloud.compute))
         planning.require_nova(computes)
         for run in found:
             self._note_needs(run)

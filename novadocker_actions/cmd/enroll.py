@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -110,16 +109,14 @@ def _ssh(arguments: argparse.Namespace) -> Ssh:
     return Ssh(config=arguments.ssh_config, user=arguments.ssh_user)
 
 
-def check_reachable(ssh: Ssh, addresses: Sequence[str]) -> None:
-    """See that every host can be worked on, before anything changes.
+def keys_of(ssh: Ssh, hosts: Mapping[str, str]) -> dict[str, str]:
+    """Return the hosts' own public keys, after each of them was found to be the one that is meant.
 
-    :raises Refused: for those that can not
+    :param hosts: SSH addresses by host name
+    :raises Refused: for those that are not reached or are others; then nothing has changed
     """
-    with concurrent.futures.ThreadPoolExecutor(10) as pool:
-        asked = [pool.submit(ssh.run, item, "python3 -", "print('here')", 60) for item in addresses]
-        faults = [str(error) for item in asked if (error := item.exception())]
-    if faults:
-        raise Refused("hosts", " ".join(faults), "Nothing was changed.")
+    enrolment.require_identity(ssh, hosts)
+    return enrolment.host_keys(ssh, hosts)
 
 
 def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
@@ -134,14 +131,16 @@ def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
                     f"{elsewhere[0]} is enrolled in stack {stack['stack_name']}.",
                     f"Run novadocker-enroll remove {elsewhere[0]} first.",
                 )
-    check_reachable(ssh, list(hosts.values()))
-    there = enrol.stack(f"{enrolment.STACK_PREFIX}{arguments.pool}")
+    name = f"{enrolment.STACK_PREFIX}{arguments.pool}"
+    keys = keys_of(ssh, hosts)
+    there = enrol.stack(name)
     before = (there or {}).get("parameters", {})
     roster = Roster.of_parameters(before).with_hosts(hosts)
     parameters = kept_parameters(before)
     if arguments.role:
         parameters["roles"] = ",".join(dict.fromkeys(arguments.role))
     parameters.update(TRANSPORTS.get(arguments.transport, {}))
+    enrol.pin(name, roster.active, keys)
     stack = enrol.write(arguments.pool, roster, arguments.timeout, **parameters)
     enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, {len(roster.active)} hosts")
     enrol.attach(stack, hosts, ssh, arguments.polling_interval, arguments.timeout)
@@ -168,7 +167,7 @@ def run_attach(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     addresses = {name: name for name in names} | parse_hosts(arguments.hosts)
     if not addresses:
         raise Refused("stack", f"{arguments.stack} has no deployed servers.", "Name its hosts.")
-    check_reachable(ssh, list(addresses.values()))
+    enrol.pin(stack["stack_name"], list(addresses), keys_of(ssh, addresses))
     enrol.attach(stack, addresses, ssh, arguments.polling_interval, arguments.timeout)
 
 
@@ -211,6 +210,7 @@ def run_remove(enrol: Enrolment, arguments: argparse.Namespace) -> None:
         if not mine:
             continue
         roster = Roster.of_parameters(stack["parameters"]).without(mine)
+        enrol.pin(stack_name, roster.active, {})
         if not roster.active:
             enrol.delete(stack)
             enrol.tell(f"{stack_name}: deleted, it had no other hosts")

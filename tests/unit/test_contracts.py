@@ -166,9 +166,14 @@ def test_a_step_s_outputs_are_those_that_heat_is_told_and_the_actions_read() -> 
         for value in assigned(path, "outputs")
         if isinstance(value, ast.Dict) and "deploy_result" in strings(value)
     )
-    signature = literal(ACTIONS, "SIGNATURE")
+    assert set(literal(ACTIONS, "SAID")) == written
+    # The agent adds what proves that they are the host's, and to which push they belong.
+    signature = {literal(ACTIONS, "PUSH_ID"), literal(ACTIONS, "SIGNATURE")}
+    assert signature <= says(f"{TEMPLATES}/agent", "outcomes.py")
     (asked,) = (value for path in sources(ACTIONS) for value in assigned(path, "_OUTPUTS"))
-    assert strings(asked) | {signature} == written | {signature}
+    assert {"SAID", "PUSH_ID", "SIGNATURE"} == {
+        node.attr for node in ast.walk(asked) if isinstance(node, ast.Attribute)
+    }
     # The mailboxes carry the signature, too; what a stack of its own runs is not signed.
     for name, mailbox in (
         ("hosts.yaml", True),
@@ -180,9 +185,8 @@ def test_a_step_s_outputs_are_those_that_heat_is_told_and_the_actions_read() -> 
             for body in template(name)["resources"].values()
             if body["type"] == "OS::Heat::SoftwareConfig"
         ]
-        assert all(outputs - {signature} == written for outputs in declared), name
-        assert any(signature in outputs for outputs in declared) is mailbox, name
-    assert any(f".{signature}" in text for text in says(ACTIONS)), "the script does not sign"
+        assert all(outputs - signature == written for outputs in declared), name
+        assert any(signature <= outputs for outputs in declared) is mailbox, name
 
 
 def test_a_step_is_given_the_inputs_that_it_reads() -> None:
@@ -215,6 +219,16 @@ def test_the_label_of_instances_that_host_steps_look_for_is_the_drivers() -> Non
 def test_the_trait_that_the_driver_reports_is_the_one_that_images_and_aggregates_require() -> None:
     trait = literal(DRIVER, "TRAIT_DOCKER")
     assert alike([trait, literal(ACTIONS, "TRAIT"), literal(TEMPEST, "DOCKER_TRAIT")])
+
+
+def test_a_host_s_key_is_where_all_that_use_it_look_for_it() -> None:
+    place = literal(f"{TEMPLATES}/configs", "KEY", "make_host_key.py")
+    assert alike([place, *literals(f"{TEMPLATES}/configs", "HOST_KEY")])
+    name = literal(f"{TEMPLATES}/configs", "HOST_NAME")
+    assert {place, name} <= says(f"{TEMPLATES}/agent", "outcomes.py")
+    rounds = literal(f"{TEMPLATES}/configs", "PBKDF2_ROUNDS")
+    assert rounds == literal(ACTIONS, "_PBKDF2_ROUNDS")
+    assert literal(ACTIONS, "KEYS_TAG") in template("host_keys.yaml")["description"]
 
 
 def test_enrolment_tags_the_stacks_that_the_workflows_look_for() -> None:

@@ -7,7 +7,6 @@ deployments (late signals, kept outputs, configs that are in use) is what heat 2
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import itertools
@@ -22,9 +21,11 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import rsa
 from requests.adapters import BaseAdapter
+
+from novadocker_actions import host_keys
+from tests.host_keys import public_text, sign, unseal
 
 TOKEN = "a-callers-token"
 TRUSTEES_TOKEN = "a-token-of-the-trustee"
@@ -58,7 +59,9 @@ CATALOG = [
     )
 ]
 REGISTRY = {"busybox:latest": "sha256:" + "b" * 64, "nginx:latest": "sha256:" + "c" * 64}
-_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+# Making keys takes time: a thousand hosts share a few, smaller than real ones.
+_KEYS = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(5)]
+_TURN = itertools.cycle(_KEYS)
 
 
 @dataclass
@@ -68,6 +71,9 @@ class FakeHost:
     :param servers: uuid and name, and a status where it is not ACTIVE
     :param claims: who has an allocation there besides the servers
     :param faults: (step, mode) to ``fail``, ``hang``, ``unsigned`` or a count of failures
+    :param told: facts of describe_host that are others than a right host's
+    :param key: what it signs its outcomes with
+    :param pinned: whether it was enrolled with that key
     """
 
     name: str
@@ -92,15 +98,27 @@ class FakeHost:
     disabled_reason: str | None = None
     servers: list[dict[str, str]] = field(default_factory=list)
     claims: set[str] = field(default_factory=set)
+    told: dict[str, Any] = field(default_factory=dict)
+    key: rsa.RSAPrivateKey = field(default_factory=lambda: next(_TURN))
+    pinned: bool = True
+    hypervisor_type: str = "fake"
 
     def facts(self) -> dict[str, Any]:
         """Return what describe_host would tell."""
         driver = "novadocker.virt.docker.DockerDriver" if self.configured else "fake.FakeDriver"
         return {
             "hostname": self.name,
-            "nova": {"version": self.nova, "compute_driver": driver} if self.compute else None,
+            "nova": {
+                "version": self.nova,
+                "compute_driver": driver,
+                "host": self.name,
+                "compute_id": self.service_id,
+            }
+            if self.compute
+            else None,
             "docker": {"installed": self.docker},
             "novadocker": {"driver_version": "1.0" if self.driver else None},
+            **self.told,
         }
 
     @property
@@ -135,7 +153,8 @@ class FakeCloud(BaseAdapter):
         self.image_page = 1000
         self.migrations: list[dict[str, str]] = []
         self.step_s = 0.0
-        self.key = _KEY
+        self.tokens: list[str] = []
+        self.after_push: Callable[[FakeHost, dict[str, Any]], None] = lambda host, config: None
         self._ready: dict[str, tuple[float, dict[str, Any]]] = {}
         self._aggregate_ids = itertools.count(1)
         self._lock = threading.RLock()
@@ -219,6 +238,7 @@ class FakeCloud(BaseAdapter):
             ("DELETE", "/keystone/v3/OS-TRUST/trusts/([^/]+)", self._delete_trust),
             ("GET", f"{heat}/stacks", self._stacks),
             ("GET", f"{heat}/stacks/[^/]+/[^/]+/outputs/inventory", self._inventory),
+            ("GET", f"{heat}/stacks/[^/]+/[^/]+/outputs/public_keys", self._public_keys),
             ("GET", f"{heat}/software_deployments/([^/]+)", self._deployment),
             ("PUT", f"{heat}/software_deployments/([^/]+)", self._put_deployment),
             ("GET", f"{heat}/software_configs/([^/]+)", self._config),
@@ -271,9 +291,18 @@ class FakeCloud(BaseAdapter):
     # -- Heat
 
     def _stacks(self, query: dict[str, str], body: Any) -> Any:
-        if query.get("tags") != "novadocker-hosts":
-            return 200, {"stacks": []}
-        return 200, {"stacks": [{"id": "s1", "stack_name": "novadocker-hosts-all"}]}
+        pool = "novadocker-hosts-all"
+        names = {
+            "novadocker-hosts": [pool],
+            # The last is of a pool that is gone: nobody may believe it.
+            "novadocker-keys": [f"novadocker-keys-{pool}", "novadocker-keys-gone"],
+        }
+        found = names.get(query.get("tags", ""), [])
+        return 200, {"stacks": [{"id": name, "stack_name": name} for name in found]}
+
+    def _public_keys(self, query: dict[str, str], body: Any) -> Any:
+        value = {h.name: public_text(h.key) for h in self.hosts.values() if h.pinned}
+        return 200, {"output": {"output_key": "public_keys", "output_value": value}}
 
     def _inventory(self, query: dict[str, str], body: Any) -> Any:
         value = {
@@ -326,6 +355,7 @@ class FakeCloud(BaseAdapter):
                 self._ready.pop(key, None)
             else:
                 self._ready[key] = (time.monotonic() + self.step_s, outcome)
+            self.after_push(host, self.configs[body["config_id"]])
         return 200, {"software_deployment": dict(deployment)}
 
     def _config(self, query: dict[str, str], body: Any, key: str) -> Any:
@@ -374,6 +404,8 @@ class FakeCloud(BaseAdapter):
             "push_id": given["push_id"],
             "deploy_status_code": 1 if reason else 0,
         }
+        said = (host.name, given["push_id"], given["expires_at"], details)
+        details["signature"] = sign(host.key, host_keys.document(*said))
         return {} if fault == "unsigned" else details
 
     def _do(
@@ -418,9 +450,6 @@ class FakeCloud(BaseAdapter):
             good = host.docker and host.driver and host.configured
             return False, {}, "" if good and not missing else f"not verified, without {missing}"
         if step == "export_image":
-            pem = self.key.public_key().public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
             archive = settings["image"].encode()
             return (
                 True,
@@ -430,15 +459,15 @@ class FakeCloud(BaseAdapter):
                     "image_id": "sha256:1",
                     "size_bytes": len(archive),
                     "sha512": hashlib.sha512(archive).hexdigest(),
-                    "public_key": pem.decode(),
                 },
                 "",
             )
         if step == "upload_image":
-            oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
-            token = self.key.decrypt(base64.b64decode(settings["sealed_token"]), oaep).decode()
+            secret = unseal(host.key, settings["sealed_token"])
+            assert secret["image_id"] == settings["image_id"]
             image = self.glance_images[settings["image_id"]]
-            assert token in (TOKEN, TRUSTEES_TOKEN)
+            assert secret["token"] in (TOKEN, TRUSTEES_TOKEN)
+            self.tokens.append(str(secret["token"]))
             archive = image["docker_reference"].encode()
             image.update(
                 status="active",
@@ -486,7 +515,7 @@ class FakeCloud(BaseAdapter):
                     "hypervisor_hostname": host.name,
                     "state": "up",
                     "status": host.status,
-                    "hypervisor_type": "docker" if host.configured else "fake",
+                    "hypervisor_type": "docker" if host.configured else host.hypervisor_type,
                     "servers": host.servers,
                     "service": {"host": host.name, "id": host.service_id},
                 }

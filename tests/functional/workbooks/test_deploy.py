@@ -289,14 +289,18 @@ def test_a_host_that_does_not_answer_in_the_middle_fails(
     assert lost.state == UNTOUCHED
 
 
-def test_an_empty_signal_is_no_success(mistral: Mistral, cloud: FakeCloud) -> None:
+def test_an_empty_signal_is_no_success(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailbox, "GRACE_S", -27)
     cloud.hosts["compute-docker-1"].faults["install_docker", "apply"] = "unsigned"
 
-    run = mistral.run("novadocker.deploy")
+    run = mistral.run("novadocker.deploy", {"step_timeout_s": 30, "agent_timeout_s": 30})
 
     assert run["state"] == "ERROR"
     assert rows(run)["compute-docker-1"]["step"] == "install_docker"
     assert rows(run)["compute-docker-1"]["state"] == "failed"
+    assert "no outcome with this host's signature" in rows(run)["compute-docker-1"]["reason"]
 
 
 def test_computes_are_left_alone_when_a_controller_fails(

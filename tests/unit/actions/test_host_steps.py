@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -43,26 +41,6 @@ def test_the_steps_of_a_controller_depend_on_its_roles() -> None:
         "install_docker",
         "configure_glance",
     ]
-
-
-def test_a_script_signs_its_outcome_when_it_is_run(tmp_path: Path) -> None:
-    script = tmp_path / "step.py"
-    script.write_text(host_steps.script("describe_host"))
-    outputs = str(tmp_path / "out")
-    environment = {
-        **os.environ,
-        "heat_outputs_path": outputs,
-        "push_id": "signed",
-        "mode": "check",
-        "settings": "{}",
-        "timeout_s": "60",
-        "NOVADOCKER_ROOT": str(tmp_path),
-    }
-
-    subprocess.run([sys.executable, str(script)], env=environment, check=False, timeout=60)
-
-    assert Path(f"{outputs}.push_id").read_text() == "signed"
-    assert Path(f"{outputs}.deploy_result").exists()
 
 
 def test_a_step_that_there_is_not() -> None:

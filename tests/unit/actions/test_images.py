@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image references, sealing, and what is found in a registry."""
+"""Image references, and what is found in a registry."""
 
 from __future__ import annotations
 
-import base64
 from unittest import mock
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from novadocker_actions import images
 from novadocker_actions.clients import Service
-from novadocker_actions.errors import CloudError, NovadockerError, Refused
+from novadocker_actions.errors import CloudError, Refused
 from novadocker_actions.images import Reference
 
 DIGEST = "sha256:" + "a" * 64
@@ -70,29 +67,6 @@ def test_images_that_the_registry_lacks_are_named_with_its_words() -> None:
     assert images.require_found(answers, ["a:1"]) == {"a:1": DIGEST}
     with pytest.raises(Refused, match=r"b:1 \(manifest unknown\); c:1 \(the host did not look"):
         images.require_found(answers, ["a:1", "b:1", "c:1"])
-
-
-def pem(key: rsa.RSAPrivateKey) -> str:
-    public = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return public.decode()
-
-
-def test_only_the_host_can_open_what_is_sealed_for_it() -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
-
-    sealed = images.seal("a token", pem(key))
-
-    assert key.decrypt(base64.b64decode(sealed), oaep) == b"a token"
-
-
-def test_a_token_that_is_too_long_is_told() -> None:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-
-    with pytest.raises(NovadockerError, match="The token has 500 bytes, the host's key seals 190"):
-        images.seal("x" * 500, pem(key))
 
 
 @pytest.mark.parametrize(

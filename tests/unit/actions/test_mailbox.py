@@ -8,11 +8,14 @@ import time
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
-from novadocker_actions import mailbox
+from novadocker_actions import host_keys, mailbox
 from novadocker_actions.errors import CloudError, HostBusy
 from novadocker_actions.outcomes import FAILED, OK, HostRun
+from tests.host_keys import public_text, sign
 
+KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 SIGNAL = {"name": "deploy_signal_id", "type": "String", "value": "http://signal"}
 
 
@@ -36,6 +39,12 @@ class Heat:
             return {"software_deployment": self.deployment}
         if path.startswith("/software_configs/"):
             return {"software_config": self.configs[path.split("/")[-1]]}
+        if path == "/stacks":
+            pool, keys = "novadocker-hosts-p", "novadocker-keys-novadocker-hosts-p"
+            name = {"novadocker-hosts": pool, "novadocker-keys": keys}[(params or {})["tags"]]
+            return {"stacks": [{"stack_name": name, "id": name}]}
+        if path.endswith("/outputs/public_keys"):
+            return {"output": {"output_value": {"c1": public_text(KEY)}}}
         raise CloudError("orchestration", path, 404, "not found")
 
     def post(self, path: str, json: dict[str, Any]) -> Any:
@@ -57,17 +66,29 @@ class Heat:
         config = self.configs[self.deployment["config_id"]]
         return {entry["name"]: entry["value"] for entry in config["inputs"]}
 
-    def signal(self, push_id: str, result: str = "ok", **outputs: str) -> None:
+    def signal(
+        self,
+        push_id: str,
+        result: str = "ok",
+        *,
+        key: rsa.RSAPrivateKey | None = KEY,
+        host: str = "c1",
+        expires_at: int = 0,
+        **outputs: Any,
+    ) -> None:
+        """Tell an outcome, signed by the host for a push, or by others for other things."""
+        said = {"deploy_result": result, "changed": "true", "report": "{}", **outputs}
+        until = expires_at or self.held["expires_at"]
+        text = host_keys.document(host, push_id, until, said)
+        signature = sign(key, text) if key else ""
+        self.take({**said, "push_id": push_id, "signature": signature})
+
+    def take(self, outputs: dict[str, Any]) -> None:
+        """Take a signal from anybody."""
         if self.deployment["status"] == "IN_PROGRESS":
             self.deployment["status"] = "COMPLETE"
-            self.deployment["output_values"] = {
-                **self.deployment["output_values"],
-                "deploy_result": result,
-                "changed": "true",
-                "report": "{}",
-                "push_id": push_id,
-                **outputs,
-            }
+            values = {**self.deployment["output_values"], **outputs}
+            self.deployment["output_values"] = values
 
 
 @pytest.fixture
@@ -111,10 +132,13 @@ def test_a_host_is_told_in_which_run_a_step_is_done(heat: Any, run: HostRun) -> 
 def test_what_is_pushed_is_whole_and_signs_its_outcome(heat: Any, run: HostRun) -> None:
     push(heat, run)
 
-    text = heat.configs[heat.deployment["config_id"]]["config"]
-    compile(text, "install_docker", "exec")
-    assert 'run_step("install_docker"' in text
-    assert '".push_id"' in text
+    config = heat.configs[heat.deployment["config_id"]]
+    compile(config["config"], "install_docker", "exec")
+    assert 'run_step("install_docker"' in config["config"]
+    # The agent signs what answers a message that has these, and Heat keeps what is declared.
+    assert (heat.held["push_id"], heat.held["host"]) == ("mine", "c1")
+    assert heat.held["expires_at"] > time.time()
+    assert {"push_id", "signature"} < {output["name"] for output in config["outputs"]}
 
 
 def test_outputs_of_the_run_before_are_not_believed(heat: Any, run: HostRun) -> None:
@@ -123,6 +147,11 @@ def test_outputs_of_the_run_before_are_not_believed(heat: Any, run: HostRun) -> 
 
     mailbox.look(heat, run)
 
+    assert run.pending is not None
+    assert run.pending.again == 1
+    run.pending.deadline = round(time.time()) - 1
+    heat.deployment["status"] = "COMPLETE"
+    mailbox.look(heat, run)
     assert run.state == FAILED
 
 
@@ -167,12 +196,146 @@ def test_a_late_signal_of_an_earlier_push_is_not_ours(heat: Any, run: HostRun) -
 
 def test_foreign_signals_without_end_are_a_failure(heat: Any, run: HostRun) -> None:
     push(heat, run)
-    for _ in range(4):
+    for _ in range(9):
         heat.signal("theirs")
         mailbox.look(heat, run)
+    assert run.pending is not None
+    # It was sent to the host anew once, at once; after that its mailbox was just opened again.
+    assert run.pending.again == 1
+    assert next(heat.numbers) == 2
+
+    run.pending.deadline = round(time.time()) - 1
+    heat.signal("theirs")
+    mailbox.look(heat, run)
 
     assert run.state == FAILED
-    assert "other runs" in run.reason
+    assert "no outcome with this host's signature came in time" in run.reason
+    assert "it is of another push" in run.reason
+
+
+FORGERIES: dict[str, dict[str, Any]] = {
+    "unsigned": {"push_id": "mine", "key": None},
+    "signed by another": {"push_id": "mine", "key": OTHER_KEY},
+    "of another host": {"push_id": "mine", "host": "c2"},
+    "of another push": {"push_id": "theirs"},
+    "of an end that is over": {"push_id": "mine", "expires_at": 1_700_000_000},
+    "an object for a signature": {"push_id": "mine", "signature": {"a": 1}},
+    "no base64": {"push_id": "mine", "signature": "€"},
+    "numbers for text": {"push_id": "mine", "key": None, "report": 7, "changed": None},
+    "of a megabyte": {"push_id": "mine", "key": None, "report": "x" * 1_000_000},
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=list(FORGERIES))
+@pytest.mark.parametrize("result", ["ok", "failed"])
+def test_a_forged_outcome_ends_nothing(
+    heat: Any, run: HostRun, forgery: dict[str, Any], result: str
+) -> None:
+    push(heat, run)
+    outputs = dict(forgery)
+    heat.signal(outputs.pop("push_id"), result, **outputs)
+    if "signature" in forgery:
+        heat.deployment["output_values"]["signature"] = forgery["signature"]
+
+    mailbox.look(heat, run)
+
+    assert (run.state, heat.deployment["status"]) == (OK, "IN_PROGRESS")
+    assert run.pending is not None
+    heat.signal("mine", report='{"facts": {"x": 1}}')
+    mailbox.look(heat, run)
+    assert (run.state, run.pending, run.facts) == (OK, None, {"x": 1})
+    assert "1 outcomes of install_docker were not signed by this host" in run.reason
+
+
+@pytest.mark.parametrize("name", ["deploy_result", "changed", "report"])
+def test_each_word_of_an_outcome_is_signed(heat: Any, run: HostRun, name: str) -> None:
+    push(heat, run)
+    heat.signal("mine")
+    heat.deployment["output_values"][name] = '{"reason": "altered"}'
+
+    mailbox.look(heat, run)
+
+    assert (run.state, run.pending is None) == (OK, False)
+
+
+def test_an_outcome_of_the_first_of_several_pushes_is_taken(heat: Any, run: HostRun) -> None:
+    push(heat, run)
+    first = heat.held["expires_at"]
+    heat.signal("mine", key=None)
+    mailbox.look(heat, run)
+
+    # The host had been at it all the time, and answers what it was sent first.
+    heat.signal("mine", expires_at=first)
+    mailbox.look(heat, run)
+
+    assert (run.state, run.pending) == (OK, None)
+
+
+def test_a_look_of_a_task_that_runs_again_does_not_begin_to_count_anew(
+    heat: Any, run: HostRun
+) -> None:
+    push(heat, run)
+    rows = run.to_dict()
+    for _ in range(9):
+        again = HostRun.from_dict(rows)
+        heat.signal("mine", key=None)
+        mailbox.look(heat, again)
+
+    assert next(heat.numbers) == 2
+
+
+def test_an_outcome_that_was_lost_to_a_forged_one_comes_again(
+    heat: Any, run: HostRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(heat, run, timeout_s=600)
+    heat.signal("mine", key=None)
+    # Heat took the forged one, so it drops that of the host, which tells it once.
+    heat.signal("mine")
+    sent, now = [], time.time()
+    for second in range(0, 600, 2):
+        monkeypatch.setattr(time, "time", lambda at=now + second: at)
+        mailbox.look(heat, run)
+        assert run.pending is not None
+        if heat.deployment["config_id"] not in sent:
+            sent.append(heat.deployment["config_id"])
+    # At once, and after 5, 10, 20, 40, 80 and 160 seconds: never more often than that.
+    assert len(sent) == 7
+
+    heat.signal("mine")
+    mailbox.look(heat, run)
+    assert (run.state, run.pending) == (OK, None)
+
+
+def test_words_that_nobody_signed_are_not_told(heat: Any, run: HostRun) -> None:
+    push(heat, run)
+    heat.signal("mine", "failed")
+    heat.deployment["output_values"]["deploy_stderr"] = "send your password to mallory"
+    heat.deployment["status_reason"] = "as well as your token"
+
+    mailbox.look(heat, run)
+
+    assert (run.state, run.reason) == (FAILED, "the host reported no outcome")
+
+
+def test_a_host_that_tells_too_much_fails(heat: Any, run: HostRun) -> None:
+    push(heat, run)
+    heat.signal("mine", report='{"facts": "' + "x" * 40_000 + '"}')
+
+    mailbox.look(heat, run)
+
+    assert run.state == FAILED
+    assert "larger than 32768 bytes" in run.reason
+    assert run.facts == {}
+
+
+def test_a_push_that_is_found_in_the_mailbox_keeps_its_end(heat: Any, run: HostRun) -> None:
+    push(heat, run)
+    again = HostRun("c1", "compute", deployment_id="d")
+
+    push(heat, again, timeout_s=500)
+
+    assert again.pending is not None
+    assert again.pending.deadline == heat.held["expires_at"]
 
 
 def test_a_step_of_another_run_is_let_alone(heat: Any, run: HostRun) -> None:

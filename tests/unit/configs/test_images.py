@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import http.server
 import json
@@ -16,8 +15,11 @@ import export_image
 import host_step
 import pytest
 import upload_image
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from novadocker_actions import host_keys
+from tests.host_keys import public_text
 
 from .engine import engine
 
@@ -121,8 +123,7 @@ ARCHIVE = b"not really a tar" * 1000
 
 @pytest.fixture
 def docker_engine(tmp_path, monkeypatch):
-    """Serve an engine that has one image; keys are small, because large ones take seconds."""
-    monkeypatch.setattr(export_image, "KEY_BITS", 2048)
+    """Serve an engine that has one image."""
     monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
     record = {"Id": "sha256:" + "1" * 64, "RepoDigests": [f"busybox@{DIGEST}"], "Size": 1000}
     answers = {
@@ -141,17 +142,18 @@ def export(make_step):
 
 
 class TestExport:
-    def test_the_archive_its_facts_and_a_key(self, make_step, docker_engine, root):
+    def test_the_archive_and_its_facts(self, make_step, docker_engine, root):
         facts = export(make_step).facts
         archive = root / f"var/lib/novadocker/exports/{'d' * 64}.tar"
         assert archive.read_bytes() == ARCHIVE
         assert facts["digest"] == DIGEST
         assert facts["sha512"] == hashlib.sha512(ARCHIVE).hexdigest()
         assert facts["size_bytes"] == len(ARCHIVE)
-        assert "BEGIN PUBLIC KEY" in facts["public_key"]
-        assert archive.with_suffix(".key").stat().st_mode & 0o077 == 0
+        assert archive.stat().st_mode & 0o077 == 0
+        # A key that an outcome brings would be taken for the host's by nobody.
+        assert "public_key" not in facts
 
-    def test_again_keeps_archive_and_key(self, make_step, docker_engine):
+    def test_again_keeps_the_archive(self, make_step, docker_engine):
         first = export(make_step).facts
         second = export(make_step)
         assert second.actions == []
@@ -195,21 +197,29 @@ class TestUpload:
         with serving(Glance) as place:
             yield f"http://{place}/image", got
 
-    def settings(self, public_key: str, url: str) -> dict[str, str]:
-        key = serialization.load_pem_public_key(public_key.encode())
-        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
-        return {
-            "image_id": "0" * 32,
-            "digest": DIGEST,
-            "glance_url": url,
-            "sealed_token": base64.b64encode(key.encrypt(TOKEN.encode(), oaep)).decode(),
-        }
+    @pytest.fixture
+    def key(self, root):
+        """The key that the host is enrolled with."""
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        (root / "etc/novadocker").mkdir()
+        pem = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        (root / "etc/novadocker/host.key").write_bytes(pem)
+        return key
+
+    def settings(self, key, url: str, **other: str) -> dict[str, str]:
+        goal = {"image_id": "0" * 32, "glance_url": url}
+        sealed = host_keys.seal({"token": TOKEN, **goal, **other}, public_text(key))
+        return {**goal, "digest": DIGEST, "sealed_token": sealed}
 
     def test_the_archive_arrives_with_the_token_and_is_removed(
-        self, make_step, docker_engine, glance, root
+        self, make_step, docker_engine, glance, root, key
     ):
-        facts = export(make_step).facts
-        step = make_step("upload_image", **self.settings(facts["public_key"], glance[0]))
+        export(make_step)
+        step = make_step("upload_image", **self.settings(key, glance[0]))
         upload_image.converge(step)
         assert glance[1]["path"] == f"/image/v2/images/{'0' * 32}/file"
         assert glance[1]["token"] == TOKEN
@@ -218,22 +228,32 @@ class TestUpload:
         assert TOKEN not in json.dumps([step.actions, step.facts])
 
     def test_a_refusal_keeps_the_archive_for_another_try(
-        self, make_step, docker_engine, glance, root
+        self, make_step, docker_engine, glance, root, key
     ):
-        facts = export(make_step).facts
+        export(make_step)
         glance[1]["status"] = 401
-        settings = self.settings(facts["public_key"], glance[0])
+        settings = self.settings(key, glance[0])
         with pytest.raises(host_step.StepFailed, match="Glance answered 401"):
             upload_image.converge(make_step("upload_image", **settings))
         glance[1]["status"] = 204
         upload_image.converge(make_step("upload_image", **settings))
         assert glance[1]["body"] == ARCHIVE
 
-    def test_a_token_for_another_key_is_refused(self, make_step, docker_engine, glance):
+    def test_a_token_for_another_key_is_refused(self, make_step, docker_engine, glance, key):
         export(make_step)
-        other = export_image.key_pair(make_step("x"), make_step("x").path("/var/lib/other.tar"))
-        with pytest.raises(host_step.StepFailed, match="was not made for the key"):
+        other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        with pytest.raises(host_step.StepFailed, match="was not made for this host's key"):
             upload_image.converge(make_step("upload_image", **self.settings(other, glance[0])))
+
+    @pytest.mark.parametrize("name", ["image_id", "glance_url"])
+    def test_a_token_goes_only_where_it_was_sealed_for(
+        self, make_step, docker_engine, glance, key, name
+    ):
+        export(make_step)
+        settings = self.settings(key, glance[0], **{name: "another"})
+        with pytest.raises(host_step.StepFailed, match=f"was made for another {name}"):
+            upload_image.converge(make_step("upload_image", **settings))
+        assert "token" not in glance[1]
 
     def test_without_an_export_the_remedy_is_told(self, make_step):
         settings = {"image_id": "0" * 32, "digest": DIGEST, "glance_url": "", "sealed_token": ""}

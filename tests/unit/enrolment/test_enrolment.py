@@ -9,8 +9,9 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
-from novadocker_actions import enrolment
+from novadocker_actions import enrolment, identity
 from novadocker_actions.cmd import enroll
 from novadocker_actions.enrolment import Enrolment, Roster, Ssh
 from novadocker_actions.errors import CloudError, Refused
@@ -140,7 +141,7 @@ class Heat:
         self.server_type = "OS::Heat::DeployedServer"
 
     def read_env_and_templates(self, template_file):
-        assert template_file.endswith("hosts.yaml")
+        assert template_file.endswith("heat_templates/hosts.yaml")
         return {"template": {}, "files": {"file:///host.yaml": "x"}}
 
     def request(self, path, method, json=None, **_options):
@@ -159,7 +160,8 @@ class Heat:
             found = [
                 stack
                 for name, stack in self.stacks.items()
-                if "tags=" in path or name == wanted or path.endswith(f"id={stack['id']}")
+                if path.endswith((f"tags={stack.get('tags')}", f"id={stack['id']}"))
+                or name == wanted
             ]
             return Answer(200, {"stacks": found})
         stack = self.stacks.get(parts[1])
@@ -178,6 +180,9 @@ class Heat:
         parameters = {
             k: v if isinstance(v, str) else json.dumps(v) for k, v in body["parameters"].items()
         }
+        if body["tags"] == "novadocker-keys":
+            assert "public_keys" in yaml.safe_load(body["template"])["outputs"]
+            self.asked.append(f"keys {sorted(body['parameters']['public_keys'])}")
         active = Roster.of_parameters(parameters).active
         roles = parameters.get("roles", "compute").split(",")
         inventory = {
@@ -186,8 +191,9 @@ class Heat:
         }
         self.stacks[name] = {
             "stack_name": name,
-            "id": "1",
-            "stack_status": f"{action}_{self.outcome}",
+            "id": f"id-of-{name}",
+            # A stack without resources has nothing that could fail.
+            "stack_status": f"{action}_{self.outcome if active else 'COMPLETE'}",
             "parameters": parameters,
             "outputs": [{"output_key": "inventory", "output_value": inventory}],
             "tags": body["tags"],
@@ -213,18 +219,147 @@ class Heat:
 def cloud(monkeypatch):
     """Return a cloud with hosts that take any agent: Heat, and what was done to which host."""
     heat, done = Heat(), []
+    heat.hosts = {}
     heat.stacks["nested"] = {"stack_name": "nested", "id": "2", "parameters": {}, "outputs": []}
 
     def change(_ssh, address, mode, settings, timeout_s=600):
         done.append((address, mode, settings))
         return True
 
+    def run_step(_ssh, address, step, mode, settings, timeout_s=600):
+        name = address if not address.startswith("10.") else None
+        facts = heat.hosts.get(address) or {"hostname": name or heat.named.get(address)}
+        heat.asked.append(f"{step} {mode} {address}")
+        return {"changed": True, "facts": {**facts, "public_key": f"key of {address}"}}
+
+    heat.named = {"10.0.0.1": "ctl", "10.0.0.2": "b"}
+    monkeypatch.setattr(enrolment, "run_step", run_step)
     monkeypatch.setattr(enrolment, "change_agent", change)
     monkeypatch.setattr(enroll, "change_agent", change)
-    monkeypatch.setattr(enroll, "check_reachable", lambda _ssh, _addresses: None)
     connection = type("Connection", (), {"orchestration": heat})()
     monkeypatch.setattr(enroll.openstack, "connect", lambda **_kwargs: connection)
     return heat, done
+
+
+def keys(heat, pool="c"):
+    """Return the keys that are pinned for a pool, None where it has no stack for them."""
+    stack = heat.stacks.get(f"novadocker-keys-novadocker-hosts-{pool}")
+    return json.loads(stack["parameters"]["public_keys"]) if stack else None
+
+
+class TestKeys:
+    def test_add_pins_the_keys_before_any_agent_answers(self, cloud):
+        heat, done = cloud
+        assert enroll.main(["add", "--pool", "c", "a", "b=10.0.0.2"]) == 0
+        assert keys(heat) == {"a": "key of a", "b": "key of 10.0.0.2"}
+        assert heat.stacks["novadocker-keys-novadocker-hosts-c"]["tags"] == "novadocker-keys"
+        order = [line for line in heat.asked if line.startswith(("make_host_key", "POST", "keys"))]
+        assert order[2:5] == ["POST /stacks", "keys ['a', 'b']", "POST /stacks"]
+        # The agent knows by which name it signs.
+        assert [settings["host"] for _, _, settings in done] == ["a", "b"]
+
+    def test_a_second_add_keeps_the_keys_of_others_and_writes_nothing_that_is_there(self, cloud):
+        heat, _ = cloud
+        enroll.main(["add", "--pool", "c", "a"])
+        enroll.main(["add", "--pool", "c", "b"])
+        assert keys(heat) == {"a": "key of a", "b": "key of b"}
+        heat.asked.clear()
+        enroll.main(["add", "--pool", "c", "a"])
+        assert "keys ['a', 'b']" not in heat.asked
+
+    def test_a_pool_from_before_hosts_had_keys_gets_them_in_place(self, cloud):
+        heat, _ = cloud
+        enroll.main(["add", "--pool", "c", "a"])
+        del heat.stacks["novadocker-keys-novadocker-hosts-c"]
+        assert enroll.main(["add", "--pool", "c", "a"]) == 0
+        assert keys(heat) == {"a": "key of a"}
+
+    def test_attach_pins_them_for_a_stack_that_waits_for_its_hosts(self, cloud):
+        heat, _ = cloud
+        enroll.main(["add", "--pool", "c", "a"])
+        pool = heat.stacks.pop("novadocker-hosts-c")
+        heat.stacks["my-pool"] = {
+            **pool,
+            "stack_name": "my-pool",
+            "stack_status": "CREATE_IN_PROGRESS",
+        }
+        assert enroll.main(["attach", "my-pool"]) == 0
+        stack = heat.stacks["novadocker-keys-my-pool"]
+        assert json.loads(stack["parameters"]["public_keys"]) == {"a": "key of a"}
+
+    def test_the_key_of_a_removed_host_is_forgotten(self, cloud):
+        heat, _ = cloud
+        enroll.main(["add", "--pool", "c", "a", "b"])
+        enroll.main(["remove", "a"])
+        assert keys(heat) == {"b": "key of b"}
+        enroll.main(["remove", "b"])
+        assert keys(heat) is None
+
+
+class TestIdentity:
+    """One wrong address must not convert another host than the one that is taken out of service."""
+
+    @pytest.mark.parametrize(
+        ("facts", "reason"),
+        [
+            ({"hostname": "a", "nova": {"host": "z"}}, "answers as a is z in Nova (address a)"),
+            ({"hostname": "z", "nova": None}, "answers as a is called z (address a)"),
+            ({"hostname": "", "nova": {"host": None}}, "answers as a is called nothing"),
+        ],
+    )
+    def test_another_host_at_the_address_is_refused_before_anything(
+        self, cloud, capsys, facts, reason
+    ):
+        heat, done = cloud
+        heat.hosts["a"] = facts
+        assert enroll.main(["add", "--pool", "c", "a", "b"]) == 1
+        said = capsys.readouterr().err
+        assert reason in said
+        assert "Nothing was changed" in said
+        assert done == []
+        assert not [line for line in heat.asked if "POST" in line or "make_host_key" in line]
+
+    def test_all_of_them_are_named(self, cloud, capsys):
+        for name in ("a", "b"):
+            cloud[0].hosts[name] = {"hostname": "z", "nova": {"host": f"not-{name}"}}
+        assert enroll.main(["add", "--pool", "c", "a", "b"]) == 1
+        said = capsys.readouterr().err
+        assert "a is not-a in Nova" in said
+        assert "b is not-b in Nova" in said
+
+    def test_attach_looks_as_well(self, cloud, capsys):
+        heat, _ = cloud
+        enroll.main(["add", "--pool", "c", "a"])
+        heat.hosts["a"] = {"hostname": "a", "nova": {"host": "other"}}
+        assert enroll.main(["attach", "novadocker-hosts-c"]) == 1
+        assert "answers as a is other in Nova" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("name", "hostname"),
+        [("ctl", "ctl.example.com"), ("ctl.example.com", "ctl"), ("CTL", "ctl"), ("ctl", "ctl")],
+    )
+    def test_a_host_without_nova_may_tell_more_or_less_of_its_name(self, name, hostname):
+        assert identity.fault_of(name, {"hostname": hostname, "nova": None}) == ""
+
+    @pytest.mark.parametrize(("name", "hostname"), [("a.x.org", "a.y.org"), ("a", "ab"), ("a", "")])
+    def test_another_name_is_another_host(self, name, hostname):
+        assert identity.fault_of(name, {"hostname": hostname})
+
+    def test_novas_own_name_decides_and_not_the_hostname(self):
+        facts = {"hostname": "node-17", "nova": {"host": "compute-1.example.com"}}
+        assert identity.fault_of("compute-1.example.com", facts) == ""
+        assert "is compute-1.example.com in Nova" in identity.fault_of("compute-1", facts)
+
+    def test_a_host_with_the_name_of_another_is_known_by_its_compute_id(self):
+        facts = {"hostname": "c1", "nova": {"host": "c1", "compute_id": "u-1"}}
+        assert identity.fault_of("c1", facts, {"u-1"}) == ""
+        assert identity.fault_of("c1", facts) == ""
+        assert "has the compute_id u-1, in Nova c1 is u-2" in identity.fault_of(
+            "c1", facts, {"u-2"}
+        )
+        # Nova 2023.1 and its like keep no such file.
+        facts["nova"]["compute_id"] = None
+        assert identity.fault_of("c1", facts, {"u-2"}) == ""
 
 
 class TestCommand:
@@ -323,7 +458,7 @@ class TestCommand:
 def test_unreachable_hosts_are_all_named_and_nothing_is_changed(fake_ssh):
     fake_ssh("echo refused >&2; exit 255")
     with pytest.raises(Refused) as caught:
-        enroll.check_reachable(Ssh(), ["h1", "h2"])
+        enroll.keys_of(Ssh(), {"h1": "h1", "h2": "h2"})
     for part in ("h1:", "h2:", "Nothing was changed"):
         assert part in str(caught.value)
 

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a reader of the stacks' project, or a host that was taken over, can make of a run: a delay.
+
+Heat gives any signal to what a mailbox holds, whoever of the project it is from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from novadocker_actions import host_keys, mailbox
+from tests.functional.workbooks.fake_cloud import TOKEN, FakeCloud, FakeHost
+from tests.functional.workbooks.in_process import Mistral
+from tests.functional.workbooks.test_deploy import CONVERTED, UNTOUCHED, rows, writes
+from tests.functional.workbooks.test_refusals import refused
+from tests.host_keys import public_text, sign, unseal
+
+VICTIM = "compute-docker-1"
+ATTACKERS_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+Forge = Callable[[FakeCloud, FakeHost, dict[str, Any]], dict[str, Any]]
+
+
+def given(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what a reader sees in a config."""
+    return {entry["name"]: entry.get("value") for entry in config["inputs"]}
+
+
+def outcome(config: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Return an outcome that tells what readers can know."""
+    said = {"deploy_result": "ok", "changed": "true", "report": '{"facts": {}}'}
+    return {**said, "push_id": given(config)["push_id"], **more}
+
+
+def signed(
+    key: rsa.RSAPrivateKey, host: str, config: dict[str, Any], **more: Any
+) -> dict[str, Any]:
+    """Return an outcome that somebody has signed."""
+    said = outcome(config, **more)
+    message = given(config)
+    text = host_keys.document(host, message["push_id"], message["expires_at"], said)
+    return {**said, "signature": sign(key, text)}
+
+
+def unsigned(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
+    return outcome(config)
+
+
+def failure(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
+    return outcome(config, deploy_result="failed", deploy_status_code=1)
+
+
+def own_key(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
+    return signed(ATTACKERS_KEY, host.name, config)
+
+
+def of_the_other_host(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
+    return signed(cloud.hosts["compute-docker-2"].key, host.name, config)
+
+
+def signed_as_itself(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
+    return signed(cloud.hosts["compute-docker-2"].key, "compute-docker-2", config)
+
+
+def replayed(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the host's own answer to another push: a true signature."""
+    earlier = {"inputs": [{**entry} for entry in config["inputs"]]}
+    for entry in earlier["inputs"]:
+        if entry["name"] == "push_id":
+            entry["value"] = "an-earlier-push"
+    return {**signed(host.key, host.name, earlier), "push_id": given(config)["push_id"]}
+
+
+def of_a_megabyte(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
+    return outcome(config, report=json.dumps({"facts": {"x": "y" * 1_000_000}}))
+
+
+def forging(cloud: FakeCloud, step: str, mode: str, forge: Forge, times: int = 2) -> list[str]:
+    """Have outcomes be forged as soon as a step is pushed to the victim; return a log of it."""
+    done: list[str] = []
+
+    def after_push(host: FakeHost, config: dict[str, Any]) -> None:
+        right = (config["name"], given(config).get("mode")) == (f"novadocker-{step}", mode)
+        if host.name == VICTIM and right and len(done) < times:
+            done.append(given(config)["push_id"])
+            cloud.signal(host.deployment_id, forge(cloud, host, config))
+
+    cloud.after_push = after_push
+    # The host is at work for a while when the forged outcome comes.
+    cloud.step_s = 0.2
+    return done
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [unsigned, failure, own_key, of_the_other_host, signed_as_itself, replayed, of_a_megabyte],
+)
+def test_a_forged_outcome_neither_ends_a_step_nor_fails_it(
+    mistral: Mistral, cloud: FakeCloud, forge: Forge
+) -> None:
+    keys = [host.key for host in cloud.hosts.values()]
+    assert len({public_text(key) for key in keys}) == len(keys)
+    done = forging(cloud, "install_driver", "apply", forge)
+
+    run = mistral.run("novadocker.deploy", timeout_s=240)
+
+    assert len(done) == 2
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert cloud.hosts[VICTIM].state == CONVERTED
+    assert run["output"]["report"]["totals"]["failed"] == 0
+
+
+def test_a_forger_who_never_ends_costs_one_host_and_no_more(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailbox, "GRACE_S", -26)
+    # The host is not heard in time, and its mailbox is told that all is well, again and again.
+    cloud.hosts[VICTIM].faults["install_driver", "apply"] = "hang"
+    done = forging(cloud, "install_driver", "apply", unsigned, times=1000)
+
+    inputs = {"step_timeout_s": 30, "agent_timeout_s": 30, "max_failed": 1}
+    run = mistral.run("novadocker.deploy", inputs, 240)
+
+    # It was sent twice in all, whatever came.
+    assert len(done) == 2
+    row = rows(run)[VICTIM]
+    assert (row["state"], row["step"]) == ("failed", "install_driver")
+    assert "no outcome with this host's signature came in time, but 1 or more" in row["reason"]
+    assert cloud.hosts[VICTIM].state == UNTOUCHED
+    assert cloud.hosts["compute-docker-2"].state == CONVERTED
+
+
+def test_a_forged_export_outcome_gains_no_token(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = cloud.hosts["controller"]
+    sent: list[str] = []
+    forged: list[str] = []
+
+    def after_push(host: FakeHost, config: dict[str, Any]) -> None:
+        settings = given(config).get("settings") or {}
+        sent.extend([settings["sealed_token"]] if "sealed_token" in settings else [])
+        if config["name"] == "novadocker-export_image" and len(forged) < 3:
+            forged.append(given(config)["push_id"])
+            facts = {
+                "digest": "sha256:" + "b" * 64,
+                "sha512": "0" * 128,
+                "public_key": public_text(ATTACKERS_KEY),
+            }
+            report = json.dumps({"facts": facts, "log": "", "reason": ""})
+            key = None if len(forged) == 1 else ATTACKERS_KEY
+            said = signed(key, "controller", config, report=report) if key else outcome(config)
+            cloud.signal(host.deployment_id, {**said, "report": report})
+
+    cloud.after_push, cloud.step_s = after_push, 0.2
+    monkeypatch.setattr(mailbox, "AGAIN_S", 0.5)
+
+    run = mistral.run("novadocker.deploy", timeout_s=240)
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert sent
+    assert forged
+    for sealed in sent:
+        with pytest.raises(ValueError, match="."):
+            unseal(ATTACKERS_KEY, sealed)
+        assert unseal(controller.key, sealed)["token"] == TOKEN
+    assert not any(TOKEN in json.dumps(config) for config in cloud.configs.values())
+
+
+def test_no_token_is_sealed_for_a_host_whose_key_was_changed_by_itself(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailbox, "GRACE_S", -27)
+    monkeypatch.setattr(cloud, "_public_keys", lambda *_: pinned(cloud, VICTIM))
+
+    run = mistral.run("novadocker.deploy", {"step_timeout_s": 30, "agent_timeout_s": 30}, 240)
+
+    assert run["state"] == "ERROR"
+    assert f"{VICTIM} could not be described: no outcome with this host's" in run["state_info"]
+    assert writes(cloud) == []
+
+
+def pinned(cloud: FakeCloud, other: str) -> tuple[int, dict[str, Any]]:
+    """Return keys as they were enrolled, one of which is not what its host signs with."""
+    keys = {host.name: public_text(host.key) for host in cloud.hosts.values()}
+    value = {**keys, other: public_text(ATTACKERS_KEY)}
+    return 200, {"output": {"output_key": "public_keys", "output_value": value}}
+
+
+def test_another_host_behind_a_name_is_refused_before_anything_changes(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    for name in (VICTIM, "compute-docker-2"):
+        nova = {"version": "34.0.0", "compute_driver": "x", "host": f"other-{name}"}
+        cloud.hosts[name].told = {"nova": nova}
+
+    said = refused(mistral, cloud, {})
+
+    for name in (VICTIM, "compute-docker-2"):
+        assert f"the host that answers as {name} is other-{name} in Nova" in said
+    assert "novadocker-enroll remove" in said
+
+
+@pytest.mark.parametrize("workflow", ["plan", "verify", "undeploy", "preload_images"])
+def test_every_workflow_looks_who_answers(
+    mistral: Mistral, cloud: FakeCloud, workflow: str
+) -> None:
+    cloud.hosts["controller"].told = {"hostname": "another"}
+    cloud.hosts[VICTIM].configured = True
+
+    run = mistral.run(f"novadocker.{workflow}", {"hosts": [VICTIM]}, 240)
+
+    assert run["state"] == "ERROR"
+    assert "the host that answers as controller is called another" in run["state_info"]
+
+
+def test_a_host_with_the_name_but_not_the_id_of_another_is_refused(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    host = cloud.hosts[VICTIM]
+    host.hypervisor_type = "QEMU"
+    cloud.hosts["compute-docker-2"].hypervisor_type = "QEMU"
+    host.told = {
+        "nova": {"version": "34.0.0", "host": VICTIM, "compute_id": "id-of-another"},
+    }
+
+    said = refused(mistral, cloud, {})
+
+    assert (
+        f"as {VICTIM} has the compute_id id-of-another, in Nova {VICTIM} is {host.service_id}"
+        in (said)
+    )
+    assert "compute-docker-2" not in said
+
+
+def test_hosts_from_before_there_were_keys_are_refused_with_the_remedy(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    cloud.hosts[VICTIM].pinned = cloud.hosts["controller"].pinned = False
+
+    said = refused(mistral, cloud, {})
+
+    assert f"no key is pinned of {VICTIM}, controller." in said
+    assert "repeat `novadocker-enroll add` with their pool" in said
