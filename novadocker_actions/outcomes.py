@@ -7,10 +7,21 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from novadocker_actions import facts
+
 #: A reason is cut to this, so that a thousand of them stay under Mistral's 1 MiB a field.
 REASON_CHARS = 400
 
-_FOR_THE_WAY = ("server_id", "deployment_id", "service_id", "needs", "done", "facts", "instances")
+_FOR_THE_WAY = (
+    "pending",
+    "server_id",
+    "deployment_id",
+    "service_id",
+    "needs",
+    "done",
+    "facts",
+    "instances",
+)
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
 
@@ -27,6 +38,7 @@ class Pending:
 
     :param deadline: seconds since the epoch after which the host is given up; it keeps it as well
     :param again: how often it was pushed anew since an outcome had come that was not the host's
+    :param remark: whether it is but a remark when the step fails
     """
 
     step: str
@@ -35,6 +47,7 @@ class Pending:
     config_id: str
     deadline: int
     again: int = 0
+    remark: bool = False
 
 
 @dataclass
@@ -46,6 +59,8 @@ class HostRun:
     :param done: host steps that changed the host in this run, in order
     :param step: the step that it is at, or that failed
     :param parked: whether this run disabled its compute service
+    :param preloaded: whether it was seen to hold the images
+    :param hypervisor_type: what it was when the run began
     :param rolled_back: whether it was put back as it was
     :param mended: whether it is a Docker hypervisor with instances that had lost a part of what
         makes it one: what mends it is never taken back, for that would be the older hypervisor
@@ -67,6 +82,7 @@ class HostRun:
     log: str = ""
     changed: bool = False
     parked: bool = False
+    preloaded: bool = False
     rolled_back: bool = False
     stuck: bool = False
     mended: bool = False
@@ -91,6 +107,10 @@ class HostRun:
         if self.state == FAILED:
             return
         self.state, self.step, self.reason, self.log = FAILED, step, shorten(reason), log
+
+    def add_reason(self, text: str) -> None:
+        """Add to what is told of the host."""
+        self.reason = shorten(f"{self.reason} ({text})" if self.reason else text)
 
     def skip(self, step: str, reason: str) -> None:
         """Note that the host is left as it is, and why."""
@@ -123,10 +143,14 @@ def finished(runs: Iterable[HostRun]) -> list[dict[str, Any]]:
     return rows
 
 
-def shorten(text: str) -> str:
-    """Cut a text to what a report carries of it; the host's log has the rest."""
-    text = " ".join(str(text).split())
-    return text if len(text) <= REASON_CHARS else text[: REASON_CHARS - 1] + "…"
+def shorten(text: Any) -> str:
+    """Cut a text to what a report carries of it; the host's log has the rest.
+
+    One character beyond Latin-1 would double what Python holds of the whole field that it is in,
+    and by that Mistral measures it.
+    """
+    plain = " ".join(str(text).split()).encode("ascii", "backslashreplace").decode()
+    return plain if len(plain) <= REASON_CHARS else plain[: REASON_CHARS - 3] + "..."
 
 
 def read(rows: Iterable[dict[str, Any]]) -> list[HostRun]:
@@ -155,13 +179,17 @@ def judge(
     if pending is None:
         return
     run.pending = None
-    run.facts = report.get("facts") or {}
     changed = str(outputs.get("changed")).lower() == "true"
     fault = ""
     if outputs.get("deploy_result") != "ok":
         said = report.get("reason") or _last_lines(outputs.get("deploy_stderr")) or status_reason
         fault = str(said or "the host reported no outcome")
-    _take(run, pending, fault, changed=changed, log=str(report.get("log") or ""))
+    try:
+        run.facts = facts.judged(pending.step, report.get("facts"))
+    except ValueError as misfit:
+        run.facts = {}
+        fault = fault or f"what it told cannot be read: {misfit}"
+    _take(run, pending, fault, changed=changed, log=shorten(report.get("log") or ""))
 
 
 def leave_mended(runs: Iterable[HostRun]) -> None:
@@ -190,6 +218,11 @@ def give_up(run: HostRun, fault: str) -> None:
 
 
 def _take(run: HostRun, pending: Pending, fault: str, *, changed: bool, log: str) -> None:
+    if pending.remark:
+        run.preloaded = not fault
+        if fault:
+            run.add_reason(f"not all images are there yet: {fault}")
+        return
     if pending.mode in TAKING_BACK and run.state == FAILED:
         run.stuck = bool(fault)
         run.rolled_back = not fault and not run.done

@@ -66,10 +66,12 @@ def test_a_check_that_would_change_something_is_a_need() -> None:
 
 def test_a_description_is_no_need() -> None:
     host = judged(
-        run("describe_host", "check", needs=[]), {"deploy_result": "ok", "changed": "true"}
+        run("describe_host", "check", needs=[]),
+        {"deploy_result": "ok", "changed": "true"},
+        facts={"hostname": "c1", "a": 1},
     )
 
-    assert (host.needs, host.facts) == ([], {"a": 1})
+    assert (host.needs, host.facts) == ([], {"hostname": "c1"})
 
 
 def test_the_first_failure_is_the_one_that_is_told() -> None:
@@ -137,3 +139,31 @@ def test_a_finished_row_is_small() -> None:
 
 def test_reasons_are_cut() -> None:
     assert len(outcomes.shorten("x " * 1000)) == outcomes.REASON_CHARS
+
+
+@pytest.mark.parametrize("text", ["\N{SNOWMAN} " * 1000, "\N{HORIZONTAL ELLIPSIS}", "\u00e9"])
+def test_a_foreign_character_does_not_double_the_size_of_a_field(text: str) -> None:
+    short = outcomes.shorten(text)
+
+    assert short.isascii()
+    assert len(short) <= outcomes.REASON_CHARS
+
+
+def test_facts_that_cannot_be_read_are_the_failure_of_that_host() -> None:
+    host = judged(
+        run("describe_host", "check"), {"deploy_result": "ok"}, facts={"nova": ["a list"]}
+    )
+
+    assert (host.state, host.step, host.facts) == (FAILED, "describe_host", {})
+    assert host.reason == "what it told cannot be read: nova of its facts is of type list"
+
+
+def test_images_that_are_late_do_not_make_a_host_fail() -> None:
+    host = run("verify_host", "check", changed=True)
+    assert host.pending is not None
+    host.pending.remark = True
+
+    judged(host, {"deploy_result": "failed"}, reason="3 of 5 images")
+
+    assert (host.state, host.preloaded) == (OK, False)
+    assert host.reason == "not all images are there yet: 3 of 5 images"

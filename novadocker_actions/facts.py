@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is taken over of a step's facts: the fields that are judged, of the types that they have.
+
+A host may say anything, and Mistral keeps what the hosts of a batch say in one field of bounded
+size. So facts are picked when they arrive; what does not fit is the failure of that host alone.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+_TEXT_CHARS = 400
+_KEY_CHARS = 4000
+#: Facts that nobody judges are kept up to this, for who reads a workflow's rows.
+_OTHER_BYTES = 1000
+
+_TEXT = str
+_FIELDS: dict[str, dict[str, Any]] = {
+    "describe_host": {
+        "hostname": _TEXT,
+        "nova": {"version": _TEXT, "compute_driver": _TEXT, "host": _TEXT, "compute_id": _TEXT},
+        "docker": {"installed": bool},
+        "novadocker": {"driver_version": _TEXT},
+    },
+    "export_image": {"digest": _TEXT, "sha512": _TEXT, "public_key": _TEXT},
+}
+_ANSWER = {"ok": bool, "digest": _TEXT, "reason": _TEXT}
+
+
+def judged(step: str, facts: Any) -> dict[str, Any]:
+    """Return the fields of a step's facts that are judged.
+
+    :param step: that the host ran
+    :param facts: what it told
+    :raises ValueError: naming the field that is not of its type
+    """
+    if facts is None:
+        return {}
+    if not isinstance(facts, dict):
+        raise ValueError(f"its facts are of type {type(facts).__name__}")
+    if facts.get("truncated"):
+        raise ValueError("its facts were too long to be sent")
+    if step == "check_images":
+        answers = {name: answer for name, answer in facts.items() if name != "notes"}
+        return _picked(answers, dict.fromkeys(answers, _ANSWER))
+    if step in _FIELDS:
+        return _picked(facts, _FIELDS[step])
+    return facts if len(json.dumps(facts)) <= _OTHER_BYTES else {}
+
+
+def _picked(facts: dict[str, Any], fields: dict[str, Any], where: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, kind in fields.items():
+        value = facts.get(name)
+        if value is None:
+            continue
+        wanted = dict if isinstance(kind, dict) else kind
+        if not isinstance(value, wanted):
+            raise ValueError(f"{where}{name} of its facts is of type {type(value).__name__}")
+        if isinstance(value, dict):
+            found[name] = _picked(value, kind, f"{where}{name}.")
+        elif isinstance(value, str):
+            found[name] = value[: _KEY_CHARS if name == "public_key" else _TEXT_CHARS]
+        else:
+            found[name] = value
+    return found
