@@ -15,15 +15,17 @@ import contextlib
 import datetime
 import functools
 import logging
+import time
 from typing import Any
 
 import requests
+import tenacity
 from keystoneauth1 import access, adapter, exceptions, loading, service_token, session
 from keystoneauth1.identity.access import AccessInfoPlugin
 from keystoneauth1.plugin import BaseAuthPlugin
 from oslo_config import cfg
 
-from novadocker_actions.errors import CloudError, NovadockerError
+from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
 
 LOG = logging.getLogger(__name__)
 
@@ -32,18 +34,58 @@ REQUEST_TIMEOUT_S = 60
 _AUTHTOKEN = "keystone_authtoken"
 #: No run is expected to take longer; Keystone forgets its trust then.
 TRUST_LIFE = datetime.timedelta(hours=24)
+#: Statuses of a service that is away, overloaded, or behind one that is.
+_PASSING = (NO_ANSWER, 429, 500, 502, 503, 504)
 _INTERFACES = ["internal", "public"]
 #: 2.87 is the last that tells `cpu_info` and its like, and the first common to all we support.
 COMPUTE_MICROVERSION = "2.87"
 
 
+class Patience:
+    """How long services are borne that are away: by a deadline, for all requests of an action.
+
+    It begins with the first request that fails, so that many hosts do not wait one after the other.
+
+    :param patience_s: 0 bears nothing
+    """
+
+    def __init__(self, patience_s: float = 0) -> None:
+        self._patience_s = patience_s
+        self._until: float | None = None
+
+    def is_over(self, _attempt: object = None) -> bool:
+        """Whether a request that has just failed is not to be tried again."""
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + self._patience_s
+        return now >= self._until
+
+
 class Service:
-    """One service's REST API: JSON in, JSON out, errors as :class:`CloudError`."""
+    """One service's REST API: JSON in, JSON out, errors as :class:`CloudError`.
+
+    A request that a service cannot answer at the moment is repeated with growing pauses.
+
+    :param auth_session: authenticated
+    :param service_type: such as ``compute``
+    :param region: name, None for the only one
+    :param patience: how long that goes on
+    """
 
     def __init__(
-        self, auth_session: session.Session, service_type: str, region: str | None
+        self,
+        auth_session: session.Session,
+        service_type: str,
+        region: str | None,
+        patience: Patience | None = None,
     ) -> None:
         self.type = service_type
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            wait=tenacity.wait_exponential_jitter(initial=1, max=20),
+            stop=(patience or Patience()).is_over,
+            reraise=True,
+        )
         self._adapter = adapter.Adapter(
             auth_session,
             service_type=service_type,
@@ -92,13 +134,22 @@ class Service:
                 raise
 
     def _request(self, method: str, path: str, **arguments: Any) -> Any:
-        answer: requests.Response = self._adapter.request(
-            f"{self._base(path)}{path}",
-            method,
-            microversion=self._microversion,
-            headers={"Accept": "application/json"},
-            **arguments,
-        )
+        # A copy, for the threads of an action ask at the same time.
+        return self._retrying.copy()(self._request_once, method, path, **arguments)
+
+    def _request_once(self, method: str, path: str, **arguments: Any) -> Any:
+        try:
+            answer: requests.Response = self._adapter.request(
+                f"{self._base(path)}{path}",
+                method,
+                microversion=self._microversion,
+                headers={"Accept": "application/json"},
+                **arguments,
+            )
+        except exceptions.ClientException as fault:
+            # No connection, or Keystone gave no token for it.
+            status = getattr(fault, "http_status", NO_ANSWER)
+            raise CloudError(self.type, f"{method} {path}", status, str(fault)) from fault
         if answer.status_code >= 400:
             raise CloudError(self.type, f"{method} {path}", answer.status_code, _fault(answer))
         return answer.json() if answer.content else None
@@ -106,6 +157,10 @@ class Service:
     def _base(self, path: str) -> str:
         # Glance's and Mistral's catalog entries come with and without the version.
         return self.url.removesuffix("/v2") if path.startswith("/v2/") else self.url
+
+
+def _may_pass(fault: BaseException) -> bool:
+    return isinstance(fault, CloudError) and fault.status in _PASSING
 
 
 def _fault(answer: requests.Response) -> str:
@@ -137,12 +192,17 @@ class Cloud:
         caller: dict[str, Any],
         task_id: str,
         execution_id: str = "",
+        patience: Patience | None = None,
     ) -> None:
         self._session = auth_session
         self._region = region
         self._caller = caller
         self.task_id = task_id
         self.execution_id = execution_id
+        self._patience = patience or Patience()
+
+    def _service(self, service_type: str) -> Service:
+        return Service(self._session, service_type, self._region, self._patience)
 
     @property
     def token(self) -> str:
@@ -157,27 +217,27 @@ class Cloud:
     @functools.cached_property
     def compute(self) -> Service:
         """Nova."""
-        return Service(self._session, "compute", self._region)
+        return self._service("compute")
 
     @functools.cached_property
     def placement(self) -> Service:
         """Placement."""
-        return Service(self._session, "placement", self._region)
+        return self._service("placement")
 
     @functools.cached_property
     def image(self) -> Service:
         """Glance."""
-        return Service(self._session, "image", self._region)
+        return self._service("image")
 
     @functools.cached_property
     def orchestration(self) -> Service:
         """Heat."""
-        return Service(self._session, "orchestration", self._region)
+        return self._service("orchestration")
 
     @functools.cached_property
     def workflow(self) -> Service:
         """Mistral."""
-        return Service(self._session, "workflow", self._region)
+        return self._service("workflow")
 
     def dashboard_url(self) -> str:
         """Return the address of a dashboard in the catalog, "" when there is none."""
@@ -224,18 +284,23 @@ class Cloud:
 
         :param trust_id: from :meth:`delegate`
         """
-        answer = self._session.delete(
-            f"{identity_url()}/v3/OS-TRUST/trusts/{trust_id}", raise_exc=False
-        )
+        try:
+            answer = self._session.delete(
+                f"{identity_url()}/v3/OS-TRUST/trusts/{trust_id}", raise_exc=False
+            )
+        except exceptions.ClientException as fault:
+            LOG.warning("Trust %s is left to expire: %s", trust_id, fault)
+            return
         if answer.status_code >= 400 and answer.status_code != 404:
             LOG.warning("Trust %s is left to expire: %s", trust_id, _fault(answer))
 
 
-def connect(context: Any, trust_id: str = "") -> Cloud:
+def connect(context: Any, trust_id: str = "", patience_s: float = 0) -> Cloud:
     """Return the cloud as the caller of a workflow sees it.
 
     :param context: what Mistral gives to an action's ``run``
     :param trust_id: from :meth:`Cloud.delegate`, for when the context has no token any more
+    :param patience_s: how long services are borne that are away
     :raises NovadockerError: when there is neither a token nor a trust
     """
     security = context.security
@@ -264,6 +329,7 @@ def connect(context: Any, trust_id: str = "") -> Cloud:
         caller,
         str(execution.task_execution_id),
         str(execution.workflow_execution_id),
+        Patience(patience_s),
     )
 
 

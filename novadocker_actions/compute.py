@@ -10,8 +10,9 @@ from novadocker_actions.clients import Service
 from novadocker_actions.hosts import DOCKER
 from novadocker_actions.outcomes import HostRun
 
-#: How a service's disabled reason begins when it is ours.
+#: How a service's disabled reason begins when it is ours: for a change, or since one failed.
 REASON = "novadocker: "
+FAILURE = "novadocker failed: "
 _PAGE = "500"
 #: Types whose drivers give their nodes other ids than Nova's file compute_id has.
 _OWN_IDS = ("fake", "ironic")
@@ -76,8 +77,8 @@ def disable(nova: Service, run: HostRun, run_id: str, current: dict[str, Any]) -
     :param current: the host's service as Nova has it now
     """
     if current["status"] == "disabled":
-        # What an earlier run of ours disabled, and lost, this one gives back.
-        run.parked = str(current.get("disabled_reason") or "").startswith(REASON)
+        # An executor that was lost may have done it already.
+        run.parked = current.get("disabled_reason") == f"{REASON}{run_id}"
         return
     nova.put(
         f"/os-services/{current['id']}",
@@ -86,30 +87,47 @@ def disable(nova: Service, run: HostRun, run_id: str, current: dict[str, Any]) -
     run.parked = True
 
 
-def enable(nova: Service, run: HostRun) -> None:
-    """Put a host that this run disabled back into service.
+def is_disabled(service: dict[str, Any]) -> bool:
+    """Whether a compute service is out of service, whoever did it."""
+    return bool(service["status"] == "disabled")
+
+
+def is_ours(service: dict[str, Any]) -> bool:
+    """Whether a compute service is out of service, and by a run of this bundle."""
+    reason = str(service.get("disabled_reason") or "")
+    return is_disabled(service) and reason.startswith((REASON, FAILURE))
+
+
+def enable(nova: Service, run: HostRun, current: dict[str, Any]) -> bool:
+    """Put a host back into service, unless its operator is why it is out of it.
 
     :param nova: the compute service
     :param run: the host
+    :param current: the host's service as Nova has it now
+    :return: whether it was out of service
     """
-    if run.parked:
-        nova.put(f"/os-services/{run.service_id}", json={"status": "enabled"})
-        run.parked = False
+    disabled = is_ours(current)
+    if disabled:
+        nova.put(f"/os-services/{current['id']}", json={"status": "enabled"})
+    run.parked = False
+    return disabled
 
 
-def explain_disabled(nova: Service, run: HostRun, run_id: str) -> None:
-    """Leave a host out of service, and tell Nova's users why.
+def explain_disabled(nova: Service, run: HostRun, run_id: str, current: dict[str, Any]) -> None:
+    """Leave a host out of service, and tell Nova's users why; an operator's own reason is kept.
 
     :param nova: the compute service
     :param run: a host that could not be put back as it was
     :param run_id: execution whose report tells more
+    :param current: the host's service as Nova has it now
     """
-    nova.put(
-        f"/os-services/{run.service_id}",
-        json={"status": "disabled", "disabled_reason": f"novadocker failed: see {run_id}"},
-    )
+    if is_ours(current) or not is_disabled(current):
+        nova.put(
+            f"/os-services/{current['id']}",
+            json={"status": "disabled", "disabled_reason": f"{FAILURE}see {run_id}"},
+        )
     run.parked = False
-    run.reason = f"{run.reason} (its compute service is left disabled)"
+    run.add_reason("its compute service is left disabled")
 
 
 def unsettled(nova: Service, runs: Iterable[HostRun], *, docker: bool) -> dict[str, str]:

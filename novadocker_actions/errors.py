@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
+#: Status of a service that gave no answer at all.
+NO_ANSWER = 0
+
 
 class NovadockerError(Exception):
     """Base of this package's errors."""
@@ -34,14 +37,15 @@ class CloudError(NovadockerError):
 
     :param service: service type, such as ``compute``
     :param request: method and path
-    :param status: HTTP status
+    :param status: HTTP status, or NO_ANSWER
     :param text: what the service said
     """
 
     def __init__(self, service: str, request: str, status: int, text: str) -> None:
         self.service = service
         self.status = status
-        super().__init__(f"{service} answered {request} with {status}: {text}")
+        answered = f"answered {request} with {status}" if status else f"did not answer {request}"
+        super().__init__(f"{service} {answered}: {text}")
 
 
 class HostBusy(NovadockerError):

@@ -55,7 +55,16 @@ def add(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
     :param aggregate: from :func:`ensure`
     :param host: Nova's service host name
     """
-    return host not in aggregate["hosts"] and _change(nova, aggregate, "add_host", host, 409)
+    if host in aggregate["hosts"]:
+        return False
+    try:
+        _change(nova, aggregate, "add_host", host)
+    except CloudError as fault:
+        # Nova says so of a member, and of a host that may not become one: of another zone, say.
+        if fault.status == 409 and host in _members(nova, aggregate):
+            return False
+        raise
+    return True
 
 
 def remove(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
@@ -65,17 +74,24 @@ def remove(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
     :param aggregate: from :func:`find`
     :param host: Nova's service host name
     """
-    return host in aggregate["hosts"] and _change(nova, aggregate, "remove_host", host, 404)
-
-
-def _change(nova: Service, aggregate: dict[str, Any], action: str, host: str, settled: int) -> bool:
-    try:
-        nova.post(f"/os-aggregates/{aggregate['id']}/action", json={action: {"host": host}})
-    except CloudError as fault:
-        if fault.status != settled:
-            raise
+    if host not in aggregate["hosts"]:
         return False
+    try:
+        _change(nova, aggregate, "remove_host", host)
+    except CloudError as fault:
+        if fault.status == 404 and host not in _members(nova, aggregate):
+            return False
+        raise
     return True
+
+
+def _change(nova: Service, aggregate: dict[str, Any], action: str, host: str) -> None:
+    nova.post(f"/os-aggregates/{aggregate['id']}/action", json={action: {"host": host}})
+
+
+def _members(nova: Service, aggregate: dict[str, Any]) -> list[str]:
+    members: list[str] = (find(nova, aggregate["name"]) or {"hosts": []})["hosts"]
+    return members
 
 
 def remove_if_empty(nova: Service, name: str) -> bool:

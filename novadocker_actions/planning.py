@@ -67,7 +67,18 @@ def needs_from_facts(run: HostRun, steps: Sequence[str]) -> None:
         run.unknown = list(steps)
         return
     run.needs = list(steps)
-    run.mended = run.hypervisor_type == DOCKER and run.instances > 0
+    note_instances(run, run.instances)
+
+
+def note_instances(run: HostRun, instances: int) -> None:
+    """Note how many instances live on a host, and whether it is mended under them.
+
+    :param run: a host with its needs
+    :param instances: how many
+    """
+    run.instances = instances
+    damaged = set(host_steps.COMPUTE_STEPS) <= set(run.needs)
+    run.mended |= damaged and run.hypervisor_type == DOCKER and instances > 0
 
 
 def needs_to_undo(run: HostRun, steps: Sequence[str]) -> None:

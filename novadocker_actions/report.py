@@ -238,7 +238,14 @@ def _good(facts: Facts) -> list[str]:
 
 def _images(facts: Facts) -> str:
     ready = [image for image in facts.images if image.get("ok")]
-    return f"{len(ready)} image{'' if len(ready) == 1 else 's'} preloaded" if ready else ""
+    if not ready:
+        return ""
+    images = f"{len(ready)} image{'' if len(ready) == 1 else 's'}"
+    good = [run for run in facts.computes if run.host in _good(facts)]
+    there = [run for run in good if run.preloaded]
+    if there and len(there) == len(good):
+        return f"{images} preloaded"
+    return f"{images} in Glance, preloaded on {len(there)} of {len(good)} hosts"
 
 
 def _unchanged(facts: Facts) -> str:

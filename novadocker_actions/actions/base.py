@@ -11,6 +11,9 @@ from mistral_lib import actions
 
 from novadocker_actions import clients, errors
 
+#: How long actions bear services that are away.
+PATIENCE_S = 90
+
 Action = TypeVar("Action", bound="NovadockerAction")
 
 
@@ -34,6 +37,11 @@ class NovadockerAction(actions.Action):
     #: The workflow's settings; in them the trust with which a run outlives an executor.
     settings: dict[str, Any]
 
+    @property
+    def patience_s(self) -> float:
+        """How long it bears services that are away, all its requests together."""
+        return PATIENCE_S
+
     def run(self, context: Any) -> Any:
         """Run the action.
 
@@ -41,7 +49,8 @@ class NovadockerAction(actions.Action):
         :return: data for the workflow, or an error result
         """
         try:
-            return self.act(clients.connect(context, self.settings.get("trust_id", "")))
+            trust_id = self.settings.get("trust_id", "")
+            return self.act(clients.connect(context, trust_id, self.patience_s))
         except errors.Refused as refusal:
             return actions.Result(error=refusal.to_dict())
 

@@ -14,12 +14,13 @@ from novadocker_actions import (
     mailbox,
     occupancy,
     outcomes,
+    planning,
     report,
 )
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
-from novadocker_actions.clients import Cloud
+from novadocker_actions.clients import Cloud, Service
 from novadocker_actions.errors import CloudError
-from novadocker_actions.outcomes import FAILED, HostRun
+from novadocker_actions.outcomes import FAILED, SKIPPED, HostRun
 
 LOG = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ LOG = logging.getLogger(__name__)
 VERIFY_WAIT_S = 20
 #: How long a decision of the scheduler may take to show as a claim in Placement.
 QUIET_S = 2.0
+#: How long Nova may be away when hosts are put back into service.
+ENABLE_PATIENCE_S = 300
 _POLL_S = 1.0
 
 
@@ -53,7 +56,10 @@ class DisableCompute(NovadockerAction):
             if run.host not in by_host:
                 run.fail("disable_compute", "Nova has no compute service for it any more")
                 continue
-            compute.disable(cloud.compute, run, self.run_id, by_host[run.host])
+            try:
+                compute.disable(cloud.compute, run, self.run_id, by_host[run.host])
+            except CloudError as fault:
+                run.fail("disable_compute", str(fault))
         return {"rows": outcomes.write(found)}
 
 
@@ -83,16 +89,17 @@ class RecheckInstances(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, those of occupied hosts as skipped."""
         found = outcomes.read(self.rows)
-        looked = [run for run in found if self._concerns(run)]
+        looked = [run for run in found if run.ok and run.needs]
+        asked = {run.host for run in looked if not self._is_repair(run)}
         self._keep_out_of_service(cloud, looked)
         looked = [run for run in looked if run.ok]
-        if looked:
+        if asked:
             # The scheduler may be about to claim for a request that saw the host in service.
             time.sleep(QUIET_S)
         until = time.monotonic() + min(self.wait_s, VERIFY_WAIT_S)
         while True:
             living, faults = self._look(cloud, looked)
-            settling = [h for h, who in living.items() if who and all(o.settling for o in who)]
+            settling = [h for h in asked & set(living) if _settling(living[h])]
             pending = len(settling) + len(faults)
             if not pending or time.monotonic() + _POLL_S > until:
                 break
@@ -100,19 +107,20 @@ class RecheckInstances(NovadockerAction):
         for run in looked:
             if run.host in faults:
                 run.fail("recheck_instances", f"who lives on it cannot be told: {faults[run.host]}")
+            elif self._is_repair(run):
+                planning.note_instances(run, len(living[run.host]))
             elif living[run.host]:
                 run.skip("recheck_instances", occupancy.told(living[run.host]))
-                if not pending:
-                    self._give_back(cloud, run)
+        if not pending:
+            self._give_back(cloud, [run for run in looked if run.state == SKIPPED])
         return {
             "rows": outcomes.write(found),
             "pending": pending,
             "ok": sum(1 for run in found if run.ok),
         }
 
-    def _concerns(self, run: HostRun) -> bool:
-        docker = run.hypervisor_type == hosts.DOCKER
-        return run.ok and bool(run.needs) and not (self.converting and docker)
+    def _is_repair(self, run: HostRun) -> bool:
+        return self.converting and run.hypervisor_type == hosts.DOCKER
 
     def _keep_out_of_service(self, cloud: Cloud, looked: list[HostRun]) -> None:
         # An executor that was lost here may have given some of them back already.
@@ -120,8 +128,12 @@ class RecheckInstances(NovadockerAction):
         for run in looked:
             if run.host not in by_host:
                 run.fail("recheck_instances", "Nova has no compute service for it any more")
-            elif by_host[run.host]["status"] != "disabled":
-                compute.disable(cloud.compute, run, self.run_id, by_host[run.host])
+                continue
+            try:
+                if not compute.is_disabled(by_host[run.host]):
+                    compute.disable(cloud.compute, run, self.run_id, by_host[run.host])
+            except CloudError as fault:
+                run.fail("recheck_instances", str(fault))
 
     @staticmethod
     def _look(
@@ -142,20 +154,28 @@ class RecheckInstances(NovadockerAction):
         mailbox.on_each(looked, ask)
         return living, faults
 
-    @staticmethod
-    def _give_back(cloud: Cloud, run: HostRun) -> None:
-        try:
-            compute.enable(cloud.compute, run)
-        except CloudError as fault:
-            # It stays marked as taken out by this run, which tries it again at the batch's end.
-            LOG.warning("%s is occupied and could not be enabled yet: %s", run.host, fault)
+    def _give_back(self, cloud: Cloud, occupied: list[HostRun]) -> None:
+        mine = [run for run in occupied if run.parked]
+        by_host = {item["host"]: item for item in compute.services(cloud.compute)} if mine else {}
+        for run in mine:
+            try:
+                compute.enable(cloud.compute, run, by_host[run.host])
+            except CloudError as fault:
+                # It stays marked as taken out by this run, which tries it again at the batch's end.
+                LOG.warning("%s is occupied and could not be enabled yet: %s", run.host, fault)
+
+
+def _settling(living: list[occupancy.Occupant]) -> bool:
+    return bool(living) and all(occupant.settling for occupant in living)
 
 
 @action
 class EnableCompute(NovadockerAction):
-    """Put back into service the hosts that this run took out of it.
+    """Put hosts back into service: those that this run took out of it, and what is in order.
 
-    A host that failed and could not be put back as it was stays out, with the reason.
+    A host that is as wanted is enabled whichever run of ours disabled it, whether or not it needed
+    anything. One that failed and could not be put back as it was stays out, with the reason, and
+    one that its operator took out of service stays out with his.
 
     :param rows: hosts
     :param run_id: execution that did it
@@ -166,15 +186,34 @@ class EnableCompute(NovadockerAction):
     run_id: str
     settings: dict[str, Any]
 
+    @property
+    def patience_s(self) -> float:
+        """How long it bears services that are away: hosts are not to stay disabled for good."""
+        return ENABLE_PATIENCE_S
+
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows."""
         found = outcomes.read(self.rows)
+        by_host = {item["host"]: item for item in compute.services(cloud.compute)}
         for run in found:
-            if run.stuck or (run.state == FAILED and run.done):
-                compute.explain_disabled(cloud.compute, run, self.run_id)
-            else:
-                compute.enable(cloud.compute, run)
+            if run.host not in by_host:
+                continue
+            try:
+                self._settle(cloud, run, by_host[run.host])
+            except CloudError as fault:
+                run.fail("enable_compute", "it is in order, but its compute service is disabled")
+                run.add_reason(f"its compute service could not be changed: {fault}")
         return {"rows": outcomes.finished(found)}
+
+    def _settle(self, cloud: Cloud, run: HostRun, current: dict[str, Any]) -> None:
+        if run.stuck or (run.state == FAILED and run.done):
+            compute.explain_disabled(cloud.compute, run, self.run_id, current)
+        elif run.ok or run.parked:
+            by_this_run = run.parked
+            enabled = compute.enable(cloud.compute, run, current)
+            run.changed |= enabled and not by_this_run
+        elif compute.is_disabled(current):
+            run.add_reason(f"its compute service stays disabled: {current['disabled_reason']}")
 
 
 @action
@@ -205,8 +244,6 @@ class VerifyCompute(NovadockerAction):
         for run in looked:
             if run.host in waiting:
                 run.fail("verify_compute", f"after the change {waiting[run.host]}")
-            elif self.docker:
-                run.hypervisor_type = hosts.DOCKER
         return {
             "rows": outcomes.write(found),
             "pending": len(waiting),
@@ -237,15 +274,25 @@ class Isolate(NovadockerAction):
         """Return the rows."""
         found = outcomes.read(self.rows)
         wanted = [run for run in found if run.ok]
-        if self.member and wanted:
-            aggregate = isolation.ensure(cloud.compute, self.aggregate)
-            for run in wanted:
-                run.changed |= isolation.add(cloud.compute, aggregate, run.host)
-        elif wanted:
-            present = isolation.find(cloud.compute, self.aggregate)
-            for run in wanted if present else []:
-                run.changed |= isolation.remove(cloud.compute, present or {}, run.host)
-        return {"rows": outcomes.write(found), "ok": len(wanted)}
+        if not wanted:
+            return {"rows": outcomes.write(found), "ok": 0}
+        nova = cloud.compute
+        if self.member:
+            aggregate: dict[str, Any] | None = isolation.ensure(nova, self.aggregate)
+        else:
+            aggregate = isolation.find(nova, self.aggregate)
+        for run in wanted if aggregate else []:
+            try:
+                self._place(nova, aggregate or {}, run)
+            except CloudError as fault:
+                run.fail("isolate", str(fault))
+        return {"rows": outcomes.write(found), "ok": sum(1 for run in found if run.ok)}
+
+    def _place(self, nova: Service, aggregate: dict[str, Any], run: HostRun) -> None:
+        if self.member:
+            run.changed |= isolation.add(nova, aggregate, run.host)
+        else:
+            run.changed |= isolation.remove(nova, aggregate, run.host)
 
 
 @action
@@ -292,10 +339,12 @@ class GiveUp(PlainAction):
 
     :param rows: hosts
     :param errors: failed tasks: name and error
+    :param rolling_back: whether the task was to put hosts back; then they are left as they are
     """
 
     rows: list[dict[str, Any]]
     errors: list[dict[str, Any]]
+    rolling_back: bool = False
 
     def compute(self) -> dict[str, Any]:
         """Return the rows."""
@@ -306,6 +355,9 @@ class GiveUp(PlainAction):
         for run in found:
             if run.pending is not None:
                 outcomes.give_up(run, f"{step} failed: {text}")
+            if self.rolling_back and run.to_roll_back:
+                run.stuck = True
+                run.add_reason(f"it could not be put back: {text}")
             elif run.ok:
                 run.fail(step, text)
         return {

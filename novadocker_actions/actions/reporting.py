@@ -6,6 +6,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from keystoneauth1.exceptions import ClientException
+
 from novadocker_actions import clients, compute, gate, images, isolation, outcomes, report
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
 from novadocker_actions.clients import Cloud
@@ -55,11 +57,18 @@ class Audit(NovadockerAction):
         computes = outcomes.read(row for batch in self.batches for row in batch)
         waiting = compute.unsettled(cloud.compute, computes, docker=True)
         aggregate = isolation.find(cloud.compute, self.settings["aggregate"]) or {"hosts": []}
+        disabled = {
+            item["host"]: item.get("disabled_reason") or "nobody said why"
+            for item in compute.services(cloud.compute)
+            if compute.is_disabled(item)
+        }
         for run in computes:
             if run.host in waiting:
                 run.fail("verify_compute", waiting[run.host])
             elif run.host not in aggregate["hosts"]:
                 run.fail("isolate", f"it is not in the aggregate {self.settings['aggregate']}")
+            elif run.host in disabled:
+                run.fail("enable_compute", f"its compute service is disabled: {disabled[run.host]}")
         notes = []
         if not images.accepts_docker(cloud.image):
             notes.append("Glance does not accept docker images")
@@ -123,7 +132,7 @@ class Report(NovadockerAction):
         """Run the action, if need be without the cloud: a report there must be."""
         try:
             cloud = clients.connect(context, self.settings.get("trust_id", ""))
-        except NovadockerError as fault:
+        except (NovadockerError, ClientException) as fault:
             LOG.warning("The report is made without the cloud: %s", fault)
             return self._report(f"execution {self.run_id}")
         return self.act(cloud)
@@ -178,5 +187,5 @@ class Report(NovadockerAction):
             return cloud.dashboard_url() or (
                 f"{cloud.workflow.url.removesuffix('/v2')}/v2/executions/{self.run_id}"
             )
-        except NovadockerError:
+        except (NovadockerError, ClientException):
             return f"execution {self.run_id}"

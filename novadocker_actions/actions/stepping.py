@@ -6,18 +6,27 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
-from novadocker_actions import host_steps, mailbox, outcomes, step_settings
+from novadocker_actions import (
+    host_steps,
+    hosts,
+    isolation,
+    mailbox,
+    outcomes,
+    step_settings,
+)
 from novadocker_actions.actions.base import NovadockerAction, action
 from novadocker_actions.clients import Cloud
-from novadocker_actions.errors import HostBusy
+from novadocker_actions.errors import CloudError, HostBusy
 from novadocker_actions.outcomes import HostRun
 
-#: How long a push waits for another run's step to end; the task is then tried again.
-BUSY_WAIT_S = 15
+#: How long a push waits for another run's step to end; then the host failed.
+BUSY_WAIT_S = 90
 #: The longest that verify_host waits for images.
 IMAGE_WAIT_S = 3600
 #: How long one collect stays; workflows repeat it.
 COLLECT_WAIT_S = 20
+#: As long as a look lasts, so that looks which fail take as much of the time as others.
+COLLECT_PATIENCE_S = 20
 
 #: A host, a step for it and the step's settings.
 Job = tuple[HostRun, str, dict[str, Any]]
@@ -63,9 +72,10 @@ def push_to_all(
                     run_id=run_id,
                 )
                 return
-            except HostBusy:
+            except HostBusy as fault:
                 if time.monotonic() > until:
-                    raise
+                    run.fail(step, str(fault))
+                    return
             time.sleep(1)
 
     mailbox.on_each([run for run, _, _ in jobs], push)
@@ -213,6 +223,7 @@ class RollBack(NovadockerAction):
         """Return the rows with what is pending, and whether more is to be undone afterwards."""
         found = outcomes.read(self.rows)
         outcomes.leave_mended(found)
+        self._leave_aggregate(cloud, found)
         jobs = [converting(run, run.done.pop(), self.settings) for run in found if run.to_roll_back]
         push_to_all(
             cloud,
@@ -223,6 +234,19 @@ class RollBack(NovadockerAction):
         )
         return pushed(found)
 
+    def _leave_aggregate(self, cloud: Cloud, found: list[HostRun]) -> None:
+        leaving = [run for run in found if run.to_roll_back and not self._stays_docker(run)]
+        aggregate = isolation.find(cloud.compute, self.settings["aggregate"]) if leaving else None
+        for run in leaving if aggregate else []:
+            try:
+                isolation.remove(cloud.compute, aggregate or {}, run.host)
+            except CloudError as fault:
+                run.add_reason(f"it is still in the aggregate: {fault}")
+
+    @staticmethod
+    def _stays_docker(run: HostRun) -> bool:
+        return run.role != "compute" or run.hypervisor_type == hosts.DOCKER
+
 
 @action
 class VerifyHost(NovadockerAction):
@@ -230,12 +254,14 @@ class VerifyHost(NovadockerAction):
 
     :param rows: hosts
     :param settings: the workflow's
-    :param image_ids: Glance images that the host must hold
+    :param image_ids: Glance images that the host is to hold
+    :param required: whether a host without them has failed; else they are late, and that is told
     """
 
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
     image_ids: list[str] | None = None
+    required: bool = True
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending."""
@@ -247,6 +273,9 @@ class VerifyHost(NovadockerAction):
         }
         jobs = [(run, "verify_host", settings) for run in found if run.ok]
         push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s)
+        for run in found:
+            if run.pending is not None:
+                run.pending.remark = not self.required
         return pushed(found)
 
 
@@ -262,6 +291,11 @@ class Collect(NovadockerAction):
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
     wait_s: int = COLLECT_WAIT_S
+
+    @property
+    def patience_s(self) -> float:
+        """How long it bears services that are away; workflows repeat it."""
+        return COLLECT_PATIENCE_S
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, how many are pending, ok, and to be rolled back."""

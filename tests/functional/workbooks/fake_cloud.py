@@ -68,6 +68,7 @@ _TURN = itertools.cycle(_KEYS)
 class FakeHost:
     """A host: what is on it, and how it misbehaves.
 
+    :param refusals: how often Nova does not enable it
     :param servers: uuid and name, and a status where it is not ACTIVE
     :param claims: who has an allocation there besides the servers
     :param faults: (step, mode) to ``fail``, ``hang``, ``unsigned`` or a count of failures
@@ -96,6 +97,8 @@ class FakeHost:
     service_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     status: str = "enabled"
     disabled_reason: str | None = None
+    refusals: int = 0
+    slow_to_fetch: bool = False
     servers: list[dict[str, str]] = field(default_factory=list)
     claims: set[str] = field(default_factory=set)
     told: dict[str, Any] = field(default_factory=dict)
@@ -151,6 +154,7 @@ class FakeCloud(BaseAdapter):
         self.tasks: Callable[[str, dict[str, str]], list[dict[str, Any]]] = lambda run_id, query: []
         self.may_publish = True
         self.image_page = 1000
+        self.refused_members: dict[str, int] = {}
         self.migrations: list[dict[str, str]] = []
         self.step_s = 0.0
         self.tokens: list[str] = []
@@ -498,6 +502,9 @@ class FakeCloud(BaseAdapter):
 
     def _put_service(self, query: dict[str, str], body: Any, key: str) -> Any:
         host = next(h for h in self.hosts.values() if h.service_id == key)
+        if host.refusals and body["status"] == "enabled":
+            host.refusals -= 1
+            return 500, {"error": {"message": "its cell is away"}}
         host.status, host.disabled_reason = body["status"], body.get("disabled_reason")
         return 200, {"service": {}}
 
@@ -559,15 +566,19 @@ class FakeCloud(BaseAdapter):
     def _list_aggregates(self, query: dict[str, str], body: Any) -> Any:
         return 200, {"aggregates": list(self.aggregates.values())}
 
-    def _post_aggregate(self, query: dict[str, str], body: Any) -> Any:
-        aggregate = {
+    def add_aggregate(self, name: str, *members: str) -> dict[str, Any]:
+        """Add an aggregate without metadata."""
+        aggregate: dict[str, Any] = {
             "id": next(self._aggregate_ids),
-            "name": body["aggregate"]["name"],
-            "hosts": [],
+            "name": name,
+            "hosts": list(members),
             "metadata": {},
         }
         self.aggregates[aggregate["id"]] = aggregate
-        return 200, {"aggregate": aggregate}
+        return aggregate
+
+    def _post_aggregate(self, query: dict[str, str], body: Any) -> Any:
+        return 200, {"aggregate": self.add_aggregate(body["aggregate"]["name"])}
 
     def _delete_aggregate(self, query: dict[str, str], body: Any, key: str) -> Any:
         del self.aggregates[int(key)]
@@ -576,7 +587,12 @@ class FakeCloud(BaseAdapter):
     def _aggregate_action(self, query: dict[str, str], body: Any, key: str) -> Any:
         aggregate = self.aggregates[int(key)]
         if "add_host" in body:
-            aggregate["hosts"].append(body["add_host"]["host"])
+            host = body["add_host"]["host"]
+            if host in self.refused_members:
+                return self.refused_members[host], {"error": {"message": f"no {host} here"}}
+            if host in aggregate["hosts"]:
+                return 409, {"error": {"message": f"{host} is a member already"}}
+            aggregate["hosts"].append(host)
         elif "remove_host" in body:
             aggregate["hosts"].remove(body["remove_host"]["host"])
         else:
@@ -585,7 +601,8 @@ class FakeCloud(BaseAdapter):
 
     def _precache(self, query: dict[str, str], body: Any, key: str) -> Any:
         for name in self.aggregates[int(key)]["hosts"]:
-            self.hosts[name].images.update(entry["id"] for entry in body["cache"])
+            if not self.hosts[name].slow_to_fetch:
+                self.hosts[name].images.update(entry["id"] for entry in body["cache"])
         return 202, None
 
     # -- Glance

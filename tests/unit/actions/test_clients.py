@@ -16,7 +16,7 @@ from oslo_config import cfg
 from requests.adapters import BaseAdapter
 
 from novadocker_actions import clients
-from novadocker_actions.errors import CloudError, NovadockerError
+from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
 
 CATALOG = [
     {
@@ -180,3 +180,67 @@ def test_a_trust_is_used_by_mistral_s_user_without_its_own_project(
     assert (plugin._trust_id, plugin._username) == ("t1", "mistral")
     assert (plugin._project_name, plugin._project_domain_name) == (None, None)
     assert clients.identity_url() == "http://keystone.test"
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_service_that_is_away_is_borne_until_the_deadline(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    now = _clock(monkeypatch)
+    transport.status = status
+
+    with pytest.raises(CloudError, match=f"with {status}"):
+        clients.connect(context(), patience_s=90).compute.get("/os-services")
+
+    assert 90 <= now[0] < 90 + 22
+    assert len(transport.seen) > 5
+
+
+def test_all_requests_of_an_action_share_one_deadline(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = _clock(monkeypatch)
+    transport.status = 503
+    cloud = clients.connect(context(), patience_s=90)
+    for _host in range(100):
+        with pytest.raises(CloudError):
+            cloud.compute.put("/os-services/x")
+
+    assert now[0] < 90 + 22
+
+
+def test_what_a_service_refuses_is_not_tried_again(transport: Transport) -> None:
+    transport.status = 409
+
+    with pytest.raises(CloudError):
+        clients.connect(context(), patience_s=90).compute.put("/os-services/x")
+
+    assert len(transport.seen) == 1
+
+
+def test_a_service_that_cannot_be_reached_is_told_as_any_other_fault(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_arguments: Any, **_options: Any) -> requests.Response:
+        raise requests.exceptions.ConnectionError("no route to host")
+
+    _clock(monkeypatch)
+    monkeypatch.setattr(transport, "send", unreachable)
+
+    with pytest.raises(CloudError, match="compute did not answer GET /os-services") as told:
+        clients.connect(context(), patience_s=5).compute.get("/os-services")
+
+    assert told.value.status == NO_ANSWER
+
+
+def _clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return what the time is, which goes on by sleeping alone."""
+    now = [0.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    monkeypatch.setattr("time.sleep", sleep)
+    monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
+    monkeypatch.setattr(clients.time, "monotonic", lambda: now[0])
+    return now
