@@ -22,7 +22,7 @@ import urllib.parse
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from novadocker_actions import identity, resources
+from novadocker_actions import host_steps, identity, resources
 from novadocker_actions.errors import CloudError, Refused
 from novadocker_actions.host_keys import KEYS_PREFIX, KEYS_TAG, STACK_TAG
 
@@ -165,12 +165,8 @@ class Ssh:
 def step_script(step: str, mode: str, settings: Mapping[str, Any], timeout_s: float) -> str:
     """Return the program for a host's Python that runs a host step."""
     inputs = {"mode": mode, "settings": json.dumps(dict(settings)), "timeout_s": str(timeout_s)}
-    parts = (
-        resources.text("heat_templates/configs/host_step.py"),
-        f"os.environ.update(json.loads({json.dumps(inputs)!r}))",
-        resources.text(f"heat_templates/configs/{step}.py"),
-    )
-    return "\n".join(parts)
+    given = f"import json, os\nos.environ.update(json.loads({json.dumps(inputs)!r}))"
+    return host_steps.joined(step, given)
 
 
 def agent_script(mode: str, settings: Mapping[str, Any], timeout_s: int) -> str:

@@ -34,7 +34,7 @@ KEYS_PREFIX = "novadocker-keys-"
 #: What a host's agent signs, beside the host's name, the push and its end.
 SAID = ("deploy_result", "changed", "report")
 SIGNATURE = "signature"
-#: heat_templates/configs/host_step.py keeps reports to half of it.
+#: heat_templates/library/outcome.py keeps reports to half of it.
 REPORT_BYTES = 32 * 1024
 _SALT_BYTES = 32
 _PBKDF2_ROUNDS = 10_000

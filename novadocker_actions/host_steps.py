@@ -12,7 +12,7 @@ import jsonschema
 
 from novadocker_actions import errors, resources
 
-LIBRARY = "host_step"
+LIBRARY = "heat_templates/library"
 
 #: What is applied to a host of each role, in this order. Undone in the reverse.
 CONTROLLER_STEPS = ("install_docker", "configure_glance")
@@ -22,8 +22,28 @@ COMPUTE_STEPS = ("install_docker", "install_driver", "configure_compute")
 PUSH_ID = "push_id"
 
 
-def _source(name: str) -> str:
-    return resources.text(f"heat_templates/configs/{name}.py")
+def _step_file(step: str) -> str:
+    return f"heat_templates/configs/{step}.py"
+
+
+def library_files() -> tuple[str, ...]:
+    """Return the files of the library that every step is sent with, in their order.
+
+    They share one namespace on the host; the first of them says which follow.
+    """
+    modules: tuple[str, ...] = _constant(f"{LIBRARY}/joined.py", "MODULES")
+    return tuple(f"{LIBRARY}/{name}.py" for name in ("joined", *modules))
+
+
+def joined(step: str, *more: str) -> str:
+    """Return the text of the library, then other text, then that of a step.
+
+    :param step: name of a step
+    :param more: text of further modules
+    :raises MissingFile: when there is no such step
+    """
+    library = [resources.text(name) for name in library_files()]
+    return "\n".join((*library, *more, resources.text(_step_file(step))))
 
 
 @functools.cache
@@ -33,7 +53,7 @@ def script(step: str) -> str:
     :param step: name of a step
     :raises MissingFile: when there is no such step
     """
-    return "\n".join((_source(LIBRARY), _source(step)))
+    return joined(step)
 
 
 @functools.cache
@@ -43,17 +63,16 @@ def settings_schema(step: str) -> dict[str, Any]:
     :param step: name of a step
     :raises MissingFile: when there is no such step, or it declares no schema
     """
-    for node in ast.parse(_source(step)).body:
-        targets = (
-            node.targets
-            if isinstance(node, ast.Assign)
-            else ([node.target] if isinstance(node, ast.AnnAssign) else [])
-        )
-        value = getattr(node, "value", None)
-        if value and any(isinstance(t, ast.Name) and t.id == "SETTINGS" for t in targets):
-            schema: dict[str, Any] = ast.literal_eval(value)
-            return schema
-    raise errors.MissingFile(f"The host step {step} declares no SETTINGS.")
+    schema: dict[str, Any] = _constant(_step_file(step), "SETTINGS")
+    return schema
+
+
+def _constant(name: str, constant: str) -> Any:
+    for node in ast.parse(resources.text(name)).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=known)], value=value) if known == constant:
+                return ast.literal_eval(value)
+    raise errors.MissingFile(f"{name} declares no {constant}.")
 
 
 def check_settings(step: str, settings: dict[str, Any]) -> None:

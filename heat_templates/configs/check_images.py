@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ask the registries, as this host's Docker Engine would, whether images exist; changes nothing."""
 
-import json
-import re
-import ssl
-import urllib.error
 import urllib.parse
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Optional
+from typing import Any
 
-from host_step import Step, StepFailed, run_step
+from library.outcome import run_step
+from library.registries import Registries, split_reference
+from library.step import Step
 
 SETTINGS = {
     "type": "object",
@@ -25,105 +22,6 @@ SETTINGS = {
         },
     },
 }
-
-HUB = "docker.io"
-HUB_REGISTRY = "https://registry-1.docker.io"
-HUB_CREDENTIALS = "https://index.docker.io/v1/"
-TIMEOUT_S = 15
-MANIFESTS = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
-
-
-class Registries:
-    """The registries as this host is set up for them: mirrors, credentials, certificates."""
-
-    def __init__(self, step: Step) -> None:
-        self.step = step
-        self.daemon = self._json("/etc/docker/daemon.json")
-        self.credentials = self._json("/root/.docker/config.json").get("auths", {})
-
-    def _json(self, name: str) -> dict[str, Any]:
-        path = self.step.path(name)
-        try:
-            return dict(json.loads(path.read_text())) if path.exists() else {}
-        except ValueError as error:
-            raise StepFailed(f"{name} is not JSON ({error}): mend it, then repeat") from error
-
-    def endpoints(self, domain: str) -> list[str]:
-        """Return where images of a registry may be had; mirrors are for the hub alone."""
-        if domain == HUB:
-            mirrors = [str(url).rstrip("/") for url in self.daemon.get("registry-mirrors", [])]
-            return [*mirrors, HUB_REGISTRY]
-        insecure = domain in self.daemon.get("insecure-registries", [])
-        return [f"https://{domain}", f"http://{domain}"] if insecure else [f"https://{domain}"]
-
-    def tls(self, url: str) -> ssl.SSLContext:
-        """Return how to trust a registry: as the system does, and as the engine was told to."""
-        context = ssl.create_default_context()
-        name = urllib.parse.urlsplit(url).netloc
-        for path in sorted(self.step.path(f"/etc/docker/certs.d/{name}").glob("*.crt")):
-            context.load_verify_locations(path)
-        if name in self.daemon.get("insecure-registries", []):
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context
-
-    def basic(self, url: str) -> Optional[str]:
-        """Return the Authorization header that the operator stored for a registry."""
-        name = urllib.parse.urlsplit(url).netloc
-        keys = (name, f"https://{name}", *((HUB_CREDENTIALS,) if url == HUB_REGISTRY else ()))
-        for key in keys:
-            stored = self.credentials.get(key, {}).get("auth")
-            if stored:
-                return f"Basic {stored}"
-        return None
-
-    def ask(
-        self, url: str, method: str, headers: dict[str, str]
-    ) -> tuple[int, dict[str, str], bytes]:
-        """Send a request; return status, headers in lower case and body."""
-        request = urllib.request.Request(url, method=method, headers=headers)
-        try:
-            with urllib.request.urlopen(
-                request, timeout=TIMEOUT_S, context=self.tls(url)
-            ) as response:
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return response.status, found, response.read(1024 * 1024)
-        except urllib.error.HTTPError as error:
-            found = {name.lower(): value for name, value in error.headers.items()}
-            return error.code, found, b""
-
-    def manifest(self, endpoint: str, path: str, version: str) -> tuple[int, dict[str, str]]:
-        """Return status and headers of an image's manifest, with a token where one is wanted."""
-        url = f"{endpoint}/v2/{path}/manifests/{version}"
-        headers = {"Accept": ", ".join(MANIFESTS)}
-        status, found, _ = self.ask(url, "HEAD", headers)
-        challenge = found.get("www-authenticate", "")
-        if status == 401 and challenge.lower().startswith("basic") and self.basic(endpoint):
-            authorization = {"Authorization": str(self.basic(endpoint))}
-            status, found, _ = self.ask(url, "HEAD", {**headers, **authorization})
-        elif status == 401 and challenge.lower().startswith("bearer"):
-            token = self.token(endpoint, challenge)
-            authorization = {"Authorization": f"Bearer {token}"}
-            status, found, _ = self.ask(url, "HEAD", {**headers, **authorization})
-        return status, found
-
-    def token(self, endpoint: str, challenge: str) -> str:
-        """Return the token that a registry's challenge asks for."""
-        wanted = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-        realm = wanted.pop("realm", "")
-        stored = self.basic(endpoint)
-        query = urllib.parse.urlencode(
-            {k: v for k, v in wanted.items() if k in ("service", "scope")}
-        )
-        headers = {"Authorization": stored} if stored else {}
-        status, _, body = self.ask(f"{realm}?{query}", "GET", headers)
-        answer = json.loads(body) if status == 200 else {}
-        return str(answer.get("token") or answer.get("access_token") or "")
 
 
 def converge(step: Step) -> None:
@@ -154,21 +52,6 @@ def look(registries: Registries, reference: str) -> dict[str, Any]:
         why = {401: "access denied", 403: "access denied", 404: "no such image"}
         reasons.append(f"{name}: {why.get(status, f'status {status}')}")
     return {"ok": False, "digest": "", "reason": "; ".join(reasons)}
-
-
-def split_reference(reference: str) -> tuple[str, str, str]:
-    """Return registry, path and version (tag or digest) of a reference, as the engine reads it."""
-    name, _, digest = reference.partition("@")
-    first, slash, rest = name.partition("/")
-    is_domain = bool(slash) and (
-        "." in first or ":" in first or first == "localhost" or first != first.lower()
-    )
-    domain, path = (first, rest) if is_domain else (HUB, name)
-    path, _, tag = path.partition(":")
-    if domain in (HUB, "index.docker.io"):
-        domain = HUB
-        path = path if "/" in path else f"library/{path}"
-    return domain, path, digest or tag or "latest"
 
 
 if __name__ == "__main__":

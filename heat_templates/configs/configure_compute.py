@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make nova-compute use the Docker driver, by drop-in files; restart it only on a change."""
 
-import grp
 import json
 import re
 from pathlib import Path
 from typing import Any
 
-from host_step import (
+from library.faults import StepFailed
+from library.instances import instance_containers, refuse_if_instances
+from library.outcome import run_step
+from library.probes import effective_options, nova_driver
+from library.services import (
     NOVA_UNITS,
     Service,
-    Step,
-    StepFailed,
     find_service,
     in_service_python,
-    instance_containers,
+    is_member,
+    may_use_engine,
     nova_service,
     put_back,
-    refuse_if_instances,
     restart_service,
-    run_step,
 )
+from library.step import Step
 
 SETTINGS = {
     "type": "object",
@@ -50,41 +51,6 @@ SUDOERS = "/etc/sudoers.d/novadocker"
 HEADER = "# Written by novadocker; `undo` of the step configure_compute removes it.\n"
 START_TIMEOUT_S = 120
 
-# The effective values, by oslo.config itself: it reads default drop-in directories before the files
-# that a command line names, so a unit with --config-file can win over a drop-in.
-EFFECTIVE = """
-import json, sys
-from oslo_config import cfg
-from oslo_log import log
-conf = cfg.ConfigOpts()
-log.register_options(conf)
-wanted = json.loads(sys.argv[1])
-for section, names in wanted.items():
-    options = [cfg.StrOpt(name) for name in names]
-    conf.register_opts(options, None if section == "DEFAULT" else section)
-conf(sys.argv[3:], project="nova", prog=sys.argv[2])
-def value(section, name):
-    return conf[name] if section == "DEFAULT" else conf[section][name]
-print(json.dumps({part: {name: value(part, name) for name in wanted[part]} for part in wanted}))
-"""
-
-# As nova-compute does at its start: configuration, then the driver's class below nova.virt.
-LOADS = """
-import json, sys
-sys.argv = sys.argv[1:]
-import nova.cmd.compute
-from nova import config, utils
-from nova.virt import driver
-from oslo_utils import importutils
-config.parse_args(sys.argv, configure_db=False, init_rpc=False)
-name = config.CONF.compute_driver
-found = importutils.import_class("nova.virt." + name)
-if not issubclass(found, driver.ComputeDriver):
-    raise SystemExit(name + " is not a nova.virt.driver.ComputeDriver")
-name = found.__module__ + "." + found.__name__
-print(json.dumps({"driver": name, "root_helper": utils.get_root_helper()}))
-"""
-
 
 def wanted_options(settings: dict[str, Any]) -> dict[str, dict[str, str]]:
     """Return the options as text, by section and name, the driver first."""
@@ -113,9 +79,10 @@ def converge(step: Step) -> None:
     options = wanted_options(step.settings)
     step.facts.update(unit=service.unit, python=service.python)
     if step.mode == "apply":
-        step.remember_unit(service)
+        step.remember_unit(service.unit, service.active)
     changed = step.write_file(DROP_IN, drop_in_text(options), 0o644)
-    running = service.active and in_docker_group(service)
+    # A restart gives the process its user's groups, where these have docker.
+    running = service.active and (may_use_engine(service) or not is_member(service.user))
     if not changed and running and effective(step, service, options):
         return
     if step.mode == "check":
@@ -140,7 +107,7 @@ def converge(step: Step) -> None:
 def prove_driver(step: Step, service: Service) -> str:
     """Load Nova's configuration and the driver in Nova's environment; return Nova's root helper."""
     try:
-        loaded = in_service_python(step, service, LOADS, *service.program)
+        loaded = in_service_python(step, service, nova_driver, *service.program)
     except StepFailed as error:
         last = str(error).strip().splitlines()[-1]
         raise StepFailed(
@@ -155,7 +122,9 @@ def effective(step: Step, service: Service, options: dict[str, dict[str, str]], 
     names = {section: list(values) for section, values in options.items()}
     program = Path(service.program[0]).name
     arguments = [*service.program[1:], *more]
-    found = in_service_python(step, service, EFFECTIVE, json.dumps(names), program, *arguments)
+    found = in_service_python(
+        step, service, effective_options, json.dumps(names), program, *arguments
+    )
     return bool(found == options)
 
 
@@ -186,19 +155,6 @@ def systemd_command(command: list[str]) -> str:
         )
         words.append(f'"{escaped}"' if any(c in word for c in " \t'\";") else escaped)
     return " ".join(words)
-
-
-def in_docker_group(service: Service) -> bool:
-    """Tell whether the running nova-compute may talk to the engine, as far as groups go."""
-    try:
-        wanted = grp.getgrnam("docker")
-        status = Path(f"/proc/{service.pid}/status").read_text()
-    except (KeyError, OSError):
-        return True
-    if service.user == "root" or service.user not in wanted.gr_mem:
-        return True
-    groups = next(line for line in status.splitlines() if line.startswith("Groups:"))
-    return str(wanted.gr_gid) in groups.split()
 
 
 # -- the privileged helper -------------------------------------------------------------------------

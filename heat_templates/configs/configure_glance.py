@@ -4,16 +4,18 @@
 from pathlib import Path
 from typing import Any
 
-from host_step import (
+from library.faults import StepFailed
+from library.outcome import run_step
+from library.probes import glance_formats
+from library.services import (
+    GLANCE_UNITS,
     Service,
-    Step,
-    StepFailed,
     find_service,
     in_service_python,
     put_back,
     restart_service,
-    run_step,
 )
+from library.step import Step
 
 SETTINGS = {
     "type": "object",
@@ -29,35 +31,16 @@ SETTINGS = {
     },
 }
 
-UNITS = ("glance-api.service", "openstack-glance-api.service", "devstack@g-api.service")
 DROP_IN = "/etc/glance/glance-api.conf.d/90-novadocker.conf"
 HEADER = "# Written by novadocker; `undo` of the step configure_glance removes it.\n"
 START_TIMEOUT_S = 120
 
-# As glance-api at its start: by its command line, or under WSGI by its environment alone.
-FORMATS = """
-import json, os, sys
-program, arguments = sys.argv[1], sys.argv[2:]
-sys.argv = [program]
-from oslo_config import cfg
-from oslo_log import log
-from glance.common import config
-if os.path.basename(program) == "glance-api":
-    log.register_options(cfg.CONF)
-    cfg.CONF(arguments, project="glance", prog="glance-api")
-else:
-    from glance.common import wsgi_app
-    files = wsgi_app._get_config_files()
-    cfg.CONF([], project="glance", prog="glance-api", default_config_files=files)
-print(json.dumps(list(cfg.CONF.image_format.container_formats)))
-"""
-
 
 def converge(step: Step) -> None:
     """Add what is missing, see that it takes effect, and restart Glance then only."""
-    service = find_service(step, UNITS)
+    service = find_service(step, GLANCE_UNITS)
     if service is None:
-        raise StepFailed(f"no Glance API unit on this host (looked for {', '.join(UNITS)})")
+        raise StepFailed(f"no Glance API unit on this host (looked for {', '.join(GLANCE_UNITS)})")
     if not service.python:
         raise StepFailed(f"{service.unit} is {service.state}: start it, then repeat")
     wanted = step.settings["container_formats_add"]
@@ -91,13 +74,13 @@ def formats(step: Step, service: Service) -> list[Any]:
     program = service.program
     name = Path(program[0]).name if program else ""
     arguments = program[1:] if name == "glance-api" else []
-    return list(in_service_python(step, service, FORMATS, name, *arguments))
+    return list(in_service_python(step, service, glance_formats, name, *arguments))
 
 
 def undo(step: Step) -> None:
     """Restore the file, and restart Glance when that changed it."""
     step.adopt_files((DROP_IN,), HEADER)
-    service = find_service(step, UNITS)
+    service = find_service(step, GLANCE_UNITS)
     if step.restore_files() and service is not None and step.will(f"restart {service.unit}"):
         restart_service(step, service, START_TIMEOUT_S)
 

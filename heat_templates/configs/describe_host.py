@@ -8,16 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
-from host_step import (
-    NOVA_UNITS,
-    Service,
-    Step,
-    StepFailed,
-    docker,
-    find_service,
-    in_service_python,
-    run_step,
-)
+from library.engine import ENGINES, docker
+from library.faults import StepFailed
+from library.outcome import run_step
+from library.probes import nova_options, versions
+from library.services import GLANCE_UNITS, NOVA_UNITS, Service, find_service, in_service_python
+from library.step import Step
 
 SETTINGS = {
     "type": "object",
@@ -26,52 +22,8 @@ SETTINGS = {
     "properties": {},
 }
 
-GLANCE_UNITS = (
-    "glance-api.service",
-    "openstack-glance-api.service",
-    "devstack@g-api.service",
-)
-
-VERSIONS = """
-import importlib.metadata, json, platform, sys
-def version(name):
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-answer = {name: version(name) for name in sys.argv[1].split(",")}
-answer["python"] = platform.python_version()
-print(json.dumps(answer))
-"""
-
-# The service's own option parser, with the few options that are asked for: quick, and right about
-# defaults, drop-in directories and the order of the command line.
-NOVA_OPTIONS = """
-import importlib.util, json, os, sys
-from oslo_config import cfg
-from oslo_log import log
-conf = cfg.ConfigOpts()
-log.register_options(conf)
-base = os.path.dirname(os.path.dirname(importlib.util.find_spec("nova").origin))
-conf.register_opts(
-    [
-        cfg.StrOpt("compute_driver"),
-        cfg.StrOpt("host"),
-        cfg.StrOpt("pybasedir", default=base),
-        cfg.StrOpt("state_path", default="$pybasedir"),
-    ]
-)
-conf(sys.argv[2:], project="nova", prog=sys.argv[1])
-compute_id = None
-for folder in [*map(os.path.dirname, conf.config_file), conf.state_path]:
-    try:
-        with open(os.path.join(folder, "compute_id")) as file:
-            compute_id = compute_id or file.read(40).strip()
-    except OSError:
-        pass
-options = {"compute_driver": conf.compute_driver, "host": conf.host, "compute_id": compute_id}
-print(json.dumps(options))
-"""
+# The distribution that the driver is.
+DRIVER = "nova-docker"
 
 
 def converge(step: Step) -> None:
@@ -147,11 +99,11 @@ def nova(step: Step) -> Optional[dict[str, Any]]:
         "compute_id": None,
     }
     if service.python:
-        versions = in_service_python(step, service, VERSIONS, "nova,nova-docker")
-        facts.update(version=versions["nova"], driver_version=versions["nova-docker"])
-        facts["python_version"] = versions["python"]
-        program = Path(service.program[0]).name
-        options = in_service_python(step, service, NOVA_OPTIONS, program, *facts["config_args"])
+        found = in_service_python(step, service, versions, "nova", DRIVER)
+        facts.update(version=found["nova"], driver_version=found[DRIVER])
+        facts["python_version"] = found["python"]
+        program, arguments = Path(service.program[0]).name, facts["config_args"]
+        options = in_service_python(step, service, nova_options, program, *arguments)
         facts.update(options, host=options["host"] or socket.gethostname())
     return facts
 
@@ -174,16 +126,13 @@ def glance(step: Step) -> Optional[dict[str, Any]]:
         return None
     facts: dict[str, Any] = {"unit": service.unit, "state": service.state, "version": None}
     if service.python:
-        facts["version"] = in_service_python(step, service, VERSIONS, "glance")["glance"]
+        facts["version"] = in_service_python(step, service, versions, "glance")["glance"]
     return facts
 
 
 def engine(step: Step) -> dict[str, Any]:
     """Return whether the Docker Engine is installed and answers, its release and containers."""
-    installed = any(
-        step.path(f"{folder}/dockerd").exists()
-        for folder in ("/usr/bin", "/usr/sbin", "/usr/local/bin")
-    )
+    installed = any(step.path(name).exists() for name in ENGINES)
     facts: dict[str, Any] = {"installed": installed, "active": False, "version": None}
     if installed:
         service = find_service(step, ("docker.service",))

@@ -9,7 +9,18 @@ import urllib.parse
 from pathlib import Path
 from typing import Any, Optional
 
-from host_step import Step, StepFailed, docker, docker_response, run_step
+from library.engine import docker, docker_response
+from library.faults import StepFailed
+from library.outcome import run_step
+from library.records import EXPORTS
+from library.registries import (
+    HUB,
+    HUB_ACCOUNT,
+    Registries,
+    name_and_version,
+    split_reference,
+)
+from library.step import Step
 
 SETTINGS = {
     "type": "object",
@@ -25,7 +36,6 @@ SETTINGS = {
     },
 }
 
-EXPORTS = "/var/lib/novadocker/exports"
 PIECE_BYTES = 1024 * 1024
 SILENCE_S = 300
 
@@ -62,12 +72,9 @@ def pull(step: Step, reference: str) -> None:
 
     :raises StepFailed: with what the registry said
     """
-    name, at, digest = reference.partition("@")
-    tag = digest
-    if not at and ":" in name.rsplit("/", 1)[-1]:
-        name, _, tag = name.rpartition(":")
-    query = urllib.parse.urlencode({"fromImage": name, "tag": tag or "latest"})
-    headers = registry_credentials(step, name)
+    name, version = name_and_version(reference)
+    query = urllib.parse.urlencode({"fromImage": name, "tag": version})
+    headers = engine_account(step, reference)
     response = docker_response(f"/images/create?{query}", "POST", SILENCE_S, headers)
     text = response.read().decode(errors="replace")
     faults = [message_of(line) for line in text.splitlines() if '"error"' in line]
@@ -84,19 +91,15 @@ def message_of(line: str) -> str:
         return line
 
 
-def registry_credentials(step: Step, name: str) -> dict[str, str]:
-    """Return the header with what root has stored for the image's registry, if anything."""
-    path = step.path("/root/.docker/config.json")
-    stored = json.loads(path.read_text()).get("auths", {}) if path.exists() else {}
-    first = name.split("/", 1)[0]
-    domain = (
-        first if "/" in name and ("." in first or ":" in first) else "https://index.docker.io/v1/"
-    )
-    encoded = stored.get(domain, {}).get("auth")
+def engine_account(step: Step, reference: str) -> dict[str, str]:
+    """Return the header that gives the engine the account for the image's registry, if any."""
+    domain, _, _ = split_reference(reference)
+    encoded = Registries(step).account(domain)
     if not encoded:
         return {}
     user, _, password = base64.b64decode(encoded).decode().partition(":")
-    account = {"username": user, "password": password, "serveraddress": domain}
+    server = HUB_ACCOUNT if domain == HUB else domain
+    account = {"username": user, "password": password, "serveraddress": server}
     return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(account).encode()).decode()}
 
 

@@ -13,15 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from host_step import (
-    ANY_CODE,
-    Step,
-    StepFailed,
-    find_service,
-    replace_file,
-    restart_service,
-    run_step,
-)
+from library.faults import StepFailed
+from library.files import replace_file
+from library.outcome import run_step
+from library.services import find_service, restart_service
+from library.step import ANY_CODE, Step
 
 SETTINGS = {
     "type": "object",

@@ -4,24 +4,17 @@
 import json
 import re
 import shutil
-from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Optional
 
-from host_step import (
-    ANY_CODE,
-    Step,
-    StepFailed,
-    docker,
-    find_service,
-    group_members,
-    journal_end,
-    program_path,
-    refuse_if_instances,
-    replace_file,
-    run_step,
-    wait_until,
-)
+from library.engine import ENGINES, docker, group_members
+from library.faults import StepFailed
+from library.files import replace_file
+from library.instances import refuse_if_instances
+from library.outcome import run_step
+from library.packages import Dnf, PackageManager, package_manager
+from library.services import find_service, journal_end
+from library.step import ANY_CODE, Step, program_path, wait_until
 
 SETTINGS = {
     "type": "object",
@@ -44,149 +37,15 @@ SETTINGS = {
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 IP_FORWARD = "/proc/sys/net/ipv4/ip_forward"
-ENGINES = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd")
+#: By package manager: all of them with apt-get, the first that there is with dnf.
+ENGINE_PACKAGES = {"apt-get": ("docker.io", "iptables"), "dnf": ("moby-engine", "docker-ce")}
+BY_HAND = "install the Docker Engine by hand"
 START_TIMEOUT_S = 90
 
 # What the engine makes while it runs, and its packages leave behind.
 PLACES = ("/var/lib/docker", "/var/lib/containerd", "/etc/cni", "/opt/containerd", "/opt/cni")
 NOT_DENIED = 104
 NETWORK_KEYS = ("bridge", "iptables", "ip6tables", "ip-forward")
-
-
-class PackageManager(ABC):
-    """What is asked of the distribution's packages."""
-
-    engine_packages: tuple[str, ...] = ()
-
-    def __init__(self, step: Step) -> None:
-        self.step = step
-
-    @abstractmethod
-    def planned(self, packages: list[str]) -> list[str]:
-        """Return the packages that an installation would add.
-
-        :raises StepFailed: when it would upgrade or remove another one
-        """
-
-    @abstractmethod
-    def install(self, packages: list[str]) -> None:
-        """Install packages without what they only recommend."""
-
-    @abstractmethod
-    def purge(self, packages: list[str]) -> None:
-        """Remove packages with their configuration, and no other package."""
-
-
-class Apt(PackageManager):
-    """Debian and Ubuntu."""
-
-    engine_packages = ("docker.io", "iptables")
-    options = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confold")
-
-    def _apt(self, *arguments: str) -> str:
-        return self.step.run(["apt-get", *self.options, *arguments]).stdout
-
-    def _simulated(self, *arguments: str) -> str:
-        try:
-            return self._apt("-s", *arguments)
-        except StepFailed:
-            if self.step.mode == "check":
-                raise
-            self._apt("update")
-            return self._apt("-s", *arguments)
-
-    def planned(self, packages: list[str]) -> list[str]:
-        """Return the packages that are new, from apt's simulation."""
-        text = self._simulated("install", "--no-install-recommends", *packages)
-        disturbed = re.findall(r"^Inst (\S+) \[", text, re.M) + re.findall(
-            r"^Remv (\S+)", text, re.M
-        )
-        if disturbed:
-            raise StepFailed(
-                f"installing {packages[0]} would upgrade or remove packages of this host "
-                f"({', '.join(disturbed[:10])}): bring them up to date first, then repeat"
-            )
-        return re.findall(r"^Inst (\S+) \(", text, re.M)
-
-    def install(self, packages: list[str]) -> None:
-        """Install; when a download fails, renew the index once and try again."""
-        self.step.run(["dpkg", "--configure", "-a"])
-        arguments = ("install", "-y", "--no-install-recommends", *packages)
-        try:
-            self._apt(*arguments)
-        except StepFailed:
-            self._apt("update")
-            self._apt(*arguments)
-
-    def purge(self, packages: list[str]) -> None:
-        """Purge, after a simulation has shown that nothing else goes with it."""
-        self.step.run(["dpkg", "--configure", "-a"])
-        shown = self.step.run(
-            ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n"]
-        ).stdout
-        known = {
-            line.split()[0] for line in shown.splitlines() if not line.endswith("not-installed")
-        }
-        there = [name for name in packages if name in known]
-        if not there:
-            return
-        gone = set(re.findall(r"^(?:Purg|Remv) (\S+)", self._apt("-s", "purge", *there), re.M))
-        if gone - set(there):
-            raise StepFailed(
-                f"other packages of this host need the engine "
-                f"({', '.join(sorted(gone - set(there)))}): remove them first, then repeat"
-            )
-        self._apt("purge", "-y", *there)
-
-
-class Dnf(PackageManager):
-    """RHEL-likes, whose engine is moby-engine or docker-ce, as their repositories have it."""
-
-    engine_packages = ("moby-engine", "docker-ce")
-    command = ("dnf", "install", "--setopt=install_weak_deps=False")
-
-    def _names(self) -> set[str]:
-        return set(self.step.run(["rpm", "-qa", "--qf", "%{NAME}\\n"]).stdout.split())
-
-    def planned(self, packages: list[str]) -> list[str]:
-        """Return the packages that are new, from a transaction that is declined."""
-        wanted = [name for name in packages if self._available(name)][:1]
-        if not wanted:
-            raise StepFailed(
-                f"no repository of this host has {' or '.join(packages)}: add one, then repeat"
-            )
-        text = self.step.run([*self.command, "--assumeno", *wanted], ok=(0, 1)).stdout
-        disturbed = re.search(r"^(Upgrading|Removing|Downgrading):\n (\S+)", text, re.M)
-        if disturbed:
-            raise StepFailed(
-                f"installing {wanted[0]} would change {disturbed.group(2)} "
-                f"({disturbed.group(1).lower()}): bring it up to date first, then repeat"
-            )
-        rows = re.findall(r"^ (\S+)\s+(?:x86_64|aarch64|noarch)\s", text, re.M)
-        there = self._names()
-        return [name for name in dict.fromkeys(rows) if name not in there]
-
-    def _available(self, name: str) -> bool:
-        return self.step.run(["dnf", "-q", "list", "--available", name], ok=(0, 1)).code == 0
-
-    def install(self, packages: list[str]) -> None:
-        """Install without weak dependencies."""
-        self.step.run([*self.command, "-y", *packages])
-
-    def purge(self, packages: list[str]) -> None:
-        """Remove exactly these; rpm refuses when another package needs one of them."""
-        there = sorted(set(packages) & self._names())
-        if there:
-            self.step.run(["rpm", "-e", *there])
-
-
-def package_manager(step: Step) -> PackageManager:
-    """Return the package manager of this host."""
-    if program_path("apt-get"):
-        return Apt(step)
-    if program_path("dnf"):
-        return Dnf(step)
-    raise StepFailed("neither apt-get nor dnf is on this host: install the Docker Engine by hand")
 
 
 def converge(step: Step) -> None:
@@ -217,17 +76,16 @@ def refuse_if_policy_forbids(step: Step) -> None:
 
 def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
     """Return what to install and with what; packages that would be added are recorded first."""
-    manager = package_manager(step)
-    packages = list(manager.engine_packages)
+    manager = package_manager(step, BY_HAND)
+    packages = list(ENGINE_PACKAGES[manager.tool])
     try:
+        packages = manager.choice(ENGINE_PACKAGES[manager.tool])
         new = manager.planned(packages)
     except StepFailed as error:
         if step.mode == "check":
             step.note(f"the packages can not be told yet: {str(error)[:300]}")
             return packages, manager
         raise
-    if isinstance(manager, Dnf):
-        packages = [name for name in packages if name in new]
     if step.mode == "apply":
         step.remember("group_was_there", group_members("docker") is not None)
         step.remember("bridge_was_there", step.path("/sys/class/net/docker0").exists())
@@ -362,7 +220,7 @@ def reconfigure(step: Step) -> None:
     if service is None:
         raise StepFailed("dockerd is installed but has no docker.service: make one, then repeat")
     if step.mode == "apply":
-        step.remember_unit(service)
+        step.remember_unit(service.unit, service.active)
     if not write_daemon_settings(step):
         if not service.active and step.will("start docker.service"):
             start_engine(step, "start")
@@ -494,7 +352,7 @@ def remove_engine(step: Step) -> None:
     if not step.to_undo.get("bridge_was_there"):
         remove_network_traces(step)
     stop_forwarding(step)
-    package_manager(step).purge(packages)
+    package_manager(step, BY_HAND).purge(packages)
     for name, before in step.to_undo.get("places", {}).items():
         if before is None or not before["entries"]:
             empty_place(step, name, before)

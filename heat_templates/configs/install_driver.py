@@ -7,16 +7,12 @@ import sys
 import tempfile
 from typing import Any
 
-from host_step import (
-    Service,
-    Step,
-    StepFailed,
-    in_service_python,
-    nova_service,
-    refuse_if_instances,
-    restart_service,
-    run_step,
-)
+from library.faults import StepFailed
+from library.instances import refuse_if_instances
+from library.outcome import run_step
+from library.probes import inventory
+from library.services import Service, in_service_python, nova_service, restart_service
+from library.step import Step
 
 SETTINGS = {
     "type": "object",
@@ -37,48 +33,32 @@ SETTINGS = {
     },
 }
 
-# Names and versions of all that the environment holds, and where pip would put something new.
-INVENTORY = """
-import importlib.metadata, json, pathlib, re, site, sys, sysconfig
-def name(dist):
-    return re.sub(r"[-_.]+", "-", dist.metadata["Name"] or "").lower()
-packages = {}
-for dist in importlib.metadata.distributions():
-    if dist.metadata and dist.metadata["Name"]:
-        packages.setdefault(name(dist), dist.version)
-print(json.dumps({
-    "packages": packages,
-    "virtual": sys.prefix != sys.base_prefix,
-    "managed": pathlib.Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists(),
-}))
-"""
-
 
 def converge(step: Step) -> None:
     """Make the environment satisfy the requirement."""
     service = nova_service(step)
-    inventory = in_service_python(step, service, INVENTORY)
-    before = inventory["packages"]
+    environment = in_service_python(step, service, inventory)
+    before = environment["packages"]
     name = re.sub(r"[-_.]+", "-", re.split(r"[ <>=~!]", step.settings["requirement"])[0]).lower()
-    step.facts.update(python=service.python, virtual_environment=inventory["virtual"])
+    step.facts.update(python=service.python, virtual_environment=environment["virtual"])
     bare = step.settings["requirement"].lower().replace("_", "-") == name
     if name in before and bare and not step.settings["upgrade"]:
         step.facts["driver_version"] = before[name]
         return
-    pip = pip_command(step, service, inventory)
+    pip = pip_command(step, service, environment)
     wanted = plan(step, pip, name, before)
     shown = ", ".join(f"{item} {version}" for item, version in sorted(wanted.items()))
     if wanted and step.will(f"install {shown} into the environment of {service.python}"):
         record(step, name, wanted, before, service.python)
         install(step, pip, name, wanted, before)
-        after = in_service_python(step, service, INVENTORY)["packages"]
+        after = in_service_python(step, service, inventory)["packages"]
         refuse_differences(before, after, {*wanted})
         step.facts["driver_version"] = after.get(name)
     else:
         step.facts["driver_version"] = wanted.get(name, before.get(name))
 
 
-def pip_command(step: Step, service: Service, inventory: dict[str, Any]) -> list[str]:
+def pip_command(step: Step, service: Service, environment: dict[str, Any]) -> list[str]:
     """Return the pip to use for Nova's Python: its own, else another one told to work for it."""
     own = [service.python, "-m", "pip"]
     others = [[sys.executable, "-m", "pip"], ["/usr/bin/python3", "-m", "pip"]]
@@ -97,7 +77,7 @@ def pip_command(step: Step, service: Service, inventory: dict[str, Any]) -> list
         return [
             *pip,
             "install",
-            *(["--break-system-packages"] if managed(inventory, version) else []),
+            *(["--break-system-packages"] if managed(environment, version) else []),
         ]
     raise StepFailed(
         f"no pip of at least 22.3 works for {service.python}: install one on the host "
@@ -105,12 +85,12 @@ def pip_command(step: Step, service: Service, inventory: dict[str, Any]) -> list
     )
 
 
-def managed(inventory: dict[str, Any], version: tuple[int, int]) -> bool:
+def managed(environment: dict[str, Any], version: tuple[int, int]) -> bool:
     """Tell whether a distribution's Python has to be told that additions are meant.
 
     They go below /usr/local, beside the distribution's own packages, and never replace one.
     """
-    return bool(inventory["managed"]) and not inventory["virtual"] and version >= (23, 0)
+    return bool(environment["managed"]) and not environment["virtual"] and version >= (23, 0)
 
 
 def constraints(before: dict[str, str], name: str) -> str:
@@ -199,16 +179,16 @@ def undo(step: Step) -> None:
     if installed:
         refuse_if_instances(step)
     service = nova_service(step)
-    inventory = in_service_python(step, service, INVENTORY)
-    there = [item for item in installed if item in inventory["packages"]]
-    pip = pip_command(step, service, inventory)
+    environment = in_service_python(step, service, inventory)
+    there = [item for item in installed if item in environment["packages"]]
+    pip = pip_command(step, service, environment)
     if there and step.will(
         f"uninstall {', '.join(there)} from the environment of {service.python}"
     ):
         position = pip.index("install")
         step.run([*pip[:position], "uninstall", "--yes", *pip[position + 1 :], *there])
     for name, version in replaced.items():
-        if inventory["packages"].get(name) != version and step.will(f"put back {name} {version}"):
+        if environment["packages"].get(name) != version and step.will(f"put back {name} {version}"):
             run_pip(step, pip, "", ["--quiet", "--no-deps", f"{name}=={version}"])
             reload_driver(step, service)
 

@@ -11,16 +11,11 @@ import re
 import shutil
 from typing import Any
 
-from host_step import (
-    ANY_CODE,
-    Service,
-    Step,
-    StepFailed,
-    find_service,
-    program_path,
-    restart_service,
-    run_step,
-)
+from library.faults import StepFailed
+from library.outcome import run_step
+from library.packages import package_manager
+from library.services import Service, find_service, restart_service
+from library.step import ANY_CODE, Step
 
 SETTINGS = {
     "type": "object",
@@ -83,6 +78,7 @@ PACKAGES = {
     "apt-get": ("nova-compute", "neutron-openvswitch-agent"),
     "dnf": ("openstack-nova-compute", "openstack-neutron-openvswitch"),
 }
+NO_PACKAGES = "name an environment instead"
 USERS = ("nova", "neutron")
 HEADER = "# Written by novadocker; `undo` of the step install_nova_compute removes it.\n"
 AGENT_FILES = ("/etc/neutron/neutron.conf", "/etc/neutron/plugins/ml2/openvswitch_agent.ini")
@@ -156,33 +152,15 @@ def make_directory(step: Step, name: str, user: str, group: str, mode: int) -> b
 
 def install_packages(step: Step) -> bool:
     """Install the distribution's agents; what was not there before is recorded."""
-    tool = next((name for name in PACKAGES if program_path(name)), None)
-    if tool is None:
-        raise StepFailed("neither apt-get nor dnf is on this host: name an environment instead")
-    before = installed_packages(step, tool)
-    wanted = [*(step.settings["packages"] or PACKAGES[tool])]
-    missing = [name for name in wanted if name not in before]
+    manager = package_manager(step, NO_PACKAGES)
+    there = manager.installed()
+    wanted = step.settings["packages"] or PACKAGES[manager.tool]
+    missing = [name for name in wanted if name not in there]
     if not missing or not step.will(f"install {', '.join(missing)}"):
         return bool(missing)
-    quiet = ["-q", "-o", "DPkg::Lock::Timeout=300"] if tool == "apt-get" else ["-q"]
-    weak = (
-        ["--no-install-recommends"] if tool == "apt-get" else ["--setopt=install_weak_deps=False"]
-    )
-    try:
-        step.run([tool, *quiet, "install", "-y", *weak, *missing])
-    except StepFailed:
-        step.run([tool, *quiet, "update" if tool == "apt-get" else "makecache"])
-        step.run([tool, *quiet, "install", "-y", *weak, *missing])
-    step.remember_each("packages", sorted(installed_packages(step, tool) - before))
+    step.remember_each("packages", manager.planned(missing))
+    manager.install(missing)
     return True
-
-
-def installed_packages(step: Step, tool: str) -> set[str]:
-    """Return the names of all installed packages."""
-    if tool == "dnf":
-        return set(step.run(["rpm", "-qa", "--qf", "%{NAME}\\n"]).stdout.split())
-    listing = step.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n"]).stdout
-    return {line.split()[0] for line in listing.splitlines() if line.endswith(" installed")}
 
 
 # -- files -----------------------------------------------------------------------------------------
@@ -314,11 +292,7 @@ def undo(step: Step) -> None:
     if not step.will("remove the agents' packages, files, bridges and accounts"):
         return
     if step.to_undo.get("packages"):
-        tool = "apt-get" if program_path("apt-get") else "dnf"
-        verb = (
-            ["-q", "purge", "-y"] if tool == "apt-get" else ["-q", "remove", "-y", "--noautoremove"]
-        )
-        step.run([tool, *verb, *step.to_undo["packages"]])
+        package_manager(step, NO_PACKAGES).purge(step.to_undo["packages"])
     step.restore_files(force=True)
     if "bridges_before" in step.to_undo:
         there = step.run(["ovs-vsctl", "list-br"]).stdout.split()

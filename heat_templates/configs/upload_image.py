@@ -18,7 +18,10 @@ import urllib.parse
 from pathlib import Path
 from typing import Any, Optional
 
-from host_step import Step, StepFailed, clean_environment, run_step
+from library.faults import StepFailed
+from library.outcome import run_step
+from library.records import EXPORTS
+from library.step import Step, clean_environment
 
 SETTINGS = {
     "type": "object",
@@ -50,7 +53,6 @@ SETTINGS = {
     },
 }
 
-EXPORTS = "/var/lib/novadocker/exports"
 HOST_KEY = "/etc/novadocker/host.key"
 PBKDF2_ROUNDS = 10000
 SILENCE_S = 300

@@ -1,23 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prove, from the host's side, that it is a Docker hypervisor; changes nothing in any mode."""
 
-import grp
 import json
 import time
 import urllib.parse
-from pathlib import Path
 from typing import Any
 
-from host_step import (
-    DOCKER_SOCKET,
-    Service,
-    Step,
-    StepFailed,
-    docker,
-    in_service_python,
-    nova_service,
-    run_step,
-)
+from library.engine import DOCKER_SOCKET, docker
+from library.faults import StepFailed
+from library.outcome import run_step
+from library.probes import engine_ping, nova_driver
+from library.services import Service, in_service_python, is_member, may_use_engine, nova_service
+from library.step import Step
 
 SETTINGS = {
     "type": "object",
@@ -43,27 +37,6 @@ SETTINGS = {
 REPOSITORY = "nova-glance"
 DRIVER_PACKAGE = "novadocker"
 
-# Run as Nova's user: the engine answers it, and the configured driver's class can be loaded.
-AS_NOVA = """
-import http.client, json, socket, sys
-sys.argv = sys.argv[1:]
-path = sys.argv.pop(0)
-sock = socket.socket(socket.AF_UNIX)
-sock.settimeout(10)
-sock.connect(path)
-sock.sendall(b"GET /_ping HTTP/1.0\\r\\nHost: docker\\r\\n\\r\\n")
-answer = http.client.HTTPResponse(sock)
-answer.begin()
-ping = answer.read().decode()
-import nova.cmd.compute
-from nova import config
-from oslo_utils import importutils
-config.parse_args(sys.argv, configure_db=False, init_rpc=False)
-name = config.CONF.compute_driver
-found = importutils.import_class("nova.virt." + name)
-print(json.dumps({"ping": ping, "compute_driver": name, "package": found.__module__.split(".")[0]}))
-"""
-
 
 def converge(step: Step) -> None:
     """Check all, and fail with everything that is wrong at once."""
@@ -73,9 +46,10 @@ def converge(step: Step) -> None:
     if not service.active:
         faults.append(f"{service.unit} is {service.state}")
     try:
-        found = in_service_python(step, service, AS_NOVA, DOCKER_SOCKET, *service.program)
+        in_service_python(step, service, engine_ping, DOCKER_SOCKET)
+        found = in_service_python(step, service, nova_driver, *service.program)
         step.facts["nova"]["compute_driver"] = found["compute_driver"]
-        if found["package"] != DRIVER_PACKAGE:
+        if found["driver"].split(".")[0] != DRIVER_PACKAGE:
             faults.append(f"{service.unit} is configured for the driver {found['compute_driver']}")
     except StepFailed as error:
         last = str(error).strip().splitlines()[-1]
@@ -91,17 +65,11 @@ def converge(step: Step) -> None:
 
 def group_faults(service: Service) -> list[str]:
     """Return what is wrong with the groups of the running process (not those of a new login)."""
-
-    if service.user == "root" or not service.pid:
+    if may_use_engine(service):
         return []
-    try:
-        wanted = grp.getgrnam("docker").gr_gid
-    except KeyError:
-        return []
-    for line in Path(f"/proc/{service.pid}/status").read_text().splitlines():
-        if line.startswith(("Groups:", "Gid:")) and str(wanted) in line.split()[1:]:
-            return []
-    return [f"the running {service.unit} is not in group docker: restart it"]
+    if is_member(service.user):
+        return [f"the running {service.unit} is not in group docker: restart it"]
+    return [f"user {service.user} is not in group docker: add it, then restart {service.unit}"]
 
 
 def image_faults(step: Step) -> list[str]:

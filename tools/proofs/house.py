@@ -80,11 +80,14 @@ ROOMS: Mapping[str, Room] = {
         ),
     ),
     "host steps": Room(
-        "heat_templates/configs",
-        (),
+        "heat_templates",
+        ("configs", "library"),
         (
-            {"steps": ("",)},
-            {"library": ("host_step",)},
+            {"steps": ("configs",)},
+            {"program": ("library.outcome", "library.watchdog")},
+            {"packages": ("library.packages", "library.apt_locks"), "host": ("library",)},
+            {"run": ("library.step", "library.changes", "library.records")},
+            {"base": ("library.faults", "library.files", "library.settings", "library.joined")},
         ),
     ),
     "lab": Room(

@@ -117,9 +117,12 @@ def test_installed_actions_find_their_host_scripts(environment: Path) -> None:
         environment,
         "from novadocker_actions import resources;"
         "print(resources.__file__);"
-        "print(resources.path('heat_templates/configs/host_step.py'))",
+        "from novadocker_actions import host_steps;"
+        "print(*map(resources.path, host_steps.library_files()));"
+        "print(resources.path('heat_templates/configs/install_docker.py'));"
+        "assert 'run_step(' in host_steps.script('install_docker')",
     )
-    assert found.count(str(environment)) == 2
+    assert found.count(str(environment)) == 2 + len(files("heat_templates/library/*.py"))
 
 
 def test_every_entry_point_can_be_loaded(environment: Path) -> None:

@@ -11,16 +11,13 @@ from typing import Any
 import pytest
 
 CONFIGS = pathlib.Path(__file__).parents[3] / "heat_templates" / "configs"
-sys.path.insert(0, str(CONFIGS))
+LIBRARY = CONFIGS.parent / "library"
+sys.path[:0] = [str(CONFIGS), str(CONFIGS.parent)]
 
-import host_step  # noqa: E402 - found through the path above
+from library import step as steps  # noqa: E402 - found through the path above
 
-STEPS = sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem != "host_step")
-
-
-def assembled(step: str) -> str:
-    """Return what is sent to a host for a step."""
-    return "\n".join((CONFIGS / f"{name}.py").read_text() for name in ("host_step", step))
+STEPS = sorted(path.stem for path in CONFIGS.glob("*.py"))
+MODULES = sorted(path.stem for path in LIBRARY.glob("*.py"))
 
 
 @pytest.fixture
@@ -33,11 +30,11 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
 
 
 @pytest.fixture
-def make_step(root: pathlib.Path) -> Callable[..., host_step.Step]:
+def make_step(root: pathlib.Path) -> Callable[..., steps.Step]:
     """Return a function that makes a run of a step below that root."""
 
-    def make(name: str, mode: str = "apply", **settings: Any) -> host_step.Step:
-        return host_step.Step(name, mode, settings, root)
+    def make(name: str, mode: str = "apply", **settings: Any) -> steps.Step:
+        return steps.Step(name, mode, settings, root)
 
     return make
 
@@ -50,7 +47,7 @@ def programs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Callabl
     """
     folder = tmp_path / "bin"
     folder.mkdir()
-    monkeypatch.setattr(host_step, "SYSTEM_PATH", f"{folder}:/usr/bin:/bin")
+    monkeypatch.setattr(steps, "SYSTEM_PATH", f"{folder}:/usr/bin:/bin")
 
     def put(name: str, body: str) -> None:
         script = folder / name

@@ -11,9 +11,9 @@ import subprocess
 import sys
 import tarfile
 
-import host_step
 import install_agent
 import pytest
+from library import faults
 
 from .conftest import CONFIGS
 
@@ -210,7 +210,7 @@ class TestInstall:
 
     def test_a_server_without_credentials_is_refused(self):
         settings = {"os_collect_config": {}, "polling_interval_s": 30}
-        with pytest.raises(host_step.StepFailed, match="names no collectors"):
+        with pytest.raises(faults.StepFailed, match="names no collectors"):
             install_agent.configuration(settings)
 
     def test_credentials_are_for_root_only(self, make_step):
@@ -239,7 +239,7 @@ class TestInstall:
 
     def test_an_agent_of_somebody_else_is_left_alone(self, make_step, root):
         (root / "etc/os-collect-config.conf").write_text("[DEFAULT]\n")
-        with pytest.raises(host_step.StepFailed, match="has an os-collect-config already"):
+        with pytest.raises(faults.StepFailed, match="has an os-collect-config already"):
             install_agent.converge(self.step(make_step))
 
     def test_hooks_come_out_of_the_source_distribution(self, tmp_path):
@@ -261,11 +261,11 @@ class TestInstall:
     def test_a_source_distribution_without_the_hooks_is_told(self, tmp_path):
         with tarfile.open(tmp_path / "x.tar.gz", "w:gz"):
             pass
-        with pytest.raises(host_step.StepFailed, match="name another hooks_requirement"):
+        with pytest.raises(faults.StepFailed, match="name another hooks_requirement"):
             install_agent.unpack_hooks(tmp_path / "x.tar.gz", tmp_path)
 
     def test_a_converted_host_keeps_its_agent(self, make_step, root):
         (root / "var/lib/novadocker").mkdir()
         (root / "var/lib/novadocker/install_docker.json").write_text("{}")
-        with pytest.raises(host_step.StepFailed, match="run novadocker.undeploy first"):
+        with pytest.raises(faults.StepFailed, match="run novadocker.undeploy first"):
             install_agent.undo(self.step(make_step, "undo"))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import subprocess
@@ -10,9 +11,11 @@ import sys
 
 import configure_compute
 import configure_glance
-import host_step
 import pytest
 import verify_host
+from library import engine as library_engine
+from library import faults, instances, outcome, probes, services
+from library import step as steps
 from oslo_rootwrap import wrapper
 
 from .engine import engine
@@ -33,7 +36,7 @@ def service(**more):
         "command": ["/v/bin/python3", "/v/bin/nova-compute"],
         "environment": {},
     }
-    return host_step.Service(**{**values, **more})
+    return services.Service(**{**values, **more})
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def nova(monkeypatch):
 
     def load(step, found):
         if nova.fault:
-            raise host_step.StepFailed(nova.fault)
+            raise faults.StepFailed(nova.fault)
         return "sudo"
 
     module = configure_compute
@@ -65,7 +68,7 @@ def nova(monkeypatch):
     monkeypatch.setattr(module, "prove_driver", load)
     monkeypatch.setattr(module, "allow_privileged_helper", lambda *_args: None)
     monkeypatch.setattr(module, "instance_containers", lambda _step: [])
-    monkeypatch.setattr(host_step, "instance_containers", lambda _step: [])
+    monkeypatch.setattr(instances, "instance_containers", lambda _step: [])
     monkeypatch.setattr(
         module, "restart_service", lambda _s, found, _t: nova.restarts.append(found.unit)
     )
@@ -75,7 +78,7 @@ def nova(monkeypatch):
 class TestCompute:
     def run(self, make_step, mode="apply", settings=SETTINGS):
         step = make_step("configure_compute", mode, **settings)
-        host_step.work_of(mode, configure_compute.converge, configure_compute.undo)(step)
+        outcome.work_of(mode, configure_compute.converge, configure_compute.undo)(step)
         return step
 
     def test_the_drop_in_and_one_restart(self, make_step, nova, root):
@@ -116,14 +119,14 @@ class TestCompute:
 
     def test_what_nothing_can_outdo_is_refused_and_put_back(self, make_step, nova, root):
         nova.wins_with = {"nothing"}
-        with pytest.raises(host_step.StepFailed, match="something overrides"):
+        with pytest.raises(faults.StepFailed, match="something overrides"):
             self.run(make_step)
         assert not (root / "etc/nova").exists()
         assert nova.restarts == []
 
     def test_a_driver_that_does_not_load_never_restarts_nova(self, make_step, nova, root):
         nova.fault = "the driver does not load"
-        with pytest.raises(host_step.StepFailed, match="does not load"):
+        with pytest.raises(faults.StepFailed, match="does not load"):
             self.run(make_step)
         assert nova.restarts == []
         assert not (root / "etc/nova").exists()
@@ -132,12 +135,12 @@ class TestCompute:
         self, make_step, nova, root, monkeypatch
     ):
         def fail(_step, found, _timeout):
-            raise host_step.StepFailed("does not stay up")
+            raise faults.StepFailed("does not stay up")
 
         calls = []
         monkeypatch.setattr(configure_compute, "restart_service", fail)
-        monkeypatch.setattr(host_step.Step, "run", lambda _step, argv, **_: calls.append(argv))
-        with pytest.raises(host_step.StepFailed, match="does not stay up"):
+        monkeypatch.setattr(steps.Step, "run", lambda _step, argv, **_: calls.append(argv))
+        with pytest.raises(faults.StepFailed, match="does not stay up"):
             self.run(make_step)
         assert calls[-1] == ["systemctl", "restart", "nova-compute.service"]
         assert not (root / "etc/nova").exists()
@@ -150,12 +153,12 @@ class TestCompute:
         first = drop_in.read_text()
 
         def fail(_step, found, _timeout):
-            raise host_step.StepFailed("does not stay up")
+            raise faults.StepFailed("does not stay up")
 
         monkeypatch.setattr(configure_compute, "restart_service", fail)
-        monkeypatch.setattr(host_step.Step, "run", lambda _step, argv, **_: None)
+        monkeypatch.setattr(steps.Step, "run", lambda _step, argv, **_: None)
         more = {**SETTINGS, "options": {"docker": {"pids_limit": 200}}}
-        with pytest.raises(host_step.StepFailed, match="does not stay up"):
+        with pytest.raises(faults.StepFailed, match="does not stay up"):
             self.run(make_step, settings=more)
         assert drop_in.read_text() == first
 
@@ -164,7 +167,7 @@ class TestCompute:
     ):
         nova.fault = "the driver does not load"
         monkeypatch.setattr(configure_compute, "instance_containers", lambda _step: ["i"])
-        with pytest.raises(host_step.StepFailed, match="does not load"):
+        with pytest.raises(faults.StepFailed, match="does not load"):
             self.run(make_step)
         assert (root / configure_compute.DROP_IN.lstrip("/")).exists()
 
@@ -176,7 +179,7 @@ class TestCompute:
         step.run_id = "r"
         configure_compute.converge(step)
         calls = []
-        monkeypatch.setattr(host_step.Step, "run", lambda _step, argv, **_: calls.append(argv))
+        monkeypatch.setattr(steps.Step, "run", lambda _step, argv, **_: calls.append(argv))
         back = make_step("configure_compute", "roll_back")
         back.run_id = "r"
         back.begin()
@@ -186,7 +189,7 @@ class TestCompute:
 
     def test_an_option_of_several_lines_is_refused(self):
         settings = {"compute_driver": DRIVER, "options": {"a": {"b": "1\n[DEFAULT]\nx = y"}}}
-        with pytest.raises(host_step.StepFailed, match=r"options\.a\.b"):
+        with pytest.raises(faults.StepFailed, match=r"options\.a\.b"):
             configure_compute.wanted_options(settings)
 
     def test_words_are_quoted_as_systemd_wants_it(self):
@@ -210,8 +213,9 @@ class TestOsloConfig:
 
     def probe(self, home, *arguments):
         wanted = json.dumps({"DEFAULT": ["compute_driver"]})
+        program = probes.program_text(probes.effective_options)
         done = subprocess.run(
-            [sys.executable, "-c", configure_compute.EFFECTIVE, wanted, "nova-compute", *arguments],
+            [sys.executable, "-c", program, wanted, "nova-compute", *arguments],
             env={**os.environ, "HOME": str(home.parent)},
             capture_output=True,
             text=True,
@@ -274,7 +278,7 @@ class TestGlance:
 
     def run(self, make_step, mode="apply"):
         step = make_step("configure_glance", mode, container_formats_add=["docker"])
-        host_step.work_of(mode, configure_glance.converge, configure_glance.undo)(step)
+        outcome.work_of(mode, configure_glance.converge, configure_glance.undo)(step)
         return step
 
     def test_the_operators_list_grows_by_docker(self, make_step, glance, root):
@@ -292,10 +296,50 @@ class TestGlance:
 
     def test_a_drop_in_without_effect_is_refused_and_put_back(self, make_step, glance, root):
         glance[0][1] = ["ami", "bare"]
-        with pytest.raises(host_step.StepFailed, match="does not take effect"):
+        with pytest.raises(faults.StepFailed, match="does not take effect"):
             self.run(make_step)
         assert not (root / "etc/glance").exists()
         assert glance[1] == []
+
+
+class TestGroups:
+    """Whether the running nova-compute is in group docker has one answer, for both who ask."""
+
+    @pytest.fixture
+    def docker(self, monkeypatch):
+        def put(gid, *members):
+            entry = grp.struct_group(("docker", "x", gid, list(members)))
+            monkeypatch.setattr(grp, "getgrnam", lambda _name: entry)
+
+        return put
+
+    def own(self, **more):
+        return service(**{"pid": os.getpid(), "user": "nova", **more})
+
+    def test_the_groups_of_the_process_count(self, docker):
+        docker(os.getgid(), "nova")
+        assert services.may_use_engine(self.own()) is True
+        docker(54321, "nova")
+        assert services.may_use_engine(self.own()) is False
+        assert services.may_use_engine(self.own(user="root")) is True
+        assert services.may_use_engine(self.own(pid=0)) is True
+
+    @pytest.mark.parametrize(
+        ("members", "fault"),
+        [(["nova"], "restart it"), ([], "user nova is not in group docker: add it")],
+    )
+    def test_the_remedy_is_told(self, docker, members, fault):
+        docker(54321, *members)
+        assert fault in verify_host.group_faults(self.own())[0]
+
+    @pytest.mark.parametrize(("members", "restarts"), [(["nova"], 1), ([], 0)])
+    def test_a_restart_is_made_where_it_helps(self, docker, make_step, nova, members, restarts):
+        TestCompute().run(make_step)
+        nova.restarts.clear()
+        nova.service = self.own()
+        docker(54321, *members)
+        TestCompute().run(make_step)
+        assert len(nova.restarts) == restarts
 
 
 class TestVerify:
@@ -303,11 +347,11 @@ class TestVerify:
 
     @pytest.fixture
     def verify(self, make_step, monkeypatch, tmp_path):
-        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+        monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
 
         def run(found=None, images=(), answer=None, wait_s=0):
             monkeypatch.setattr(verify_host, "nova_service", lambda _s: found or service())
-            reply = answer or {"ping": "OK", "compute_driver": DRIVER, "package": "novadocker"}
+            reply = answer or {"compute_driver": DRIVER, "driver": DRIVER}
             monkeypatch.setattr(verify_host, "in_service_python", lambda *_args: reply)
             step = make_step("verify_host", "check", images=list(images), wait_s=wait_s)
             held = [{"Id": "sha256:1", "RepoTags": [f"nova-glance/{self.IMAGE}:0123456789abcdef"]}]
@@ -324,8 +368,8 @@ class TestVerify:
 
     def test_all_faults_are_told_at_once(self, verify):
         down = service(active=False, state="failed/failed")
-        other = {"ping": "OK", "compute_driver": "libvirt.LibvirtDriver", "package": "nova"}
-        with pytest.raises(host_step.StepFailed) as caught:
+        other = {"compute_driver": "libvirt.LibvirtDriver", "driver": "nova.virt.libvirt.X"}
+        with pytest.raises(faults.StepFailed) as caught:
             verify(found=down, images=["f" * 32], answer=other)
         for part in ("is failed/failed", "libvirt.LibvirtDriver", f"lacks the images {'f' * 32}"):
             assert part in str(caught.value)

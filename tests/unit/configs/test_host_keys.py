@@ -12,14 +12,14 @@ import sys
 import time
 from typing import Any
 
-import describe_host
-import host_step
 import install_agent
 import make_host_key
 import pytest
 import upload_image
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from library import faults, probes
+from library import step as steps
 
 from novadocker_actions import host_keys, host_steps
 from novadocker_actions.errors import NovadockerError
@@ -35,7 +35,7 @@ OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 def made(tmp_path_factory) -> tuple[pathlib.Path, str]:
     """Return the place of a key that the host step made, and what it told of it."""
     root = tmp_path_factory.mktemp("host")
-    step = host_step.Step("make_host_key", "apply", {}, root)
+    step = steps.Step("make_host_key", "apply", {}, root)
     make_host_key.converge(step)
     return root / "etc/novadocker/host.key", step.facts["public_key"]
 
@@ -79,7 +79,7 @@ class TestKey:
         assert path.parent.stat().st_mode & 0o077 == 0
 
     def test_it_is_made_once(self, made):
-        step = host_step.Step("make_host_key", "apply", {}, made[0].parents[2])
+        step = steps.Step("make_host_key", "apply", {}, made[0].parents[2])
         make_host_key.converge(step)
         assert (step.actions, step.facts["public_key"]) == ([], made[1])
 
@@ -90,8 +90,8 @@ class TestKey:
         assert not (root / "etc/novadocker").exists()
 
     def test_a_host_without_openssl_is_told_what_to_install(self, make_step, monkeypatch):
-        monkeypatch.setattr(host_step, "SYSTEM_PATH", "/nowhere")
-        with pytest.raises(host_step.StepFailed, match="install the package openssl"):
+        monkeypatch.setattr(steps, "SYSTEM_PATH", "/nowhere")
+        with pytest.raises(faults.StepFailed, match="install the package openssl"):
             make_host_key.converge(make_step("make_host_key"))
 
 
@@ -221,7 +221,7 @@ class TestSealing:
         token = "t" * length
         sealed = self.seal(made, token=token, image_id="i")
         assert upload_image.unsealed(sealed, made[0]) == {"token": token, "image_id": "i"}
-        with pytest.raises(host_step.StepFailed, match="was not made for this host's key"):
+        with pytest.raises(faults.StepFailed, match="was not made for this host's key"):
             upload_image.unsealed(host_keys.seal({"token": token}, public_text(OTHER)), made[0])
 
     @pytest.mark.parametrize("part", [0, 1, 2])
@@ -230,7 +230,7 @@ class TestSealing:
         changed = bytearray(base64.b64decode(parts[part]))
         changed[-1] ^= 1
         parts[part] = base64.b64encode(changed).decode()
-        with pytest.raises(host_step.StepFailed, match="was not made for this host's key"):
+        with pytest.raises(faults.StepFailed, match="was not made for this host's key"):
             upload_image.unsealed(".".join(parts), made[0])
 
     def test_a_key_is_in_no_argument_of_a_program(self, made, monkeypatch):
@@ -260,12 +260,12 @@ class TestSealing:
             host_keys.seal({"token": "t"}, base64.b64encode(der).decode())
 
     def test_a_host_without_a_key_is_to_be_enrolled_again(self, made, tmp_path):
-        with pytest.raises(host_step.StepFailed, match="novadocker-enroll add"):
+        with pytest.raises(faults.StepFailed, match="novadocker-enroll add"):
             upload_image.unsealed(self.seal(made, token="t"), tmp_path / "none")
 
     @pytest.mark.parametrize("sealed", ["x", "a.b", "€.€.€"])
     def test_what_is_not_of_that_form_is_told(self, made, sealed):
-        with pytest.raises(host_step.StepFailed, match="is not three base64 texts"):
+        with pytest.raises(faults.StepFailed, match="is not three base64 texts"):
             upload_image.unsealed(sealed, made[0])
 
 
@@ -282,8 +282,7 @@ class TestEnrolment:
         step = make_step("install_agent")
         make_host_key.converge(make_step("make_host_key"))
         step.write_file(install_agent.HOST_NAME, f"{HOST}\n", 0o600)
-        step.record["home"] = True
-        step.save_record()
+        step.remember("home", True)
         install_agent.undo(make_step("install_agent", "undo"))
         assert not (root / "etc/novadocker").exists()
 
@@ -293,7 +292,8 @@ class TestEnrolment:
             (tmp_path / name).mkdir()
         (tmp_path / "etc/nova.conf").write_text(f"[DEFAULT]\nstate_path = {tmp_path}/state\n")
         options = [*("nova-compute", "--config-file"), f"{tmp_path}/etc/nova.conf"]
-        command = [sys.executable, "-c", describe_host.NOVA_OPTIONS, *options]
+        program = probes.program_text(probes.nova_options)
+        command = [sys.executable, "-c", program, *options]
 
         def asked() -> dict[str, Any]:
             done = subprocess.run(command, capture_output=True, text=True, check=True)

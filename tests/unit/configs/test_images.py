@@ -12,11 +12,13 @@ from contextlib import contextmanager
 
 import check_images
 import export_image
-import host_step
 import pytest
 import upload_image
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from library import engine as library_engine
+from library import faults
+from library import registries as library_registries
 
 from novadocker_actions import host_keys
 from tests.host_keys import public_text
@@ -87,7 +89,7 @@ class TestCheckImages:
         (root / "etc/docker").mkdir()
         settings = json.dumps({"registry-mirrors": ["https://mirror:5443/"]})
         (root / "etc/docker/daemon.json").write_text(settings)
-        registries = check_images.Registries(make_step("check_images"))
+        registries = library_registries.Registries(make_step("check_images"))
         assert registries.endpoints("docker.io") == [
             "https://mirror:5443",
             "https://registry-1.docker.io",
@@ -107,13 +109,13 @@ class TestCheckImages:
         ],
     )
     def test_references_are_read_as_the_engine_does(self, reference, parts):
-        assert check_images.split_reference(reference) == parts
+        assert library_registries.split_reference(reference) == parts
 
     def test_stored_credentials_are_used(self, make_step, root):
         (root / "root/.docker").mkdir(parents=True)
         stored = {"auths": {"quay.io": {"auth": "dTpw"}}}
         (root / "root/.docker/config.json").write_text(json.dumps(stored))
-        registries = check_images.Registries(make_step("check_images"))
+        registries = library_registries.Registries(make_step("check_images"))
         assert registries.basic("https://quay.io") == "Basic dTpw"
         assert registries.basic("https://other.io") is None
 
@@ -124,7 +126,7 @@ ARCHIVE = b"not really a tar" * 1000
 @pytest.fixture
 def docker_engine(tmp_path, monkeypatch):
     """Serve an engine that has one image."""
-    monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+    monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
     record = {"Id": "sha256:" + "1" * 64, "RepoDigests": [f"busybox@{DIGEST}"], "Size": 1000}
     answers = {
         ("POST", "/images/create"): (200, '{"status": "done"}\n'),
@@ -162,7 +164,7 @@ class TestExport:
     def test_a_refused_pull_is_told(self, make_step, docker_engine):
         error = '{"errorDetail": {}, "error": "manifest unknown"}\n'
         docker_engine[0][("POST", "/images/create")] = (200, error)
-        with pytest.raises(host_step.StepFailed, match="can not pull busybox: manifest unknown"):
+        with pytest.raises(faults.StepFailed, match="can not pull busybox: manifest unknown"):
             export(make_step)
 
     @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ class TestUpload:
         export(make_step)
         glance[1]["status"] = 401
         settings = self.settings(key, glance[0])
-        with pytest.raises(host_step.StepFailed, match="Glance answered 401"):
+        with pytest.raises(faults.StepFailed, match="Glance answered 401"):
             upload_image.converge(make_step("upload_image", **settings))
         glance[1]["status"] = 204
         upload_image.converge(make_step("upload_image", **settings))
@@ -242,7 +244,7 @@ class TestUpload:
     def test_a_token_for_another_key_is_refused(self, make_step, docker_engine, glance, key):
         export(make_step)
         other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        with pytest.raises(host_step.StepFailed, match="was not made for this host's key"):
+        with pytest.raises(faults.StepFailed, match="was not made for this host's key"):
             upload_image.converge(make_step("upload_image", **self.settings(other, glance[0])))
 
     @pytest.mark.parametrize("name", ["image_id", "glance_url"])
@@ -251,11 +253,11 @@ class TestUpload:
     ):
         export(make_step)
         settings = self.settings(key, glance[0], **{name: "another"})
-        with pytest.raises(host_step.StepFailed, match=f"was made for another {name}"):
+        with pytest.raises(faults.StepFailed, match=f"was made for another {name}"):
             upload_image.converge(make_step("upload_image", **settings))
         assert "token" not in glance[1]
 
     def test_without_an_export_the_remedy_is_told(self, make_step):
         settings = {"image_id": "0" * 32, "digest": DIGEST, "glance_url": "", "sealed_token": ""}
-        with pytest.raises(host_step.StepFailed, match="run export_image first"):
+        with pytest.raises(faults.StepFailed, match="run export_image first"):
             upload_image.converge(make_step("upload_image", **settings))

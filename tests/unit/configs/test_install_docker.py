@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
 import typing
 
-import host_step
 import install_docker
 import pytest
+from library import apt_locks, changes, faults, packages
+from library import engine as library_engine
 
 from .engine import engine
 
@@ -66,7 +70,7 @@ class TestDaemonSettings:
     @pytest.mark.parametrize("text", ["{", "[]"])
     def test_a_broken_file_is_refused_before_anything(self, make_step, daemon_json, text):
         daemon_json.write_text(text)
-        with pytest.raises(host_step.StepFailed, match="mend it, then repeat"):
+        with pytest.raises(faults.StepFailed, match="mend it, then repeat"):
             merge(make_step, **OURS)
         assert daemon_json.read_text() == text
 
@@ -108,7 +112,7 @@ class TestNetworks:
     @pytest.fixture
     def answers(self, programs, tmp_path, monkeypatch, daemon_json):
         programs("systemctl", "printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'")
-        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+        monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
         containers: list = []
         with engine(tmp_path / "s", {("GET", "/containers/json"): (200, containers)}):
             yield containers
@@ -157,7 +161,7 @@ class TestReconfigure:
     def reconfigure(self, make_step, monkeypatch, refused=True):
         def restart(_step, _active):
             if refused:
-                raise host_step.StepFailed("the engine refuses its settings")
+                raise faults.StepFailed("the engine refuses its settings")
 
         monkeypatch.setattr(install_docker, "restart_engine", restart)
         monkeypatch.setattr(install_docker, "await_engine", lambda: None)
@@ -174,11 +178,11 @@ class TestReconfigure:
         path = root / "etc/docker/daemon.json"
         path.write_text('{"debug":  true}')
         written = []
-        real = host_step.replace_file
+        real = changes.replace_file
         monkeypatch.setattr(
-            host_step, "replace_file", lambda *args: (written.append(args[0].name), real(*args))
+            changes, "replace_file", lambda *args: (written.append(args[0].name), real(*args))
         )
-        with pytest.raises(host_step.StepFailed, match="refuses its settings"):
+        with pytest.raises(faults.StepFailed, match="refuses its settings"):
             self.reconfigure(make_step, monkeypatch)
         assert path.read_text() == '{"debug":  true}'
         assert written.count("daemon.json") == 2
@@ -189,7 +193,7 @@ class TestReconfigure:
         self, make_step, monkeypatch, systemd, calls
     ):
         systemd(False)
-        with pytest.raises(host_step.StepFailed):
+        with pytest.raises(faults.StepFailed):
             self.reconfigure(make_step, monkeypatch)
         assert calls()[-1] == "systemctl stop docker.service"
 
@@ -257,7 +261,7 @@ Conf runc (1.1.5 Debian:12/stable [amd64])
 class TestApt:
     def test_the_plan_is_what_would_be_new(self, make_step, programs, calls):
         programs("apt-get", f"cat <<'E'\n{SIMULATION}E")
-        found = install_docker.Apt(make_step("install_docker")).planned(["docker.io", "iptables"])
+        found = packages.Apt(make_step("install_docker")).planned(["docker.io", "iptables"])
         assert found == ["runc", "containerd", "docker.io"]
         assert "-s install --no-install-recommends docker.io iptables" in calls()[0]
         assert "DPkg::Lock::Timeout" in calls()[0]
@@ -265,21 +269,21 @@ class TestApt:
     @pytest.mark.parametrize("line", ["Inst libc6 [2.36-1] (2.36-9 x)", "Remv podman-docker [4.3]"])
     def test_a_plan_that_touches_other_packages_is_refused(self, make_step, programs, line):
         programs("apt-get", f"cat <<'E'\n{line}\n{SIMULATION}E")
-        with pytest.raises(host_step.StepFailed, match="up to date first"):
-            install_docker.Apt(make_step("install_docker")).planned(["docker.io"])
+        with pytest.raises(faults.StepFailed, match="up to date first"):
+            packages.Apt(make_step("install_docker")).planned(["docker.io"])
 
     def test_the_index_is_renewed_once_when_the_candidate_is_not_known(
         self, make_step, programs, calls, tmp_path
     ):
         new = tmp_path / "new"
         programs("apt-get", f'case "$*" in *update) touch {new};; esac; test -e {new} || exit 100')
-        install_docker.Apt(make_step("install_docker")).planned(["docker.io"])
+        packages.Apt(make_step("install_docker")).planned(["docker.io"])
         assert [call.split()[-1] for call in calls()] == ["docker.io", "update", "docker.io"]
 
     def test_check_does_not_even_renew_the_index(self, make_step, programs, calls):
         programs("apt-get", "exit 100")
-        with pytest.raises(host_step.StepFailed):
-            install_docker.Apt(make_step("install_docker", "check")).planned(["docker.io"])
+        with pytest.raises(faults.StepFailed):
+            packages.Apt(make_step("install_docker", "check")).planned(["docker.io"])
         assert len(calls()) == 1
 
     def test_purge_refuses_to_take_other_packages_along(self, make_step, programs):
@@ -289,15 +293,112 @@ class TestApt:
             "apt-get",
             'case "$*" in *-s*) echo "Purg docker.io [1]"; echo "Purg compose [1]";; esac',
         )
-        with pytest.raises(host_step.StepFailed, match="compose"):
-            install_docker.Apt(make_step("install_docker")).purge(["docker.io"])
+        with pytest.raises(faults.StepFailed, match="compose"):
+            packages.Apt(make_step("install_docker")).purge(["docker.io"])
 
     def test_purge_takes_exactly_what_was_new(self, make_step, programs, calls):
         programs("dpkg", "")
         programs("dpkg-query", "printf 'docker.io installed\\nrunc config-files\\n'")
         programs("apt-get", 'case "$*" in *-s*) echo "Purg docker.io [1]"; echo "Purg runc";; esac')
-        install_docker.Apt(make_step("install_docker")).purge(["docker.io", "runc", "tini"])
+        packages.Apt(make_step("install_docker")).purge(["docker.io", "runc", "tini"])
         assert calls()[-1].endswith("purge -y docker.io runc")
+
+
+class TestAptLocks:
+    """Other upgrades of the host are waited for, and named when they do not end."""
+
+    @pytest.fixture
+    def holder(self, root):
+        """Start a process that holds a lock of apt's until its input ends; return a starter."""
+        begun = []
+
+        def start(name):
+            path = root / name.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            code = (
+                "import fcntl, sys; file = open(sys.argv[1], 'r+'); "
+                "fcntl.lockf(file, fcntl.LOCK_EX); print('held', flush=True); sys.stdin.read()"
+            )
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, str(path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            begun.append(process)
+            assert process.stdout.readline() == "held\n"
+            return process
+
+        yield start
+        for process in begun:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                pipe.close()
+
+    @pytest.mark.parametrize("name", apt_locks.APT_LOCKS)
+    def test_each_of_the_four_locks_is_seen_with_its_holder(self, make_step, holder, name):
+        process = holder(name)
+        with pytest.raises(faults.StepFailed, match=rf"{process.pid} \(.*import fcntl"):
+            apt_locks.await_locks(make_step("s"), 0)
+
+    def test_a_lock_that_nobody_holds_is_free(self, make_step, root):
+        apt_locks.await_locks(make_step("s"), 0)
+        (root / "var/lib/dpkg").mkdir()
+        (root / "var/lib/dpkg/lock").touch()
+        apt_locks.await_locks(make_step("s"), 0)
+
+    def test_a_change_waits_until_the_other_one_ends(self, make_step, programs, calls, holder):
+        programs("apt-get", "")
+        programs("dpkg-query", "")
+        process = holder("/var/lib/apt/lists/lock")
+        threading.Timer(0.5, process.stdin.close).start()
+        packages.Apt(make_step("s")).install(["x"])
+        assert calls()[-1].endswith("install -y --no-install-recommends x")
+        assert process.wait(5) == 0
+
+    def test_a_lock_that_is_taken_in_between_is_waited_for_again(
+        self, make_step, programs, calls, tmp_path
+    ):
+        once = tmp_path / "once"
+        programs("dpkg-query", "")
+        programs(
+            "apt-get",
+            f"test -e {once} || {{ touch {once}; echo 'E: Could not get lock x' >&2; exit 100; }}",
+        )
+        packages.Apt(make_step("s")).install(["x"])
+        assert [call.split()[-1] for call in calls() if "apt-get" in call] == ["x", "x"]
+
+    def test_only_what_is_ours_and_was_left_unpacked_is_configured(
+        self, make_step, programs, calls
+    ):
+        programs("apt-get", "")
+        programs("dpkg", "")
+        programs(
+            "dpkg-query",
+            "printf 'docker.io half-configured\\nrunc unpacked\\ntheirs unpacked\\n'",
+        )
+        step = make_step("s")
+        step.record = {"packages": ["docker.io", "runc"]}
+        packages.Apt(step).install(["docker.io"])
+        assert "dpkg --configure docker.io runc" in [" ".join(sorted_call(c)) for c in calls()]
+
+    def test_a_conflict_is_told_with_apts_own_words(self, make_step, programs):
+        programs(
+            "apt-get",
+            "echo 'The following packages have unmet dependencies:'; "
+            "echo ' containerd.io : Conflicts: containerd'; "
+            "echo 'E: Unable to correct problems, you have held broken packages.' >&2; exit 100",
+        )
+        step = make_step("s", "check")
+        with pytest.raises(faults.StepFailed, match=r"containerd\.io : Conflicts: containerd"):
+            packages.Apt(step).planned(["docker.io"])
+
+
+def sorted_call(call):
+    words = call.split()
+    return [*words[:2], *sorted(set(words[2:]))]
 
 
 TRANSACTION = """\
@@ -334,25 +435,26 @@ class TestDnf:
 
     def test_the_plan_is_what_would_be_new(self, make_step, dnf, calls):
         dnf(TRANSACTION)
-        manager = install_docker.Dnf(make_step("install_docker"))
-        assert manager.planned(list(manager.engine_packages)) == ["docker-ce", "containerd.io"]
+        manager = packages.Dnf(make_step("install_docker"))
+        chosen = manager.choice(install_docker.ENGINE_PACKAGES["dnf"])
+        assert manager.planned(chosen) == ["docker-ce", "containerd.io"]
         assert "dnf install --setopt=install_weak_deps=False --assumeno docker-ce" in calls()
 
     def test_a_plan_that_touches_other_packages_is_refused(self, make_step, dnf):
         dnf(TRANSACTION.replace("Installing dependencies", "Upgrading"))
-        manager = install_docker.Dnf(make_step("install_docker"))
-        with pytest.raises(host_step.StepFailed, match="would change containerd.io"):
-            manager.planned(list(manager.engine_packages))
+        manager = packages.Dnf(make_step("install_docker"))
+        with pytest.raises(faults.StepFailed, match="would change containerd.io"):
+            manager.planned(["docker-ce"])
 
     def test_a_host_without_a_repository_for_it_is_told(self, make_step, programs):
         programs("dnf", "exit 1")
-        manager = install_docker.Dnf(make_step("install_docker"))
-        with pytest.raises(host_step.StepFailed, match="moby-engine or docker-ce: add one"):
-            manager.planned(list(manager.engine_packages))
+        manager = packages.Dnf(make_step("install_docker"))
+        with pytest.raises(faults.StepFailed, match="moby-engine or docker-ce: add one"):
+            manager.choice(install_docker.ENGINE_PACKAGES["dnf"])
 
     def test_purge_takes_exactly_what_was_new(self, make_step, programs, calls):
         programs("rpm", "printf 'bash\\ncontainerd.io\\ndocker-ce\\n'")
-        install_docker.Dnf(make_step("install_docker")).purge(["docker-ce", "containerd.io", "x"])
+        packages.Dnf(make_step("install_docker")).purge(["docker-ce", "containerd.io", "x"])
         assert calls()[-1] == "rpm -e containerd.io docker-ce"
 
 
@@ -363,7 +465,7 @@ class TestRefusals:
         policy.write_text("#!/bin/sh\nexit 101\n")
         policy.chmod(0o755)
         step = make_step("install_docker", packages=[], version=None, daemon_settings={}, users=[])
-        with pytest.raises(host_step.StepFailed, match="policy-rc.d forbids"):
+        with pytest.raises(faults.StepFailed, match="policy-rc.d forbids"):
             install_docker.converge(step)
         assert step.actions == []
 
@@ -371,13 +473,13 @@ class TestRefusals:
         self, make_step, programs, tmp_path, monkeypatch
     ):
         programs("systemctl", "printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'")
-        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+        monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
         step = make_step("install_docker", "undo")
         step.record = {"packages": ["docker.io"]}
         there = {("GET", "/containers/json"): (200, [{"Names": ["/theirs"]}])}
         with (
             engine(tmp_path / "s", there) as asked,
-            pytest.raises(host_step.StepFailed, match=r"1 containers exist .*\(theirs\)"),
+            pytest.raises(faults.StepFailed, match=r"1 containers exist .*\(theirs\)"),
         ):
             install_docker.undo(step)
         assert asked == ["GET /containers/json?all=1"]
@@ -388,7 +490,7 @@ class TestRefusals:
         (root / "var/lib/docker/containers/0123456789abcdef").mkdir(parents=True)
         step = make_step("install_docker", "undo")
         step.record = {"packages": ["docker.io"]}
-        with pytest.raises(host_step.StepFailed, match="0123456789ab"):
+        with pytest.raises(faults.StepFailed, match="0123456789ab"):
             install_docker.undo(step)
 
     def test_a_restart_that_would_stop_containers_is_refused(
@@ -396,7 +498,7 @@ class TestRefusals:
     ):
         programs("systemctl", "")
         programs("dockerd", "echo 'unknown flag: --validate' >&2; exit 125")
-        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+        monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
         monkeypatch.setattr(install_docker, "wait_until", lambda condition, _s: condition())
         answers = {
             ("GET", "/containers/json"): (200, [{"Names": ["/theirs"]}]),
@@ -404,14 +506,14 @@ class TestRefusals:
         }
         with (
             engine(tmp_path / "s", answers),
-            pytest.raises(host_step.StepFailed, match="live-rest"),
+            pytest.raises(faults.StepFailed, match="live-rest"),
         ):
             install_docker.restart_engine(make_step("install_docker"), True)
         assert not any(call.startswith("systemctl restart") for call in calls())
 
     def test_settings_that_the_engine_refuses_are_told(self, make_step, programs):
         programs("dockerd", "echo 'unable to configure: bad log-opts' >&2; exit 1")
-        with pytest.raises(host_step.StepFailed, match="bad log-opts"):
+        with pytest.raises(faults.StepFailed, match="bad log-opts"):
             install_docker.restart_engine(make_step("install_docker"), False)
 
 

@@ -10,9 +10,9 @@ import subprocess
 import sys
 import zipfile
 
-import host_step
 import install_driver
 import pytest
+from library import faults, instances, outcome, probes, services
 
 
 def wheel(folder: pathlib.Path, name: str, version: str, *requires: str) -> None:
@@ -55,7 +55,7 @@ def environment(tmp_path, wheels, monkeypatch):
     python = place / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", str(python), "-q", "install"]
     subprocess.run([*pip, "shared-lib==1.0"], check=True)
-    service = host_step.Service(
+    service = services.Service(
         "nova-compute.service",
         True,
         "active/running",
@@ -67,7 +67,7 @@ def environment(tmp_path, wheels, monkeypatch):
         {},
     )
     monkeypatch.setattr(install_driver, "nova_service", lambda _step: service)
-    monkeypatch.setattr(host_step, "instance_containers", lambda _step: [])
+    monkeypatch.setattr(instances, "instance_containers", lambda _step: [])
     monkeypatch.setattr(install_driver, "restart_service", lambda *_args: None)
     return service
 
@@ -76,7 +76,7 @@ def environment(tmp_path, wheels, monkeypatch):
 def packages(environment, make_step):
     def read() -> dict[str, str]:
         step = make_step("look")
-        found = host_step.in_service_python(step, environment, install_driver.INVENTORY)
+        found = services.in_service_python(step, environment, probes.inventory)
         return dict(found["packages"])
 
     return read
@@ -86,7 +86,7 @@ def run(make_step, mode="apply", requirement="nova-docker==1.0", upgrade=False, 
     step = make_step("install_driver", mode, requirement=requirement, upgrade=upgrade)
     step.run_id = run_id
     step.begin()
-    host_step.work_of(mode, install_driver.converge, install_driver.undo)(step)
+    outcome.work_of(mode, install_driver.converge, install_driver.undo)(step)
     return step
 
 
@@ -110,13 +110,13 @@ def test_install_repeat_and_undo(make_step, packages):
 
 def test_a_driver_that_needs_another_version_of_a_package_is_refused(make_step, packages):
     before = packages()
-    with pytest.raises(host_step.StepFailed, match="held where they are"):
+    with pytest.raises(faults.StepFailed, match="held where they are"):
         run(make_step, requirement="nova-docker-greedy")
     assert packages() == before
 
 
 def test_an_unknown_driver_is_refused_with_what_pip_said(make_step, environment):
-    with pytest.raises(host_step.StepFailed, match="nova-dokcer"):
+    with pytest.raises(faults.StepFailed, match="nova-dokcer"):
         run(make_step, requirement="nova-dokcer")
 
 
@@ -136,7 +136,7 @@ def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
 ):
     restarts = []
     monkeypatch.setattr(install_driver, "restart_service", lambda *_args: restarts.append(1))
-    monkeypatch.setattr(host_step, "instance_containers", lambda _step: ["instance"])
+    monkeypatch.setattr(instances, "instance_containers", lambda _step: ["instance"])
     before = packages()
     run(make_step)
     run(make_step, requirement="nova-docker==1.1", run_id="two")
@@ -148,7 +148,7 @@ def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
     # What runs may have loaded the version that is gone.
     assert restarts == [1]
 
-    monkeypatch.setattr(host_step, "instance_containers", lambda _step: [])
+    monkeypatch.setattr(instances, "instance_containers", lambda _step: [])
     run(make_step, "undo", run_id="three")
     assert packages() == before
 
@@ -156,14 +156,14 @@ def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
 @pytest.mark.parametrize("mode", ["undo", "roll_back"])
 def test_a_driver_is_not_taken_from_under_its_instances(make_step, packages, monkeypatch, mode):
     run(make_step)
-    monkeypatch.setattr(host_step, "instance_containers", lambda _step: ["instance"])
-    with pytest.raises(host_step.StepFailed, match="stays a Docker hypervisor"):
+    monkeypatch.setattr(instances, "instance_containers", lambda _step: ["instance"])
+    with pytest.raises(faults.StepFailed, match="stays a Docker hypervisor"):
         run(make_step, mode)
     assert packages()["nova-docker"] == "1.0"
 
 
 def test_a_changed_package_is_named():
-    with pytest.raises(host_step.StepFailed, match=r"oslo.config 9 -> 10"):
+    with pytest.raises(faults.StepFailed, match=r"oslo.config 9 -> 10"):
         install_driver.refuse_differences({"oslo.config": "9"}, {"oslo.config": "10"}, {"x"})
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import json
 
-import host_step
 import install_nova_compute
 import pytest
+from library import faults
 
 FILES = {
     "/etc/nova/nova.conf": {
@@ -48,31 +48,31 @@ def test_secrets_are_filled_in_on_the_host(step):
     [("@{no.such}", "has no no.such"), ("@{passwords}", "has no passwords")],
 )
 def test_a_missing_secret_is_named(step, reference, message):
-    with pytest.raises(host_step.StepFailed, match=message):
+    with pytest.raises(faults.StepFailed, match=message):
         install_nova_compute.file_text(step(), {"x": {"y": reference}})
 
 
 def test_a_reference_without_a_file_is_refused(step):
-    with pytest.raises(host_step.StepFailed, match="is not set"):
+    with pytest.raises(faults.StepFailed, match="is not set"):
         install_nova_compute.file_text(step(secrets_file=None), {"x": {"y": "@{z}"}})
 
 
 def test_a_secret_can_not_smuggle_options_in(step, root):
     (root / "etc/secrets.json").write_text(json.dumps({"z": "1\n[DEFAULT]\nx=y"}))
-    with pytest.raises(host_step.StepFailed, match=r"x\.y is more than one line") as caught:
+    with pytest.raises(faults.StepFailed, match=r"x\.y is more than one line") as caught:
         install_nova_compute.file_text(step(), {"x": {"y": "@{z}"}})
     assert "[DEFAULT]" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "/etc/novax/a", "nova.conf"])
 def test_files_outside_of_nova_and_neutron_are_refused(step, name):
-    with pytest.raises(host_step.StepFailed, match="neither below"):
+    with pytest.raises(faults.StepFailed, match="neither below"):
         install_nova_compute.converge(step(files={name: {}}))
 
 
 def test_a_compute_host_of_somebody_else_is_left_alone(step, programs):
     programs("systemctl", "printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'")
-    with pytest.raises(host_step.StepFailed, match=r"novadocker\.deploy instead"):
+    with pytest.raises(faults.StepFailed, match=r"novadocker\.deploy instead"):
         install_nova_compute.converge(step())
 
 

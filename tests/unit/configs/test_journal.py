@@ -9,22 +9,24 @@ from collections.abc import Callable
 from typing import Any
 
 import configure_compute
-import host_step
 import install_docker
 import pytest
+from library import changes, faults, files, instances, outcome
+from library import engine as library_engine
+from library import step as steps
 
 from .engine import engine
 
 INSTANCE = {"Names": ["/nova-instance-00000001"]}
 
-Make = Callable[..., host_step.Step]
+Make = Callable[..., steps.Step]
 
 
 @pytest.fixture
 def run(make_step: Make) -> Make:
     """Return a function that makes a run of a step in a numbered run."""
 
-    def make(run_id: str, mode: str = "apply", name: str = "s", **settings: Any) -> host_step.Step:
+    def make(run_id: str, mode: str = "apply", name: str = "s", **settings: Any) -> steps.Step:
         step = make_step(name, mode, **settings)
         step.run_id = run_id
         step.begin()
@@ -33,9 +35,9 @@ def run(make_step: Make) -> Make:
     return make
 
 
-def back(step: host_step.Step) -> None:
+def back(step: steps.Step) -> None:
     """Take files back as a step does that has nothing else to take back."""
-    host_step.work_of(step.mode, lambda _step: None, lambda taken: taken.restore_files() and None)(
+    outcome.work_of(step.mode, lambda _step: None, lambda taken: taken.restore_files() and None)(
         step
     )
 
@@ -98,14 +100,14 @@ def test_a_step_that_is_pushed_again_after_a_crash_keeps_what_the_run_found(run,
 
 def test_the_journal_is_on_disk_before_the_change(run, root, monkeypatch):
     run("one").write_file("/etc/x", "first")
-    real = host_step.replace_file
+    real = changes.replace_file
 
     def crash(path: pathlib.Path, *rest: Any) -> None:
         if path.name == "x":
             raise RuntimeError("power cut")
         real(path, *rest)
 
-    monkeypatch.setattr(host_step, "replace_file", crash)
+    monkeypatch.setattr(changes, "replace_file", crash)
     with pytest.raises(RuntimeError):
         run("two").write_file("/etc/x", "second")
     monkeypatch.undo()
@@ -177,8 +179,8 @@ class TestRecordsOfTheVersionBefore:
     def old(self, root):
         (root / "var/lib/novadocker").mkdir()
         (root / "etc/x").write_text("ours")
-        state = host_step.file_state(root / "etc/x")
-        entry = {"before": None, "sha256": host_step.sha256(state)}
+        state = files.file_state(root / "etc/x")
+        entry = {"before": None, "sha256": files.sha256(state)}
         path = root / "var/lib/novadocker/s.json"
         path.write_text(json.dumps({"files": {"/etc/x": entry}, "directories": []}))
         return path
@@ -203,12 +205,12 @@ class TestRecordsThatCannotBeRead:
 
     @pytest.mark.parametrize("mode", ["apply", "check", "roll_back"])
     def test_they_are_named_with_a_remedy(self, broken, make_step, mode):
-        with pytest.raises(host_step.StepFailed, match=r"s\.json cannot be read .*backup"):
+        with pytest.raises(faults.StepFailed, match=r"s\.json cannot be read .*backup"):
             make_step("s", mode)
         assert broken.exists()
 
     def test_undo_refuses_where_only_the_record_knows(self, broken, make_step):
-        with pytest.raises(host_step.StepFailed, match=r"s\.json cannot be read"):
+        with pytest.raises(faults.StepFailed, match=r"s\.json cannot be read"):
             make_step("s", "undo").require_record()
 
     def test_undo_takes_away_files_that_say_whose_they_are(self, broken, run, root):
@@ -249,7 +251,7 @@ class TestLinks:
 
     def test_a_link_in_circles_is_refused(self, run, root):
         (root / "etc/x").symlink_to("x")
-        with pytest.raises(host_step.StepFailed, match="circles"):
+        with pytest.raises(faults.StepFailed, match="circles"):
             run("one").write_file("/etc/x", "ours")
 
 
@@ -259,46 +261,46 @@ class TestInstances:
     def test_a_running_engine_is_asked_for_all_that_have_the_label(
         self, make_step, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "s"))
+        monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
         with (
             engine(tmp_path / "s", {("GET", "/containers/json"): (200, [INSTANCE])}) as asked,
-            pytest.raises(host_step.StepFailed, match=r"1 instances live .*instance-00000001"),
+            pytest.raises(faults.StepFailed, match=r"1 instances live .*instance-00000001"),
         ):
-            host_step.refuse_if_instances(make_step("s"))
+            instances.refuse_if_instances(make_step("s"))
         assert "all=1" in asked[0]
         assert "org.openstack.nova.uuid" in asked[0]
 
     def test_an_engine_that_is_down_is_read_from_its_disk(
         self, make_step, root, tmp_path, monkeypatch
     ):
-        monkeypatch.setattr(host_step, "DOCKER_SOCKET", str(tmp_path / "no-engine"))
+        monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "no-engine"))
         (root / "etc/docker").mkdir()
         (root / "etc/docker/daemon.json").write_text('{"data-root": "/srv/docker"}')
         place = root / "srv/docker/containers"
-        for name, labels in {"ours": {host_step.INSTANCE_LABEL: "u"}, "theirs": {}}.items():
+        for name, labels in {"ours": {instances.INSTANCE_LABEL: "u"}, "theirs": {}}.items():
             (place / name).mkdir(parents=True)
             text = json.dumps({"Name": f"/{name}", "Config": {"Labels": labels}})
             (place / name / "config.v2.json").write_text(text)
-        assert host_step.instance_containers(make_step("s")) == ["ours"]
+        assert instances.instance_containers(make_step("s")) == ["ours"]
         # One that cannot be read may be an instance.
         (place / "0123456789abcdef").mkdir()
-        assert host_step.instance_containers(make_step("s")) == ["0123456789ab", "ours"]
+        assert instances.instance_containers(make_step("s")) == ["0123456789ab", "ours"]
 
     @pytest.fixture
     def occupied(self, monkeypatch):
         names = ["nova-instance-00000001"]
-        monkeypatch.setattr(host_step, "instance_containers", lambda _step: names)
+        monkeypatch.setattr(instances, "instance_containers", lambda _step: names)
         monkeypatch.setattr(configure_compute, "instance_containers", lambda _step: names)
 
     def test_users_of_the_engine_stay_while_instances_live(self, run, occupied):
         run("one", name="install_docker").remember_each("users", ["nova"])
-        with pytest.raises(host_step.StepFailed, match="stays a Docker hypervisor"):
+        with pytest.raises(faults.StepFailed, match="stays a Docker hypervisor"):
             install_docker.undo(run("one", "roll_back", "install_docker"))
 
     @pytest.mark.parametrize("mode", ["undo", "roll_back"])
     def test_a_drop_in_that_made_the_hypervisor_stays(self, run, occupied, root, mode):
         run("one", name="configure_compute").write_file(configure_compute.DROP_IN, "x")
-        with pytest.raises(host_step.StepFailed, match="stays a Docker hypervisor"):
+        with pytest.raises(faults.StepFailed, match="stays a Docker hypervisor"):
             configure_compute.undo(run("one", mode, "configure_compute"))
         assert (root / configure_compute.DROP_IN.lstrip("/")).exists()
 

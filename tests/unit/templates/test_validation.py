@@ -13,6 +13,8 @@ from heat.common import exception
 from heat.engine import constraints, resource
 from heat.engine.resources.openstack.nova import server
 
+from novadocker_actions import host_steps
+
 TEMPLATES = pathlib.Path(__file__).parents[3] / "heat_templates"
 HOSTS = {"hosts": ["compute-4", "compute-5"], "host_count": 2}
 POOL = {**HOSTS, "nova_settings": {"files": {"/etc/nova/nova.conf": {"DEFAULT": {"a": "b"}}}}}
@@ -103,9 +105,10 @@ def test_scripts_get_the_library_and_their_step_and_text_inputs(name):
     ]
     assert configs
     for config in configs:
-        library, step = (part["get_file"] for part in config["config"]["list_join"][1])
-        assert library == "configs/host_step.py"
-        assert (TEMPLATES / step).is_file()
+        _, library, (step,) = config["config"]["list_join"]
+        files = [f"heat_templates/{part['get_file']}" for part in library]
+        assert files == list(host_steps.library_files())
+        assert (TEMPLATES / step["get_file"]).is_file()
         types = {item["name"]: item["type"] for item in config["inputs"]}
         # The script hook of heat-agents hands numbers to the process as they are, which fails.
         assert types == {"mode": "String", "settings": "Json", "timeout_s": "String"}
@@ -123,7 +126,7 @@ def test_settings_in_templates_are_settings_of_the_steps(name):
         if not settings or "get_param" in settings:
             continue
         step = resources[item["properties"]["config"]["get_resource"]]["properties"]
-        path = TEMPLATES / step["config"]["list_join"][1][1]["get_file"]
+        path = TEMPLATES / step["config"]["list_join"][2][0]["get_file"]
         assert set(settings) <= set(_schema(path)["properties"])
 
 

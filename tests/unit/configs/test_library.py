@@ -4,19 +4,25 @@
 from __future__ import annotations
 
 import ast
+import collections
 import json
 import os
 import pathlib
+import platform
+import re
 import subprocess
 import sys
 import threading
 import time
 
-import host_step
 import jsonschema
 import pytest
+from library import changes, faults, outcome, services, settings
+from library import step as steps
 
-from .conftest import CONFIGS, STEPS, assembled
+from novadocker_actions import host_steps, resources
+
+from .conftest import CONFIGS, LIBRARY, MODULES, STEPS
 
 SCHEMA = {
     "type": "object",
@@ -42,7 +48,7 @@ def settings_of(step: str) -> dict:
 
 class TestSettings:
     def test_defaults_are_filled_in(self):
-        filled = host_step.with_defaults({"name": "x"}, SCHEMA)
+        filled = settings.with_defaults({"name": "x"}, SCHEMA)
         assert filled == {"name": "x", "count": 3, "maybe": None}
 
     @pytest.mark.parametrize(
@@ -62,14 +68,14 @@ class TestSettings:
         ],
     )
     def test_a_fault_names_the_field(self, value, where):
-        with pytest.raises(host_step.SettingsError, match=where):
-            host_step.with_defaults(value, SCHEMA)
+        with pytest.raises(faults.SettingsError, match=where):
+            settings.with_defaults(value, SCHEMA)
         # What the host refuses the workflow refuses as well: both read the same schema.
         assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(value)
 
     def test_a_fault_does_not_show_the_value(self):
-        with pytest.raises(host_step.SettingsError) as caught:
-            host_step.with_defaults({"name": "s3cret!"}, SCHEMA)
+        with pytest.raises(faults.SettingsError) as caught:
+            settings.with_defaults({"name": "s3cret!"}, SCHEMA)
         assert "s3cret" not in str(caught.value)
 
     @pytest.mark.parametrize("step", STEPS)
@@ -80,7 +86,7 @@ class TestSettings:
             assert item.get("description"), f"{step}.{name}"
             if "default" in item:
                 jsonschema.validate(item["default"], item)
-                host_step.with_defaults(item["default"], item)
+                settings.with_defaults(item["default"], item)
 
 
 class TestFiles:
@@ -143,14 +149,14 @@ class TestFiles:
     ):
         (root / "etc/x").write_text("old")
         step = make_step("s")
-        real = host_step.replace_file
+        real = changes.replace_file
 
         def crash(path, *rest):
             if path.name == "x":
                 raise RuntimeError("power cut")
             real(path, *rest)
 
-        monkeypatch.setattr(host_step, "replace_file", crash)
+        monkeypatch.setattr(changes, "replace_file", crash)
         with pytest.raises(RuntimeError):
             step.write_file("/etc/x", "new")
         monkeypatch.undo()
@@ -165,11 +171,11 @@ class TestFiles:
 
 class TestCommands:
     def test_a_failure_says_what_failed_and_what_it_said(self, make_step):
-        with pytest.raises(host_step.StepFailed, match="exit code 3: broken"):
+        with pytest.raises(faults.StepFailed, match="exit code 3: broken"):
             make_step("s").run(["sh", "-c", "echo broken >&2; exit 3"])
 
     def test_a_missing_program_is_a_failure_with_its_name(self, make_step):
-        with pytest.raises(host_step.StepFailed, match="no-such-program can not be run"):
+        with pytest.raises(faults.StepFailed, match="no-such-program can not be run"):
             make_step("s").run(["no-such-program"])
 
     def test_commands_see_proxies_but_no_inputs(self, make_step, monkeypatch):
@@ -200,11 +206,11 @@ class TestServices:
     @pytest.mark.parametrize("text", SCRIPTS)
     def test_the_python_of_a_script_is_found(self, tmp_path, text):
         (tmp_path / "script").write_text(text)
-        assert host_step.script_python(tmp_path / "script") == SCRIPTS[text]
+        assert services.script_python(tmp_path / "script") == SCRIPTS[text]
 
     def service(self, command):
         state = (True, "active/running", "nova", 1, 0, False)
-        return host_step.Service("u.service", *state, command, {})
+        return services.Service("u.service", *state, command, {})
 
     @pytest.mark.parametrize(
         ("command", "program"),
@@ -229,7 +235,7 @@ class TestServices:
                 f"ActiveState=active\nSubState=running\nUser=nova\nMainPID={process.pid}\nNRestarts=2\nType=notify\nE\n"
                 ";; *) echo LoadState=not-found;; esac",
             )
-            found = host_step.find_service(
+            found = services.find_service(
                 make_step("s"), ("openstack-nova-compute.service", "nova-compute.service")
             )
             process.kill()
@@ -247,7 +253,7 @@ class TestServices:
             "argv[]=/v/bin/nova-compute --config-file=/a b ; ignore_errors=no ; "
             "start_time=[n/a] }\nEnvironment=A=1 'B=2 3'\nE",
         )
-        found = host_step.find_service(make_step("s"), ("nova-compute.service",))
+        found = services.find_service(make_step("s"), ("nova-compute.service",))
         assert found is not None
         assert found.command == ["/v/bin/nova-compute", "--config-file=/a", "b"]
         assert found.environment == {"A": "1", "B": "2 3"}
@@ -255,8 +261,8 @@ class TestServices:
 
     def test_no_nova_is_an_error_that_names_the_units(self, make_step, programs):
         programs("systemctl", "echo LoadState=not-found")
-        with pytest.raises(host_step.StepFailed, match="openstack-nova-compute.service"):
-            host_step.nova_service(make_step("s"))
+        with pytest.raises(faults.StepFailed, match="openstack-nova-compute.service"):
+            services.nova_service(make_step("s"))
 
     def test_a_service_that_crashes_after_the_restart_is_a_failure(self, make_step, programs):
         programs(
@@ -265,8 +271,8 @@ class TestServices:
             'NRestarts=1\\nSubState=auto-restart\\n";; esac',
         )
         programs("journalctl", "echo ImportError: no such driver")
-        with pytest.raises(host_step.StepFailed, match="no such driver"):
-            host_step.restart_service(make_step("s"), self.service(["/x"]), 5)
+        with pytest.raises(faults.StepFailed, match="no such driver"):
+            services.restart_service(make_step("s"), self.service(["/x"]), 5)
 
 
 class TestReport:
@@ -274,7 +280,7 @@ class TestReport:
         return {"ok": True, "reason": "", "actions": [], "facts": {}, **more}
 
     def test_a_report_has_the_agreed_form(self):
-        text = host_step.bounded_report(self.outcome(actions=["write x"]), "/var/log/l")
+        text = outcome.bounded_report(self.outcome(actions=["write x"]), "/var/log/l")
         assert json.loads(text) == {
             "reason": "",
             "actions": ["write x"],
@@ -291,8 +297,8 @@ class TestReport:
         ],
     )
     def test_a_report_never_exceeds_its_size(self, more):
-        text = host_step.bounded_report(self.outcome(**more), "/var/log/l")
-        assert len(text) <= host_step.REPORT_BYTES
+        text = outcome.bounded_report(self.outcome(**more), "/var/log/l")
+        assert len(text) <= outcome.REPORT_BYTES
         assert json.loads(text)["log"] == "/var/log/l"
 
 
@@ -311,7 +317,7 @@ class TestProcess:
     def run(self, tmp_path, root):
         def start(body: str, undo: str = "None", **inputs: str) -> subprocess.Popen[str]:
             script = tmp_path / "script"
-            library = (CONFIGS / "host_step.py").read_text()
+            library = "\n".join(map(resources.text, host_steps.library_files()))
             script.write_text(library + "\n" + WORK.format(body=body, undo=undo))
             script.chmod(0o700)
             env = {
@@ -373,7 +379,7 @@ class TestProcess:
 
     def test_a_stopped_agent_gets_an_outcome(self, run, outputs, tmp_path):
         process = run(f"open('{tmp_path}/here', 'w').close(); time.sleep(60)")
-        host_step.wait_until((tmp_path / "here").exists, 10)
+        steps.wait_until((tmp_path / "here").exists, 10)
         process.terminate()
         assert process.wait(20) == 1
         assert "stopped by a signal" in outputs()["report"]["reason"]
@@ -425,6 +431,17 @@ class TestProcess:
         stored = json.loads((root / "var/lib/novadocker/probe.json").read_text())
         assert stored["run"]["id"] == "out"
 
+    def test_a_probe_is_sent_to_a_services_python_out_of_the_joined_text(self, run, outputs):
+        state = (
+            "('u', True, '', pwd.getpwuid(os.getuid()).pw_name, 0, 0, False, [sys.executable], {})"
+        )
+        body = f"step.facts['found'] = in_service_python(step, Service(*{state}), versions, 'x')"
+        assert run(body).wait(20) == 0
+        assert outputs()["report"]["facts"]["found"] == {
+            "python": platform.python_version(),
+            "x": None,
+        }
+
     def test_old_logs_go_away(self, run, root):
         folder = root / "var/log/novadocker"
         folder.mkdir(parents=True)
@@ -433,29 +450,51 @@ class TestProcess:
             os.utime(folder / f"old-{number}.log", (number, number))
         run("pass").wait(20)
         left = sorted(path.name for path in folder.glob("*.log"))
-        assert len(left) == host_step.LOGS_KEPT + 1
+        assert len(left) == outcome.LOGS_KEPT + 1
         assert "old-0.log" not in left
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_each_step_compiles_after_the_library_for_old_pythons(step):
-    ast.parse(assembled(step), feature_version=(3, 9))
+    ast.parse(host_steps.joined(step), feature_version=(3, 9))
     assert "from __future__" not in (CONFIGS / f"{step}.py").read_text()
 
 
-@pytest.mark.parametrize("step", [*STEPS, "host_step"])
+@pytest.mark.parametrize("step", [*STEPS, *MODULES])
 def test_only_the_standard_library_is_imported(step):
-    tree = ast.parse((CONFIGS / f"{step}.py").read_text())
+    tree = ast.parse((CONFIGS if step in STEPS else LIBRARY).joinpath(f"{step}.py").read_text())
     for node in tree.body:
         names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [node.module or ""]
         for name in names:
-            assert name.split(".")[0] in {*sys.stdlib_module_names, "host_step"}, name
+            assert name.split(".")[0] in {*sys.stdlib_module_names, "library"}, name
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_library_and_step_share_a_namespace_in_which_nothing_is_defined_twice(step):
+    names = collections.Counter()
+    for node in ast.parse(host_steps.joined(step)).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names[node.name] += 1
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names.update(target.id for target in targets if isinstance(target, ast.Name))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_the_library_is_whole_and_each_module_comes_after_those_that_it_imports():
+    order = [pathlib.Path(name).stem for name in host_steps.library_files()]
+    assert sorted(order) == MODULES
+    for name in order:
+        imported = re.findall(
+            r"^from library\.(\w+) import", (LIBRARY / f"{name}.py").read_text(), re.M
+        )
+        assert set(imported) <= set(order[: order.index(name)]), name
 
 
 def test_wait_until_gives_the_last_value():
-    assert host_step.wait_until(lambda: 0, 0.05, 0.01) == 0
+    assert steps.wait_until(lambda: 0, 0.05, 0.01) == 0
     ready = threading.Event()
     threading.Timer(0.05, ready.set).start()
-    assert host_step.wait_until(ready.is_set, 5, 0.01) is True
+    assert steps.wait_until(ready.is_set, 5, 0.01) is True

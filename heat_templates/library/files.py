@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files of the host: read whole, and written so that a power cut leaves the old or the new."""
+
+import base64
+import errno
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+
+def file_state(path: Path) -> dict[str, Any] | None:
+    """Return a file's content, mode and owner as JSON data; None when it is not there."""
+    if not path.exists():
+        return None
+    status, content = path.stat(), base64.b64encode(path.read_bytes()).decode()
+    owner = {"uid": status.st_uid, "gid": status.st_gid}
+    return {"content": content, "mode": status.st_mode & 0o7777, **owner}
+
+
+def sha256(state: dict[str, Any]) -> str:
+    """Return the digest of the content in a file's recorded state."""
+    return hashlib.sha256(base64.b64decode(state["content"])).hexdigest()
+
+
+def replace_file(
+    path: Path, data: bytes, mode: int, uid: int | None = None, gid: int | None = None
+) -> None:
+    """Write a file in one step: readers see the old text or the new one."""
+    draft = path.with_name(f".{path.name}.novadocker")
+    with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as handle:
+        handle.write(data)
+        handle.flush()
+        os.chown(draft, -1 if uid is None else uid, -1 if gid is None else gid)
+        os.chmod(draft, mode)
+        copy_attributes(path, draft)
+        os.fsync(handle.fileno())
+    os.replace(draft, path)
+    sync_directory(path.parent)
+
+
+def copy_attributes(source: Path, target: Path) -> None:
+    """Give a file the extended attributes of another: its SELinux label, its access list."""
+    try:
+        for name in os.listxattr(source):
+            os.setxattr(target, name, os.getxattr(source, name))
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTSUP, errno.EPERM):
+            raise
+
+
+def sync_directory(place: Path) -> None:
+    """Make new, renamed and removed entries of a directory outlive a power cut."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def utc_stamp() -> str:
+    """Return the time now, for names of files."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())

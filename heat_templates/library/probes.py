@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of a service in its own Python: functions that are sent there as text.
+
+They import what they need themselves, take text, and return what JSON can hold.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+CALL = """
+import json, sys
+print(json.dumps({name}(*sys.argv[1:])))
+"""
+
+
+def program_text(probe: Callable[..., Any]) -> str:
+    """Return a program that calls a probe with its arguments and prints the answer as JSON."""
+    annotations = "from __future__ import annotations\n"
+    return annotations + inspect.getsource(probe) + CALL.format(name=probe.__name__)
+
+
+def effective_options(wanted: str, program: str, *arguments: str) -> dict[str, dict[str, str]]:
+    """Return options as Nova reads them with a command line, by section and name.
+
+    oslo.config itself is asked: it reads default drop-in directories before the files that a
+    command line names, so a unit with --config-file can win over a drop-in.
+
+    :param wanted: JSON of names by section
+    """
+    import json
+
+    from oslo_config import cfg
+    from oslo_log import log
+
+    conf = cfg.ConfigOpts()
+    log.register_options(conf)
+    sections = json.loads(wanted)
+    for section, names in sections.items():
+        options = [cfg.StrOpt(name) for name in names]
+        conf.register_opts(options, None if section == "DEFAULT" else section)
+    conf(list(arguments), project="nova", prog=program)
+    return {
+        section: {name: (conf if section == "DEFAULT" else conf[section])[name] for name in names}
+        for section, names in sections.items()
+    }
+
+
+def nova_options(program: str, *arguments: str) -> dict[str, str | None]:
+    """Return which driver Nova is configured for, and what it calls this host and its compute node.
+
+    Only the few options that are asked for are registered, which is quick; oslo.config is right
+    about defaults, drop-in directories and the order of the command line.
+    """
+    import importlib.util
+    import os
+
+    from oslo_config import cfg
+    from oslo_log import log
+
+    conf = cfg.ConfigOpts()
+    log.register_options(conf)
+    found = importlib.util.find_spec("nova")
+    base = os.path.dirname(os.path.dirname(str(found and found.origin)))
+    conf.register_opts(
+        [
+            cfg.StrOpt("compute_driver"),
+            cfg.StrOpt("host"),
+            cfg.StrOpt("pybasedir", default=base),
+            cfg.StrOpt("state_path", default="$pybasedir"),
+        ]
+    )
+    conf(list(arguments), project="nova", prog=program)
+    compute_id = None
+    for folder in [*map(os.path.dirname, conf.config_file), conf.state_path]:
+        try:
+            with open(os.path.join(folder, "compute_id")) as file:
+                compute_id = compute_id or file.read(40).strip()
+        except OSError:
+            continue
+    return {"compute_driver": conf.compute_driver, "host": conf.host, "compute_id": compute_id}
+
+
+def nova_driver(*command: str) -> dict[str, str]:
+    """Load Nova's configuration and its driver's class, as nova-compute does at its start."""
+    import sys
+
+    sys.argv = list(command)
+    import nova.cmd.compute  # noqa: F401 - registers options and patches what Nova patches
+    from nova import config, utils
+    from nova.virt import driver
+    from oslo_utils import importutils
+
+    config.parse_args(sys.argv, configure_db=False, init_rpc=False)
+    name = config.CONF.compute_driver
+    found = importutils.import_class("nova.virt." + name)
+    if not issubclass(found, driver.ComputeDriver):
+        raise SystemExit(name + " is not a nova.virt.driver.ComputeDriver")
+    return {
+        "compute_driver": name,
+        "driver": found.__module__ + "." + found.__name__,
+        "root_helper": utils.get_root_helper(),
+    }
+
+
+def engine_ping(path: str) -> str:
+    """Ask the Docker Engine for a sign of life, as the user that this runs as."""
+    import http.client
+    import socket
+
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(10)
+    connection.connect(path)
+    connection.sendall(b"GET /_ping HTTP/1.0\r\nHost: docker\r\n\r\n")
+    answer = http.client.HTTPResponse(connection)
+    answer.begin()
+    return answer.read().decode()
+
+
+def glance_formats(program: str, *arguments: str) -> list[str]:
+    """Return the container formats that Glance accepts.
+
+    Read as glance-api does at its start: by its command line, or under WSGI by its environment.
+    """
+    import os
+    import sys
+
+    sys.argv = [program]
+    from glance.common import config  # noqa: F401 - registers the options
+    from oslo_config import cfg
+    from oslo_log import log
+
+    if os.path.basename(program) == "glance-api":
+        log.register_options(cfg.CONF)
+        cfg.CONF(list(arguments), project="glance", prog="glance-api")
+    else:
+        from glance.common import wsgi_app
+
+        files = wsgi_app._get_config_files()
+        cfg.CONF([], project="glance", prog="glance-api", default_config_files=files)
+    return list(cfg.CONF.image_format.container_formats)
+
+
+def versions(*names: str) -> dict[str, str | None]:
+    """Return the versions of distributions, None where one is missing, and that of Python."""
+    import importlib.metadata
+    import platform
+
+    answer: dict[str, str | None] = {"python": platform.python_version()}
+    for name in names:
+        try:
+            answer[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            answer[name] = None
+    return answer
+
+
+def inventory() -> dict[str, Any]:
+    """Return what the environment holds, and where pip would put something new."""
+    import importlib.metadata
+    import pathlib
+    import re
+    import sys
+    import sysconfig
+
+    packages: dict[str, str] = {}
+    for dist in importlib.metadata.distributions():
+        if dist.metadata and dist.metadata["Name"]:
+            name = re.sub(r"[-_.]+", "-", dist.metadata["Name"]).lower()
+            packages.setdefault(name, dist.version)
+    return {
+        "packages": packages,
+        "virtual": sys.prefix != sys.base_prefix,
+        "managed": pathlib.Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists(),
+    }
