@@ -1,5 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of the driver; driver.py turns them into the ones that Nova knows."""
+"""Faults of this package. ``virt/docker/face/faults.py`` turns them into Nova's.
+
+.. code-block:: text
+
+   DriverError
+     EngineError
+       EngineUnreachable
+       NotFound
+       Conflict
+     ImageRefused
+     FlavorRefused
+     NetworkError
+     VolumeError
+       VolumeRefused
+       VolumeBusy
+     NotReady
+     NotMoved
+     PasswordNotSet
+
+Modules below ``face`` raise these and no other, but for one: ``network/waiting.py``, with its
+reason there.
+"""
 
 
 class DriverError(Exception):
@@ -30,16 +51,24 @@ class Conflict(EngineError):
     """The name is taken, or the state of the container does not allow it."""
 
 
-class NetworkError(DriverError):
-    """An interface of an instance could not be wired."""
-
-
 class ImageRefused(DriverError):
-    """An image is not what a container may be started from."""
+    """A container cannot be started from an image.
+
+    :param reason: why not
+    :param image_id: of the image in Glance; None where whoever raises it does not know
+    """
+
+    def __init__(self, reason: str, image_id: str | None = None) -> None:
+        super().__init__(reason)
+        self.image_id = image_id
 
 
 class FlavorRefused(DriverError):
     """A flavor asks for what no host can give."""
+
+
+class NetworkError(DriverError):
+    """An interface of an instance could not be wired."""
 
 
 class VolumeError(DriverError):
@@ -47,8 +76,20 @@ class VolumeError(DriverError):
 
 
 class VolumeRefused(VolumeError):
-    """A volume is not what a container may have."""
+    """A container may not have this volume."""
 
 
 class VolumeBusy(VolumeError):
     """A volume is in use, and cannot be taken away."""
+
+
+class NotReady(DriverError):
+    """The host cannot do what the options ask for: nova-compute does not start."""
+
+
+class NotMoved(DriverError):
+    """An instance could not leave for another flavor or host, and is what it was."""
+
+
+class PasswordNotSet(DriverError):
+    """Root's password could not be set in an instance."""

@@ -146,8 +146,7 @@ def engine(conf: Any) -> list[Finding]:
 
 def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
     """Say what of the driver's options the engine can do."""
-    from nova import exception
-
+    from novadocker import exceptions
     from novadocker.virt.docker.engine import readiness
 
     options = info.get("SecurityOptions") or []
@@ -181,7 +180,7 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
         )
     try:
         readiness.require_runtime(info, conf.docker.runtime)
-    except exception.InvalidConfiguration as err:
+    except exceptions.NotReady as err:
         found.append(
             Finding("runtime", "error", str(err), "configure it in /etc/docker/daemon.json")
         )

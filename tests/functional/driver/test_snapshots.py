@@ -14,6 +14,7 @@ import pytest
 from novadocker import exceptions
 from novadocker.tests.unit.archives import Parts, special, tar
 from novadocker.virt.docker.engine import client, containers, isolation
+from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images import snapshots, spool, store
 from novadocker.virt.docker.instances import guest
 from tests.functional.driver import busybox, own_engine
@@ -38,8 +39,8 @@ class Cloud:
         self.made: list[str] = []
         place = spool.Spool(str(directory), "host")
         low = client.Engine(own_engine.MACHINES)
-        self.workloads = containers.Containers(low, "host", isolation.Isolation(()))
-        self.images = store.Images(low, place, None, LIMIT)
+        self.workloads = containers.Containers(low, HostFacts("host"), isolation.Isolation(()))
+        self.images = store.Images(low, place, None, None, LIMIT)
         self.snapshots = snapshots.Snapshots(low, self.workloads, place, LIMIT, flatten_layers)
         monkeypatch.setattr(
             "nova.virt.images.fetch",
@@ -54,7 +55,7 @@ class Cloud:
     def boot(self, image_id: str, drive: dict[str, bytes] | None = None) -> str:
         """Make a container, with a config drive if there is to be one, and run it."""
         meta = {"id": image_id, "container_format": "docker", "size": len(self.stored[image_id])}
-        image, _fetched = self.images.ensure(None, meta)
+        image = self.images.ensure(None, meta)
         box = self.engine.containers.create(
             image.id, ["sleep", "600"], network_mode="none", labels={"of": "a server"}
         )

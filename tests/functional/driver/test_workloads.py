@@ -8,12 +8,13 @@ from typing import Any
 
 import docker
 import pytest
-from nova import exception, objects
+from nova import objects
 
 from novadocker import exceptions
+from novadocker.tests import make
 from novadocker.tests.unit.archives import Parts
-from novadocker.tests.unit.conftest import make_flavor
 from novadocker.virt.docker.engine import client, containers, isolation, readiness
+from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.instances import guest
 from tests.functional.driver import busybox, own_engine
 
@@ -55,7 +56,7 @@ class Boxes:
         self.image = image
         self.workloads = containers.Containers(
             client.Engine(own_engine.MACHINES),
-            HOST,
+            HostFacts(HOST),
             isolation.Isolation(CAPABILITIES, **options),
         )
 
@@ -77,7 +78,7 @@ class Boxes:
                 tty=True,
                 init=False,
             ),
-            make_flavor(memory_mb=64),
+            make.flavor(memory_mb=64),
         )
         self.workloads.start(name)
         return name
@@ -147,5 +148,5 @@ def test_a_runtime_that_the_engine_does_not_have_is_named(
     with pytest.raises(exceptions.EngineError, match="nosuch"):
         Boxes(engine, image, runtime="nosuch").make("true")
     readiness.require_runtime(engine.info(), "runc")
-    with pytest.raises(exception.InvalidConfiguration, match=r"does not have: it has .*runc"):
+    with pytest.raises(exceptions.NotReady, match=r"does not have: it has .*runc"):
         readiness.require_runtime(engine.info(), "nosuch")

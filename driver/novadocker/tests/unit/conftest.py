@@ -2,21 +2,20 @@
 """The driver on an engine in memory, with ports that are only written down."""
 
 import contextlib
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-from nova import context, objects
+from nova import objects
+from nova.image import glance as nova_glance
 
+from novadocker.tests import make
 from novadocker.tests.unit.fake_engine import FakeEngine
 from novadocker.virt.docker import driver
 from novadocker.virt.docker.network.wiring import Wiring
-
-HOST = "unit-host"
-IMAGE_ID = "11111111-2222-4333-8444-555555555555"
+from novadocker.virt.docker.parts import Parts
 
 
 class VirtAPI:
@@ -58,7 +57,7 @@ def _objects() -> None:
 def conf(tmp_path: Path) -> Iterator[Any]:
     options = driver.CONF
     options([], project="nova", default_config_files=[], default_config_dirs=[])
-    options.set_override("host", HOST)
+    options.set_override("host", make.HOST)
     options.set_override("my_ip", "192.0.2.1")
     options.set_override("state_path", str(tmp_path))
     yield options
@@ -82,20 +81,24 @@ def option(conf: Any) -> Iterator[Any]:
 
 
 @pytest.fixture
-def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+def engine() -> FakeEngine:
     fake = FakeEngine()
-    monkeypatch.setattr("novadocker.virt.docker.engine.client.Engine.from_conf", lambda _conf: fake)
-    fake.add_image(f"nova-glance/{IMAGE_ID}:{'a' * 16}", {"Cmd": ["sh"]})
+    fake.add_image(f"nova-glance/{make.IMAGE_ID}:{'a' * 16}", {"Cmd": ["sh"]})
     return fake
 
 
 @pytest.fixture
-def wiring(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
+def wiring() -> mock.MagicMock:
     """Ports that are only written down."""
     fake = mock.create_autospec(Wiring, instance=True)
     fake.devices.return_value = []
-    monkeypatch.setattr("novadocker.virt.docker.network.wiring.Wiring", lambda *_args: fake)
     return fake
+
+
+@pytest.fixture
+def glance() -> mock.MagicMock:
+    """Nova's client of Glance."""
+    return mock.create_autospec(nova_glance.API, instance=True)
 
 
 @pytest.fixture
@@ -116,74 +119,33 @@ def interfaces(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 @pytest.fixture
-def docker_driver(
-    conf: Any, engine: FakeEngine, wiring: mock.MagicMock, virtapi: VirtAPI, interfaces: list[Any]
-) -> driver.DockerDriver:
-    return driver.DockerDriver(virtapi)
+def new_driver(
+    conf: Any,
+    engine: FakeEngine,
+    wiring: mock.MagicMock,
+    glance: Any,
+    virtapi: VirtAPI,
+    interfaces: list[Any],
+) -> Callable[..., driver.DockerDriver]:
+    """Start a driver on the same host, with the options as they are now."""
+
+    def start(**given: Any) -> driver.DockerDriver:
+        fakes = {"engine": engine, "wiring": wiring, "glance": glance, **given}
+        return driver.DockerDriver(virtapi, Parts.assemble(conf, virtapi, **fakes))
+
+    return start
+
+
+@pytest.fixture
+def docker_driver(new_driver: Callable[..., driver.DockerDriver]) -> driver.DockerDriver:
+    return new_driver()
 
 
 @pytest.fixture
 def image_meta() -> Any:
-    return make_image_meta()
-
-
-def make_image_meta(**fields: Any) -> Any:
-    return objects.ImageMeta.from_dict(
-        {
-            "id": IMAGE_ID,
-            "container_format": "docker",
-            "disk_format": "raw",
-            "checksum": "a" * 32,
-            "size": 1000,
-            "properties": {},
-            **fields,
-        }
-    )
+    return make.image_meta()
 
 
 @pytest.fixture
 def instance() -> Any:
-    return make_instance()
-
-
-def make_flavor(**fields: Any) -> Any:
-    return objects.Flavor(
-        **{
-            "name": "small",
-            "flavorid": "small",
-            "vcpus": 2,
-            "memory_mb": 256,
-            "root_gb": 5,
-            "ephemeral_gb": 0,
-            "swap": 0,
-            "extra_specs": {},
-            **fields,
-        }
-    )
-
-
-def make_instance(**fields: Any) -> Any:
-    made = objects.Instance(
-        context.RequestContext("user", "project", is_admin=False),
-        **{
-            "uuid": str(uuid.uuid4()),
-            "id": 7,
-            "project_id": "project",
-            "user_id": "user",
-            "hostname": "web",
-            "metadata": {},
-            "system_metadata": {},
-            "key_data": None,
-            "config_drive": "",
-            "image_ref": IMAGE_ID,
-            "launched_at": None,
-            "trusted_certs": None,
-            "info_cache": None,
-            "device_metadata": None,
-            "host": HOST,
-            "task_state": None,
-            **fields,
-        },
-    )
-    made.flavor = make_flavor()
-    return made
+    return make.instance()

@@ -13,6 +13,15 @@ from novadocker import _alias, exceptions
 from novadocker.cmd import check
 from novadocker.privsep import mounts
 from novadocker.tests.unit.fake_engine import FakeEngine
+from novadocker.virt.docker.engine import client
+from novadocker.virt.docker.network import wiring as wiring_module
+
+
+@pytest.fixture(autouse=True)
+def _in_memory(engine: FakeEngine, wiring: mock.MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with the engine in memory, and ports that are only written down."""
+    monkeypatch.setattr(client.Engine, "from_conf", lambda _conf: engine)
+    monkeypatch.setattr(wiring_module, "Wiring", lambda: wiring)
 
 
 @pytest.fixture(autouse=True)

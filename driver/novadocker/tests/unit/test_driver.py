@@ -13,39 +13,23 @@ from nova.compute import power_state, task_states
 from nova.network import model
 
 from novadocker import compat, exceptions
+from novadocker.tests import make
+from novadocker.tests.make import HOST, IMAGE_ID, port
 from novadocker.tests.unit.archives import Parts
-from novadocker.tests.unit.conftest import (
-    HOST,
-    IMAGE_ID,
-    make_flavor,
-    make_image_meta,
-    make_instance,
-)
 from novadocker.virt.docker import driver
 from novadocker.virt.docker.engine import containers, isolation, readiness
-from novadocker.virt.docker.face import images, lookups
-from novadocker.virt.docker.instances import contents, guest
-
-
-def port(active: bool = True) -> Any:
-    return model.VIF(
-        id="33333333-2222-4333-8444-555555555555",
-        address="fa:16:3e:00:00:01",
-        network=model.Network(id="n", bridge="br-int", label="net", subnets=[]),
-        type="ovs",
-        active=active,
-        vnic_type="normal",
-    )
+from novadocker.virt.docker.face import lookups
+from novadocker.virt.docker.instances import guest
 
 
 @pytest.fixture
 def spawn(docker_driver: Any, image_meta: Any) -> Any:
-    def make(instance: Any, meta: Any = image_meta, **more: Any) -> Any:
+    def spawned(instance: Any, meta: Any = image_meta, **more: Any) -> Any:
         arguments = {"injected_files": [], "admin_password": None, "network_info": [], **more}
         docker_driver.spawn(None, instance, meta, allocations={}, **arguments)
         return instance
 
-    return make
+    return spawned
 
 
 def names(instance: Any) -> set[str]:
@@ -58,7 +42,7 @@ def workload(engine: Any, instance: Any) -> Any:
 
 class TestSpawn:
     def test_an_instance_is_a_sandbox_and_a_workload(self, spawn: Any, engine: Any) -> None:
-        instance = spawn(make_instance())
+        instance = spawn(make.instance())
         assert engine.names() == names(instance)
         assert workload(engine, instance)["State"]["Running"]
 
@@ -67,7 +51,7 @@ class TestSpawn:
     ) -> None:
         drive = guest.CONFIG_DRIVE
         monkeypatch.setattr(guest, "config_drive_files", lambda *_args: [(f"{drive}/x", b"1")])
-        instance = spawn(make_instance(key_data="ssh-rsa A"))
+        instance = spawn(make.instance(key_data="ssh-rsa A"))
         (packed,) = engine.archives[f"nova-{instance.uuid}"]
         with tarfile.open(fileobj=io.BytesIO(packed)) as members:
             found = [f"/{one.name}" for one in members]
@@ -82,7 +66,7 @@ class TestSpawn:
             assert not any(engine._find(one)["State"]["Running"] for one in found)
 
         wiring.attach.side_effect = attached
-        spawn(make_instance(), network_info=[port()])
+        spawn(make.instance(), network_info=[port()])
         wiring.attach.assert_called_once()
 
     def test_neutron_wires_ports_while_docker_works(
@@ -100,7 +84,7 @@ class TestSpawn:
 
         wiring.plug_host.side_effect = plugged
         virtapi.wired = wired
-        one = spawn(make_instance(key_data="k"), network_info=[port(active=False)])
+        one = spawn(make.instance(key_data="k"), network_info=[port(active=False)])
         assert workload(engine, one)["State"]["Running"]
 
     def test_the_image_is_fetched_while_neutron_allocates_ports(
@@ -114,7 +98,7 @@ class TestSpawn:
             def __iter__(self) -> Any:
                 return iter([port()])
 
-        spawn(make_instance(), network_info=Allocating())
+        spawn(make.instance(), network_info=Allocating())
 
     def test_ports_that_cannot_be_allocated_fail_it_before_there_is_anything(
         self, spawn: Any, engine: Any, wiring: Any
@@ -124,18 +108,18 @@ class TestSpawn:
                 raise exception.NoMoreFixedIps(net="n")
 
         with pytest.raises(exception.NoMoreFixedIps):
-            spawn(make_instance(), network_info=Failing())
+            spawn(make.instance(), network_info=Failing())
         assert "create_container" not in engine.calls
         wiring.plug_host.assert_not_called()
 
     def test_power_off_means_off(self, spawn: Any, engine: Any) -> None:
-        instance = spawn(make_instance(), power_on=False)
+        instance = spawn(make.instance(), power_on=False)
         assert not workload(engine, instance)["State"]["Running"]
 
     def test_limits_and_isolation_are_those_of_flavor_and_options(
         self, spawn: Any, engine: Any
     ) -> None:
-        config = workload(engine, spawn(make_instance()))["HostConfig"]
+        config = workload(engine, spawn(make.instance()))["HostConfig"]
         assert config["Memory"] == config["MemorySwap"] == 256 << 20
         assert (config["CpuQuota"], config["CpuPeriod"]) == (200_000, 100_000)
         assert config["CapDrop"] == ["ALL"]
@@ -147,7 +131,7 @@ class TestSpawn:
         assert not config.get("Binds")
 
     def test_labels_say_whose_it_is(self, spawn: Any, engine: Any) -> None:
-        instance = spawn(make_instance())
+        instance = spawn(make.instance())
         labels = workload(engine, instance)["Config"]["Labels"]
         prefix = "org.openstack.nova."
         assert labels == {
@@ -160,26 +144,26 @@ class TestSpawn:
         }
 
     def test_metadata_is_environment(self, spawn: Any, engine: Any) -> None:
-        instance = spawn(make_instance(metadata={"COLOUR": "green", "not=a name": "x"}))
+        instance = spawn(make.instance(metadata={"COLOUR": "green", "not=a name": "x"}))
         assert workload(engine, instance)["asked"]["environment"] == {"COLOUR": "green"}
 
     def test_metadata_is_no_environment_where_it_is_switched_off(
         self, spawn: Any, engine: Any, option: Any
     ) -> None:
         option("metadata_environment", False)
-        instance = spawn(make_instance(metadata={"COLOUR": "green"}))
+        instance = spawn(make.instance(metadata={"COLOUR": "green"}))
         assert workload(engine, instance)["asked"]["environment"] == {}
 
     def test_command_line_of_the_image_is_taken(self, spawn: Any, engine: Any) -> None:
-        meta = make_image_meta(properties={"os_command_line": "sleep '1 2'"})
-        assert workload(engine, spawn(make_instance(), meta))["asked"]["command"] == [
+        meta = make.image_meta(properties={"os_command_line": "sleep '1 2'"})
+        assert workload(engine, spawn(make.instance(), meta))["asked"]["command"] == [
             "sleep",
             "1 2",
         ]
 
     def test_key_and_files_are_written_before_it_starts(self, spawn: Any, engine: Any) -> None:
         instance = spawn(
-            make_instance(key_data="ssh-ed25519 AAAA"), injected_files=[("/etc/x", b"content")]
+            make.instance(key_data="ssh-ed25519 AAAA"), injected_files=[("/etc/x", b"content")]
         )
         (packed,) = engine.archives[f"nova-{instance.uuid}"]
         with tarfile.open(fileobj=io.BytesIO(packed)) as members:
@@ -192,20 +176,20 @@ class TestSpawn:
         self, spawn: Any, engine: Any, option: Any
     ) -> None:
         option("inject_key", False)
-        spawn(make_instance(key_data="ssh-ed25519 AAAA"))
+        spawn(make.instance(key_data="ssh-ed25519 AAAA"))
         assert engine.archives == {}
 
     def test_password_is_set_where_that_is_switched_on(
         self, spawn: Any, engine: Any, option: Any
     ) -> None:
-        spawn(make_instance(), admin_password="secret")
+        spawn(make.instance(), admin_password="secret")
         assert "exec_create" not in engine.calls
         option("inject_password", True)
-        spawn(make_instance(), admin_password="secret")
+        spawn(make.instance(), admin_password="secret")
         assert "exec_create" in engine.calls
 
     def test_left_overs_of_a_crash_are_replaced(self, spawn: Any, engine: Any) -> None:
-        instance = spawn(make_instance())
+        instance = spawn(make.instance())
         before = workload(engine, instance)["Id"]
         spawn(instance)
         assert engine.names() == names(instance)
@@ -217,7 +201,7 @@ class TestSpawn:
     ) -> None:
         engine.failing[verb] = exceptions.EngineError("no", 500)
         with pytest.raises(exceptions.EngineError):
-            spawn(make_instance(key_data="k"), network_info=[port()])
+            spawn(make.instance(key_data="k"), network_info=[port()])
         assert engine.names() == set()
         wiring.unplug.assert_called()
 
@@ -233,7 +217,7 @@ class TestSpawn:
 
         monkeypatch.setattr(engine, "_start", refuse)
         with pytest.raises(exception.ImageUnacceptable, match="cannot be started"):
-            spawn(make_instance())
+            spawn(make.instance())
 
     def test_a_port_that_cannot_be_wired_fails_it(
         self, spawn: Any, engine: Any, wiring: Any
@@ -241,60 +225,56 @@ class TestSpawn:
         for end in (wiring.attach, wiring.plug_host):
             end.side_effect = exceptions.NetworkError("no")
             with pytest.raises(exception.VirtualInterfaceCreateException):
-                spawn(make_instance(), network_info=[port()])
+                spawn(make.instance(), network_info=[port()])
             assert engine.names() == set()
             wiring.unplug.assert_called_once()
             wiring.unplug.reset_mock()
 
     def test_volumes_are_refused(self, spawn: Any, docker_driver: Any) -> None:
         with pytest.raises(exception.InvalidVolume, match="file system that a user has made"):
-            docker_driver.get_volume_connector(make_instance())
+            docker_driver.get_volume_connector(make.instance())
         info = {"block_device_mapping": [{"mount_device": "/dev/vdb"}]}
         with pytest.raises(exception.InvalidBDMFormat, match="volumes"):
-            spawn(make_instance(), block_device_info=info)
+            spawn(make.instance(), block_device_info=info)
 
     def test_boot_from_volume_is_refused(self, spawn: Any) -> None:
         with pytest.raises(exception.ImageUnacceptable, match="volume"):
-            spawn(make_instance(), objects.ImageMeta.from_dict({}))
+            spawn(make.instance(), objects.ImageMeta.from_dict({}))
 
-    def test_an_image_without_a_checksum_is_looked_up(
-        self, spawn: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        found = {
+    def test_an_image_without_a_checksum_is_looked_up(self, spawn: Any, glance: Any) -> None:
+        glance.get.return_value = {
             "id": IMAGE_ID,
             "container_format": "docker",
             "disk_format": "raw",
             "checksum": "a" * 32,
         }
-        api = mock.Mock(get=mock.Mock(return_value=found))
-        monkeypatch.setattr(contents, "IMAGE_API", api)
         meta = objects.ImageMeta.from_dict({"id": IMAGE_ID, "properties": {}})
-        spawn(make_instance(), meta)
-        api.get.assert_called_once()
+        spawn(make.instance(), meta)
+        glance.get.assert_called_once()
 
     def test_privileged_takes_flavor_and_option(
-        self, spawn: Any, engine: Any, option: Any, docker_driver: Any
+        self, spawn: Any, engine: Any, option: Any, new_driver: Any, image_meta: Any
     ) -> None:
-        instance = make_instance()
-        instance.flavor = make_flavor(extra_specs={"docker:privileged": "true"})
+        instance = make.instance()
+        instance.flavor = make.flavor(extra_specs={"docker:privileged": "true"})
         with pytest.raises(exceptions.DriverError, match="allow_privileged"):
             spawn(instance)
         assert engine.names() == set()
         option("allow_privileged", True)
-        docker_driver._workloads._isolation = isolation.Isolation.from_section(driver.CONF.docker)
-        config = workload(engine, spawn(instance))["HostConfig"]
+        new_driver().spawn(None, instance, image_meta, [], None, {}, [])
+        config = workload(engine, instance)["HostConfig"]
         assert config["Privileged"]
         assert "CapDrop" not in config
 
 
 class TestPorts:
     def test_inactive_ports_are_waited_for(self, spawn: Any, virtapi: Any) -> None:
-        spawn(make_instance(), network_info=[port(active=False)])
+        spawn(make.instance(), network_info=[port(active=False)])
         assert virtapi.waited == [([("network-vif-plugged", port()["id"])], 300)]
 
     @pytest.mark.parametrize("more", [{"power_on": False}, {"network_info": [port()]}])
     def test_nothing_is_waited_for_without_need(self, more: Any, spawn: Any, virtapi: Any) -> None:
-        spawn(make_instance(), **{"network_info": [port(active=False)], **more})
+        spawn(make.instance(), **{"network_info": [port(active=False)], **more})
         assert virtapi.waited[0][0] == []
 
     def test_time_that_is_up_fails_it_where_that_is_fatal(
@@ -302,7 +282,7 @@ class TestPorts:
     ) -> None:
         virtapi.raising = compat.EVENT_TIMEOUT()
         with pytest.raises(exception.VirtualInterfaceCreateException):
-            spawn(make_instance(), network_info=[port(active=False)])
+            spawn(make.instance(), network_info=[port(active=False)])
         assert engine.names() == set()
 
     def test_a_failure_that_neutron_reports_fails_it(
@@ -310,7 +290,7 @@ class TestPorts:
     ) -> None:
         virtapi.failing = True
         with pytest.raises(exception.VirtualInterfaceCreateException):
-            spawn(make_instance(), network_info=[port(active=False)])
+            spawn(make.instance(), network_info=[port(active=False)])
         assert engine.names() == set()
 
     def test_neither_fails_it_where_it_is_not_fatal(
@@ -318,18 +298,18 @@ class TestPorts:
     ) -> None:
         option("vif_plugging_is_fatal", False, None)
         virtapi.failing = True
-        spawn(make_instance(), network_info=[port(active=False)])
+        spawn(make.instance(), network_info=[port(active=False)])
 
     def test_plug_vifs_wires_running_sandboxes_only(
         self, docker_driver: Any, spawn: Any, wiring: Any, engine: Any
     ) -> None:
-        instance = spawn(make_instance())
+        instance = spawn(make.instance())
         wiring.plug.reset_mock()
         docker_driver.plug_vifs(instance, [port()])
         wiring.plug.assert_called_once()
         engine.call("kill", f"nova-sandbox-{instance.uuid}")
         docker_driver.plug_vifs(instance, [port()])
-        docker_driver.plug_vifs(make_instance(), [port()])
+        docker_driver.plug_vifs(make.instance(), [port()])
         wiring.plug.assert_called_once()
 
     @pytest.mark.parametrize(
@@ -342,7 +322,7 @@ class TestPorts:
     def test_faults_are_those_that_nova_can_bear(
         self, method: str, call: str, expected: Any, docker_driver: Any, spawn: Any, wiring: Any
     ) -> None:
-        instance = spawn(make_instance())
+        instance = spawn(make.instance())
         getattr(wiring, call).side_effect = exceptions.NetworkError("no")
         with pytest.raises(expected):
             getattr(docker_driver, method)(instance, [port()])
@@ -354,9 +334,9 @@ class TestPorts:
             objects.VirtualInterface(address="fa:16:3e:00:00:01", tag="web"),
             objects.VirtualInterface(address="fa:16:3e:00:00:02", tag=None),
         ]
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         assert one.device_metadata is None
-        one = spawn(make_instance(), network_info=[port()])
+        one = spawn(make.instance(), network_info=[port()])
         (device,) = one.device_metadata.devices
         assert (device.mac, device.tags) == ("fa:16:3e:00:00:01", ["web"])
         interfaces.append(objects.VirtualInterface(address="fa:16:3e:00:00:03", tag="db"))
@@ -365,7 +345,7 @@ class TestPorts:
         one.save.assert_called_once_with()
 
     def test_interfaces_come_and_go(self, docker_driver: Any, spawn: Any, wiring: Any) -> None:
-        instance = spawn(make_instance())
+        instance = spawn(make.instance())
         docker_driver.attach_interface(None, instance, None, port())
         wiring.plug_new.assert_called_once()
         docker_driver.detach_interface(None, instance, port())
@@ -382,7 +362,7 @@ class TestLife:
         return docker_driver.get_info(instance).state
 
     def test_states_follow_what_is_done(self, docker_driver: Any, spawn: Any) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         for action, expected in (
             (docker_driver.pause, power_state.PAUSED),
             (docker_driver.pause, power_state.PAUSED),
@@ -407,7 +387,7 @@ class TestLife:
     def test_reboot_works_from_every_state(
         self, kind: str, before: str, docker_driver: Any, spawn: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         getattr(docker_driver, before)(one)
         docker_driver.reboot(None, one, [], kind)
         assert self.state(docker_driver, one) == power_state.RUNNING
@@ -415,7 +395,7 @@ class TestLife:
     def test_stop_waits_no_longer_than_the_cap(
         self, docker_driver: Any, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         waits = []
         stop = engine._stop
         monkeypatch.setattr(
@@ -427,7 +407,7 @@ class TestLife:
     def test_who_does_not_run_is_disconnected(
         self, docker_driver: Any, spawn: Any, wiring: Any
     ) -> None:
-        instance = spawn(make_instance())
+        instance = spawn(make.instance())
         for call, up in (
             (docker_driver.pause, False),
             (docker_driver.unpause, True),
@@ -442,12 +422,12 @@ class TestLife:
         docker_driver.power_off(instance)
 
     def test_pause_that_fails_is_a_fault(self, docker_driver: Any, spawn: Any) -> None:
-        one = spawn(make_instance(), power_on=False)
+        one = spawn(make.instance(), power_on=False)
         with pytest.raises(exceptions.Conflict):
             docker_driver.pause(one)
 
     def test_an_instance_without_a_container_is_not_found(self, docker_driver: Any) -> None:
-        gone = make_instance()
+        gone = make.instance()
         for call in (
             docker_driver.get_info,
             docker_driver.power_off,
@@ -462,7 +442,7 @@ class TestLife:
     def test_a_network_that_went_with_the_host_is_made_again(
         self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         for name in names(one):
             engine.call("kill", name)
         wiring.reset_mock()
@@ -472,7 +452,7 @@ class TestLife:
     def test_a_workload_in_a_namespace_that_is_gone_is_restarted(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         engine.call("kill", f"nova-sandbox-{one.uuid}")
         engine.calls.clear()
         docker_driver.power_on(None, one, [])
@@ -482,7 +462,7 @@ class TestLife:
     def test_one_that_is_restored_gets_its_network_again(
         self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         docker_driver.soft_delete(one)
         engine.call("kill", f"nova-sandbox-{one.uuid}")
         one.info_cache = objects.InstanceInfoCache(network_info=model.NetworkInfo([port()]))
@@ -491,7 +471,7 @@ class TestLife:
         assert self.state(docker_driver, one) == power_state.RUNNING
 
     def test_what_a_container_cannot_do_has_a_reason(self, docker_driver: Any, spawn: Any) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         with pytest.raises(NotImplementedError) as refused:
             docker_driver.suspend(None, one)
         assert "Use pause" in refused.value.format_message()
@@ -502,7 +482,7 @@ class TestLife:
     def test_both_are_made_again_where_the_sandbox_was_removed(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         engine.call("remove_container", f"nova-sandbox-{one.uuid}")
         docker_driver.power_on(None, one, [])
         assert engine.names() == names(one)
@@ -513,7 +493,7 @@ class TestLife:
     def test_destroy_leaves_nothing_and_may_be_repeated(
         self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         docker_driver.destroy(None, one, [port()])
         assert engine.names() == set()
         wiring.unplug.assert_called_with(one, [port()])
@@ -523,18 +503,18 @@ class TestLife:
     def test_a_port_that_stays_is_told_after_all_else_is_gone(
         self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         wiring.unplug.side_effect = exceptions.NetworkError("no")
         with pytest.raises(exceptions.NetworkError):
             docker_driver.destroy(None, one, [port()])
         assert engine.names() == set()
-        docker_driver.rescue(None, spawn(one), [], make_image_meta(), "", None)
+        docker_driver.rescue(None, spawn(one), [], make.image_meta(), "", None)
         with pytest.raises(exceptions.NetworkError):
             docker_driver.destroy(None, one, [port()])
         assert engine.names() == set()
 
     def test_password(self, docker_driver: Any, spawn: Any, engine: Any) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         docker_driver.set_admin_password(one, "secret")
         (asked,) = engine.execs
         assert asked["environment"] == {"NOVA_ADMIN_PASSWORD": "secret"}
@@ -547,7 +527,7 @@ class TestLife:
     def test_a_password_program_without_end_is_not_waited_for(
         self, docker_driver: Any, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         engine.exec_code = None
         passed = []
         monkeypatch.setattr(containers.time, "sleep", passed.append)
@@ -558,17 +538,17 @@ class TestLife:
         assert len(passed) < 50
 
     def test_the_console_log_has_an_end(
-        self, docker_driver: Any, spawn: Any, engine: Any, option: Any, virtapi: Any
+        self, new_driver: Any, spawn: Any, engine: Any, option: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         assert workload(engine, one)["HostConfig"]["LogConfig"] == {
             "Type": "json-file",
             "Config": {"max-size": "10m", "max-file": "3"},
         }
         option("log_max_size", "200k")
         option("log_max_files", 1)
-        other = make_instance()
-        driver.DockerDriver(virtapi).spawn(None, other, make_image_meta(), [], None, {}, [])
+        other = make.instance()
+        new_driver().spawn(None, other, make.image_meta(), [], None, {}, [])
         assert workload(engine, other)["HostConfig"]["LogConfig"]["Config"] == {
             "max-size": "200k",
             "max-file": "1",
@@ -577,7 +557,7 @@ class TestLife:
     def test_console_is_the_end_of_the_log(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         engine.log = b"x" * 200_000 + b"\xff end"
         output = docker_driver.get_console_output(None, one)
         assert output.endswith("\ufffd end")
@@ -588,7 +568,7 @@ class TestHost:
     def test_only_instances_of_this_host_are_listed(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         engine._create_container(engine.add_image("x:y"), name="foreign")
         other = {
             "org.openstack.nova.uuid": "u",
@@ -656,7 +636,7 @@ class TestHost:
         engine.quota = able
         docker_driver.init_host(HOST)
         docker_driver.cleanup_host(HOST)
-        config = workload(engine, spawn(make_instance()))["HostConfig"]
+        config = workload(engine, spawn(make.instance()))["HostConfig"]
         assert config.get("StorageOpt") == ({"size": "5G"} if limited else None)
 
     def test_disk_quota_that_is_required_and_not_there_is_a_fault(
@@ -711,19 +691,15 @@ class TestHost:
 class TestImages:
     def test_snapshot_needs_a_container(self, docker_driver: Any) -> None:
         with pytest.raises(exception.InstanceNotRunning):
-            docker_driver.snapshot(None, make_instance(), "id", mock.Mock())
+            docker_driver.snapshot(None, make.instance(), "id", mock.Mock())
 
-    def test_cache_image_says_whether_it_was_fetched(
-        self, docker_driver: Any, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        api = mock.Mock()
-        api.get.return_value = {
+    def test_cache_image_says_whether_it_was_fetched(self, docker_driver: Any, glance: Any) -> None:
+        glance.get.return_value = {
             "id": IMAGE_ID,
             "container_format": "docker",
             "disk_format": "raw",
             "checksum": "a" * 32,
         }
-        monkeypatch.setattr(images, "IMAGE_API", api)
         assert docker_driver.cache_image(None, IMAGE_ID) is False
 
     def test_cache_is_aged_as_the_options_say(self, docker_driver: Any, engine: Any) -> None:
@@ -735,27 +711,27 @@ class TestMigration:
     def test_resize_on_one_host_confirmed(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         info = docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.1", one.flavor, [])
         assert engine.names() == {f"nova-{one.uuid}-resize"}
-        one.flavor = make_flavor(memory_mb=512)
+        one.flavor = make.flavor(memory_mb=512)
         docker_driver.finish_migration(None, None, one, info, [], None, False, {})
         assert workload(engine, one)["HostConfig"]["Memory"] == 512 << 20
         assert workload(engine, one)["State"]["Running"]
-        assert docker_driver._workloads.states_by_uuid()[one.uuid].value == "running"
+        assert docker_driver.parts.workloads.states_by_uuid()[one.uuid].value == "running"
         docker_driver.confirm_migration(None, None, one, [])
         assert engine.names() == names(one)
 
     def test_resize_on_one_host_reverted(self, docker_driver: Any, spawn: Any, engine: Any) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         info = docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
-        one.flavor = make_flavor(memory_mb=512)
+        one.flavor = make.flavor(memory_mb=512)
         docker_driver.finish_migration(None, None, one, info, [], None, False, {}, power_on=False)
         assert not workload(engine, one)["State"]["Running"]
         one.task_state = task_states.RESIZE_REVERTING
         docker_driver.destroy(None, one, [])
         assert engine.names() == {f"nova-{one.uuid}-resize"}
-        one.flavor = make_flavor()
+        one.flavor = make.flavor()
         docker_driver.finish_revert_migration(None, one, [], None)
         assert engine.names() == names(one)
         assert workload(engine, one)["HostConfig"]["Memory"] == 256 << 20
@@ -763,7 +739,7 @@ class TestMigration:
     def test_images_of_an_instance_that_was_made_anew_twice_go_with_it(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         before = set(engine.images)
         for _ in range(2):
             info = docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
@@ -779,7 +755,7 @@ class TestMigration:
     def test_an_instance_that_is_deleted_takes_its_old_self_with_it(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
         docker_driver.destroy(None, one, [])
         assert engine.names() == set()
@@ -787,7 +763,7 @@ class TestMigration:
     def test_one_that_had_not_left_when_nova_compute_was_killed_stays(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         own = workload(engine, one)["Id"]
         docker_driver.power_off(one)
         docker_driver.finish_revert_migration(None, one, [], None, power_on=False)
@@ -799,7 +775,7 @@ class TestMigration:
     def test_one_that_was_put_aside_when_nova_compute_was_killed_is_rebooted(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
         docker_driver.reboot(None, one, [], "HARD")
         assert engine.names() == names(one)
@@ -808,7 +784,7 @@ class TestMigration:
     def test_one_that_cannot_leave_goes_on(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         engine.failing["commit"] = exceptions.EngineError("no space", 500)
         with pytest.raises(exception.InstanceFaultRollback):
             docker_driver.migrate_disk_and_power_off(None, one, "elsewhere", one.flavor, [])
@@ -816,15 +792,15 @@ class TestMigration:
         assert workload(engine, one)["State"]["Running"]
 
     def test_a_root_disk_is_not_made_smaller(self, docker_driver: Any, spawn: Any) -> None:
-        one = spawn(make_instance())
-        docker_driver._disk_quota = True
+        one = spawn(make.instance())
+        docker_driver.parts.facts.disk_quota = True
         with pytest.raises(exception.InstanceFaultRollback):
-            docker_driver.migrate_disk_and_power_off(None, one, HOST, make_flavor(root_gb=1), [])
+            docker_driver.migrate_disk_and_power_off(None, one, HOST, make.flavor(root_gb=1), [])
 
     def test_one_that_cannot_arrive_leaves_nothing_but_its_old_self(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         info = docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
         engine.failing["commit"] = exceptions.EngineError("no space", 500)
         with pytest.raises(exceptions.EngineError):
@@ -842,7 +818,7 @@ class TestRescue:
     def test_an_instance_is_rescued_and_runs_again(
         self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         own = workload(engine, one)["Id"]
         docker_driver.rescue(None, one, [], image_meta, "", None)
         assert engine.names() == {*names(one), f"nova-{one.uuid}-rescued"}
@@ -862,14 +838,14 @@ class TestRescue:
     def test_an_image_has_to_be_signed_where_the_instances_is(
         self, verb: str, docker_driver: Any, spawn: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        one = make_instance()
+        one = make.instance()
         if verb == "rescue":
             spawn(one)
         one.trusted_certs = objects.TrustedCerts(ids=["certificate"])
         fetch = mock.Mock(side_effect=lambda *args: Path(args[2]).write_bytes(Parts().docker()))
         monkeypatch.setattr("nova.virt.images.fetch", fetch)
         if verb == "rescue":
-            docker_driver.rescue(None, one, [], make_image_meta(), "", None)
+            docker_driver.rescue(None, one, [], make.image_meta(), "", None)
         else:
             spawn(one)
         assert fetch.call_args[0][3].ids == ["certificate"]
@@ -877,7 +853,7 @@ class TestRescue:
     def test_without_an_image_it_is_the_instances_own(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         image = workload(engine, one)["Image"]
         docker_driver.rescue(None, one, [], objects.ImageMeta.from_dict({}), "", None)
         assert workload(engine, one)["Image"] == image
@@ -885,7 +861,7 @@ class TestRescue:
     def test_password_of_a_rescue_is_set_where_that_is_switched_on(
         self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any, option: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         docker_driver.rescue(None, one, [], image_meta, "secret", None)
         assert "exec_create" not in engine.calls
         docker_driver.unrescue(None, one)
@@ -896,7 +872,7 @@ class TestRescue:
     def test_a_rescue_that_was_cut_short_is_undone_by_a_reboot_or_another_one(
         self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         own = workload(engine, one)["Id"]
         docker_driver.rescue(None, one, [], image_meta, "", None)
         docker_driver.reboot(None, one, [], "HARD")
@@ -911,7 +887,7 @@ class TestRescue:
     def test_a_rescue_that_fails_leaves_the_instance_as_it_was(
         self, verb: str, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         own = workload(engine, one)["Id"]
         engine.failing[verb] = exceptions.EngineError("no", 500)
         with pytest.raises(exceptions.EngineError):
@@ -922,7 +898,7 @@ class TestRescue:
     def test_a_rescued_instance_can_be_deleted(
         self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         docker_driver.rescue(None, one, [], image_meta, "", None)
         docker_driver.destroy(None, one, [])
         assert engine.names() == set()
@@ -930,7 +906,7 @@ class TestRescue:
     def test_one_that_was_not_rescued_just_runs(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         docker_driver.unrescue(None, one)
         assert workload(engine, one)["State"]["Running"]
 
@@ -956,7 +932,7 @@ class TestDiagnostics:
             for what in ("bytes", "packets", "errors", "dropped")
         }
         wiring.devices.return_value = [{"name": "eth0", "mac": "fa:16:3e:00:00:01", "stats": stats}]
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         flat = docker_driver.get_diagnostics(one)
         assert flat["cpu1_time"] == 20
         assert flat["memory"] == 256 << 10
@@ -973,7 +949,7 @@ class TestDiagnostics:
     ) -> None:
         memory = {"limit": 256 << 20, "usage": 10 << 20, "stats": {name: 4 << 20}}
         engine.stats = {**self.STATS, "memory_stats": memory}
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         assert docker_driver.get_diagnostics(one)["memory-rss"] == 6 << 10
         assert docker_driver.get_instance_diagnostics(one).memory_details.used == 6
 
@@ -982,7 +958,7 @@ class TestDiagnostics:
     ) -> None:
         blkio = {**self.STATS["blkio_stats"], "io_serviced_recursive": None}
         engine.stats = {**self.STATS, "blkio_stats": blkio}
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         flat = docker_driver.get_diagnostics(one)
         assert flat["root_read"] == 4096
         assert "root_read_req" not in flat
@@ -991,5 +967,5 @@ class TestDiagnostics:
 
     def test_a_kernel_that_tells_little(self, docker_driver: Any, spawn: Any, engine: Any) -> None:
         engine.stats = {"cpu_stats": {"cpu_usage": {"total_usage": 30}}}
-        one = spawn(make_instance())
+        one = spawn(make.instance())
         assert docker_driver.get_diagnostics(one)["cpu0_time"] == 30

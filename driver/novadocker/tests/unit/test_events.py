@@ -10,6 +10,7 @@ from nova.virt import event as virtevent
 from novadocker import exceptions
 from novadocker.tests.unit.fake_engine import Events, FakeEngine
 from novadocker.virt.docker.engine import containers, events, isolation
+from novadocker.virt.docker.host.facts import HostFacts
 
 STOPPED, STARTED, PAUSED = (
     virtevent.EVENT_LIFECYCLE_STOPPED,
@@ -67,7 +68,7 @@ def heard() -> list[tuple[str, int]]:
 def watcher(engine: Any, heard: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[events.Watcher]:
     monkeypatch.setattr(events, "RECONNECT_S", (0.01,))
     monkeypatch.setattr(events, "REPEAT_S", 0.05)
-    workloads = containers.Containers(engine, "host", isolation.Isolation(()))
+    workloads = containers.Containers(engine, HostFacts("host"), isolation.Isolation(()))
     found = events.Watcher(
         engine, "host", workloads, lambda uuid, transition: heard.append((uuid, transition))
     )

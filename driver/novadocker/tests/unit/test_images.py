@@ -11,13 +11,14 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from nova import exception
 
 from novadocker import exceptions
+from novadocker.tests import make
+from novadocker.tests.make import HOST, IMAGE_ID
 from novadocker.tests.unit.archives import LAYER, Parts, digest, special, tar
-from novadocker.tests.unit.conftest import HOST, IMAGE_ID, make_instance
 from novadocker.tests.unit.fake_engine import FakeEngine
 from novadocker.virt.docker.engine import containers, isolation, streams
+from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images import cache, snapshots, spool
 from novadocker.virt.docker.images.cache import ImageCache
 from novadocker.virt.docker.images.store import Images, tag_of
@@ -49,20 +50,21 @@ def fetch(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
 
 
 @pytest.fixture
-def store(engine: FakeEngine, tmp_path: Path) -> Images:
-    return Images(engine, spool.Spool(str(tmp_path / "spool"), HOST), None, 1 << 20)
+def store(engine: FakeEngine, glance: Any, tmp_path: Path) -> Images:
+    return Images(engine, spool.Spool(str(tmp_path / "spool"), HOST), glance, None, 1 << 20)
 
 
 class TestEnsure:
     def test_it_is_fetched_verified_loaded_and_tagged(
         self, store: Any, engine: Any, fetch: Any, tmp_path: Path
     ) -> None:
-        image, fetched = store.ensure("context", META)
-        assert fetched
+        image = store.ensure("context", META)
+        assert image.fetched
         assert engine.images[image.id]["RepoTags"] == [f"nova-glance/{IMAGE_ID}:{'b' * 16}"]
         assert LAYER in engine.saved
         assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
-        assert store.ensure("context", META) == (image, False)
+        again = store.ensure("context", META)
+        assert (again, again.fetched) == (image, False)
         fetch.assert_called_once()
 
     def test_a_packed_archive_is_unpacked(self, store: Any, engine: Any, fetch: Any) -> None:
@@ -72,8 +74,7 @@ class TestEnsure:
 
     def test_one_that_must_be_signed_is_always_fetched(self, store: Any, fetch: Any) -> None:
         store.ensure("context", META)
-        _image, fetched = store.ensure("context", META, ["certificate"])
-        assert fetched
+        assert store.ensure("context", META, ["certificate"]).fetched
         assert fetch.call_args[0][3] == ["certificate"]
 
     @pytest.mark.parametrize(
@@ -85,8 +86,8 @@ class TestEnsure:
         told: bool,
         engine: Any,
         fetch: Any,
+        glance: Any,
         tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """Glance is asked for the checksum where what Nova passes on has none."""
         (tmp_path / IMAGE_ID).write_bytes(fetch.archive)
@@ -98,10 +99,9 @@ class TestEnsure:
                 "checksum": "b" * 32,
             }
         meta = {**META, **known}
-        api = mock.Mock(get=mock.Mock(return_value=meta))
-        monkeypatch.setattr("novadocker.virt.docker.images.store.IMAGE_API", api)
+        glance.get.return_value = meta
         place = spool.Spool(str(tmp_path / "spool"), HOST)
-        store = Images(engine, place, str(tmp_path), 1 << 20)
+        store = Images(engine, place, glance, str(tmp_path), 1 << 20)
         store.ensure("context", meta if told else META)
         fetch.assert_not_called()
         assert (tmp_path / IMAGE_ID).exists()
@@ -110,25 +110,24 @@ class TestEnsure:
 
     @pytest.mark.parametrize("wrong", ["os_hash_value", "checksum"])
     def test_a_file_that_is_not_glances_is_refused(
-        self, wrong: str, engine: Any, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, wrong: str, engine: Any, fetch: Any, glance: Any, tmp_path: Path
     ) -> None:
         (tmp_path / IMAGE_ID).write_bytes(fetch.archive)
         known = {"os_hash_algo": "sha256", wrong: "c" * 64}
-        api = mock.Mock(get=mock.Mock(return_value={**META, **known}))
-        monkeypatch.setattr("novadocker.virt.docker.images.store.IMAGE_API", api)
+        glance.get.return_value = {**META, **known}
         place = spool.Spool(str(tmp_path / "spool"), HOST)
-        with pytest.raises(exception.ImageUnacceptable, match="is not what Glance has"):
-            Images(engine, place, str(tmp_path), 1 << 20).ensure("context", META)
+        with pytest.raises(exceptions.ImageRefused, match="is not what Glance has"):
+            Images(engine, place, glance, str(tmp_path), 1 << 20).ensure("context", META)
         assert engine.images == {}
         fetch.assert_not_called()
 
     def test_a_file_that_cannot_be_compared_is_not_taken(
-        self, engine: Any, fetch: Any, tmp_path: Path
+        self, engine: Any, fetch: Any, glance: Any, tmp_path: Path
     ) -> None:
         (tmp_path / IMAGE_ID).write_bytes(b"something")
         place = spool.Spool(str(tmp_path / "spool"), HOST)
         meta = {**META, "checksum": None, "os_hash_value": None, "os_hash_algo": None}
-        Images(engine, place, str(tmp_path), 1 << 20).ensure("context", meta)
+        Images(engine, place, glance, str(tmp_path), 1 << 20).ensure("context", meta)
         fetch.assert_called_once()
 
     def test_a_full_disk_is_told_before_it_is_fetched(
@@ -136,7 +135,7 @@ class TestEnsure:
     ) -> None:
         free = spool.RESERVE_BYTES + 10
         monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
-        with pytest.raises(exception.ImageUnacceptable, match="has 10 left"):
+        with pytest.raises(exceptions.ImageRefused, match="has 10 left"):
             store.ensure("context", META)
         fetch.assert_not_called()
 
@@ -144,7 +143,7 @@ class TestEnsure:
         self, store: Any, fetch: Any, tmp_path: Path
     ) -> None:
         fetch.side_effect = OSError(errno.ENOSPC, "No space left on device")
-        with pytest.raises(exception.ImageUnacceptable, match="no space for it in"):
+        with pytest.raises(exceptions.ImageRefused, match="no space for it in"):
             store.ensure("context", META)
         assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
 
@@ -154,7 +153,7 @@ class TestEnsure:
         fetch.archive = gzip.compress(Parts(layers=[tar(("x", b"\0" * 500_000))]).docker())
         free = spool.RESERVE_BYTES + 1000
         monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
-        with pytest.raises(exception.ImageUnacceptable, match="there is no space for it"):
+        with pytest.raises(exceptions.ImageRefused, match="there is no space for it"):
             store.ensure("context", META)
         assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
 
@@ -169,7 +168,7 @@ class TestEnsure:
         self, report: Any, fault: str, store: Any, engine: Any, fetch: Any
     ) -> None:
         engine.load_report = report
-        with pytest.raises(exception.ImageUnacceptable, match=fault):
+        with pytest.raises(exceptions.ImageRefused, match=fault):
             store.ensure("context", META)
 
     def test_tag_has_digits_of_the_checksum_only(self) -> None:
@@ -182,7 +181,7 @@ class TestEnsure:
     ) -> None:
         found = store.ensure_for_one("context", META, "instance:z")
         assert engine.images[found.id]["RepoTags"] == ["instance:z"]
-        with pytest.raises(exception.ImageUnacceptable, match="container_format"):
+        with pytest.raises(exceptions.ImageRefused, match="container_format"):
             store.ensure_for_one("context", {**META, "container_format": "bare"}, "instance:z")
 
 
@@ -221,12 +220,12 @@ class TestCache:
         tag = f"nova-glance/{IMAGE_ID}:x"
         engine.add_image(tag)
         engine.add_image("nova-glance-not/ours:x")
-        one = make_instance()
+        one = make.instance()
         for instances, passed, left in (
             ([one], 0, True),
             ([], self.DAY / 2, True),
             ([one], self.DAY, True),
-            ([make_instance(host="another")], self.DAY - 1, True),
+            ([make.instance(host="another")], self.DAY - 1, True),
             ([], 2, False),
         ):
             now[0] += passed
@@ -282,7 +281,7 @@ class TestSnapshots:
         engine._create_container("base:x", name="box")
         taker = snapshots.Snapshots(
             engine,
-            containers.Containers(engine, HOST, isolation.Isolation(())),
+            containers.Containers(engine, HostFacts(HOST), isolation.Isolation(())),
             place,
             self.LIMIT,
             64,
@@ -377,7 +376,7 @@ class TestSnapshots:
     def test_left_overs_of_a_killed_process_are_removed(self, engine: Any, place: Any) -> None:
         engine.add_image(f"{snapshots.REPOSITORY}:left")
         engine.add_image("other:x")
-        workloads = containers.Containers(engine, HOST, isolation.Isolation(()))
+        workloads = containers.Containers(engine, HostFacts(HOST), isolation.Isolation(()))
         snapshots.Snapshots(engine, workloads, place, 1 << 20, 64).clean()
         assert [one["RepoTags"] for one in engine.images.values()] == [["other:x"]]
 
@@ -391,6 +390,6 @@ class TestSnapshots:
         ]
 
     def test_glance_is_told_that_it_is_a_container(self) -> None:
-        meta = snapshots.glance_meta(make_instance())
+        meta = snapshots.glance_meta(make.instance())
         assert (meta["container_format"], meta["disk_format"]) == ("docker", "raw")
         assert meta["properties"]["img_hv_type"] == "docker"

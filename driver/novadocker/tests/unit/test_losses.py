@@ -7,8 +7,7 @@ import pytest
 from nova import exception
 
 from novadocker import exceptions
-from novadocker.tests.unit.conftest import make_instance
-from novadocker.virt.docker import driver
+from novadocker.tests import make
 from novadocker.virt.docker.engine import containers
 
 KILLED = exceptions.EngineUnreachable("killed")
@@ -16,7 +15,7 @@ KILLED = exceptions.EngineUnreachable("killed")
 
 @pytest.fixture
 def one(docker_driver: Any, image_meta: Any) -> Any:
-    made = make_instance()
+    made = make.instance()
     docker_driver.spawn(None, made, image_meta, [], None, {}, [])
     return made
 
@@ -94,20 +93,20 @@ class TestTheSandboxIsGone:
         assert all(image["RepoTags"] for image in engine.images.values())
 
     def test_what_the_host_does_not_allow_any_more_loses_nothing(
-        self, docker_driver: Any, virtapi: Any, option: Any, engine: Any, image_meta: Any
+        self, new_driver: Any, option: Any, engine: Any, image_meta: Any
     ) -> None:
         option("allow_privileged", True)
-        one = make_instance()
+        one = make.instance()
         one.flavor.extra_specs = {"docker:privileged": "true"}
-        driver.DockerDriver(virtapi).spawn(None, one, image_meta, [], None, {}, [])
+        new_driver().spawn(None, one, image_meta, [], None, {}, [])
         option("allow_privileged", False)
         remove(engine, one, sandbox=True)
         for _ in range(2):
             with pytest.raises(exceptions.DriverError, match="allow_privileged"):
-                driver.DockerDriver(virtapi).power_on(None, one, [])
+                new_driver().power_on(None, one, [])
             assert box(engine, one)
         option("allow_privileged", True)
-        driver.DockerDriver(virtapi).power_on(None, one, [])
+        new_driver().power_on(None, one, [])
         assert box(engine, one)["State"]["Running"]
 
 
@@ -141,7 +140,7 @@ class TestTheWorkloadIsGone:
     def test_what_never_was_is_not_made(self, action: str, docker_driver: Any, engine: Any) -> None:
         more = ("HARD",) if action == "reboot" else ()
         with pytest.raises(exception.InstanceNotFound):
-            getattr(docker_driver, action)(None, make_instance(), [], *more)
+            getattr(docker_driver, action)(None, make.instance(), [], *more)
         assert not engine.names()
 
 

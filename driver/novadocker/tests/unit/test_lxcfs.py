@@ -10,7 +10,8 @@ from nova import exception
 
 from novadocker import exceptions
 from novadocker.cmd import check
-from novadocker.tests.unit.conftest import HOST, make_instance
+from novadocker.tests import make
+from novadocker.tests.make import HOST
 from novadocker.virt.docker.engine import isolation, lxcfs
 
 
@@ -71,14 +72,11 @@ def test_the_check_tells_of_it(conf: Any, option: Any, path: str, mounted: Any) 
 
 
 def test_workloads_and_no_sandboxes_get_its_files(
-    docker_driver: Any, engine: Any, image_meta: Any, option: Any, path: str
+    new_driver: Any, engine: Any, image_meta: Any, option: Any, path: str
 ) -> None:
     option("lxcfs_path", path)
-    docker_driver._workloads._isolation = isolation.Isolation.from_section(
-        docker_driver._contents._section
-    )
-    one = make_instance()
-    docker_driver.spawn(None, one, image_meta, [], None, {}, [])
+    one = make.instance()
+    new_driver().spawn(None, one, image_meta, [], None, {}, [])
     made = engine.call("inspect_container", f"nova-{one.uuid}")["HostConfig"]["Mounts"]
     assert {mount["Target"]: mount["Source"] for mount in made} == {
         f"/proc/{name}": f"{path}/proc/{name}" for name in lxcfs.FILES[1:]

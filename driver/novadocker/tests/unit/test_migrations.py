@@ -7,10 +7,10 @@ from unittest import mock
 import pytest
 from nova import context, exception, objects
 
+from novadocker.tests import make
+from novadocker.tests.make import IMAGE_ID
 from novadocker.tests.unit.archives import Parts, tar
-from novadocker.tests.unit.conftest import IMAGE_ID, make_instance
-from novadocker.virt.docker.face import images
-from novadocker.virt.docker.instances import guest, migrations
+from novadocker.virt.docker.instances import guest
 
 CONTEXT = context.RequestContext("admin", "admins", is_admin=True)
 TEMPORARY = "99999999-2222-4333-8444-555555555555"
@@ -48,7 +48,6 @@ class Glance:
 @pytest.fixture
 def glance(monkeypatch: pytest.MonkeyPatch) -> Glance:
     fake = Glance()
-    monkeypatch.setattr(migrations, "IMAGE_API", fake)
 
     def fetch(_context: Any, _image: str, path: str, _certificates: Any = None) -> None:
         with open(path, "wb") as out:
@@ -59,7 +58,7 @@ def glance(monkeypatch: pytest.MonkeyPatch) -> Glance:
 
 
 def spawned(docker_driver: Any, image_meta: Any) -> Any:
-    made = make_instance()
+    made = make.instance()
     docker_driver.spawn(None, made, image_meta, [], None, {}, network_info=[])
     return made
 
@@ -82,7 +81,7 @@ def test_an_instance_moves(
     docker_driver.confirm_migration(None, None, one, [])
     docker_driver.destroy(None, one, [])
     assert {tag for image in engine.images.values() for tag in image["RepoTags"]} == {
-        docker_driver._sandboxes.image,
+        docker_driver.parts.sandboxes.image,
         f"nova-glance/{IMAGE_ID}:{'a' * 16}",
     }
 
@@ -109,13 +108,11 @@ def test_an_instance_that_glance_does_not_take_stays(
     assert engine._find(f"nova-{one.uuid}")["State"]["Running"]
 
 
-def test_snapshot_is_uploaded(
-    docker_driver: Any, engine: Any, image_meta: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_snapshot_is_uploaded(new_driver: Any, engine: Any, image_meta: Any) -> None:
+    api = mock.Mock()
+    docker_driver = new_driver(glance=api)
     one = spawned(docker_driver, image_meta)
     engine.saved = Parts().docker()
-    api = mock.Mock()
-    monkeypatch.setattr(images, "IMAGE_API", api)
     states = mock.Mock()
     docker_driver.snapshot(None, one, TEMPORARY, states)
     assert api.update.call_args[0][1] == TEMPORARY
@@ -205,7 +202,7 @@ class TestATargetThatWasKilled:
         self, docker_driver: Any, engine: Any, arriving: Any
     ) -> None:
         name = f"nova-docker/instance:{arriving.uuid}"
-        docker_driver._migrations._fetch(None, arriving, TEMPORARY)
+        docker_driver.parts.migrations._fetch(None, arriving, TEMPORARY)
         assert any(name in image["RepoTags"] for image in engine.images.values())
         assert not any(TEMPORARY in str(image["RepoTags"]) for image in engine.images.values())
         docker_driver.destroy(CONTEXT, arriving, [])
@@ -213,26 +210,21 @@ class TestATargetThatWasKilled:
 
 
 def test_a_snapshot_has_nothing_of_the_instance_alone(
-    docker_driver: Any, engine: Any, image_meta: Any, monkeypatch: pytest.MonkeyPatch
+    docker_driver: Any, engine: Any, image_meta: Any, glance: Glance
 ) -> None:
     one = spawned(docker_driver, image_meta)
     layer = tar((f"{guest.CONFIG_DRIVE[1:]}/openstack/x", b"secret"), ("kept", b""))
     engine.saved = Parts(layers=[layer]).docker()
-    stored = Glance()
-    monkeypatch.setattr(images, "IMAGE_API", stored)
     docker_driver.snapshot(None, one, TEMPORARY, mock.Mock())
-    assert b"kept" in (stored.data or b"")
-    assert b"secret" not in (stored.data or b"")
+    assert b"kept" in (glance.data or b"")
+    assert b"secret" not in (glance.data or b"")
 
 
 @pytest.fixture
-def too_large(docker_driver: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
-    """A container that its host would not take back, and a Glance that takes all."""
-    docker_driver._snapshots._max_bytes = 1 << 20
+def too_large(docker_driver: Any, engine: Any) -> None:
+    """A container that its host would not take back."""
+    docker_driver.parts.snapshots._max_bytes = 1 << 20
     engine.saved = Parts(layers=[tar(("x", b"x" * (1 << 20)))]).docker()
-    api = mock.Mock()
-    monkeypatch.setattr(images, "IMAGE_API", api)
-    return api
 
 
 def test_an_instance_that_is_too_large_stays_and_runs(
@@ -260,6 +252,7 @@ def test_one_that_is_too_large_for_a_snapshot_is_what_it_was(
     docker_driver: Any,
     engine: Any,
     image_meta: Any,
+    glance: Glance,
     too_large: Any,
 ) -> None:
     one = spawned(docker_driver, image_meta)
@@ -273,5 +266,5 @@ def test_one_that_is_too_large_for_a_snapshot_is_what_it_was(
     states = {"image_pending_upload": task_state}
     with pytest.raises(exception.ImageUnacceptable, match="max_image_size_gb"):
         docker_driver.snapshot(None, one, TEMPORARY, update)
-    too_large.update.assert_not_called()
+    assert glance.data is None
     assert engine._find(f"nova-{one.uuid}")["State"]["Running"] is runs

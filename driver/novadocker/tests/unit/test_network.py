@@ -12,7 +12,7 @@ from oslo_privsep import daemon
 from pyroute2.netlink.exceptions import NetlinkError
 
 from novadocker import exceptions
-from novadocker.tests.unit.conftest import make_instance
+from novadocker.tests import make
 from novadocker.virt.docker.network import wiring
 from novadocker.virt.docker.network.wiring import Wiring
 
@@ -147,7 +147,7 @@ class TestWiring:
         order.attach_mock(net.veth_create, "veth")
         order.attach_mock(vif.plug, "plug")
         order.attach_mock(net.ns_attach, "move")
-        one = make_instance()
+        one = make.instance()
         Wiring().plug(one, [port()], NETNS)
         assert [call[0] for call in order.mock_calls] == ["veth", "plug", "move"]
         assert vif.plug.call_args[0][1].uuid == one.uuid
@@ -163,7 +163,7 @@ class TestWiring:
     ) -> None:
         ports = [port(), port(id=PORT.replace("3", "4"))]
         wiring = Wiring()
-        wiring.plug_host(make_instance(), ports)
+        wiring.plug_host(make.instance(), ports)
         assert (net.veth_create.call_count, vif.plug.call_count) == (2, 2)
         net.ns_attach.assert_not_called()
         vif.unplug.assert_not_called()
@@ -179,7 +179,7 @@ class TestWiring:
         order.attach_mock(vif.unplug, "unplug")
         order.attach_mock(net.device_delete, "delete")
         net.veth_create.side_effect = [False, True]
-        Wiring().plug_host(make_instance(), [port()])
+        Wiring().plug_host(make.instance(), [port()])
         assert [call[0] for call in order.mock_calls] == ["veth", "unplug", "delete", "veth"]
 
     def test_a_pair_whose_other_end_is_nowhere_is_made_again(self, net: Any, vif: Any) -> None:
@@ -189,7 +189,7 @@ class TestWiring:
         order.attach_mock(net.ns_attach, "move")
         net.veth_create.side_effect = [False, True]
         net.ns_attach.side_effect = [OSError(errno.ENODEV, "no device"), "eth0"]
-        Wiring().plug(make_instance(), [port()], NETNS)
+        Wiring().plug(make.instance(), [port()], NETNS)
         assert [call[0] for call in order.mock_calls] == ["veth", "move", "unplug", "veth", "move"]
 
     @pytest.mark.parametrize(("made", "code"), [(True, errno.ENODEV), (False, errno.EPERM)])
@@ -197,28 +197,28 @@ class TestWiring:
         net.veth_create.return_value = made
         net.ns_attach.side_effect = OSError(code, "no")
         with pytest.raises(exceptions.NetworkError):
-            Wiring().plug(make_instance(), [port()], NETNS)
+            Wiring().plug(make.instance(), [port()], NETNS)
         vif.unplug.assert_not_called()
 
     def test_os_vif_makes_the_port_and_no_tap(self, net: Any, vif: Any) -> None:
-        Wiring().plug(make_instance(), [port(details={"ovs_create_tap": True})], NETNS)
+        Wiring().plug(make.instance(), [port(details={"ovs_create_tap": True})], NETNS)
         profile = vif.plug.call_args[0][0].port_profile
         assert profile.create_port
         assert not profile.create_tap
 
     def test_a_hybrid_port_joins_its_bridge(self, net: Any, vif: Any) -> None:
-        Wiring().plug_new(make_instance(), port(details={"ovs_hybrid_plug": True}), NETNS)
+        Wiring().plug_new(make.instance(), port(details={"ovs_hybrid_plug": True}), NETNS)
         net.bridge_add.assert_called_once_with("qbr33333333-22", "tap33333333-22")
         assert net.ns_attach.call_args[0][0] == NETNS
 
     def test_a_port_that_says_little_is_a_plain_one(self, net: Any, vif: Any) -> None:
         plain = port()
         del plain["vnic_type"]
-        Wiring().plug(make_instance(), [plain], NETNS)
+        Wiring().plug(make.instance(), [plain], NETNS)
         net.veth_create.assert_called_once()
 
     def test_dead_ports_are_unplugged_as_the_instances(self, net: Any, vif: Any) -> None:
-        one = make_instance()
+        one = make.instance()
         Wiring().unplug_dead(one, [port()])
         unplugged, whose = vif.unplug.call_args[0]
         assert (unplugged.vif_name, whose.uuid) == ("tap33333333-22", one.uuid)
@@ -249,7 +249,7 @@ class TestWiring:
         self, option: str, datapath: str | None, offload: bool, net: Any, vif: Any
     ) -> None:
         details = {"datapath_type": datapath} if datapath else {}
-        Wiring(option).plug(make_instance(), [port(details=details)], NETNS)
+        Wiring(option).plug(make.instance(), [port(details=details)], NETNS)
         assert net.veth_create.call_args[0][4] is offload
 
     @pytest.mark.parametrize(
@@ -263,8 +263,8 @@ class TestWiring:
     )
     def test_ports_of_other_kinds_are_refused(self, fields: Any, net: Any, vif: Any) -> None:
         with pytest.raises(exceptions.NetworkError, match="vif_type ovs"):
-            Wiring().plug(make_instance(), [port(**fields)], NETNS)
-        Wiring().unplug(make_instance(), [port(**fields)])
+            Wiring().plug(make.instance(), [port(**fields)], NETNS)
+        Wiring().unplug(make.instance(), [port(**fields)])
         vif.unplug.assert_not_called()
 
     @pytest.mark.parametrize(
@@ -281,10 +281,10 @@ class TestWiring:
         net.device_delete.side_effect = fault
         wiring = Wiring()
         with pytest.raises(exceptions.NetworkError, match=PORT):
-            wiring.plug(make_instance(), [port()], NETNS)
+            wiring.plug(make.instance(), [port()], NETNS)
         with pytest.raises(exceptions.NetworkError, match=PORT):
-            wiring.unplug(make_instance(), [port()])
-        wiring.unplug_dead(make_instance(), [port()])
+            wiring.unplug(make.instance(), [port()])
+        wiring.unplug_dead(make.instance(), [port()])
         if not isinstance(fault, os_vif.exception.PlugException):
             with pytest.raises(exceptions.NetworkError, match="helper"):
                 wiring.prepare()
@@ -292,13 +292,13 @@ class TestWiring:
     def test_the_device_goes_even_if_the_port_stays(self, net: Any, vif: Any) -> None:
         vif.unplug.side_effect = OSError("no ovsdb")
         with pytest.raises(exceptions.NetworkError):
-            Wiring().unplug(make_instance(), [port()])
+            Wiring().unplug(make.instance(), [port()])
         net.device_delete.assert_called_once_with("tap33333333-22")
 
     def test_all_ports_are_tried(self, net: Any, vif: Any) -> None:
         vif.unplug.side_effect = OSError("no ovsdb")
         with pytest.raises(exceptions.NetworkError):
-            Wiring().unplug(make_instance(), [port(), port(id=PORT.replace("3", "4"))])
+            Wiring().unplug(make.instance(), [port(), port(id=PORT.replace("3", "4"))])
         assert vif.unplug.call_count == 2
 
     def test_devices_of_no_namespace_are_none(self, net: Any) -> None:

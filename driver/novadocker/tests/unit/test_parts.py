@@ -15,16 +15,17 @@ from unittest import mock
 import pytest
 
 from novadocker import exceptions
-from novadocker.tests.unit.conftest import make_flavor, make_instance
+from novadocker.tests import make
 from novadocker.tests.unit.fake_engine import FakeEngine
 from novadocker.virt.docker.engine import containers, isolation, sandbox
 from novadocker.virt.docker.host import resources
+from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.instances import guest
 
 
 class TestLimits:
     def test_flavor(self) -> None:
-        found = isolation.limits(make_flavor(vcpus=3, memory_mb=512, swap=100))
+        found = isolation.limits(make.flavor(vcpus=3, memory_mb=512, swap=100))
         assert found == {
             "cpu_period": 100_000,
             "cpu_quota": 300_000,
@@ -34,7 +35,7 @@ class TestLimits:
 
     def test_extra_specs(self) -> None:
         specs = {"quota:cpu_period": "50000", "quota:cpu_quota": "20000", "quota:cpu_shares": "7"}
-        found = isolation.limits(make_flavor(extra_specs=specs))
+        found = isolation.limits(make.flavor(extra_specs=specs))
         assert (found["cpu_period"], found["cpu_quota"], found["cpu_shares"]) == (50000, 20000, 7)
 
     @pytest.mark.parametrize(
@@ -51,14 +52,14 @@ class TestLimits:
         self, specs: dict[str, str], named: str
     ) -> None:
         with pytest.raises(exceptions.FlavorRefused, match=named):
-            isolation.limits(make_flavor(extra_specs=specs))
+            isolation.limits(make.flavor(extra_specs=specs))
 
     def test_no_limit_of_cpu_time_has_to_be_asked_for(self) -> None:
-        found = isolation.limits(make_flavor(extra_specs={"quota:cpu_quota": "-1"}))
+        found = isolation.limits(make.flavor(extra_specs={"quota:cpu_quota": "-1"}))
         assert found["cpu_quota"] == -1
 
     def test_no_less_memory_than_the_engine_takes(self) -> None:
-        assert isolation.limits(make_flavor(memory_mb=1))["mem_limit"] == "6m"
+        assert isolation.limits(make.flavor(memory_mb=1))["mem_limit"] == "6m"
 
 
 class TestIsolation:
@@ -101,7 +102,7 @@ class TestContainers:
 
     @pytest.fixture
     def boxes(self, engine: FakeEngine) -> containers.Containers:
-        return containers.Containers(engine, "host", isolation.Isolation(()))
+        return containers.Containers(engine, HostFacts("host"), isolation.Isolation(()))
 
     @pytest.mark.parametrize(
         ("line", "config", "expected"),
@@ -375,7 +376,7 @@ class TestGuest:
         drive.metadata_for_config_drive.return_value = [("openstack/a", "text"), ("ec2/b", b"data")]
         maker = mock.Mock(return_value=drive)
         monkeypatch.setattr(guest.metadata, "InstanceMetadata", maker)
-        one = make_instance(config_drive="True")
+        one = make.instance(config_drive="True")
         found = guest.config_drive_files(one, "network", [("/x", b"y")], "secret")
         assert found == [
             ("/var/lib/cloud/seed/config_drive/openstack/a", b"text"),
@@ -389,7 +390,7 @@ class TestGuest:
         )
         guest.config_drive_files(one, "network", [], None)
         assert maker.call_args[1]["extra_md"] == {}
-        assert guest.config_drive_files(make_instance(), [], [], None) == []
+        assert guest.config_drive_files(make.instance(), [], [], None) == []
 
     def test_a_directory_is_emptied_by_a_file_in_its_place(self) -> None:
         packed = guest.pack([("/a/drive/x", b"1")], "/a/drive")

@@ -8,23 +8,23 @@ import pytest
 from nova import exception, objects
 
 from novadocker import exceptions
-from novadocker.tests.unit.conftest import make_flavor, make_image_meta, make_instance
-from novadocker.tests.unit.test_driver import port
+from novadocker.tests import make
+from novadocker.tests.make import port
 from novadocker.virt.docker.face import reports
 from novadocker.virt.docker.network import tags
 
-BAD_COMMAND = make_image_meta(properties={"os_command_line": "sh -c \"echo it's"})
+BAD_COMMAND = make.image_meta(properties={"os_command_line": "sh -c \"echo it's"})
 
 
 @pytest.fixture
 def spawn(docker_driver: Any, image_meta: Any) -> Any:
-    def make(meta: Any = image_meta, password: str | None = None, **fields: Any) -> Any:
-        made = make_instance()
-        made.flavor = make_flavor(**fields)
+    def spawned(meta: Any = image_meta, password: str | None = None, **fields: Any) -> Any:
+        made = make.instance()
+        made.flavor = make.flavor(**fields)
         docker_driver.spawn(None, made, meta, [], password, {}, [])
         return made
 
-    return make
+    return spawned
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_resize_to_a_flavor_that_cannot_be(
     key: str, docker_driver: Any, spawn: Any, engine: Any
 ) -> None:
     one = spawn()
-    bad = make_flavor(extra_specs={key: "all"})
+    bad = make.flavor(extra_specs={key: "all"})
     with pytest.raises(exception.InstanceFaultRollback, match=key):
         docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.1", bad, [])
     assert box(engine, one)["State"]["Running"]
@@ -82,8 +82,8 @@ class TestRescue:
     @pytest.mark.parametrize(
         ("meta", "reason"),
         [
-            (make_image_meta(container_format="bare"), "takes 'docker' only"),
-            (make_image_meta(size=1 << 60), "max_image_size_gb"),
+            (make.image_meta(container_format="bare"), "takes 'docker' only"),
+            (make.image_meta(size=1 << 60), "max_image_size_gb"),
             (BAD_COMMAND, "os_command_line"),
         ],
     )
@@ -145,7 +145,7 @@ class TestReports:
 
     def test_an_event_ends_with_the_fault(self, event: mock.MagicMock) -> None:
         fault = exception.ImageUnacceptable(image_id="i", reason="no")
-        one = make_instance()
+        one = make.instance()
         reports.tell(None, one, "host", "what", fault)
         event.event_start.assert_called_once_with(
             None, one.uuid, "what", want_result=False, host="host"
@@ -159,7 +159,7 @@ class TestReports:
         event.event_start.side_effect = exception.InstanceActionNotFound(
             request_id="r", instance_uuid="i"
         )
-        reports.tell(None, make_instance(), "host", "what", exception.NovaException())
+        reports.tell(None, make.instance(), "host", "what", exception.NovaException())
         event.event_finish_with_failure.assert_not_called()
 
 

@@ -7,8 +7,9 @@ from unittest import mock
 
 import pytest
 
-from novadocker.tests.unit.conftest import make_flavor, make_instance
+from novadocker.tests import make
 from novadocker.virt.docker.engine import client, containers, isolation
+from novadocker.virt.docker.host.facts import HostFacts
 
 RUNNING = {"State": {"Status": "running"}}
 PAUSED = {"State": {"Status": "paused"}}
@@ -24,7 +25,9 @@ def engine() -> mock.MagicMock:
 
 @pytest.fixture
 def boxes(engine: Any) -> containers.Containers:
-    return containers.Containers(engine, "H", isolation.Isolation(("KILL",), runtime="runsc"))
+    return containers.Containers(
+        engine, HostFacts("H"), isolation.Isolation(("KILL",), runtime="runsc")
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,7 @@ def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engi
         tty=True,
         init=init,
     )
-    flavor = make_flavor()
+    flavor = make.flavor()
     boxes.create(workload, flavor, disk_gb=7)
     host_config, create = engine.call.mock_calls[0], engine.call.mock_calls[1]
     expected = isolation.arguments(boxes._isolation, {})
@@ -193,5 +196,5 @@ def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engi
 
 def test_labels_that_are_not_there_are_empty() -> None:
     assert containers.image_label({"Config": {"Labels": {}}}) == ""
-    found = containers.labels(make_instance(project_id=None), "H", containers.Role.SANDBOX)
+    found = containers.labels(make.instance(project_id=None), "H", containers.Role.SANDBOX)
     assert found["org.openstack.nova.project"] == found["org.openstack.nova.image_id"] == ""

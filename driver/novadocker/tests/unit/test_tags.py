@@ -4,7 +4,7 @@ from unittest import mock
 import pytest
 from nova import objects
 
-from novadocker.tests.unit.conftest import make_instance
+from novadocker.tests import make
 from novadocker.virt.docker.network import tags
 
 ONE, TWO = "fa:16:3e:00:00:01", "fa:16:3e:00:00:02"
@@ -15,7 +15,7 @@ def described(monkeypatch: pytest.MonkeyPatch, *tag_of: tuple[str, str | None]) 
         return_value=[objects.VirtualInterface(address=mac, tag=tag) for mac, tag in tag_of]
     )
     monkeypatch.setattr(objects.VirtualInterfaceList, "get_by_instance_uuid", find)
-    instance = make_instance()
+    instance = make.instance()
     context = object()
     found = tags.of_interfaces(context, instance)
     find.assert_called_once_with(context, instance.uuid)

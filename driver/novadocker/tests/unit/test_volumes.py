@@ -13,10 +13,10 @@ from oslo_privsep.daemon import FailedToDropPrivileges
 
 from novadocker import exceptions
 from novadocker.privsep import mounts
-from novadocker.tests.unit.conftest import make_flavor, make_image_meta, make_instance
+from novadocker.tests import make
 from novadocker.virt.docker import driver
 from novadocker.virt.docker.engine import containers
-from novadocker.virt.docker.volumes import brick, mounted
+from novadocker.virt.docker.volumes import mounted
 
 EXT4 = {"TYPE": "ext4", "USAGE": "filesystem"}
 XFS = {"TYPE": "xfs", "USAGE": "filesystem"}
@@ -127,7 +127,6 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     ):
         monkeypatch.setattr(mounts, name, getattr(fake, name))
     monkeypatch.setattr(mounted, "_number", fake.number)
-    monkeypatch.setattr(brick, "Connections", lambda _conf: fake)
     return fake
 
 
@@ -361,10 +360,18 @@ def test_only_block_devices_have_a_number() -> None:
 
 
 @pytest.fixture
-def allowing(host: Host, option: Any, docker_driver: Any, engine: Any) -> driver.DockerDriver:
+def docker_driver(host: Host, new_driver: Any) -> driver.DockerDriver:
+    return new_driver(connections=host)
+
+
+@pytest.fixture
+def allowing(
+    host: Host, docker_driver: driver.DockerDriver, option: Any, new_driver: Any
+) -> driver.DockerDriver:
+    """A driver that was started after volumes were allowed; the other one was before."""
     option("volume_file_systems", ["ext4"])
-    made = driver.DockerDriver(docker_driver.virtapi)
-    made._sandboxes.ensure_image()
+    made = new_driver(connections=host)
+    made.parts.sandboxes.ensure_image()
     return made
 
 
@@ -379,14 +386,14 @@ def bdi(*numbers: int, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def instance(monkeypatch: pytest.MonkeyPatch) -> Any:
-    made = make_instance()
+    made = make.instance()
     monkeypatch.setattr(objects.Instance, "get_bdms", lambda _self: [])
     return made
 
 
 def spawn(allowing: Any, instance: Any, *numbers: int, **more: Any) -> None:
     allowing.spawn(
-        None, instance, make_image_meta(), [], None, {}, [], block_device_info=bdi(*numbers), **more
+        None, instance, make.image_meta(), [], None, {}, [], block_device_info=bdi(*numbers), **more
     )
 
 
@@ -419,13 +426,13 @@ class TestDriver:
         self, allowing: Any, host: Host, engine: Any, instance: Any
     ) -> None:
         with pytest.raises(exception.InvalidVolume, match="do not boot"):
-            allowing.get_volume_connector(make_instance(image_ref=""))
+            allowing.get_volume_connector(make.instance(image_ref=""))
         before = engine.names()
         with pytest.raises(exception.InvalidBDMFormat, match="do not boot"):
             allowing.spawn(
                 None,
                 instance,
-                make_image_meta(),
+                make.image_meta(),
                 [],
                 None,
                 {},
@@ -524,7 +531,7 @@ class TestDriver:
         # Those which Nova does not hand over are asked for.
         known = {"block_device_mapping": [*bdi(1)["block_device_mapping"], {"connection_info": {}}]}
         monkeypatch.setattr(
-            "novadocker.virt.docker.face.volumes.driver.get_block_device_info",
+            "novadocker.virt.docker.face.block_devices.driver.get_block_device_info",
             lambda _instance, _bdms: known,
         )
         monkeypatch.setattr(instance, "get_network_info", list, raising=False)
@@ -550,7 +557,7 @@ class TestDriver:
     ) -> None:
         spawn(allowing, instance, 1)
         left = allowing.migrate_disk_and_power_off(
-            None, instance, "unit-host", make_flavor(), [], bdi(1)
+            None, instance, "unit-host", make.flavor(), [], bdi(1)
         )
         assert (host.mounted, host.connected) == ({}, [])
         allowing.finish_migration(
@@ -586,7 +593,7 @@ class TestDriver:
             return copied(name, path)
 
         monkeypatch.setattr(engine, "_get_archive", copying)
-        allowing.rescue(None, instance, [], make_image_meta(), "", bdi(1))
+        allowing.rescue(None, instance, [], make.image_meta(), "", bdi(1))
         assert seen == [(0, "exited")]
         assert len(host.mounted) == 1
 

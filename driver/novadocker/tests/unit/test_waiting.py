@@ -49,8 +49,7 @@ def nova(conf: Any) -> Iterator[Nova]:
 
 
 def early(nova: Nova, switch: Switch, *ports: dict[str, Any]) -> list[str]:
-    waits = waiting.Waiting(nova)
-    waits._switch = switch  # type: ignore[assignment]
+    waits = waiting.Waiting(nova, switch)  # type: ignore[arg-type]
     with waits.for_ports(INSTANCE, list(ports), power_on=True)():
         assert not switch.asked
     return [port_id for _, port_id in nova.early]

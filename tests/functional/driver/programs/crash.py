@@ -21,6 +21,7 @@ from tests.functional.driver import nova_process  # isort: skip - before anythin
 import os_vif
 from nova import context
 from nova.network import model
+from nova.virt import fake
 from pyroute2 import IPRoute
 from vif_plug_ovs import privsep as ovs_privsep
 
@@ -29,7 +30,7 @@ from novadocker.privsep import net
 from novadocker.tests.unit import archives
 from novadocker.virt.docker import driver
 from novadocker.virt.docker.engine import client
-from novadocker.virt.docker.instances import migrations
+from novadocker.virt.docker.parts import Parts
 from tests.functional.driver import busybox, openvswitch, own_engine
 from tests.functional.driver.programs import network
 
@@ -264,7 +265,7 @@ class LeakTest(CrashTestCase):
 
     def test_nova_compute_killed_while_it_takes_a_snapshot(self) -> None:
         def snapshot(driver: Any) -> None:
-            with driver._snapshots.open(f"nova-{self.instance.uuid}", "snap", set()) as data:
+            with driver.parts.snapshots.open(f"nova-{self.instance.uuid}", "snap", set()) as data:
                 while data.read(1 << 20):
                     pass
             driver.get_info(self.instance)
@@ -296,7 +297,7 @@ class ArrivalTest(CrashTestCase):
     """What becomes of an instance that was about to arrive at this host."""
 
     def setUp(self) -> None:
-        self.glance = migrations.IMAGE_API = Glance()
+        self.glance = Glance()
         self.addCleanup(shutil.rmtree, self.glance.path.parent)
         # It had a file of its own where it came from.
         layers = [busybox.root_layer(), archives.tar(("x", b"x"))]
@@ -304,6 +305,11 @@ class ArrivalTest(CrashTestCase):
         nova_process.serve_image(archives.Parts(layers=layers, config=config).docker())
         super().setUp()
         self.instance.system_metadata = {"old_vm_state": "active"}
+
+    def started(self) -> Any:
+        virtapi = fake.FakeVirtAPI()
+        parts = Parts.assemble(nova_process.CONF, virtapi, glance=self.glance)
+        return driver.DockerDriver(virtapi, parts)
 
     def left(self) -> Any:
         tags = [tag for image in engine.client().images.list() for tag in image.tags]

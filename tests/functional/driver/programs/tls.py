@@ -12,6 +12,7 @@ from tests.functional.driver import nova_process  # isort: skip - before anythin
 from novadocker import exceptions
 from novadocker.tests.unit.archives import Parts
 from novadocker.virt.docker.engine import client, containers, isolation
+from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images import spool
 from novadocker.virt.docker.images.store import Images
 from tests.functional.driver import busybox, own_engine
@@ -133,14 +134,14 @@ class TlsTest(unittest.TestCase):
 
     def test_an_instance_lives(self) -> None:
         engine = self.connect(ca_file=self.ours.certificate, **self.known(self.ours))
-        workloads = containers.Containers(engine, CONF.host, isolation.Isolation(()))
+        workloads = containers.Containers(engine, HostFacts(CONF.host), isolation.Isolation(()))
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
-        store = Images(engine, spool.Spool(directory.name, CONF.host), None, 1 << 30)
+        store = Images(engine, spool.Spool(directory.name, CONF.host), None, None, 1 << 30)
         config = {"config": {"Cmd": ["sh", "-c", "echo hello; sleep 60"], "Env": ["PATH=/bin"]}}
         nova_process.serve_image(Parts(layers=[busybox.root_layer()], config=config).docker())
         meta = {"id": nova_process.IMAGE_ID, "container_format": "docker", "size": 1 << 20}
-        image, _fetched = store.ensure(None, meta)
+        image = store.ensure(None, meta)
         host_config = engine.call("create_host_config", network_mode="none")
         box = engine.call("create_container", image.id, host_config=host_config)["Id"]
         workloads.start(box)

@@ -85,7 +85,7 @@ class VolumeTestCase(cloud.CloudTestCase):
 
     def _start_compute(self, host: str) -> Any:
         started = super()._start_compute(host)
-        self.bases.append(Path(started.manager.driver._volumes._base))
+        self.bases.append(Path(started.manager.driver.parts.volumes.base))
         return started
 
     def volume(self, size_mib: int = 64, content: bytes = b"", **data: Any) -> str:
@@ -266,10 +266,10 @@ class LifeTest(VolumeTestCase):
 
     def test_a_server_made_before_volumes_were_allowed_says_so(self) -> None:
         manager = self.computes[cloud.HOSTS[0]].manager
-        allowed = manager.driver._volumes.allowed
-        manager.driver._volumes.allowed = ()
+        allowed = manager.driver.parts.volumes.allowed
+        manager.driver.parts.volumes.allowed = ()
         server = self.boot()
-        manager.driver._volumes.allowed = allowed
+        manager.driver.parts.volumes.allowed = allowed
         volume = self.volume()
         self.api.post_server_volume(server["id"], {"volumeAttachment": {"volumeId": volume}})
         self.assertIn("made before", self.told(server) or "")

@@ -12,6 +12,7 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.virt.docker.engine import client, isolation, streams
+from novadocker.virt.docker.host.facts import HostFacts
 
 LOG = logging.getLogger(__name__)
 
@@ -130,20 +131,20 @@ def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[s
 class Containers:
     """The containers of this host's instances.
 
-    :param host: only containers labelled with this host are listed
+    :param facts: only containers labelled with this host's name are listed
     :param bound: describes what of the host a workload of an instance is given, by its UUID
     """
 
     def __init__(
         self,
         engine: client.Engine,
-        host: str,
-        limited: isolation.Isolation,
+        facts: HostFacts,
+        limits: isolation.Isolation,
         bound: Callable[[str], list[dict[str, Any]]] = lambda _uuid: [],
     ) -> None:
         self._engine = engine
-        self.host = host
-        self._isolation = limited
+        self._facts = facts
+        self._isolation = limits
         self._bound = bound
 
     def create(self, workload: Workload, flavor: Any, disk_gb: int | None = None) -> None:
@@ -185,7 +186,7 @@ class Containers:
     def names_by_uuid(self) -> dict[str, str]:
         """List the instances that have a container here, by one request."""
         found = self._engine.call(
-            "containers", all=True, filters={"label": [f"{LABEL}host={self.host}"]}
+            "containers", all=True, filters={"label": [f"{LABEL}host={self._facts.name}"]}
         )
         return {
             one["Labels"][LABEL + "uuid"]: one["Labels"].get(LABEL + "name", "")
@@ -198,7 +199,9 @@ class Containers:
         found = self._engine.call(
             "containers",
             all=True,
-            filters={"label": [f"{LABEL}host={self.host}", f"{LABEL}role={Role.WORKLOAD.value}"]},
+            filters={
+                "label": [f"{LABEL}host={self._facts.name}", f"{LABEL}role={Role.WORKLOAD.value}"]
+            },
         )
         # The container that an instance would go back to after a resize has another name.
         return {

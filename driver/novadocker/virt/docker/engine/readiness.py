@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from nova import exception
 from oslo_log import log as logging
 
 from novadocker import exceptions
@@ -16,10 +15,10 @@ LOG = logging.getLogger(__name__)
 ENGINE_WAIT_S = 60
 
 
-def await_engine(engine: client.Engine, host: str) -> None:
+def await_engine(engine: client.Engine) -> None:
     """Wait until the engine answers.
 
-    :raises HypervisorUnavailable: it does not
+    :raises EngineUnreachable: it does not
     """
     deadline = time.monotonic() + ENGINE_WAIT_S
     while True:
@@ -32,7 +31,7 @@ def await_engine(engine: client.Engine, host: str) -> None:
                     "nova-compute allowed to use it? 'novadocker-check' tells more. %s",
                     err,
                 )
-                raise exception.HypervisorUnavailable(host=host) from err
+                raise
             time.sleep(1)
         else:
             LOG.info(
@@ -46,11 +45,11 @@ def require_lxcfs(path: str | None) -> None:
     """Make sure that lxcfs is there, if instances are to get its files.
 
     :param path: the option lxcfs_path
-    :raises InvalidConfiguration: it is not
+    :raises NotReady: it is not
     """
     fault = lxcfs.fault(path) if path else None
     if fault:
-        raise exception.InvalidConfiguration(
+        raise exceptions.NotReady(
             f"[docker]lxcfs_path: {fault}; install and start lxcfs, or unset the option"
         )
 
@@ -60,12 +59,12 @@ def require_runtime(info: Mapping[str, Any], wanted: str | None) -> None:
 
     :param info: what the engine says of itself
     :param wanted: the option runtime
-    :raises InvalidConfiguration: it has not
+    :raises NotReady: it has not
     """
     known = info.get("Runtimes") or {}
     # The full name of one of containerd's, or a path, need not be configured in the engine.
     if wanted and wanted not in known and not wanted.startswith(("io.containerd.", "/")):
-        raise exception.InvalidConfiguration(
+        raise exceptions.NotReady(
             f"[docker]runtime is {wanted!r}, which Docker does not have: it has "
             f"{', '.join(sorted(known))}"
         )
@@ -75,13 +74,13 @@ def disk_quota(sandboxes: sandbox.Sandboxes, wanted: str) -> bool:
     """Tell whether root disks are limited.
 
     :param wanted: the option of that name
-    :raises InvalidConfiguration: the operator insists on it, and the engine cannot do it
+    :raises NotReady: the operator insists on it, and the engine cannot do it
     """
     if wanted == "off":
         return False
     able = sandboxes.limits_file_systems()
     if not able and wanted == "require":
-        raise exception.InvalidConfiguration(
+        raise exceptions.NotReady(
             "[docker]disk_quota is 'require', and Docker cannot limit file systems here: that "
             "takes overlay2 on XFS mounted with pquota (or btrfs, zfs)"
         )

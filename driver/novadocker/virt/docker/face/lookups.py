@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: ARG002 - the arguments are those of Nova
 """Methods of a compute driver that look at instances and change nothing."""
 
 from typing import Any
@@ -9,10 +8,10 @@ from nova.virt import hardware
 from oslo_utils import units
 
 from novadocker import conf
-from novadocker.virt.docker.engine import containers, sandbox
+from novadocker.virt.docker.engine import containers
 from novadocker.virt.docker.face import faults
 from novadocker.virt.docker.instances import diagnostics
-from novadocker.virt.docker.network import wiring
+from novadocker.virt.docker.parts import Parts
 
 CONF = conf.load()
 
@@ -27,37 +26,35 @@ _POWER_STATES = {
 class Lookups:
     """Tells what instances there are and what they do."""
 
-    _workloads: containers.Containers
-    _sandboxes: sandbox.Sandboxes
-    _wiring: wiring.Wiring
+    parts: Parts
 
     def list_instances(self) -> list[str]:
         """List the names of this host's instances; other containers are none of our business."""
-        return list(self._workloads.names_by_uuid().values())
+        return list(self.parts.workloads.names_by_uuid().values())
 
     def list_instance_uuids(self) -> list[str]:
         """List the UUIDs of this host's instances."""
-        return list(self._workloads.names_by_uuid())
+        return list(self.parts.workloads.names_by_uuid())
 
     def get_num_instances(self) -> int:
         """Count this host's instances."""
-        return len(self._workloads.names_by_uuid())
+        return len(self.parts.workloads.names_by_uuid())
 
     def instance_exists(self, instance: Any) -> bool:
         """Tell whether an instance has a container here."""
-        return self._workloads.exists(containers.workload_name(instance.uuid))
+        return self.parts.workloads.exists(containers.workload_name(instance.uuid))
 
     def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
         """Tell the power state of an instance."""
         with faults.translated(instance):
-            details = self._workloads.inspect(containers.workload_name(instance.uuid))
+            details = self.parts.workloads.inspect(containers.workload_name(instance.uuid))
         state = containers.state_of(details["State"]["Status"])
         return hardware.InstanceInfo(state=_POWER_STATES[state], internal_id=details["Id"])
 
     def get_console_output(self, context: Any, instance: Any) -> str:
         """Read the end of what the workload has written."""
         with faults.translated(instance):
-            output = self._workloads.log_tail(
+            output = self.parts.workloads.log_tail(
                 containers.workload_name(instance.uuid),
                 CONF.docker.console_lines,
                 MAX_CONSOLE_BYTES,
@@ -76,8 +73,9 @@ class Lookups:
 
     def _counters(self, instance: Any) -> diagnostics.Counters:
         name = containers.workload_name(instance.uuid)
+        namespace = self.parts.sandboxes.namespace(containers.sandbox_name(instance.uuid))
         return diagnostics.Counters(
-            self._workloads.state(name),
-            self._workloads.stats(name),
-            self._wiring.devices(self._sandboxes.namespace(containers.sandbox_name(instance.uuid))),
+            self.parts.workloads.state(name),
+            self.parts.workloads.stats(name),
+            self.parts.wiring.devices(namespace),
         )

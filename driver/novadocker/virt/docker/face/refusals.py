@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-# ruff: noqa: ARG002 - the arguments are those of Nova
 """What containers cannot do, refused so that the instance stays what it is and the user hears why.
 
 Nova puts the message of one of its own faults into the event of the action, or into the fault of

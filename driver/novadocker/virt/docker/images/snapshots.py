@@ -12,8 +12,11 @@ from typing import IO, Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker.engine import client, containers, streams
-from novadocker.virt.docker.images import archive, compression, layers, spool
+from novadocker.virt.docker.engine import streams
+from novadocker.virt.docker.engine.client import Engine
+from novadocker.virt.docker.engine.containers import Containers
+from novadocker.virt.docker.images import archive, compression, layers
+from novadocker.virt.docker.images.spool import Spool
 
 LOG = logging.getLogger(__name__)
 
@@ -29,15 +32,15 @@ class Snapshots:
 
     def __init__(
         self,
-        engine: client.Engine,
-        workloads: containers.Containers,
-        place: spool.Spool,
+        engine: Engine,
+        workloads: Containers,
+        spool: Spool,
         max_bytes: int,
         flatten_layers: int,
     ) -> None:
         self._engine = engine
         self._workloads = workloads
-        self._spool = place
+        self._spool = spool
         self._max_bytes = max_bytes
         self._flatten_layers = flatten_layers
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images: from Glance, through inspection, into the engine under a tag of ours, and back."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -9,18 +10,16 @@ import re
 from collections.abc import Iterator
 from typing import IO, Any
 
-from nova import exception
-from nova.image import glance
 from nova.virt import images as nova_images
 from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker.engine import client
-from novadocker.virt.docker.images import archive, compression, spool
+from novadocker.virt.docker.engine.client import Engine
+from novadocker.virt.docker.images import archive, compression
+from novadocker.virt.docker.images.spool import Spool
 
 LOG = logging.getLogger(__name__)
-IMAGE_API = glance.API()
 
 REPOSITORY = "nova-glance"
 
@@ -31,10 +30,12 @@ class EngineImage:
 
     :param id: what the engine calls it
     :param config: its ``Config``: Cmd, Entrypoint, Env, ...
+    :param fetched: whether it was loaded into the engine just now
     """
 
     id: str
     config: dict[str, Any]
+    fetched: bool = dataclasses.field(default=False, compare=False)
 
 
 def tag_of(image_id: str, checksum: str | None) -> str:
@@ -46,16 +47,22 @@ def tag_of(image_id: str, checksum: str | None) -> str:
 class Images:
     """Images of Glance's in the engine.
 
-    :param place: for images on their way
+    :param glance: Nova's client of Glance
     :param shared: directory of archives named by Glance id, tried before Glance
     :param max_bytes: largest image, packed or unpacked
     """
 
     def __init__(
-        self, engine: client.Engine, place: spool.Spool, shared: str | None, max_bytes: int
+        self,
+        engine: Engine,
+        spool: Spool,
+        glance: Any,
+        shared: str | None,
+        max_bytes: int,
     ) -> None:
         self._engine = engine
-        self._spool = place
+        self._spool = spool
+        self._glance = glance
         self._shared = shared
         self._max_bytes = max_bytes
 
@@ -74,41 +81,33 @@ class Images:
         found = self._engine.call("inspect_image", name)
         return EngineImage(found["Id"], found.get("Config") or {})
 
-    def ensure(
-        self, context: Any, meta: dict[str, Any], trusted_certs: Any = None
-    ) -> tuple[EngineImage, bool]:
+    def ensure(self, context: Any, meta: dict[str, Any], trusted_certs: Any = None) -> EngineImage:
         """Have an image of Glance's in the engine.
 
         :param meta: what Glance says of it
         :param trusted_certs: certificates of which one must have signed it; such an image is always
             fetched, as what the engine holds may have come without
-        :return: the image, and whether it had to be fetched
-        :raises ImageUnacceptable: it is refused; nothing of it is left
+        :raises ImageRefused: it is refused; nothing of it is left
         """
         image_id = meta["id"]
-        with lockutils.lock(f"novadocker-image-{image_id}"):
-            try:
-                check_meta(meta, self._max_bytes)
-                found = None if trusted_certs else self.find(image_id, meta.get("checksum"))
-                if found is not None:
-                    return found, False
-                tag = tag_of(image_id, meta.get("checksum"))
-                return self._load(context, meta, trusted_certs, tag), True
-            except exceptions.ImageRefused as err:
-                raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err
+        with lockutils.lock(f"novadocker-image-{image_id}"), _named(image_id):
+            check_meta(meta, self._max_bytes)
+            present = None if trusted_certs else self.find(image_id, meta.get("checksum"))
+            if present is not None:
+                return present
+            tag = tag_of(image_id, meta.get("checksum"))
+            return self._load(context, meta, trusted_certs, tag)
 
     def ensure_for_one(self, context: Any, meta: dict[str, Any], name: str) -> EngineImage:
         """Have an image of Glance's in the engine for one instance, which it goes with.
 
         :param meta: what Glance says of it
         :param name: repository and tag by which the instance is known to have it
-        :raises ImageUnacceptable: it is refused; nothing of it is left
+        :raises ImageRefused: it is refused; nothing of it is left
         """
-        try:
+        with _named(meta["id"]):
             check_meta(meta, self._max_bytes)
             return self._load(context, meta, None, name)
-        except exceptions.ImageRefused as err:
-            raise exception.ImageUnacceptable(image_id=meta["id"], reason=str(err)) from err
 
     def _load(
         self, context: Any, meta: dict[str, Any], trusted_certs: Any, tag: str
@@ -126,7 +125,7 @@ class Images:
                 # Under our name from the first moment: nothing nameless is left by a crash.
                 self._send(checked.rewritten(image, tag))
         try:
-            return self.inspect(tag)
+            return dataclasses.replace(self.inspect(tag), fetched=True)
         except exceptions.NotFound:
             raise exceptions.ImageRefused(
                 "the engine did not load it, and did not say why"
@@ -151,7 +150,7 @@ class Images:
         :raises ImageRefused: it is another one
         """
         if "os_hash_value" not in meta:
-            meta = IMAGE_API.get(context, meta["id"])
+            meta = self._glance.get(context, meta["id"])
         algorithm, wanted = str(meta.get("os_hash_algo")), meta.get("os_hash_value")
         if not wanted or algorithm not in hashlib.algorithms_available:
             algorithm, wanted = "md5", meta.get("checksum")
@@ -181,6 +180,16 @@ class Images:
         for event in self._engine.stream("load_image", parts):
             if "error" in event:
                 raise exceptions.ImageRefused(f"the engine refuses it: {event['error']}")
+
+
+@contextlib.contextmanager
+def _named(image_id: str) -> Iterator[None]:
+    """Let refusals name the image that they are about."""
+    try:
+        yield
+    except exceptions.ImageRefused as err:
+        err.image_id = image_id
+        raise
 
 
 def check_meta(meta: dict[str, Any], max_bytes: int) -> None:

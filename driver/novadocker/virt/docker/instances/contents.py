@@ -3,68 +3,64 @@
 
 from typing import Any
 
-from nova import exception
-from nova.image import glance
-
 from novadocker import exceptions
 from novadocker.virt.docker.engine import containers
-from novadocker.virt.docker.images import store
-from novadocker.virt.docker.instances import guest, life
-
-IMAGE_API = glance.API()
-
-
-def image_dict(context: Any, image_meta: Any) -> dict[str, Any]:
-    """Turn an image's metadata into what Glance says; ask Glance where they are not whole.
-
-    :raises ImageUnacceptable: there is no image
-    """
-    wanted = ("id", "container_format", "disk_format", "checksum", "size")
-    if not image_meta.obj_attr_is_set("id"):
-        raise exception.ImageUnacceptable(
-            image_id="", reason="a container needs an image: booting from a volume is not possible"
-        )
-    if all(image_meta.obj_attr_is_set(field) for field in wanted):
-        return {field: getattr(image_meta, field) for field in wanted}
-    found: dict[str, Any] = IMAGE_API.get(context, image_meta.id)
-    return found
+from novadocker.virt.docker.engine.containers import Containers
+from novadocker.virt.docker.images.store import EngineImage, Images
+from novadocker.virt.docker.instances import guest
+from novadocker.virt.docker.instances.life import Content
 
 
 class Contents:
     """Finds what is to run in an instance.
 
     :param section: the options in [docker]
+    :param glance: Nova's client of Glance
     """
 
-    def __init__(self, section: Any, store: store.Images, workloads: containers.Containers) -> None:
+    def __init__(self, section: Any, images: Images, glance: Any, workloads: Containers) -> None:
         self._section = section
-        self._images = store
+        self._images = images
+        self._glance = glance
         self._workloads = workloads
 
-    def image_of_new(self, context: Any, instance: Any, image_meta: Any) -> store.EngineImage:
+    def _glance_meta(self, context: Any, image_meta: Any) -> dict[str, Any]:
+        """Return what Glance says of an image; ask Glance where Nova does not know all of it.
+
+        :raises ImageRefused: there is no image
+        """
+        fields = ("id", "container_format", "disk_format", "checksum", "size")
+        if not image_meta.obj_attr_is_set("id"):
+            raise exceptions.ImageRefused(
+                "a container needs an image: booting from a volume is not possible", ""
+            )
+        if all(image_meta.obj_attr_is_set(field) for field in fields):
+            return {field: getattr(image_meta, field) for field in fields}
+        meta: dict[str, Any] = self._glance.get(context, image_meta.id)
+        return meta
+
+    def image_of_new(self, context: Any, instance: Any, image_meta: Any) -> EngineImage:
         """Have the image of a new instance in the engine.
 
-        :raises ImageUnacceptable: it is refused
+        :raises ImageRefused: it is refused
         """
-        image, _fetched = self._images.ensure(
-            context, image_dict(context, image_meta), instance.get("trusted_certs")
-        )
-        return image
+        meta = self._glance_meta(context, image_meta)
+        return self._images.ensure(context, meta, instance.get("trusted_certs"))
 
     def of_new(
         self,
         instance: Any,
-        image: store.EngineImage,
+        image: EngineImage,
         image_meta: Any,
         injected_files: list[Any],
         admin_password: str | None,
         network_info: Any,
-    ) -> life.Content:
+    ) -> Content:
         """Say what runs in a new instance."""
         metadata = (instance.metadata or {}) if self._section.metadata_environment else {}
         drive = guest.config_drive_files(instance, network_info, injected_files, admin_password)
         files = self._keys_and(instance, injected_files) + drive
-        return life.Content(
+        return Content(
             image=image.id,
             image_id=image_meta.id,
             command=_command(image_meta, image),
@@ -73,15 +69,15 @@ class Contents:
             files=guest.pack(files, guest.CONFIG_DRIVE if drive else None) if files else None,
         )
 
-    def of_rescue(self, context: Any, instance: Any, image_meta: Any) -> life.Content:
+    def of_rescue(self, context: Any, instance: Any, image_meta: Any) -> Content:
         """Say what runs in the place of an instance that is rescued.
 
-        :raises ImageUnacceptable, ImageRefused: the image is refused
+        :raises ImageRefused: the image is refused
         """
         image = self.image_of_new(context, instance, image_meta)
         return self._to_rescue(instance, image, image_meta.id, _command(image_meta, image))
 
-    def of_own_rescue(self, instance: Any) -> life.Content:
+    def of_own_rescue(self, instance: Any) -> Content:
         """Say what runs where that is to be the image that the instance was made from.
 
         :raises NotFound: there is no such instance
@@ -95,10 +91,10 @@ class Contents:
         return self._to_rescue(instance, image, containers.image_label(details), command)
 
     def _to_rescue(
-        self, instance: Any, image: store.EngineImage, image_id: str, command: list[str] | None
-    ) -> life.Content:
+        self, instance: Any, image: EngineImage, image_id: str, command: list[str] | None
+    ) -> Content:
         files = self._keys_and(instance, [])
-        return life.Content(
+        return Content(
             image=image.id,
             image_id=image_id,
             command=command,
@@ -109,5 +105,5 @@ class Contents:
         return guest.files(injected, instance.key_data if self._section.inject_key else None)
 
 
-def _command(image_meta: Any, image: store.EngineImage) -> list[str] | None:
+def _command(image_meta: Any, image: EngineImage) -> list[str] | None:
     return containers.command(image_meta.properties.get("os_command_line"), image.config)

@@ -14,8 +14,12 @@ from typing import Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker.engine import containers, sandbox
-from novadocker.virt.docker.network import waiting, wiring
+from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.engine.containers import Containers
+from novadocker.virt.docker.engine.sandbox import Sandboxes
+from novadocker.virt.docker.host.facts import HostFacts
+from novadocker.virt.docker.network.waiting import PortsWait
+from novadocker.virt.docker.network.wiring import Wiring, dns_servers
 
 LOG = logging.getLogger(__name__)
 
@@ -38,15 +42,14 @@ class Content:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What the options say of every instance.
+    """Options that apply to every instance.
 
-    :param disk_quota: whether the engine can limit a file system
+    :param stop_timeout_cap_s: most seconds that a stop waits for a workload to end by itself
     """
 
-    host: str
     tty: bool
     init: bool
-    disk_quota: bool
+    stop_timeout_cap_s: int
 
 
 class Instances:
@@ -54,11 +57,13 @@ class Instances:
 
     def __init__(
         self,
+        facts: HostFacts,
         settings: Settings,
-        workloads: containers.Containers,
-        sandboxes: sandbox.Sandboxes,
-        wiring: wiring.Wiring,
+        workloads: Containers,
+        sandboxes: Sandboxes,
+        wiring: Wiring,
     ) -> None:
+        self._facts = facts
         self._settings = settings
         self._workloads = workloads
         self._sandboxes = sandboxes
@@ -69,7 +74,7 @@ class Instances:
         instance: Any,
         content: Callable[[], Content],
         network_info: Any,
-        wait: waiting.PortsWait,
+        wait: PortsWait,
         power_on: bool = True,
     ) -> None:
         """Make an instance and, unless told otherwise, start it.
@@ -137,9 +142,10 @@ class Instances:
     def stop(self, instance: Any, timeout_s: int) -> None:
         """Stop the workload; the sandbox keeps the ports, disconnected.
 
-        :param timeout_s: time to end by itself
+        :param timeout_s: time to end by itself; no more than the option allows
         :raises NotFound: there is no such instance
         """
+        timeout_s = min(timeout_s, self._settings.stop_timeout_cap_s)
         self._workloads.stop(containers.workload_name(instance.uuid), timeout_s)
         self._set_links(instance, up=False)
 
@@ -227,14 +233,14 @@ class Instances:
             sandbox=containers.sandbox_name(instance.uuid),
             image=content.image,
             labels=containers.labels(
-                instance, self._settings.host, containers.Role.WORKLOAD, content.image_id
+                instance, self._facts.name, containers.Role.WORKLOAD, content.image_id
             ),
             command=content.command,
             environment=content.environment,
             tty=self._settings.tty,
             init=self._settings.init,
         )
-        disk_gb = int(instance.flavor.root_gb) if self._settings.disk_quota else None
+        disk_gb = int(instance.flavor.root_gb) if self._facts.disk_quota else None
         try:
             self._workloads.create(workload, instance.flavor, disk_gb)
         except exceptions.Conflict:
@@ -243,7 +249,7 @@ class Instances:
             self._workloads.create(workload, instance.flavor, disk_gb)
 
     def adopt(
-        self, instance: Any, old: str, network_info: Any, wait: waiting.PortsWait, power_on: bool
+        self, instance: Any, old: str, network_info: Any, wait: PortsWait, power_on: bool
     ) -> None:
         """Make an instance from the file system of another container, which stays.
 
@@ -258,7 +264,7 @@ class Instances:
         instance: Any,
         network_info: Any,
         make_workload: Callable[[], None],
-        wait: waiting.PortsWait,
+        wait: PortsWait,
         power_on: bool,
     ) -> None:
         def plug() -> None:
@@ -312,9 +318,9 @@ class Instances:
         name = containers.sandbox_name(instance.uuid)
         arguments = (
             name,
-            containers.labels(instance, self._settings.host, containers.Role.SANDBOX),
+            containers.labels(instance, self._facts.name, containers.Role.SANDBOX),
             instance.hostname,
-            wiring.dns_servers(network_info or []),
+            dns_servers(network_info or []),
         )
         try:
             self._sandboxes.create(*arguments)

@@ -12,37 +12,40 @@ from collections.abc import Callable
 from typing import Any
 
 from nova import exception
-from nova.image import glance
 from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.virt.docker.engine import containers
-from novadocker.virt.docker.images import snapshots, store
-from novadocker.virt.docker.instances import life
-from novadocker.virt.docker.network import waiting
+from novadocker.virt.docker.engine.containers import Containers
+from novadocker.virt.docker.images.snapshots import Snapshots, glance_meta
+from novadocker.virt.docker.images.store import EngineImage, Images
+from novadocker.virt.docker.instances.life import Content, Instances
+from novadocker.virt.docker.network.waiting import PortsWait
 
 LOG = logging.getLogger(__name__)
-IMAGE_API = glance.API()
 
 
 class Migrations:
     """Moves instances.
 
+    :param glance: Nova's client of Glance
     :param is_here: tells whether an address or a name is this host's
     """
 
     def __init__(
         self,
-        whole: life.Instances,
-        workloads: containers.Containers,
-        taker: snapshots.Snapshots,
-        store: store.Images,
+        instances: Instances,
+        workloads: Containers,
+        snapshots: Snapshots,
+        images: Images,
+        glance: Any,
         is_here: Callable[[str], bool],
     ) -> None:
-        self._instances = whole
+        self._instances = instances
         self._workloads = workloads
-        self._snapshots = taker
-        self._images = store
+        self._snapshots = snapshots
+        self._images = images
+        self._glance = glance
         self._is_here = is_here
 
     def leave(
@@ -53,7 +56,7 @@ class Migrations:
         :param dest: where it goes to
         :param timeout_s: time to end by itself
         :return: what :meth:`arrive` has to know
-        :raises InstanceFaultRollback: it could not leave, and is what it was
+        :raises NotMoved: it could not leave, and is what it was
         """
         name, kept = (
             containers.workload_name(instance.uuid),
@@ -69,9 +72,7 @@ class Migrations:
             self._instances.remove_network(instance, network_info, quiet=True)
         except Exception as err:
             self._stay(instance, network_info, was)
-            raise exception.InstanceFaultRollback(
-                exception.MigrationError(reason=str(err))
-            ) from err
+            raise exceptions.NotMoved(str(err)) from err
         return json.dumps({"image_id": image_id})
 
     def _stay(self, instance: Any, network_info: Any, was: containers.State) -> None:
@@ -88,7 +89,7 @@ class Migrations:
         instance: Any,
         disk_info: str,
         network_info: Any,
-        wait: waiting.PortsWait,
+        wait: PortsWait,
         power_on: bool,
     ) -> None:
         """Make an instance that has left elsewhere, or here with another flavor."""
@@ -99,9 +100,9 @@ class Migrations:
             return
         image = self._fetch(context, instance, image_id)
         # Command and environment are the image's own.
-        content = life.Content(image=image.id, image_id=instance.image_ref or "")
+        content = Content(image=image.id, image_id=instance.image_ref or "")
         self._instances.build(instance, lambda: content, network_info, wait, power_on)
-        _forget(context, instance, image_id)
+        self._forget(context, instance, image_id)
 
     def mend(self, context: Any, instance: Any) -> None:
         """Tidy up a move that was cut short, which the instance is to be rebooted after.
@@ -109,17 +110,17 @@ class Migrations:
         Where a crash has left nothing of it as it arrived, it is given the image that it was to
         arrive by. That image is not needed any more then.
         """
-        for image_id in _left(context, instance):
+        for image_id in self._left(context, instance):
             if not self._is_there(instance):
                 LOG.warning("Fetching the image that it was to arrive by", instance=instance)
                 self._fetch(context, instance, image_id)
-            _forget(context, instance, image_id)
+            self._forget(context, instance, image_id)
 
     def forget_left(self, context: Any, instance: Any) -> None:
         """Delete the image of a move that failed, of an instance that does not need it any more."""
         if instance.obj_attr_is_set("system_metadata"):
-            for image_id in _left(context, instance):
-                _forget(context, instance, image_id)
+            for image_id in self._left(context, instance):
+                self._forget(context, instance, image_id)
 
     def _is_there(self, instance: Any) -> bool:
         names = (containers.workload_name(instance.uuid), *containers.aside_names(instance.uuid))
@@ -131,10 +132,10 @@ class Migrations:
             return False
         return True
 
-    def _fetch(self, context: Any, instance: Any, image_id: str) -> store.EngineImage:
+    def _fetch(self, context: Any, instance: Any, image_id: str) -> EngineImage:
         # It goes with the instance: under another name it would stay for ever.
         return self._images.ensure_for_one(
-            context, IMAGE_API.get(context, image_id), f"{containers.KEPT}:{instance.uuid}"
+            context, self._glance.get(context, image_id), f"{containers.KEPT}:{instance.uuid}"
         )
 
     def confirm(self, instance: Any) -> None:
@@ -143,9 +144,7 @@ class Migrations:
         if not self._workloads.exists(containers.workload_name(instance.uuid)):
             self._workloads.forget_kept(instance.uuid)
 
-    def go_back(
-        self, instance: Any, network_info: Any, wait: waiting.PortsWait, power_on: bool
-    ) -> None:
+    def go_back(self, instance: Any, network_info: Any, wait: PortsWait, power_on: bool) -> None:
         """Make an instance again what it was; what had arrived is destroyed already.
 
         Nova calls it also when nova-compute starts and had been killed while an instance left. One
@@ -161,46 +160,47 @@ class Migrations:
     def _upload(self, context: Any, instance: Any, name: str) -> str:
         self.forget_left(context, instance)
         meta = {
-            **snapshots.glance_meta(instance),
+            **glance_meta(instance),
             "name": _temporary_name(instance),
             "visibility": "private",
         }
         with self._snapshots.open(name, f"migration-{instance.uuid}", set()) as data:
-            created = IMAGE_API.create(context, meta)
+            created = self._glance.create(context, meta)
             try:
-                IMAGE_API.update(context, created["id"], {}, data, purge_props=False)
+                self._glance.update(context, created["id"], {}, data, purge_props=False)
             except Exception:
                 with contextlib.suppress(exception.NovaException):
-                    IMAGE_API.delete(context, created["id"])
+                    self._glance.delete(context, created["id"])
                 raise
         return str(created["id"])
+
+    def _left(self, context: Any, instance: Any) -> list[str]:
+        """Find the images in Glance by which an instance was to arrive.
+
+        Anyone may give such a name to an image: those of other projects are not looked at.
+        """
+        if "old_vm_state" not in instance.system_metadata:
+            # It is not moving, as far as Nova knows.
+            return []
+        try:
+            named = list(self._glance.get_all(context, filters={"name": _temporary_name(instance)}))
+        except Exception as err:  # noqa: BLE001 - Nova, Glance's client, Keystone's: it may do without
+            LOG.warning("Glance was not asked for what a move has left: %s", err, instance=instance)
+            return []
+        owners = {instance.project_id, context.project_id}
+        return [image["id"] for image in named if image.get("owner") in owners]
+
+    def _forget(self, context: Any, instance: Any, image_id: str) -> None:
+        try:
+            self._glance.delete(context, image_id)
+        except exception.NovaException as err:
+            LOG.warning(
+                "The temporary image %s of a migration is left: %s",
+                image_id,
+                err,
+                instance=instance,
+            )
 
 
 def _temporary_name(instance: Any) -> str:
     return f"{instance.uuid}-migration"
-
-
-def _left(context: Any, instance: Any) -> list[str]:
-    """Find the images in Glance by which an instance was to arrive.
-
-    Anyone may give such a name to an image: those of other projects are not looked at.
-    """
-    if "old_vm_state" not in instance.system_metadata:
-        # It is not moving, as far as Nova knows.
-        return []
-    try:
-        found = list(IMAGE_API.get_all(context, filters={"name": _temporary_name(instance)}))
-    except Exception as err:  # noqa: BLE001 - Nova, Glance's client, Keystone's: it may do without
-        LOG.warning("Glance was not asked for what a move has left: %s", err, instance=instance)
-        return []
-    owners = {instance.project_id, context.project_id}
-    return [one["id"] for one in found if one.get("owner") in owners]
-
-
-def _forget(context: Any, instance: Any, image_id: str) -> None:
-    try:
-        IMAGE_API.delete(context, image_id)
-    except exception.NovaException as err:
-        LOG.warning(
-            "The temporary image %s of a migration is left: %s", image_id, err, instance=instance
-        )

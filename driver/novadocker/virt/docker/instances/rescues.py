@@ -12,7 +12,9 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.virt.docker.engine import containers
-from novadocker.virt.docker.instances import guest, life
+from novadocker.virt.docker.engine.containers import Containers
+from novadocker.virt.docker.instances import guest
+from novadocker.virt.docker.instances.life import Content, Instances
 
 LOG = logging.getLogger(__name__)
 
@@ -29,11 +31,11 @@ def new_name(uuid: str) -> str:
 class Rescues:
     """Begins and ends rescues."""
 
-    def __init__(self, whole: life.Instances, workloads: containers.Containers) -> None:
-        self._instances = whole
+    def __init__(self, instances: Instances, workloads: Containers) -> None:
+        self._instances = instances
         self._workloads = workloads
 
-    def begin(self, instance: Any, content: life.Content, network_info: Any) -> None:
+    def begin(self, instance: Any, content: Content, network_info: Any) -> None:
         """Run another image in the place of an instance, which is stopped.
 
         :raises DriverError: it could not be; the instance is what it was, and stopped

@@ -23,14 +23,19 @@ class Waiting:
     """Waits as Nova's options say.
 
     :param virtapi: Nova's way back into nova-compute
+    :param switch: the host's Open vSwitch; by default, the one that os-vif talks to
     """
 
-    def __init__(self, virtapi: Any) -> None:
+    def __init__(self, virtapi: Any, switch: ovn.Switch | None = None) -> None:
         self._virtapi = virtapi
+        self._known_switch = switch
 
-    @functools.cached_property
+    @property
     def _switch(self) -> ovn.Switch:
-        return ovn.Switch(CONF.os_vif_ovs.ovsdb_connection)
+        if self._known_switch is None:
+            # Not before: os-vif registers its options when it is initialised.
+            self._known_switch = ovn.Switch(CONF.os_vif_ovs.ovsdb_connection)
+        return self._known_switch
 
     def for_ports(self, instance: Any, network_info: Any, power_on: bool) -> PortsWait:
         """Say how to wait for the ports of an instance, after they were plugged inside of it.

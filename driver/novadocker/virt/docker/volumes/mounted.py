@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from oslo_log import log as logging
+from oslo_privsep.daemon import FailedToDropPrivileges
 
 from novadocker import exceptions
 from novadocker.privsep import mounts
@@ -88,23 +89,30 @@ class Volumes:
         self,
         directory: str,
         allowed: Sequence[str],
-        connected: brick.Connections,
+        connections: brick.Connections,
         owner: Owner,
     ) -> None:
-        self._base = directory
+        self.base = directory
         self.allowed = tuple(allowed)
-        self._connections = connected
+        self._connections = connections
         self._owner = owner
 
     def prepare(self) -> None:
         """Have a directory whose mounts are seen in containers.
 
         Also where volumes are no longer allowed, for containers that were made with it.
+
+        :raises NotReady: it cannot be had
         """
-        if self.allowed:
-            os.makedirs(self._base, exist_ok=True)
-        if os.path.isdir(self._base):
-            mounts.share(self._base)
+        try:
+            if self.allowed:
+                os.makedirs(self.base, exist_ok=True)
+            if os.path.isdir(self.base):
+                mounts.share(self.base)
+        except (exceptions.VolumeError, OSError, FailedToDropPrivileges) as err:
+            raise exceptions.NotReady(
+                f"[docker]volume_file_systems is set, and volumes cannot be mounted: {err}"
+            ) from err
 
     def connector(self) -> dict[str, Any]:
         """Tell Cinder how volumes can be connected to this host."""
@@ -114,7 +122,7 @@ class Volumes:
         """Describe what of the host an instance's container is given, for the engine."""
         if not self.allowed:
             return []
-        directory = os.path.join(self._base, uuid)
+        directory = os.path.join(self.base, uuid)
         os.makedirs(directory, exist_ok=True)
         # Whatever nova-compute's umask is: users of the container have to pass.
         os.chmod(directory, 0o755)
@@ -212,7 +220,7 @@ class Volumes:
             LOG.warning("Unmounting %s, which Nova knows nothing of", target)
             self._unmount(target)
         if forget:
-            _remove(os.path.join(self._base, uuid))
+            _remove(os.path.join(self.base, uuid))
 
     def any(self, uuid: str) -> bool:
         """Tell whether an instance has volumes."""
@@ -260,7 +268,7 @@ class Volumes:
         return unseen
 
     def _mounts(self, uuid: str) -> dict[str, mounts.Mount]:
-        home = os.path.join(self._base, uuid)
+        home = os.path.join(self.base, uuid)
         return {
             target: there
             for target, there in mounts.table().items()
@@ -271,7 +279,7 @@ class Volumes:
         name = os.path.basename(device_name or "")
         if not _DEVICE_NAME.fullmatch(name):
             raise exceptions.VolumeRefused(f"{device_name!r} is no name for a volume")
-        return os.path.join(self._base, uuid, name)
+        return os.path.join(self.base, uuid, name)
 
     def _unmount(self, target: str) -> mounts.Mount | None:
         """Unmount all that is at a place.

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nova's objects for tests, with fields that most of them do not care about."""
+
+import uuid
+from typing import Any
+
+from nova import context, objects
+from nova.network import model
+
+HOST = "unit-host"
+IMAGE_ID = "11111111-2222-4333-8444-555555555555"
+PORT_ID = "33333333-2222-4333-8444-555555555555"
+
+
+def flavor(**fields: Any) -> Any:
+    """Make a flavor."""
+    return objects.Flavor(
+        **{
+            "name": "small",
+            "flavorid": "small",
+            "vcpus": 2,
+            "memory_mb": 256,
+            "root_gb": 5,
+            "ephemeral_gb": 0,
+            "swap": 0,
+            "extra_specs": {},
+            **fields,
+        }
+    )
+
+
+def instance(**fields: Any) -> Any:
+    """Make an instance as Nova knows it."""
+    made = objects.Instance(
+        context.RequestContext("user", "project", is_admin=False),
+        **{
+            "uuid": str(uuid.uuid4()),
+            "id": 7,
+            "project_id": "project",
+            "user_id": "user",
+            "hostname": "web",
+            "metadata": {},
+            "system_metadata": {},
+            "key_data": None,
+            "config_drive": "",
+            "image_ref": IMAGE_ID,
+            "launched_at": None,
+            "trusted_certs": None,
+            "info_cache": None,
+            "device_metadata": None,
+            "host": HOST,
+            "task_state": None,
+            **fields,
+        },
+    )
+    made.flavor = flavor()
+    return made
+
+
+def image_meta(**fields: Any) -> Any:
+    """Make what Nova says of an image."""
+    return objects.ImageMeta.from_dict(
+        {
+            "id": IMAGE_ID,
+            "container_format": "docker",
+            "disk_format": "raw",
+            "checksum": "a" * 32,
+            "size": 1000,
+            "properties": {},
+            **fields,
+        }
+    )
+
+
+def port(active: bool = True) -> Any:
+    """Make a port as Nova knows it."""
+    return model.VIF(
+        id=PORT_ID,
+        address="fa:16:3e:00:00:01",
+        network=model.Network(id="n", bridge="br-int", label="net", subnets=[]),
+        type="ovs",
+        active=active,
+        vnic_type="normal",
+    )

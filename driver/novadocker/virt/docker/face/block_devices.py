@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nova's block devices as volumes, or refused, before anything is made for them."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from nova import exception
+from nova.virt import driver
+
+from novadocker.virt.docker.face import faults, refusals
+from novadocker.virt.docker.parts import Parts
+from novadocker.virt.docker.volumes.mounted import Attached
+
+
+def refuse_unusable(parts: Parts, block_device_info: Any) -> None:
+    """Refuse block devices that no container can have.
+
+    :raises InvalidBDMFormat: volumes are not allowed, or one is to be booted from
+    """
+    mapping = driver.block_device_info_get_mapping(block_device_info)
+    if mapping and not parts.volumes.allowed:
+        raise exception.InvalidBDMFormat(details=refusals.NO_VOLUMES)
+    if any(device.get("boot_index") == 0 for device in mapping):
+        raise exception.InvalidBDMFormat(details=refusals.NO_BOOT)
+
+
+@contextlib.contextmanager
+def in_place(parts: Parts, instance: Any, block_device_info: Any) -> Iterator[None]:
+    """Have the volumes of an instance in place, which is started inside.
+
+    :raises InvalidBDMFormat: it cannot have them
+    """
+    refuse_unusable(parts, block_device_info)
+    with parts.attachments.mounted(instance, _attached(block_device_info)):
+        yield
+
+
+def detach_all(parts: Parts, instance: Any, block_device_info: Any, forget: bool = False) -> None:
+    """Detach all volumes of an instance that does not run.
+
+    :param forget: nothing is kept of the instance
+    :raises DeviceDetachFailed: one stays; all others are gone
+    """
+    with faults.translated(instance, faults.DETACHING):
+        parts.volumes.detach_all(instance.uuid, _attached(block_device_info), forget)
+
+
+def known(parts: Parts, instance: Any) -> Any:
+    """Ask Nova for the block devices of an instance, where it does not tell them by itself."""
+    if not parts.volumes.allowed:
+        return None
+    info = driver.get_block_device_info(instance, instance.get_bdms())
+    mapping = driver.block_device_info_get_mapping(info)
+    return {"block_device_mapping": [one for one in mapping if one.get("connection_info")]}
+
+
+def _attached(block_device_info: Any) -> list[Attached]:
+    return [
+        (device["connection_info"], device["mount_device"])
+        for device in driver.block_device_info_get_mapping(block_device_info)
+        if device.get("connection_info")
+    ]

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Methods of a compute driver about the host: its start, its amounts, its traits."""
+
+import platform
+from typing import Any
+
+from nova.virt import driver
+from nova.virt import event as virtevent
+from oslo_log import log as logging
+
+from novadocker import conf, exceptions
+from novadocker.virt.docker.engine import events, readiness
+from novadocker.virt.docker.face import faults
+from novadocker.virt.docker.host import resources
+from novadocker.virt.docker.parts import Parts
+
+LOG = logging.getLogger(__name__)
+CONF = conf.load()
+
+_MANAGED_TRAITS = {resources.TRAIT_DOCKER, resources.TRAIT_QUOTA}
+
+
+class Host(driver.ComputeDriver):
+    """Prepares the host, and describes it to Nova and Placement."""
+
+    parts: Parts
+
+    def init_host(self, host: str) -> None:
+        """Wait for the engine, prepare it, and begin to follow its events."""
+        parts = self.parts
+        parts.facts.name = host
+        with faults.translated(None, faults.starting(host)):
+            readiness.require_lxcfs(CONF.docker.lxcfs_path)
+            readiness.await_engine(parts.engine)
+            readiness.require_runtime(parts.engine.call("info"), CONF.docker.runtime)
+            parts.sandboxes.ensure_image()
+            parts.spool.clean()
+            parts.snapshots.clean()
+            parts.volumes.prepare()
+            try:
+                parts.wiring.prepare()
+            except exceptions.NetworkError as err:
+                # Instances without ports work without it.
+                LOG.error("Instances will get no network: %s", err)
+            parts.facts.disk_quota = readiness.disk_quota(parts.sandboxes, CONF.docker.disk_quota)
+        parts.watcher = events.Watcher(parts.engine, host, parts.workloads, self._emit)
+        parts.watcher.start()
+
+    def cleanup_host(self, host: str) -> None:
+        """Stop following events."""
+        if self.parts.watcher is not None:
+            self.parts.watcher.stop()
+
+    def _emit(self, uuid: str, transition: int) -> None:
+        self.emit_event(virtevent.LifecycleEvent(uuid, transition))
+
+    def get_available_nodes(self, refresh: bool = False) -> list[str]:
+        """Return the name of the one node: the host, unless the operator says otherwise."""
+        return [CONF.docker.node_name or self.parts.facts.name]
+
+    def get_available_resource(self, nodename: str) -> dict[str, Any]:
+        """Return what the host has, for the resource tracker."""
+        info = self.parts.engine.call("info")
+        root = CONF.docker.root_directory or info["DockerRootDir"]
+        return resources.available(info, nodename, root)
+
+    def update_provider_tree(
+        self, provider_tree: Any, nodename: str, allocations: Any = None
+    ) -> None:
+        """Set what the host has in Placement; traits of others stay."""
+        data = provider_tree.data(nodename)
+        reserved = {
+            "VCPU": CONF.reserved_host_cpus,
+            "MEMORY_MB": CONF.reserved_host_memory_mb,
+            "DISK_GB": self._get_reserved_host_disk_gb_from_config(),
+        }
+        provider_tree.update_inventory(
+            nodename,
+            resources.inventory(
+                self.get_available_resource(nodename),
+                self._get_allocation_ratios(data.inventory),
+                reserved,
+            ),
+        )
+        ours = resources.traits(self.parts.facts.disk_quota, platform.machine())
+        provider_tree.update_traits(nodename, (set(data.traits) - _MANAGED_TRAITS) | ours)
+
+    def get_host_ip_addr(self) -> str:
+        """Return the address of this host for migrations."""
+        return str(CONF.my_ip)
+
+    def get_host_uptime(self) -> str:
+        """Return how long the host has been up, in the words of uptime(1)."""
+        return resources.uptime()
+
+    def get_host_cpu_stats(self) -> dict[str, int]:
+        """Return the nanoseconds that the host's processors spent, and their clock in MHz."""
+        return resources.cpu_stats()

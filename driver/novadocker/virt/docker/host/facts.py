@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts about this host that become known when nova-compute starts."""
+
+import dataclasses
+
+
+@dataclasses.dataclass
+class HostFacts:
+    """Facts that the parts of the driver share; ``init_host`` completes them.
+
+    :ivar name: what nova-compute calls this host
+    :ivar disk_quota: whether root disks are limited to the flavor's size
+    """
+
+    name: str
+    disk_quota: bool = False

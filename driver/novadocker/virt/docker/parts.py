@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the driver is made of, assembled in one place, in the order of dependence."""
+
+import dataclasses
+import os
+from typing import Any
+
+from nova.image import glance as nova_glance
+from oslo_utils import units
+
+from novadocker.virt.docker.engine.client import Engine
+from novadocker.virt.docker.engine.containers import Containers
+from novadocker.virt.docker.engine.events import Watcher
+from novadocker.virt.docker.engine.isolation import Isolation
+from novadocker.virt.docker.engine.sandbox import Sandboxes
+from novadocker.virt.docker.host.facts import HostFacts
+from novadocker.virt.docker.images.cache import ImageCache
+from novadocker.virt.docker.images.snapshots import Snapshots
+from novadocker.virt.docker.images.spool import Spool
+from novadocker.virt.docker.images.store import Images
+from novadocker.virt.docker.instances.contents import Contents
+from novadocker.virt.docker.instances.life import Instances, Settings
+from novadocker.virt.docker.instances.migrations import Migrations
+from novadocker.virt.docker.instances.passwords import Passwords
+from novadocker.virt.docker.instances.rescues import Rescues
+from novadocker.virt.docker.network.waiting import Waiting
+from novadocker.virt.docker.network.wiring import Wiring
+from novadocker.virt.docker.volumes import mounted
+from novadocker.virt.docker.volumes.attachments import Attachments
+from novadocker.virt.docker.volumes.brick import Connections
+from novadocker.virt.docker.volumes.mounted import Volumes
+
+
+@dataclasses.dataclass
+class Parts:
+    """The driver's parts; each has those that it uses from its constructor.
+
+    :ivar glance: Nova's client of Glance
+    :ivar watcher: follows the engine's events; None until the host is ready
+    """
+
+    facts: HostFacts
+    glance: Any
+    engine: Engine
+    volumes: Volumes
+    workloads: Containers
+    sandboxes: Sandboxes
+    attachments: Attachments
+    wiring: Wiring
+    waiting: Waiting
+    spool: Spool
+    images: Images
+    cache: ImageCache
+    snapshots: Snapshots
+    contents: Contents
+    passwords: Passwords
+    instances: Instances
+    rescues: Rescues
+    migrations: Migrations
+    watcher: Watcher | None = None
+
+    @classmethod
+    def assemble(
+        cls,
+        conf: Any,
+        virtapi: Any,
+        *,
+        engine: Engine | None = None,
+        wiring: Wiring | None = None,
+        connections: Connections | None = None,
+        glance: Any = None,
+    ) -> "Parts":
+        """Make all parts as the options say; those that are handed over are taken instead.
+
+        :param conf: Nova's options
+        :param virtapi: Nova's way back into nova-compute
+        :raises DriverError: the engine is not to be reached in a safe way
+        """
+        section = conf.docker
+        facts = HostFacts(conf.host)
+        glance = glance or nova_glance.API()
+        engine = engine or Engine.from_conf(conf)
+        state = os.path.join(conf.state_path, "novadocker")
+        max_bytes = section.max_image_size_gb * units.Gi
+        volumes = Volumes(
+            mounted.base(conf.state_path),
+            section.volume_file_systems,
+            connections or Connections(conf),
+            lambda: mounted.remapped_root(engine.call("info")),
+        )
+        workloads = Containers(engine, facts, Isolation.from_section(section), volumes.bound)
+        sandboxes = Sandboxes(engine)
+        wiring = wiring or Wiring(section.tx_checksum)
+        spool = Spool(section.image_spool_dir or os.path.join(state, "spool"), facts.name)
+        images = Images(engine, spool, glance, section.shared_directory, max_bytes)
+        snapshots = Snapshots(engine, workloads, spool, max_bytes, section.snapshot_flatten_layers)
+        settings = Settings(
+            tty=section.tty, init=section.init, stop_timeout_cap_s=section.stop_timeout_cap
+        )
+        instances = Instances(facts, settings, workloads, sandboxes, wiring)
+        return cls(
+            facts=facts,
+            glance=glance,
+            engine=engine,
+            volumes=volumes,
+            workloads=workloads,
+            sandboxes=sandboxes,
+            attachments=Attachments(volumes, workloads),
+            wiring=wiring,
+            waiting=Waiting(virtapi),
+            spool=spool,
+            images=images,
+            cache=ImageCache(engine, os.path.join(state, "images.json")),
+            snapshots=snapshots,
+            contents=Contents(section, images, glance, workloads),
+            passwords=Passwords(section, workloads),
+            instances=instances,
+            rescues=Rescues(instances, workloads),
+            migrations=Migrations(
+                instances,
+                workloads,
+                snapshots,
+                images,
+                glance,
+                lambda dest: dest in (facts.name, str(conf.my_ip)),
+            ),
+        )
