@@ -10,6 +10,14 @@ from nova.network import model
 HOST = "unit-host"
 IMAGE_ID = "11111111-2222-4333-8444-555555555555"
 PORT_ID = "33333333-2222-4333-8444-555555555555"
+# What Glance says of an image.
+META = {
+    "id": IMAGE_ID,
+    "container_format": "docker",
+    "disk_format": "raw",
+    "checksum": "b" * 32,
+    "size": 100,
+}
 
 
 def flavor(**fields: Any) -> Any:
@@ -29,10 +37,13 @@ def flavor(**fields: Any) -> Any:
     )
 
 
-def instance(**fields: Any) -> Any:
-    """Make an instance as Nova knows it."""
+def instance(ctxt: Any = None, **fields: Any) -> Any:
+    """Make an instance as Nova knows it.
+
+    :param ctxt: Nova's context; by default, that of an ordinary user
+    """
     made = objects.Instance(
-        context.RequestContext("user", "project", is_admin=False),
+        ctxt or context.RequestContext("user", "project", is_admin=False),
         **{
             "uuid": str(uuid.uuid4()),
             "id": 7,

@@ -6,7 +6,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from novadocker.tests.unit import archives
+from novadocker.tests import archives
 from tests.functional.driver import packages
 
 

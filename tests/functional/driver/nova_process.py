@@ -5,7 +5,6 @@ import atexit
 import os
 import shutil
 import tempfile
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ from nova import context, objects  # noqa: E402
 from nova.virt import driver, fake, images  # noqa: E402
 from oslo_log import log  # noqa: E402
 
+from novadocker.tests import make  # noqa: E402
+from novadocker.tests.make import IMAGE_ID  # noqa: E402
 from tests.functional.driver import own_engine, privileges  # noqa: E402
 
 CONF = nova.conf.CONF
-IMAGE_ID = "11111111-2222-4333-8444-555555555555"
 CHECKSUM = "0123456789abcdef0123456789abcdef"
 
 
@@ -70,51 +70,12 @@ def serve_image(archive: bytes) -> None:
 
 
 def image_meta(image_id: str = IMAGE_ID, **properties: str) -> Any:
-    """Say of an image what Glance says."""
-    return objects.ImageMeta.from_dict(
-        {
-            "id": image_id,
-            "container_format": "docker",
-            "disk_format": "raw",
-            "checksum": CHECKSUM,
-            "size": 1 << 20,
-            "properties": properties,
-        }
-    )
+    """Make what Nova says of an image that serve_image gives."""
+    return make.image_meta(id=image_id, checksum=CHECKSUM, size=1 << 20, properties=properties)
 
 
 def instance(**fields: Any) -> Any:
-    """Make an instance as Nova knows it."""
-    made = objects.Instance(
-        context.get_admin_context(),
-        **{
-            "uuid": str(uuid.uuid4()),
-            "id": 1,
-            "project_id": "project",
-            "user_id": "user",
-            "hostname": "web",
-            "metadata": {},
-            "system_metadata": {},
-            "key_data": None,
-            "config_drive": "",
-            "image_ref": IMAGE_ID,
-            "launched_at": None,
-            "info_cache": None,
-            "device_metadata": None,
-            "trusted_certs": None,
-            "task_state": None,
-            "host": CONF.host,
-            **fields,
-        },
-    )
-    made.flavor = objects.Flavor(
-        name="small",
-        flavorid="small",
-        vcpus=1,
-        memory_mb=64,
-        root_gb=0,
-        ephemeral_gb=0,
-        swap=0,
-        extra_specs={},
-    )
+    """Make a small instance of this host."""
+    made = make.instance(context.get_admin_context(), **{"host": CONF.host, **fields})
+    made.flavor = make.flavor(vcpus=1, memory_mb=64, root_gb=0)
     return made

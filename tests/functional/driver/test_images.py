@@ -10,8 +10,8 @@ import docker
 import pytest
 
 from novadocker import exceptions
-from novadocker.tests.unit import hostile
-from novadocker.tests.unit.archives import Parts
+from novadocker.tests import hostile
+from novadocker.tests.archives import Parts
 from novadocker.virt.docker.engine import client
 from novadocker.virt.docker.images import spool
 from novadocker.virt.docker.images.store import Images

@@ -12,7 +12,7 @@ import docker
 import pytest
 
 from novadocker import exceptions
-from novadocker.tests.unit.archives import Parts, special, tar
+from novadocker.tests.archives import Parts, special, tar
 from novadocker.virt.docker.engine import client, containers, isolation
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images import snapshots, spool, store

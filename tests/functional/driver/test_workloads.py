@@ -12,7 +12,7 @@ from nova import objects
 
 from novadocker import exceptions
 from novadocker.tests import make
-from novadocker.tests.unit.archives import Parts
+from novadocker.tests.archives import Parts
 from novadocker.virt.docker.engine import client, containers, isolation, readiness
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.instances import guest

@@ -11,11 +11,14 @@ import pytest
 from nova import objects
 from nova.image import glance as nova_glance
 
+from novadocker.privsep import mounts
 from novadocker.tests import make
-from novadocker.tests.unit.fake_engine import FakeEngine
+from novadocker.tests.fake_engine import FakeEngine
+from novadocker.tests.fake_host import FakeHost
 from novadocker.virt.docker import driver
 from novadocker.virt.docker.network.wiring import Wiring
 from novadocker.virt.docker.parts import Parts
+from novadocker.virt.docker.volumes import mounted
 
 
 class VirtAPI:
@@ -149,3 +152,32 @@ def image_meta() -> Any:
 @pytest.fixture
 def instance() -> Any:
     return make.instance()
+
+
+@pytest.fixture
+def spawn(docker_driver: Any, image_meta: Any) -> Any:
+    def spawned(instance: Any, meta: Any = image_meta, **more: Any) -> Any:
+        arguments = {"injected_files": [], "admin_password": None, "network_info": [], **more}
+        docker_driver.spawn(None, instance, meta, allocations={}, **arguments)
+        return instance
+
+    return spawned
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    fake = FakeHost()
+    for name in (
+        "share",
+        "table",
+        "look",
+        "make",
+        "mount",
+        "mount_again",
+        "unmount",
+        "release",
+        "grow",
+    ):
+        monkeypatch.setattr(mounts, name, getattr(fake, name))
+    monkeypatch.setattr(mounted, "_number", fake.number)
+    return fake

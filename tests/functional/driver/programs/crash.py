@@ -27,7 +27,7 @@ from vif_plug_ovs import privsep as ovs_privsep
 
 from novadocker import privsep
 from novadocker.privsep import net
-from novadocker.tests.unit import archives
+from novadocker.tests import archives
 from novadocker.virt.docker import driver
 from novadocker.virt.docker.engine import client
 from novadocker.virt.docker.parts import Parts

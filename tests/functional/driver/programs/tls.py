@@ -10,7 +10,7 @@ from typing import Any
 from tests.functional.driver import nova_process  # isort: skip - before anything of Nova's
 
 from novadocker import exceptions
-from novadocker.tests.unit.archives import Parts
+from novadocker.tests.archives import Parts
 from novadocker.virt.docker.engine import client, containers, isolation
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images import spool

@@ -3,7 +3,7 @@ import tarfile
 
 import pytest
 
-from novadocker.tests.unit.archives import special, tar
+from novadocker.tests.archives import special, tar
 from novadocker.virt.docker.engine import streams
 
 

@@ -9,7 +9,7 @@ import lzma
 import tarfile
 from collections.abc import Callable
 
-from novadocker.tests.unit.archives import HERE, LAYER, Parts, digest, special, tar
+from novadocker.tests.archives import HERE, LAYER, Parts, digest, special, tar
 
 # What an image may unpack to, in the tests.
 LIMIT = 16 << 20

@@ -8,8 +8,8 @@ import pytest
 from nova import context, exception, objects
 
 from novadocker.tests import make
+from novadocker.tests.archives import Parts, tar
 from novadocker.tests.make import IMAGE_ID
-from novadocker.tests.unit.archives import Parts, tar
 from novadocker.virt.docker.instances import guest
 
 CONTEXT = context.RequestContext("admin", "admins", is_admin=True)

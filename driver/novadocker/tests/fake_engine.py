@@ -12,7 +12,7 @@ from typing import Any
 from docker.types import HostConfig
 
 from novadocker import exceptions
-from novadocker.tests.unit import archives
+from novadocker.tests import archives
 
 
 class Events(list[dict[str, Any]]):
@@ -297,3 +297,13 @@ class FakeEngine:
 
     def _events(self, **kwargs: Any) -> Any:
         return self.live_events
+
+
+def names(instance: Any) -> set[str]:
+    """Return the names of an instance's containers."""
+    return {f"nova-{instance.uuid}", f"nova-sandbox-{instance.uuid}"}
+
+
+def workload(engine: Any, instance: Any) -> Any:
+    """Return what the engine says of an instance's workload."""
+    return engine.call("inspect_container", f"nova-{instance.uuid}")

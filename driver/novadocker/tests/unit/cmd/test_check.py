@@ -12,7 +12,7 @@ from oslo_privsep.daemon import FailedToDropPrivileges
 from novadocker import _alias, exceptions
 from novadocker.cmd import check
 from novadocker.privsep import mounts
-from novadocker.tests.unit.fake_engine import FakeEngine
+from novadocker.tests.fake_engine import FakeEngine
 from novadocker.virt.docker.engine import client
 from novadocker.virt.docker.network import wiring as wiring_module
 

@@ -7,7 +7,7 @@ import tarfile
 import pytest
 
 from novadocker import exceptions
-from novadocker.tests.unit.archives import Parts, special, tar
+from novadocker.tests.archives import Parts, special, tar
 from novadocker.virt.docker.images import archive, compression, layers
 
 

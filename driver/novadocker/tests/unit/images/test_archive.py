@@ -10,8 +10,8 @@ import tarfile
 import pytest
 
 from novadocker import exceptions
-from novadocker.tests.unit import hostile
-from novadocker.tests.unit.archives import LAYER, Parts, digest, special, tar
+from novadocker.tests import hostile
+from novadocker.tests.archives import LAYER, Parts, digest, special, tar
 from novadocker.virt.docker.images import archive, compression
 from novadocker.virt.docker.images import config as image_config
 

@@ -8,7 +8,7 @@ import pytest
 from nova.virt import event as virtevent
 
 from novadocker import exceptions
-from novadocker.tests.unit.fake_engine import Events, FakeEngine
+from novadocker.tests.fake_engine import Events, FakeEngine
 from novadocker.virt.docker.engine import containers, events, isolation
 from novadocker.virt.docker.host.facts import HostFacts
 

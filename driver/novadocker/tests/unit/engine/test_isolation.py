@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits and privileges of containers."""
+
+import pytest
+
+from novadocker import exceptions
+from novadocker.tests import make
+from novadocker.virt.docker.engine import isolation
+
+
+class TestLimits:
+    def test_flavor(self) -> None:
+        found = isolation.limits(make.flavor(vcpus=3, memory_mb=512, swap=100))
+        assert found == {
+            "cpu_period": 100_000,
+            "cpu_quota": 300_000,
+            "mem_limit": "512m",
+            "memswap_limit": "612m",
+        }
+
+    def test_extra_specs(self) -> None:
+        specs = {"quota:cpu_period": "50000", "quota:cpu_quota": "20000", "quota:cpu_shares": "7"}
+        found = isolation.limits(make.flavor(extra_specs=specs))
+        assert (found["cpu_period"], found["cpu_quota"], found["cpu_shares"]) == (50000, 20000, 7)
+
+    @pytest.mark.parametrize(
+        ("specs", "named"),
+        [
+            ({"quota:cpu_period": "0"}, "quota:cpu_period=0 "),
+            ({"quota:cpu_period": "999"}, "quota:cpu_period=999 "),
+            ({"quota:cpu_period": "1000001"}, "quota:cpu_period=1000001 "),
+            ({"quota:cpu_quota": "0"}, "quota:cpu_quota=0 "),
+            ({"quota:cpu_quota": "500"}, "quota:cpu_quota=500 "),
+        ],
+    )
+    def test_what_the_engine_would_take_for_no_limit_or_refuse_is_the_flavors_fault(
+        self, specs: dict[str, str], named: str
+    ) -> None:
+        with pytest.raises(exceptions.FlavorRefused, match=named):
+            isolation.limits(make.flavor(extra_specs=specs))
+
+    def test_no_limit_of_cpu_time_has_to_be_asked_for(self) -> None:
+        found = isolation.limits(make.flavor(extra_specs={"quota:cpu_quota": "-1"}))
+        assert found["cpu_quota"] == -1
+
+    def test_no_less_memory_than_the_engine_takes(self) -> None:
+        assert isolation.limits(make.flavor(memory_mb=1))["mem_limit"] == "6m"
+
+
+class TestIsolation:
+    def test_options(self) -> None:
+        options = isolation.Isolation(("KILL",), False, 0, "{}", "runsc")
+        assert isolation.arguments(options, {}) == {
+            "log_config": {
+                "Type": "json-file",
+                "Config": {"max-size": "10m", "max-file": "3"},
+            },
+            "cap_drop": ["ALL"],
+            "cap_add": ["KILL"],
+            "runtime": "runsc",
+            "security_opt": ["seccomp={}"],
+        }
+
+    @pytest.mark.parametrize(
+        ("option", "asked", "limit"),
+        [(100, "50", 50), (100, "200", 100), (0, "50", 50), (0, "0", None)],
+    )
+    def test_a_flavor_can_only_lower_the_number_of_processes(
+        self, option: int, asked: str, limit: int | None
+    ) -> None:
+        options = isolation.Isolation((), pids_limit=option)
+        found = isolation.arguments(options, {"docker:pids_limit": asked})
+        assert found.get("pids_limit") == limit
+
+    @pytest.mark.parametrize("value", ["false", "", "0"])
+    def test_privileged_is_asked_for_by_true_alone(self, value: str) -> None:
+        options = isolation.Isolation((), allow_privileged=True)
+        assert "privileged" not in isolation.arguments(options, {"docker:privileged": value})

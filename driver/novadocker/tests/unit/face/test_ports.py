@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports of instances."""
+
+from typing import Any
+
+import pytest
+from nova import exception, objects
+
+from novadocker import compat, exceptions
+from novadocker.tests import make
+from novadocker.tests.make import port
+
+
+class TestPorts:
+    def test_inactive_ports_are_waited_for(self, spawn: Any, virtapi: Any) -> None:
+        spawn(make.instance(), network_info=[port(active=False)])
+        assert virtapi.waited == [([("network-vif-plugged", port()["id"])], 300)]
+
+    @pytest.mark.parametrize("more", [{"power_on": False}, {"network_info": [port()]}])
+    def test_nothing_is_waited_for_without_need(self, more: Any, spawn: Any, virtapi: Any) -> None:
+        spawn(make.instance(), **{"network_info": [port(active=False)], **more})
+        assert virtapi.waited[0][0] == []
+
+    def test_time_that_is_up_fails_it_where_that_is_fatal(
+        self, spawn: Any, virtapi: Any, engine: Any
+    ) -> None:
+        virtapi.raising = compat.EVENT_TIMEOUT()
+        with pytest.raises(exception.VirtualInterfaceCreateException):
+            spawn(make.instance(), network_info=[port(active=False)])
+        assert engine.names() == set()
+
+    def test_a_failure_that_neutron_reports_fails_it(
+        self, spawn: Any, virtapi: Any, engine: Any
+    ) -> None:
+        virtapi.failing = True
+        with pytest.raises(exception.VirtualInterfaceCreateException):
+            spawn(make.instance(), network_info=[port(active=False)])
+        assert engine.names() == set()
+
+    def test_neither_fails_it_where_it_is_not_fatal(
+        self, spawn: Any, virtapi: Any, engine: Any, option: Any
+    ) -> None:
+        option("vif_plugging_is_fatal", False, None)
+        virtapi.failing = True
+        spawn(make.instance(), network_info=[port(active=False)])
+
+    def test_plug_vifs_wires_running_sandboxes_only(
+        self, docker_driver: Any, spawn: Any, wiring: Any, engine: Any
+    ) -> None:
+        instance = spawn(make.instance())
+        wiring.plug.reset_mock()
+        docker_driver.plug_vifs(instance, [port()])
+        wiring.plug.assert_called_once()
+        engine.call("kill", f"nova-sandbox-{instance.uuid}")
+        docker_driver.plug_vifs(instance, [port()])
+        docker_driver.plug_vifs(make.instance(), [port()])
+        wiring.plug.assert_called_once()
+
+    @pytest.mark.parametrize(
+        ("method", "call", "expected"),
+        [
+            ("plug_vifs", "plug", exception.VirtualInterfacePlugException),
+            ("unplug_vifs", "unplug", exception.VirtualInterfaceUnplugException),
+        ],
+    )
+    def test_faults_are_those_that_nova_can_bear(
+        self, method: str, call: str, expected: Any, docker_driver: Any, spawn: Any, wiring: Any
+    ) -> None:
+        instance = spawn(make.instance())
+        getattr(wiring, call).side_effect = exceptions.NetworkError("no")
+        with pytest.raises(expected):
+            getattr(docker_driver, method)(instance, [port()])
+
+    def test_tagged_interfaces_are_in_the_metadata(
+        self, docker_driver: Any, spawn: Any, interfaces: Any
+    ) -> None:
+        interfaces += [
+            objects.VirtualInterface(address="fa:16:3e:00:00:01", tag="web"),
+            objects.VirtualInterface(address="fa:16:3e:00:00:02", tag=None),
+        ]
+        one = spawn(make.instance())
+        assert one.device_metadata is None
+        one = spawn(make.instance(), network_info=[port()])
+        (device,) = one.device_metadata.devices
+        assert (device.mac, device.tags) == ("fa:16:3e:00:00:01", ["web"])
+        interfaces.append(objects.VirtualInterface(address="fa:16:3e:00:00:03", tag="db"))
+        docker_driver.attach_interface(None, one, None, port())
+        assert [device.tags for device in one.device_metadata.devices] == [["web"], ["db"]]
+        one.save.assert_called_once_with()
+
+    def test_interfaces_come_and_go(self, docker_driver: Any, spawn: Any, wiring: Any) -> None:
+        instance = spawn(make.instance())
+        docker_driver.attach_interface(None, instance, None, port())
+        wiring.plug_new.assert_called_once()
+        docker_driver.detach_interface(None, instance, port())
+        wiring.unplug.assert_called_with(instance, [port()])
+        wiring.plug_new.side_effect = wiring.unplug.side_effect = exceptions.NetworkError("no")
+        with pytest.raises(exception.InterfaceAttachFailed):
+            docker_driver.attach_interface(None, instance, None, port())
+        with pytest.raises(exception.InterfaceDetachFailed):
+            docker_driver.detach_interface(None, instance, port())

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From Glance into the engine."""
+
+# SPDX-License-Identifier: Apache-2.0
+import errno
+import gzip
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from novadocker import exceptions
+from novadocker.tests.archives import LAYER, Parts, tar
+from novadocker.tests.make import HOST, IMAGE_ID, META
+from novadocker.virt.docker.images import spool
+from novadocker.virt.docker.images.store import Images, tag_of
+
+
+class TestEnsure:
+    def test_it_is_fetched_verified_loaded_and_tagged(
+        self, store: Any, engine: Any, fetch: Any, tmp_path: Path
+    ) -> None:
+        image = store.ensure("context", META)
+        assert image.fetched
+        assert engine.images[image.id]["RepoTags"] == [f"nova-glance/{IMAGE_ID}:{'b' * 16}"]
+        assert LAYER in engine.saved
+        assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
+        again = store.ensure("context", META)
+        assert (again, again.fetched) == (image, False)
+        fetch.assert_called_once()
+
+    def test_a_packed_archive_is_unpacked(self, store: Any, engine: Any, fetch: Any) -> None:
+        fetch.archive = gzip.compress(fetch.archive)
+        store.ensure("context", META)
+        assert LAYER in engine.saved
+
+    def test_one_that_must_be_signed_is_always_fetched(self, store: Any, fetch: Any) -> None:
+        store.ensure("context", META)
+        assert store.ensure("context", META, ["certificate"]).fetched
+        assert fetch.call_args[0][3] == ["certificate"]
+
+    @pytest.mark.parametrize(
+        ("algorithm", "told"), [("sha512", True), ("sha512", False), ("md5", True), (None, True)]
+    )
+    def test_the_shared_directory_is_looked_at_first(
+        self,
+        algorithm: str | None,
+        told: bool,
+        engine: Any,
+        fetch: Any,
+        glance: Any,
+        tmp_path: Path,
+    ) -> None:
+        """Glance is asked for the checksum where what Nova passes on has none."""
+        (tmp_path / IMAGE_ID).write_bytes(fetch.archive)
+        known = {"checksum": hashlib.md5(fetch.archive).hexdigest()}
+        if algorithm == "sha512":
+            known = {
+                "os_hash_algo": algorithm,
+                "os_hash_value": hashlib.sha512(fetch.archive).hexdigest(),
+                "checksum": "b" * 32,
+            }
+        meta = {**META, **known}
+        glance.get.return_value = meta
+        place = spool.Spool(str(tmp_path / "spool"), HOST)
+        store = Images(engine, place, glance, str(tmp_path), 1 << 20)
+        store.ensure("context", meta if told else META)
+        fetch.assert_not_called()
+        assert (tmp_path / IMAGE_ID).exists()
+        store.ensure("context", meta, ["certificate"])
+        fetch.assert_called_once()
+
+    @pytest.mark.parametrize("wrong", ["os_hash_value", "checksum"])
+    def test_a_file_that_is_not_glances_is_refused(
+        self, wrong: str, engine: Any, fetch: Any, glance: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / IMAGE_ID).write_bytes(fetch.archive)
+        known = {"os_hash_algo": "sha256", wrong: "c" * 64}
+        glance.get.return_value = {**META, **known}
+        place = spool.Spool(str(tmp_path / "spool"), HOST)
+        with pytest.raises(exceptions.ImageRefused, match="is not what Glance has"):
+            Images(engine, place, glance, str(tmp_path), 1 << 20).ensure("context", META)
+        assert engine.images == {}
+        fetch.assert_not_called()
+
+    def test_a_file_that_cannot_be_compared_is_not_taken(
+        self, engine: Any, fetch: Any, glance: Any, tmp_path: Path
+    ) -> None:
+        (tmp_path / IMAGE_ID).write_bytes(b"something")
+        place = spool.Spool(str(tmp_path / "spool"), HOST)
+        meta = {**META, "checksum": None, "os_hash_value": None, "os_hash_algo": None}
+        Images(engine, place, glance, str(tmp_path), 1 << 20).ensure("context", meta)
+        fetch.assert_called_once()
+
+    def test_a_full_disk_is_told_before_it_is_fetched(
+        self, store: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        free = spool.RESERVE_BYTES + 10
+        monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
+        with pytest.raises(exceptions.ImageRefused, match="has 10 left"):
+            store.ensure("context", META)
+        fetch.assert_not_called()
+
+    def test_a_disk_that_is_full_when_it_is_fetched_is_a_refusal(
+        self, store: Any, fetch: Any, tmp_path: Path
+    ) -> None:
+        fetch.side_effect = OSError(errno.ENOSPC, "No space left on device")
+        with pytest.raises(exceptions.ImageRefused, match="no space for it in"):
+            store.ensure("context", META)
+        assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
+
+    def test_what_is_unpacked_leaves_a_reserve(
+        self, store: Any, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fetch.archive = gzip.compress(Parts(layers=[tar(("x", b"\0" * 500_000))]).docker())
+        free = spool.RESERVE_BYTES + 1000
+        monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
+        with pytest.raises(exceptions.ImageRefused, match="there is no space for it"):
+            store.ensure("context", META)
+        assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
+
+    @pytest.mark.parametrize(
+        ("report", "fault"),
+        [
+            ([{"error": "no space left on device"}], "no space left"),
+            ([{"stream": "nothing of note"}], "did not load it"),
+        ],
+    )
+    def test_what_the_engine_does_not_load_is_refused(
+        self, report: Any, fault: str, store: Any, engine: Any, fetch: Any
+    ) -> None:
+        engine.load_report = report
+        with pytest.raises(exceptions.ImageRefused, match=fault):
+            store.ensure("context", META)
+
+    def test_tag_has_digits_of_the_checksum_only(self) -> None:
+        assert tag_of("id", "ABCdef0123456789abcdef") == "nova-glance/id:abcdef0123456789"
+        assert tag_of("id", None) == "nova-glance/id:none"
+        assert tag_of("id", "$(rm -rf /):..") == "nova-glance/id:f"
+
+    def test_the_image_of_one_instance_has_its_name_alone(
+        self, store: Any, engine: Any, fetch: Any
+    ) -> None:
+        found = store.ensure_for_one("context", META, "instance:z")
+        assert engine.images[found.id]["RepoTags"] == ["instance:z"]
+        with pytest.raises(exceptions.ImageRefused, match="container_format"):
+            store.ensure_for_one("context", {**META, "container_format": "bare"}, "instance:z")
