@@ -2,7 +2,7 @@
 import json
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from unittest import mock
 
 import docker
@@ -90,10 +90,10 @@ def test_an_engine_that_is_down_is_unreachable(sdk: Any) -> None:
 def test_each_thread_has_clients_of_its_own(sdk: Any) -> None:
     engine = client.Engine("unix:///x")
     for _ in range(2):
-        engine.call("ping")
-        engine.call("ping", patient=True)
+        engine.call("version")
+        engine.call("version", patient=True)
     assert [call[1]["timeout"] for call in sdk.call_args_list] == [60, 1800]
-    other = threading.Thread(target=lambda: engine.call("ping"))
+    other = threading.Thread(target=lambda: engine.call("version"))
     other.start()
     other.join()
     assert sdk.call_count == 3
@@ -163,3 +163,9 @@ def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_socket_has_no_tls(conf: Any) -> None:
     assert client.Engine.from_conf(conf)._tls is None
+
+
+def test_every_verb_is_a_method_of_the_sdks_client() -> None:
+    verbs = set(get_args(client.Verb))
+    assert all(callable(getattr(docker.APIClient, verb, None)) for verb in verbs)
+    assert verbs >= client._READS

@@ -7,7 +7,7 @@ what answers soon, one for what may be silent for long (load, save, commit).
 
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import docker
 import docker.errors
@@ -19,21 +19,52 @@ from novadocker import exceptions
 
 LOG = logging.getLogger(__name__)
 
+# Methods of the SDK's low-level client that the driver uses.
+Verb = Literal[
+    "commit",
+    "containers",
+    "create_container",
+    "create_host_config",
+    "events",
+    "exec_create",
+    "exec_inspect",
+    "exec_start",
+    "export",
+    "get_archive",
+    "get_image",
+    "images",
+    "import_image_from_data",
+    "info",
+    "inspect_container",
+    "inspect_image",
+    "kill",
+    "load_image",
+    "logs",
+    "pause",
+    "put_archive",
+    "remove_container",
+    "remove_image",
+    "rename",
+    "start",
+    "stats",
+    "stop",
+    "unpause",
+    "version",
+    "wait",
+]
 # Requests without effect: repeated once when the connection broke (a restarted engine, an idle
 # connection).
-_READS = frozenset(
+_READS: frozenset[Verb] = frozenset(
     {
         "containers",
+        "exec_inspect",
         "images",
         "info",
         "inspect_container",
         "inspect_image",
-        "ping",
-        "version",
         "logs",
         "stats",
-        "exec_inspect",
-        "history",
+        "version",
     }
 )
 
@@ -102,7 +133,7 @@ class Engine:
             )
         return cls(section.host_url, section.api_timeout, section.load_timeout, tls)
 
-    def call(self, verb: str, *args: Any, patient: bool = False, **kwargs: Any) -> Any:
+    def call(self, verb: Verb, *args: Any, patient: bool = False, **kwargs: Any) -> Any:
         """Call a method of the SDK's low-level client.
 
         :param verb: its name
@@ -124,7 +155,7 @@ class Engine:
                     ) from err
         raise AssertionError("unreachable")
 
-    def stream(self, verb: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def stream(self, verb: Verb, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Call a method which answers with a stream, and pass on its parts.
 
         :raises NotFound, Conflict, EngineError, EngineUnreachable: as :meth:`call`, at any part

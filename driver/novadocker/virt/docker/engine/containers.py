@@ -6,11 +6,12 @@ import enum
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from oslo_log import log as logging
 
 from novadocker import exceptions
+from novadocker.types import Flavor, Instance
 from novadocker.virt.docker.engine import client, isolation, streams
 from novadocker.virt.docker.host.facts import HostFacts
 
@@ -88,7 +89,7 @@ def aside_names(uuid: str) -> tuple[str, ...]:
     return rescued_name(uuid), resized_name(uuid), new_name(uuid)
 
 
-def labels(instance: Any, host: str, role: Role, image_id: str = "") -> dict[str, str]:
+def labels(instance: Instance, host: str, role: Role, image_id: str = "") -> dict[str, str]:
     """Label a container of an instance.
 
     All labels are always set: what is not set would be taken from the image, which a tenant made.
@@ -147,7 +148,7 @@ class Containers:
         self._isolation = limits
         self._bound = bound
 
-    def create(self, workload: Workload, flavor: Any, disk_gb: int | None = None) -> None:
+    def create(self, workload: Workload, flavor: Flavor, disk_gb: int | None = None) -> None:
         """Make a workload's container, and do not start it.
 
         :param disk_gb: limit of its file system; None is no limit
@@ -413,7 +414,7 @@ class Containers:
         """Read a container's file system as one archive."""
         return self._engine.stream("export", name)
 
-    def _to_state(self, verb: str, name: str, wanted: State) -> None:
+    def _to_state(self, verb: Literal["pause", "unpause"], name: str, wanted: State) -> None:
         try:
             self._engine.call(verb, name)
         except exceptions.EngineError:

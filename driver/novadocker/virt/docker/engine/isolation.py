@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from novadocker import exceptions
+from novadocker.types import Flavor
 from novadocker.virt.docker.engine import lxcfs
 
 # The smallest limit that every engine accepts.
@@ -38,19 +39,19 @@ class Isolation:
             with open(section.seccomp_profile, encoding="utf-8") as source:
                 seccomp = source.read()
         return cls(
-            tuple(section.default_capabilities),
-            section.no_new_privileges,
-            section.pids_limit,
-            seccomp,
-            section.runtime,
-            section.allow_privileged,
-            section.lxcfs_path,
-            section.log_max_size,
-            section.log_max_files,
+            capabilities=tuple(section.default_capabilities),
+            no_new_privileges=section.no_new_privileges,
+            pids_limit=section.pids_limit,
+            seccomp=seccomp,
+            runtime=section.runtime,
+            allow_privileged=section.allow_privileged,
+            lxcfs_path=section.lxcfs_path,
+            log_max_size=section.log_max_size,
+            log_max_files=section.log_max_files,
         )
 
 
-def check(flavor: Any) -> None:
+def check(flavor: Flavor) -> None:
     """Check what a flavor asks for, as far as it is the same on all hosts.
 
     :raises FlavorRefused: an extra spec is no number
@@ -59,7 +60,7 @@ def check(flavor: Any) -> None:
     _number(flavor.get("extra_specs", {}) or {}, "docker:pids_limit", 0)
 
 
-def limits(flavor: Any) -> dict[str, Any]:
+def limits(flavor: Flavor) -> dict[str, Any]:
     """Translate a flavor's size into the engine's limits.
 
     A share of CPU time and not a number of CPUs, as the engine refuses more CPUs than the host has.

@@ -34,8 +34,11 @@ _AARCH64 = b"".join(
     struct.pack("<I", word)
     for word in (0xD2800000, 0xD2800001, 0xD2800002, 0xD2800003, 0xD2800928, 0xD4000001, 0x17FFFFFA)
 )
+# e_machine and the instructions.
 _MACHINES = {"x86_64": (62, _X86_64), "aarch64": (183, _AARCH64)}
 _LOAD_ADDRESS = 0x400000
+# Of an Elf64_Ehdr and of an Elf64_Phdr.
+_HEADER_BYTES, _SEGMENT_BYTES = 64, 56
 # Of the file system whose limit is tried out.
 _PROBE_MB = 16
 # What the engine says when a limit is reached: EDQUOT, or ENOSPC for a project's quota on XFS.
@@ -54,25 +57,35 @@ def program(machine: str) -> bytes:
             f"no sandbox program for {machine}: x86_64 and aarch64 are known"
         )
     number, code = _MACHINES[machine]
-    size = 64 + 56 + len(code)
+    size = _HEADER_BYTES + _SEGMENT_BYTES + len(code)
     header = struct.pack(
         "<16sHHIQQQIHHHHHH",
-        b"\x7fELF\x02\x01\x01",
-        2,
-        number,
-        1,
-        _LOAD_ADDRESS + 120,
-        64,
-        0,
-        0,
-        64,
-        56,
-        1,
-        0,
-        0,
-        0,
+        b"\x7fELF\x02\x01\x01",  # e_ident: 64 bits, little-endian, version 1
+        2,  # e_type: ET_EXEC
+        number,  # e_machine
+        1,  # e_version
+        _LOAD_ADDRESS + _HEADER_BYTES + _SEGMENT_BYTES,  # e_entry
+        _HEADER_BYTES,  # e_phoff
+        0,  # e_shoff
+        0,  # e_flags
+        _HEADER_BYTES,  # e_ehsize
+        _SEGMENT_BYTES,  # e_phentsize
+        1,  # e_phnum
+        0,  # e_shentsize
+        0,  # e_shnum
+        0,  # e_shstrndx
     )
-    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, _LOAD_ADDRESS, _LOAD_ADDRESS, size, size, 0x1000)
+    segment = struct.pack(
+        "<IIQQQQQQ",
+        1,  # p_type: PT_LOAD
+        5,  # p_flags: PF_R | PF_X
+        0,  # p_offset
+        _LOAD_ADDRESS,  # p_vaddr
+        _LOAD_ADDRESS,  # p_paddr
+        size,  # p_filesz
+        size,  # p_memsz
+        0x1000,  # p_align
+    )
     return header + segment + code
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from nova import exception
 from nova.virt import driver
 
+from novadocker.types import Instance
 from novadocker.virt.docker.face import faults, refusals
 from novadocker.virt.docker.parts import Parts
 from novadocker.virt.docker.volumes.mounted import Attached
@@ -26,7 +27,7 @@ def refuse_unusable(parts: Parts, block_device_info: Any) -> None:
 
 
 @contextlib.contextmanager
-def in_place(parts: Parts, instance: Any, block_device_info: Any) -> Iterator[None]:
+def in_place(parts: Parts, instance: Instance, block_device_info: Any) -> Iterator[None]:
     """Have the volumes of an instance in place, which is started inside.
 
     :raises InvalidBDMFormat: it cannot have them
@@ -36,7 +37,9 @@ def in_place(parts: Parts, instance: Any, block_device_info: Any) -> Iterator[No
         yield
 
 
-def detach_all(parts: Parts, instance: Any, block_device_info: Any, forget: bool = False) -> None:
+def detach_all(
+    parts: Parts, instance: Instance, block_device_info: Any, forget: bool = False
+) -> None:
     """Detach all volumes of an instance that does not run.
 
     :param forget: nothing is kept of the instance
@@ -46,7 +49,7 @@ def detach_all(parts: Parts, instance: Any, block_device_info: Any, forget: bool
         parts.volumes.detach_all(instance.uuid, _attached(block_device_info), forget)
 
 
-def known(parts: Parts, instance: Any) -> Any:
+def known(parts: Parts, instance: Instance) -> Any:
     """Ask Nova for the block devices of an instance, where it does not tell them by itself."""
     if not parts.volumes.allowed:
         return None

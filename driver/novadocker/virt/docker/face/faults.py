@@ -14,6 +14,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from novadocker import exceptions
+from novadocker.types import Instance
 
 LOG = logging.getLogger(__name__)
 
@@ -26,12 +27,12 @@ class VolumeUnacceptable(exception.InvalidVolume, exception.InvalidInput):
     """A volume is refused for what it is; a server is not built with it on another host either."""
 
 
-def _image_unacceptable(err: exceptions.ImageRefused, instance: Any) -> Exception:
+def _image_unacceptable(err: exceptions.ImageRefused, instance: Instance) -> Exception:
     image_id = err.image_id if err.image_id is not None or instance is None else instance.image_ref
     return exception.ImageUnacceptable(image_id=image_id or "", reason=str(err))
 
 
-def _command_unstartable(err: exceptions.EngineError, instance: Any) -> Exception | None:
+def _command_unstartable(err: exceptions.EngineError, instance: Instance) -> Exception | None:
     """Blame the image for what the engine says of its command."""
     if err.status == 400 or "OCI runtime" in str(err):
         return exception.ImageUnacceptable(
@@ -40,13 +41,13 @@ def _command_unstartable(err: exceptions.EngineError, instance: Any) -> Exceptio
     return None
 
 
-def _port_unwired(err: exceptions.NetworkError, instance: Any) -> Exception:
+def _port_unwired(err: exceptions.NetworkError, instance: Instance) -> Exception:
     # Nova's exception does not say what failed.
     LOG.error("%s", err, instance=instance)
     return exception.VirtualInterfaceCreateException()
 
 
-def _port_left(err: exceptions.DriverError, instance: Any) -> Exception:
+def _port_left(err: exceptions.DriverError, instance: Instance) -> Exception:
     # Nor does this one.
     LOG.error("%s", err, instance=instance)
     return exception.InterfaceDetachFailed(instance_uuid=instance.uuid)
@@ -131,7 +132,7 @@ def starting(host: str) -> Table:
 
 
 @contextlib.contextmanager
-def translated(instance: Any, table: Table = EXISTING) -> Iterator[None]:
+def translated(instance: Instance, table: Table = EXISTING) -> Iterator[None]:
     """Turn this package's faults into those which Nova expects.
 
     :param instance: the one that they are about; None where they are about the host

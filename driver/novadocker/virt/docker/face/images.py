@@ -7,6 +7,7 @@ from nova import exception
 from nova.compute import task_states, vm_states
 
 from novadocker import conf, exceptions
+from novadocker.types import Context, Instance
 from novadocker.virt.docker.engine import containers
 from novadocker.virt.docker.face import block_devices, faults
 from novadocker.virt.docker.images import snapshots
@@ -21,7 +22,9 @@ class Images:
 
     parts: Parts
 
-    def snapshot(self, context: Any, instance: Any, image_id: str, update_task_state: Any) -> None:
+    def snapshot(
+        self, context: Context, instance: Instance, image_id: str, update_task_state: Any
+    ) -> None:
         """Store an instance's file system as an image."""
         parts = self.parts
         name = containers.workload_name(instance.uuid)
@@ -45,7 +48,7 @@ class Images:
                 self._start_again(instance)
             raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err
 
-    def _start_again(self, instance: Any) -> None:
+    def _start_again(self, instance: Instance) -> None:
         block_device_info = block_devices.known(self.parts, instance)
         with (
             faults.translated(instance),
@@ -53,7 +56,7 @@ class Images:
         ):
             self.parts.instances.start(instance, instance.get_network_info() or [])
 
-    def cache_image(self, context: Any, image_id: str) -> bool:
+    def cache_image(self, context: Context, image_id: str) -> bool:
         """Fetch an image before it is needed.
 
         :return: False when it was there already
@@ -62,7 +65,7 @@ class Images:
             meta = self.parts.glance.get(context, image_id)
             return self.parts.images.ensure(context, meta).fetched
 
-    def manage_image_cache(self, context: Any, all_instances: Any) -> None:
+    def manage_image_cache(self, context: Context, all_instances: Any) -> None:
         """Remove images that have been unused for long."""
         section = CONF.image_cache
         self.parts.cache.update(
@@ -73,7 +76,7 @@ class Images:
         )
 
 
-def shelved_from_active(instance: Any) -> bool:
+def shelved_from_active(instance: Instance) -> bool:
     """Return whether an instance ran when its user asked to shelve it."""
     shelving = instance.task_state == task_states.SHELVING_IMAGE_PENDING_UPLOAD
     return bool(shelving and instance.vm_state == vm_states.ACTIVE)

@@ -8,6 +8,7 @@ from nova.compute import task_states
 from oslo_log import log as logging
 
 from novadocker import conf
+from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.face import block_devices, faults
 from novadocker.virt.docker.instances.life import Content
 from novadocker.virt.docker.network import tags
@@ -24,13 +25,13 @@ class Life:
 
     def spawn(
         self,
-        context: Any,
-        instance: Any,
-        image_meta: Any,
+        context: Context,
+        instance: Instance,
+        image_meta: ImageMeta,
         injected_files: Any,
         admin_password: str | None,
         allocations: Any,
-        network_info: Any = None,
+        network_info: NetworkInfo = None,
         block_device_info: Any = None,
         power_on: bool = True,
         accel_info: Any = None,
@@ -74,9 +75,9 @@ class Life:
 
     def destroy(
         self,
-        context: Any,
-        instance: Any,
-        network_info: Any,
+        context: Context,
+        instance: Instance,
+        network_info: NetworkInfo,
         block_device_info: Any = None,
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
@@ -94,9 +95,9 @@ class Life:
 
     def cleanup(
         self,
-        context: Any,
-        instance: Any,
-        network_info: Any,
+        context: Context,
+        instance: Instance,
+        network_info: NetworkInfo,
         block_device_info: Any = None,
         destroy_disks: bool = True,
         migrate_data: Any = None,
@@ -110,9 +111,9 @@ class Life:
 
     def reboot(
         self,
-        context: Any,
-        instance: Any,
-        network_info: Any,
+        context: Context,
+        instance: Instance,
+        network_info: NetworkInfo,
         reboot_type: str,
         block_device_info: Any = None,
         bad_volumes_callback: Any = None,
@@ -130,16 +131,16 @@ class Life:
             parts.migrations.mend(context, instance)
             parts.instances.reboot(instance, network_info or [], timeout_s)
 
-    def power_off(self, instance: Any, timeout: int = 0, retry_interval: int = 0) -> None:
+    def power_off(self, instance: Instance, timeout: int = 0, retry_interval: int = 0) -> None:
         """Stop an instance."""
         with faults.translated(instance):
             self.parts.instances.stop(instance, timeout)
 
     def power_on(
         self,
-        context: Any,
-        instance: Any,
-        network_info: Any,
+        context: Context,
+        instance: Instance,
+        network_info: NetworkInfo,
         block_device_info: Any = None,
         accel_info: Any = None,
         share_info: Any = None,
@@ -153,30 +154,30 @@ class Life:
 
     def resume_state_on_host_boot(
         self,
-        context: Any,
-        instance: Any,
-        network_info: Any,
+        context: Context,
+        instance: Instance,
+        network_info: NetworkInfo,
         share_info: Any,
         block_device_info: Any = None,
     ) -> None:
         """Start an instance again that ran when the host went down."""
         self.power_on(context, instance, network_info, block_device_info)
 
-    def pause(self, instance: Any) -> None:
+    def pause(self, instance: Instance) -> None:
         """Freeze an instance."""
         with faults.translated(instance):
             self.parts.instances.pause(instance)
 
-    def unpause(self, instance: Any) -> None:
+    def unpause(self, instance: Instance) -> None:
         """Let a frozen instance go on."""
         with faults.translated(instance):
             self.parts.instances.unpause(instance)
 
-    def soft_delete(self, instance: Any) -> None:
+    def soft_delete(self, instance: Instance) -> None:
         """Stop an instance that may be restored."""
         self.power_off(instance)
 
-    def restore(self, instance: Any) -> None:
+    def restore(self, instance: Instance) -> None:
         """Start an instance again that was soft-deleted."""
         block_device_info = block_devices.known(self.parts, instance)
         self.power_on(None, instance, instance.get_network_info(), block_device_info)

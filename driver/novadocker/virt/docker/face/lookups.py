@@ -8,6 +8,7 @@ from nova.virt import hardware
 from oslo_utils import units
 
 from novadocker import conf
+from novadocker.types import Context, Instance
 from novadocker.virt.docker.engine import containers
 from novadocker.virt.docker.face import faults
 from novadocker.virt.docker.instances import diagnostics
@@ -40,18 +41,18 @@ class Lookups:
         """Count this host's instances."""
         return len(self.parts.workloads.names_by_uuid())
 
-    def instance_exists(self, instance: Any) -> bool:
+    def instance_exists(self, instance: Instance) -> bool:
         """Tell whether an instance has a container here."""
         return self.parts.workloads.exists(containers.workload_name(instance.uuid))
 
-    def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
+    def get_info(self, instance: Instance, use_cache: bool = True) -> hardware.InstanceInfo:
         """Tell the power state of an instance."""
         with faults.translated(instance):
             details = self.parts.workloads.inspect(containers.workload_name(instance.uuid))
         state = containers.state_of(details["State"]["Status"])
         return hardware.InstanceInfo(state=_POWER_STATES[state], internal_id=details["Id"])
 
-    def get_console_output(self, context: Any, instance: Any) -> str:
+    def get_console_output(self, context: Context, instance: Instance) -> str:
         """Read the end of what the workload has written."""
         with faults.translated(instance):
             output = self.parts.workloads.log_tail(
@@ -61,17 +62,17 @@ class Lookups:
             )
         return output.decode("utf-8", "replace")
 
-    def get_diagnostics(self, instance: Any) -> dict[str, Any]:
+    def get_diagnostics(self, instance: Instance) -> dict[str, Any]:
         """Count what an instance used, in the form before microversion 2.48."""
         with faults.translated(instance):
             return diagnostics.flat(self._counters(instance))
 
-    def get_instance_diagnostics(self, instance: Any) -> Any:
+    def get_instance_diagnostics(self, instance: Instance) -> Any:
         """Count what an instance used."""
         with faults.translated(instance):
             return diagnostics.versioned(self._counters(instance), instance)
 
-    def _counters(self, instance: Any) -> diagnostics.Counters:
+    def _counters(self, instance: Instance) -> diagnostics.Counters:
         name = containers.workload_name(instance.uuid)
         namespace = self.parts.sandboxes.namespace(containers.sandbox_name(instance.uuid))
         return diagnostics.Counters(

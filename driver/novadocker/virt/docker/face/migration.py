@@ -5,6 +5,7 @@ from typing import Any
 
 from nova import exception
 
+from novadocker.types import Context, Flavor, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
 from novadocker.virt.docker.face import block_devices, faults
 from novadocker.virt.docker.parts import Parts
@@ -17,11 +18,11 @@ class Migration:
 
     def migrate_disk_and_power_off(
         self,
-        context: Any,
-        instance: Any,
+        context: Context,
+        instance: Instance,
         dest: str,
-        flavor: Any,
-        network_info: Any,
+        flavor: Flavor,
+        network_info: NetworkInfo,
         block_device_info: Any = None,
         timeout: int = 0,
         retry_interval: int = 0,
@@ -39,12 +40,12 @@ class Migration:
 
     def finish_migration(
         self,
-        context: Any,
+        context: Context,
         migration: Any,
-        instance: Any,
+        instance: Instance,
         disk_info: str,
-        network_info: Any,
-        image_meta: Any,
+        network_info: NetworkInfo,
+        image_meta: ImageMeta,
         resize_instance: bool,
         allocations: Any,
         block_device_info: Any = None,
@@ -62,16 +63,16 @@ class Migration:
             )
 
     def confirm_migration(
-        self, context: Any, migration: Any, instance: Any, network_info: Any
+        self, context: Context, migration: Any, instance: Instance, network_info: NetworkInfo
     ) -> None:
         """Remove what an instance would have gone back to."""
         self.parts.migrations.confirm(instance)
 
     def finish_revert_migration(
         self,
-        context: Any,
-        instance: Any,
-        network_info: Any,
+        context: Context,
+        instance: Instance,
+        network_info: NetworkInfo,
         migration: Any,
         block_device_info: Any = None,
         power_on: bool = True,

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods of a compute driver about ports."""
 
-from typing import Any
-
 from nova import exception
 from oslo_log import log as logging
 
+from novadocker.types import Context, ImageMeta, Instance, NetworkInfo, Vif
 from novadocker.virt.docker.face import faults
 from novadocker.virt.docker.network import tags
 from novadocker.virt.docker.parts import Parts
@@ -18,17 +17,19 @@ class Ports:
 
     parts: Parts
 
-    def plug_vifs(self, instance: Any, network_info: Any) -> None:
+    def plug_vifs(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Wire the ports of an instance; Nova calls it for each one when it starts."""
         with faults.translated(instance, faults.PLUGGING):
             self.parts.instances.plug(instance, network_info or [])
 
-    def unplug_vifs(self, instance: Any, network_info: Any) -> None:
+    def unplug_vifs(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Take away the ports of an instance."""
         with faults.translated(instance, faults.UNPLUGGING):
             self.parts.instances.unplug(instance, network_info or [])
 
-    def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:
+    def attach_interface(
+        self, context: Context, instance: Instance, image_meta: ImageMeta, vif: Vif
+    ) -> None:
         """Wire one more port."""
         try:
             self.parts.instances.attach(instance, vif)
@@ -42,7 +43,7 @@ class Ports:
                 raise
             raise exception.InterfaceAttachFailed(instance_uuid=instance.uuid) from err
 
-    def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
+    def detach_interface(self, context: Context, instance: Instance, vif: Vif) -> None:
         """Take one port away."""
         with faults.translated(instance, faults.DETACHING_PORT):
             self.parts.instances.unplug(instance, [vif])

@@ -9,6 +9,8 @@ from typing import Any
 
 from nova import exception
 
+from novadocker.types import Context, Instance
+
 NO_VOLUMES = (
     "containers on this host take no volumes: the host's kernel would have to mount a file system "
     "that a user has made. Boot from an image without volumes, or on another hypervisor; or the "
@@ -36,24 +38,24 @@ class Refusals:
 
     def swap_volume(
         self,
-        context: Any,
+        context: Context,
         old_connection_info: Any,
         new_connection_info: Any,
-        instance: Any,
+        instance: Instance,
         mountpoint: str,
         resize_to: int,
     ) -> None:
         """Refuse to put another volume in the place of one that is attached."""
         raise VolumeRefused(reason=NO_SWAP)  # type: ignore[call-arg] # of Nova
 
-    def suspend(self, context: Any, instance: Any) -> None:
+    def suspend(self, context: Context, instance: Instance) -> None:
         """Refuse to store an instance's memory."""
         raise SuspendRefused(reason=NO_SUSPEND)  # type: ignore[call-arg] # of Nova
 
     def check_can_live_migrate_destination(
         self,
-        context: Any,
-        instance: Any,
+        context: Context,
+        instance: Instance,
         src_compute_info: Any,
         dst_compute_info: Any,
         block_migration: bool = False,

@@ -2,15 +2,16 @@
 """What users read among the events of an action, where it went another way than they asked."""
 
 import traceback
-from typing import Any
 
 from nova import exception, objects
 from oslo_log import log as logging
 
+from novadocker.types import Context, Instance
+
 LOG = logging.getLogger(__name__)
 
 
-def tell(context: Any, instance: Any, host: str, event: str, fault: Exception) -> None:
+def tell(context: Context, instance: Instance, host: str, event: str, fault: Exception) -> None:
     """Write an event with an error into the action that goes on.
 
     :param event: name of it

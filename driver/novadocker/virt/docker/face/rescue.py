@@ -6,6 +6,7 @@ from typing import Any
 from nova import exception
 from oslo_log import log as logging
 
+from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.face import block_devices, faults, reports
 from novadocker.virt.docker.parts import Parts
 
@@ -19,10 +20,10 @@ class Rescue:
 
     def rescue(
         self,
-        context: Any,
-        instance: Any,
-        network_info: Any,
-        image_meta: Any,
+        context: Context,
+        instance: Instance,
+        network_info: NetworkInfo,
+        image_meta: ImageMeta,
         rescue_password: str,
         block_device_info: Any,
         share_info: Any = None,
@@ -42,7 +43,9 @@ class Rescue:
                 parts.rescues.begin(instance, content, network_info or [])
         parts.passwords.inject(instance, rescue_password)
 
-    def _rescued_by(self, context: Any, instance: Any, image_meta: Any, network_info: Any) -> bool:
+    def _rescued_by(
+        self, context: Context, instance: Instance, image_meta: ImageMeta, network_info: NetworkInfo
+    ) -> bool:
         """Rescue an instance by an image; return False, and tell the user, where that fails.
 
         Nova would put the instance into ERROR, whatever the fault.
@@ -67,7 +70,7 @@ class Rescue:
             return False
         return True
 
-    def unrescue(self, context: Any, instance: Any) -> None:
+    def unrescue(self, context: Context, instance: Instance) -> None:
         """Run an instance again, with what was mended in it."""
         block_device_info = block_devices.known(self.parts, instance)
         with (
@@ -76,7 +79,7 @@ class Rescue:
         ):
             self.parts.rescues.end(instance, instance.get_network_info() or [])
 
-    def set_admin_password(self, instance: Any, new_pass: str) -> None:
+    def set_admin_password(self, instance: Instance, new_pass: str) -> None:
         """Set root's password, where the image has what that takes."""
         with faults.translated(instance):
             self.parts.passwords.set(instance, new_pass)

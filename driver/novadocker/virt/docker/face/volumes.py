@@ -4,6 +4,7 @@
 from typing import Any
 
 from novadocker import exceptions
+from novadocker.types import Context, Instance
 from novadocker.virt.docker.face import faults, refusals
 from novadocker.virt.docker.parts import Parts
 
@@ -13,7 +14,7 @@ class Volumes:
 
     parts: Parts
 
-    def get_volume_connector(self, instance: Any) -> Any:
+    def get_volume_connector(self, instance: Instance) -> Any:
         """Return how volumes can be connected to this host, for Cinder."""
         _refuse_all(self.parts)
         if not instance.image_ref:
@@ -22,9 +23,9 @@ class Volumes:
 
     def attach_volume(
         self,
-        context: Any,
+        context: Context,
         connection_info: Any,
-        instance: Any,
+        instance: Instance,
         mountpoint: str,
         disk_bus: str | None = None,
         device_type: str | None = None,
@@ -39,9 +40,9 @@ class Volumes:
 
     def detach_volume(
         self,
-        context: Any,
+        context: Context,
         connection_info: Any,
-        instance: Any,
+        instance: Instance,
         mountpoint: str,
         encryption: Any = None,
     ) -> None:
@@ -50,7 +51,7 @@ class Volumes:
             self.parts.volumes.detach(instance.uuid, connection_info, mountpoint)
 
     def extend_volume(
-        self, context: Any, connection_info: Any, instance: Any, requested_size: int
+        self, context: Context, connection_info: Any, instance: Instance, requested_size: int
     ) -> None:
         """Let the file system of a volume that has grown have all of it."""
         with faults.translated(instance):

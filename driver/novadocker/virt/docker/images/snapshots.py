@@ -12,6 +12,7 @@ from typing import IO, Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
+from novadocker.types import Instance
 from novadocker.virt.docker.engine import streams
 from novadocker.virt.docker.engine.client import Engine
 from novadocker.virt.docker.engine.containers import Containers
@@ -156,7 +157,7 @@ def _digest(parts: Iterable[bytes]) -> tuple[str, int]:
     return f"sha256:{digest.hexdigest()}", size
 
 
-def glance_meta(instance: Any) -> dict[str, Any]:
+def glance_meta(instance: Instance) -> dict[str, Any]:
     """Say what Glance is to know of a snapshot."""
     return {
         "disk_format": "raw",

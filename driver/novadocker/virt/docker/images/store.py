@@ -15,6 +15,7 @@ from oslo_concurrency import lockutils
 from oslo_log import log as logging
 
 from novadocker import exceptions
+from novadocker.types import Context
 from novadocker.virt.docker.engine.client import Engine
 from novadocker.virt.docker.images import archive, compression
 from novadocker.virt.docker.images.spool import Spool
@@ -81,7 +82,9 @@ class Images:
         found = self._engine.call("inspect_image", name)
         return EngineImage(found["Id"], found.get("Config") or {})
 
-    def ensure(self, context: Any, meta: dict[str, Any], trusted_certs: Any = None) -> EngineImage:
+    def ensure(
+        self, context: Context, meta: dict[str, Any], trusted_certs: Any = None
+    ) -> EngineImage:
         """Have an image of Glance's in the engine.
 
         :param meta: what Glance says of it
@@ -98,7 +101,7 @@ class Images:
             tag = tag_of(image_id, meta.get("checksum"))
             return self._load(context, meta, trusted_certs, tag)
 
-    def ensure_for_one(self, context: Any, meta: dict[str, Any], name: str) -> EngineImage:
+    def ensure_for_one(self, context: Context, meta: dict[str, Any], name: str) -> EngineImage:
         """Have an image of Glance's in the engine for one instance, which it goes with.
 
         :param meta: what Glance says of it
@@ -110,7 +113,7 @@ class Images:
             return self._load(context, meta, None, name)
 
     def _load(
-        self, context: Any, meta: dict[str, Any], trusted_certs: Any, tag: str
+        self, context: Context, meta: dict[str, Any], trusted_certs: Any, tag: str
     ) -> EngineImage:
         with self._spool.lend() as directory:
             path = self._fetch(context, meta, trusted_certs, directory)
@@ -131,7 +134,9 @@ class Images:
                 "the engine did not load it, and did not say why"
             ) from None
 
-    def _fetch(self, context: Any, meta: dict[str, Any], trusted_certs: Any, directory: str) -> str:
+    def _fetch(
+        self, context: Context, meta: dict[str, Any], trusted_certs: Any, directory: str
+    ) -> str:
         if self._shared and not trusted_certs:
             # The name is a UUID that Glance gave us, so that it cannot lead elsewhere.
             seed = os.path.join(self._shared, meta["id"])
@@ -143,7 +148,7 @@ class Images:
             nova_images.fetch(context, meta["id"], path, trusted_certs)
         return path
 
-    def _is_glances(self, context: Any, meta: dict[str, Any], seed: str) -> bool:
+    def _is_glances(self, context: Context, meta: dict[str, Any], seed: str) -> bool:
         """Compare a file with what Glance says of the image.
 
         :return: False where Glance says nothing

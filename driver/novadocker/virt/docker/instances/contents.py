@@ -4,6 +4,7 @@
 from typing import Any
 
 from novadocker import exceptions
+from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import containers
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.images.store import EngineImage, Images
@@ -24,7 +25,7 @@ class Contents:
         self._glance = glance
         self._workloads = workloads
 
-    def _glance_meta(self, context: Any, image_meta: Any) -> dict[str, Any]:
+    def _glance_meta(self, context: Context, image_meta: ImageMeta) -> dict[str, Any]:
         """Return what Glance says of an image; ask Glance where Nova does not know all of it.
 
         :raises ImageRefused: there is no image
@@ -39,7 +40,9 @@ class Contents:
         meta: dict[str, Any] = self._glance.get(context, image_meta.id)
         return meta
 
-    def image_of_new(self, context: Any, instance: Any, image_meta: Any) -> EngineImage:
+    def image_of_new(
+        self, context: Context, instance: Instance, image_meta: ImageMeta
+    ) -> EngineImage:
         """Have the image of a new instance in the engine.
 
         :raises ImageRefused: it is refused
@@ -49,12 +52,12 @@ class Contents:
 
     def of_new(
         self,
-        instance: Any,
+        instance: Instance,
         image: EngineImage,
-        image_meta: Any,
+        image_meta: ImageMeta,
         injected_files: list[Any],
         admin_password: str | None,
-        network_info: Any,
+        network_info: NetworkInfo,
     ) -> Content:
         """Say what runs in a new instance."""
         metadata = (instance.metadata or {}) if self._section.metadata_environment else {}
@@ -69,7 +72,7 @@ class Contents:
             files=guest.pack(files, guest.CONFIG_DRIVE if drive else None) if files else None,
         )
 
-    def of_rescue(self, context: Any, instance: Any, image_meta: Any) -> Content:
+    def of_rescue(self, context: Context, instance: Instance, image_meta: ImageMeta) -> Content:
         """Say what runs in the place of an instance that is rescued.
 
         :raises ImageRefused: the image is refused
@@ -77,7 +80,7 @@ class Contents:
         image = self.image_of_new(context, instance, image_meta)
         return self._to_rescue(instance, image, image_meta.id, _command(image_meta, image))
 
-    def of_own_rescue(self, instance: Any) -> Content:
+    def of_own_rescue(self, instance: Instance) -> Content:
         """Say what runs where that is to be the image that the instance was made from.
 
         :raises NotFound: there is no such instance
@@ -91,7 +94,7 @@ class Contents:
         return self._to_rescue(instance, image, containers.image_label(details), command)
 
     def _to_rescue(
-        self, instance: Any, image: EngineImage, image_id: str, command: list[str] | None
+        self, instance: Instance, image: EngineImage, image_id: str, command: list[str] | None
     ) -> Content:
         files = self._keys_and(instance, [])
         return Content(
@@ -101,9 +104,9 @@ class Contents:
             files=guest.pack(files) if files else None,
         )
 
-    def _keys_and(self, instance: Any, injected: list[Any]) -> list[tuple[str, bytes]]:
+    def _keys_and(self, instance: Instance, injected: list[Any]) -> list[tuple[str, bytes]]:
         return guest.files(injected, instance.key_data if self._section.inject_key else None)
 
 
-def _command(image_meta: Any, image: EngineImage) -> list[str] | None:
+def _command(image_meta: ImageMeta, image: EngineImage) -> list[str] | None:
     return containers.command(image_meta.properties.get("os_command_line"), image.config)

@@ -7,6 +7,7 @@ from typing import Any
 from nova.objects import diagnostics as nova_diagnostics
 from oslo_utils import timeutils, units
 
+from novadocker.types import Instance
 from novadocker.virt.docker.engine import containers
 
 _STATES = {
@@ -79,7 +80,7 @@ def flat(counters: Counters) -> dict[str, Any]:
     return found
 
 
-def versioned(counters: Counters, instance: Any) -> Any:
+def versioned(counters: Counters, instance: Instance) -> Any:
     """Give the counters as Nova's object."""
     limit, used = counters.memory_bytes
     found = nova_diagnostics.Diagnostics(

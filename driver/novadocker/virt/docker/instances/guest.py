@@ -11,6 +11,8 @@ from nova.api.metadata import base as metadata
 from nova.virt import configdrive
 from oslo_log import log as logging
 
+from novadocker.types import Instance, NetworkInfo
+
 LOG = logging.getLogger(__name__)
 
 AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
@@ -44,7 +46,10 @@ def files(injected: list[tuple[str, Any]], public_key: str | None) -> list[tuple
 
 
 def config_drive_files(
-    instance: Any, network_info: Any, injected: list[tuple[str, Any]], admin_password: str | None
+    instance: Instance,
+    network_info: NetworkInfo,
+    injected: list[tuple[str, Any]],
+    admin_password: str | None,
 ) -> list[tuple[str, bytes]]:
     """List the files of a config drive; none where the instance is not to have one."""
     if not configdrive.required_by(instance):

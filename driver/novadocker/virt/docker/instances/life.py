@@ -14,6 +14,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
+from novadocker.types import Instance, NetworkInfo, Vif
 from novadocker.virt.docker.engine import containers
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.engine.sandbox import Sandboxes
@@ -71,9 +72,9 @@ class Instances:
 
     def build(
         self,
-        instance: Any,
+        instance: Instance,
         content: Callable[[], Content],
-        network_info: Any,
+        network_info: NetworkInfo,
         wait: PortsWait,
         power_on: bool = True,
     ) -> None:
@@ -91,7 +92,7 @@ class Instances:
 
         self._make(instance, network_info, make_workload, wait, power_on)
 
-    def destroy(self, instance: Any, network_info: Any, quiet: bool = False) -> None:
+    def destroy(self, instance: Instance, network_info: NetworkInfo, quiet: bool = False) -> None:
         """Remove all there is of an instance; that there is nothing is no fault.
 
         :param quiet: a port that cannot be unplugged is logged and no fault
@@ -105,7 +106,9 @@ class Instances:
         finally:
             self._workloads.forget_kept(instance.uuid)
 
-    def remove_network(self, instance: Any, network_info: Any, quiet: bool = False) -> None:
+    def remove_network(
+        self, instance: Instance, network_info: NetworkInfo, quiet: bool = False
+    ) -> None:
         """Unplug the ports of an instance and remove its sandbox."""
         fault: exceptions.NetworkError | None = None
         try:
@@ -118,7 +121,7 @@ class Instances:
                 raise fault
             LOG.error("A port of the instance may be left: %s", fault, instance=instance)
 
-    def start(self, instance: Any, network_info: Any) -> None:
+    def start(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Start an instance, whatever it does; its network comes first.
 
         :raises NotFound: there is no such instance
@@ -139,7 +142,7 @@ class Instances:
         self._workloads.unpause(name)
         self._workloads.start(name)
 
-    def stop(self, instance: Any, timeout_s: int) -> None:
+    def stop(self, instance: Instance, timeout_s: int) -> None:
         """Stop the workload; the sandbox keeps the ports, disconnected.
 
         :param timeout_s: time to end by itself; no more than the option allows
@@ -149,7 +152,7 @@ class Instances:
         self._workloads.stop(containers.workload_name(instance.uuid), timeout_s)
         self._set_links(instance, up=False)
 
-    def pause(self, instance: Any) -> None:
+    def pause(self, instance: Instance) -> None:
         """Freeze an instance, and disconnect it: the kernel would answer pings for it.
 
         :raises NotFound: there is no such instance
@@ -157,7 +160,7 @@ class Instances:
         self._workloads.pause(containers.workload_name(instance.uuid))
         self._set_links(instance, up=False)
 
-    def unpause(self, instance: Any) -> None:
+    def unpause(self, instance: Instance) -> None:
         """Let a frozen instance go on.
 
         :raises NotFound: there is no such instance
@@ -165,7 +168,7 @@ class Instances:
         self._set_links(instance, up=True)
         self._workloads.unpause(containers.workload_name(instance.uuid))
 
-    def reboot(self, instance: Any, network_info: Any, timeout_s: int) -> None:
+    def reboot(self, instance: Instance, network_info: NetworkInfo, timeout_s: int) -> None:
         """Stop and start an instance, whatever it does.
 
         :param timeout_s: time to end by itself; 0 is a hard reboot
@@ -176,22 +179,22 @@ class Instances:
             LOG.warning("There is nothing to stop", instance=instance)
         self.start(instance, network_info)
 
-    def plug(self, instance: Any, network_info: Any) -> None:
+    def plug(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Wire the ports of an instance whose sandbox runs; others are wired at the start."""
         path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
         if path is not None:
             self._wiring.plug(instance, network_info, path)
             self._disconnect_unless_running(instance)
 
-    def unplug(self, instance: Any, network_info: Any) -> None:
+    def unplug(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Take ports away from an instance, in whatever state."""
         self._wiring.unplug(instance, network_info)
 
-    def unplug_dead(self, instance: Any, network_info: Any) -> None:
+    def unplug_dead(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Take ports away that nobody knows; one that cannot be is logged and no fault."""
         self._wiring.unplug_dead(instance, network_info)
 
-    def attach(self, instance: Any, vif: Any) -> None:
+    def attach(self, instance: Instance, vif: Vif) -> None:
         """Wire one more port.
 
         A stopped instance's sandbox runs; only after a restart of the host it does not, and the
@@ -202,7 +205,7 @@ class Instances:
             self._wiring.plug_new(instance, vif, path)
             self._disconnect_unless_running(instance)
 
-    def recreate(self, instance: Any, old: str | None = None) -> None:
+    def recreate(self, instance: Instance, old: str | None = None) -> None:
         """Make the workload's container anew from its own file system, stopped.
 
         It joins the sandbox of the instance and gets the limits of its flavor as they are now.
@@ -223,7 +226,9 @@ class Instances:
             self._workloads.remove(name)
             self._workloads.rename(new, name)
 
-    def create_workload(self, instance: Any, content: Content, name: str | None = None) -> None:
+    def create_workload(
+        self, instance: Instance, content: Content, name: str | None = None
+    ) -> None:
         """Make the workload's container in the sandbox that there is, and do not start it.
 
         :param name: of the container; by default the one that the instance runs under
@@ -249,7 +254,12 @@ class Instances:
             self._workloads.create(workload, instance.flavor, disk_gb)
 
     def adopt(
-        self, instance: Any, old: str, network_info: Any, wait: PortsWait, power_on: bool
+        self,
+        instance: Instance,
+        old: str,
+        network_info: NetworkInfo,
+        wait: PortsWait,
+        power_on: bool,
     ) -> None:
         """Make an instance from the file system of another container, which stays.
 
@@ -261,8 +271,8 @@ class Instances:
 
     def _make(
         self,
-        instance: Any,
-        network_info: Any,
+        instance: Instance,
+        network_info: NetworkInfo,
         make_workload: Callable[[], None],
         wait: PortsWait,
         power_on: bool,
@@ -287,7 +297,7 @@ class Instances:
             self.destroy(instance, network_info, quiet=True)
             raise
 
-    def _ensure_network(self, instance: Any, network_info: Any) -> bool:
+    def _ensure_network(self, instance: Instance, network_info: NetworkInfo) -> bool:
         """Have a running sandbox with all ports in it.
 
         :return: whether the namespace is a new one
@@ -300,21 +310,21 @@ class Instances:
         self._wiring.plug(instance, network_info, namespace.path)
         return namespace.fresh
 
-    def _disconnect_unless_running(self, instance: Any) -> None:
+    def _disconnect_unless_running(self, instance: Instance) -> None:
         """Take back what plugging connects of an instance that is stopped or frozen."""
         with contextlib.suppress(exceptions.NotFound):
             state = self._workloads.state(containers.workload_name(instance.uuid))
             if state is not containers.State.RUNNING:
                 self._set_links(instance, up=False)
 
-    def _set_links(self, instance: Any, up: bool) -> None:
+    def _set_links(self, instance: Instance, up: bool) -> None:
         path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
         try:
             self._wiring.set_links(path, up)
         except exceptions.NetworkError as err:
             LOG.warning("%s", err, instance=instance)
 
-    def _create_sandbox(self, instance: Any, network_info: Any) -> None:
+    def _create_sandbox(self, instance: Instance, network_info: NetworkInfo) -> None:
         name = containers.sandbox_name(instance.uuid)
         arguments = (
             name,
@@ -329,7 +339,7 @@ class Instances:
             self._workloads.remove(name)
             self._sandboxes.create(*arguments)
 
-    def _restored(self, instance: Any, network_info: Any) -> dict[str, Any]:
+    def _restored(self, instance: Instance, network_info: NetworkInfo) -> dict[str, Any]:
         """Look at the workload's container; have it, where a crash or someone has left none.
 
         :raises NotFound: there is no such instance
@@ -351,7 +361,7 @@ class Instances:
         self.create_workload(instance, Content(image=image, image_id=instance.image_ref or ""))
         return self._workloads.inspect(name)
 
-    def _sandbox_id(self, instance: Any, network_info: Any) -> str:
+    def _sandbox_id(self, instance: Instance, network_info: NetworkInfo) -> str:
         """Find the sandbox; make it where there is none."""
         name = containers.sandbox_name(instance.uuid)
         with contextlib.suppress(exceptions.NotFound):

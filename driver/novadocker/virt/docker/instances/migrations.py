@@ -15,6 +15,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from novadocker import exceptions
+from novadocker.types import Context, Instance, NetworkInfo
 from novadocker.virt.docker.engine import containers
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.images.snapshots import Snapshots, glance_meta
@@ -49,7 +50,12 @@ class Migrations:
         self._is_here = is_here
 
     def leave(
-        self, context: Any, instance: Any, dest: str, network_info: Any, timeout_s: int
+        self,
+        context: Context,
+        instance: Instance,
+        dest: str,
+        network_info: NetworkInfo,
+        timeout_s: int,
     ) -> str:
         """Stop an instance and put it aside.
 
@@ -75,7 +81,7 @@ class Migrations:
             raise exceptions.NotMoved(str(err)) from err
         return json.dumps({"image_id": image_id})
 
-    def _stay(self, instance: Any, network_info: Any, was: containers.State) -> None:
+    def _stay(self, instance: Instance, network_info: NetworkInfo, was: containers.State) -> None:
         """Let an instance be what it was."""
         try:
             if was is not containers.State.STOPPED:
@@ -85,10 +91,10 @@ class Migrations:
 
     def arrive(
         self,
-        context: Any,
-        instance: Any,
+        context: Context,
+        instance: Instance,
         disk_info: str,
-        network_info: Any,
+        network_info: NetworkInfo,
         wait: PortsWait,
         power_on: bool,
     ) -> None:
@@ -104,7 +110,7 @@ class Migrations:
         self._instances.build(instance, lambda: content, network_info, wait, power_on)
         self._forget(context, instance, image_id)
 
-    def mend(self, context: Any, instance: Any) -> None:
+    def mend(self, context: Context, instance: Instance) -> None:
         """Tidy up a move that was cut short, which the instance is to be rebooted after.
 
         Where a crash has left nothing of it as it arrived, it is given the image that it was to
@@ -116,13 +122,13 @@ class Migrations:
                 self._fetch(context, instance, image_id)
             self._forget(context, instance, image_id)
 
-    def forget_left(self, context: Any, instance: Any) -> None:
+    def forget_left(self, context: Context, instance: Instance) -> None:
         """Delete the image of a move that failed, of an instance that does not need it any more."""
         if instance.obj_attr_is_set("system_metadata"):
             for image_id in self._left(context, instance):
                 self._forget(context, instance, image_id)
 
-    def _is_there(self, instance: Any) -> bool:
+    def _is_there(self, instance: Instance) -> bool:
         names = (containers.workload_name(instance.uuid), *containers.aside_names(instance.uuid))
         if any(self._workloads.exists(name) for name in names):
             return True
@@ -132,19 +138,21 @@ class Migrations:
             return False
         return True
 
-    def _fetch(self, context: Any, instance: Any, image_id: str) -> EngineImage:
+    def _fetch(self, context: Context, instance: Instance, image_id: str) -> EngineImage:
         # It goes with the instance: under another name it would stay for ever.
         return self._images.ensure_for_one(
             context, self._glance.get(context, image_id), f"{containers.KEPT}:{instance.uuid}"
         )
 
-    def confirm(self, instance: Any) -> None:
+    def confirm(self, instance: Instance) -> None:
         """Remove what an instance would have gone back to, and where it has left, all of it."""
         self._workloads.remove(containers.resized_name(instance.uuid))
         if not self._workloads.exists(containers.workload_name(instance.uuid)):
             self._workloads.forget_kept(instance.uuid)
 
-    def go_back(self, instance: Any, network_info: Any, wait: PortsWait, power_on: bool) -> None:
+    def go_back(
+        self, instance: Instance, network_info: NetworkInfo, wait: PortsWait, power_on: bool
+    ) -> None:
         """Make an instance again what it was; what had arrived is destroyed already.
 
         Nova calls it also when nova-compute starts and had been killed while an instance left. One
@@ -157,7 +165,7 @@ class Migrations:
         elif power_on:
             self._instances.start(instance, network_info)
 
-    def _upload(self, context: Any, instance: Any, name: str) -> str:
+    def _upload(self, context: Context, instance: Instance, name: str) -> str:
         self.forget_left(context, instance)
         meta = {
             **glance_meta(instance),
@@ -174,7 +182,7 @@ class Migrations:
                 raise
         return str(created["id"])
 
-    def _left(self, context: Any, instance: Any) -> list[str]:
+    def _left(self, context: Context, instance: Instance) -> list[str]:
         """Find the images in Glance by which an instance was to arrive.
 
         Anyone may give such a name to an image: those of other projects are not looked at.
@@ -190,7 +198,7 @@ class Migrations:
         owners = {instance.project_id, context.project_id}
         return [image["id"] for image in named if image.get("owner") in owners]
 
-    def _forget(self, context: Any, instance: Any, image_id: str) -> None:
+    def _forget(self, context: Context, instance: Instance, image_id: str) -> None:
         try:
             self._glance.delete(context, image_id)
         except exception.NovaException as err:
@@ -202,5 +210,5 @@ class Migrations:
             )
 
 
-def _temporary_name(instance: Any) -> str:
+def _temporary_name(instance: Instance) -> str:
     return f"{instance.uuid}-migration"

@@ -6,6 +6,7 @@ from typing import Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
+from novadocker.types import Instance
 from novadocker.virt.docker.engine import containers
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.instances import guest
@@ -23,7 +24,7 @@ class Passwords:
         self._section = section
         self._workloads = workloads
 
-    def set(self, instance: Any, password: str) -> None:
+    def set(self, instance: Instance, password: str) -> None:
         """Set root's password.
 
         :raises NotFound: there is no such instance
@@ -35,7 +36,7 @@ class Passwords:
             LOG.warning("chpasswd ended with %d", code, instance=instance)
             raise exceptions.PasswordNotSet(f"chpasswd ended with {code}")
 
-    def inject(self, instance: Any, password: str | None) -> None:
+    def inject(self, instance: Instance, password: str | None) -> None:
         """Set root's password where the option says so; that an image cannot is only logged."""
         if not password or not self._section.inject_password:
             return

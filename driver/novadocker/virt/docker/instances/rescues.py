@@ -6,11 +6,10 @@ the rescue container, and back again when the rescue ends: what was changed or a
 in the instance, what was deleted there is not deleted in it.
 """
 
-from typing import Any
-
 from oslo_log import log as logging
 
 from novadocker import exceptions
+from novadocker.types import Instance, NetworkInfo
 from novadocker.virt.docker.engine import containers
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.instances import guest
@@ -35,7 +34,7 @@ class Rescues:
         self._instances = instances
         self._workloads = workloads
 
-    def begin(self, instance: Any, content: Content, network_info: Any) -> None:
+    def begin(self, instance: Instance, content: Content, network_info: NetworkInfo) -> None:
         """Run another image in the place of an instance, which is stopped.
 
         :raises DriverError: it could not be; the instance is what it was, and stopped
@@ -58,7 +57,7 @@ class Rescues:
             self._workloads.remove(new)
             raise
 
-    def end(self, instance: Any, network_info: Any) -> None:
+    def end(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Take the files of an instance back, and run it again; without a rescue, just run it."""
         name, kept = containers.workload_name(instance.uuid), containers.rescued_name(instance.uuid)
         if self._workloads.exists(kept):
@@ -68,7 +67,7 @@ class Rescues:
             self.put_back(instance)
         self._instances.start(instance, network_info)
 
-    def _take_back(self, instance: Any, name: str, kept: str) -> None:
+    def _take_back(self, instance: Instance, name: str, kept: str) -> None:
         try:
             self._workloads.copy(name, MOUNT_POINT, kept, "/")
         except exceptions.EngineError as err:
@@ -78,7 +77,7 @@ class Rescues:
                 raise
             LOG.warning("Nothing to take back from %s: %s", MOUNT_POINT, err, instance=instance)
 
-    def put_back(self, instance: Any) -> None:
+    def put_back(self, instance: Instance) -> None:
         """Give an instance its own container back, where it has the one of a rescue."""
         kept = containers.rescued_name(instance.uuid)
         if self._workloads.exists(kept):
@@ -86,7 +85,7 @@ class Rescues:
             self._workloads.remove(name)
             self._workloads.rename(kept, name)
 
-    def forget(self, instance: Any) -> None:
+    def forget(self, instance: Instance) -> None:
         """Remove the containers of an instance that is deleted while it is rescued."""
         self._workloads.remove(containers.rescued_name(instance.uuid))
         self._workloads.remove(new_name(instance.uuid))

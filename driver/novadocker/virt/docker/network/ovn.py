@@ -7,13 +7,15 @@ tells Nova in batches of ``[DEFAULT]send_events_interval``, 2 s by default.
 """
 
 import threading
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from oslo_log import log as logging
 from ovs.db import idl
 from ovsdbapp import event as row_event
 from ovsdbapp.backend.ovs_idl import connection, event, idlutils
+
+from novadocker.types import NetworkInfo
 
 LOG = logging.getLogger(__name__)
 
@@ -24,7 +26,7 @@ CONNECT_TIMEOUT_S = 10
 SAID_WITHIN_S = 5.0
 
 
-def devices(network_info: Iterable[Any]) -> dict[str, str]:
+def devices(network_info: NetworkInfo) -> dict[str, str]:
     """List the ports that OVN has bound: the names of their devices on the host by their ids."""
     return {
         vif["id"]: vif["devname"]

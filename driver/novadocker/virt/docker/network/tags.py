@@ -5,8 +5,10 @@ from typing import Any
 
 from nova import objects
 
+from novadocker.types import Context, Instance
 
-def of_interfaces(context: Any, instance: Any) -> Any:
+
+def of_interfaces(context: Context, instance: Instance) -> Any:
     """Describe the tagged interfaces of an instance, as its metadata shows them.
 
     :return: None when there are none

@@ -10,6 +10,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from novadocker import compat, conf
+from novadocker.types import Instance, NetworkInfo
 from novadocker.virt.docker.network import ovn, wiring
 
 LOG = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class Waiting:
             self._known_switch = ovn.Switch(CONF.os_vif_ovs.ovsdb_connection)
         return self._known_switch
 
-    def for_ports(self, instance: Any, network_info: Any, power_on: bool) -> PortsWait:
+    def for_ports(self, instance: Instance, network_info: NetworkInfo, power_on: bool) -> PortsWait:
         """Say how to wait for the ports of an instance, after they were plugged inside of it.
 
         :param power_on: one that is not to run does not wait
@@ -45,7 +46,9 @@ class Waiting:
         return functools.partial(self._wired, instance, network_info or [], power_on)
 
     @contextlib.contextmanager
-    def _wired(self, instance: Any, network_info: Any, power_on: bool) -> Iterator[None]:
+    def _wired(
+        self, instance: Instance, network_info: NetworkInfo, power_on: bool
+    ) -> Iterator[None]:
         waiting = wiring.to_wait_for(network_info) if power_on and CONF.vif_plugging_timeout else []
         try:
             with self._virtapi.wait_for_instance_event(
@@ -63,7 +66,7 @@ class Waiting:
             if CONF.vif_plugging_is_fatal:
                 raise exception.VirtualInterfaceCreateException() from err
 
-    def _hear_from_ovn(self, waiting: list[tuple[str, str]], network_info: Any) -> None:
+    def _hear_from_ovn(self, waiting: list[tuple[str, str]], network_info: NetworkInfo) -> None:
         """Wait no more for Neutron's word on ports that OVN has wired."""
         of_ovn = ovn.devices(network_info)
         early = [(name, port_id) for name, port_id in waiting if port_id in of_ovn]
@@ -72,7 +75,7 @@ class Waiting:
             self._virtapi.exit_wait_early(early)
 
 
-def _failed(event_name: str, instance: Any) -> None:
+def _failed(event_name: str, instance: Instance) -> None:
     LOG.error("Neutron reports %s as failed", event_name, instance=instance)
     if CONF.vif_plugging_is_fatal:
         raise exception.VirtualInterfaceCreateException()

@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import errno
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import os_vif
@@ -23,6 +23,7 @@ from vif_plug_ovs import linux_net
 
 from novadocker import exceptions
 from novadocker.privsep import net
+from novadocker.types import Instance, NetworkInfo, Vif
 
 LOG = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Nic:
     gateways: tuple[tuple[str, bool], ...] = ()
 
 
-def plan(network_info: Iterable[Any]) -> list[Nic]:
+def plan(network_info: NetworkInfo) -> list[Nic]:
     """Say how the interfaces of an instance are configured.
 
     All addresses of all subnets are set; the default route of a family is the one of the first
@@ -82,7 +83,7 @@ def plan(network_info: Iterable[Any]) -> list[Nic]:
     return nics
 
 
-def dns_servers(network_info: Iterable[Any]) -> list[str]:
+def dns_servers(network_info: NetworkInfo) -> list[str]:
     """List the name servers of all subnets, each one once, in their order."""
     servers = {
         ip["address"]: None
@@ -93,7 +94,7 @@ def dns_servers(network_info: Iterable[Any]) -> list[str]:
     return list(servers)
 
 
-def to_wait_for(network_info: Iterable[Any]) -> list[tuple[str, str]]:
+def to_wait_for(network_info: NetworkInfo) -> list[tuple[str, str]]:
     """List the events that Neutron will send once the ports are wired."""
     return [
         ("network-vif-plugged", vif["id"])
@@ -118,7 +119,7 @@ class Wiring:
     def __init__(self, tx_checksum: str = "auto") -> None:
         self._tx_checksum = tx_checksum
 
-    def plug(self, instance: Any, network_info: Any, netns: str) -> None:
+    def plug(self, instance: Instance, network_info: NetworkInfo, netns: str) -> None:
         """Wire all interfaces of an instance; those that are wired already stay as they are.
 
         :param netns: path of the sandbox's network namespace
@@ -127,7 +128,7 @@ class Wiring:
         for vif, nic in zip(network_info, plan(network_info), strict=True):
             self._plug_vif(instance, vif, nic, netns)
 
-    def plug_host(self, instance: Any, network_info: Any) -> None:
+    def plug_host(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Plug the host's ends of all interfaces of a new instance, so that Neutron wires them.
 
         :raises NetworkError: a port cannot be plugged; those before it are
@@ -138,7 +139,7 @@ class Wiring:
                 self.unplug_dead(instance, [vif])
                 self._plug_host_end(instance, vif, nic)
 
-    def attach(self, network_info: Any, netns: str) -> None:
+    def attach(self, network_info: NetworkInfo, netns: str) -> None:
         """Give a new instance its ends of all interfaces.
 
         :param netns: path of the sandbox's network namespace
@@ -147,11 +148,11 @@ class Wiring:
         for vif, nic in zip(network_info, plan(network_info), strict=True):
             _attach(vif, nic, netns)
 
-    def plug_new(self, instance: Any, vif: Any, netns: str) -> None:
+    def plug_new(self, instance: Instance, vif: Vif, netns: str) -> None:
         """Wire one more interface; its gateway serves where the instance has none yet."""
         self._plug_vif(instance, vif, plan([vif])[0], netns)
 
-    def unplug(self, instance: Any, network_info: Any) -> None:
+    def unplug(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Take away all interfaces of an instance, as far as they are there.
 
         :raises NetworkError: some are left; all were tried
@@ -165,7 +166,7 @@ class Wiring:
         if faults:
             raise exceptions.NetworkError("; ".join(faults))
 
-    def unplug_dead(self, instance: Any, network_info: Any) -> None:
+    def unplug_dead(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Take away ports whose namespace is gone, before they are plugged into a new one."""
         try:
             self.unplug(instance, network_info)
@@ -207,7 +208,7 @@ class Wiring:
         found: list[dict[str, Any]] = net.ns_devices(netns)
         return found
 
-    def _plug_vif(self, instance: Any, vif: Any, nic: Nic, netns: str) -> None:
+    def _plug_vif(self, instance: Instance, vif: Vif, nic: Nic, netns: str) -> None:
         made = self._plug_host_end(instance, vif, nic)
         try:
             _attach(vif, nic, netns)
@@ -219,7 +220,7 @@ class Wiring:
             self._plug_host_end(instance, vif, nic)
             _attach(vif, nic, netns)
 
-    def _plug_host_end(self, instance: Any, vif: Any, nic: Nic) -> bool:
+    def _plug_host_end(self, instance: Instance, vif: Vif, nic: Nic) -> bool:
         """Plug the host's end of an interface, with the other one beside it if it is new.
 
         :return: False when the pair was there already
@@ -234,7 +235,7 @@ class Wiring:
                 net.bridge_add(port.bridge_name, port.vif_name)
         return made
 
-    def _unplug_vif(self, instance: Any, vif: Any) -> None:
+    def _unplug_vif(self, instance: Instance, vif: Vif) -> None:
         try:
             port = _os_vif_port(vif)
         except exceptions.NetworkError as err:
@@ -258,13 +259,13 @@ class Wiring:
         return bool(datapath != model.VIF_DETAILS_OVS_DATAPATH_NETDEV)
 
 
-def _attach(vif: Any, nic: Nic, netns: str) -> None:
+def _attach(vif: Vif, nic: Nic, netns: str) -> None:
     with _wiring(vif):
         net.ns_attach(netns, peer_name(vif["id"]), dataclasses.asdict(nic))
 
 
 @contextlib.contextmanager
-def _wiring(vif: Any) -> Iterator[None]:
+def _wiring(vif: Vif) -> Iterator[None]:
     try:
         yield
     except _FAULTS as err:
@@ -282,7 +283,7 @@ def _is_hybrid(port: Any) -> bool:
     return isinstance(port, os_vif.objects.vif.VIFBridge)
 
 
-def _os_vif_port(vif: Any) -> Any:
+def _os_vif_port(vif: Vif) -> Any:
     """Translate a port for os-vif.
 
     :raises NetworkError: it is not one that a container can have

@@ -3,11 +3,11 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Any
 
 from oslo_log import log as logging
 
 from novadocker import exceptions
+from novadocker.types import Instance
 from novadocker.virt.docker.engine import containers
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.volumes.mounted import Attached, Volumes
@@ -22,7 +22,7 @@ class Attachments:
         self._volumes = volumes
         self._workloads = workloads
 
-    def attach(self, instance: Any, attached: list[Attached]) -> None:
+    def attach(self, instance: Instance, attached: list[Attached]) -> None:
         """Attach volumes to an instance, which may run.
 
         :raises VolumeError: one cannot be attached; those that were attached before stay
@@ -31,7 +31,7 @@ class Attachments:
             pass
 
     @contextlib.contextmanager
-    def mounted(self, instance: Any, attached: list[Attached]) -> Iterator[None]:
+    def mounted(self, instance: Instance, attached: list[Attached]) -> Iterator[None]:
         """Attach volumes to an instance, which is started inside.
 
         When what is done inside fails, those that were attached here are detached again.
@@ -55,14 +55,14 @@ class Attachments:
             raise
 
     @contextlib.contextmanager
-    def aside(self, instance: Any) -> Iterator[None]:
+    def aside(self, instance: Instance) -> Iterator[None]:
         """Stop an instance that has volumes, and unmount them while something is done inside."""
         if self._volumes.any(instance.uuid):
             self._workloads.stop(containers.workload_name(instance.uuid), 0)
         with self._volumes.aside(instance.uuid):
             yield
 
-    def _verify_seen(self, instance: Any) -> None:
+    def _verify_seen(self, instance: Instance) -> None:
         """Verify that a running container sees its volumes, not just the host.
 
         :raises VolumeError: it does not
