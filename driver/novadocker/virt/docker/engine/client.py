@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Docker Engine, as the driver talks to it.
+"""Requests to the Docker Engine.
 
-``requests.Session`` promises nothing about threads, so each thread has clients of its own: one for
-what answers soon, one for what may be silent for long (load, save, commit).
+``requests.Session`` is not promised to be thread-safe, so each thread has clients of its own: one
+for requests that are answered soon, one for those that may be silent for long (load, save, commit).
 """
 
 import threading
@@ -70,7 +70,7 @@ _READS: frozenset[Verb] = frozenset(
 
 
 class _Client(docker.APIClient):
-    """Takes nothing from the environment: proxies and CAs there are meant for other requests."""
+    """A client that ignores the environment: proxies and CAs there are meant for other requests."""
 
     def create_container(self, *args: Any, **kwargs: Any) -> Any:
         """Make a container without the proxies of ``~/.docker/config.json``.
@@ -82,7 +82,7 @@ class _Client(docker.APIClient):
 
     @property
     def trust_env(self) -> bool:
-        """Tell ``requests`` what it would otherwise believe more than the options."""
+        """Return False: ``requests`` would prefer the environment to the options."""
         return False
 
     @trust_env.setter
@@ -96,7 +96,7 @@ class Engine:
     :param url: where it listens
     :param timeout_s: seconds to wait for an ordinary answer
     :param load_timeout_s: seconds of silence allowed while images are moved
-    :param tls: how to verify it and to be verified, for tcp://
+    :param tls: how to verify the engine, and the client certificate to show it, for tcp://
     """
 
     def __init__(
@@ -114,9 +114,9 @@ class Engine:
 
     @classmethod
     def from_conf(cls, conf: Any) -> "Engine":
-        """Make the engine which the section [docker] describes.
+        """Make the engine that the section [docker] describes.
 
-        :raises DriverError: it is not to be reached in a safe way
+        :raises DriverError: the engine cannot be reached in a safe way
         """
         section = conf.docker
         tls = None
@@ -138,25 +138,25 @@ class Engine:
 
         :param verb: its name
         :param patient: allow the engine to be silent for ``load_timeout_s``
-        :raises NotFound, Conflict, EngineError: what the engine answered
-        :raises EngineUnreachable: it did not answer
+        :raises NotFound, Conflict, EngineError: the engine answered with an error
+        :raises EngineUnreachable: the engine did not answer
         """
         attempts = 2 if verb in _READS else 1
-        for left in reversed(range(attempts)):
+        for retries in reversed(range(attempts)):
             try:
                 return getattr(self._client(patient), verb)(*args, **kwargs)
             except docker.errors.APIError as err:
                 raise _fault(err) from err
             except (requests.exceptions.RequestException, docker.errors.DockerException) as err:
                 self._forget()
-                if not left or isinstance(err, requests.exceptions.Timeout):
+                if not retries or isinstance(err, requests.exceptions.Timeout):
                     raise exceptions.EngineUnreachable(
                         f"Docker Engine at {self.url} does not answer {verb}: {err}"
                     ) from err
         raise AssertionError("unreachable")
 
     def stream(self, verb: Verb, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        """Call a method which answers with a stream, and pass on its parts.
+        """Call a method that answers with a stream, and yield its parts.
 
         :raises NotFound, Conflict, EngineError, EngineUnreachable: as :meth:`call`, at any part
         """
@@ -180,19 +180,19 @@ class Engine:
                 timeout=self._timeouts[patient],
                 tls=self._tls or False,
             )
-            # Agreed upon once: the other threads save a request.
+            # Negotiated once, so that other threads save a request.
             self._version = clients[patient].api_version
         return clients[patient]
 
     def _forget(self) -> None:
-        """Drop connections and agreed version: the engine may be another one now."""
+        """Drop connections and the negotiated version: the engine may have been upgraded."""
         self._version = None
         for client in self._threads.__dict__.pop("clients", {}).values():
             client.close()
 
 
 def _fault(err: docker.errors.APIError) -> exceptions.EngineError:
-    """Translate an answer with an error status."""
+    """Return our exception for an answer with an error status."""
     status = err.response.status_code if err.response is not None else None
     kind = {404: exceptions.NotFound, 409: exceptions.Conflict}.get(
         status or 0, exceptions.EngineError

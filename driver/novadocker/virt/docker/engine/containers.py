@@ -18,23 +18,24 @@ from novadocker.virt.docker.host.facts import HostFacts
 LOG = logging.getLogger(__name__)
 
 LABEL = "org.openstack.nova."
-# Images of containers that were made anew from their own file system, tagged by instance.
+# Images that containers were recreated from, committed from their own file system; the tag is the
+# instance's UUID.
 KEPT = "nova-docker/instance"
-# The longest that a command in a container may take.
+# Time limit of a command in a container.
 _RUN_S = 30
-# What the engine puts into each container, and keeps busy.
+# Files that the engine bind-mounts into every container.
 _ENGINES_FILES = frozenset({".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf"})
 
 
 class Role(enum.Enum):
-    """What a container is to its instance."""
+    """Role of a container in its instance."""
 
     WORKLOAD = "workload"
     SANDBOX = "sandbox"
 
 
 class State(enum.Enum):
-    """What a workload does."""
+    """State of a workload."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -43,10 +44,10 @@ class State(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """What the workload's container is made from.
+    """Specification of a workload's container.
 
-    :param image: id of the engine's image
-    :param command: arguments to the image's entry point; None is the image's own
+    :param image: id of the image in the engine
+    :param command: arguments to the image's entry point; None for the image's own
     """
 
     name: str
@@ -60,39 +61,39 @@ class Workload:
 
 
 def workload_name(uuid: str) -> str:
-    """Name the container of an instance."""
+    """Return the name of the container of an instance."""
     return f"nova-{uuid}"
 
 
 def sandbox_name(uuid: str) -> str:
-    """Name the sandbox of an instance."""
+    """Return the name of the sandbox of an instance."""
     return f"nova-sandbox-{uuid}"
 
 
 def new_name(uuid: str) -> str:
-    """Name the container that is about to replace the one of an instance."""
+    """Return the name of the container that is about to replace that of an instance."""
     return f"nova-{uuid}-new"
 
 
 def resized_name(uuid: str) -> str:
-    """Name the container that an instance would go back to after a resize or a migration."""
+    """Return the name of the container that a resize or a migration is reverted to."""
     return f"nova-{uuid}-resize"
 
 
 def rescued_name(uuid: str) -> str:
-    """Name the container of an instance that is being rescued."""
+    """Return the name of an instance's own container while it is rescued."""
     return f"nova-{uuid}-rescued"
 
 
 def aside_names(uuid: str) -> tuple[str, ...]:
-    """Name what becomes the container of an instance that has none, the best one first."""
+    """Return the names of containers that can replace a lost one, in order of preference."""
     return rescued_name(uuid), resized_name(uuid), new_name(uuid)
 
 
 def labels(instance: Instance, host: str, role: Role, image_id: str = "") -> dict[str, str]:
-    """Label a container of an instance.
+    """Return the labels of a container of an instance.
 
-    All labels are always set: what is not set would be taken from the image, which a tenant made.
+    All are always set: a label that is not set would be taken from the image, which a tenant made.
     """
     return {
         LABEL + "uuid": instance.uuid,
@@ -105,16 +106,16 @@ def labels(instance: Instance, host: str, role: Role, image_id: str = "") -> dic
 
 
 def image_label(details: Mapping[str, Any]) -> str:
-    """Find the id of the image of Glance's that a container was made from."""
+    """Return the id of the Glance image that a container was made from."""
     return str(details["Config"]["Labels"].get(f"{LABEL}image_id", ""))
 
 
 def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[str] | None:
-    """Choose what a workload runs.
+    """Return the command of a workload.
 
     :param command_line: the image property ``os_command_line``
     :param image_config: ``Config`` of the engine's image
-    :return: None where the image says it itself; a shell where nobody does
+    :return: None where the image has a command of its own; a shell where nobody names one
     :raises ImageRefused: the property cannot be split into arguments
     """
     if command_line:
@@ -133,7 +134,7 @@ class Containers:
     """The containers of this host's instances.
 
     :param facts: only containers labelled with this host's name are listed
-    :param bound: describes what of the host a workload of an instance is given, by its UUID
+    :param bound: returns the host directories to mount in the workload of an instance, by its UUID
     """
 
     def __init__(
@@ -149,9 +150,9 @@ class Containers:
         self._bound = bound
 
     def create(self, workload: Workload, flavor: Flavor, disk_gb: int | None = None) -> None:
-        """Make a workload's container, and do not start it.
+        """Make a workload's container, without starting it.
 
-        :param disk_gb: limit of its file system; None is no limit
+        :param disk_gb: limit of its file system; None for no limit
         :raises Conflict: the name is taken
         """
         arguments = isolation.arguments(self._isolation, flavor.get("extra_specs", {}) or {})
@@ -180,39 +181,39 @@ class Containers:
             tty=workload.tty,
             stdin_open=workload.tty,
             host_config=host_config,
-            # An image's health check runs commands of the tenant's that nobody here looks at.
+            # An image's health check runs commands whose result nobody here reads.
             healthcheck={"test": ["NONE"]},
         )
 
     def names_by_uuid(self) -> dict[str, str]:
-        """List the instances that have a container here, by one request."""
-        found = self._engine.call(
+        """Return the names of the instances that have a container here, by UUID, in one request."""
+        listed = self._engine.call(
             "containers", all=True, filters={"label": [f"{LABEL}host={self._facts.name}"]}
         )
         return {
             one["Labels"][LABEL + "uuid"]: one["Labels"].get(LABEL + "name", "")
-            for one in found
+            for one in listed
             if one["Labels"].get(LABEL + "uuid")
         }
 
     def states_by_uuid(self) -> dict[str, State]:
-        """List the states of all workloads here, by one request."""
-        found = self._engine.call(
+        """Return the states of all workloads here, by UUID of the instance, in one request."""
+        listed = self._engine.call(
             "containers",
             all=True,
             filters={
                 "label": [f"{LABEL}host={self._facts.name}", f"{LABEL}role={Role.WORKLOAD.value}"]
             },
         )
-        # The container that an instance would go back to after a resize has another name.
+        # Containers that were put aside by a resize or a rescue have other names.
         return {
             one["Labels"][f"{LABEL}uuid"]: state_of(one["State"])
-            for one in found
+            for one in listed
             if f"/{workload_name(one['Labels'][f'{LABEL}uuid'])}" in one["Names"]
         }
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Ask for all about a container.
+        """Return everything the engine knows about a container.
 
         :raises NotFound: there is none of that name
         """
@@ -220,7 +221,7 @@ class Containers:
         return details
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is a container of that name."""
+        """Return whether there is a container of that name."""
         try:
             self.inspect(name)
         except exceptions.NotFound:
@@ -228,27 +229,27 @@ class Containers:
         return True
 
     def state(self, name: str) -> State:
-        """Tell what a workload does.
+        """Return the state of a workload.
 
         :raises NotFound: there is none of that name
         """
         return state_of(self.inspect(name)["State"]["Status"])
 
     def pid(self, name: str) -> int:
-        """Tell the process that a container is; 0 when it does not run.
+        """Return the process id of a container; 0 when it does not run.
 
         :raises NotFound: there is none of that name
         """
         return int(self.inspect(name)["State"].get("Pid") or 0)
 
     def start(self, name: str) -> None:
-        """Start a container; one that runs stays as it is."""
+        """Start a container; a running one is left alone."""
         self._engine.call("start", name)
 
     def stop(self, name: str, timeout_s: int) -> None:
-        """Ask the workload to end, and kill it after a time; 0 kills it at once.
+        """Ask the workload to end, and kill it after a timeout; 0 kills it at once.
 
-        A paused one goes on first, so that it can hear the request.
+        A paused workload is unpaused first, so that it receives the signal.
         """
         self.unpause(name)
         if timeout_s <= 0:
@@ -257,7 +258,7 @@ class Containers:
         self._engine.call("stop", name, timeout=timeout_s, patient=True)
 
     def kill(self, name: str) -> None:
-        """Kill a container and wait for its end; a stopped one stays stopped."""
+        """Kill a container and wait for its end; a stopped one is left alone."""
         try:
             self._engine.call("kill", name)
         except exceptions.Conflict:
@@ -265,16 +266,16 @@ class Containers:
         self._engine.call("wait", name)
 
     def pause(self, name: str) -> None:
-        """Freeze a container; a frozen one stays so."""
+        """Freeze a container; a frozen one is left alone."""
         self._to_state("pause", name, State.PAUSED)
 
     def unpause(self, name: str) -> None:
-        """Let a frozen container go on; any other one stays as it is."""
+        """Unfreeze a container; one that is not frozen is left alone."""
         if self.state(name) is State.PAUSED:
             self._to_state("unpause", name, State.RUNNING)
 
     def remove(self, name: str) -> bool:
-        """Remove a container, whatever it does, and its anonymous volumes.
+        """Remove a container in whatever state, and its anonymous volumes.
 
         :return: False when there was none
         """
@@ -289,11 +290,11 @@ class Containers:
         return True
 
     def rename(self, name: str, new_name: str) -> None:
-        """Give a container another name."""
+        """Rename a container."""
         self._engine.call("rename", name, new_name)
 
     def log_tail(self, name: str, lines: int, max_bytes: int) -> bytes:
-        """Read the end of what a workload has written; it may be much, and is not kept whole."""
+        """Return the end of a workload's output, which may be large and is not held as a whole."""
         output = b""
         for part in self._engine.stream(
             "logs", name, stdout=True, stderr=True, tail=lines, stream=True, follow=False
@@ -302,20 +303,20 @@ class Containers:
         return output
 
     def stats(self, name: str) -> dict[str, Any]:
-        """Ask for a container's counters, once."""
+        """Return a container's counters."""
         counters: dict[str, Any] = self._engine.call("stats", name, stream=False, one_shot=True)
         return counters
 
     def put_archive(self, name: str, tar: bytes) -> None:
-        """Unpack an archive at a container's root; the engine keeps it inside the container."""
+        """Unpack an archive at a container's root; the engine confines it to the container."""
         if not self._engine.call("put_archive", name, "/", tar):
             raise exceptions.EngineError(f"files were not written into {name}")
 
     def copy(self, source: str, source_path: str, target: str, target_path: str) -> None:
-        """Copy the files of one container, from a directory of it, into a directory of another.
+        """Copy the files in a directory of one container into a directory of another.
 
-        Nothing of it is kept on the host on the way, and what the engine makes for each container
-        stays out of it, as do directories of the host's.
+        Nothing is stored on the host on the way. Files that the engine makes for each container are
+        left out, and so are mounted directories of the host.
         """
         bound = {
             one["Target"].strip("/")
@@ -323,7 +324,7 @@ class Containers:
             for one in self.inspect(name)["HostConfig"].get("Mounts") or []
         }
         if source_path == "/":
-            # Without what is mounted: files of lxcfs do not have the size that they tell.
+            # An export leaves out mounts: files of lxcfs do not have the size that they report.
             stream = self.export(source)
         else:
             stream, _stat = self._engine.call(
@@ -334,12 +335,12 @@ class Containers:
             raise exceptions.EngineError(f"files of {source} were not copied into {target}")
 
     def run(self, name: str, argv: list[str], environment: Mapping[str, str]) -> int:
-        """Run a command in a running container, whose output nobody sees.
+        """Run a command in a running container and return its exit code.
 
-        The program is the tenant's: its output may have no end, and it may have none itself.
+        The program is the tenant's: it and its output may be endless, so its output is not read.
 
         :return: its exit code
-        :raises EngineError: it has not ended in time
+        :raises EngineError: the command has not ended in time
         """
         identity = self._engine.call(
             "exec_create",
@@ -347,7 +348,7 @@ class Containers:
             argv,
             environment=dict(environment),
             user="0",
-            # The image's own may lead out of the container (CVE-2024-21626).
+            # The image's own directory may lead out of the container (CVE-2024-21626).
             workdir="/",
             stdout=False,
             stderr=False,
@@ -365,7 +366,7 @@ class Containers:
         return int(code)
 
     def commit(self, name: str, repository: str, tag: str) -> str:
-        """Make an image of a container's file system; it is frozen meanwhile.
+        """Make an image of a container's file system; the container is frozen meanwhile.
 
         :return: id of the image
         """
@@ -376,26 +377,26 @@ class Containers:
         )
 
     def keep(self, name: str, uuid: str) -> str:
-        """Make the image that an instance is made anew from, from a container of it.
+        """Make the image that a container of an instance is recreated from.
 
         :return: id of the image
         """
-        # One that a crash has left unused would lose its name.
+        # An image that a crash has left unused would lose its name, and stay.
         self.forget_kept(uuid)
         return self.commit(name, KEPT, uuid)
 
     def kept(self, uuid: str) -> str:
-        """Find the image of an instance that was made anew.
+        """Return the id of the image that an instance was last recreated from.
 
-        :raises NotFound: it never was
+        :raises NotFound: the instance never was recreated
         """
         return str(self._engine.call("inspect_image", f"{KEPT}:{uuid}")["Id"])
 
     def forget_kept(self, uuid: str) -> None:
-        """Remove the images of an instance that was made anew, if it ever was.
+        """Remove the images that an instance was recreated from, if there are any.
 
-        One stays as long as a container needs it that the instance may go back to. Where an
-        instance is made anew several times, only the last image has the name.
+        The engine refuses to remove an image that a container uses. Where an instance was recreated
+        several times, only the last image has the name; the others are found by their label.
         """
         self._remove_image(f"{KEPT}:{uuid}")
         nameless = {"dangling": True, "label": f"{LABEL}uuid={uuid}"}
@@ -411,7 +412,7 @@ class Containers:
             LOG.debug("The image %s stays: %s", image, err)
 
     def export(self, name: str) -> Iterator[bytes]:
-        """Read a container's file system as one archive."""
+        """Return a container's file system as one archive."""
         return self._engine.stream("export", name)
 
     def _to_state(self, verb: Literal["pause", "unpause"], name: str, wanted: State) -> None:
@@ -423,7 +424,7 @@ class Containers:
 
 
 def state_of(status: str) -> State:
-    """Translate the engine's word for a state."""
+    """Return the state that the engine's word stands for."""
     if status == "paused":
         return State.PAUSED
     return State.RUNNING if status in ("running", "restarting") else State.STOPPED

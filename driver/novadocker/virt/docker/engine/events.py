@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine's events become Nova's: a container that ends is noticed at once.
+"""The engine's events become Nova's, so that the end of a container is noticed at once.
 
-Without them Nova looks every ten minutes (``sync_power_state_interval``).
+Without events Nova compares states every ten minutes (``sync_power_state_interval``).
 """
 
 import threading
@@ -28,15 +28,15 @@ _BY_STATE = {
     containers.State.STOPPED: virtevent.EVENT_LIFECYCLE_STOPPED,
 }
 RECONNECT_S = (0.5, 1, 2, 5, 10, 30)
-# Nova ignores an event while it works on the instance: one that ended while it was built is told
-# again.
+# Nova ignores events while it works on an instance: the end of a container is reported again, in
+# case it came while the instance was built.
 REPEAT_S = 5.0
 
 
 class Watcher:
     """A thread that follows the engine's events about this host's workloads.
 
-    :param emit: takes an instance's UUID and one of Nova's transitions
+    :param emit: is called with an instance's UUID and one of Nova's transitions
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Watcher:
         self._thread = threading.Thread(target=self._run, name="novadocker-events", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, as soon as the engine sends anything or closes the connection."""
+        """Stop the thread, as soon as the engine sends anything or closes the connection."""
         self._stopped.set()
         for timer in list(self._repeats.values()):
             timer.cancel()
@@ -94,7 +94,7 @@ class Watcher:
             ],
         }
         self._stream = self._engine.call("events", decode=True, filters=filters, patient=True)
-        # What happened before the stream stood; what happens now comes through it.
+        # Changes from before the stream was open; later ones come through it.
         self._catch_up()
         for message in self._stream:
             if self._stopped.is_set():

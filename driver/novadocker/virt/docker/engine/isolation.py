@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a container may do and use: the options, the flavor and its extra specs, for the engine."""
+"""Limits and privileges of containers: options and flavor as arguments of the engine."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _MIN_CPU_QUOTA_US = 1_000
 
 @dataclasses.dataclass(frozen=True)
 class Isolation:
-    """What the options in [docker] say about every container."""
+    """Options in [docker] that apply to every container."""
 
     capabilities: tuple[str, ...]
     no_new_privileges: bool = True
@@ -33,7 +33,7 @@ class Isolation:
 
     @classmethod
     def from_section(cls, section: Any) -> "Isolation":
-        """Take what the section says."""
+        """Return the options of the section, with the seccomp profile read from its file."""
         seccomp = None
         if section.seccomp_profile:
             with open(section.seccomp_profile, encoding="utf-8") as source:
@@ -52,20 +52,20 @@ class Isolation:
 
 
 def check(flavor: Flavor) -> None:
-    """Check what a flavor asks for, as far as it is the same on all hosts.
+    """Check the extra specs of a flavor that are the same on all hosts.
 
-    :raises FlavorRefused: an extra spec is no number
+    :raises FlavorRefused: an extra spec is not a number
     """
     limits(flavor)
     _number(flavor.get("extra_specs", {}) or {}, "docker:pids_limit", 0)
 
 
 def limits(flavor: Flavor) -> dict[str, Any]:
-    """Translate a flavor's size into the engine's limits.
+    """Return the engine's limits for a flavor's size.
 
-    A share of CPU time and not a number of CPUs, as the engine refuses more CPUs than the host has.
+    CPUs are limited by a quota of time, as the engine refuses a number of CPUs that the host lacks.
 
-    :raises FlavorRefused: an extra spec is no number, or none that the kernel takes
+    :raises FlavorRefused: an extra spec is not a number, or not one that the kernel takes
     """
     memory_mb = max(int(flavor.memory_mb), MIN_MEMORY_MB)
     specs = flavor.get("extra_specs", {}) or {}
@@ -81,26 +81,26 @@ def limits(flavor: Flavor) -> dict[str, Any]:
             f"quota:cpu_quota={quota} of the flavor is less than {_MIN_CPU_QUOTA_US} microseconds; "
             "-1 is no limit"
         )
-    found: dict[str, Any] = {
+    translated: dict[str, Any] = {
         "cpu_period": period,
         "cpu_quota": quota,
         "mem_limit": f"{memory_mb}m",
         "memswap_limit": f"{memory_mb + int(flavor.swap or 0)}m",
     }
     if specs.get("quota:cpu_shares"):
-        found["cpu_shares"] = _number(specs, "quota:cpu_shares", 0)
-    return found
+        translated["cpu_shares"] = _number(specs, "quota:cpu_shares", 0)
+    return translated
 
 
 def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str, Any]:
-    """Translate the options and a flavor's extra specs into arguments of a container.
+    """Return a container's arguments for the options and a flavor's extra specs.
 
     :raises DriverError: the flavor asks for privileges that the operator has not allowed on this
-        host, or lxcfs, which it has set, is stopped
-    :raises FlavorRefused: an extra spec is no number
+        host, or the operator has set lxcfs_path and lxcfs is stopped
+    :raises FlavorRefused: an extra spec is not a number
     """
-    found: dict[str, Any] = {
-        # Whatever the daemon's default is: the console is read from it, and it has an end.
+    translated: dict[str, Any] = {
+        # Not the daemon's default: the console is read from these files, and their size is bounded.
         "log_config": {
             "Type": "json-file",
             "Config": {
@@ -110,7 +110,7 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
         }
     }
     if isolation.lxcfs_path:
-        found["mounts"] = lxcfs.mounts(isolation.lxcfs_path)
+        translated["mounts"] = lxcfs.mounts(isolation.lxcfs_path)
     security = ["no-new-privileges:true"] if isolation.no_new_privileges else []
     if isolation.seccomp:
         security.append(f"seccomp={isolation.seccomp}")
@@ -120,18 +120,18 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
                 "the flavor asks for docker:privileged and [docker]allow_privileged is "
                 "off on this host"
             )
-        found["privileged"] = True
+        translated["privileged"] = True
     else:
-        found["cap_drop"] = ["ALL"]
-        found["cap_add"] = list(isolation.capabilities)
+        translated["cap_drop"] = ["ALL"]
+        translated["cap_add"] = list(isolation.capabilities)
     asked = _number(extra_specs, "docker:pids_limit", 0)
     pids = [limit for limit in (isolation.pids_limit, asked) if limit > 0]
     if pids:
-        found["pids_limit"] = min(pids)
+        translated["pids_limit"] = min(pids)
     if isolation.runtime:
-        found["runtime"] = isolation.runtime
-    found["security_opt"] = security
-    return found
+        translated["runtime"] = isolation.runtime
+    translated["security_opt"] = security
+    return translated
 
 
 def _number(specs: Mapping[str, str], key: str, default: int) -> int:

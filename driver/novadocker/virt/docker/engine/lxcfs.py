@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of lxcfs in the place of the kernel's: an instance sees its own memory, CPUs and uptime."""
+"""Files of lxcfs, mounted over those below /proc: an instance sees its own memory, CPUs, uptime."""
 
 import os
 from typing import Any
@@ -8,18 +8,18 @@ from docker.types import Mount
 
 from novadocker import exceptions
 
-# What the OCI runtime lets anyone mount below /proc, of all that lxcfs makes.
+# Of all files that lxcfs makes, those that the OCI runtime allows to be mounted below /proc.
 FILES = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
 MOUNTS = "/proc/self/mounts"
 
 
 def fault(path: str) -> str | None:
-    """Say what is wrong with a directory that lxcfs is to be mounted on, if anything is."""
-    # As the kernel writes it.
+    """Return what is wrong with lxcfs at a mount point; None when nothing is."""
+    # Escaped as in /proc/self/mounts.
     escaped = path.rstrip("/").replace("\\", "\\134").replace(" ", "\\040")
     with open(MOUNTS, encoding="utf-8") as mounts:
-        found = [line.split()[2] for line in mounts if line.split()[1] == escaped]
-    if not found or found[-1] != "fuse.lxcfs":
+        types = [line.split()[2] for line in mounts if line.split()[1] == escaped]
+    if not types or types[-1] != "fuse.lxcfs":
         return f"lxcfs is not mounted on {path}"
     try:
         os.listdir(os.path.join(path, "proc"))
@@ -29,15 +29,15 @@ def fault(path: str) -> str | None:
 
 
 def mounts(path: str) -> list[dict[str, Any]]:
-    """List the files for the engine, all to be read only; those that this lxcfs makes.
+    """Return read-only mounts, for the engine, of the files that this lxcfs makes.
 
-    :raises DriverError: it makes none
+    :raises DriverError: lxcfs makes none
     """
-    found: list[dict[str, Any]] = [
+    files: list[dict[str, Any]] = [
         Mount(f"/proc/{name}", os.path.join(path, "proc", name), type="bind", read_only=True)
         for name in FILES
         if os.path.exists(os.path.join(path, "proc", name))
     ]
-    if not found:
+    if not files:
         raise exceptions.DriverError(f"there is no file of lxcfs below {path}/proc: is it stopped?")
-    return found
+    return files

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine of the host, before the first instance: that it answers, and what it can do."""
+"""Checks of the engine when nova-compute starts: it answers, and can do what options ask for."""
 
 import time
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ ENGINE_WAIT_S = 60
 def await_engine(engine: client.Engine) -> None:
     """Wait until the engine answers.
 
-    :raises EngineUnreachable: it does not
+    :raises EngineUnreachable: the engine does not answer in time
     """
     deadline = time.monotonic() + ENGINE_WAIT_S
     while True:
@@ -42,10 +42,10 @@ def await_engine(engine: client.Engine) -> None:
 
 
 def require_lxcfs(path: str | None) -> None:
-    """Make sure that lxcfs is there, if instances are to get its files.
+    """Verify that lxcfs is mounted, if instances are to get its files.
 
     :param path: the option lxcfs_path
-    :raises NotReady: it is not
+    :raises NotReady: lxcfs is not mounted, or does not answer
     """
     fault = lxcfs.fault(path) if path else None
     if fault:
@@ -55,14 +55,14 @@ def require_lxcfs(path: str | None) -> None:
 
 
 def require_runtime(info: Mapping[str, Any], wanted: str | None) -> None:
-    """Make sure that the engine has the runtime that instances are to be started with.
+    """Verify that the engine has the runtime that instances are to be started with.
 
-    :param info: what the engine says of itself
+    :param info: the engine's answer to ``info``
     :param wanted: the option runtime
-    :raises NotReady: it has not
+    :raises NotReady: the engine does not have it
     """
     known = info.get("Runtimes") or {}
-    # The full name of one of containerd's, or a path, need not be configured in the engine.
+    # A full name of a containerd runtime, or a path, need not be configured in the engine.
     if wanted and wanted not in known and not wanted.startswith(("io.containerd.", "/")):
         raise exceptions.NotReady(
             f"[docker]runtime is {wanted!r}, which Docker does not have: it has "
@@ -71,10 +71,10 @@ def require_runtime(info: Mapping[str, Any], wanted: str | None) -> None:
 
 
 def disk_quota(sandboxes: sandbox.Sandboxes, wanted: str) -> bool:
-    """Tell whether root disks are limited.
+    """Return whether root disks are limited to the flavor's size.
 
-    :param wanted: the option of that name
-    :raises NotReady: the operator insists on it, and the engine cannot do it
+    :param wanted: the option disk_quota
+    :raises NotReady: the option requires it, and the engine cannot do it
     """
     if wanted == "off":
         return False

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sandbox: a container beside each instance's own, which owns the network namespace.
+"""The sandbox: a container beside each workload, which owns the network namespace.
 
-Docker runs the workload at the moment it makes a network namespace, so that a workload with a
-namespace of its own runs before its ports are wired, and takes the interfaces with it when it
-ends. The sandbox does nothing but wait: ports are plugged into it first, the workload joins it,
-and may end and start again as it likes. Its program is a few machine instructions, made here.
+Docker starts a container at the moment it makes its network namespace: a workload with a namespace
+of its own would run before its ports are wired, and take the interfaces with it when it ends. The
+sandbox only waits: ports are plugged into it first, then the workload joins it, and may end and
+start again. The sandbox's program is a few machine instructions, made here.
 """
 
 import dataclasses
@@ -39,16 +39,16 @@ _MACHINES = {"x86_64": (62, _X86_64), "aarch64": (183, _AARCH64)}
 _LOAD_ADDRESS = 0x400000
 # Of an Elf64_Ehdr and of an Elf64_Phdr.
 _HEADER_BYTES, _SEGMENT_BYTES = 64, 56
-# Of the file system whose limit is tried out.
+# Limit of the file system that is tried out.
 _PROBE_MB = 16
-# What the engine says when a limit is reached: EDQUOT, or ENOSPC for a project's quota on XFS.
+# In the engine's message when a limit is reached: EDQUOT, or ENOSPC for a project quota on XFS.
 _NO_SPACE = ("disk quota exceeded", "no space left on device")
 # moby's daemon/containerd/image_snapshot.go takes StorageOpt and does not read it.
 _CONTAINERD_STORE = "io.containerd.snapshotter.v1"
 
 
 def program(machine: str) -> bytes:
-    """Make the static ELF program of a machine (``uname -m``).
+    """Make the static ELF program for a machine (``uname -m``).
 
     :raises EngineError: the machine is not known
     """
@@ -90,7 +90,7 @@ def program(machine: str) -> bytes:
 
 
 def root_filesystem(elf: bytes) -> bytes:
-    """Make the tar archive of the sandbox's file system, always the same for the same program."""
+    """Make the tar archive of the sandbox's file system, identical for identical programs."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         member = tarfile.TarInfo("pause")
@@ -100,7 +100,7 @@ def root_filesystem(elf: bytes) -> bytes:
 
 
 def host_name(name: str | None) -> str | None:
-    """Return the host name that a kernel takes: of one that is too long, its first label.
+    """Return a host name that the kernel takes: the first label of one that is too long.
 
     Nova takes fully qualified names of up to 255 characters, the kernel 64 (HOST_NAME_MAX).
     """
@@ -111,10 +111,10 @@ def host_name(name: str | None) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class Namespace:
-    """A sandbox that runs.
+    """The network namespace of a running sandbox.
 
-    :param path: of its network namespace
-    :param fresh: it was started just now, so that its namespace is empty
+    :param path: path of the namespace
+    :param fresh: whether the sandbox was started just now, so that the namespace is empty
     """
 
     path: str
@@ -122,7 +122,7 @@ class Namespace:
 
 
 class Sandboxes:
-    """Makes, starts and removes sandboxes."""
+    """Makes and starts sandboxes."""
 
     def __init__(self, engine: client.Engine) -> None:
         self._engine = engine
@@ -130,7 +130,7 @@ class Sandboxes:
         self.image = f"{REPOSITORY}:{hashlib.sha256(self._elf).hexdigest()[:16]}"
 
     def ensure_image(self) -> None:
-        """Have the sandbox's image in the engine."""
+        """Make the sandbox's image unless the engine has it."""
         try:
             self._engine.call("inspect_image", self.image)
         except exceptions.NotFound:
@@ -145,9 +145,9 @@ class Sandboxes:
             )
 
     def limits_file_systems(self) -> bool:
-        """Tell whether the engine limits a container's file system, by writing too much into one.
+        """Return whether the engine limits a container's file system, by writing too much into one.
 
-        That it takes the limit says nothing: with containerd's image store it does, and sets none.
+        An accepted limit proves nothing: containerd's image store accepts one and sets none.
         """
         info = self._engine.call("info")
         if ["driver-type", _CONTAINERD_STORE] in info.get("DriverStatus", []):
@@ -187,15 +187,16 @@ class Sandboxes:
     def create(
         self, name: str, labels: dict[str, str], hostname: str | None, dns: list[str]
     ) -> None:
-        """Make a sandbox, and do not start it yet.
+        """Make a sandbox, without starting it.
 
-        :param hostname: what the workload sees as its host name
+        :param hostname: host name that the workload sees
         :param dns: name servers of the workload; without any, it gets the host's
         :raises Conflict: the name is taken
         """
         sysctls = {}
         if os.path.exists("/proc/sys/net/ipv6/conf"):
-            # Docker turns IPv6 off where it knows of no network. Addresses come from Neutron alone.
+            # Docker turns IPv6 off in a container without a network of its own. Addresses come from
+            # Neutron alone.
             sysctls = {
                 f"net.ipv6.conf.{scope}.{key}": value
                 for scope in ("all", "default")
@@ -209,7 +210,7 @@ class Sandboxes:
             dns=dns or None,
             security_opt=["no-new-privileges:true"],
             sysctls=sysctls or None,
-            # Its own program is one thread; the runtime that starts it has some more.
+            # The sandbox's program is one thread; the runtime that starts it needs some more.
             pids_limit=64,
             restart_policy={"Name": "no"},
             log_config={"Type": "none"},
@@ -223,7 +224,7 @@ class Sandboxes:
         try:
             self._engine.call("create_container", self.image, **create)
         except exceptions.NotFound:
-            # Someone pruned the engine's images.
+            # Somebody pruned the engine's images.
             self.ensure_image()
             self._engine.call("create_container", self.image, **create)
 
@@ -246,7 +247,7 @@ class Sandboxes:
         return _path(self._engine.call("inspect_container", name))
 
     def namespace(self, name: str) -> str | None:
-        """Find the path of a sandbox's namespace; None when it does not run or is not there."""
+        """Return the path of a sandbox's namespace; None when it does not run or does not exist."""
         try:
             details = self._engine.call("inspect_container", name)
         except exceptions.NotFound:
@@ -255,7 +256,7 @@ class Sandboxes:
 
 
 def _too_much() -> Iterator[bytes]:
-    """Write an archive of twice as much as the probe may have, which nothing can make smaller."""
+    """Yield an archive of twice the probe's limit, of data that cannot be compressed."""
     member = tarfile.TarInfo("probe")
     member.size = 2 * _PROBE_MB << 20
     yield member.tobuf(tarfile.USTAR_FORMAT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archives that pass by, part by part, and are never kept."""
+"""Tar archives that are passed on part by part, and never held as a whole."""
 
 import posixpath
 import tarfile
@@ -9,14 +9,14 @@ _CHUNK = 1 << 20
 
 
 class Parts:
-    """A file to read from, made of an iterator."""
+    """A file object that reads from an iterator of parts."""
 
     def __init__(self, parts: Iterator[bytes]) -> None:
         self._parts = parts
         self._rest = b""
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most so many bytes; fewer do not mean the end, none do."""
+        """Return at most so many bytes; fewer do not mean the end, none do."""
         while not self._rest:
             try:
                 self._rest = next(self._parts)
@@ -27,13 +27,13 @@ class Parts:
         return data
 
     def close(self) -> None:
-        """Do nothing: what is read belongs to others."""
+        """Do nothing: the iterator belongs to the caller."""
 
 
 def is_below(member: tarfile.TarInfo, directories: Collection[str]) -> bool:
-    """Tell whether a member of an archive, or what it is a hard link to, is below a directory.
+    """Return whether a member, or the target of a hard link, is in one of some directories.
 
-    :param directories: their names, from the root of the archive; each is below itself
+    :param directories: their names, from the root of the archive; each counts as in itself
     """
     names = [member.name, member.linkname] if member.islnk() else [member.name]
     return any(
@@ -44,13 +44,13 @@ def is_below(member: tarfile.TarInfo, directories: Collection[str]) -> bool:
 
 
 def tar_without(parts: Iterator[bytes], left_out: frozenset[str]) -> Iterator[bytes]:
-    """Pass on an archive but for some of its members.
+    """Yield an archive without some of its members.
 
-    :param left_out: their names, from the root of the archive; what is below them is left out too
+    :param left_out: their names, from the root of the archive; members below them are left out too
     """
     with tarfile.open(fileobj=Parts(parts), mode="r|") as tar:  # type: ignore[call-overload]
         for member in tar:
-            tar.members = []  # tarfile keeps all that it has seen
+            tar.members = []  # tarfile would keep all members
             if is_below(member, left_out):
                 continue
             yield member.tobuf(tarfile.PAX_FORMAT)

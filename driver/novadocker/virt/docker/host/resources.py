@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the host has, and what of it is used."""
+"""Inventory, use and traits of the host."""
 
 import datetime
 import os
@@ -19,27 +19,27 @@ TRAIT_QUOTA = "CUSTOM_DOCKER_DISK_QUOTA"
 
 
 def architecture_traits(machine: str) -> set[str]:
-    """Find the standard trait of an architecture."""
+    """Return the standard trait of an architecture; none where Placement knows none."""
     name = f"HW_ARCH_{fields.Architecture.canonicalize(machine).upper()}"
     return {name} if name in os_traits.get_traits("HW_ARCH_") else set()
 
 
 def traits(disk_quota: bool, machine: str) -> set[str]:
-    """List the traits of this host that are ours to set."""
+    """Return the traits of this host that the driver sets."""
     return {TRAIT_DOCKER} | architecture_traits(machine) | ({TRAIT_QUOTA} if disk_quota else set())
 
 
 def engine_version(version: str) -> int:
-    """Turn a version such as 20.10.24+dfsg1 into Nova's number, 20010024."""
+    """Return Nova's number for a version: 20010024 for 20.10.24+dfsg1."""
     digits = version.split("+")[0].split("-")[0].split("~")[0]
     parts = [part for part in digits.split(".") if part.isdigit()][:3]
     return int(versionutils.convert_version_to_int(".".join([*parts, "0", "0", "0"][:3])))
 
 
 def disk(root_directory: str) -> tuple[int, int, int]:
-    """Measure the file system of the engine's data.
+    """Return the size of the file system that holds the engine's data.
 
-    :return: bytes in all, used, and free
+    :return: bytes in total, used and free
     """
     path = root_directory
     while not os.path.isdir(path):
@@ -49,9 +49,9 @@ def disk(root_directory: str) -> tuple[int, int, int]:
 
 
 def available(info: dict[str, Any], hostname: str, root_directory: str) -> dict[str, Any]:
-    """Describe the host for Nova's resource tracker.
+    """Return the host's resources, for Nova's resource tracker.
 
-    :param info: the engine's ``info``
+    :param info: the engine's answer to ``info``
     """
     total, used, free = disk(root_directory)
     memory = psutil.virtual_memory()
@@ -76,11 +76,11 @@ def available(info: dict[str, Any], hostname: str, root_directory: str) -> dict[
 def inventory(
     resource: dict[str, Any], ratios: dict[str, float], reserved: dict[str, int]
 ) -> dict[str, Any]:
-    """Describe the host for Placement.
+    """Return the host's inventory, for Placement.
 
-    :param resource: what :func:`available` says
+    :param resource: what :func:`available` returns
     :param ratios: allocation ratio of each resource class
-    :param reserved: amount of each resource class that Nova may not give away
+    :param reserved: amount of each resource class that instances may not use
     """
     totals = {
         orc.VCPU: resource["vcpus"],
@@ -102,7 +102,7 @@ def inventory(
 
 
 def uptime() -> str:
-    """Say how long the host has been up, in the words of uptime(1)."""
+    """Return how long the host has been up, as uptime(1) prints it."""
     up = datetime.timedelta(seconds=int(time.time() - psutil.boot_time()))
     hours, rest = divmod(up.seconds, 3600)
     days = f"{up.days} day{'s' if up.days != 1 else ''}, " if up.days else ""
@@ -115,7 +115,7 @@ def uptime() -> str:
 
 
 def cpu_stats() -> dict[str, int]:
-    """Count the nanoseconds that the host's processors spent, and tell their clock in MHz."""
+    """Return the nanoseconds that the host's processors spent, and their clock in MHz."""
     times = psutil.cpu_times()
     frequency = psutil.cpu_freq()
     nanoseconds = {
