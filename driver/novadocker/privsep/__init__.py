@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of the driver runs with privileges: network devices, namespaces and mounts, nothing else."""
+"""The privileged half of the driver: network devices, namespaces and mounts, nothing else."""
 
 from oslo_privsep import capabilities, priv_context
 
-# CAP_SYS_ADMIN to enter a network namespace, to mount, and to have a device read-only.
+# CAP_SYS_ADMIN to enter a network namespace, to mount, and to make a device read-only.
 # CAP_SYS_PTRACE is not needed, as the namespace is taken from Docker's SandboxKey and not from
 # /proc/PID.
 ctx = priv_context.PrivContext(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""File systems of volumes: looked at, made, mounted on the host and taken away.
+"""File systems of volumes: inspect, make, mount on the host, release.
 
-What is on a volume may have been made by a tenant. From the first look until it is mounted for good
-the kernel takes a device for read-only, so that a volume that is refused stays what it is to the
-byte. Every function with privileges takes plain data only, as it runs in the privsep daemon.
+The content of a volume may have been made by a tenant. From the first inspection until the final
+mount the kernel treats the device as read-only, so that a refused volume is not changed by a byte.
+Functions with privileges take plain data only, as they run in the privsep daemon.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ from novadocker.privsep import ctx
 
 _BLKROSET = 0x125D
 _MIB = 1 << 20
-# Between the first and the last MiB: so many places of so many bytes.
+# Samples between the first and the last MiB that decide whether a device is blank.
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
 _PATIENCE_S = 3.0
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
-# Whatever a superblock asks for, an error of a file system is none of the host's.
+# An error in a file system must not panic the host, whatever the superblock asks for.
 _OPTIONS = {"ext4": "nosuid,nodev,errors=remount-ro", "xfs": "nosuid,nodev,nouuid"}
 _NOT_REPLAYED = {"ext4": "ro,noload", "xfs": "ro,norecovery"}
 _MAKE = {"ext4": ("mkfs.ext4", "-q", "-F", "-m", "0"), "xfs": ("mkfs.xfs", "-q")}
@@ -41,8 +41,8 @@ class Mount:
     """A line of ``/proc/PID/mountinfo``.
 
     :param device: major and minor number
-    :param source: what was mounted
-    :param shared: what is mounted below it is seen elsewhere too
+    :param source: the mounted device
+    :param shared: whether mounts below it propagate to other mount namespaces
     """
 
     device: str
@@ -53,24 +53,24 @@ class Mount:
 
 
 def table(pid: int | str = "self") -> dict[str, Mount]:
-    """List what is mounted where, as a process sees it; it takes no privileges."""
-    found = {}
+    """Return the mounts that a process sees, by mount point; needs no privileges."""
+    mounts = {}
     with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="replace") as lines:
         for line in lines:
             fields, _, of_source = line.partition(" - ")
             before, (file_system, source) = fields.split(), of_source.split()[:2]
-            found[_unescaped(before[4])] = Mount(
+            mounts[_unescaped(before[4])] = Mount(
                 before[2],
                 _unescaped(source),
                 file_system,
                 "ro" in before[5].split(","),
                 any(field.startswith("shared:") for field in before[6:]),
             )
-    return found
+    return mounts
 
 
 def holding(path: str, mounts: dict[str, Mount]) -> Mount:
-    """Find the mount that a path belongs to."""
+    """Return the mount that a path belongs to."""
     while path not in mounts:
         path = os.path.dirname(path)
     return mounts[path]
@@ -78,7 +78,7 @@ def holding(path: str, mounts: dict[str, Mount]) -> Mount:
 
 @ctx.entrypoint
 def share(directory: str) -> None:
-    """Let others see what is mounted below a directory; where they do already, nothing is done."""
+    """Make mounts below a directory propagate to other mount namespaces. Idempotent."""
     mounts = table()
     if holding(directory, mounts).shared:
         return
@@ -89,13 +89,14 @@ def share(directory: str) -> None:
 
 @ctx.entrypoint
 def look(device: str) -> dict[str, Any]:
-    """Look at what is on a device, and have the kernel take it for read-only from now on.
+    """Return what is on a device, and make the device read-only from now on.
 
-    :return: ``tags`` of blkid (``AMBIVALENT`` when it cannot tell one thing from another), and
-        whether it is ``blank``, which is looked for only where there are no tags
+    :return: ``tags`` of blkid (``AMBIVALENT`` when it cannot tell formats apart), and whether the
+        device is ``blank``, which is checked only when there are no tags
+    :raises VolumeError: the device is in use, or is not a block device
     """
     try:
-        # Nothing that the host itself uses: the open fails then.
+        # O_EXCL fails for a device that the host itself uses.
         fd = os.open(device, os.O_RDONLY | os.O_EXCL)
     except OSError as err:
         raise exceptions.VolumeError(f"{device}: {err.strerror}") from err
@@ -113,12 +114,12 @@ def look(device: str) -> dict[str, Any]:
 def make(device: str, file_system: str, owner: list[int] | None) -> None:
     """Make a file system on a blank device.
 
-    :param owner: user and group of its root directory; None is the host's root
+    :param owner: user and group of the root directory; None for the host's root
     :raises VolumeRefused: the device is not blank
     """
     fd = os.open(device, os.O_RDONLY)
     try:
-        # Whoever asks, and whatever was looked at before: nothing else is ever overwritten.
+        # Checked again with privileges: whoever asks, only a blank device is ever overwritten.
         if _tags(device) or not _blank(fd):
             raise exceptions.VolumeRefused("the volume is not blank")
         _set_read_only(fd, False)
@@ -136,7 +137,7 @@ def make(device: str, file_system: str, owner: list[int] | None) -> None:
 
 @ctx.entrypoint
 def mount(device: str, target: str, file_system: str, read_only: bool) -> None:
-    """Mount a device, after the kernel has found nothing against it that it need not write for."""
+    """Mount a device, after a trial mount that is read-only and replays no journal."""
     fd = os.open(device, os.O_RDONLY)
     try:
         _set_read_only(fd, True)
@@ -152,15 +153,15 @@ def mount(device: str, target: str, file_system: str, read_only: bool) -> None:
 
 @ctx.entrypoint
 def mount_again(device: str, target: str, file_system: str, read_only: bool) -> None:
-    """Mount what was mounted until now; elsewhere it may still be, and be written to."""
+    """Mount a device that was mounted here until now, and may still be mounted elsewhere."""
     _mount(device, target, file_system, read_only)
 
 
 @ctx.entrypoint
 def unmount(target: str) -> None:
-    """Unmount what is at a place.
+    """Unmount the topmost mount at a mount point.
 
-    :raises VolumeBusy: it is in use
+    :raises VolumeBusy: the mount is in use
     """
     deadline = time.monotonic() + _PATIENCE_S
     while True:
@@ -168,7 +169,7 @@ def unmount(target: str) -> None:
             _run("umount", target)
             return
         except exceptions.VolumeError as err:
-            # A container that has just ended is still on its way out.
+            # The kernel may still be tearing down a container that has just ended.
             if time.monotonic() > deadline:
                 raise exceptions.VolumeBusy(str(err)) from err
         time.sleep(0.2)
@@ -176,10 +177,10 @@ def unmount(target: str) -> None:
 
 @ctx.entrypoint
 def release(device: str) -> bool:
-    """Tell whether nothing of this host uses a device any more; one that is gone is not used.
+    """Return whether nothing on this host uses a device any more; a missing device is unused.
 
-    What was unmounted here may still be mounted in another mount namespace. To take the device away
-    then would lose what has not been written to it.
+    A device that was unmounted here may still be mounted in another mount namespace. Disconnecting
+    it would then lose data that has not been written yet.
     """
     deadline = time.monotonic() + _PATIENCE_S
     while True:
@@ -203,17 +204,17 @@ def release(device: str) -> bool:
 
 @ctx.entrypoint
 def grow(source: str, target: str, file_system: str) -> None:
-    """Let a mounted file system have all of its device."""
+    """Grow a mounted file system to the size of its device."""
     _run(_GROW[file_system], source if file_system == "ext4" else target)
 
 
 def programs(file_system: str) -> list[str]:
-    """Name the programs that a file system takes."""
+    """Return the names of the programs that a file system needs."""
     return ["blkid", "mount", "umount", _MAKE[file_system][0], _GROW[file_system]]
 
 
 def search_path() -> str:
-    """Say where programs are looked for."""
+    """Return the PATH on which programs are searched for."""
     return _ENVIRONMENT["PATH"]
 
 
@@ -225,7 +226,7 @@ def _mount(device: str, target: str, file_system: str, read_only: bool) -> None:
 
 
 def _tags(device: str) -> dict[str, str]:
-    # Only these: a label is what a tenant has written.
+    # Only these tags: others, such as labels, are a tenant's text.
     wanted = [word for tag in ("TYPE", "USAGE", "PTTYPE", "EXT_JOURNAL") for word in ("-s", tag)]
     done = _run("blkid", "-p", "-o", "export", *wanted, device, codes=(0, 2, 8))
     if done.returncode == 8:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network devices of instances, on the host and in their namespaces.
 
-Every function may be repeated and takes plain data only, as it runs in the privsep daemon. A
-namespace is never entered by a thread of the daemon: pyroute2 opens its socket in a child process.
+Every function is idempotent, and takes plain data only, as it runs in the privsep daemon. No thread
+of the daemon ever enters a namespace: pyroute2 opens its socket in a child process.
 """
 
 import contextlib
@@ -29,18 +29,18 @@ _ETHTOOL_STXCSUM = 0x17
 
 @ctx.entrypoint
 def veth_create(host_device: str, peer: str, mac: str, mtu: int, tx_checksum: bool) -> bool:
-    """Make a pair of devices, one of which an instance will get.
+    """Make a pair of devices, one end of which an instance will get.
 
-    :param host_device: the end that stays on the host; it is set up
-    :param peer: the instance's end, for as long as it is on the host
+    :param host_device: name of the end that stays on the host; it is set up
+    :param peer: name of the instance's end while it is on the host
     :param mac: address of the instance's end
-    :param tx_checksum: leave the offload of transmit checksums as the kernel sets it
+    :param tx_checksum: whether transmit checksums are offloaded, as by the kernel's default
     :return: False when the pair was there already
     """
     with IPRoute() as ipr:
         present = ipr.link_lookup(ifname=host_device)
         if present and _kind(ipr.get_links(present[0])[0]) != "veth":
-            # A tap that os-vif made for a virtual machine under the name of our port.
+            # A tap that os-vif made for a virtual machine, under the name of the port.
             ipr.link("del", index=present[0])
             present = ()
         if not present:
@@ -52,7 +52,7 @@ def veth_create(host_device: str, peer: str, mac: str, mtu: int, tx_checksum: bo
                 peer={"ifname": peer, "address": mac, "mtu": mtu},
             )
             if not tx_checksum:
-                # The feature stays with the device when it moves into a namespace.
+                # A device keeps the feature when it moves into a namespace.
                 _checksums_off(host_device)
                 _checksums_off(peer)
         ipr.link("set", index=ipr.link_lookup(ifname=host_device)[0], state="up", mtu=mtu)
@@ -61,7 +61,7 @@ def veth_create(host_device: str, peer: str, mac: str, mtu: int, tx_checksum: bo
 
 @ctx.entrypoint
 def device_delete(device: str) -> bool:
-    """Delete a device of the host (and with it, its peer, wherever that is).
+    """Delete a device of the host, and with it its peer, wherever that is.
 
     :return: False when there was none
     """
@@ -87,11 +87,11 @@ def bridge_add(bridge: str, device: str) -> None:
 
 @ctx.entrypoint
 def ns_attach(netns: str, peer: str, nic: dict[str, Any]) -> str:
-    """Move an instance's end of a pair into its namespace, and configure it there.
+    """Move the instance's end of a pair into its namespace, and configure it there.
 
     :param netns: path of the namespace (Docker's SandboxKey)
-    :param peer: name of the device on the host, by which it stays known in the namespace: others
-        there may have the same address
+    :param peer: name of the device on the host, kept as its alias in the namespace: addresses are
+        not unique there
     :param nic: ``mac``, ``mtu``, ``addresses`` (with prefix), ``routes`` (destination, gateway or
         None) and ``gateways`` (address, whether it is outside its subnet)
     :return: name of the device in the namespace
@@ -117,9 +117,9 @@ def ns_attach(netns: str, peer: str, nic: dict[str, Any]) -> str:
 
 @ctx.entrypoint
 def ns_devices(netns: str) -> list[dict[str, Any]]:
-    """List the devices that were moved into a namespace, with their counters.
+    """Return the devices that were moved into a namespace, with their counters.
 
-    The kernel and the instance may have made others there.
+    Devices that the kernel or the instance made there are left out.
     """
     with NetNS(netns, flags=0) as ns:
         return [
@@ -135,7 +135,7 @@ def ns_devices(netns: str) -> list[dict[str, Any]]:
 
 @ctx.entrypoint
 def ns_peers_set(netns: str, state: str) -> None:
-    """Set the host's ends of the pairs whose other ends are in a namespace.
+    """Set the state of the host's ends of the pairs whose other ends are in a namespace.
 
     :param state: ``up`` or ``down``
     """
@@ -143,7 +143,7 @@ def ns_peers_set(netns: str, state: str) -> None:
         ends = {link.get_attr("IFLA_LINK"): link["index"] for link in ns.get_links()}
     with IPRoute() as ipr:
         for link in ipr.get_links():
-            # Each end names the other one by its number.
+            # Each end has the other end's index as its link.
             if _kind(link) == "veth" and ends.get(link["index"]) == link.get_attr("IFLA_LINK"):
                 ipr.link("set", index=link["index"], state=state)
 
@@ -151,7 +151,7 @@ def ns_peers_set(netns: str, state: str) -> None:
 def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
     for address in nic["addresses"]:
         ip, prefix = address.split("/")
-        flags = {"flags": 0x02} if ":" in ip else {}  # IFA_F_NODAD: Neutron has seen to it
+        flags = {"flags": 0x02} if ":" in ip else {}  # IFA_F_NODAD: Neutron keeps addresses unique
         ns.addr("replace", index=index, address=ip, prefixlen=int(prefix), **flags)
     for destination, gateway in nic["routes"]:
         _set_route(ns, index, destination, gateway)
@@ -170,9 +170,9 @@ def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
 
 
 def _set_route(ns: NetNS, index: int, destination: str, gateway: str | None) -> None:
-    """Set a route that a user has asked for; one that the kernel does not take is left out."""
+    """Set a route that a user has asked for; log a route that the kernel refuses."""
     via: dict[str, Any] = {"gateway": gateway} if gateway else {"scope": "link"}
-    # Neutron takes gateways that lie outside the subnet.
+    # Neutron allows gateways outside the subnet.
     ways = (via, {**via, "flags": ["onlink"]}) if gateway else (via,)
     for way in ways:
         try:
@@ -188,11 +188,11 @@ def _move(peer: str, netns: str) -> None:
     fd = os.open(netns, os.O_RDONLY)
     try:
         with IPRoute() as ipr:
-            found = ipr.link_lookup(ifname=peer)
-            if not found:
+            indexes = ipr.link_lookup(ifname=peer)
+            if not indexes:
                 raise OSError(errno.ENODEV, f"no device {peer} to move into {netns}")
-            ipr.link("set", index=found[0], ifalias=peer)
-            ipr.link("set", index=found[0], net_ns_fd=fd)
+            ipr.link("set", index=indexes[0], ifalias=peer)
+            ipr.link("set", index=indexes[0], net_ns_fd=fd)
     finally:
         os.close(fd)
 
@@ -239,7 +239,7 @@ def _checksums_off(device: str) -> None:
 
 @contextlib.contextmanager
 def _unless(code: int) -> Iterator[None]:
-    """Pass over one error of the kernel's, which says that the work is done already."""
+    """Ignore one error code of the kernel, which means that the work is done already."""
     try:
         yield
     except NetlinkError as err:

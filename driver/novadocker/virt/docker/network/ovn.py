@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OVN says on the host itself that a port is wired.
+"""OVN's own report, on the host, that a port is wired.
 
 ovn-controller writes ``ovn-installed=true`` into the interface's external_ids when the flows of the
-port, those of its security groups too, are in the switch. Neutron learns that a moment later, and
-tells Nova in batches of ``[DEFAULT]send_events_interval``, 2 s by default.
+port, including those of its security groups, are in the switch. Neutron learns that a moment later,
+and tells Nova in batches of ``[DEFAULT]send_events_interval``, 2 s by default.
 """
 
 import threading
@@ -22,12 +22,12 @@ LOG = logging.getLogger(__name__)
 SCHEMA = "Open_vSwitch"
 INSTALLED = "ovn-installed"
 CONNECT_TIMEOUT_S = 10
-# It is a matter of some ten milliseconds; an OVN older than 20.12 never says so.
+# Usually it takes some ten milliseconds; OVN before 20.12 never reports it.
 SAID_WITHIN_S = 5.0
 
 
 def devices(network_info: NetworkInfo) -> dict[str, str]:
-    """List the ports that OVN has bound: the names of their devices on the host by their ids."""
+    """Return the ports that OVN has bound: names of their devices on the host, by port id."""
     return {
         vif["id"]: vif["devname"]
         for vif in network_info
@@ -36,9 +36,9 @@ def devices(network_info: NetworkInfo) -> dict[str, str]:
 
 
 class Switch:
-    """The host's Open vSwitch, as far as it hears from OVN.
+    """The host's Open vSwitch, where OVN reports wired ports.
 
-    :param remote: its database, as ``[os_vif_ovs]ovsdb_connection`` has it
+    :param remote: its database, in the form of ``[os_vif_ovs]ovsdb_connection``
     """
 
     def __init__(self, remote: str) -> None:
@@ -47,11 +47,11 @@ class Switch:
         self._connection: connection.Connection | None = None
 
     def await_installed(self, names: Collection[str], timeout_s: float = SAID_WITHIN_S) -> bool:
-        """Return when the flows of all ports are in the switch.
+        """Wait until the flows of all ports are in the switch.
 
-        :param names: of the ports' devices on the host
-        :param timeout_s: seconds after which it is given up
-        :return: whether they are; False as well where the switch does not answer
+        :param names: names of the ports' devices on the host
+        :param timeout_s: seconds to wait for each port
+        :return: whether they are; False as well when the switch does not answer
         """
         try:
             with self._lock:
@@ -64,10 +64,10 @@ class Switch:
         for wait in waits:
             replica.heard.watch_event(wait)
         try:
-            # The connection's own thread changes the rows.
+            # The connection's thread changes the rows.
             with connected.lock:
-                there = _installed(replica)
-            return all(wait.name in there or wait.wait() for wait in waits)
+                installed = _installed(replica)
+            return all(wait.name in installed or wait.wait() for wait in waits)
         finally:
             for wait in waits:
                 replica.heard.unwatch_event(wait)
@@ -76,14 +76,14 @@ class Switch:
         if self._connection is None:
             schema = idlutils.get_schema_helper(self._remote, SCHEMA)
             schema.register_columns("Interface", ["name", "external_ids"])
-            made = connection.Connection(_Replica(self._remote, schema), CONNECT_TIMEOUT_S)
-            made.start()
-            self._connection = made
+            connected = connection.Connection(_Replica(self._remote, schema), CONNECT_TIMEOUT_S)
+            connected.start()
+            self._connection = connected
         return self._connection
 
 
 class _Replica(connection.OvsdbIdl):
-    """A copy of the switch's interfaces that tells of changes."""
+    """A copy of the switch's interfaces that reports changes."""
 
     def __init__(self, remote: str, schema: Any) -> None:
         super().__init__(remote, schema)
@@ -94,7 +94,7 @@ class _Replica(connection.OvsdbIdl):
 
 
 class _Installed(event.WaitEvent):
-    """The flows of one port are in the switch."""
+    """Waits until the flows of one port are in the switch."""
 
     def __init__(self, name: str, timeout_s: float) -> None:
         self.name = name

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tags of interfaces, by which a workload finds in its metadata which of them is which."""
+"""Tags of interfaces, by which a workload recognises its interfaces in its metadata."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from novadocker.types import Context, Instance
 
 
 def of_interfaces(context: Context, instance: Instance) -> Any:
-    """Describe the tagged interfaces of an instance, as its metadata shows them.
+    """Return the tagged interfaces of an instance, as its metadata shows them.
 
     :return: None when there are none
     """

@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for ports to be wired: Neutron says so, or OVN on the host itself, which is sooner."""
+"""Waiting for ports to be wired, as reported by Neutron, or sooner by OVN on the host.
+
+Nova's VirtualInterfaceCreateException is raised here, below the face: Nova itself calls the callback
+and passes its exception on, and to Nova a port that Neutron does not wire is another fault than one
+that cannot be plugged (NetworkError).
+"""
 
 import contextlib
 import functools
@@ -16,12 +21,12 @@ from novadocker.virt.docker.network import ovn, wiring
 LOG = logging.getLogger(__name__)
 CONF = conf.load()
 
-# Waits for Neutron's events after what is done inside it.
+# A context manager that waits for Neutron's events when it is left.
 PortsWait = Callable[[], contextlib.AbstractContextManager[None]]
 
 
 class Waiting:
-    """Waits as Nova's options say.
+    """Waits for ports, as long as Nova's options say.
 
     :param virtapi: Nova's way back into nova-compute
     :param switch: the host's Open vSwitch; by default, the one that os-vif talks to
@@ -39,9 +44,9 @@ class Waiting:
         return self._known_switch
 
     def for_ports(self, instance: Instance, network_info: NetworkInfo, power_on: bool) -> PortsWait:
-        """Say how to wait for the ports of an instance, after they were plugged inside of it.
+        """Return how to wait for the ports of an instance, which are plugged inside of it.
 
-        :param power_on: one that is not to run does not wait
+        :param power_on: whether the instance is to run; otherwise nothing is waited for
         """
         return functools.partial(self._wired, instance, network_info or [], power_on)
 
@@ -67,7 +72,7 @@ class Waiting:
                 raise exception.VirtualInterfaceCreateException() from err
 
     def _hear_from_ovn(self, waiting: list[tuple[str, str]], network_info: NetworkInfo) -> None:
-        """Wait no more for Neutron's word on ports that OVN has wired."""
+        """Stop waiting for Neutron's events about ports that OVN has wired."""
         of_ovn = ovn.devices(network_info)
         early = [(name, port_id) for name, port_id in waiting if port_id in of_ovn]
         timeout_s = min(ovn.SAID_WITHIN_S, CONF.vif_plugging_timeout)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Neutron ports become interfaces of a container.
 
-A port is a pair of devices: the host's end, named as Neutron expects, is plugged by os-vif, the
-other one is moved into the network namespace of the instance's sandbox container. The pair is made
-before os-vif plugs: os-vif then finds the device and does not make a tap of that name.
+A port is a pair of devices: os-vif plugs the host's end, named as Neutron expects; the other end is
+moved into the network namespace of the instance's sandbox. The pair is made before os-vif plugs, so
+that os-vif finds the device and does not make a tap of that name.
 """
 
 import contextlib
@@ -38,10 +38,10 @@ _FAULTS = (
 
 @dataclasses.dataclass(frozen=True)
 class Nic:
-    """How an interface looks inside the instance.
+    """Configuration of an interface inside the instance.
 
-    :param routes: destination and gateway (None: on the link)
-    :param gateways: default gateways, one a family at most, and whether it lies outside its subnet
+    :param routes: destination and gateway (None: on the link) of each route
+    :param gateways: default gateways, at most one a family, and whether each is outside its subnet
     """
 
     mac: str
@@ -52,10 +52,10 @@ class Nic:
 
 
 def plan(network_info: NetworkInfo) -> list[Nic]:
-    """Say how the interfaces of an instance are configured.
+    """Return the configuration of an instance's interfaces, in the order of its ports.
 
-    All addresses of all subnets are set; the default route of a family is the one of the first
-    subnet that has a gateway. A subnet without a gateway is no reason to fail.
+    All addresses of all subnets are set; the default route of a family is that of the first subnet
+    that has a gateway. A subnet need not have one.
     """
     nics = []
     routed: set[int] = set()
@@ -84,7 +84,7 @@ def plan(network_info: NetworkInfo) -> list[Nic]:
 
 
 def dns_servers(network_info: NetworkInfo) -> list[str]:
-    """List the name servers of all subnets, each one once, in their order."""
+    """Return the name servers of all subnets, without duplicates, in their order."""
     servers = {
         ip["address"]: None
         for vif in network_info
@@ -95,7 +95,7 @@ def dns_servers(network_info: NetworkInfo) -> list[str]:
 
 
 def to_wait_for(network_info: NetworkInfo) -> list[tuple[str, str]]:
-    """List the events that Neutron will send once the ports are wired."""
+    """Return the events that Neutron will send once the ports are wired."""
     return [
         ("network-vif-plugged", vif["id"])
         for vif in network_info
@@ -106,56 +106,56 @@ def to_wait_for(network_info: NetworkInfo) -> list[tuple[str, str]]:
 
 def _address(ip: Any) -> str | None:
     address = ip.get("address") if ip else None
-    # Neutron's on-link routes have the unspecified address as their gateway.
+    # Neutron's on-link routes have the unspecified address as gateway.
     return None if address in (None, "", "0.0.0.0", "::") else str(address)
 
 
 class Wiring:
     """Plugs and unplugs the ports of instances.
 
-    :param tx_checksum: the option of that name
+    :param tx_checksum: the option tx_checksum
     """
 
     def __init__(self, tx_checksum: str = "auto") -> None:
         self._tx_checksum = tx_checksum
 
     def plug(self, instance: Instance, network_info: NetworkInfo, netns: str) -> None:
-        """Wire all interfaces of an instance; those that are wired already stay as they are.
+        """Wire all ports of an instance. Idempotent.
 
         :param netns: path of the sandbox's network namespace
-        :raises NetworkError: a port is not wired; those before it are
+        :raises NetworkError: a port could not be wired; those before it are wired
         """
         for vif, nic in zip(network_info, plan(network_info), strict=True):
             self._plug_vif(instance, vif, nic, netns)
 
     def plug_host(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Plug the host's ends of all interfaces of a new instance, so that Neutron wires them.
+        """Plug the host's ends of all ports of a new instance, so that Neutron wires them.
 
-        :raises NetworkError: a port cannot be plugged; those before it are
+        :raises NetworkError: a port could not be plugged; those before it are plugged
         """
         for vif, nic in zip(network_info, plan(network_info), strict=True):
             if not self._plug_host_end(instance, vif, nic):
-                # Its other end is with what there was before, if anywhere.
+                # The other end of this pair, if any, is in a namespace of a former sandbox.
                 self.unplug_dead(instance, [vif])
                 self._plug_host_end(instance, vif, nic)
 
     def attach(self, network_info: NetworkInfo, netns: str) -> None:
-        """Give a new instance its ends of all interfaces.
+        """Move the ends of all ports into the namespace of a new instance.
 
         :param netns: path of the sandbox's network namespace
-        :raises NetworkError: one cannot be given; those before it are
+        :raises NetworkError: a port could not be attached; those before it are attached
         """
         for vif, nic in zip(network_info, plan(network_info), strict=True):
             _attach(vif, nic, netns)
 
     def plug_new(self, instance: Instance, vif: Vif, netns: str) -> None:
-        """Wire one more interface; its gateway serves where the instance has none yet."""
+        """Wire one more port; its gateway is the default route where the instance has none yet."""
         self._plug_vif(instance, vif, plan([vif])[0], netns)
 
     def unplug(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Take away all interfaces of an instance, as far as they are there.
+        """Unplug ports of an instance; missing ones are skipped.
 
-        :raises NetworkError: some are left; all were tried
+        :raises NetworkError: some could not be unplugged; all were tried
         """
         faults = []
         for vif in network_info or []:
@@ -167,7 +167,7 @@ class Wiring:
             raise exceptions.NetworkError("; ".join(faults))
 
     def unplug_dead(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Take away ports whose namespace is gone, before they are plugged into a new one."""
+        """Unplug ports whose namespace is gone; a failure is only logged."""
         try:
             self.unplug(instance, network_info)
         except exceptions.NetworkError as err:
@@ -176,11 +176,11 @@ class Wiring:
     def prepare(self) -> None:
         """Start both privileged helpers, so that the first instance does not wait for them.
 
-        :raises NetworkError: one cannot be started
+        :raises NetworkError: a helper cannot be started
         """
         try:
             net.device_delete("")
-            # That of os-vif: there is no device of this name.
+            # Starts os-vif's helper; there is no device of this name.
             linux_net.delete_net_dev(peer_name(""))
         except _FAULTS as err:
             raise exceptions.NetworkError(
@@ -189,10 +189,11 @@ class Wiring:
             ) from err
 
     def set_links(self, netns: str | None, up: bool) -> None:
-        """Connect or disconnect an instance that is there; its kernel would answer for it.
+        """Connect or disconnect an instance's ports, as the kernel would answer pings for it.
 
-        :param netns: path of the sandbox's network namespace; None where there is none
-        :param up: plugging connects as well
+        :param netns: path of the sandbox's network namespace; None to do nothing
+        :param up: whether to connect; plugging connects as well
+        :raises NetworkError: the ports could not be switched
         """
         if netns is None:
             return
@@ -202,38 +203,38 @@ class Wiring:
             raise exceptions.NetworkError(f"ports in {netns} cannot be switched: {err}") from err
 
     def devices(self, netns: str | None) -> list[dict[str, Any]]:
-        """List the devices in a namespace with their counters; none where there is no namespace."""
+        """Return the devices in a namespace with their counters; none without a namespace."""
         if netns is None:
             return []
-        found: list[dict[str, Any]] = net.ns_devices(netns)
-        return found
+        devices: list[dict[str, Any]] = net.ns_devices(netns)
+        return devices
 
     def _plug_vif(self, instance: Instance, vif: Vif, nic: Nic, netns: str) -> None:
-        made = self._plug_host_end(instance, vif, nic)
+        created = self._plug_host_end(instance, vif, nic)
         try:
             _attach(vif, nic, netns)
         except exceptions.NetworkError as err:
-            if made or getattr(err.__cause__, "errno", None) != errno.ENODEV:
+            if created or getattr(err.__cause__, "errno", None) != errno.ENODEV:
                 raise
-            # A crash has left its other end in a namespace that is gone.
+            # A crash has left the other end of the pair in a namespace that is gone.
             self.unplug_dead(instance, [vif])
             self._plug_host_end(instance, vif, nic)
             _attach(vif, nic, netns)
 
     def _plug_host_end(self, instance: Instance, vif: Vif, nic: Nic) -> bool:
-        """Plug the host's end of an interface, with the other one beside it if it is new.
+        """Plug the host's end of a port; a new pair has its other end on the host, too.
 
-        :return: False when the pair was there already
+        :return: False when the pair existed already
         """
         port = _os_vif_port(vif)
         with _wiring(vif):
-            made: bool = net.veth_create(
+            created: bool = net.veth_create(
                 port.vif_name, peer_name(vif["id"]), nic.mac, nic.mtu, self._offload(port)
             )
             os_vif.plug(port, os_vif_util.nova_to_osvif_instance(instance))
             if _is_hybrid(port):
                 net.bridge_add(port.bridge_name, port.vif_name)
-        return made
+        return created
 
     def _unplug_vif(self, instance: Instance, vif: Vif) -> None:
         try:
@@ -275,7 +276,7 @@ def _wiring(vif: Vif) -> Iterator[None]:
 
 
 def peer_name(port_id: str) -> str:
-    """Name an instance's device for the moment that it is on the host."""
+    """Return the name of an instance's device while it is on the host."""
     return f"nd{port_id}"[: model.NIC_NAME_LEN]
 
 
@@ -284,9 +285,9 @@ def _is_hybrid(port: Any) -> bool:
 
 
 def _os_vif_port(vif: Vif) -> Any:
-    """Translate a port for os-vif.
+    """Return os-vif's object for a port.
 
-    :raises NetworkError: it is not one that a container can have
+    :raises NetworkError: a container cannot have a port of this type
     """
     if vif.get("type") != model.VIF_TYPE_OVS or (
         vif.get("vnic_type", model.VNIC_TYPE_NORMAL) != model.VNIC_TYPE_NORMAL

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes become block devices of the host, and go again: os-brick's work.
+"""os-brick connects volumes to the host as block devices, and disconnects them.
 
-os-brick has privileges of its own, which it asks for as it does under Nova's other drivers.
+os-brick has a privileged helper of its own, which it starts as it does for Nova's other drivers.
 """
 
 from typing import Any
@@ -17,55 +17,59 @@ from novadocker import exceptions
 
 LOG = logging.getLogger(__name__)
 
-# Those whose volumes are block devices of the host.
+# Protocols whose volumes become block devices of the host.
 PROTOCOLS = ("fibre_channel", "iscsi", "iser", "local", "nvmeof", "rbd")
 _FAULTS = (brick_exception.BrickException, processutils.ProcessExecutionError, OSError, ValueError)
 
 
 class Connections:
-    """Connects and disconnects.
+    """Connects volumes to the host and disconnects them.
 
-    :param conf: Nova's; its options of multipath are in the section [libvirt] for all drivers
+    :param conf: Nova's options; those for multipath are in the section [libvirt] for all drivers
     """
 
     def __init__(self, conf: Any) -> None:
         self._conf = conf
 
     def properties(self) -> dict[str, Any]:
-        """Tell Cinder how volumes can be connected to this host."""
-        found: dict[str, Any] = connector.get_connector_properties(
+        """Return how volumes can be connected to this host, for Cinder."""
+        properties: dict[str, Any] = connector.get_connector_properties(
             utils.get_root_helper(),
             self._conf.my_block_storage_ip,
             self._conf.libvirt.volume_use_multipath,
             enforce_multipath=True,
             host=self._conf.host,
         )
-        return found
+        return properties
 
     def connect(self, info: dict[str, Any]) -> str:
-        """Have a volume as a device; one that is connected already stays so.
+        """Connect a volume. Idempotent.
 
-        :param info: what Cinder says of the connection; what is needed to take it back is added
+        :param info: Cinder's connection; what is needed to disconnect is added to it
         :return: path of the device
-        :raises VolumeRefused: it would not be a block device
+        :raises VolumeRefused: the volume does not become a block device
+        :raises VolumeError: os-brick failed
         """
         with_data = self._connector(info)
         try:
-            found = with_data.connect_volume(info["data"])
+            device_info = with_data.connect_volume(info["data"])
         except _FAULTS as err:
             raise _fault("connected", err) from err
-        path = found.get("path")
+        path = device_info.get("path")
         if isinstance(path, bytes):
             path = path.decode()
         if not isinstance(path, str):
             raise exceptions.VolumeRefused("the volume is no block device of the host")
         info["data"]["device_path"] = path
-        if "multipath_id" in found:
-            info["data"]["multipath_id"] = found["multipath_id"]
+        if "multipath_id" in device_info:
+            info["data"]["multipath_id"] = device_info["multipath_id"]
         return path
 
     def disconnect(self, info: dict[str, Any]) -> None:
-        """Take a connection back; that there is none is no fault."""
+        """Disconnect a volume. Idempotent.
+
+        :raises VolumeError: os-brick failed
+        """
         data = info["data"]
         device = {"type": "block", "path": data["device_path"]} if "device_path" in data else None
         if device and "multipath_id" in data:
@@ -78,7 +82,10 @@ class Connections:
             raise _fault("disconnected", err) from err
 
     def extend(self, info: dict[str, Any]) -> None:
-        """Let the host see the new size of a volume that is connected."""
+        """Let the host see the new size of a connected volume.
+
+        :raises VolumeError: os-brick failed
+        """
         try:
             self._connector(info).extend_volume(info["data"])
         except _FAULTS as err:
@@ -91,7 +98,7 @@ class Connections:
                 f"volumes by {protocol or 'no protocol'} are no block devices of the host; these "
                 f"are: {', '.join(PROTOCOLS)}"
             )
-        # rbd: a device of the kernel's and not a handle for a hypervisor.
+        # For rbd, a device of the kernel instead of a handle for a hypervisor.
         more = {"do_local_attach": True} if protocol.lower() == "rbd" else {}
         return connector.InitiatorConnector.factory(
             protocol,
@@ -103,6 +110,6 @@ class Connections:
 
 
 def _fault(what: str, err: Exception) -> exceptions.VolumeError:
-    # Commands can have passwords in them: the user hears less than the log.
+    # Commands can contain passwords: the user is told less than the log.
     LOG.error("A volume could not be %s: %s", what, strutils.mask_password(str(err)))
     return exceptions.VolumeError(f"the volume could not be {what} ({type(err).__name__})")

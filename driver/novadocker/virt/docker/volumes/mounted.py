@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Volumes of instances: mounted on the host, below a directory that the instance is shown.
+"""Volumes of instances, mounted on the host below a directory that the container sees.
 
-The container has the directory of its instance at ``/volumes``, read-only and as a slave: what is
-mounted below it on the host comes and goes in the container too, while it runs. Where a volume is
-not mounted, there is nothing that could be written to in its place.
+The container has its instance's directory at ``/volumes``, read-only and as a slave mount: volumes
+that are mounted below it on the host appear and disappear in the running container, too. Where no
+volume is mounted, there is no writable directory that could be taken for one.
 """
 
 import contextlib
@@ -25,37 +25,38 @@ LOG = logging.getLogger(__name__)
 MOUNT_POINT = "/volumes"
 _DEVICE_NAME = re.compile(r"[a-z][a-z0-9]{1,30}")
 
-# What Cinder says of a connection, and the name of the device as Nova has it (/dev/vdb).
+# Cinder's connection, and the name of the device as Nova has it (/dev/vdb).
 Attached = tuple[dict[str, Any], str]
-# User and group that are root in containers; None when they are the host's.
+# Returns the user and the group that are root in containers; None when they are the host's.
 Owner = Callable[[], tuple[int, int] | None]
 
 
 def base(state_path: str) -> str:
-    """Name the directory below which volumes are mounted."""
+    """Return the directory below which volumes are mounted."""
     return os.path.join(state_path, "novadocker", "volumes")
 
 
 def remapped_root(info: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Find out who is root in the engine's containers.
+    """Return who is root in the engine's containers.
 
     :param info: the engine's answer to ``info``
     :return: user and group; None when it is the host's root
+    :raises VolumeError: the engine remaps users and does not tell whom
     """
     if not any(option.startswith("name=userns") for option in info.get("SecurityOptions") or []):
         return None
-    found = re.fullmatch(r"(\d+)\.(\d+)", os.path.basename(info["DockerRootDir"].rstrip("/")))
-    if found is None:
+    numbers = re.fullmatch(r"(\d+)\.(\d+)", os.path.basename(info["DockerRootDir"].rstrip("/")))
+    if numbers is None:
         raise exceptions.VolumeError("the engine does not tell who is root in its containers")
-    return int(found[1]), int(found[2])
+    return int(numbers[1]), int(numbers[2])
 
 
 def chosen(tags: Mapping[str, str], blank: bool, allowed: Sequence[str], read_only: bool) -> str:
-    """Choose the file system to mount, or to make on a blank volume.
+    """Return the file system to mount, or to make on a blank volume.
 
-    :param tags: what blkid has found
+    :param tags: blkid's
     :param allowed: file systems; the first one is made
-    :raises VolumeRefused: anything else than one of them and nothing more is on the volume
+    :raises VolumeRefused: something else than one allowed file system is on the volume
     """
     accepted = f"accepted are blank volumes and {' and '.join(allowed)} on the whole volume"
     if not tags:
@@ -72,17 +73,18 @@ def chosen(tags: Mapping[str, str], blank: bool, allowed: Sequence[str], read_on
         raise exceptions.VolumeRefused(f"a partition table is on the volume; {accepted}")
     if "EXT_JOURNAL" in tags:
         raise exceptions.VolumeRefused("the file system has its journal on another volume")
-    found = tags.get("TYPE", "something unknown")
-    if tags.get("USAGE") != "filesystem" or found not in allowed:
-        raise exceptions.VolumeRefused(f"{found} is on the volume; {accepted}")
-    return found
+    file_system = tags.get("TYPE", "something unknown")
+    if tags.get("USAGE") != "filesystem" or file_system not in allowed:
+        raise exceptions.VolumeRefused(f"{file_system} is on the volume; {accepted}")
+    return file_system
 
 
 class Volumes:
-    """Attaches volumes to instances and detaches them; either may be repeated.
+    """Attaches volumes to instances and detaches them. Both are idempotent.
 
-    :param directory: all is mounted below it
+    :param directory: directory below which volumes are mounted
     :param allowed: file systems; none when instances get no volumes
+    :param owner: returns who is root in containers
     """
 
     def __init__(
@@ -98,11 +100,12 @@ class Volumes:
         self._owner = owner
 
     def prepare(self) -> None:
-        """Have a directory whose mounts are seen in containers.
+        """Make the directory, and let containers see mounts below it.
 
-        Also where volumes are no longer allowed, for containers that were made with it.
+        An existing directory is prepared also where volumes are no longer allowed, for containers
+        that were made while they were.
 
-        :raises NotReady: it cannot be had
+        :raises NotReady: volumes cannot be mounted on this host
         """
         try:
             if self.allowed:
@@ -115,16 +118,16 @@ class Volumes:
             ) from err
 
     def connector(self) -> dict[str, Any]:
-        """Tell Cinder how volumes can be connected to this host."""
+        """Return how volumes can be connected to this host, for Cinder."""
         return self._connections.properties()
 
     def bound(self, uuid: str) -> list[dict[str, Any]]:
-        """Describe what of the host an instance's container is given, for the engine."""
+        """Return the mount of an instance's directory, for the engine; none without volumes."""
         if not self.allowed:
             return []
         directory = os.path.join(self.base, uuid)
         os.makedirs(directory, exist_ok=True)
-        # Whatever nova-compute's umask is: users of the container have to pass.
+        # Regardless of nova-compute's umask: users of the container need to pass.
         os.chmod(directory, 0o755)
         return [
             {
@@ -132,7 +135,7 @@ class Volumes:
                 "Source": directory,
                 "Target": MOUNT_POINT,
                 "ReadOnly": True,
-                # The volumes below it are written to.
+                # The volumes below the directory are writable.
                 "BindOptions": {"Propagation": "rslave", "ReadOnlyNonRecursive": True},
             }
         ]
@@ -140,17 +143,19 @@ class Volumes:
     def attach(self, uuid: str, info: dict[str, Any], device_name: str) -> bool:
         """Connect a volume and mount it.
 
-        :return: False when it was mounted there already
-        :raises VolumeRefused: it is not what a container may have, and is what it was
-        :raises VolumeError: it could not be; what was done is undone
+        :param info: Cinder's connection
+        :param device_name: name of the device as Nova has it
+        :return: False when the volume was mounted there already
+        :raises VolumeRefused: a container may not have this volume, which is not changed
+        :raises VolumeError: the volume could not be mounted, and is disconnected again
         """
         target = self._target(uuid, device_name)
         read_only = _read_only(info)
         device = self._connections.connect(info)
         try:
-            there = mounts.table().get(target)
-            if there is not None:
-                if there.device == _number(device):
+            mount = mounts.table().get(target)
+            if mount is not None:
+                if mount.device == _number(device):
                     return False
                 raise exceptions.VolumeError(f"another volume is mounted as {device_name}")
             self._mount(device, target, read_only)
@@ -161,9 +166,9 @@ class Volumes:
         return True
 
     def _mount(self, device: str, target: str, read_only: bool) -> None:
-        found = mounts.look(device)
-        file_system = chosen(found["tags"], found["blank"], self.allowed, read_only)
-        if not found["tags"]:
+        content = mounts.look(device)
+        file_system = chosen(content["tags"], content["blank"], self.allowed, read_only)
+        if not content["tags"]:
             LOG.info("Making %s on the blank volume %s", file_system, device)
             owner = self._owner()
             mounts.make(device, file_system, list(owner) if owner else None)
@@ -174,7 +179,7 @@ class Volumes:
             raise exceptions.VolumeRefused(f"its {file_system} cannot be mounted: {err}") from err
 
     def _undo(self, info: dict[str, Any], device: str) -> None:
-        """Take back a connection; whatever cannot be is told in the log only."""
+        """Disconnect a volume; a failure is only logged."""
         try:
             if mounts.release(device):
                 self._connections.disconnect(info)
@@ -184,20 +189,20 @@ class Volumes:
             LOG.warning("%s may be left connected: %s", device, err)
 
     def detach(self, uuid: str, info: dict[str, Any], device_name: str) -> None:
-        """Unmount a volume and disconnect it; that it is not there is no fault.
+        """Unmount a volume and disconnect it. Idempotent.
 
-        :raises VolumeBusy: it is in use, and stays where it is
+        :raises VolumeBusy: the volume is in use, and stays mounted
         """
         target = self._target(uuid, device_name)
-        there = self._unmount(target)
-        if there is None:
+        mount = self._unmount(target)
+        if mount is None:
             if "device_path" in info["data"]:
-                # A crash may have come between the connection and the mount.
+                # A crash may have left it connected and not mounted.
                 self._undo(info, info["data"]["device_path"])
             return
-        if not mounts.release(there.source):
-            mounts.mount_again(there.source, target, there.file_system, there.read_only)
-            raise exceptions.VolumeBusy(f"{there.source} is in use elsewhere on the host")
+        if not mounts.release(mount.source):
+            mounts.mount_again(mount.source, target, mount.file_system, mount.read_only)
+            raise exceptions.VolumeBusy(f"{mount.source} is in use elsewhere on the host")
         self._connections.disconnect(info)
         with contextlib.suppress(OSError):
             os.rmdir(target)
@@ -205,8 +210,8 @@ class Volumes:
     def detach_all(self, uuid: str, attached: Iterable[Attached], forget: bool = False) -> None:
         """Detach all volumes of an instance that does not run.
 
-        :param forget: nothing is kept of the instance
-        :raises VolumeError: of the first one that stays; all others are gone
+        :param forget: whether to remove the instance's directory, too
+        :raises VolumeError: a volume could not be detached; all were tried
         """
         faults: list[exceptions.VolumeError] = []
         for info, device_name in attached:
@@ -223,12 +228,12 @@ class Volumes:
             _remove(os.path.join(self.base, uuid))
 
     def any(self, uuid: str) -> bool:
-        """Tell whether an instance has volumes."""
+        """Return whether an instance has volumes."""
         return bool(self._mounts(uuid))
 
     @contextlib.contextmanager
     def aside(self, uuid: str) -> Iterator[None]:
-        """Have the volumes of an instance that does not run out of its files meanwhile."""
+        """Unmount the volumes of a stopped instance, and mount them again afterwards."""
         were = self._mounts(uuid)
         try:
             for target in were:
@@ -236,34 +241,34 @@ class Volumes:
             yield
         finally:
             now = mounts.table()
-            for target, there in were.items():
+            for target, mount in were.items():
                 if target not in now:
-                    mounts.mount_again(there.source, target, there.file_system, there.read_only)
+                    mounts.mount_again(mount.source, target, mount.file_system, mount.read_only)
 
     def grow(self, uuid: str, info: dict[str, Any]) -> None:
-        """Let the file system of a volume that has grown have all of it, while it is mounted.
+        """Grow the mounted file system of a volume that was extended.
 
-        :raises VolumeError: it could not be, and has the size that it had
+        :raises VolumeError: the file system could not be grown, and keeps its size
         """
         device = self._connections.connect(info)
         self._connections.extend(info)
         number = _number(device)
-        for target, there in self._mounts(uuid).items():
-            if there.device == number:
-                if there.read_only:
+        for target, mount in self._mounts(uuid).items():
+            if mount.device == number:
+                if mount.read_only:
                     raise exceptions.VolumeError("the volume may only be read")
-                mounts.grow(there.source, target, there.file_system)
+                mounts.grow(mount.source, target, mount.file_system)
                 return
         raise exceptions.VolumeError("the volume is not mounted")
 
     def unseen(self, uuid: str, pid: int) -> list[str]:
-        """List the mounted volumes that a process of the instance cannot see."""
+        """Return the names of mounted volumes that a process of the instance does not see."""
         inside = mounts.table(pid)
         unseen = []
-        for target, there in self._mounts(uuid).items():
+        for target, mount in self._mounts(uuid).items():
             name = os.path.basename(target)
             seen = inside.get(f"{MOUNT_POINT}/{name}")
-            if seen is None or seen.device != there.device:
+            if seen is None or seen.device != mount.device:
                 unseen.append(name)
         return unseen
 
@@ -282,21 +287,21 @@ class Volumes:
         return os.path.join(self.base, uuid, name)
 
     def _unmount(self, target: str) -> mounts.Mount | None:
-        """Unmount all that is at a place.
+        """Unmount all mounts at a mount point.
 
-        :return: what was visible there
+        :return: the topmost one; None when there was none
         """
-        there = found = mounts.table().get(target)
-        while found is not None:
+        topmost = mount = mounts.table().get(target)
+        while mount is not None:
             mounts.unmount(target)
-            found = mounts.table().get(target)
-        return there
+            mount = mounts.table().get(target)
+        return topmost
 
 
 def _read_only(info: dict[str, Any]) -> bool:
-    """Tell whether a volume may only be read.
+    """Return whether a volume may only be read.
 
-    :raises VolumeRefused: it is shared or encrypted, or its mode is unknown
+    :raises VolumeRefused: the volume is shared or encrypted, or its mode is unknown
     """
     if info.get("multiattach"):
         raise exceptions.VolumeRefused("it may be attached to several servers at once")
