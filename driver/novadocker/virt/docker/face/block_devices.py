@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nova's block devices as volumes, or refused, before anything is made for them."""
+"""Nova's block devices: refused, or handed over as volumes."""
 
 import contextlib
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from novadocker.virt.docker.volumes.mounted import Attached
 
 
 def refuse_unusable(parts: Parts, block_device_info: Any) -> None:
-    """Refuse block devices that no container can have.
+    """Refuse block devices that no container can have, before anything is made for the instance.
 
-    :raises InvalidBDMFormat: volumes are not allowed, or one is to be booted from
+    :raises InvalidBDMFormat: volumes are not allowed, or the instance is to boot from one
     """
     mapping = driver.block_device_info_get_mapping(block_device_info)
     if mapping and not parts.volumes.allowed:
@@ -28,9 +28,9 @@ def refuse_unusable(parts: Parts, block_device_info: Any) -> None:
 
 @contextlib.contextmanager
 def in_place(parts: Parts, instance: Instance, block_device_info: Any) -> Iterator[None]:
-    """Have the volumes of an instance in place, which is started inside.
+    """Attach the volumes of an instance, which is started inside.
 
-    :raises InvalidBDMFormat: it cannot have them
+    :raises InvalidBDMFormat: the instance cannot have them
     """
     refuse_unusable(parts, block_device_info)
     with parts.attachments.mounted(instance, _attached(block_device_info)):
@@ -42,15 +42,15 @@ def detach_all(
 ) -> None:
     """Detach all volumes of an instance that does not run.
 
-    :param forget: nothing is kept of the instance
-    :raises DeviceDetachFailed: one stays; all others are gone
+    :param forget: whether to remove the instance's directory, too
+    :raises DeviceDetachFailed: a volume could not be detached; all were tried
     """
     with faults.translated(instance, faults.DETACHING):
         parts.volumes.detach_all(instance.uuid, _attached(block_device_info), forget)
 
 
 def known(parts: Parts, instance: Instance) -> Any:
-    """Ask Nova for the block devices of an instance, where it does not tell them by itself."""
+    """Return an instance's block devices from Nova's database; None without volumes."""
     if not parts.volumes.allowed:
         return None
     info = driver.get_block_device_info(instance, instance.get_bdms())

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Faults of this package become Nova's, here and nowhere else.
+"""Translation of this package's exceptions into Nova's.
 
-A table for each situation, as Nova expects another exception for the same fault when it builds an
-instance, when it works on one that there is, and when nova-compute starts. What is in no table
-reaches Nova as it is: for Nova it is an unexpected fault, and the instance goes into ERROR.
+There is a table for each situation: for the same fault Nova expects one exception when it builds an
+instance, another when it works on an existing one, and another when nova-compute starts. Exceptions
+that are in no table reach Nova unchanged; Nova then puts the instance into ERROR.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from novadocker.types import Instance
 
 LOG = logging.getLogger(__name__)
 
-# Makes Nova's exception of one of ours, about an instance; None leaves ours as it is.
+# Returns Nova's exception for one of ours about an instance; None to leave ours as it is.
 Maker = Callable[[Any, Any], Exception | None]
 Table = Mapping[type[exceptions.DriverError], Maker]
 
 
 class VolumeUnacceptable(exception.InvalidVolume, exception.InvalidInput):
-    """A volume is refused for what it is; a server is not built with it on another host either."""
+    """A volume is refused; Nova tries to build the server on no other host."""
 
 
 def _image_unacceptable(err: exceptions.ImageRefused, instance: Instance) -> Exception:
@@ -33,7 +33,7 @@ def _image_unacceptable(err: exceptions.ImageRefused, instance: Instance) -> Exc
 
 
 def _command_unstartable(err: exceptions.EngineError, instance: Instance) -> Exception | None:
-    """Blame the image for what the engine says of its command."""
+    """Return ImageUnacceptable where the engine could not start the image's command."""
     if err.status == 400 or "OCI runtime" in str(err):
         return exception.ImageUnacceptable(
             image_id=instance.image_ref, reason=f"its command cannot be started: {err}"
@@ -54,7 +54,7 @@ def _port_left(err: exceptions.DriverError, instance: Instance) -> Exception:
 
 
 def _rolled_back(kind: Callable[..., Exception]) -> Maker:
-    """Tell Nova that an instance is what it was, so that it does not go into ERROR."""
+    """Wrap an exception so that Nova restores the instance's state instead of setting ERROR."""
     return lambda err, _instance: exception.InstanceFaultRollback(kind(reason=str(err)))
 
 
@@ -73,7 +73,7 @@ _ANY: Table = {
     exceptions.VolumeRefused: lambda err, _instance: VolumeUnacceptable(reason=str(err)),
     exceptions.VolumeError: lambda err, _instance: exception.InvalidVolume(reason=str(err)),
 }
-# An instance that there is.
+# Work on an existing instance.
 EXISTING: Table = {
     **_ANY,
     exceptions.NotFound: lambda _err, instance: exception.InstanceNotFound(
@@ -84,19 +84,20 @@ EXISTING: Table = {
     ),
     exceptions.PasswordNotSet: lambda _err, _instance: exception.SetAdminPasswdNotSupported(),
 }
-# One that is built: what the engine has not is no sign that the instance was deleted.
+# Build of an instance: NotFound stays, as Nova would take InstanceNotFound for a deleted instance.
 BUILDING: Table = {
     **_ANY,
     exceptions.EngineError: _command_unstartable,
     exceptions.NetworkError: _port_unwired,
 }
-# One that is about to be resized or to move.
+# Start of a resize or a migration.
 LEAVING: Table = {
     **EXISTING,
     exceptions.FlavorRefused: _rolled_back(exception.ResizeError),
     exceptions.NotMoved: _rolled_back(exception.MigrationError),
 }
-# Its ports. VirtualInterfacePlugException is the one that does not keep nova-compute from starting.
+# Ports. VirtualInterfacePlugException is the one exception that does not keep nova-compute from
+# starting.
 PLUGGING: Table = {
     exceptions.DriverError: lambda err, _instance: exception.VirtualInterfacePlugException(str(err))
 }
@@ -106,12 +107,12 @@ UNPLUGGING: Table = {
     )
 }
 DETACHING_PORT: Table = {exceptions.DriverError: _port_left}
-# All of its volumes.
+# Volumes.
 DETACHING: Table = _detached("volumes")
 
 
 def detaching(device: str) -> Table:
-    """Return the table for one volume, which Nova then leaves attached.
+    """Return the table for the detachment of one volume, which Nova leaves attached on a fault.
 
     :param device: name of the device as Nova has it
     """
@@ -133,10 +134,10 @@ def starting(host: str) -> Table:
 
 @contextlib.contextmanager
 def translated(instance: Instance, table: Table = EXISTING) -> Iterator[None]:
-    """Turn this package's faults into those which Nova expects.
+    """Translate exceptions of this package, by the row of their nearest class.
 
-    :param instance: the one that they are about; None where they are about the host
-    :param table: of the situation
+    :param instance: the instance that they are about; None for the host
+    :param table: table of the situation
     """
     try:
         yield

@@ -31,7 +31,7 @@ class Images:
         if not parts.workloads.exists(name):
             raise exception.InstanceNotRunning(instance_id=instance.uuid)
         update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
-        # What is an instance's own, and secret: the next one gets another.
+        # The instance's own metadata, which may be secret, is no part of the image.
         without_env = set(guest.environment(instance.metadata or {}))
         try:
             with parts.snapshots.open(name, image_id, without_env, guest.CONFIG_DRIVE) as data:
@@ -44,7 +44,7 @@ class Images:
                 )
         except exceptions.ImageRefused as err:
             if shelved_from_active(instance):
-                # Nova has stopped it, and does not start it again.
+                # Nova has stopped the instance, and does not start it again.
                 self._start_again(instance)
             raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err
 

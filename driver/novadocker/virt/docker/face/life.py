@@ -43,12 +43,12 @@ class Life:
         with faults.translated(instance, faults.BUILDING):
             image = parts.contents.image_of_new(context, instance, image_meta)
         with_image = time.monotonic()
-        # Not before: Nova waits here until Neutron has allocated the ports.
+        # Not earlier: Nova waits here until Neutron has allocated the ports.
         ports = network_info or []
         allocated = time.monotonic()
 
         def content() -> Content:
-            # Before the metadata is written, which shows the tags.
+            # Before the metadata is written, which contains the tags.
             if ports:
                 instance.device_metadata = tags.of_interfaces(context, instance)
             return parts.contents.of_new(
@@ -120,7 +120,7 @@ class Life:
         accel_info: Any = None,
         share_info: Any = None,
     ) -> None:
-        """Reboot an instance from whatever state, also from that of a crash in a long action."""
+        """Reboot an instance from whatever state, also after a crash in a rescue or a migration."""
         parts = self.parts
         timeout_s = CONF.docker.stop_timeout_cap if reboot_type == "SOFT" else 0
         with (
@@ -169,7 +169,7 @@ class Life:
             self.parts.instances.pause(instance)
 
     def unpause(self, instance: Instance) -> None:
-        """Let a frozen instance go on."""
+        """Unfreeze an instance."""
         with faults.translated(instance):
             self.parts.instances.unpause(instance)
 

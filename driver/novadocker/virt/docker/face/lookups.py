@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Methods of a compute driver that look at instances and change nothing."""
+"""Methods of a compute driver that read the state of instances."""
 
 from typing import Any
 
@@ -25,35 +25,35 @@ _POWER_STATES = {
 
 
 class Lookups:
-    """Tells what instances there are and what they do."""
+    """Lists instances, and reads their states, logs and counters."""
 
     parts: Parts
 
     def list_instances(self) -> list[str]:
-        """List the names of this host's instances; other containers are none of our business."""
+        """Return the names of this host's instances; other containers are ignored."""
         return list(self.parts.workloads.names_by_uuid().values())
 
     def list_instance_uuids(self) -> list[str]:
-        """List the UUIDs of this host's instances."""
+        """Return the UUIDs of this host's instances."""
         return list(self.parts.workloads.names_by_uuid())
 
     def get_num_instances(self) -> int:
-        """Count this host's instances."""
+        """Return the number of this host's instances."""
         return len(self.parts.workloads.names_by_uuid())
 
     def instance_exists(self, instance: Instance) -> bool:
-        """Tell whether an instance has a container here."""
+        """Return whether an instance has a container here."""
         return self.parts.workloads.exists(containers.workload_name(instance.uuid))
 
     def get_info(self, instance: Instance, use_cache: bool = True) -> hardware.InstanceInfo:
-        """Tell the power state of an instance."""
+        """Return the power state of an instance."""
         with faults.translated(instance):
             details = self.parts.workloads.inspect(containers.workload_name(instance.uuid))
         state = containers.state_of(details["State"]["Status"])
         return hardware.InstanceInfo(state=_POWER_STATES[state], internal_id=details["Id"])
 
     def get_console_output(self, context: Context, instance: Instance) -> str:
-        """Read the end of what the workload has written."""
+        """Return the end of the workload's output."""
         with faults.translated(instance):
             output = self.parts.workloads.log_tail(
                 containers.workload_name(instance.uuid),
@@ -63,12 +63,12 @@ class Lookups:
         return output.decode("utf-8", "replace")
 
     def get_diagnostics(self, instance: Instance) -> dict[str, Any]:
-        """Count what an instance used, in the form before microversion 2.48."""
+        """Return the counters of an instance, in the form before microversion 2.48."""
         with faults.translated(instance):
             return diagnostics.flat(self._counters(instance))
 
     def get_instance_diagnostics(self, instance: Instance) -> Any:
-        """Count what an instance used."""
+        """Return the counters of an instance."""
         with faults.translated(instance):
             return diagnostics.versioned(self._counters(instance), instance)
 

@@ -34,9 +34,11 @@ class Migration:
             )
         with faults.translated(instance, faults.LEAVING):
             isolation.check(flavor)
-            left = self.parts.migrations.leave(context, instance, dest, network_info or [], timeout)
+            disk_info = self.parts.migrations.leave(
+                context, instance, dest, network_info or [], timeout
+            )
         block_devices.detach_all(self.parts, instance, block_device_info)
-        return left
+        return disk_info
 
     def finish_migration(
         self,

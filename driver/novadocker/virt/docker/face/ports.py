@@ -23,7 +23,7 @@ class Ports:
             self.parts.instances.plug(instance, network_info or [])
 
     def unplug_vifs(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Take away the ports of an instance."""
+        """Unplug the ports of an instance."""
         with faults.translated(instance, faults.UNPLUGGING):
             self.parts.instances.unplug(instance, network_info or [])
 
@@ -36,7 +36,7 @@ class Ports:
             instance.device_metadata = tags.of_interfaces(context, instance)
             instance.save()
         except BaseException as err:
-            # Nova forgets the port.
+            # Nova does not remember the port: nobody else would unplug it.
             LOG.error("Port %s is not attached: %s", vif["id"], err, instance=instance)
             self.parts.instances.unplug_dead(instance, [vif])
             if not isinstance(err, Exception):
@@ -44,6 +44,6 @@ class Ports:
             raise exception.InterfaceAttachFailed(instance_uuid=instance.uuid) from err
 
     def detach_interface(self, context: Context, instance: Instance, vif: Vif) -> None:
-        """Take one port away."""
+        """Unplug one port."""
         with faults.translated(instance, faults.DETACHING_PORT):
             self.parts.instances.unplug(instance, [vif])

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What containers cannot do, refused so that the instance stays what it is and the user hears why.
+"""Methods that containers cannot support, refused without harm and with a reason for the user.
 
-Nova puts the message of one of its own faults into the event of the action, or into the fault of
-a server that cannot be built. NotImplementedError leaves an instance alone, but says nothing.
+The message of an exception of Nova's reaches the user, in the action's event or in the fault of a
+server that cannot be built. NotImplementedError leaves the instance alone, but has no message.
 """
 
 from typing import Any
@@ -26,15 +26,15 @@ NO_LIVE_MIGRATION = "containers are not migrated live. Use a cold migration."
 
 
 class SuspendRefused(exception.InstanceSuspendFailure, NotImplementedError):
-    """For Nova it is not implemented, for the user it has a reason."""
+    """NotImplementedError for Nova (the instance is left alone), with a message for the user."""
 
 
 class VolumeRefused(exception.InvalidVolume, NotImplementedError):
-    """For Nova it is not implemented, for the user it has a reason."""
+    """NotImplementedError for Nova (the instance is left alone), with a message for the user."""
 
 
 class Refusals:
-    """Methods of a compute driver that refuse."""
+    """Refuses what containers cannot do."""
 
     def swap_volume(
         self,
@@ -45,7 +45,7 @@ class Refusals:
         mountpoint: str,
         resize_to: int,
     ) -> None:
-        """Refuse to put another volume in the place of one that is attached."""
+        """Refuse to replace an attached volume."""
         raise VolumeRefused(reason=NO_SWAP)  # type: ignore[call-arg] # of Nova
 
     def suspend(self, context: Context, instance: Instance) -> None:
@@ -61,5 +61,5 @@ class Refusals:
         block_migration: bool = False,
         disk_over_commit: bool = False,
     ) -> Any:
-        """Refuse a live migration; any other fault here would put the instance into ERROR."""
+        """Refuse a live migration; any other exception would put the instance into ERROR."""
         raise exception.MigrationPreCheckError(reason=NO_LIVE_MIGRATION)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What users read among the events of an action, where it went another way than they asked."""
+"""Events of an action that tell the user where it went differently than asked for."""
 
 import traceback
 
@@ -12,10 +12,10 @@ LOG = logging.getLogger(__name__)
 
 
 def tell(context: Context, instance: Instance, host: str, event: str, fault: Exception) -> None:
-    """Write an event with an error into the action that goes on.
+    """Add an event with an error to the action that is under way.
 
-    :param event: name of it
-    :param fault: one of Nova's has a message for users; of any other they see the name
+    :param event: name of the event
+    :param fault: of Nova's exceptions users see the message, of others the name only
     """
     where = (context, instance.uuid, event)
     try:
@@ -23,7 +23,7 @@ def tell(context: Context, instance: Instance, host: str, event: str, fault: Exc
         objects.InstanceActionEvent.event_finish_with_failure(
             *where,
             exc_val=fault,
-            # Without one, all went well.
+            # Without a traceback the event would count as a success.
             exc_tb="".join(traceback.format_exception(fault)),
             want_result=False,
         )

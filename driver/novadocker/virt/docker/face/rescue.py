@@ -28,7 +28,7 @@ class Rescue:
         block_device_info: Any,
         share_info: Any = None,
     ) -> None:
-        """Run another image in the place of an instance, with its files below /mnt/rescue."""
+        """Run another image in the place of an instance, with its files in /mnt/rescue."""
         parts = self.parts
         with (
             faults.translated(instance),
@@ -46,9 +46,9 @@ class Rescue:
     def _rescued_by(
         self, context: Context, instance: Instance, image_meta: ImageMeta, network_info: NetworkInfo
     ) -> bool:
-        """Rescue an instance by an image; return False, and tell the user, where that fails.
+        """Rescue an instance by a rescue image; return False, and tell the user, where that fails.
 
-        Nova would put the instance into ERROR, whatever the fault.
+        After an exception Nova would put the instance into ERROR.
         """
         try:
             content = self.parts.contents.of_rescue(context, instance, image_meta)
@@ -71,7 +71,7 @@ class Rescue:
         return True
 
     def unrescue(self, context: Context, instance: Instance) -> None:
-        """Run an instance again, with what was mended in it."""
+        """End a rescue, and run the instance with the repaired files."""
         block_device_info = block_devices.known(self.parts, instance)
         with (
             faults.translated(instance),

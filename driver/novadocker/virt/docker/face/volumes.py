@@ -53,7 +53,7 @@ class Volumes:
     def extend_volume(
         self, context: Context, connection_info: Any, instance: Instance, requested_size: int
     ) -> None:
-        """Let the file system of a volume that has grown have all of it."""
+        """Grow the file system of a volume that was extended."""
         with faults.translated(instance):
             self.parts.volumes.grow(instance.uuid, connection_info)
 

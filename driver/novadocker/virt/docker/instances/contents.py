@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is to run in an instance: from what Nova says of image, keys and files."""
+"""What runs in an instance: made of Nova's image, metadata, keys and files."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from novadocker.virt.docker.instances.life import Content
 
 
 class Contents:
-    """Finds what is to run in an instance.
+    """Makes the content of instances.
 
     :param section: the options in [docker]
     :param glance: Nova's client of Glance
@@ -26,9 +26,9 @@ class Contents:
         self._workloads = workloads
 
     def _glance_meta(self, context: Context, image_meta: ImageMeta) -> dict[str, Any]:
-        """Return what Glance says of an image; ask Glance where Nova does not know all of it.
+        """Return Glance's description of an image; Glance is asked where Nova's is incomplete.
 
-        :raises ImageRefused: there is no image
+        :raises ImageRefused: the instance has no image
         """
         fields = ("id", "container_format", "disk_format", "checksum", "size")
         if not image_meta.obj_attr_is_set("id"):
@@ -43,9 +43,9 @@ class Contents:
     def image_of_new(
         self, context: Context, instance: Instance, image_meta: ImageMeta
     ) -> EngineImage:
-        """Have the image of a new instance in the engine.
+        """Return the image of a new instance, fetched into the engine if need be.
 
-        :raises ImageRefused: it is refused
+        :raises ImageRefused: the image is refused
         """
         meta = self._glance_meta(context, image_meta)
         return self._images.ensure(context, meta, instance.get("trusted_certs"))
@@ -59,7 +59,11 @@ class Contents:
         admin_password: str | None,
         network_info: NetworkInfo,
     ) -> Content:
-        """Say what runs in a new instance."""
+        """Return the content of a new instance.
+
+        :param image: the image in the engine
+        :param image_meta: the same image as Nova describes it
+        """
         metadata = (instance.metadata or {}) if self._section.metadata_environment else {}
         drive = guest.config_drive_files(instance, network_info, injected_files, admin_password)
         files = self._keys_and(instance, injected_files) + drive
@@ -68,12 +72,12 @@ class Contents:
             image_id=image_meta.id,
             command=_command(image_meta, image),
             environment=guest.environment(metadata),
-            # The image may have one of another server.
+            # The image may contain the config drive of another server.
             files=guest.pack(files, guest.CONFIG_DRIVE if drive else None) if files else None,
         )
 
     def of_rescue(self, context: Context, instance: Instance, image_meta: ImageMeta) -> Content:
-        """Say what runs in the place of an instance that is rescued.
+        """Return the content of a rescue container, by a rescue image.
 
         :raises ImageRefused: the image is refused
         """
@@ -81,7 +85,7 @@ class Contents:
         return self._to_rescue(instance, image, image_meta.id, _command(image_meta, image))
 
     def of_own_rescue(self, instance: Instance) -> Content:
-        """Say what runs where that is to be the image that the instance was made from.
+        """Return the content of a rescue container, by the image that the instance was made from.
 
         :raises NotFound: there is no such instance
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an instance used, as Nova's diagnostics."""
+"""Counters of an instance, as Nova's diagnostics."""
 
 import dataclasses
 from typing import Any
@@ -19,9 +19,9 @@ _STATES = {
 
 @dataclasses.dataclass(frozen=True)
 class Counters:
-    """What the engine and the kernel have counted.
+    """Counters of the engine and of the kernel.
 
-    :param stats: the engine's, of one moment
+    :param stats: the engine's counters at one moment
     :param devices: name, mac and stats of each interface
     """
 
@@ -31,23 +31,24 @@ class Counters:
 
     @property
     def cpu_ns(self) -> list[int]:
-        """Nanoseconds of each processor; one sum where the kernel does not tell them apart."""
+        """Nanoseconds of each processor; one sum where the kernel does not count them apart."""
         usage = (self.stats.get("cpu_stats") or {}).get("cpu_usage") or {}
         return [int(one) for one in usage.get("percpu_usage") or [usage.get("total_usage", 0)]]
 
     @property
     def memory_bytes(self) -> tuple[int, int]:
-        """Memory limit and use, without files that the kernel can drop at any time."""
+        """Memory limit and use, without cached files that the kernel can drop at any time."""
         memory = self.stats.get("memory_stats") or {}
         details, used = memory.get("stats") or {}, int(memory.get("usage", 0))
-        # The name on cgroup v1, and the one on v2.
+        # The names on cgroup v1 and on cgroup v2.
         files = int(details.get("total_inactive_file", details.get("inactive_file", 0)))
         return int(memory.get("limit", 0)), max(used - files, 0)
 
     def io(self, operation: str) -> tuple[int, int | None]:
-        """Bytes and requests of one kind of operation on block devices.
+        """Return bytes and requests of one kind of operation on block devices.
 
-        :return: no requests where the engine does not count them, as on cgroup v2
+        :param operation: ``read`` or ``write``
+        :return: None for requests where the engine does not count them, as on cgroup v2
         """
         blkio = self.stats.get("blkio_stats") or {}
 
@@ -64,28 +65,30 @@ class Counters:
 
 
 def flat(counters: Counters) -> dict[str, Any]:
-    """Give the counters as one level of names and numbers."""
+    """Return the counters as a flat dictionary of names and numbers."""
     limit, used = counters.memory_bytes
-    found: dict[str, Any] = {f"cpu{number}_time": ns for number, ns in enumerate(counters.cpu_ns)}
-    found.update({"memory": limit // units.Ki, "memory-rss": used // units.Ki})
+    flattened: dict[str, Any] = {
+        f"cpu{number}_time": ns for number, ns in enumerate(counters.cpu_ns)
+    }
+    flattened.update({"memory": limit // units.Ki, "memory-rss": used // units.Ki})
     for operation in ("read", "write"):
         size, requests = counters.io(operation)
-        found[f"root_{operation}"] = size
+        flattened[f"root_{operation}"] = size
         if requests is not None:
-            found[f"root_{operation}_req"] = requests
+            flattened[f"root_{operation}_req"] = requests
     for device in counters.devices:
         for name, value in device["stats"].items():
-            way, what = name.split("_")
-            found[f"{device['name']}_{way}" + ("" if what == "bytes" else f"_{what}")] = value
-    return found
+            way, kind = name.split("_")
+            flattened[f"{device['name']}_{way}" + ("" if kind == "bytes" else f"_{kind}")] = value
+    return flattened
 
 
 def versioned(counters: Counters, instance: Instance) -> Any:
-    """Give the counters as Nova's object."""
+    """Return the counters as Nova's object."""
     limit, used = counters.memory_bytes
-    found = nova_diagnostics.Diagnostics(
+    diagnostics = nova_diagnostics.Diagnostics(
         state=_STATES[counters.state],
-        # Nova's API names four drivers and lets no other pass; the hypervisor says what it is.
+        # Nova's API accepts four names of drivers only; the hypervisor is named truly.
         driver="libvirt",
         hypervisor="docker",
         hypervisor_os="linux",
@@ -102,12 +105,12 @@ def versioned(counters: Counters, instance: Instance) -> Any:
         ),
     )
     for number, ns in enumerate(counters.cpu_ns):
-        found.add_cpu(id=number, time=ns)
+        diagnostics.add_cpu(id=number, time=ns)
     (read_bytes, read_requests), (write_bytes, write_requests) = (
         counters.io("read"),
         counters.io("write"),
     )
-    found.add_disk(
+    diagnostics.add_disk(
         read_bytes=read_bytes,
         read_requests=read_requests,
         write_bytes=write_bytes,
@@ -115,7 +118,7 @@ def versioned(counters: Counters, instance: Instance) -> Any:
     )
     for device in counters.devices:
         stats = device["stats"]
-        found.add_nic(
+        diagnostics.add_nic(
             mac_address=device["mac"],
             rx_octets=stats["rx_bytes"],
             rx_packets=stats["rx_packets"],
@@ -126,4 +129,4 @@ def versioned(counters: Counters, instance: Instance) -> Any:
             tx_errors=stats["tx_errors"],
             tx_drop=stats["tx_dropped"],
         )
-    return found
+    return diagnostics

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Nova puts into a container before it starts: environment, keys, files, the config drive."""
+"""Environment, keys, files and config drive that Nova puts into a container before it starts."""
 
 import io
 import posixpath
@@ -23,9 +23,9 @@ _SET_PASSWORD = 'printf "root:%s\\n" "$NOVA_ADMIN_PASSWORD" | chpasswd'
 
 
 def environment(server_metadata: Mapping[str, str]) -> dict[str, str]:
-    """Translate a server's metadata into environment variables.
+    """Return a server's metadata as environment variables.
 
-    What cannot be the name of a variable is left out.
+    Entries that cannot be variables are left out.
     """
     return {
         name: value
@@ -35,14 +35,14 @@ def environment(server_metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def files(injected: list[tuple[str, Any]], public_key: str | None) -> list[tuple[str, bytes]]:
-    """List the files to write into a container, as path and content."""
-    found = [
+    """Return the files to write into a container, as path and content."""
+    written = [
         (path, content if isinstance(content, bytes) else str(content).encode())
         for path, content in injected
     ]
     if public_key:
-        found.append((AUTHORIZED_KEYS, f"\n{public_key.strip()}\n".encode()))
-    return found
+        written.append((AUTHORIZED_KEYS, f"\n{public_key.strip()}\n".encode()))
+    return written
 
 
 def config_drive_files(
@@ -51,7 +51,7 @@ def config_drive_files(
     injected: list[tuple[str, Any]],
     admin_password: str | None,
 ) -> list[tuple[str, bytes]]:
-    """List the files of a config drive; none where the instance is not to have one."""
+    """Return the files of a config drive; none where the instance has no config drive."""
     if not configdrive.required_by(instance):
         return []
     extra = {"admin_pass": admin_password} if admin_password else {}
@@ -65,16 +65,16 @@ def config_drive_files(
 
 
 def pack(contents: list[tuple[str, bytes]], emptied: str | None = None) -> bytes:
-    """Pack files for the engine, all of root's and for root's eyes.
+    """Return an archive of files, owned by root and readable by root only.
 
-    Paths are taken from the container's root, whatever they say.
+    Paths are relative to the container's root and cannot leave it.
 
-    :param emptied: a directory that has nothing afterwards but what is packed here
+    :param emptied: a directory from which the engine removes everything that is not packed here
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         if emptied is not None:
-            # The engine puts a file in the place of a whole directory, and one in that of a file.
+            # The engine replaces a whole directory by a file, and the file by an empty directory.
             member = tarfile.TarInfo(emptied.strip("/"))
             tar.addfile(member)
             member.type, member.mode = tarfile.DIRTYPE, 0o700
@@ -87,7 +87,7 @@ def pack(contents: list[tuple[str, bytes]], emptied: str | None = None) -> bytes
 
 
 def pack_directory(path: str) -> bytes:
-    """Pack one empty directory of root's."""
+    """Return an archive of one empty directory, owned by root."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         member = tarfile.TarInfo(path.lstrip("/"))
@@ -97,7 +97,7 @@ def pack_directory(path: str) -> bytes:
 
 
 def password_command(password: str) -> tuple[list[str], dict[str, str]]:
-    """Say what to run in a container to set root's password, so that no list of processes shows it.
+    """Return a command that sets root's password without showing it in a list of processes.
 
     :return: the command and its environment
     """

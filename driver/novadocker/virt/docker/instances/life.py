@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An instance is a sandbox, its ports and a workload: the order in which they come and go.
+"""An instance is a sandbox, its ports and a workload: their order when it is made and removed.
 
-The workload never runs before the ports are wired, and whatever fails leaves nothing behind. The
-host's ends of the ports come first: Neutron wires them while Docker makes what they lead to.
+The workload never runs before the ports are wired, and a failed build leaves nothing behind. The
+host's ends of the ports are plugged first: Neutron wires them while Docker makes the containers.
 """
 
 import contextlib
@@ -27,10 +27,11 @@ LOG = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Content:
-    """What runs in an instance.
+    """Image, command, environment and files of a workload.
 
-    :param image: id of the engine's image
-    :param image_id: id of Glance's
+    :param image: id of the image in the engine
+    :param image_id: id of the image in Glance
+    :param command: arguments to the image's entry point; None for the image's own
     :param files: archive to unpack at the container's root before it starts
     """
 
@@ -54,7 +55,7 @@ class Settings:
 
 
 class Instances:
-    """Makes, runs and removes instances as a whole."""
+    """Makes, runs and removes whole instances."""
 
     def __init__(
         self,
@@ -78,25 +79,28 @@ class Instances:
         wait: PortsWait,
         power_on: bool = True,
     ) -> None:
-        """Make an instance and, unless told otherwise, start it.
+        """Make an instance and start it.
 
-        :param content: says what runs in it; asked while Neutron wires the ports, by another thread
-        :raises DriverError: it could not be made; nothing of it is left
+        :param content: returns what runs in it; called in another thread, while Neutron wires the
+            ports
+        :param wait: waits for the ports
+        :param power_on: whether to start it
+        :raises DriverError: the instance could not be made; nothing is left of it
         """
 
         def make_workload() -> None:
-            found = content()
-            self.create_workload(instance, found)
-            if found.files:
-                self._workloads.put_archive(containers.workload_name(instance.uuid), found.files)
+            wanted = content()
+            self.create_workload(instance, wanted)
+            if wanted.files:
+                self._workloads.put_archive(containers.workload_name(instance.uuid), wanted.files)
 
         self._make(instance, network_info, make_workload, wait, power_on)
 
     def destroy(self, instance: Instance, network_info: NetworkInfo, quiet: bool = False) -> None:
-        """Remove all there is of an instance; that there is nothing is no fault.
+        """Remove every trace of an instance. Idempotent.
 
-        :param quiet: a port that cannot be unplugged is logged and no fault
-        :raises NetworkError: a port is left; all else is gone
+        :param quiet: only log a port that cannot be unplugged
+        :raises NetworkError: a port is left; everything else is removed
         :raises EngineError: a container is left
         """
         self._workloads.remove(containers.workload_name(instance.uuid))
@@ -109,7 +113,11 @@ class Instances:
     def remove_network(
         self, instance: Instance, network_info: NetworkInfo, quiet: bool = False
     ) -> None:
-        """Unplug the ports of an instance and remove its sandbox."""
+        """Unplug the ports of an instance and remove its sandbox.
+
+        :param quiet: only log a port that cannot be unplugged
+        :raises NetworkError: a port is left; the sandbox is removed
+        """
         fault: exceptions.NetworkError | None = None
         try:
             self._wiring.unplug(instance, network_info)
@@ -122,7 +130,7 @@ class Instances:
             LOG.error("A port of the instance may be left: %s", fault, instance=instance)
 
     def start(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Start an instance, whatever it does; its network comes first.
+        """Start an instance from whatever state, its network first.
 
         :raises NotFound: there is no such instance
         :raises NetworkError: a port could not be wired
@@ -132,12 +140,12 @@ class Instances:
         state = containers.state_of(details["State"]["Status"])
         sandbox_id = self._sandbox_id(instance, network_info)
         if details["HostConfig"]["NetworkMode"] != f"container:{sandbox_id}":
-            # The one that it joined was removed: the engine knows it by an id.
+            # The sandbox that the workload joined was removed: the engine knows sandboxes by id.
             LOG.warning("Joining the sandbox that there is", instance=instance)
             self.recreate(instance)
             state = containers.State.STOPPED
         if self._ensure_network(instance, network_info) and state is not containers.State.STOPPED:
-            # It holds on to a namespace that is gone.
+            # The workload still runs in the namespace that is gone.
             self._workloads.kill(name)
         self._workloads.unpause(name)
         self._workloads.start(name)
@@ -145,7 +153,7 @@ class Instances:
     def stop(self, instance: Instance, timeout_s: int) -> None:
         """Stop the workload; the sandbox keeps the ports, disconnected.
 
-        :param timeout_s: time to end by itself; no more than the option allows
+        :param timeout_s: seconds that the workload has to end by itself, capped by the option
         :raises NotFound: there is no such instance
         """
         timeout_s = min(timeout_s, self._settings.stop_timeout_cap_s)
@@ -153,7 +161,7 @@ class Instances:
         self._set_links(instance, up=False)
 
     def pause(self, instance: Instance) -> None:
-        """Freeze an instance, and disconnect it: the kernel would answer pings for it.
+        """Freeze an instance, and disconnect it, as the kernel would answer pings for it.
 
         :raises NotFound: there is no such instance
         """
@@ -161,7 +169,7 @@ class Instances:
         self._set_links(instance, up=False)
 
     def unpause(self, instance: Instance) -> None:
-        """Let a frozen instance go on.
+        """Unfreeze an instance, and connect it.
 
         :raises NotFound: there is no such instance
         """
@@ -169,9 +177,10 @@ class Instances:
         self._workloads.unpause(containers.workload_name(instance.uuid))
 
     def reboot(self, instance: Instance, network_info: NetworkInfo, timeout_s: int) -> None:
-        """Stop and start an instance, whatever it does.
+        """Stop and start an instance from whatever state.
 
-        :param timeout_s: time to end by itself; 0 is a hard reboot
+        :param timeout_s: seconds that the workload has to end by itself; 0 is a hard reboot
+        :raises NotFound: there is no such instance
         """
         try:
             self.stop(instance, timeout_s)
@@ -180,25 +189,25 @@ class Instances:
         self.start(instance, network_info)
 
     def plug(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Wire the ports of an instance whose sandbox runs; others are wired at the start."""
+        """Wire the ports of an instance if its sandbox runs; otherwise its start does that."""
         path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
         if path is not None:
             self._wiring.plug(instance, network_info, path)
             self._disconnect_unless_running(instance)
 
     def unplug(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Take ports away from an instance, in whatever state."""
+        """Unplug ports of an instance in whatever state."""
         self._wiring.unplug(instance, network_info)
 
     def unplug_dead(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Take ports away that nobody knows; one that cannot be is logged and no fault."""
+        """Unplug ports that Nova does not know any more; a failure is only logged."""
         self._wiring.unplug_dead(instance, network_info)
 
     def attach(self, instance: Instance, vif: Vif) -> None:
         """Wire one more port.
 
-        A stopped instance's sandbox runs; only after a restart of the host it does not, and the
-        port is wired with the others at the start.
+        The sandbox runs also while the instance is stopped. Only after a restart of the host it
+        does not; the port is then wired with the others when the instance starts.
         """
         path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
         if path is not None:
@@ -206,12 +215,12 @@ class Instances:
             self._disconnect_unless_running(instance)
 
     def recreate(self, instance: Instance, old: str | None = None) -> None:
-        """Make the workload's container anew from its own file system, stopped.
+        """Recreate the workload's container from its own file system, stopped.
 
-        It joins the sandbox of the instance and gets the limits of its flavor as they are now.
+        The new container joins the instance's sandbox and has the limits of its present flavor.
 
-        :param old: name of the container that it is made from; by default it is replaced, once
-            there is the new one
+        :param old: name of the container to make it from, which stays; by default the workload's
+            own, which is replaced once the new one exists
         """
         name = containers.workload_name(instance.uuid)
         new = name if old else containers.new_name(instance.uuid)
@@ -219,7 +228,7 @@ class Instances:
         if self._workloads.remove(new):
             LOG.warning("Removed the left-over container %s", new, instance=instance)
         image = self._workloads.keep(old or name, instance.uuid)
-        # Command and environment are the committed image's own.
+        # Command and environment are in the committed image.
         content = Content(image=image, image_id=containers.image_label(details))
         self.create_workload(instance, content, new)
         if old is None:
@@ -229,9 +238,9 @@ class Instances:
     def create_workload(
         self, instance: Instance, content: Content, name: str | None = None
     ) -> None:
-        """Make the workload's container in the sandbox that there is, and do not start it.
+        """Make the workload's container in the existing sandbox, without starting it.
 
-        :param name: of the container; by default the one that the instance runs under
+        :param name: name of the container; by default that of the instance's workload
         """
         workload = containers.Workload(
             name=name or containers.workload_name(instance.uuid),
@@ -263,9 +272,10 @@ class Instances:
     ) -> None:
         """Make an instance from the file system of another container, which stays.
 
-        :raises DriverError: it could not be made; nothing of it is left
+        :param old: name of the other container
+        :raises DriverError: the instance could not be made; nothing is left of it
         """
-        # A move may have left ports of its own, dead ones.
+        # A migration may have left its ports, in a namespace that is gone.
         self._wiring.unplug_dead(instance, network_info)
         self._make(instance, network_info, lambda: self.recreate(instance, old), wait, power_on)
 
@@ -290,7 +300,7 @@ class Instances:
             if power_on:
                 self._workloads.start(containers.workload_name(instance.uuid))
         except BaseException:
-            # Everything: on eventlet, time that is up is no Exception.
+            # BaseException: on eventlet, a timeout is no Exception.
             LOG.warning(
                 "Removing what there is of an instance that could not be made", instance=instance
             )
@@ -298,20 +308,20 @@ class Instances:
             raise
 
     def _ensure_network(self, instance: Instance, network_info: NetworkInfo) -> bool:
-        """Have a running sandbox with all ports in it.
+        """Start the sandbox unless it runs, and wire all ports.
 
-        :return: whether the namespace is a new one
+        :return: whether the namespace is new
         """
         name = containers.sandbox_name(instance.uuid)
         namespace = self._sandboxes.ensure_running(name)
         if namespace.fresh:
-            # A port whose device went with an old namespace does not come back by itself.
+            # The switch still has ports whose devices went with the old namespace.
             self._wiring.unplug_dead(instance, network_info)
         self._wiring.plug(instance, network_info, namespace.path)
         return namespace.fresh
 
     def _disconnect_unless_running(self, instance: Instance) -> None:
-        """Take back what plugging connects of an instance that is stopped or frozen."""
+        """Disconnect the ports, which plugging connects, of a stopped or frozen instance."""
         with contextlib.suppress(exceptions.NotFound):
             state = self._workloads.state(containers.workload_name(instance.uuid))
             if state is not containers.State.RUNNING:
@@ -340,9 +350,10 @@ class Instances:
             self._sandboxes.create(*arguments)
 
     def _restored(self, instance: Instance, network_info: NetworkInfo) -> dict[str, Any]:
-        """Look at the workload's container; have it, where a crash or someone has left none.
+        """Return the workload's container, restored where a crash or somebody has removed it.
 
-        :raises NotFound: there is no such instance
+        :return: the engine's description
+        :raises NotFound: there is no such instance, nor anything to restore it from
         """
         name = containers.workload_name(instance.uuid)
         with contextlib.suppress(exceptions.NotFound):
@@ -362,7 +373,7 @@ class Instances:
         return self._workloads.inspect(name)
 
     def _sandbox_id(self, instance: Instance, network_info: NetworkInfo) -> str:
-        """Find the sandbox; make it where there is none."""
+        """Return the id of the sandbox, which is made where there is none."""
         name = containers.sandbox_name(instance.uuid)
         with contextlib.suppress(exceptions.NotFound):
             return str(self._workloads.inspect(name)["Id"])
@@ -373,9 +384,9 @@ class Instances:
 
 @contextlib.contextmanager
 def _meanwhile(work: Callable[[], None], name: str) -> Iterator[None]:
-    """Do some work in a thread of its own, which has ended afterwards.
+    """Do some work in a thread while the body runs; wait for its end, and raise its exception.
 
-    :param name: of the thread
+    :param name: name of the thread
     """
     faults: list[BaseException] = []
 

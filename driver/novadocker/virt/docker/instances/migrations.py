@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resize and cold migration, on one host and between hosts.
 
-The old container is kept, stopped and under another name, until the user confirms. The new one is
-made from its file system: by the engine on one host, by way of a temporary image in Glance between
-two.
+The old container is kept, stopped and renamed, until the user confirms. The new one is made from
+its file system: directly by the engine on the same host, through a temporary image in Glance on
+another one.
 """
 
 import contextlib
@@ -27,10 +27,10 @@ LOG = logging.getLogger(__name__)
 
 
 class Migrations:
-    """Moves instances.
+    """Resizes and migrates instances.
 
     :param glance: Nova's client of Glance
-    :param is_here: tells whether an address or a name is this host's
+    :param is_here: returns whether an address or a name is this host's
     """
 
     def __init__(
@@ -57,12 +57,12 @@ class Migrations:
         network_info: NetworkInfo,
         timeout_s: int,
     ) -> str:
-        """Stop an instance and put it aside.
+        """Stop an instance and put its container aside.
 
-        :param dest: where it goes to
-        :param timeout_s: time to end by itself
-        :return: what :meth:`arrive` has to know
-        :raises NotMoved: it could not leave, and is what it was
+        :param dest: name or address of the host that it goes to
+        :param timeout_s: seconds that the workload has to end by itself
+        :return: what :meth:`arrive` needs to know, as JSON
+        :raises NotMoved: the instance could not leave, and runs on if it ran
         """
         name, kept = (
             containers.workload_name(instance.uuid),
@@ -82,7 +82,7 @@ class Migrations:
         return json.dumps({"image_id": image_id})
 
     def _stay(self, instance: Instance, network_info: NetworkInfo, was: containers.State) -> None:
-        """Let an instance be what it was."""
+        """Start an instance again that could not leave, if it ran."""
         try:
             if was is not containers.State.STOPPED:
                 self._instances.start(instance, network_info)
@@ -98,23 +98,27 @@ class Migrations:
         wait: PortsWait,
         power_on: bool,
     ) -> None:
-        """Make an instance that has left elsewhere, or here with another flavor."""
+        """Make an instance that has left another host, or this one with another flavor.
+
+        :param disk_info: what :meth:`leave` returned
+        :raises DriverError: the instance could not be made; nothing is left of it
+        """
         image_id = json.loads(disk_info)["image_id"]
         if image_id is None:
             kept = containers.resized_name(instance.uuid)
             self._instances.adopt(instance, kept, network_info, wait, power_on)
             return
         image = self._fetch(context, instance, image_id)
-        # Command and environment are the image's own.
+        # Command and environment are in the image.
         content = Content(image=image.id, image_id=instance.image_ref or "")
         self._instances.build(instance, lambda: content, network_info, wait, power_on)
         self._forget(context, instance, image_id)
 
     def mend(self, context: Context, instance: Instance) -> None:
-        """Tidy up a move that was cut short, which the instance is to be rebooted after.
+        """Complete a migration that a crash cut short, before the instance is rebooted.
 
-        Where a crash has left nothing of it as it arrived, it is given the image that it was to
-        arrive by. That image is not needed any more then.
+        Where nothing of an arriving instance is left, its temporary image is fetched, from which
+        the reboot then makes the instance. The image is deleted from Glance.
         """
         for image_id in self._left(context, instance):
             if not self._is_there(instance):
@@ -123,7 +127,7 @@ class Migrations:
             self._forget(context, instance, image_id)
 
     def forget_left(self, context: Context, instance: Instance) -> None:
-        """Delete the image of a move that failed, of an instance that does not need it any more."""
+        """Delete the temporary image of a failed migration from Glance."""
         if instance.obj_attr_is_set("system_metadata"):
             for image_id in self._left(context, instance):
                 self._forget(context, instance, image_id)
@@ -139,13 +143,13 @@ class Migrations:
         return True
 
     def _fetch(self, context: Context, instance: Instance, image_id: str) -> EngineImage:
-        # It goes with the instance: under another name it would stay for ever.
+        # Named after the instance, so that it is removed with the instance.
         return self._images.ensure_for_one(
             context, self._glance.get(context, image_id), f"{containers.KEPT}:{instance.uuid}"
         )
 
     def confirm(self, instance: Instance) -> None:
-        """Remove what an instance would have gone back to, and where it has left, all of it."""
+        """Remove what a revert would need; where the instance has left this host, everything."""
         self._workloads.remove(containers.resized_name(instance.uuid))
         if not self._workloads.exists(containers.workload_name(instance.uuid)):
             self._workloads.forget_kept(instance.uuid)
@@ -153,10 +157,10 @@ class Migrations:
     def go_back(
         self, instance: Instance, network_info: NetworkInfo, wait: PortsWait, power_on: bool
     ) -> None:
-        """Make an instance again what it was; what had arrived is destroyed already.
+        """Make the former instance again; the new one is destroyed already.
 
-        Nova calls it also when nova-compute starts and had been killed while an instance left. One
-        that was not put aside by then has never been anything else.
+        Nova calls this also when nova-compute starts after it was killed while an instance left. An
+        instance that was not put aside by then is merely started.
         """
         kept = containers.resized_name(instance.uuid)
         if self._workloads.exists(kept):
@@ -183,16 +187,16 @@ class Migrations:
         return str(created["id"])
 
     def _left(self, context: Context, instance: Instance) -> list[str]:
-        """Find the images in Glance by which an instance was to arrive.
+        """Return the ids of an instance's temporary images in Glance.
 
-        Anyone may give such a name to an image: those of other projects are not looked at.
+        Anybody may give an image such a name: images of other projects are ignored.
         """
         if "old_vm_state" not in instance.system_metadata:
-            # It is not moving, as far as Nova knows.
+            # For Nova, the instance is not being migrated.
             return []
         try:
             named = list(self._glance.get_all(context, filters={"name": _temporary_name(instance)}))
-        except Exception as err:  # noqa: BLE001 - Nova, Glance's client, Keystone's: it may do without
+        except Exception as err:  # noqa: BLE001 - of Nova, of Glance's and Keystone's clients
             LOG.warning("Glance was not asked for what a move has left: %s", err, instance=instance)
             return []
         owners = {instance.project_id, context.project_id}

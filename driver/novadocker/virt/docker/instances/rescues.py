@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rescue: another image runs in the place of an instance, with a copy of its files at hand.
+"""Rescue: another image runs in the place of an instance, with a copy of the instance's files.
 
-The instance's own container is put aside, stopped. Its files are copied below ``/mnt/rescue`` of
-the rescue container, and back again when the rescue ends: what was changed or added there is then
-in the instance, what was deleted there is not deleted in it.
+The instance's own container is stopped and renamed. Its files are copied to ``/mnt/rescue`` in the
+rescue container, and back when the rescue ends: files that were changed or added there are then in
+the instance; files that were deleted there are not deleted in it.
 """
 
 from oslo_log import log as logging
@@ -18,12 +18,12 @@ from novadocker.virt.docker.instances.life import Content, Instances
 LOG = logging.getLogger(__name__)
 
 MOUNT_POINT = "/mnt/rescue"
-# What the engine says of a path in which it finds no files.
+# Parts of the engine's message about a path that is not a directory.
 _NO_DIRECTORY = ("not a directory", "too many links")
 
 
 def new_name(uuid: str) -> str:
-    """Name a rescue container until it has all files."""
+    """Return the name of a rescue container that is not complete yet."""
     return f"nova-{uuid}-rescuing"
 
 
@@ -35,9 +35,9 @@ class Rescues:
         self._workloads = workloads
 
     def begin(self, instance: Instance, content: Content, network_info: NetworkInfo) -> None:
-        """Run another image in the place of an instance, which is stopped.
+        """Stop an instance, and run another image in its place.
 
-        :raises DriverError: it could not be; the instance is what it was, and stopped
+        :raises DriverError: the rescue failed; the instance has its own container, stopped
         """
         self.put_back(instance)
         name, new = containers.workload_name(instance.uuid), new_name(instance.uuid)
@@ -58,7 +58,7 @@ class Rescues:
             raise
 
     def end(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Take the files of an instance back, and run it again; without a rescue, just run it."""
+        """Copy the files back and start the instance; without a rescue, only start it."""
         name, kept = containers.workload_name(instance.uuid), containers.rescued_name(instance.uuid)
         if self._workloads.exists(kept):
             if self._workloads.exists(name):
@@ -78,7 +78,7 @@ class Rescues:
             LOG.warning("Nothing to take back from %s: %s", MOUNT_POINT, err, instance=instance)
 
     def put_back(self, instance: Instance) -> None:
-        """Give an instance its own container back, where it has the one of a rescue."""
+        """Give a rescued instance its own container back. Idempotent."""
         kept = containers.rescued_name(instance.uuid)
         if self._workloads.exists(kept):
             name = containers.workload_name(instance.uuid)
@@ -86,6 +86,6 @@ class Rescues:
             self._workloads.rename(kept, name)
 
     def forget(self, instance: Instance) -> None:
-        """Remove the containers of an instance that is deleted while it is rescued."""
+        """Remove the containers of a rescue. Idempotent."""
         self._workloads.remove(containers.rescued_name(instance.uuid))
         self._workloads.remove(new_name(instance.uuid))

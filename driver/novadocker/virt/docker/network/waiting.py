@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Waiting for ports to be wired, as reported by Neutron, or sooner by OVN on the host.
 
-Nova's VirtualInterfaceCreateException is raised here, below the face: Nova itself calls the callback
-and passes its exception on, and to Nova a port that Neutron does not wire is another fault than one
-that cannot be plugged (NetworkError).
+Nova's VirtualInterfaceCreateException is raised here, below the face: Nova itself calls the
+callback and passes its exception on, and to Nova a port that Neutron does not wire is another fault
+than one that cannot be plugged (NetworkError).
 """
 
 import contextlib
