@@ -49,22 +49,24 @@ ROOMS: Mapping[str, Room] = {
         ("novadocker",),
         (
             {"commands": ("novadocker.cmd",)},
-            {"driver": (f"={_DOCKER}", f"{_DOCKER}.driver", f"{_DOCKER}.parts")},
+            {"driver": (f"={_DOCKER}", f"{_DOCKER}.driver")},
             {"face": (f"{_DOCKER}.face",)},
+            {"parts": (f"{_DOCKER}.parts",)},
             {"instances": (f"{_DOCKER}.instances",)},
             {
                 "images": (f"{_DOCKER}.images",),
                 "network": (f"{_DOCKER}.network",),
                 "volumes": (f"{_DOCKER}.volumes",),
-                "host": (f"{_DOCKER}.host",),
             },
             {"engine": (f"{_DOCKER}.engine",)},
+            {"host": (f"{_DOCKER}.host",)},
             {
                 "privsep": ("novadocker.privsep",),
                 "base": ("novadocker.conf", "novadocker.compat", "novadocker._alias"),
             },
             {
                 "exceptions": ("novadocker.exceptions",),
+                "types": ("novadocker.types",),
                 "package": ("=novadocker", "=novadocker.virt"),
             },
         ),

@@ -94,10 +94,12 @@ class Parts:
         spool = Spool(section.image_spool_dir or os.path.join(state, "spool"), facts.name)
         images = Images(engine, spool, glance, section.shared_directory, max_bytes)
         snapshots = Snapshots(engine, workloads, spool, max_bytes, section.snapshot_flatten_layers)
-        settings = Settings(
-            tty=section.tty, init=section.init, stop_timeout_cap_s=section.stop_timeout_cap
-        )
+        settings = Settings.from_section(section)
         instances = Instances(facts, settings, workloads, sandboxes, wiring)
+
+        def is_here(dest: str) -> bool:
+            return dest in (facts.name, str(conf.my_ip))
+
         return cls(
             facts=facts,
             glance=glance,
@@ -116,12 +118,5 @@ class Parts:
             passwords=Passwords(section, workloads),
             instances=instances,
             rescues=Rescues(instances, workloads),
-            migrations=Migrations(
-                instances,
-                workloads,
-                snapshots,
-                images,
-                glance,
-                lambda dest: dest in (facts.name, str(conf.my_ip)),
-            ),
+            migrations=Migrations(instances, workloads, snapshots, images, glance, is_here),
         )

@@ -19,7 +19,7 @@ from novadocker.types import Instance
 LOG = logging.getLogger(__name__)
 
 # Returns Nova's exception for one of ours about an instance; None to leave ours as it is.
-Maker = Callable[[Any, Any], Exception | None]
+Maker = Callable[[Any, Any], Any]
 Table = Mapping[type[exceptions.DriverError], Maker]
 
 
@@ -27,12 +27,12 @@ class VolumeUnacceptable(exception.InvalidVolume, exception.InvalidInput):
     """A volume is refused; Nova tries to build the server on no other host."""
 
 
-def _image_unacceptable(err: exceptions.ImageRefused, instance: Instance) -> Exception:
+def _image_unacceptable(err: exceptions.ImageRefused, instance: Instance) -> Any:
     image_id = err.image_id if err.image_id is not None or instance is None else instance.image_ref
     return exception.ImageUnacceptable(image_id=image_id or "", reason=str(err))
 
 
-def _command_unstartable(err: exceptions.EngineError, instance: Instance) -> Exception | None:
+def _command_unstartable(err: exceptions.EngineError, instance: Instance) -> Any:
     """Return ImageUnacceptable where the engine could not start the image's command."""
     if err.status == 400 or "OCI runtime" in str(err):
         return exception.ImageUnacceptable(
@@ -41,13 +41,13 @@ def _command_unstartable(err: exceptions.EngineError, instance: Instance) -> Exc
     return None
 
 
-def _port_unwired(err: exceptions.NetworkError, instance: Instance) -> Exception:
+def _port_unwired(err: exceptions.NetworkError, instance: Instance) -> Any:
     # Nova's exception does not say what failed.
     LOG.error("%s", err, instance=instance)
     return exception.VirtualInterfaceCreateException()
 
 
-def _port_left(err: exceptions.DriverError, instance: Instance) -> Exception:
+def _port_left(err: exceptions.DriverError, instance: Instance) -> Any:
     # Nor does this one.
     LOG.error("%s", err, instance=instance)
     return exception.InterfaceDetachFailed(instance_uuid=instance.uuid)

@@ -53,6 +53,11 @@ class Settings:
     init: bool
     stop_timeout_cap_s: int
 
+    @classmethod
+    def from_section(cls, section: Any) -> "Settings":
+        """Return the options of the section [docker]."""
+        return cls(tty=section.tty, init=section.init, stop_timeout_cap_s=section.stop_timeout_cap)
+
 
 class Instances:
     """Makes, runs and removes whole instances."""
