@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The differences between Nova 2025.1 and 2026.2 which touch a driver.
+"""Differences between Nova 2025.1 and 2026.2 that concern a driver.
 
-Nothing else in this package looks at versions. The third argument of ``wait_for_instance_event``
-was renamed in 2026.1 (deadline, then timeout): it is always passed by position.
+No other module of this package depends on versions. The third argument of
+``wait_for_instance_event`` was renamed in 2026.1 (from deadline to timeout): it is always passed by
+position.
 """
 
 import sys
@@ -11,10 +12,9 @@ from nova import exception
 
 
 def _event_timeout() -> type[BaseException]:
-    """Find what ``wait_for_instance_event`` raises when time is up.
+    """Return the exception that ``wait_for_instance_event`` raises after a timeout.
 
-    From 2025.2 it is an exception of Nova's; before, eventlet's own, which nova-compute has then
-    imported.
+    From 2025.2 it is Nova's own; before, it is eventlet's, which nova-compute has then imported.
     """
     timeout: type[BaseException] | None = getattr(exception, "InstanceEventTimeout", None)
     if timeout is not None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options of the section ``[docker]`` in nova.conf.
 
-Names that the retired community driver had keep their name.
+Options that the retired community driver had keep their names.
 """
 
 from typing import Any
@@ -204,13 +204,13 @@ OPTS: list[cfg.Opt] = [
 
 
 def register(conf: cfg.ConfigOpts) -> None:
-    """Register the section in a configuration; more than once is harmless."""
+    """Register the section in a configuration. Idempotent."""
     conf.register_group(GROUP)
     conf.register_opts(OPTS, group=GROUP)
 
 
 def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
-    """List the options for oslo.config's sample generator."""
+    """Return the options, for oslo.config's sample generator."""
     return [(GROUP.name, OPTS)]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``novadocker-check``: what is missing on this host, and how to mend it.
+"""``novadocker-check``: report what is missing on this host, and the remedy.
 
 Run it as the user of nova-compute, with nova-compute's ``--config-file`` and ``--config-dir``
 arguments.
@@ -24,9 +24,11 @@ MIN_API = (1, 41)
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """What one check has found.
+    """Result of one check.
 
+    :param what: what was checked
     :param state: ``ok``, ``warning`` or ``error``
+    :param found: what the check has found
     :param remedy: what to do about it
     """
 
@@ -37,7 +39,7 @@ class Finding:
 
 
 def loading() -> Finding:
-    """Can Nova find the driver under the name in its configuration?"""
+    """Check whether Nova can find the driver under the name in its configuration."""
     if _alias.installed():
         return Finding(
             "loading", "ok", "novadocker.pth makes the driver known to every interpreter"
@@ -52,7 +54,7 @@ def loading() -> Finding:
 
 
 def importing() -> Finding:
-    """Can the driver be imported as Nova does it?"""
+    """Check whether the driver can be imported as Nova does it."""
     _alias.install()
     try:
         import nova.version
@@ -69,7 +71,7 @@ def importing() -> Finding:
 
 
 def configuration(conf: Any) -> list[Finding]:
-    """Does the configuration choose the driver?"""
+    """Check whether the configuration chooses the driver."""
     wanted = "novadocker.virt.docker.DockerDriver"
     if conf.compute_driver == wanted:
         return [Finding("configuration", "ok", f"compute_driver = {wanted}")]
@@ -84,7 +86,7 @@ def configuration(conf: Any) -> list[Finding]:
 
 
 def engine(conf: Any) -> list[Finding]:
-    """Does Docker answer, and is it set up as a host of Neutron's needs it?"""
+    """Check whether Docker answers, and is set up as Neutron needs it."""
     from novadocker import exceptions
     from novadocker.virt.docker.engine import client
 
@@ -145,7 +147,7 @@ def engine(conf: Any) -> list[Finding]:
 
 
 def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
-    """Say what of the driver's options the engine can do."""
+    """Check which of the driver's options the engine supports."""
     from novadocker import exceptions
     from novadocker.virt.docker.engine import readiness
 
@@ -155,7 +157,7 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
     backing = status.get("Backing Filesystem") or status.get("driver-type") or ""
     storage = f"{info.get('Driver', '?')} on {backing}" if backing else info.get("Driver", "?")
     limited = storage in ("overlay2 on xfs", "btrfs", "zfs")
-    found = [
+    results = [
         Finding("cgroups", "ok", f"version {info.get('CgroupVersion', '1')}"),
         Finding(
             "user namespace",
@@ -168,9 +170,9 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
     ]
     if limited or conf.docker.disk_quota != "require":
         told = "can be limited, on XFS with the mount option pquota" if limited else "have no limit"
-        found.append(Finding("disk quota", "ok", f"root disks {told}: {storage}"))
+        results.append(Finding("disk quota", "ok", f"root disks {told}: {storage}"))
     else:
-        found.append(
+        results.append(
             Finding(
                 "disk quota",
                 "error",
@@ -181,14 +183,14 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
     try:
         readiness.require_runtime(info, conf.docker.runtime)
     except exceptions.NotReady as err:
-        found.append(
+        results.append(
             Finding("runtime", "error", str(err), "configure it in /etc/docker/daemon.json")
         )
-    return found
+    return results
 
 
 def ovsdb(conf: Any) -> list[Finding]:
-    """Does Open vSwitch's database listen where os-vif asks it?"""
+    """Check whether Open vSwitch's database listens where os-vif expects it."""
     import os_vif
 
     os_vif.initialize()
@@ -215,7 +217,7 @@ def ovsdb(conf: Any) -> list[Finding]:
 
 
 def privileges(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are called alike
-    """Can the privileged helper be started?"""
+    """Check whether the privileged helper can be started."""
     from novadocker import exceptions
     from novadocker.virt.docker.network import wiring
 
@@ -236,7 +238,7 @@ def privileges(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are cal
 
 
 def lxcfs(conf: Any) -> list[Finding]:
-    """Is lxcfs there, if instances are to get its files?"""
+    """Check whether lxcfs is mounted, if instances are to get its files."""
     from novadocker.virt.docker.engine import lxcfs
 
     path = conf.docker.lxcfs_path
@@ -250,7 +252,7 @@ def lxcfs(conf: Any) -> list[Finding]:
 
 
 def volumes(conf: Any) -> list[Finding]:
-    """Can volumes be mounted, where instances are to get any?"""
+    """Check whether volumes can be mounted, where instances may have any."""
     from oslo_privsep.daemon import FailedToDropPrivileges
 
     from novadocker import exceptions
@@ -264,7 +266,7 @@ def volumes(conf: Any) -> list[Finding]:
     missing = [
         one for one in sorted(wanted) if shutil.which(one, path=mounts.search_path()) is None
     ]
-    found = [
+    results = [
         Finding(
             "volumes",
             "error",
@@ -284,7 +286,7 @@ def volumes(conf: Any) -> list[Finding]:
     else:
         why = f"what is mounted below {base} is not seen elsewhere"
     if not shared:
-        found.append(
+        results.append(
             Finding(
                 "propagation",
                 "error",
@@ -293,10 +295,10 @@ def volumes(conf: Any) -> list[Finding]:
                 "namespace (no PrivateMounts, PrivateTmp or ProtectSystem in its unit)",
             )
         )
-    return found
+    return results
 
 
-# In the order in which they are told.
+# In the order in which their findings are printed.
 CHECKS: tuple[Callable[[Any], list[Finding]], ...] = (
     configuration,
     engine,
@@ -308,9 +310,9 @@ CHECKS: tuple[Callable[[Any], list[Finding]], ...] = (
 
 
 def findings(arguments: list[str]) -> list[Finding]:
-    """Make all the checks that can be made.
+    """Return the findings of all checks that can be made.
 
-    :param arguments: nova-compute's
+    :param arguments: command line arguments of nova-compute
     """
     begun = [loading(), importing()]
     if begun[-1].state == "error":
@@ -329,13 +331,13 @@ def findings(arguments: list[str]) -> list[Finding]:
 
 
 def main() -> None:
-    """Print the findings; the exit code is 1 when there is an error among them."""
-    # What Nova's libraries have to say to their developers is of no use here.
+    """Print the findings; exit with 1 when there is an error among them."""
+    # Deprecation warnings of Nova's libraries are of no use here.
     warnings.simplefilter("ignore")
     logging.getLogger("oslo.privsep").setLevel(logging.ERROR)
-    found = findings(sys.argv[1:])
-    for finding in found:
+    results = findings(sys.argv[1:])
+    for finding in results:
         print(f"{finding.state.upper():8}{finding.what:14}{finding.found}")
         if finding.remedy:
             print(f"{'':8}{'':14}-> {finding.remedy}")
-    sys.exit(1 if any(finding.state == "error" for finding in found) else 0)
+    sys.exit(1 if any(finding.state == "error" for finding in results) else 0)

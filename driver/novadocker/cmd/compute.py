@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``nova-compute-docker``: nova-compute for those who do not want a ``.pth`` file."""
+"""``nova-compute-docker``: nova-compute for installations without the ``.pth`` file."""
 
 from novadocker import _alias
 
 
 def main() -> None:
-    """Make the driver known under ``nova.virt``, then be nova-compute."""
+    """Make the driver known under ``nova.virt``, then run nova-compute."""
     _alias.install()
-    # Nova patches (or poisons) the interpreter when this is imported: not before the alias, not by
-    # us.
+    # Nova monkey-patches the interpreter when this is imported: not before the alias is installed.
     from nova.cmd import compute
 
     compute.main()

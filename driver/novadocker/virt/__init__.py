@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtualisation drivers, laid out as the retired community driver had it."""
+"""Virtualisation drivers, in the layout of the retired community driver."""
