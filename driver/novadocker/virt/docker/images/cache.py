@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ageing of images: those that no instance has used for long leave the engine."""
+"""Removal of images that no instance has used for long."""
 
 import contextlib
 import json
@@ -19,9 +19,9 @@ LOG = logging.getLogger(__name__)
 
 
 def expired(tags: Mapping[str, float], in_use: set[str], now: float, min_age_s: float) -> list[str]:
-    """Choose the tags that may go.
+    """Return the tags that may be removed.
 
-    :param tags: when each of our tags was last used, in seconds since the epoch
+    :param tags: when each of the driver's tags was last used, in seconds since the epoch
     :param in_use: ids of Glance images that instances of this host were made from
     """
     return sorted(
@@ -30,14 +30,14 @@ def expired(tags: Mapping[str, float], in_use: set[str], now: float, min_age_s: 
 
 
 def image_id(tag: str) -> str:
-    """Find the id of Glance's in a tag of ours."""
+    """Return the id of the Glance image that a tag names."""
     return tag.rsplit(":", 1)[0][len(store.REPOSITORY) + 1 :]
 
 
 class ImageCache:
-    """Remembers when images were last used, and ages them.
+    """Remembers when images were last used, and removes unused ones.
 
-    :param path: file that the times are kept in
+    :param path: file for the times
     """
 
     def __init__(self, engine: client.Engine, path: str) -> None:
@@ -45,7 +45,7 @@ class ImageCache:
         self._path = path
 
     def tags(self) -> list[str]:
-        """List our tags in the engine, by one request."""
+        """Return the driver's tags in the engine, in one request."""
         return [
             tag
             for image in self._engine.call("images", filters={"reference": f"{store.REPOSITORY}/*"})
@@ -56,11 +56,12 @@ class ImageCache:
     def update(
         self, all_instances: list[Any], host: str, remove_unused: bool, min_age_s: float
     ) -> None:
-        """Age the images.
+        """Note the images in use, and remove those that are unused for long.
 
         :param all_instances: instances of this host, and perhaps of others
-        :param remove_unused: whether any may be removed
-        :param min_age_s: how long an image must have been unused
+        :param host: name of this host
+        :param remove_unused: whether images may be removed at all
+        :param min_age_s: seconds that an image must have been unused
         """
         now = time.time()
         in_use = {
@@ -72,7 +73,7 @@ class ImageCache:
         tags = {tag: now if image_id(tag) in in_use else known.get(tag, now) for tag in self.tags()}
         for tag in expired(tags, in_use, now, min_age_s) if remove_unused else []:
             try:
-                # By tag: layers that others need stay, and the engine keeps what a container needs.
+                # By tag: the engine keeps layers of other images, and images that containers use.
                 self._engine.call("remove_image", tag)
             except exceptions.Conflict as err:
                 LOG.info("Image %s stays: %s", tag, err)
@@ -86,10 +87,10 @@ class ImageCache:
     def _read(self) -> dict[str, float]:
         try:
             with open(self._path, encoding="utf-8") as source:
-                found = json.load(source)
+                times = json.load(source)
         except (OSError, ValueError):
             return {}
-        return {tag: float(used) for tag, used in found.items()} if isinstance(found, dict) else {}
+        return {tag: float(used) for tag, used in times.items()} if isinstance(times, dict) else {}
 
     def _write(self, tags: Mapping[str, float]) -> None:
         part = f"{self._path}.part"

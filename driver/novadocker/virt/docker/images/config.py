@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The configuration of an image: whether it is for this host, and what of it the engine gets."""
+"""An image's configuration: checked for this host, and stripped of settings that do harm here."""
 
 import json
 import posixpath
@@ -9,20 +9,20 @@ from typing import Any
 
 from novadocker import exceptions
 
-# The largest one; the engine tells it whole whenever it tells of an image.
+# Largest configuration: the engine returns it whole whenever it returns the image.
 MAX_BYTES = 1 << 20
-# What the engine does not get of an image's settings.
+# Settings of an image that the engine does not get.
 _LEFT_OUT = {
-    # It would keep the files below them outside of the container's file system: a flavor does not
-    # limit them there, and no snapshot and no resize takes them along.
+    # Volumes: the engine would keep their files outside of the container's file system, where no
+    # flavor limits them, and no snapshot and no resize includes them.
     "volumes",
-    # They would be in each list of containers. Those of containers are ours alone.
+    # Labels: they would appear in every container listing; only the driver's may be there.
     "labels",
-    # Commands that would be run all the time, for an answer that nobody here looks at.
+    # Health checks: the engine would run their commands for results that nobody reads.
     "healthcheck",
-    # Commands for building other images.
+    # Triggers: commands for the build of other images.
     "onbuild",
-    # Security groups say what is open.
+    # Ports: security groups determine which are open.
     "exposedports",
 }
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -42,16 +42,16 @@ def check(config: Any, machine: str) -> list[str]:
     """Check an image's configuration.
 
     :param machine: the host's ``uname -m``
-    :return: the digests of its layers
-    :raises ImageRefused: it is not for this host, or not clear
+    :return: the digests of the image's layers
+    :raises ImageRefused: the image is not for this host, or the configuration is ambiguous
     """
     if not isinstance(config, dict):
         raise exceptions.ImageRefused("its configuration is not a JSON object")
-    # Docker reads names in any case.
+    # Docker ignores the case of names.
     folded = {name.casefold(): value for name, value in config.items()}
     rootfs, inner = folded.get("rootfs"), folded.get("config")
     for part in (config, rootfs, inner):
-        # The last one wins.
+        # Of duplicates, the engine would take the last one.
         if isinstance(part, dict) and len({name.casefold() for name in part}) != len(part):
             raise exceptions.ImageRefused("its configuration has a name twice, in different cases")
     if inner is not None and not isinstance(inner, dict):
@@ -72,27 +72,27 @@ def check(config: Any, machine: str) -> list[str]:
 
 
 def _check_settings(inner: Mapping[str, Any]) -> None:
-    """Check what containers of an image would be started with.
+    """Check the settings that containers of an image would be started with.
 
-    :raises ImageRefused: it leads out of a container, or the engine would stumble over it
+    :raises ImageRefused: a setting leads out of the container, or the engine cannot handle it
     """
     for name, value in inner.items():
         if name.casefold() == "workingdir" and value:
             path = posixpath.normpath(f"/{value}").lstrip("/")
             if path.split("/")[0] in ("proc", "sys"):
-                # CVE-2024-21626: a directory that a runtime holds open is one of the host's.
+                # CVE-2024-21626: below /proc a runtime may hold directories of the host open.
                 raise exceptions.ImageRefused(
                     f"its working directory is {value!r}, where the kernel's files are"
                 )
 
 
 def cleaned(config_bytes: bytes) -> bytes:
-    """Take out of a configuration what has no meaning here, or a bad one."""
+    """Return a configuration without the settings that have no meaning here, or do harm."""
     config = json.loads(config_bytes)
-    found = False
+    changed = False
     for key, inner in config.items():
         if key.casefold() == "config" and isinstance(inner, dict):
             for name in [name for name in inner if name.casefold() in _LEFT_OUT]:
                 del inner[name]
-                found = True
-    return json.dumps(config).encode() if found else config_bytes
+                changed = True
+    return json.dumps(config).encode() if changed else config_bytes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Snapshots: a container's file system becomes an image of Glance's."""
+"""Snapshots: a container's file system as an archive for Glance."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ class Snapshots:
     """Takes snapshots.
 
     :param max_bytes: largest snapshot; a larger one would not be taken back as an image
-    :param flatten_layers: with so many layers or more, a snapshot is made of one
+    :param flatten_layers: number of layers from which on a snapshot is flattened to one layer
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Snapshots:
         self._flatten_layers = flatten_layers
 
     def clean(self) -> None:
-        """Remove what a killed nova-compute has left of snapshots under way."""
+        """Remove images of unfinished snapshots that a killed nova-compute has left."""
         for image in self._engine.call("images", filters={"reference": REPOSITORY}):
             for tag in image.get("RepoTags") or []:
                 if tag.startswith(f"{REPOSITORY}:"):
@@ -55,10 +55,7 @@ class Snapshots:
 
     @contextlib.contextmanager
     def commit(self, name: str, tag: str) -> Iterator[str]:
-        """Lend an image of a container's file system, which is deleted afterwards.
-
-        :return: the engine's id of it
-        """
+        """Yield the id of an image of a container's file system, which is removed afterwards."""
         image = self._workloads.commit(name, REPOSITORY, tag)
         try:
             yield image
@@ -70,11 +67,11 @@ class Snapshots:
     def open(
         self, name: str, tag: str, without_env: set[str], without: str | None = None
     ) -> Iterator[streams.Parts]:
-        """Lend a container's file system as an archive that this driver accepts as an image.
+        """Yield a container's file system as an archive that this driver accepts as an image.
 
-        :param without_env: environment variables that are not part of it: the instance's metadata
-        :param without: a directory of the container that is not part of it
-        :raises ImageRefused: it is larger than what is accepted, or than the space on this host
+        :param without_env: environment variables to leave out: the instance's metadata
+        :param without: directory of the container to leave out
+        :raises ImageRefused: the archive exceeds the limit, or the space on this host
         """
         without = without and without.strip("/")
         with self.commit(name, tag) as image, self._spool.lend() as directory:
@@ -97,7 +94,7 @@ class Snapshots:
     def _cleaned(
         self, source: IO[bytes], without_env: set[str], without: str | None
     ) -> streams.Parts:
-        """Write an image of the layers that the container has."""
+        """Return an archive with the layers of the container."""
         saved = archive.Archive(source, self._max_bytes)
         image = saved.image(platform.machine(), without)
         config = clean_config(json.loads(image.config), without_env)
@@ -116,7 +113,7 @@ class Snapshots:
     def _flattened(
         self, source: IO[bytes], details: dict[str, Any], without_env: set[str]
     ) -> streams.Parts:
-        """Write an image of one layer, the exported file system."""
+        """Return an archive with one layer, the exported file system."""
         bounded = compression.Bounded(source, "the instance", self._max_bytes)
         hashing = layers.Hashing(bounded)
         layers.Inspection().check(hashing, "of all files")
@@ -158,7 +155,7 @@ def _digest(parts: Iterable[bytes]) -> tuple[str, int]:
 
 
 def glance_meta(instance: Instance) -> dict[str, Any]:
-    """Say what Glance is to know of a snapshot."""
+    """Return the description of a snapshot, for Glance."""
     return {
         "disk_format": "raw",
         "container_format": "docker",
@@ -172,7 +169,7 @@ def glance_meta(instance: Instance) -> dict[str, Any]:
 
 
 def clean_config(config: dict[str, Any], without_env: set[str]) -> dict[str, Any]:
-    """Take out of an image's configuration what belongs to the instance that it was made from."""
+    """Return an image's configuration without what is the instance's own."""
     cleaned = {
         key: value for key, value in config.items() if key not in ("container", "container_config")
     }

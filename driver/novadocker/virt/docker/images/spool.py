@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Space on the host for images on their way: lent, bounded, and given back."""
+"""Space on the host for images on their way between Glance and the engine."""
 
 import contextlib
 import errno
@@ -17,16 +17,16 @@ from novadocker import exceptions
 
 LOG = logging.getLogger(__name__)
 
-# What is left free on the file system whatever is on its way: it may be the host's own.
+# Always left free on the file system, which may be the host's root.
 RESERVE_BYTES = 512 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Spool:
-    """A directory that this nova-compute alone uses, below one that it may share.
+    """A private directory of this nova-compute, below one that it may share with others.
 
-    :param directory: the one that may be shared
-    :param host: of this nova-compute
+    :param directory: the directory that may be shared
+    :param host: name of this nova-compute's host
     """
 
     def __init__(self, directory: str, host: str) -> None:
@@ -35,9 +35,9 @@ class Spool:
         self._promised: dict[str, int] = {}
 
     def clean(self) -> None:
-        """Delete what a killed nova-compute of this host has left on the way.
+        """Delete files that a killed nova-compute of this host has left.
 
-        :raises DriverError: somebody else has made the directory
+        :raises DriverError: the directory belongs to somebody else
         """
         self._ensure()
         for name in os.listdir(self.path):
@@ -46,9 +46,9 @@ class Spool:
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[str]:
-        """Lend a private directory, which is deleted afterwards.
+        """Yield a temporary directory, which is deleted afterwards.
 
-        :raises ImageRefused: its file system is full; elsewhere it would be too
+        :raises ImageRefused: the file system is full
         """
         self._ensure()
         with self._full_is_refused(), tempfile.TemporaryDirectory(dir=self.path) as directory:
@@ -56,15 +56,15 @@ class Spool:
 
     @contextlib.contextmanager
     def promise(self, path: str, size_bytes: int) -> Iterator[None]:
-        """Keep space for a file that somebody else writes.
+        """Reserve space for a file that somebody else writes.
 
-        :raises ImageRefused: there is not so much that has not been promised yet
+        :raises ImageRefused: less space is free that is not reserved yet
         """
         with self._lock:
-            left = self._left()
-            if size_bytes > left:
+            free_bytes = self._left()
+            if size_bytes > free_bytes:
                 raise exceptions.ImageRefused(
-                    f"it has {size_bytes} bytes and {self.path} has {max(left, 0)} left"
+                    f"it has {size_bytes} bytes and {self.path} has {max(free_bytes, 0)} left"
                 )
             self._promised[path] = size_bytes
         try:
@@ -74,11 +74,11 @@ class Spool:
                 del self._promised[path]
 
     def write(self, path: str, parts: Iterable[bytes], limit: int, what: str) -> None:
-        """Write a file of parts whose sum nobody knows yet.
+        """Write a file of parts whose total size is unknown.
 
         :param limit: most bytes
-        :param what: what is written, for messages
-        :raises ImageRefused: above the limit, or there is no space for it
+        :param what: name of the content, for messages
+        :raises ImageRefused: the content exceeds the limit or the free space
         """
         size = 0
         with open(path, "wb") as out:
@@ -89,8 +89,8 @@ class Spool:
                         "allows"
                     )
                 with self._lock:
-                    left = self._left()
-                if len(part) > left:
+                    free_bytes = self._left()
+                if len(part) > free_bytes:
                     raise exceptions.ImageRefused(
                         f"there is no space for {what}: {self.path} is full after {size} bytes"
                     )
@@ -99,7 +99,7 @@ class Spool:
                 size += len(part)
 
     def _left(self) -> int:
-        """Count what is free and promised to nobody: all transfers of this process share it."""
+        """Return the bytes that are free and not reserved by any transfer of this process."""
         awaited = 0
         for path, size_bytes in self._promised.items():
             written = os.path.getsize(path) if os.path.exists(path) else 0
@@ -108,8 +108,8 @@ class Spool:
 
     def _ensure(self) -> None:
         fileutils.ensure_tree(self.path, mode=0o700)
-        found = os.lstat(self.path)
-        if os.path.islink(self.path) or found.st_uid != os.geteuid():
+        status = os.lstat(self.path)
+        if os.path.islink(self.path) or status.st_uid != os.geteuid():
             raise exceptions.DriverError(
                 f"{self.path} is not nova-compute's own directory: delete it, or set "
                 "[docker]image_spool_dir to a place where others cannot make it"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images: from Glance, through inspection, into the engine under a tag of ours, and back."""
+"""Glance images in the engine: fetched, verified, and loaded under a tag of the driver's."""
 
 import contextlib
 import dataclasses
@@ -27,9 +27,9 @@ REPOSITORY = "nova-glance"
 
 @dataclasses.dataclass(frozen=True)
 class EngineImage:
-    """An image that containers can be made from.
+    """An image in the engine.
 
-    :param id: what the engine calls it
+    :param id: the engine's id
     :param config: its ``Config``: Cmd, Entrypoint, Env, ...
     :param fetched: whether it was loaded into the engine just now
     """
@@ -40,13 +40,15 @@ class EngineImage:
 
 
 def tag_of(image_id: str, checksum: str | None) -> str:
-    """Name an image of Glance's in the engine: a name that only we use."""
+    """Return the tag of a Glance image in the engine, in a repository that only the driver uses."""
     digits = re.sub(r"[^0-9a-f]", "", (checksum or "").lower())[:16]
     return f"{REPOSITORY}/{image_id}:{digits or 'none'}"
 
 
 class Images:
-    """Images of Glance's in the engine.
+    """Glance images in the engine.
+
+    :param spool: space for images on their way
 
     :param glance: Nova's client of Glance
     :param shared: directory of archives named by Glance id, tried before Glance
@@ -68,29 +70,29 @@ class Images:
         self._max_bytes = max_bytes
 
     def find(self, image_id: str, checksum: str | None) -> EngineImage | None:
-        """Look for an image of Glance's in the engine."""
+        """Return a Glance image that the engine has; None when it has not."""
         try:
             return self.inspect(tag_of(image_id, checksum))
         except exceptions.NotFound:
             return None
 
     def inspect(self, name: str) -> EngineImage:
-        """Look at an image of the engine's, by any of its names.
+        """Return an image of the engine, by any of its names.
 
-        :raises NotFound: there is none
+        :raises NotFound: the engine has no such image
         """
-        found = self._engine.call("inspect_image", name)
-        return EngineImage(found["Id"], found.get("Config") or {})
+        details = self._engine.call("inspect_image", name)
+        return EngineImage(details["Id"], details.get("Config") or {})
 
     def ensure(
         self, context: Context, meta: dict[str, Any], trusted_certs: Any = None
     ) -> EngineImage:
-        """Have an image of Glance's in the engine.
+        """Return a Glance image in the engine, fetched if need be.
 
-        :param meta: what Glance says of it
-        :param trusted_certs: certificates of which one must have signed it; such an image is always
-            fetched, as what the engine holds may have come without
-        :raises ImageRefused: it is refused; nothing of it is left
+        :param meta: Glance's description of the image
+        :param trusted_certs: certificates, one of which must have signed the image; such an image
+            is always fetched, as the engine's copy may have been loaded without
+        :raises ImageRefused: the image is refused; nothing is left of it
         """
         image_id = meta["id"]
         with lockutils.lock(f"novadocker-image-{image_id}"), _named(image_id):
@@ -102,11 +104,11 @@ class Images:
             return self._load(context, meta, trusted_certs, tag)
 
     def ensure_for_one(self, context: Context, meta: dict[str, Any], name: str) -> EngineImage:
-        """Have an image of Glance's in the engine for one instance, which it goes with.
+        """Fetch a Glance image for one instance, with which it is removed.
 
-        :param meta: what Glance says of it
-        :param name: repository and tag by which the instance is known to have it
-        :raises ImageRefused: it is refused; nothing of it is left
+        :param meta: Glance's description of the image
+        :param name: repository and tag in the engine, which name the instance
+        :raises ImageRefused: the image is refused; nothing is left of it
         """
         with _named(meta["id"]):
             check_meta(meta, self._max_bytes)
@@ -125,7 +127,7 @@ class Images:
             with open(path, "rb") as source:
                 checked = archive.Archive(source, self._max_bytes)
                 image = checked.image(platform.machine())
-                # Under our name from the first moment: nothing nameless is left by a crash.
+                # The archive names the tag, so that a crash leaves no image without a name.
                 self._send(checked.rewritten(image, tag))
         try:
             return dataclasses.replace(self.inspect(tag), fetched=True)
@@ -138,7 +140,7 @@ class Images:
         self, context: Context, meta: dict[str, Any], trusted_certs: Any, directory: str
     ) -> str:
         if self._shared and not trusted_certs:
-            # The name is a UUID that Glance gave us, so that it cannot lead elsewhere.
+            # The id is a UUID that Glance has assigned: it cannot lead out of the directory.
             seed = os.path.join(self._shared, meta["id"])
             if os.path.isfile(seed) and self._is_glances(context, meta, seed):
                 LOG.info("Taking image %s from %s", meta["id"], self._shared)
@@ -149,10 +151,10 @@ class Images:
         return path
 
     def _is_glances(self, context: Context, meta: dict[str, Any], seed: str) -> bool:
-        """Compare a file with what Glance says of the image.
+        """Return whether a file has Glance's checksum of the image.
 
-        :return: False where Glance says nothing
-        :raises ImageRefused: it is another one
+        :return: False where Glance has no checksum
+        :raises ImageRefused: the file has another checksum
         """
         if "os_hash_value" not in meta:
             meta = self._glance.get(context, meta["id"])
@@ -181,7 +183,7 @@ class Images:
                 yield data
 
     def _send(self, parts: Iterator[bytes]) -> None:
-        """Load an archive that was written here."""
+        """Load an archive that the driver has written."""
         for event in self._engine.stream("load_image", parts):
             if "error" in event:
                 raise exceptions.ImageRefused(f"the engine refuses it: {event['error']}")
@@ -189,7 +191,7 @@ class Images:
 
 @contextlib.contextmanager
 def _named(image_id: str) -> Iterator[None]:
-    """Let refusals name the image that they are about."""
+    """Set the image's id in refusals."""
     try:
         yield
     except exceptions.ImageRefused as err:
@@ -198,9 +200,9 @@ def _named(image_id: str) -> Iterator[None]:
 
 
 def check_meta(meta: dict[str, Any], max_bytes: int) -> None:
-    """Check what Glance says of an image, before it is fetched.
+    """Check Glance's description of an image, before the image is fetched.
 
-    :raises ImageRefused: it is not a container's
+    :raises ImageRefused: no container can be made from the image
     """
     if meta.get("container_format") != "docker":
         raise exceptions.ImageRefused(
