@@ -56,6 +56,8 @@ def test_the_most_special_row_counts(table: Any, ours: Exception, novas: type) -
         (faults.EXISTING, exceptions.EngineError("no", 400)),
         (faults.EXISTING, exceptions.NotReady("no")),
         (faults.DETACHING, exceptions.NotFound("no")),
+        # It is not the image's command that could not be started: there is no container yet.
+        (faults.FETCHING, exceptions.EngineError("no", 400)),
         (faults.EXISTING, OSError("no")),
     ],
 )
@@ -75,6 +77,9 @@ def test_a_refused_image_is_named(known: str | None, told: str) -> None:
 
 
 def test_without_an_instance_a_refused_image_has_the_name_that_is_known() -> None:
-    with pytest.raises(exception.ImageUnacceptable) as raised, faults.translated(None):
+    with (
+        pytest.raises(exception.ImageUnacceptable) as raised,
+        faults.translated(None, faults.FETCHING),
+    ):
         raise exceptions.ImageRefused("no", "another")
     assert raised.value.kwargs["image_id"] == "another"

@@ -66,8 +66,10 @@ def _detached(device: str) -> Table:
     }
 
 
+# An image is fetched into the engine.
+FETCHING: Table = {exceptions.ImageRefused: _image_unacceptable}
 _ANY: Table = {
-    exceptions.ImageRefused: _image_unacceptable,
+    **FETCHING,
     # InvalidInput: Nova tries no other host.
     exceptions.FlavorRefused: lambda err, _instance: exception.InvalidInput(reason=str(err)),
     exceptions.VolumeRefused: lambda err, _instance: VolumeUnacceptable(reason=str(err)),

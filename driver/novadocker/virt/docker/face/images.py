@@ -61,7 +61,7 @@ class Images:
 
         :return: False when it was there already
         """
-        with faults.translated(None):
+        with faults.translated(None, faults.FETCHING):
             meta = self.parts.glance.get(context, image_id)
             return self.parts.images.ensure(context, meta).fetched
 

@@ -40,7 +40,7 @@ class Life:
         parts = self.parts
         block_devices.refuse_unusable(parts, block_device_info)
         started = time.monotonic()
-        with faults.translated(instance, faults.BUILDING):
+        with faults.translated(instance, faults.FETCHING):
             image = parts.contents.image_of_new(context, instance, image_meta)
         with_image = time.monotonic()
         # Not earlier: Nova waits here until Neutron has allocated the ports.
