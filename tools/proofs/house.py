@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MODULE_LINES = 450
+# A file of the host steps' library is sent with each step: it is one idea, seen at once.
+LIBRARY_LINES = 230
 FUNCTION_LINES = 60
 
 
@@ -137,7 +139,15 @@ NAME_NOVA_EXCEPTIONS: Mapping[str, str] = {
 }
 
 # Longer than the rule, with the reason.
-LONG: Mapping[str, str] = {}
+LONG: Mapping[str, str] = {
+    "heat_templates/configs/install_docker.py": (
+        "one step from the package to the daemon's settings, with its undo; what other steps need"
+        " of it is in the library"
+    ),
+    "novadocker_actions/enrolment.py": (
+        "places, hosts over SSH and stacks are the three sides of one protocol"
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -286,7 +296,8 @@ def speak_nova(house: House) -> Iterator[str]:
 
 def lengths(module: Module) -> Iterator[tuple[str, int, int]]:
     """Yield a module and its functions: name, length and the most that is allowed."""
-    yield str(module.path), module.source.lines, MODULE_LINES
+    in_library = module.room == "host steps" and module.name.startswith("library.")
+    yield str(module.path), module.source.lines, LIBRARY_LINES if in_library else MODULE_LINES
     for name, length in module.source.functions:
         yield f"{module.path}:{name}", length, FUNCTION_LINES
 
