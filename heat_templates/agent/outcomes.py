@@ -4,7 +4,7 @@
 
 Installed beside the hooks of heat-agents and called in each refresh of a host as
 
-* ``refuse`` before 55-heat-config: what was interrupted is run once more; what can not be run (no
+* ``refuse`` before 55-heat-config: what was interrupted is run once more; what cannot be run (no
   hook for its group, an input without a value), has expired, or is meant for another host, is told
   to Heat as failed instead of never; input values become text, which the script hook needs;
 * ``hook NAME`` in place of a hook of heat-agents: the hook writes every input into its log, so it
@@ -70,7 +70,7 @@ def files(identity: str) -> tuple[Path, Path, Path]:
 
 
 def refuse() -> int:
-    """Before the hooks: rerun what was interrupted, refuse what can not be run."""
+    """Before the hooks: rerun what was interrupted, refuse what cannot be run."""
     wanted = configs()
     for config in wanted:
         deployed, outcome, _ = files(config["id"])
@@ -121,7 +121,7 @@ def refusal(config: dict[str, Any]) -> str:
     try:
         end = float(expires_at or "inf")
     except ValueError:
-        return "this message is not run: its end can not be read"
+        return "this message is not run: its end cannot be read"
     if end < time.time():
         return (
             f"this message expired at {utc(end)}, and this host's clock shows {utc(time.time())}: "
@@ -220,7 +220,7 @@ def signature(parts: list[str]) -> str:
     text = json.dumps(parts, separators=(",", ":")).encode()
     done = subprocess.run(command, input=text, capture_output=True, check=False)
     if done.returncode:
-        LOG.error("The outcome can not be signed: %s", done.stderr.decode(errors="replace")[-300:])
+        LOG.error("The outcome cannot be signed: %s", done.stderr.decode(errors="replace")[-300:])
         return ""
     return base64.b64encode(done.stdout).decode()
 

@@ -41,8 +41,8 @@ def look(registries: Registries, reference: str) -> dict[str, Any]:
         name = urllib.parse.urlsplit(endpoint).netloc
         try:
             status, headers = registries.manifest(endpoint, path, version)
-        except (OSError, ValueError) as error:
-            reasons.append(f"{name}: {getattr(error, 'reason', error)}"[:160])
+        except (OSError, ValueError) as err:
+            reasons.append(f"{name}: {getattr(err, 'reason', err)}"[:160])
             continue
         if status == 200:
             digest = headers.get("docker-content-digest") or (

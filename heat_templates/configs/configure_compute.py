@@ -108,11 +108,11 @@ def prove_driver(step: Step, service: Service) -> str:
     """Load Nova's configuration and the driver in Nova's environment; return Nova's root helper."""
     try:
         loaded = in_service_python(step, service, nova_driver, *service.program)
-    except StepFailed as error:
-        last = str(error).strip().splitlines()[-1]
+    except StepFailed as err:
+        last = str(err).strip().splitlines()[-1]
         raise StepFailed(
             f"the driver does not load in the environment of {service.python}: {last[:500]}"
-        ) from error
+        ) from err
     step.facts["driver"] = loaded["driver"]
     return str(loaded["root_helper"])
 

@@ -27,7 +27,7 @@ DRIVER = "nova-docker"
 
 
 def converge(step: Step) -> None:
-    """Fill in the facts; whatever can not be told is told as null, with the reason in the notes."""
+    """Fill in the facts; whatever cannot be told is told as null, with the reason in the notes."""
     step.facts.update(
         hostname=socket.gethostname(),
         os=operating_system(step),
@@ -45,11 +45,11 @@ def converge(step: Step) -> None:
 def attempted(
     step: Step, name: str, tell: Callable[[Step], Optional[dict[str, Any]]]
 ) -> Optional[dict[str, Any]]:
-    """Return what a function tells, or null and a note with the reason why it can not."""
+    """Return what a function tells, or null and a note with the reason why it cannot."""
     try:
         return tell(step)
-    except (StepFailed, OSError, ValueError) as error:
-        step.note(f"{name}: {str(error)[:300]}")
+    except (StepFailed, OSError, ValueError) as err:
+        step.note(f"{name}: {str(err)[:300]}")
         return None
 
 

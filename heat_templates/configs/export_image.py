@@ -80,7 +80,7 @@ def pull(step: Step, reference: str) -> None:
     faults = [message_of(line) for line in text.splitlines() if '"error"' in line]
     if response.status != 200 or faults:
         said = faults[-1] if faults else text.strip()
-        raise StepFailed(f"the engine can not pull {reference}: {said[:400]}")
+        raise StepFailed(f"the engine cannot pull {reference}: {said[:400]}")
 
 
 def message_of(line: str) -> str:
@@ -136,7 +136,7 @@ def save(step: Step, reference: str, image: dict[str, Any], archive: Path) -> di
     path = f"/images/{urllib.parse.quote(reference, safe='')}/get"
     response = docker_response(path, "GET", SILENCE_S)
     if response.status != 200:
-        raise StepFailed(f"the engine can not save {reference}: {response.read(400)!r}")
+        raise StepFailed(f"the engine cannot save {reference}: {response.read(400)!r}")
     total, size = hashlib.sha512(), 0
     with open(archive, "wb") as file:
         while True:

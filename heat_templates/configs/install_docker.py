@@ -81,9 +81,9 @@ def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
     try:
         packages = manager.choice(ENGINE_PACKAGES[manager.tool])
         new = manager.planned(packages)
-    except StepFailed as error:
+    except StepFailed as err:
         if step.mode == "check":
-            step.note(f"the packages can not be told yet: {str(error)[:300]}")
+            step.note(f"the packages cannot be told yet: {str(err)[:300]}")
             return packages, manager
         raise
     if step.mode == "apply":
@@ -137,8 +137,8 @@ def await_engine() -> None:
     def answers() -> bool:
         try:
             return bool(docker("/_ping", timeout_s=5) == "OK")
-        except StepFailed as error:
-            refusals.append(str(error))
+        except StepFailed as err:
+            refusals.append(str(err))
             return False
 
     if not wait_until(answers, START_TIMEOUT_S):
@@ -156,8 +156,8 @@ def daemon_settings(step: Step) -> dict[str, Any]:
     path = step.path(DAEMON_JSON)
     try:
         current = json.loads(path.read_text() or "{}") if path.exists() else {}
-    except ValueError as error:
-        raise StepFailed(f"{DAEMON_JSON} is not JSON ({error}): mend it, then repeat") from error
+    except ValueError as err:
+        raise StepFailed(f"{DAEMON_JSON} is not JSON ({err}): mend it, then repeat") from err
     if not isinstance(current, dict):
         raise StepFailed(f"{DAEMON_JSON} does not hold an object: mend it, then repeat")
     return current

@@ -110,11 +110,11 @@ def run_pip(step: Step, pip: list[str], held: str, arguments: list[str]) -> str:
         file.flush()
         try:
             return step.run([*pip, "--constraint", file.name, *arguments]).stdout
-        except StepFailed as error:
+        except StepFailed as err:
             raise StepFailed(
-                f"{error} (the environment's own packages are held where they are; the host's pip "
+                f"{err} (the environment's own packages are held where they are; the host's pip "
                 "configuration decides where packages come from)"
-            ) from error
+            ) from err
 
 
 def plan(step: Step, pip: list[str], name: str, before: dict[str, str]) -> dict[str, str]:

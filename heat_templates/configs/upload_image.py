@@ -85,8 +85,8 @@ def unsealed(sealed: str, private_key: Path) -> dict[str, Any]:
         raise StepFailed("this host has no key: run `novadocker-enroll add` for it again")
     try:
         wrapped, text, tag = (base64.b64decode(p, validate=True) for p in sealed.split("."))
-    except (binascii.Error, ValueError) as error:
-        raise StepFailed("sealed_token: is not three base64 texts with dots between") from error
+    except (binascii.Error, ValueError) as err:
+        raise StepFailed("sealed_token: is not three base64 texts with dots between") from err
     oaep = ("rsa_padding_mode:oaep", "rsa_oaep_md:sha256", "rsa_mgf1_md:sha256")
     options = [word for option in oaep for word in ("-pkeyopt", option)]
     key = openssl(["pkeyutl", "-decrypt", "-inkey", str(private_key), *options], wrapped)
@@ -101,8 +101,8 @@ def unsealed(sealed: str, private_key: Path) -> dict[str, Any]:
     command = ["enc", "-d", "-aes-256-cbc", *rounds, "-pass", f"fd:{reader}"]
     try:
         return dict(json.loads(openssl(command, text, reader)))
-    except ValueError as error:
-        raise StepFailed("sealed_token: openssl on this host can not open it") from error
+    except ValueError as err:
+        raise StepFailed("sealed_token: openssl on this host cannot open it") from err
     finally:
         os.close(reader)
 
@@ -148,8 +148,8 @@ def send(step: Step, archive: Path, token: str) -> None:
             connection.request("PUT", path, body=file, headers=headers)
         response = connection.getresponse()
         text = response.read(2000).decode(errors="replace")
-    except (OSError, http.client.HTTPException) as error:
-        raise StepFailed(f"Glance at {url.netloc} broke off: {error}") from error
+    except (OSError, http.client.HTTPException) as err:
+        raise StepFailed(f"Glance at {url.netloc} broke off: {err}") from err
     finally:
         connection.close()
     if response.status not in (200, 201, 204):

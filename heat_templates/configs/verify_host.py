@@ -51,14 +51,14 @@ def converge(step: Step) -> None:
         step.facts["nova"]["compute_driver"] = found["compute_driver"]
         if found["driver"].split(".")[0] != DRIVER_PACKAGE:
             faults.append(f"{service.unit} is configured for the driver {found['compute_driver']}")
-    except StepFailed as error:
-        last = str(error).strip().splitlines()[-1]
+    except StepFailed as err:
+        last = str(err).strip().splitlines()[-1]
         faults.append(f"as user {service.user}: {last[-300:]}")
     faults.extend(group_faults(service))
     try:
         faults.extend(image_faults(step))
-    except StepFailed as error:
-        faults.append(str(error))
+    except StepFailed as err:
+        faults.append(str(err))
     if faults:
         raise StepFailed("; ".join(faults))
 

@@ -39,10 +39,8 @@ def docker_response(
     try:
         connection.request(method, path, headers=headers or {})
         return connection.getresponse()
-    except (OSError, http.client.HTTPException) as error:
-        raise StepFailed(
-            f"the Docker Engine does not answer at {DOCKER_SOCKET}: {error}"
-        ) from error
+    except (OSError, http.client.HTTPException) as err:
+        raise StepFailed(f"the Docker Engine does not answer at {DOCKER_SOCKET}: {err}") from err
 
 
 def docker(path: str, method: str = "GET", timeout_s: float = 30) -> Any:

@@ -7,7 +7,7 @@ LOG = logging.getLogger("novadocker")
 
 
 class StepFailed(Exception):
-    """The step can not be done; the text says what failed, where, and what to do next."""
+    """The step cannot be done; the text says what failed, where, and what to do next."""
 
 
 class SettingsError(StepFailed):

@@ -45,8 +45,8 @@ def copy_attributes(source: Path, target: Path) -> None:
     try:
         for name in os.listxattr(source):
             os.setxattr(target, name, os.getxattr(source, name))
-    except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTSUP, errno.EPERM):
+    except OSError as err:
+        if err.errno not in (errno.ENOENT, errno.ENOTSUP, errno.EPERM):
             raise
 
 

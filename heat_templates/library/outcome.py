@@ -40,11 +40,11 @@ def run_step(
     try:
         timeout_s, step = read_inputs(name, schema, root)
         outcome = supervise(step, work_of(step.mode, converge, undo), timeout_s)
-    except StepFailed as error:
-        outcome = {"ok": False, "reason": str(error), "actions": [], "facts": {}}
-    except Exception as error:  # noqa: BLE001 - it is told as the outcome
+    except StepFailed as err:
+        outcome = {"ok": False, "reason": str(err), "actions": [], "facts": {}}
+    except Exception as err:  # noqa: BLE001 - it is told as the outcome
         LOG.exception("the step broke")
-        outcome = {"ok": False, "reason": f"the step broke: {error!r}", "actions": [], "facts": {}}
+        outcome = {"ok": False, "reason": f"the step broke: {err!r}", "actions": [], "facts": {}}
     write_outputs(outcome, log)
     sys.exit(0 if outcome["ok"] else 1)
 
@@ -74,14 +74,14 @@ def read_inputs(name: str, schema: dict[str, Any], root: Path) -> tuple[float, S
         raise SettingsError(f"mode: must be one of {', '.join(MODES)}")
     try:
         timeout_s = float(inputs.get("timeout_s") or DEFAULT_TIMEOUT_S)
-    except ValueError as error:
-        raise SettingsError("timeout_s: must be a number of seconds") from error
+    except ValueError as err:
+        raise SettingsError("timeout_s: must be a number of seconds") from err
     if not timeout_s > 0:
         raise SettingsError("timeout_s: must be more than 0")
     try:
         settings = json.loads(inputs.get("settings") or "{}")
-    except ValueError as error:
-        raise SettingsError("settings: is not JSON") from error
+    except ValueError as err:
+        raise SettingsError("settings: is not JSON") from err
     if mode in ("apply", "check"):
         settings = with_defaults(settings, schema)
     run_id = inputs.get("run_id") or ""

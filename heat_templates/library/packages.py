@@ -68,9 +68,9 @@ class Apt(PackageManager):
             try:
                 self._apt(*arguments)
                 return
-            except StepFailed as error:
+            except StepFailed as err:
                 # Somebody was quicker to take a lock.
-                if not APT_LOCK_REFUSALS.search(str(error)) or time.monotonic() > deadline:
+                if not APT_LOCK_REFUSALS.search(str(err)) or time.monotonic() > deadline:
                     raise
 
     def _simulated(self, *arguments: str) -> str:

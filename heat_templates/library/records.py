@@ -84,14 +84,14 @@ class Recorded:
         if self.record_path.exists():
             try:
                 self.record, begun = parse_record(self.record_path.read_bytes())
-            except ValueError as error:
+            except ValueError as err:
                 self.record_fault = (
-                    f"{self.record_path} cannot be read ({error}), and it says how to take back "
+                    f"{self.record_path} cannot be read ({err}), and it says how to take back "
                     f"what {self.name} did: put it back from a backup, or take that back by hand "
                     "and remove the file; then repeat"
                 )
                 if self.mode != "undo":
-                    raise StepFailed(self.record_fault) from error
+                    raise StepFailed(self.record_fault) from err
                 return
             if self.run_id and begun.get("id") == self.run_id:
                 self.journal, self.found = begun["changes"], begun["found"]

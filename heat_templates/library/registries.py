@@ -36,8 +36,8 @@ class Registries:
         path = self.step.path(name)
         try:
             return dict(json.loads(path.read_text())) if path.exists() else {}
-        except ValueError as error:
-            raise StepFailed(f"{name} is not JSON ({error}): mend it, then repeat") from error
+        except ValueError as err:
+            raise StepFailed(f"{name} is not JSON ({err}): mend it, then repeat") from err
 
     def endpoints(self, domain: str) -> list[str]:
         """Return where images of a registry may be had; mirrors are for the hub alone."""
@@ -81,9 +81,9 @@ class Registries:
             ) as response:
                 found = {name.lower(): value for name, value in response.headers.items()}
                 return response.status, found, response.read(1024 * 1024)
-        except urllib.error.HTTPError as error:
-            found = {name.lower(): value for name, value in error.headers.items()}
-            return error.code, found, b""
+        except urllib.error.HTTPError as err:
+            found = {name.lower(): value for name, value in err.headers.items()}
+            return err.code, found, b""
 
     def manifest(self, endpoint: str, path: str, version: str) -> tuple[int, dict[str, str]]:
         """Return status and headers of an image's manifest, with a token where one is wanted."""

@@ -43,7 +43,7 @@ class Service:
 
     @property
     def python(self) -> str:
-        """The Python that the service runs in; empty when it can not be told."""
+        """The Python that the service runs in; empty when it cannot be told."""
         first = self.command[0] if self.command else ""
         if Path(first).name.startswith("python"):
             return first
@@ -123,14 +123,14 @@ def process_command(pid: int) -> tuple[list[str], dict[str, str]]:
 def nova_service(step: Step) -> Service:
     """Return nova-compute's service.
 
-    :raises StepFailed: when there is none, or its Python can not be found
+    :raises StepFailed: when there is none, or its Python cannot be found
     """
     service = find_service(step, NOVA_UNITS)
     if service is None:
         raise StepFailed(f"no nova-compute unit on this host (looked for {', '.join(NOVA_UNITS)})")
     if not service.python:
         raise StepFailed(
-            f"{service.unit} is {service.state} and its Python can not be told from the unit's "
+            f"{service.unit} is {service.state} and its Python cannot be told from the unit's "
             "command: start it with its old configuration, then repeat"
         )
     return service

@@ -64,8 +64,8 @@ class Step(FileChanges):
                 cwd="/",
                 **identity,
             )
-        except OSError as error:
-            raise StepFailed(f"{argv[0]} can not be run: {error.strerror}") from error
+        except OSError as err:
+            raise StepFailed(f"{argv[0]} cannot be run: {err.strerror}") from err
         shown = " ".join(argv)[:300]
         LOG.debug(
             "$ %s -> %s\n%s%s", shown, done.returncode, done.stdout[-8000:], done.stderr[-8000:]

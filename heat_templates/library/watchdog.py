@@ -65,13 +65,13 @@ def worked(step: Step, work: Callable[[Step], None]) -> dict[str, Any]:
         with locked(step):
             step.begin()
             work(step)
-    except StepFailed as error:
-        outcome.update(ok=False, reason=str(error))
-        LOG.error("failed: %s", error)
-    except Exception as error:  # noqa: BLE001 - it is told as the outcome
+    except StepFailed as err:
+        outcome.update(ok=False, reason=str(err))
+        LOG.error("failed: %s", err)
+    except Exception as err:  # noqa: BLE001 - it is told as the outcome
         LOG.exception("the step broke")
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        outcome.update(ok=False, reason=f"the step broke in {place.name}: {error!r}")
+        place = traceback.extract_tb(err.__traceback__)[-1]
+        outcome.update(ok=False, reason=f"the step broke in {place.name}: {err!r}")
     return outcome
 
 

@@ -16,6 +16,11 @@ sys.path[:0] = [str(CONFIGS), str(CONFIGS.parent)]
 
 from library import step as steps  # noqa: E402 - found through the path above
 
+#: Makes a run of a step; puts a script in place of a program; lists such programs' calls.
+Make = Callable[..., steps.Step]
+Programs = Callable[[str, str], None]
+Calls = Callable[[], list[str]]
+
 STEPS = sorted(path.stem for path in CONFIGS.glob("*.py"))
 MODULES = sorted(path.stem for path in LIBRARY.glob("*.py"))
 

@@ -10,18 +10,19 @@ import pathlib
 import subprocess
 import sys
 import tarfile
+from typing import Any
 
 import install_agent
 import pytest
 from library import faults
 
-from .conftest import CONFIGS
+from .conftest import CONFIGS, Make
 
 OUTCOMES = CONFIGS.parent / "agent" / "outcomes.py"
 
 
 @pytest.fixture
-def outcomes(tmp_path, monkeypatch):
+def outcomes(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the program with its places below a directory, and heat-config-notify stood in for."""
     spec = importlib.util.spec_from_file_location("outcomes", OUTCOMES)
     assert spec and spec.loader
@@ -44,7 +45,9 @@ def outcomes(tmp_path, monkeypatch):
     return module
 
 
-def answer(folder: pathlib.Path, response: str = "Response <Response [200]>", code: int = 0):
+def answer(
+    folder: pathlib.Path, response: str = "Response <Response [200]>", code: int = 0
+) -> None:
     """Make heat-config-notify log this answer of Heat's; what it got is in the file ``told``."""
     notify = folder / "home/bin/heat-config-notify"
     notify.write_text(f"#!/bin/sh\ncat >> {folder}/told\necho '{response}' >&2\nexit {code}\n")
@@ -56,7 +59,7 @@ def want(folder: pathlib.Path, *configs: dict) -> None:
     (folder / "run/heat-config").write_text(json.dumps(configs))
 
 
-def config(identity: str = "one", **more) -> dict:
+def config(identity: str = "one", **more: Any) -> dict:
     inputs = [{"name": "mode", "type": "String", "value": "check"}]
     return {"id": identity, "group": "script", "inputs": inputs, **more}
 
@@ -64,7 +67,7 @@ def config(identity: str = "one", **more) -> dict:
 class TestSecrets:
     """A hook writes its inputs into its log, and heat-config-notify the address it signals to."""
 
-    def test_a_hook_is_not_given_how_to_signal(self, outcomes, tmp_path):
+    def test_a_hook_is_not_given_how_to_signal(self, outcomes: Any, tmp_path: pathlib.Path) -> None:
         (tmp_path / "home/hooks.d").mkdir()
         hook = tmp_path / "home/hooks.d/script"
         hook.write_text(f"#!/bin/sh\ncat > {tmp_path}/given\nexit 3\n")
@@ -75,23 +78,29 @@ class TestSecrets:
         given = json.loads((tmp_path / "given").read_text())
         assert [item["name"] for item in given["inputs"]] == ["mode"]
 
-    def test_the_address_of_a_signal_stays_out_of_the_log(self, outcomes, tmp_path, capfd):
+    def test_the_address_of_a_signal_stays_out_of_the_log(
+        self, outcomes: Any, tmp_path: pathlib.Path, capfd: Any
+    ) -> None:
         answer(tmp_path, "Signaling to http://heat/?Signature=hidden")
         outcomes.notify(tmp_path / "deployed/one.json", {})
         assert "hidden" not in capfd.readouterr().err
 
 
 class TestRefuse:
-    def told(self, tmp_path) -> dict:
+    def told(self, tmp_path: pathlib.Path) -> dict:
         return json.loads((tmp_path / "told").read_text())
 
-    def test_a_config_that_can_be_run_is_left_to_the_hooks(self, outcomes, tmp_path):
+    def test_a_config_that_can_be_run_is_left_to_the_hooks(
+        self, outcomes: Any, tmp_path: pathlib.Path
+    ) -> None:
         want(tmp_path, config())
         assert outcomes.refuse() == 0
         assert not (tmp_path / "told").exists()
         assert list((tmp_path / "deployed").iterdir()) == []
 
-    def test_a_missing_hook_is_a_failure_instead_of_silence(self, outcomes, tmp_path):
+    def test_a_missing_hook_is_a_failure_instead_of_silence(
+        self, outcomes: Any, tmp_path: pathlib.Path
+    ) -> None:
         want(tmp_path, config(group="ansible"))
         outcomes.refuse()
         assert self.told(tmp_path)["deploy_status_code"] == 1
@@ -99,12 +108,16 @@ class TestRefuse:
         # heat-agents skip it from now on.
         assert (tmp_path / "deployed/one.json").exists()
 
-    def test_an_input_without_a_value_is_a_failure_that_names_it(self, outcomes, tmp_path):
+    def test_an_input_without_a_value_is_a_failure_that_names_it(
+        self, outcomes: Any, tmp_path: pathlib.Path
+    ) -> None:
         want(tmp_path, config(inputs=[{"name": "settings", "type": "Json"}]))
         outcomes.refuse()
         assert "the inputs settings carry no value" in self.told(tmp_path)["deploy_stderr"]
 
-    def test_numbers_become_text_because_the_hook_can_not_take_them(self, outcomes, tmp_path):
+    def test_numbers_become_text_because_the_hook_can_not_take_them(
+        self, outcomes: Any, tmp_path: pathlib.Path
+    ) -> None:
         inputs = [{"name": "timeout_s", "type": "Number", "value": 900}]
         want(tmp_path, config(inputs=inputs))
         outcomes.refuse()
@@ -112,7 +125,9 @@ class TestRefuse:
         assert written[0]["inputs"][0]["value"] == "900"
         assert (tmp_path / "run/heat-config").stat().st_mode & 0o077 == 0
 
-    def test_what_was_interrupted_runs_once_more_and_not_twice(self, outcomes, tmp_path):
+    def test_what_was_interrupted_runs_once_more_and_not_twice(
+        self, outcomes: Any, tmp_path: pathlib.Path
+    ) -> None:
         want(tmp_path, config())
         deployed = tmp_path / "deployed/one.json"
         deployed.write_text("{}")
@@ -122,7 +137,7 @@ class TestRefuse:
         outcomes.refuse()
         assert "went down twice" in self.told(tmp_path)["deploy_stderr"]
 
-    def test_what_is_done_is_not_run_again(self, outcomes, tmp_path):
+    def test_what_is_done_is_not_run_again(self, outcomes: Any, tmp_path: pathlib.Path) -> None:
         want(tmp_path, config())
         (tmp_path / "deployed/one.json").write_text("{}")
         (tmp_path / "deployed/one.notify.json").write_text("{}")
@@ -130,14 +145,16 @@ class TestRefuse:
         assert (tmp_path / "deployed/one.json").exists()
 
     @pytest.mark.parametrize("text", ["", "not json"])
-    def test_no_metadata_is_no_work(self, outcomes, tmp_path, text):
+    def test_no_metadata_is_no_work(self, outcomes: Any, tmp_path: pathlib.Path, text: str) -> None:
         (tmp_path / "run").mkdir()
         (tmp_path / "run/heat-config").write_text(text)
         assert outcomes.refuse() == 0
 
 
 class TestTelling:
-    def test_long_output_is_cut_to_what_heat_takes(self, outcomes, tmp_path):
+    def test_long_output_is_cut_to_what_heat_takes(
+        self, outcomes: Any, tmp_path: pathlib.Path
+    ) -> None:
         sent = {"deploy_stdout": "x" * 2_000_000 + "end", "deploy_status_code": 0}
         assert outcomes.notify(tmp_path / "deployed/one.json", sent) == 0
         told = json.loads((tmp_path / "told").read_text())
@@ -147,7 +164,9 @@ class TestTelling:
     @pytest.mark.parametrize(
         ("response", "code"), [("Response <Response [403]>", 0), ("Traceback", 1)]
     )
-    def test_what_could_not_be_told_is_told_again(self, outcomes, tmp_path, response, code):
+    def test_what_could_not_be_told_is_told_again(
+        self, outcomes: Any, tmp_path: pathlib.Path, response: Any, code: Any
+    ) -> None:
         want(tmp_path, config())
         (tmp_path / "deployed/one.json").write_text("{}")
         (tmp_path / "deployed/one.notify.json").write_text('{"deploy_status_code": 0}')
@@ -160,7 +179,9 @@ class TestTelling:
         assert outcomes.settle() == 0
         assert (tmp_path / "told").read_text() == told
 
-    def test_what_heat_no_longer_wants_goes_away(self, outcomes, tmp_path):
+    def test_what_heat_no_longer_wants_goes_away(
+        self, outcomes: Any, tmp_path: pathlib.Path
+    ) -> None:
         want(tmp_path, config())
         for name in ("one.json", "one.told", "old.json", "old.notify.json", "old.told"):
             (tmp_path / "deployed" / name).write_text("{}")
@@ -171,7 +192,7 @@ class TestTelling:
         assert left == ["one.json", "one.told"]
         assert list((tmp_path / "scripts").iterdir()) == []
 
-    def test_a_run_wakes_the_agent(self, outcomes, tmp_path):
+    def test_a_run_wakes_the_agent(self, outcomes: Any, tmp_path: pathlib.Path) -> None:
         outcomes.settle()
         assert (tmp_path / "wake.conf").read_text().startswith("#")
 
@@ -189,7 +210,7 @@ CREDENTIALS = {
 
 
 class TestInstall:
-    def step(self, make_step, mode="apply"):
+    def step(self, make_step: Make, mode: str = "apply") -> Any:
         return make_step(
             "install_agent",
             mode,
@@ -200,7 +221,7 @@ class TestInstall:
             outcomes="# outcomes\n",
         )
 
-    def test_the_configuration_holds_what_heat_gave(self, make_step):
+    def test_the_configuration_holds_what_heat_gave(self, make_step: Make) -> None:
         text = install_agent.configuration(self.step(make_step).settings)
         assert text.startswith(install_agent.HEADER)
         assert "polling_interval = 2\ncollectors = cfn\ncollectors = local\n" in text
@@ -208,17 +229,19 @@ class TestInstall:
         assert "secret_access_key = a$$b\n" in text
         assert "ca_certificate" not in text
 
-    def test_a_server_without_credentials_is_refused(self):
+    def test_a_server_without_credentials_is_refused(self) -> None:
         settings = {"os_collect_config": {}, "polling_interval_s": 30}
         with pytest.raises(faults.StepFailed, match="names no collectors"):
             install_agent.configuration(settings)
 
-    def test_credentials_are_for_root_only(self, make_step):
+    def test_credentials_are_for_root_only(self, make_step: Make) -> None:
         files = install_agent.own_files(self.step(make_step))
         assert files[install_agent.CONFIGURATION][1] == 0o600
 
     @pytest.mark.parametrize("collector", ["cfn", "request"])
-    def test_signed_addresses_do_not_reach_the_journal(self, tmp_path, collector):
+    def test_signed_addresses_do_not_reach_the_journal(
+        self, tmp_path: pathlib.Path, collector: Any
+    ) -> None:
         stub = tmp_path / "os_collect_config/collect.py"
         stub.parent.mkdir()
         (stub.parent / "__init__.py").touch()
@@ -232,17 +255,19 @@ class TestInstall:
         done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
         assert done.stderr == "500 for url: http://c:8000/v1/?... (retried)\n"
 
-    def test_the_unit_starts_the_collector_that_is_installed(self, make_step):
+    def test_the_unit_starts_the_collector_that_is_installed(self, make_step: Make) -> None:
         files = install_agent.own_files(self.step(make_step))
         assert f"ExecStart={install_agent.COLLECT} " in files[install_agent.UNIT_FILE][0]
         assert files[install_agent.COLLECT][1] == 0o755
 
-    def test_an_agent_of_somebody_else_is_left_alone(self, make_step, root):
+    def test_an_agent_of_somebody_else_is_left_alone(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         (root / "etc/os-collect-config.conf").write_text("[DEFAULT]\n")
         with pytest.raises(faults.StepFailed, match="has an os-collect-config already"):
             install_agent.converge(self.step(make_step))
 
-    def test_hooks_come_out_of_the_source_distribution(self, tmp_path):
+    def test_hooks_come_out_of_the_source_distribution(self, tmp_path: pathlib.Path) -> None:
         archive = tmp_path / "heat_agents-1.tar.gz"
         with tarfile.open(archive, "w:gz") as tar:
             for name in install_agent.HOOK_FILES:
@@ -258,13 +283,13 @@ class TestInstall:
         names = sorted(path.name for path in configure.iterdir())
         assert names == ["20-os-apply-config", "55-heat-config"]
 
-    def test_a_source_distribution_without_the_hooks_is_told(self, tmp_path):
+    def test_a_source_distribution_without_the_hooks_is_told(self, tmp_path: pathlib.Path) -> None:
         with tarfile.open(tmp_path / "x.tar.gz", "w:gz"):
             pass
         with pytest.raises(faults.StepFailed, match="name another hooks_requirement"):
             install_agent.unpack_hooks(tmp_path / "x.tar.gz", tmp_path)
 
-    def test_a_converted_host_keeps_its_agent(self, make_step, root):
+    def test_a_converted_host_keeps_its_agent(self, make_step: Make, root: pathlib.Path) -> None:
         (root / "var/lib/novadocker").mkdir()
         (root / "var/lib/novadocker/install_docker.json").write_text("{}")
         with pytest.raises(faults.StepFailed, match="run novadocker.undeploy first"):

@@ -6,8 +6,10 @@ from __future__ import annotations
 import grp
 import json
 import os
+import pathlib
 import subprocess
 import sys
+from typing import Any
 
 import configure_compute
 import configure_glance
@@ -18,13 +20,14 @@ from library import faults, instances, outcome, probes, services
 from library import step as steps
 from oslo_rootwrap import wrapper
 
+from .conftest import Calls, Make, Programs
 from .engine import engine
 
 DRIVER = "novadocker.virt.docker.DockerDriver"
 SETTINGS = {"compute_driver": DRIVER, "options": {"docker": {"pids_limit": 100, "tty": True}}}
 
 
-def service(**more):
+def service(**more: Any) -> Any:
     values = {
         "unit": "nova-compute.service",
         "active": True,
@@ -40,7 +43,7 @@ def service(**more):
 
 
 @pytest.fixture
-def nova(monkeypatch):
+def nova(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Stand in for Nova's side of configure_compute; tests change the answers."""
 
     class Nova:
@@ -52,11 +55,11 @@ def nova(monkeypatch):
     nova = Nova()
     nova.restarts = []
 
-    def effective(step, found, options, *more):
+    def effective(step: Any, found: Any, options: Any, *more: Any) -> Any:
         present = step.path(configure_compute.DROP_IN).exists()
         return present and bool(nova.wins_with & {"", *found.program, *more})
 
-    def load(step, found):
+    def load(step: Any, found: Any) -> Any:
         if nova.fault:
             raise faults.StepFailed(nova.fault)
         return "sudo"
@@ -76,12 +79,14 @@ def nova(monkeypatch):
 
 
 class TestCompute:
-    def run(self, make_step, mode="apply", settings=SETTINGS):
+    def run(self, make_step: Make, mode: str = "apply", settings: Any = SETTINGS) -> Any:
         step = make_step("configure_compute", mode, **settings)
         outcome.work_of(mode, configure_compute.converge, configure_compute.undo)(step)
         return step
 
-    def test_the_drop_in_and_one_restart(self, make_step, nova, root):
+    def test_the_drop_in_and_one_restart(
+        self, make_step: Make, nova: Any, root: pathlib.Path
+    ) -> None:
         step = self.run(make_step)
         text = (root / configure_compute.DROP_IN.lstrip("/")).read_text()
         assert "[DEFAULT]\ncompute_driver = novadocker.virt.docker.DockerDriver\n" in text
@@ -89,20 +94,24 @@ class TestCompute:
         assert step.actions[-1] == "restart nova-compute.service"
         assert nova.restarts == ["nova-compute.service"]
 
-    def test_again_changes_and_restarts_nothing(self, make_step, nova):
+    def test_again_changes_and_restarts_nothing(self, make_step: Make, nova: Any) -> None:
         self.run(make_step)
         assert self.run(make_step).actions == []
         assert self.run(make_step, "check").actions == []
         assert len(nova.restarts) == 1
 
-    def test_undo_restores_and_restarts_once(self, make_step, nova, root):
+    def test_undo_restores_and_restarts_once(
+        self, make_step: Make, nova: Any, root: pathlib.Path
+    ) -> None:
         self.run(make_step)
         assert self.run(make_step, "undo").actions
         assert not (root / "etc/nova").exists()
         assert self.run(make_step, "undo").actions == []
         assert len(nova.restarts) == 2
 
-    def test_an_explicit_config_file_is_outdone_by_one_more(self, make_step, nova, root):
+    def test_an_explicit_config_file_is_outdone_by_one_more(
+        self, make_step: Make, nova: Any, root: pathlib.Path
+    ) -> None:
         argument = f"--config-file={configure_compute.DROP_IN}"
         nova.service = service(
             command=["/v/bin/python3", "/v/bin/nova-compute", "--config-file=/etc/nova/nova.conf"]
@@ -117,14 +126,18 @@ class TestCompute:
             f"{argument}",
         ]
 
-    def test_what_nothing_can_outdo_is_refused_and_put_back(self, make_step, nova, root):
+    def test_what_nothing_can_outdo_is_refused_and_put_back(
+        self, make_step: Make, nova: Any, root: pathlib.Path
+    ) -> None:
         nova.wins_with = {"nothing"}
         with pytest.raises(faults.StepFailed, match="something overrides"):
             self.run(make_step)
         assert not (root / "etc/nova").exists()
         assert nova.restarts == []
 
-    def test_a_driver_that_does_not_load_never_restarts_nova(self, make_step, nova, root):
+    def test_a_driver_that_does_not_load_never_restarts_nova(
+        self, make_step: Make, nova: Any, root: pathlib.Path
+    ) -> None:
         nova.fault = "the driver does not load"
         with pytest.raises(faults.StepFailed, match="does not load"):
             self.run(make_step)
@@ -132,9 +145,9 @@ class TestCompute:
         assert not (root / "etc/nova").exists()
 
     def test_a_nova_that_does_not_come_up_gets_its_files_back(
-        self, make_step, nova, root, monkeypatch
-    ):
-        def fail(_step, found, _timeout):
+        self, make_step: Make, nova: Any, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_step: Any, found: Any, _timeout: Any) -> None:
             raise faults.StepFailed("does not stay up")
 
         calls = []
@@ -146,13 +159,13 @@ class TestCompute:
         assert not (root / "etc/nova").exists()
 
     def test_a_later_deploy_that_fails_brings_back_the_drop_in_of_the_first(
-        self, make_step, nova, root, monkeypatch
-    ):
+        self, make_step: Make, nova: Any, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         self.run(make_step)
         drop_in = root / configure_compute.DROP_IN.lstrip("/")
         first = drop_in.read_text()
 
-        def fail(_step, found, _timeout):
+        def fail(_step: Any, found: Any, _timeout: Any) -> None:
             raise faults.StepFailed("does not stay up")
 
         monkeypatch.setattr(configure_compute, "restart_service", fail)
@@ -163,8 +176,8 @@ class TestCompute:
         assert drop_in.read_text() == first
 
     def test_a_repair_that_fails_under_instances_keeps_the_driver(
-        self, make_step, nova, root, monkeypatch
-    ):
+        self, make_step: Make, nova: Any, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         nova.fault = "the driver does not load"
         monkeypatch.setattr(configure_compute, "instance_containers", lambda _step: ["i"])
         with pytest.raises(faults.StepFailed, match="does not load"):
@@ -172,8 +185,8 @@ class TestCompute:
         assert (root / configure_compute.DROP_IN.lstrip("/")).exists()
 
     def test_a_nova_that_did_not_run_does_not_run_after_a_roll_back(
-        self, make_step, nova, monkeypatch
-    ):
+        self, make_step: Make, nova: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         nova.service = service(active=False, state="inactive/dead")
         step = make_step("configure_compute", **SETTINGS)
         step.run_id = "r"
@@ -187,12 +200,12 @@ class TestCompute:
         assert calls[-1] == ["systemctl", "stop", "nova-compute.service"]
         assert len(nova.restarts) == 1
 
-    def test_an_option_of_several_lines_is_refused(self):
+    def test_an_option_of_several_lines_is_refused(self) -> None:
         settings = {"compute_driver": DRIVER, "options": {"a": {"b": "1\n[DEFAULT]\nx = y"}}}
         with pytest.raises(faults.StepFailed, match=r"options\.a\.b"):
             configure_compute.wanted_options(settings)
 
-    def test_words_are_quoted_as_systemd_wants_it(self):
+    def test_words_are_quoted_as_systemd_wants_it(self) -> None:
         words = ["/a/python", "/b c", "100%", "$x", 'say "y"']
         assert configure_compute.systemd_command(words) == (
             '/a/python "/b c" 100%% $$x "say \\"y\\""'
@@ -203,7 +216,7 @@ class TestOsloConfig:
     """What the probe says is what oslo.config does, in its own process."""
 
     @pytest.fixture
-    def home(self, tmp_path):
+    def home(self, tmp_path: pathlib.Path) -> Any:
         folder = tmp_path / ".nova"
         (folder / "nova-compute.conf.d").mkdir(parents=True)
         (folder / "nova.conf").write_text("[DEFAULT]\ncompute_driver = main\n")
@@ -211,7 +224,7 @@ class TestOsloConfig:
         drop_in.write_text("[DEFAULT]\ncompute_driver = drop-in\n")
         return folder
 
-    def probe(self, home, *arguments):
+    def probe(self, home: Any, *arguments: Any) -> Any:
         wanted = json.dumps({"DEFAULT": ["compute_driver"]})
         program = probes.program_text(probes.effective_options)
         done = subprocess.run(
@@ -223,21 +236,21 @@ class TestOsloConfig:
         )
         return json.loads(done.stdout.splitlines()[-1])
 
-    def test_a_default_drop_in_wins_over_default_files(self, home):
+    def test_a_default_drop_in_wins_over_default_files(self, home: Any) -> None:
         assert self.probe(home)["DEFAULT"]["compute_driver"] == "drop-in"
 
-    def test_an_explicit_file_wins_over_a_default_drop_in(self, home):
+    def test_an_explicit_file_wins_over_a_default_drop_in(self, home: Any) -> None:
         found = self.probe(home, "--config-file", f"{home}/nova.conf")
         assert found["DEFAULT"]["compute_driver"] == "main"
 
-    def test_the_drop_in_as_the_last_explicit_file_wins(self, home):
+    def test_the_drop_in_as_the_last_explicit_file_wins(self, home: Any) -> None:
         drop_in = f"--config-file={home}/nova-compute.conf.d/90.conf"
         found = self.probe(home, "--config-file", f"{home}/nova.conf", drop_in)
         assert found["DEFAULT"]["compute_driver"] == "drop-in"
 
 
 class TestPrivilegedHelper:
-    def test_rootwrap_needs_nothing_of_us(self, make_step):
+    def test_rootwrap_needs_nothing_of_us(self, make_step: Make) -> None:
         # That oslo.rootwrap lets any privsep-helper pass is its own rule.
         words = ["privsep-helper", "--privsep_context", "novadocker.privsep.ctx"]
         assert any(item.match(words) for item in wrapper.load_filters([]))
@@ -246,13 +259,17 @@ class TestPrivilegedHelper:
         configure_compute.allow_privileged_helper(step, service(), helper)
         assert step.actions == []
 
-    def test_a_rule_that_is_there_is_enough(self, make_step, programs, root):
+    def test_a_rule_that_is_there_is_enough(
+        self, make_step: Make, programs: Programs, root: pathlib.Path
+    ) -> None:
         programs("sudo", "echo /v/bin/privsep-helper --help")
         step = make_step("configure_compute")
         configure_compute.allow_privileged_helper(step, service(), "sudo")
         assert step.actions == []
 
-    def test_a_missing_rule_is_checked_and_added(self, make_step, programs, root, calls):
+    def test_a_missing_rule_is_checked_and_added(
+        self, make_step: Make, programs: Programs, root: pathlib.Path, calls: Calls
+    ) -> None:
         programs("sudo", "exit 1")
         programs("visudo", "cat > /dev/null")
         configure_compute.allow_privileged_helper(make_step("c"), service(), "sudo")
@@ -264,7 +281,7 @@ class TestPrivilegedHelper:
 
 class TestGlance:
     @pytest.fixture
-    def glance(self, monkeypatch):
+    def glance(self, monkeypatch: pytest.MonkeyPatch) -> Any:
         restarts: list[str] = []
         lists = [["ami", "bare"], ["ami", "bare", "docker"]]
         module = configure_glance
@@ -276,12 +293,14 @@ class TestGlance:
         )
         return lists, restarts
 
-    def run(self, make_step, mode="apply"):
+    def run(self, make_step: Make, mode: str = "apply") -> Any:
         step = make_step("configure_glance", mode, container_formats_add=["docker"])
         outcome.work_of(mode, configure_glance.converge, configure_glance.undo)(step)
         return step
 
-    def test_the_operators_list_grows_by_docker(self, make_step, glance, root):
+    def test_the_operators_list_grows_by_docker(
+        self, make_step: Make, glance: Any, root: pathlib.Path
+    ) -> None:
         self.run(make_step)
         text = (root / configure_glance.DROP_IN.lstrip("/")).read_text()
         assert "[image_format]\ncontainer_formats = ami,bare,docker\n" in text
@@ -289,12 +308,16 @@ class TestGlance:
         assert self.run(make_step, "undo").actions
         assert not (root / "etc/glance").exists()
 
-    def test_a_glance_that_takes_docker_is_left_alone(self, make_step, glance, root):
+    def test_a_glance_that_takes_docker_is_left_alone(
+        self, make_step: Make, glance: Any, root: pathlib.Path
+    ) -> None:
         glance[0][:] = [["bare", "docker"]]
         assert self.run(make_step).actions == []
         assert glance[1] == []
 
-    def test_a_drop_in_without_effect_is_refused_and_put_back(self, make_step, glance, root):
+    def test_a_drop_in_without_effect_is_refused_and_put_back(
+        self, make_step: Make, glance: Any, root: pathlib.Path
+    ) -> None:
         glance[0][1] = ["ami", "bare"]
         with pytest.raises(faults.StepFailed, match="does not take effect"):
             self.run(make_step)
@@ -306,17 +329,17 @@ class TestGroups:
     """Whether the running nova-compute is in group docker has one answer, for both who ask."""
 
     @pytest.fixture
-    def docker(self, monkeypatch):
-        def put(gid, *members):
+    def docker(self, monkeypatch: pytest.MonkeyPatch) -> Any:
+        def put(gid: Any, *members: Any) -> None:
             entry = grp.struct_group(("docker", "x", gid, list(members)))
             monkeypatch.setattr(grp, "getgrnam", lambda _name: entry)
 
         return put
 
-    def own(self, **more):
+    def own(self, **more: Any) -> Any:
         return service(**{"pid": os.getpid(), "user": "nova", **more})
 
-    def test_the_groups_of_the_process_count(self, docker):
+    def test_the_groups_of_the_process_count(self, docker: Any) -> None:
         docker(os.getgid(), "nova")
         assert services.may_use_engine(self.own()) is True
         docker(54321, "nova")
@@ -328,12 +351,14 @@ class TestGroups:
         ("members", "fault"),
         [(["nova"], "restart it"), ([], "user nova is not in group docker: add it")],
     )
-    def test_the_remedy_is_told(self, docker, members, fault):
+    def test_the_remedy_is_told(self, docker: Any, members: Any, fault: Any) -> None:
         docker(54321, *members)
         assert fault in verify_host.group_faults(self.own())[0]
 
     @pytest.mark.parametrize(("members", "restarts"), [(["nova"], 1), ([], 0)])
-    def test_a_restart_is_made_where_it_helps(self, docker, make_step, nova, members, restarts):
+    def test_a_restart_is_made_where_it_helps(
+        self, docker: Any, make_step: Make, nova: Any, members: Any, restarts: Any
+    ) -> None:
         TestCompute().run(make_step)
         nova.restarts.clear()
         nova.service = self.own()
@@ -346,10 +371,12 @@ class TestVerify:
     IMAGE = "0a1b2c3d-0000-4000-8000-123456789abc"
 
     @pytest.fixture
-    def verify(self, make_step, monkeypatch, tmp_path):
+    def verify(
+        self, make_step: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+    ) -> Any:
         monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
 
-        def run(found=None, images=(), answer=None, wait_s=0):
+        def run(found: Any = None, images: Any = (), answer: Any = None, wait_s: Any = 0) -> Any:
             monkeypatch.setattr(verify_host, "nova_service", lambda _s: found or service())
             reply = answer or {"compute_driver": DRIVER, "driver": DRIVER}
             monkeypatch.setattr(verify_host, "in_service_python", lambda *_args: reply)
@@ -361,12 +388,12 @@ class TestVerify:
 
         return run
 
-    def test_a_converted_host_is_right(self, verify):
+    def test_a_converted_host_is_right(self, verify: Any) -> None:
         step = verify(images=[self.IMAGE])
         assert step.facts["images"] == {self.IMAGE: "sha256:1"}
         assert step.actions == []
 
-    def test_all_faults_are_told_at_once(self, verify):
+    def test_all_faults_are_told_at_once(self, verify: Any) -> None:
         down = service(active=False, state="failed/failed")
         other = {"compute_driver": "libvirt.LibvirtDriver", "driver": "nova.virt.libvirt.X"}
         with pytest.raises(faults.StepFailed) as caught:

@@ -25,6 +25,7 @@ from novadocker_actions import host_keys, host_steps
 from novadocker_actions.errors import NovadockerError
 from tests.host_keys import public_text
 
+from .conftest import Make, Programs
 from .test_agent import answer, config, outcomes, want  # noqa: F401 - a fixture among them
 
 HOST = "compute-1"
@@ -32,7 +33,7 @@ OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> tuple[pathlib.Path, str]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path, str]:
     """Return the place of a key that the host step made, and what it told of it."""
     root = tmp_path_factory.mktemp("host")
     step = steps.Step("make_host_key", "apply", {}, root)
@@ -41,7 +42,7 @@ def made(tmp_path_factory) -> tuple[pathlib.Path, str]:
 
 
 @pytest.fixture
-def agent(outcomes, made, tmp_path, monkeypatch):  # noqa: F811
+def agent(outcomes: Any, made: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F811
     """Return the agent's program on a host that is enrolled with that key."""
     monkeypatch.setattr(outcomes, "HOST_KEY", made[0])
     monkeypatch.setattr(outcomes, "HOST_NAME", tmp_path / "host.name")
@@ -70,7 +71,7 @@ def believed(outputs: dict[str, Any], key: str, sent: dict[str, Any]) -> bool:
 
 
 class TestKey:
-    def test_it_is_an_rsa_key_of_3072_bits_for_root_alone(self, made):
+    def test_it_is_an_rsa_key_of_3072_bits_for_root_alone(self, made: Any) -> None:
         path, public = made
         key = serialization.load_der_public_key(base64.b64decode(public))
         assert isinstance(key, rsa.RSAPublicKey)
@@ -78,31 +79,35 @@ class TestKey:
         assert path.stat().st_mode & 0o077 == 0
         assert path.parent.stat().st_mode & 0o077 == 0
 
-    def test_it_is_made_once(self, made):
+    def test_it_is_made_once(self, made: Any) -> None:
         step = steps.Step("make_host_key", "apply", {}, made[0].parents[2])
         make_host_key.converge(step)
         assert (step.actions, step.facts["public_key"]) == ([], made[1])
 
-    def test_check_makes_none(self, make_step, root):
+    def test_check_makes_none(self, make_step: Make, root: pathlib.Path) -> None:
         step = make_step("make_host_key", "check")
         make_host_key.converge(step)
         assert step.actions == ["make /etc/novadocker/host.key"]
         assert not (root / "etc/novadocker").exists()
 
-    def test_a_host_without_openssl_is_told_what_to_install(self, make_step, monkeypatch):
+    def test_a_host_without_openssl_is_told_what_to_install(
+        self, make_step: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(steps, "SYSTEM_PATH", "/nowhere")
         with pytest.raises(faults.StepFailed, match="install the package openssl"):
             make_host_key.converge(make_step("make_host_key"))
 
 
 class TestSigning:
-    def notify(self, agent, folder, sent, outcome) -> dict[str, Any]:
+    def notify(self, agent: Any, folder: Any, sent: Any, outcome: Any) -> dict[str, Any]:
         deployed = folder / "deployed" / f"{sent['id']}.json"
         deployed.write_text(json.dumps(sent))
         assert agent.notify(deployed, outcome) == 0
         return told(folder)
 
-    def test_the_executor_believes_what_the_host_signed(self, agent, made, tmp_path):
+    def test_the_executor_believes_what_the_host_signed(
+        self, agent: Any, made: Any, tmp_path: pathlib.Path
+    ) -> None:
         sent = message()
         report = json.dumps({"reason": "", "facts": {"name": "Köln", "x": "\ud83d"}})
         outcome = {"deploy_result": "ok", "changed": "true", "report": report}
@@ -116,8 +121,8 @@ class TestSigning:
             assert not believed(outputs, made[1], message(**other))
 
     def test_a_script_that_ended_without_a_word_has_failed_and_that_is_signed(
-        self, agent, made, tmp_path
-    ):
+        self, agent: Any, made: Any, tmp_path: pathlib.Path
+    ) -> None:
         sent = message()
         outputs = self.notify(
             agent, tmp_path, sent, {"deploy_status_code": -9, "deploy_stderr": ""}
@@ -128,7 +133,9 @@ class TestSigning:
             "ended without an outcome, with exit code -9" in json.loads(outputs["report"])["reason"]
         )
 
-    def test_what_the_agent_itself_says_is_signed(self, agent, made, tmp_path):
+    def test_what_the_agent_itself_says_is_signed(
+        self, agent: Any, made: Any, tmp_path: pathlib.Path
+    ) -> None:
         sent = {**message(), "group": "ansible"}
         want(tmp_path, sent)
         agent.refuse()
@@ -136,18 +143,24 @@ class TestSigning:
         reason = json.loads(told(tmp_path)["report"])["reason"]
         assert "no hook for configs of group ansible" in reason
 
-    def test_what_is_too_long_is_signed_as_it_is_told(self, agent, made, tmp_path):
+    def test_what_is_too_long_is_signed_as_it_is_told(
+        self, agent: Any, made: Any, tmp_path: pathlib.Path
+    ) -> None:
         sent = message()
         outcome = {"deploy_result": "failed", "changed": "false", "report": "y" * 100_000}
         outputs = self.notify(agent, tmp_path, sent, outcome)
         assert len(outputs["report"]) == agent.TEXT_CHARS
         assert believed(outputs, made[1], sent)
 
-    def test_a_message_of_a_stack_asks_for_no_signature(self, agent, tmp_path):
+    def test_a_message_of_a_stack_asks_for_no_signature(
+        self, agent: Any, tmp_path: pathlib.Path
+    ) -> None:
         outputs = self.notify(agent, tmp_path, config(), {"deploy_result": "ok"})
         assert outputs == {"deploy_result": "ok"}
 
-    def test_a_script_signs_its_outcome_when_it_is_run(self, agent, made, tmp_path):
+    def test_a_script_signs_its_outcome_when_it_is_run(
+        self, agent: Any, made: Any, tmp_path: pathlib.Path
+    ) -> None:
         script = tmp_path / "step.py"
         script.write_text(host_steps.script("describe_host"))
         environment = {
@@ -167,10 +180,12 @@ class TestSigning:
         assert believed(self.notify(agent, tmp_path, sent, outcome), made[1], sent)
 
     @pytest.mark.parametrize("signature", ["", None, "€", "AAAA", {"a": 1}, "A" * 1_000_000])
-    def test_no_signature_that_anybody_sends_breaks_the_executor(self, made, signature):
+    def test_no_signature_that_anybody_sends_breaks_the_executor(
+        self, made: Any, signature: Any
+    ) -> None:
         assert host_keys.is_signed(made[1], signature, b"text") is False
 
-    def test_a_pinned_key_that_is_none_is_told(self):
+    def test_a_pinned_key_that_is_none_is_told(self) -> None:
         with pytest.raises(NovadockerError, match="pinned key cannot be read"):
             host_keys.is_signed("AAAA", "AAAA", b"text")
 
@@ -180,7 +195,7 @@ class TestRefusedMessages:
         ("sent", "reason"),
         [
             ({"expires_at": 1_700_000_000}, "expired at 2023-11-14 22:13:20 UTC"),
-            ({"expires_at": "soon"}, "its end can not be read"),
+            ({"expires_at": "soon"}, "its end cannot be read"),
             (
                 {"host": "compute-2"},
                 "for the host compute-2, and this host is enrolled as compute-1",
@@ -188,8 +203,8 @@ class TestRefusedMessages:
         ],
     )
     def test_what_is_too_late_or_for_another_host_is_not_run(
-        self, agent, made, tmp_path, sent, reason
-    ):
+        self, agent: Any, made: Any, tmp_path: pathlib.Path, sent: Any, reason: Any
+    ) -> None:
         wanted = message(**sent)
         want(tmp_path, wanted)
         agent.refuse()
@@ -199,25 +214,29 @@ class TestRefusedMessages:
         # heat-agents run no config that is marked as deployed.
         assert (tmp_path / "deployed/one.json").exists()
 
-    def test_what_was_interrupted_is_not_run_again_when_its_time_is_over(self, agent, tmp_path):
+    def test_what_was_interrupted_is_not_run_again_when_its_time_is_over(
+        self, agent: Any, tmp_path: pathlib.Path
+    ) -> None:
         want(tmp_path, message(expires_at=1_700_000_000))
         (tmp_path / "deployed/one.json").write_text("{}")
         agent.refuse()
         reason = json.loads(told(tmp_path)["report"])["reason"]
         assert reason.startswith("the host went down while it ran this; now this message expired")
 
-    def test_what_is_in_time_and_for_this_host_is_run(self, agent, tmp_path):
+    def test_what_is_in_time_and_for_this_host_is_run(
+        self, agent: Any, tmp_path: pathlib.Path
+    ) -> None:
         want(tmp_path, message())
         agent.refuse()
         assert not (tmp_path / "told").exists()
 
 
 class TestSealing:
-    def seal(self, made, **secret: Any) -> str:
+    def seal(self, made: Any, **secret: Any) -> str:
         return host_keys.seal(secret, made[1])
 
     @pytest.mark.parametrize("length", [1, 190, 447, 3000, 40_000])
-    def test_only_the_host_can_open_what_is_sealed_for_it(self, made, length):
+    def test_only_the_host_can_open_what_is_sealed_for_it(self, made: Any, length: Any) -> None:
         token = "t" * length
         sealed = self.seal(made, token=token, image_id="i")
         assert upload_image.unsealed(sealed, made[0]) == {"token": token, "image_id": "i"}
@@ -225,7 +244,7 @@ class TestSealing:
             upload_image.unsealed(host_keys.seal({"token": token}, public_text(OTHER)), made[0])
 
     @pytest.mark.parametrize("part", [0, 1, 2])
-    def test_what_was_altered_is_not_opened(self, made, part):
+    def test_what_was_altered_is_not_opened(self, made: Any, part: Any) -> None:
         parts = self.seal(made, token="t").split(".")
         changed = bytearray(base64.b64decode(parts[part]))
         changed[-1] ^= 1
@@ -233,11 +252,13 @@ class TestSealing:
         with pytest.raises(faults.StepFailed, match="was not made for this host's key"):
             upload_image.unsealed(".".join(parts), made[0])
 
-    def test_a_key_is_in_no_argument_of_a_program(self, made, monkeypatch):
+    def test_a_key_is_in_no_argument_of_a_program(
+        self, made: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         seen: list[list[str]] = []
         real = subprocess.run
 
-        def run(command, *arguments, **options):
+        def run(command: Any, *arguments: Any, **options: Any) -> Any:
             seen.append(list(command))
             return real(command, *arguments, **options)
 
@@ -246,7 +267,7 @@ class TestSealing:
         assert [command[1] for command in seen] == ["pkeyutl", "enc"]
         assert all(len(word) < 48 or word == str(made[0]) for command in seen for word in command)
 
-    def test_nothing_is_sealed_for_a_key_of_another_kind(self):
+    def test_nothing_is_sealed_for_a_key_of_another_kind(self) -> None:
         from cryptography.hazmat.primitives.asymmetric import ec
 
         der = (
@@ -259,25 +280,31 @@ class TestSealing:
         with pytest.raises(NovadockerError, match="no RSA key"):
             host_keys.seal({"token": "t"}, base64.b64encode(der).decode())
 
-    def test_a_host_without_a_key_is_to_be_enrolled_again(self, made, tmp_path):
+    def test_a_host_without_a_key_is_to_be_enrolled_again(
+        self, made: Any, tmp_path: pathlib.Path
+    ) -> None:
         with pytest.raises(faults.StepFailed, match="novadocker-enroll add"):
             upload_image.unsealed(self.seal(made, token="t"), tmp_path / "none")
 
     @pytest.mark.parametrize("sealed", ["x", "a.b", "€.€.€"])
-    def test_what_is_not_of_that_form_is_told(self, made, sealed):
+    def test_what_is_not_of_that_form_is_told(self, made: Any, sealed: Any) -> None:
         with pytest.raises(faults.StepFailed, match="is not three base64 texts"):
             upload_image.unsealed(sealed, made[0])
 
 
 class TestEnrolment:
-    def test_the_agent_knows_the_name_that_it_signs_with(self, make_step):
+    def test_the_agent_knows_the_name_that_it_signs_with(self, make_step: Make) -> None:
         settings = {"os_collect_config": {"collectors": ["cfn"]}, "polling_interval_s": 30}
         step = make_step("install_agent", outcomes="", host=HOST, **settings)
         assert install_agent.own_files(step)[install_agent.HOST_NAME] == (f"{HOST}\n", 0o600)
 
     def test_a_host_that_is_taken_out_keeps_neither_key_nor_name(
-        self, make_step, root, programs, monkeypatch
-    ):
+        self,
+        make_step: Make,
+        root: pathlib.Path,
+        programs: Programs,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
         programs("systemctl", "exit 0")
         step = make_step("install_agent")
         make_host_key.converge(make_step("make_host_key"))
@@ -287,7 +314,9 @@ class TestEnrolment:
         assert not (root / "etc/novadocker").exists()
 
     @pytest.mark.parametrize("place", ["etc", "state"])
-    def test_novas_own_id_is_told_where_there_is_one(self, tmp_path, place):
+    def test_novas_own_id_is_told_where_there_is_one(
+        self, tmp_path: pathlib.Path, place: Any
+    ) -> None:
         for name in ("etc", "state"):
             (tmp_path / name).mkdir()
         (tmp_path / "etc/nova.conf").write_text(f"[DEFAULT]\nstate_path = {tmp_path}/state\n")

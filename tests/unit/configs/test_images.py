@@ -6,9 +6,11 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import pathlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import check_images
 import export_image
@@ -23,6 +25,7 @@ from library import registries as library_registries
 from novadocker_actions import host_keys
 from tests.host_keys import public_text
 
+from .conftest import Make
 from .engine import engine
 
 DIGEST = "sha256:" + "d" * 64
@@ -69,12 +72,14 @@ class Registry(http.server.BaseHTTPRequestHandler):
 
 
 class TestCheckImages:
-    def run(self, make_step, images):
+    def run(self, make_step: Make, images: Any) -> Any:
         step = make_step("check_images", "check", images=images)
         check_images.converge(step)
         return step.facts
 
-    def test_images_are_found_or_the_reason_is_told(self, make_step, root):
+    def test_images_are_found_or_the_reason_is_told(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         with serving(Registry) as place:
             (root / "etc/docker").mkdir()
             settings = json.dumps({"insecure-registries": [place]})
@@ -85,7 +90,9 @@ class TestCheckImages:
         assert found[bad]["ok"] is False
         assert "no such image" in found[bad]["reason"]
 
-    def test_mirrors_of_the_host_come_before_the_hub(self, make_step, root):
+    def test_mirrors_of_the_host_come_before_the_hub(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         (root / "etc/docker").mkdir()
         settings = json.dumps({"registry-mirrors": ["https://mirror:5443/"]})
         (root / "etc/docker/daemon.json").write_text(settings)
@@ -108,10 +115,10 @@ class TestCheckImages:
             (f"quay.io/x:1@{DIGEST}", ("quay.io", "x", DIGEST)),
         ],
     )
-    def test_references_are_read_as_the_engine_does(self, reference, parts):
+    def test_references_are_read_as_the_engine_does(self, reference: Any, parts: Any) -> None:
         assert library_registries.split_reference(reference) == parts
 
-    def test_stored_credentials_are_used(self, make_step, root):
+    def test_stored_credentials_are_used(self, make_step: Make, root: pathlib.Path) -> None:
         (root / "root/.docker").mkdir(parents=True)
         stored = {"auths": {"quay.io": {"auth": "dTpw"}}}
         (root / "root/.docker/config.json").write_text(json.dumps(stored))
@@ -124,7 +131,7 @@ ARCHIVE = b"not really a tar" * 1000
 
 
 @pytest.fixture
-def docker_engine(tmp_path, monkeypatch):
+def docker_engine(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Serve an engine that has one image."""
     monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
     record = {"Id": "sha256:" + "1" * 64, "RepoDigests": [f"busybox@{DIGEST}"], "Size": 1000}
@@ -137,14 +144,16 @@ def docker_engine(tmp_path, monkeypatch):
         yield answers, asked
 
 
-def export(make_step):
+def export(make_step: Make) -> Any:
     step = make_step("export_image", image="busybox")
     export_image.converge(step)
     return step
 
 
 class TestExport:
-    def test_the_archive_and_its_facts(self, make_step, docker_engine, root):
+    def test_the_archive_and_its_facts(
+        self, make_step: Make, docker_engine: Any, root: pathlib.Path
+    ) -> None:
         facts = export(make_step).facts
         archive = root / f"var/lib/novadocker/exports/{'d' * 64}.tar"
         assert archive.read_bytes() == ARCHIVE
@@ -155,16 +164,16 @@ class TestExport:
         # A key that an outcome brings would be taken for the host's by nobody.
         assert "public_key" not in facts
 
-    def test_again_keeps_the_archive(self, make_step, docker_engine):
+    def test_again_keeps_the_archive(self, make_step: Make, docker_engine: Any) -> None:
         first = export(make_step).facts
         second = export(make_step)
         assert second.actions == []
         assert second.facts == first
 
-    def test_a_refused_pull_is_told(self, make_step, docker_engine):
+    def test_a_refused_pull_is_told(self, make_step: Make, docker_engine: Any) -> None:
         error = '{"errorDetail": {}, "error": "manifest unknown"}\n'
         docker_engine[0][("POST", "/images/create")] = (200, error)
-        with pytest.raises(faults.StepFailed, match="can not pull busybox: manifest unknown"):
+        with pytest.raises(faults.StepFailed, match="cannot pull busybox: manifest unknown"):
             export(make_step)
 
     @pytest.mark.parametrize(
@@ -175,11 +184,15 @@ class TestExport:
             (f"b@{DIGEST}", "fromImage=b&tag=sha256%3A" + "d" * 64),
         ],
     )
-    def test_the_engine_is_asked_for_one_version(self, make_step, docker_engine, reference, query):
+    def test_the_engine_is_asked_for_one_version(
+        self, make_step: Make, docker_engine: Any, reference: Any, query: Any
+    ) -> None:
         export_image.pull(make_step("export_image"), reference)
         assert docker_engine[1] == [f"POST /images/create?{query}"]
 
-    def test_undo_leaves_nothing(self, make_step, docker_engine, root):
+    def test_undo_leaves_nothing(
+        self, make_step: Make, docker_engine: Any, root: pathlib.Path
+    ) -> None:
         export(make_step)
         export_image.undo(make_step("export_image", "undo"))
         assert not (root / "var/lib/novadocker/exports").exists()
@@ -187,7 +200,7 @@ class TestExport:
 
 class TestUpload:
     @pytest.fixture
-    def glance(self):
+    def glance(self) -> Iterator[Any]:
         got: dict[str, object] = {"status": 204}
 
         class Glance(Registry):
@@ -200,7 +213,7 @@ class TestUpload:
             yield f"http://{place}/image", got
 
     @pytest.fixture
-    def key(self, root):
+    def key(self, root: pathlib.Path) -> Any:
         """The key that the host is enrolled with."""
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         (root / "etc/novadocker").mkdir()
@@ -212,14 +225,14 @@ class TestUpload:
         (root / "etc/novadocker/host.key").write_bytes(pem)
         return key
 
-    def settings(self, key, url: str, **other: str) -> dict[str, str]:
+    def settings(self, key: Any, url: str, **other: str) -> dict[str, str]:
         goal = {"image_id": "0" * 32, "glance_url": url}
         sealed = host_keys.seal({"token": TOKEN, **goal, **other}, public_text(key))
         return {**goal, "digest": DIGEST, "sealed_token": sealed}
 
     def test_the_archive_arrives_with_the_token_and_is_removed(
-        self, make_step, docker_engine, glance, root, key
-    ):
+        self, make_step: Make, docker_engine: Any, glance: Any, root: pathlib.Path, key: Any
+    ) -> None:
         export(make_step)
         step = make_step("upload_image", **self.settings(key, glance[0]))
         upload_image.converge(step)
@@ -230,8 +243,8 @@ class TestUpload:
         assert TOKEN not in json.dumps([step.actions, step.facts])
 
     def test_a_refusal_keeps_the_archive_for_another_try(
-        self, make_step, docker_engine, glance, root, key
-    ):
+        self, make_step: Make, docker_engine: Any, glance: Any, root: pathlib.Path, key: Any
+    ) -> None:
         export(make_step)
         glance[1]["status"] = 401
         settings = self.settings(key, glance[0])
@@ -241,7 +254,9 @@ class TestUpload:
         upload_image.converge(make_step("upload_image", **settings))
         assert glance[1]["body"] == ARCHIVE
 
-    def test_a_token_for_another_key_is_refused(self, make_step, docker_engine, glance, key):
+    def test_a_token_for_another_key_is_refused(
+        self, make_step: Make, docker_engine: Any, glance: Any, key: Any
+    ) -> None:
         export(make_step)
         other = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         with pytest.raises(faults.StepFailed, match="was not made for this host's key"):
@@ -249,15 +264,15 @@ class TestUpload:
 
     @pytest.mark.parametrize("name", ["image_id", "glance_url"])
     def test_a_token_goes_only_where_it_was_sealed_for(
-        self, make_step, docker_engine, glance, key, name
-    ):
+        self, make_step: Make, docker_engine: Any, glance: Any, key: Any, name: str
+    ) -> None:
         export(make_step)
         settings = self.settings(key, glance[0], **{name: "another"})
         with pytest.raises(faults.StepFailed, match=f"was made for another {name}"):
             upload_image.converge(make_step("upload_image", **settings))
         assert "token" not in glance[1]
 
-    def test_without_an_export_the_remedy_is_told(self, make_step):
+    def test_without_an_export_the_remedy_is_told(self, make_step: Make) -> None:
         settings = {"image_id": "0" * 32, "digest": DIGEST, "glance_url": "", "sealed_token": ""}
         with pytest.raises(faults.StepFailed, match="run export_image first"):
             upload_image.converge(make_step("upload_image", **settings))

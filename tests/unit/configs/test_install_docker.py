@@ -4,16 +4,20 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import subprocess
 import sys
 import threading
 import typing
+from collections.abc import Iterator
+from typing import Any
 
 import install_docker
 import pytest
 from library import apt_locks, changes, faults, packages
 from library import engine as library_engine
 
+from .conftest import Calls, Make, Programs
 from .engine import engine
 
 OURS = {"live-restore": True, "log-opts": {"max-size": "10m"}}
@@ -21,43 +25,51 @@ NO_CONTAINERS = {("GET", "/containers/json"): (200, [])}
 
 
 @pytest.fixture(autouse=True)
-def no_engine(programs):
+def no_engine(programs: Programs) -> None:
     """Let no host have an engine, where a test does not say otherwise."""
     programs("systemctl", "echo LoadState=not-found")
 
 
 @pytest.fixture
-def daemon_json(root):
+def daemon_json(root: pathlib.Path) -> Any:
     (root / "etc/docker").mkdir()
     return root / "etc/docker/daemon.json"
 
 
-def merge(make_step, **settings):
+def merge(make_step: Make, **settings: Any) -> Any:
     step = make_step("install_docker", daemon_settings=settings)
     install_docker.write_daemon_settings(step)
     return step
 
 
 class TestDaemonSettings:
-    def test_the_operators_keys_and_their_order_stay(self, make_step, daemon_json):
+    def test_the_operators_keys_and_their_order_stay(
+        self, make_step: Make, daemon_json: Any
+    ) -> None:
         daemon_json.write_text('{"registry-mirrors": ["https://m"], "debug": true}')
         merge(make_step, **OURS)
         found = json.loads(daemon_json.read_text())
         assert list(found) == ["registry-mirrors", "debug", "live-restore", "log-opts"]
 
-    def test_a_key_that_the_operator_set_otherwise_is_kept_and_told(self, make_step, daemon_json):
+    def test_a_key_that_the_operator_set_otherwise_is_kept_and_told(
+        self, make_step: Make, daemon_json: Any
+    ) -> None:
         daemon_json.write_text('{"live-restore": false}')
         step = merge(make_step, **OURS)
         assert json.loads(daemon_json.read_text())["live-restore"] is False
         assert step.facts["notes"] == ["/etc/docker/daemon.json: kept this host's own live-restore"]
 
-    def test_nothing_to_add_leaves_the_file_as_it_is_written(self, make_step, daemon_json):
+    def test_nothing_to_add_leaves_the_file_as_it_is_written(
+        self, make_step: Make, daemon_json: Any
+    ) -> None:
         text = '{"live-restore":true,   "log-opts": {"max-size": "10m"}}'
         daemon_json.write_text(text)
         assert merge(make_step, **OURS).actions == []
         assert daemon_json.read_text() == text
 
-    def test_a_later_run_changes_only_keys_that_are_ours(self, make_step, daemon_json):
+    def test_a_later_run_changes_only_keys_that_are_ours(
+        self, make_step: Make, daemon_json: Any
+    ) -> None:
         daemon_json.write_text('{"debug": true}')
         merge(make_step, **OURS)
         merge(make_step, **{"live-restore": False, "debug": False})
@@ -68,25 +80,31 @@ class TestDaemonSettings:
         }
 
     @pytest.mark.parametrize("text", ["{", "[]"])
-    def test_a_broken_file_is_refused_before_anything(self, make_step, daemon_json, text):
+    def test_a_broken_file_is_refused_before_anything(
+        self, make_step: Make, daemon_json: Any, text: str
+    ) -> None:
         daemon_json.write_text(text)
         with pytest.raises(faults.StepFailed, match="mend it, then repeat"):
             merge(make_step, **OURS)
         assert daemon_json.read_text() == text
 
-    def test_undo_gives_back_the_bytes(self, make_step, daemon_json):
+    def test_undo_gives_back_the_bytes(self, make_step: Make, daemon_json: Any) -> None:
         daemon_json.write_text('{"debug":  true}')
         merge(make_step, **OURS)
         undo = make_step("install_docker", "undo")
         assert install_docker.restore_daemon_settings(undo) is True
         assert daemon_json.read_text() == '{"debug":  true}'
 
-    def test_undo_removes_a_file_that_was_not_there(self, make_step, root):
+    def test_undo_removes_a_file_that_was_not_there(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         merge(make_step, **OURS)
         install_docker.restore_daemon_settings(make_step("install_docker", "undo"))
         assert not (root / "etc/docker").exists()
 
-    def test_undo_keeps_what_the_operator_wrote_since(self, make_step, daemon_json):
+    def test_undo_keeps_what_the_operator_wrote_since(
+        self, make_step: Make, daemon_json: Any
+    ) -> None:
         daemon_json.write_text("{}")
         merge(make_step, **OURS)
         now = {**json.loads(daemon_json.read_text()), "live-restore": False, "dns": ["192.0.2.1"]}
@@ -95,8 +113,8 @@ class TestDaemonSettings:
         assert json.loads(daemon_json.read_text()) == {"live-restore": False, "dns": ["192.0.2.1"]}
 
     def test_undo_removes_a_file_that_was_ours_and_the_operator_emptied_of_ours(
-        self, make_step, root
-    ):
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         merge(make_step, **OURS)
         path = root / "etc/docker/daemon.json"
         path.write_text(json.dumps({"live-restore": True}))
@@ -110,7 +128,13 @@ class TestNetworks:
     NONE: typing.ClassVar = {"bridge": "none", "iptables": False, "ip-forward": False}
 
     @pytest.fixture
-    def answers(self, programs, tmp_path, monkeypatch, daemon_json):
+    def answers(
+        self,
+        programs: Programs,
+        tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
+        daemon_json: Any,
+    ) -> Iterator[Any]:
         programs("systemctl", "printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'")
         monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
         containers: list = []
@@ -118,26 +142,34 @@ class TestNetworks:
             yield containers
 
     @pytest.mark.parametrize("mode", ["none", "host", "container:0123"])
-    def test_an_engine_whose_networks_nobody_uses_gets_none(self, make_step, answers, root, mode):
+    def test_an_engine_whose_networks_nobody_uses_gets_none(
+        self, make_step: Make, answers: Any, root: pathlib.Path, mode: str
+    ) -> None:
         answers.append({"Names": ["/x"], "HostConfig": {"NetworkMode": mode}})
         merge(make_step, **self.NONE)
         assert json.loads((root / "etc/docker/daemon.json").read_text()) == self.NONE
 
     @pytest.mark.parametrize("mode", ["default", "bridge", "shop_net"])
-    def test_containers_of_the_operator_keep_their_networks(self, make_step, answers, root, mode):
+    def test_containers_of_the_operator_keep_their_networks(
+        self, make_step: Make, answers: Any, root: pathlib.Path, mode: str
+    ) -> None:
         answers.append({"Names": ["/shop"], "HostConfig": {"NetworkMode": mode}})
         step = merge(make_step, **self.NONE, **OURS)
         assert json.loads((root / "etc/docker/daemon.json").read_text()) == OURS
         assert f"as the container shop is on {mode}" in step.facts["notes"][0]
 
-    def test_an_engine_of_ours_gets_none_whoever_uses_it(self, make_step, answers, root):
+    def test_an_engine_of_ours_gets_none_whoever_uses_it(
+        self, make_step: Make, answers: Any, root: pathlib.Path
+    ) -> None:
         answers.append({"Names": ["/x"], "HostConfig": {"NetworkMode": "bridge"}})
         step = make_step("install_docker", daemon_settings=self.NONE)
         step.record = {"packages": ["docker.io"]}
         install_docker.write_daemon_settings(step)
         assert json.loads((root / "etc/docker/daemon.json").read_text()) == self.NONE
 
-    def test_hardening_that_needs_packet_filter_rules_keeps_them(self, make_step, daemon_json):
+    def test_hardening_that_needs_packet_filter_rules_keeps_them(
+        self, make_step: Make, daemon_json: Any
+    ) -> None:
         daemon_json.write_text('{"icc": false}')
         step = merge(make_step, **self.NONE)
         assert json.loads(daemon_json.read_text()) == {"icc": False}
@@ -148,18 +180,20 @@ class TestReconfigure:
     """The settings of an engine that is there already."""
 
     @pytest.fixture
-    def systemd(self, programs, root):
+    def systemd(self, programs: Programs, root: pathlib.Path) -> Any:
         """Stand in for systemd; return a function that says whether the engine runs."""
 
-        def put(active):
+        def put(active: Any) -> None:
             state = "active" if active else "inactive"
             programs("systemctl", f"printf 'LoadState=loaded\\nActiveState={state}\\nMainPID=0\\n'")
 
         (root / "etc/docker").mkdir()
         return put
 
-    def reconfigure(self, make_step, monkeypatch, refused=True):
-        def restart(_step, _active):
+    def reconfigure(
+        self, make_step: Make, monkeypatch: pytest.MonkeyPatch, refused: Any = True
+    ) -> Any:
+        def restart(_step: Any, _active: Any) -> None:
             if refused:
                 raise faults.StepFailed("the engine refuses its settings")
 
@@ -172,8 +206,13 @@ class TestReconfigure:
         return step
 
     def test_settings_that_the_engine_refuses_are_taken_back_in_one_step(
-        self, make_step, monkeypatch, systemd, root, calls
-    ):
+        self,
+        make_step: Make,
+        monkeypatch: pytest.MonkeyPatch,
+        systemd: Any,
+        root: pathlib.Path,
+        calls: Calls,
+    ) -> None:
         systemd(True)
         path = root / "etc/docker/daemon.json"
         path.write_text('{"debug":  true}')
@@ -190,16 +229,16 @@ class TestReconfigure:
         assert not (root / "var/lib/novadocker/install_docker.json").exists()
 
     def test_an_engine_that_did_not_run_is_not_left_running(
-        self, make_step, monkeypatch, systemd, calls
-    ):
+        self, make_step: Make, monkeypatch: pytest.MonkeyPatch, systemd: Any, calls: Calls
+    ) -> None:
         systemd(False)
         with pytest.raises(faults.StepFailed):
             self.reconfigure(make_step, monkeypatch)
         assert calls()[-1] == "systemctl stop docker.service"
 
     def test_a_later_run_is_taken_back_to_the_settings_of_the_one_before(
-        self, make_step, monkeypatch, systemd, root
-    ):
+        self, make_step: Make, monkeypatch: pytest.MonkeyPatch, systemd: Any, root: pathlib.Path
+    ) -> None:
         systemd(True)
         first = make_step("install_docker", daemon_settings=OURS)
         first.run_id = "one"
@@ -223,27 +262,29 @@ class TestForwarding:
     """The host does not go on forwarding packets because an engine was there."""
 
     @pytest.fixture
-    def forwards(self, root):
+    def forwards(self, root: pathlib.Path) -> Any:
         path = root / "proc/sys/net/ipv4/ip_forward"
         path.parent.mkdir(parents=True)
         path.write_text("1\n")
         return path
 
-    def undo(self, make_step, before):
+    def undo(self, make_step: Make, before: Any) -> Any:
         step = make_step("install_docker", "undo")
         step.record = {"ip_forward": before}
         install_docker.stop_forwarding(step)
         return step
 
-    def test_what_the_engine_began_ends(self, make_step, forwards):
+    def test_what_the_engine_began_ends(self, make_step: Make, forwards: Any) -> None:
         self.undo(make_step, "0")
         assert forwards.read_text() == "0\n"
 
-    def test_a_host_that_forwarded_before_goes_on(self, make_step, forwards):
+    def test_a_host_that_forwarded_before_goes_on(self, make_step: Make, forwards: Any) -> None:
         self.undo(make_step, "1")
         assert forwards.read_text() == "1\n"
 
-    def test_what_somebody_else_began_since_stays(self, make_step, forwards, daemon_json):
+    def test_what_somebody_else_began_since_stays(
+        self, make_step: Make, forwards: Any, daemon_json: Any
+    ) -> None:
         daemon_json.write_text('{"ip-forward": false}')
         step = self.undo(make_step, "0")
         assert forwards.read_text() == "1\n"
@@ -259,7 +300,9 @@ Conf runc (1.1.5 Debian:12/stable [amd64])
 
 
 class TestApt:
-    def test_the_plan_is_what_would_be_new(self, make_step, programs, calls):
+    def test_the_plan_is_what_would_be_new(
+        self, make_step: Make, programs: Programs, calls: Calls
+    ) -> None:
         programs("apt-get", f"cat <<'E'\n{SIMULATION}E")
         found = packages.Apt(make_step("install_docker")).planned(["docker.io", "iptables"])
         assert found == ["runc", "containerd", "docker.io"]
@@ -267,26 +310,32 @@ class TestApt:
         assert "DPkg::Lock::Timeout" in calls()[0]
 
     @pytest.mark.parametrize("line", ["Inst libc6 [2.36-1] (2.36-9 x)", "Remv podman-docker [4.3]"])
-    def test_a_plan_that_touches_other_packages_is_refused(self, make_step, programs, line):
+    def test_a_plan_that_touches_other_packages_is_refused(
+        self, make_step: Make, programs: Programs, line: Any
+    ) -> None:
         programs("apt-get", f"cat <<'E'\n{line}\n{SIMULATION}E")
         with pytest.raises(faults.StepFailed, match="up to date first"):
             packages.Apt(make_step("install_docker")).planned(["docker.io"])
 
     def test_the_index_is_renewed_once_when_the_candidate_is_not_known(
-        self, make_step, programs, calls, tmp_path
-    ):
+        self, make_step: Make, programs: Programs, calls: Calls, tmp_path: pathlib.Path
+    ) -> None:
         new = tmp_path / "new"
         programs("apt-get", f'case "$*" in *update) touch {new};; esac; test -e {new} || exit 100')
         packages.Apt(make_step("install_docker")).planned(["docker.io"])
         assert [call.split()[-1] for call in calls()] == ["docker.io", "update", "docker.io"]
 
-    def test_check_does_not_even_renew_the_index(self, make_step, programs, calls):
+    def test_check_does_not_even_renew_the_index(
+        self, make_step: Make, programs: Programs, calls: Calls
+    ) -> None:
         programs("apt-get", "exit 100")
         with pytest.raises(faults.StepFailed):
             packages.Apt(make_step("install_docker", "check")).planned(["docker.io"])
         assert len(calls()) == 1
 
-    def test_purge_refuses_to_take_other_packages_along(self, make_step, programs):
+    def test_purge_refuses_to_take_other_packages_along(
+        self, make_step: Make, programs: Programs
+    ) -> None:
         programs("dpkg", "")
         programs("dpkg-query", "echo docker.io installed")
         programs(
@@ -296,7 +345,9 @@ class TestApt:
         with pytest.raises(faults.StepFailed, match="compose"):
             packages.Apt(make_step("install_docker")).purge(["docker.io"])
 
-    def test_purge_takes_exactly_what_was_new(self, make_step, programs, calls):
+    def test_purge_takes_exactly_what_was_new(
+        self, make_step: Make, programs: Programs, calls: Calls
+    ) -> None:
         programs("dpkg", "")
         programs("dpkg-query", "printf 'docker.io installed\\nrunc config-files\\n'")
         programs("apt-get", 'case "$*" in *-s*) echo "Purg docker.io [1]"; echo "Purg runc";; esac')
@@ -308,11 +359,11 @@ class TestAptLocks:
     """Other upgrades of the host are waited for, and named when they do not end."""
 
     @pytest.fixture
-    def holder(self, root):
+    def holder(self, root: pathlib.Path) -> Iterator[Any]:
         """Start a process that holds a lock of apt's until its input ends; return a starter."""
         begun = []
 
-        def start(name):
+        def start(name: str) -> Any:
             path = root / name.lstrip("/")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
@@ -338,18 +389,22 @@ class TestAptLocks:
                 pipe.close()
 
     @pytest.mark.parametrize("name", apt_locks.APT_LOCKS)
-    def test_each_of_the_four_locks_is_seen_with_its_holder(self, make_step, holder, name):
+    def test_each_of_the_four_locks_is_seen_with_its_holder(
+        self, make_step: Make, holder: Any, name: str
+    ) -> None:
         process = holder(name)
         with pytest.raises(faults.StepFailed, match=rf"{process.pid} \(.*import fcntl"):
             apt_locks.await_locks(make_step("s"), 0)
 
-    def test_a_lock_that_nobody_holds_is_free(self, make_step, root):
+    def test_a_lock_that_nobody_holds_is_free(self, make_step: Make, root: pathlib.Path) -> None:
         apt_locks.await_locks(make_step("s"), 0)
         (root / "var/lib/dpkg").mkdir()
         (root / "var/lib/dpkg/lock").touch()
         apt_locks.await_locks(make_step("s"), 0)
 
-    def test_a_change_waits_until_the_other_one_ends(self, make_step, programs, calls, holder):
+    def test_a_change_waits_until_the_other_one_ends(
+        self, make_step: Make, programs: Programs, calls: Calls, holder: Any
+    ) -> None:
         programs("apt-get", "")
         programs("dpkg-query", "")
         process = holder("/var/lib/apt/lists/lock")
@@ -359,8 +414,8 @@ class TestAptLocks:
         assert process.wait(5) == 0
 
     def test_a_lock_that_is_taken_in_between_is_waited_for_again(
-        self, make_step, programs, calls, tmp_path
-    ):
+        self, make_step: Make, programs: Programs, calls: Calls, tmp_path: pathlib.Path
+    ) -> None:
         once = tmp_path / "once"
         programs("dpkg-query", "")
         programs(
@@ -371,8 +426,8 @@ class TestAptLocks:
         assert [call.split()[-1] for call in calls() if "apt-get" in call] == ["x", "x"]
 
     def test_only_what_is_ours_and_was_left_unpacked_is_configured(
-        self, make_step, programs, calls
-    ):
+        self, make_step: Make, programs: Programs, calls: Calls
+    ) -> None:
         programs("apt-get", "")
         programs("dpkg", "")
         programs(
@@ -384,7 +439,9 @@ class TestAptLocks:
         packages.Apt(step).install(["docker.io"])
         assert "dpkg --configure docker.io runc" in [" ".join(sorted_call(c)) for c in calls()]
 
-    def test_a_conflict_is_told_with_apts_own_words(self, make_step, programs):
+    def test_a_conflict_is_told_with_apts_own_words(
+        self, make_step: Make, programs: Programs
+    ) -> None:
         programs(
             "apt-get",
             "echo 'The following packages have unmet dependencies:'; "
@@ -396,7 +453,7 @@ class TestAptLocks:
             packages.Apt(step).planned(["docker.io"])
 
 
-def sorted_call(call):
+def sorted_call(call: Any) -> Any:
     words = call.split()
     return [*words[:2], *sorted(set(words[2:]))]
 
@@ -420,11 +477,11 @@ Operation aborted.
 
 class TestDnf:
     @pytest.fixture
-    def dnf(self, programs):
+    def dnf(self, programs: Programs) -> Any:
         """A host whose repositories have docker-ce alone, and iptables-nft installed."""
         programs("rpm", "printf 'bash\\niptables-nft\\n'")
 
-        def put(transaction):
+        def put(transaction: Any) -> None:
             programs(
                 "dnf",
                 'case "$*" in *list*docker-ce) ;; *list*) exit 1;; '
@@ -433,33 +490,39 @@ class TestDnf:
 
         return put
 
-    def test_the_plan_is_what_would_be_new(self, make_step, dnf, calls):
+    def test_the_plan_is_what_would_be_new(self, make_step: Make, dnf: Any, calls: Calls) -> None:
         dnf(TRANSACTION)
         manager = packages.Dnf(make_step("install_docker"))
         chosen = manager.choice(install_docker.ENGINE_PACKAGES["dnf"])
         assert manager.planned(chosen) == ["docker-ce", "containerd.io"]
         assert "dnf install --setopt=install_weak_deps=False --assumeno docker-ce" in calls()
 
-    def test_a_plan_that_touches_other_packages_is_refused(self, make_step, dnf):
+    def test_a_plan_that_touches_other_packages_is_refused(self, make_step: Make, dnf: Any) -> None:
         dnf(TRANSACTION.replace("Installing dependencies", "Upgrading"))
         manager = packages.Dnf(make_step("install_docker"))
         with pytest.raises(faults.StepFailed, match="would change containerd.io"):
             manager.planned(["docker-ce"])
 
-    def test_a_host_without_a_repository_for_it_is_told(self, make_step, programs):
+    def test_a_host_without_a_repository_for_it_is_told(
+        self, make_step: Make, programs: Programs
+    ) -> None:
         programs("dnf", "exit 1")
         manager = packages.Dnf(make_step("install_docker"))
         with pytest.raises(faults.StepFailed, match="moby-engine or docker-ce: add one"):
             manager.choice(install_docker.ENGINE_PACKAGES["dnf"])
 
-    def test_purge_takes_exactly_what_was_new(self, make_step, programs, calls):
+    def test_purge_takes_exactly_what_was_new(
+        self, make_step: Make, programs: Programs, calls: Calls
+    ) -> None:
         programs("rpm", "printf 'bash\\ncontainerd.io\\ndocker-ce\\n'")
         packages.Dnf(make_step("install_docker")).purge(["docker-ce", "containerd.io", "x"])
         assert calls()[-1] == "rpm -e containerd.io docker-ce"
 
 
 class TestRefusals:
-    def test_a_policy_that_forbids_the_start_is_respected(self, make_step, root, calls):
+    def test_a_policy_that_forbids_the_start_is_respected(
+        self, make_step: Make, root: pathlib.Path, calls: Calls
+    ) -> None:
         policy = root / "usr/sbin/policy-rc.d"
         policy.parent.mkdir(parents=True)
         policy.write_text("#!/bin/sh\nexit 101\n")
@@ -470,8 +533,12 @@ class TestRefusals:
         assert step.actions == []
 
     def test_an_engine_with_containers_is_not_removed(
-        self, make_step, programs, tmp_path, monkeypatch
-    ):
+        self,
+        make_step: Make,
+        programs: Programs,
+        tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
         programs("systemctl", "printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'")
         monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
         step = make_step("install_docker", "undo")
@@ -485,7 +552,9 @@ class TestRefusals:
         assert asked == ["GET /containers/json?all=1"]
         assert step.actions == []
 
-    def test_containers_of_a_stopped_engine_count_as_well(self, make_step, programs, root):
+    def test_containers_of_a_stopped_engine_count_as_well(
+        self, make_step: Make, programs: Programs, root: pathlib.Path
+    ) -> None:
         programs("systemctl", "printf 'LoadState=loaded\\nActiveState=inactive\\nMainPID=0\\n'")
         (root / "var/lib/docker/containers/0123456789abcdef").mkdir(parents=True)
         step = make_step("install_docker", "undo")
@@ -494,8 +563,13 @@ class TestRefusals:
             install_docker.undo(step)
 
     def test_a_restart_that_would_stop_containers_is_refused(
-        self, make_step, programs, tmp_path, monkeypatch, calls
-    ):
+        self,
+        make_step: Make,
+        programs: Programs,
+        tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
+        calls: Calls,
+    ) -> None:
         programs("systemctl", "")
         programs("dockerd", "echo 'unknown flag: --validate' >&2; exit 125")
         monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
@@ -511,7 +585,9 @@ class TestRefusals:
             install_docker.restart_engine(make_step("install_docker"), True)
         assert not any(call.startswith("systemctl restart") for call in calls())
 
-    def test_settings_that_the_engine_refuses_are_told(self, make_step, programs):
+    def test_settings_that_the_engine_refuses_are_told(
+        self, make_step: Make, programs: Programs
+    ) -> None:
         programs("dockerd", "echo 'unable to configure: bad log-opts' >&2; exit 1")
         with pytest.raises(faults.StepFailed, match="bad log-opts"):
             install_docker.restart_engine(make_step("install_docker"), False)
@@ -519,8 +595,8 @@ class TestRefusals:
 
 class TestUsers:
     def test_a_user_keeps_the_other_groups_and_is_recorded(
-        self, make_step, programs, calls, monkeypatch
-    ):
+        self, make_step: Make, programs: Programs, calls: Calls, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         programs("getent", "echo nova:x:1")
         programs("usermod", "")
         monkeypatch.setattr(install_docker, "group_members", lambda _name: [])
@@ -529,14 +605,18 @@ class TestUsers:
         assert "usermod -a -G docker nova" in calls()
         assert step.record["users"] == ["nova"]
 
-    def test_a_member_is_left_alone_and_not_recorded(self, make_step, programs, monkeypatch):
+    def test_a_member_is_left_alone_and_not_recorded(
+        self, make_step: Make, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         programs("getent", "echo nova:x:1")
         monkeypatch.setattr(install_docker, "group_members", lambda _name: ["nova"])
         step = make_step("install_docker", users=["nova"])
         install_docker.add_users(step)
         assert (step.actions, step.record) == ([], {})
 
-    def test_a_user_that_is_not_there_is_noted(self, make_step, programs, monkeypatch):
+    def test_a_user_that_is_not_there_is_noted(
+        self, make_step: Make, programs: Programs, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         programs("getent", "exit 2")
         monkeypatch.setattr(install_docker, "group_members", lambda _name: [])
         step = make_step("install_docker", users=["nova"])
@@ -560,7 +640,7 @@ COMMIT
 
 
 class TestNetworkTraces:
-    def test_only_the_engines_rules_and_chains_go(self):
+    def test_only_the_engines_rules_and_chains_go(self) -> None:
         assert install_docker.engine_rules(SAVED) == [
             ["-D", "FORWARD", "-j", "DOCKER-USER"],
             ["-D", "FORWARD", "-o", "docker0", "-j", "DOCKER"],
@@ -570,7 +650,7 @@ class TestNetworkTraces:
             ["-X", "DOCKER-USER"],
         ]
 
-    def test_the_rules_of_an_engine_around_this_host_stay(self):
+    def test_the_rules_of_an_engine_around_this_host_stay(self) -> None:
         saved = (
             "*nat\n:DOCKER - [0:0]\n:DOCKER_OUTPUT - [0:0]\n"
             "-A OUTPUT -m addrtype --dst-type LOCAL -j DOCKER\n"
@@ -582,11 +662,13 @@ class TestNetworkTraces:
             ["-X", "DOCKER"],
         ]
 
-    def test_a_table_without_the_engine_is_not_touched(self):
+    def test_a_table_without_the_engine_is_not_touched(self) -> None:
         assert install_docker.engine_rules("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n") == []
 
 
-def test_a_place_that_was_there_empty_is_emptied_and_keeps_its_mode(make_step, root):
+def test_a_place_that_was_there_empty_is_emptied_and_keeps_its_mode(
+    make_step: Make, root: pathlib.Path
+) -> None:
     place = root / "var/lib/docker"
     place.mkdir(mode=0o755)
     step = make_step("install_docker")

@@ -9,10 +9,13 @@ import re
 import subprocess
 import sys
 import zipfile
+from typing import Any
 
 import install_driver
 import pytest
 from library import faults, instances, outcome, probes, services
+
+from .conftest import Make
 
 
 def wheel(folder: pathlib.Path, name: str, version: str, *requires: str) -> None:
@@ -32,7 +35,7 @@ def wheel(folder: pathlib.Path, name: str, version: str, *requires: str) -> None
 
 
 @pytest.fixture(scope="module")
-def wheels(tmp_path_factory):
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("wheels")
     wheel(folder, "shared-lib", "1.0")
     wheel(folder, "shared-lib", "2.0")
@@ -44,7 +47,7 @@ def wheels(tmp_path_factory):
 
 
 @pytest.fixture
-def environment(tmp_path, wheels, monkeypatch):
+def environment(tmp_path: pathlib.Path, wheels: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return a service in an environment like Nova's, with an older shared-lib in it."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
@@ -73,7 +76,7 @@ def environment(tmp_path, wheels, monkeypatch):
 
 
 @pytest.fixture
-def packages(environment, make_step):
+def packages(environment: Any, make_step: Make) -> Any:
     def read() -> dict[str, str]:
         step = make_step("look")
         found = services.in_service_python(step, environment, probes.inventory)
@@ -82,7 +85,13 @@ def packages(environment, make_step):
     return read
 
 
-def run(make_step, mode="apply", requirement="nova-docker==1.0", upgrade=False, run_id="one"):
+def run(
+    make_step: Make,
+    mode: str = "apply",
+    requirement: Any = "nova-docker==1.0",
+    upgrade: Any = False,
+    run_id: Any = "one",
+) -> Any:
     step = make_step("install_driver", mode, requirement=requirement, upgrade=upgrade)
     step.run_id = run_id
     step.begin()
@@ -90,7 +99,7 @@ def run(make_step, mode="apply", requirement="nova-docker==1.0", upgrade=False, 
     return step
 
 
-def test_install_repeat_and_undo(make_step, packages):
+def test_install_repeat_and_undo(make_step: Make, packages: Any) -> None:
     before = packages()
     assert run(make_step, "check").actions
     assert packages() == before
@@ -108,19 +117,23 @@ def test_install_repeat_and_undo(make_step, packages):
     assert run(make_step, "undo").actions == []
 
 
-def test_a_driver_that_needs_another_version_of_a_package_is_refused(make_step, packages):
+def test_a_driver_that_needs_another_version_of_a_package_is_refused(
+    make_step: Make, packages: Any
+) -> None:
     before = packages()
     with pytest.raises(faults.StepFailed, match="held where they are"):
         run(make_step, requirement="nova-docker-greedy")
     assert packages() == before
 
 
-def test_an_unknown_driver_is_refused_with_what_pip_said(make_step, environment):
+def test_an_unknown_driver_is_refused_with_what_pip_said(make_step: Make, environment: Any) -> None:
     with pytest.raises(faults.StepFailed, match="nova-dokcer"):
         run(make_step, requirement="nova-dokcer")
 
 
-def test_a_version_that_was_there_before_comes_back(make_step, packages, environment, wheels):
+def test_a_version_that_was_there_before_comes_back(
+    make_step: Make, packages: Any, environment: Any, wheels: Any
+) -> None:
     pip = [sys.executable, "-m", "pip", "--python", environment.python, "-q", "install"]
     subprocess.run([*pip, "--no-deps", "nova-docker==1.0"], check=True)
     before = packages()
@@ -132,8 +145,8 @@ def test_a_version_that_was_there_before_comes_back(make_step, packages, environ
 
 
 def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
-    make_step, packages, environment, monkeypatch
-):
+    make_step: Make, packages: Any, environment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     restarts = []
     monkeypatch.setattr(install_driver, "restart_service", lambda *_args: restarts.append(1))
     monkeypatch.setattr(instances, "instance_containers", lambda _step: ["instance"])
@@ -154,7 +167,9 @@ def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
 
 
 @pytest.mark.parametrize("mode", ["undo", "roll_back"])
-def test_a_driver_is_not_taken_from_under_its_instances(make_step, packages, monkeypatch, mode):
+def test_a_driver_is_not_taken_from_under_its_instances(
+    make_step: Make, packages: Any, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
     run(make_step)
     monkeypatch.setattr(instances, "instance_containers", lambda _step: ["instance"])
     with pytest.raises(faults.StepFailed, match="stays a Docker hypervisor"):
@@ -162,7 +177,7 @@ def test_a_driver_is_not_taken_from_under_its_instances(make_step, packages, mon
     assert packages()["nova-docker"] == "1.0"
 
 
-def test_a_changed_package_is_named():
+def test_a_changed_package_is_named() -> None:
     with pytest.raises(faults.StepFailed, match=r"oslo.config 9 -> 10"):
         install_driver.refuse_differences({"oslo.config": "9"}, {"oslo.config": "10"}, {"x"})
 
@@ -178,6 +193,8 @@ def test_a_changed_package_is_named():
         ("a; b", False),
     ],
 )
-def test_a_requirement_is_a_name_with_versions_and_nothing_else(requirement, good):
+def test_a_requirement_is_a_name_with_versions_and_nothing_else(
+    requirement: Any, good: Any
+) -> None:
     pattern = install_driver.SETTINGS["properties"]["requirement"]["pattern"]
     assert bool(re.search(pattern, requirement)) is good

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import json
+import pathlib
+from typing import Any
 
 import install_nova_compute
 import pytest
 from library import faults
+
+from .conftest import Calls, Make, Programs
 
 FILES = {
     "/etc/nova/nova.conf": {
@@ -18,11 +22,11 @@ FILES = {
 
 
 @pytest.fixture
-def step(make_step, root):
+def step(make_step: Make, root: pathlib.Path) -> Any:
     secrets = {"transport_url": "rabbit://u:p@c/", "passwords": {"nova": "a$b"}}
     (root / "etc/secrets.json").write_text(json.dumps(secrets))
 
-    def make(mode="apply", **more):
+    def make(mode: str = "apply", **more: Any) -> Any:
         settings = {
             "environment": "/opt/env",
             "packages": [],
@@ -37,7 +41,7 @@ def step(make_step, root):
     return make
 
 
-def test_secrets_are_filled_in_on_the_host(step):
+def test_secrets_are_filled_in_on_the_host(step: Any) -> None:
     text = install_nova_compute.file_text(step(), FILES["/etc/nova/nova.conf"])
     assert "transport_url = rabbit://u:p@c/\ndebug = true\n" in text
     assert "password = a$$b\n" in text
@@ -47,17 +51,17 @@ def test_secrets_are_filled_in_on_the_host(step):
     ("reference", "message"),
     [("@{no.such}", "has no no.such"), ("@{passwords}", "has no passwords")],
 )
-def test_a_missing_secret_is_named(step, reference, message):
+def test_a_missing_secret_is_named(step: Any, reference: Any, message: Any) -> None:
     with pytest.raises(faults.StepFailed, match=message):
         install_nova_compute.file_text(step(), {"x": {"y": reference}})
 
 
-def test_a_reference_without_a_file_is_refused(step):
+def test_a_reference_without_a_file_is_refused(step: Any) -> None:
     with pytest.raises(faults.StepFailed, match="is not set"):
         install_nova_compute.file_text(step(secrets_file=None), {"x": {"y": "@{z}"}})
 
 
-def test_a_secret_can_not_smuggle_options_in(step, root):
+def test_a_secret_can_not_smuggle_options_in(step: Any, root: pathlib.Path) -> None:
     (root / "etc/secrets.json").write_text(json.dumps({"z": "1\n[DEFAULT]\nx=y"}))
     with pytest.raises(faults.StepFailed, match=r"x\.y is more than one line") as caught:
         install_nova_compute.file_text(step(), {"x": {"y": "@{z}"}})
@@ -65,18 +69,18 @@ def test_a_secret_can_not_smuggle_options_in(step, root):
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "/etc/novax/a", "nova.conf"])
-def test_files_outside_of_nova_and_neutron_are_refused(step, name):
+def test_files_outside_of_nova_and_neutron_are_refused(step: Any, name: str) -> None:
     with pytest.raises(faults.StepFailed, match="neither below"):
         install_nova_compute.converge(step(files={name: {}}))
 
 
-def test_a_compute_host_of_somebody_else_is_left_alone(step, programs):
+def test_a_compute_host_of_somebody_else_is_left_alone(step: Any, programs: Programs) -> None:
     programs("systemctl", "printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'")
     with pytest.raises(faults.StepFailed, match=r"novadocker\.deploy instead"):
         install_nova_compute.converge(step())
 
 
-def test_the_units_start_the_environments_agents(step):
+def test_the_units_start_the_environments_agents(step: Any) -> None:
     files = install_nova_compute.environment_files(step())
     unit = files["/etc/systemd/system/neutron-openvswitch-agent.service"]
     assert "User=neutron\n" in unit
@@ -84,7 +88,9 @@ def test_the_units_start_the_environments_agents(step):
     assert "/opt/env/bin/privsep-helper *" in files["/etc/sudoers.d/nova"]
 
 
-def test_bridges_are_made_once_and_on_record(step, programs, calls, tmp_path):
+def test_bridges_are_made_once_and_on_record(
+    step: Any, programs: Programs, calls: Calls, tmp_path: pathlib.Path
+) -> None:
     programs("ovs-vsctl", f"case $1 in list-br) cat {tmp_path}/br 2>/dev/null; true;; esac")
     wanted = {"br-data": {"port": "eth1", "datapath_type": "netdev"}}
     run = step(bridges=wanted, ovsdb_manager="ptcp:6640:127.0.0.1")

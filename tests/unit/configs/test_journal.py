@@ -15,6 +15,7 @@ from library import changes, faults, files, instances, outcome
 from library import engine as library_engine
 from library import step as steps
 
+from .conftest import Programs
 from .engine import engine
 
 INSTANCE = {"Names": ["/nova-instance-00000001"]}
@@ -46,7 +47,9 @@ def stored(root: pathlib.Path, name: str = "s") -> dict[str, Any]:
     return dict(json.loads((root / f"var/lib/novadocker/{name}.json").read_text()))
 
 
-def test_roll_back_goes_to_what_this_run_found_and_undo_to_the_beginning(run, root):
+def test_roll_back_goes_to_what_this_run_found_and_undo_to_the_beginning(
+    run: Any, root: pathlib.Path
+) -> None:
     (root / "etc/x").write_text("operator")
     run("one").write_file("/etc/x", "first")
     run("two").write_file("/etc/x", "second")
@@ -59,7 +62,7 @@ def test_roll_back_goes_to_what_this_run_found_and_undo_to_the_beginning(run, ro
     assert not (root / "var/lib/novadocker/s.json").exists()
 
 
-def test_a_run_that_changed_nothing_has_nothing_to_go_back_to(run, root):
+def test_a_run_that_changed_nothing_has_nothing_to_go_back_to(run: Any, root: pathlib.Path) -> None:
     run("one").write_file("/etc/x", "first")
     assert run("two").write_file("/etc/x", "first") is False
 
@@ -70,7 +73,7 @@ def test_a_run_that_changed_nothing_has_nothing_to_go_back_to(run, root):
     assert (root / "etc/x").read_text() == "first"
 
 
-def test_a_run_is_never_rolled_back_by_another_one(run, root):
+def test_a_run_is_never_rolled_back_by_another_one(run: Any, root: pathlib.Path) -> None:
     run("one").write_file("/etc/x", "first")
 
     back(run("two", "roll_back"))
@@ -79,7 +82,7 @@ def test_a_run_is_never_rolled_back_by_another_one(run, root):
     assert stored(root)["baseline"]["files"]
 
 
-def test_a_first_run_that_is_rolled_back_leaves_no_record(run, root):
+def test_a_first_run_that_is_rolled_back_leaves_no_record(run: Any, root: pathlib.Path) -> None:
     run("one").write_file("/etc/d/x", "first")
 
     back(run("one", "roll_back"))
@@ -88,7 +91,9 @@ def test_a_first_run_that_is_rolled_back_leaves_no_record(run, root):
     assert not (root / "var/lib/novadocker/s.json").exists()
 
 
-def test_a_step_that_is_pushed_again_after_a_crash_keeps_what_the_run_found(run, root):
+def test_a_step_that_is_pushed_again_after_a_crash_keeps_what_the_run_found(
+    run: Any, root: pathlib.Path
+) -> None:
     (root / "etc/x").write_text("found")
     run("one").write_file("/etc/x", "half done")
     run("one").write_file("/etc/x", "done")
@@ -98,7 +103,9 @@ def test_a_step_that_is_pushed_again_after_a_crash_keeps_what_the_run_found(run,
     assert (root / "etc/x").read_text() == "found"
 
 
-def test_the_journal_is_on_disk_before_the_change(run, root, monkeypatch):
+def test_the_journal_is_on_disk_before_the_change(
+    run: Any, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run("one").write_file("/etc/x", "first")
     real = changes.replace_file
 
@@ -117,7 +124,7 @@ def test_the_journal_is_on_disk_before_the_change(run, root, monkeypatch):
     assert (root / "etc/x").read_text() == "first"
 
 
-def test_a_roll_back_that_broke_off_goes_on(run, root):
+def test_a_roll_back_that_broke_off_goes_on(run: Any, root: pathlib.Path) -> None:
     run("one").write_file("/etc/a", "first")
     second = run("two")
     second.write_file("/etc/a", "second")
@@ -131,7 +138,9 @@ def test_a_roll_back_that_broke_off_goes_on(run, root):
     assert list((root / "etc").iterdir()) == []
 
 
-def test_undo_after_a_part_was_rolled_back_still_knows_its_own_text(run, root):
+def test_undo_after_a_part_was_rolled_back_still_knows_its_own_text(
+    run: Any, root: pathlib.Path
+) -> None:
     (root / "etc/a").write_text("operator")
     run("one").write_file("/etc/a", "first")
     second = run("two")
@@ -147,7 +156,7 @@ def test_undo_after_a_part_was_rolled_back_still_knows_its_own_text(run, root):
     assert not (root / "etc/b").exists()
 
 
-def test_a_new_run_drops_the_journal_of_the_one_before(run, root):
+def test_a_new_run_drops_the_journal_of_the_one_before(run: Any, root: pathlib.Path) -> None:
     run("one").write_file("/etc/x", "first")
     assert stored(root)["run"]["id"] == "one"
 
@@ -157,7 +166,7 @@ def test_a_new_run_drops_the_journal_of_the_one_before(run, root):
     assert stored(root)["baseline"]["files"]["/etc/x"]
 
 
-def test_checks_and_other_modes_leave_the_journal_alone(run, root):
+def test_checks_and_other_modes_leave_the_journal_alone(run: Any, root: pathlib.Path) -> None:
     run("one").write_file("/etc/x", "first")
 
     run("two", "check").write_file("/etc/x", "second")
@@ -166,7 +175,7 @@ def test_checks_and_other_modes_leave_the_journal_alone(run, root):
     assert stored(root)["run"]["id"] == "one"
 
 
-def test_what_a_run_adds_is_its_own(run):
+def test_what_a_run_adds_is_its_own(run: Any) -> None:
     run("one").remember_each("packages", ["a"])
     run("two").remember_each("packages", ["b"])
 
@@ -176,7 +185,7 @@ def test_what_a_run_adds_is_its_own(run):
 
 class TestRecordsOfTheVersionBefore:
     @pytest.fixture
-    def old(self, root):
+    def old(self, root: pathlib.Path) -> Any:
         (root / "var/lib/novadocker").mkdir()
         (root / "etc/x").write_text("ours")
         state = files.file_state(root / "etc/x")
@@ -185,7 +194,7 @@ class TestRecordsOfTheVersionBefore:
         path.write_text(json.dumps({"files": {"/etc/x": entry}, "directories": []}))
         return path
 
-    def test_they_are_the_baseline(self, old, run, root):
+    def test_they_are_the_baseline(self, old: Any, run: Any, root: pathlib.Path) -> None:
         run("one").write_file("/etc/x", "newer")
         back(run("one", "roll_back"))
         assert (root / "etc/x").read_text() == "ours"
@@ -197,23 +206,25 @@ class TestRecordsOfTheVersionBefore:
 
 class TestRecordsThatCannotBeRead:
     @pytest.fixture(params=["", "{", "[]", '{"baseline": 1}', '{"baseline": {}, "run": {"id": 1}}'])
-    def broken(self, root, request):
+    def broken(self, root: pathlib.Path, request: pytest.FixtureRequest) -> Any:
         path = root / "var/lib/novadocker/s.json"
         path.parent.mkdir()
         path.write_text(request.param)
         return path
 
     @pytest.mark.parametrize("mode", ["apply", "check", "roll_back"])
-    def test_they_are_named_with_a_remedy(self, broken, make_step, mode):
+    def test_they_are_named_with_a_remedy(self, broken: Any, make_step: Make, mode: str) -> None:
         with pytest.raises(faults.StepFailed, match=r"s\.json cannot be read .*backup"):
             make_step("s", mode)
         assert broken.exists()
 
-    def test_undo_refuses_where_only_the_record_knows(self, broken, make_step):
+    def test_undo_refuses_where_only_the_record_knows(self, broken: Any, make_step: Make) -> None:
         with pytest.raises(faults.StepFailed, match=r"s\.json cannot be read"):
             make_step("s", "undo").require_record()
 
-    def test_undo_takes_away_files_that_say_whose_they_are(self, broken, run, root):
+    def test_undo_takes_away_files_that_say_whose_they_are(
+        self, broken: Any, run: Any, root: pathlib.Path
+    ) -> None:
         (root / "etc/ours").write_text("# Written by us\nx")
         (root / "etc/theirs").write_text("y")
         step = run("one", "undo")
@@ -226,7 +237,9 @@ class TestRecordsThatCannotBeRead:
 
 class TestLinks:
     @pytest.mark.parametrize("target", ["/etc/ops/daemon.json", "ops/daemon.json"])
-    def test_a_link_stays_one_and_its_target_is_written_and_restored(self, run, root, target):
+    def test_a_link_stays_one_and_its_target_is_written_and_restored(
+        self, run: Any, root: pathlib.Path, target: Any
+    ) -> None:
         (root / "etc/ops").mkdir()
         real = root / "etc/ops/daemon.json"
         real.write_text("operator")
@@ -241,7 +254,7 @@ class TestLinks:
         assert link.is_symlink()
         assert real.read_text() == "operator"
 
-    def test_a_link_to_what_is_not_there_yet(self, run, root):
+    def test_a_link_to_what_is_not_there_yet(self, run: Any, root: pathlib.Path) -> None:
         (root / "etc/x").symlink_to("/etc/new/x")
         run("one").write_file("/etc/x", "ours")
         assert (root / "etc/new/x").read_text() == "ours"
@@ -249,7 +262,7 @@ class TestLinks:
         assert [path.name for path in (root / "etc").iterdir()] == ["x"]
         assert (root / "etc/x").is_symlink()
 
-    def test_a_link_in_circles_is_refused(self, run, root):
+    def test_a_link_in_circles_is_refused(self, run: Any, root: pathlib.Path) -> None:
         (root / "etc/x").symlink_to("x")
         with pytest.raises(faults.StepFailed, match="circles"):
             run("one").write_file("/etc/x", "ours")
@@ -259,8 +272,8 @@ class TestInstances:
     """What manages instances' containers is not taken from under them."""
 
     def test_a_running_engine_is_asked_for_all_that_have_the_label(
-        self, make_step, tmp_path, monkeypatch
-    ):
+        self, make_step: Make, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
         with (
             engine(tmp_path / "s", {("GET", "/containers/json"): (200, [INSTANCE])}) as asked,
@@ -271,8 +284,12 @@ class TestInstances:
         assert "org.openstack.nova.uuid" in asked[0]
 
     def test_an_engine_that_is_down_is_read_from_its_disk(
-        self, make_step, root, tmp_path, monkeypatch
-    ):
+        self,
+        make_step: Make,
+        root: pathlib.Path,
+        tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
         monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "no-engine"))
         (root / "etc/docker").mkdir()
         (root / "etc/docker/daemon.json").write_text('{"data-root": "/srv/docker"}')
@@ -287,24 +304,28 @@ class TestInstances:
         assert instances.instance_containers(make_step("s")) == ["0123456789ab", "ours"]
 
     @pytest.fixture
-    def occupied(self, monkeypatch):
+    def occupied(self, monkeypatch: pytest.MonkeyPatch) -> None:
         names = ["nova-instance-00000001"]
         monkeypatch.setattr(instances, "instance_containers", lambda _step: names)
         monkeypatch.setattr(configure_compute, "instance_containers", lambda _step: names)
 
-    def test_users_of_the_engine_stay_while_instances_live(self, run, occupied):
+    def test_users_of_the_engine_stay_while_instances_live(self, run: Any, occupied: Any) -> None:
         run("one", name="install_docker").remember_each("users", ["nova"])
         with pytest.raises(faults.StepFailed, match="stays a Docker hypervisor"):
             install_docker.undo(run("one", "roll_back", "install_docker"))
 
     @pytest.mark.parametrize("mode", ["undo", "roll_back"])
-    def test_a_drop_in_that_made_the_hypervisor_stays(self, run, occupied, root, mode):
+    def test_a_drop_in_that_made_the_hypervisor_stays(
+        self, run: Any, occupied: Any, root: pathlib.Path, mode: str
+    ) -> None:
         run("one", name="configure_compute").write_file(configure_compute.DROP_IN, "x")
         with pytest.raises(faults.StepFailed, match="stays a Docker hypervisor"):
             configure_compute.undo(run("one", mode, "configure_compute"))
         assert (root / configure_compute.DROP_IN.lstrip("/")).exists()
 
-    def test_a_drop_in_of_an_earlier_run_comes_back(self, run, occupied, programs, root):
+    def test_a_drop_in_of_an_earlier_run_comes_back(
+        self, run: Any, occupied: Any, programs: Programs, root: pathlib.Path
+    ) -> None:
         programs("systemctl", "echo LoadState=not-found")
         docker = "[DEFAULT]\ncompute_driver = novadocker.virt.docker.DockerDriver\n"
         run("one", name="configure_compute").write_file(configure_compute.DROP_IN, docker)

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 import jsonschema
 import pytest
@@ -22,7 +23,7 @@ from library import step as steps
 
 from novadocker_actions import host_steps, resources
 
-from .conftest import CONFIGS, LIBRARY, MODULES, STEPS
+from .conftest import CONFIGS, LIBRARY, MODULES, STEPS, Make, Programs
 
 SCHEMA = {
     "type": "object",
@@ -47,7 +48,7 @@ def settings_of(step: str) -> dict:
 
 
 class TestSettings:
-    def test_defaults_are_filled_in(self):
+    def test_defaults_are_filled_in(self) -> None:
         filled = settings.with_defaults({"name": "x"}, SCHEMA)
         assert filled == {"name": "x", "count": 3, "maybe": None}
 
@@ -67,19 +68,19 @@ class TestSettings:
             ([], "settings: expected object, got list"),
         ],
     )
-    def test_a_fault_names_the_field(self, value, where):
+    def test_a_fault_names_the_field(self, value: Any, where: Any) -> None:
         with pytest.raises(faults.SettingsError, match=where):
             settings.with_defaults(value, SCHEMA)
         # What the host refuses the workflow refuses as well: both read the same schema.
         assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(value)
 
-    def test_a_fault_does_not_show_the_value(self):
+    def test_a_fault_does_not_show_the_value(self) -> None:
         with pytest.raises(faults.SettingsError) as caught:
             settings.with_defaults({"name": "s3cret!"}, SCHEMA)
         assert "s3cret" not in str(caught.value)
 
     @pytest.mark.parametrize("step", STEPS)
-    def test_each_step_declares_a_schema_with_valid_defaults(self, step):
+    def test_each_step_declares_a_schema_with_valid_defaults(self, step: Any) -> None:
         schema = settings_of(step)
         jsonschema.Draft202012Validator.check_schema(schema)
         for name, item in schema["properties"].items():
@@ -90,7 +91,9 @@ class TestSettings:
 
 
 class TestFiles:
-    def test_a_new_file_goes_away_with_the_directories_made_for_it(self, make_step, root):
+    def test_a_new_file_goes_away_with_the_directories_made_for_it(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         step = make_step("s")
         assert step.write_file("/etc/a/b/c.conf", "text\n") is True
         assert (root / "etc/a/b/c.conf").stat().st_mode & 0o777 == 0o644
@@ -102,7 +105,9 @@ class TestFiles:
         assert list((root / "etc").iterdir()) == []
         assert not undo.record_path.exists()
 
-    def test_a_file_that_was_there_comes_back_to_the_byte(self, make_step, root):
+    def test_a_file_that_was_there_comes_back_to_the_byte(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         path = root / "etc/x.json"
         path.write_bytes(b'{"a":  1}')
         path.chmod(0o600)
@@ -113,20 +118,26 @@ class TestFiles:
         assert path.read_bytes() == b'{"a":  1}'
         assert path.stat().st_mode & 0o777 == 0o600
 
-    def test_check_changes_nothing_and_says_what_it_would(self, make_step, root):
+    def test_check_changes_nothing_and_says_what_it_would(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         step = make_step("s", "check")
         assert step.write_file("/etc/d/x", "text") is True
         assert step.actions == ["write /etc/d/x"]
         assert list((root / "etc").iterdir()) == []
         assert not step.record_path.exists()
 
-    def test_a_given_mode_is_enforced_on_a_file_with_the_right_text(self, make_step, root):
+    def test_a_given_mode_is_enforced_on_a_file_with_the_right_text(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         (root / "etc/secret").write_text("x")
         (root / "etc/secret").chmod(0o644)
         assert make_step("s").write_file("/etc/secret", "x", 0o600) is True
         assert (root / "etc/secret").stat().st_mode & 0o777 == 0o600
 
-    def test_somebody_elses_change_to_their_own_file_is_left_alone(self, make_step, root):
+    def test_somebody_elses_change_to_their_own_file_is_left_alone(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         (root / "etc/x").write_text("old")
         make_step("s").write_file("/etc/x", "ours")
         (root / "etc/x").write_text("theirs")
@@ -135,7 +146,9 @@ class TestFiles:
         assert (root / "etc/x").read_text() == "theirs"
         assert "changed by someone else" in undo.facts["notes"][0]
 
-    def test_our_file_goes_away_also_when_changed_and_a_copy_is_kept(self, make_step, root):
+    def test_our_file_goes_away_also_when_changed_and_a_copy_is_kept(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
         make_step("s").write_file("/etc/x", "ours")
         (root / "etc/x").write_text("edited")
         undo = make_step("s", "undo")
@@ -145,13 +158,13 @@ class TestFiles:
         assert [path.read_text() for path in kept] == ["edited"]
 
     def test_what_is_replaced_is_on_record_before_it_is_replaced(
-        self, make_step, root, monkeypatch
-    ):
+        self, make_step: Make, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         (root / "etc/x").write_text("old")
         step = make_step("s")
         real = changes.replace_file
 
-        def crash(path, *rest):
+        def crash(path: Any, *rest: Any) -> None:
             if path.name == "x":
                 raise RuntimeError("power cut")
             real(path, *rest)
@@ -162,7 +175,7 @@ class TestFiles:
         monkeypatch.undo()
         assert make_step("s").record["files"]["/etc/x"]["before"]
 
-    def test_a_directory_in_use_by_others_stays(self, make_step, root):
+    def test_a_directory_in_use_by_others_stays(self, make_step: Make, root: pathlib.Path) -> None:
         make_step("s").write_file("/etc/d/ours", "x")
         (root / "etc/d/theirs").write_text("y")
         make_step("s", "undo").restore_files()
@@ -170,22 +183,26 @@ class TestFiles:
 
 
 class TestCommands:
-    def test_a_failure_says_what_failed_and_what_it_said(self, make_step):
+    def test_a_failure_says_what_failed_and_what_it_said(self, make_step: Make) -> None:
         with pytest.raises(faults.StepFailed, match="exit code 3: broken"):
             make_step("s").run(["sh", "-c", "echo broken >&2; exit 3"])
 
-    def test_a_missing_program_is_a_failure_with_its_name(self, make_step):
-        with pytest.raises(faults.StepFailed, match="no-such-program can not be run"):
+    def test_a_missing_program_is_a_failure_with_its_name(self, make_step: Make) -> None:
+        with pytest.raises(faults.StepFailed, match="no-such-program cannot be run"):
             make_step("s").run(["no-such-program"])
 
-    def test_commands_see_proxies_but_no_inputs(self, make_step, monkeypatch):
+    def test_commands_see_proxies_but_no_inputs(
+        self, make_step: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("settings", '{"password": "x"}')
         monkeypatch.setenv("https_proxy", "http://proxy:3128")
         text = make_step("s").run(["env"]).stdout
         assert "https_proxy=http://proxy:3128" in text
         assert "password" not in text
 
-    def test_an_installation_restarts_no_service_of_the_host_by_itself(self, make_step):
+    def test_an_installation_restarts_no_service_of_the_host_by_itself(
+        self, make_step: Make
+    ) -> None:
         text = make_step("s").run(["env"]).stdout
         assert "NEEDRESTART_SUSPEND=1\n" in text
         assert "NEEDRESTART_MODE=l\n" in text
@@ -204,11 +221,11 @@ SCRIPTS = {
 
 class TestServices:
     @pytest.mark.parametrize("text", SCRIPTS)
-    def test_the_python_of_a_script_is_found(self, tmp_path, text):
+    def test_the_python_of_a_script_is_found(self, tmp_path: pathlib.Path, text: str) -> None:
         (tmp_path / "script").write_text(text)
         assert services.script_python(tmp_path / "script") == SCRIPTS[text]
 
-    def service(self, command):
+    def service(self, command: Any) -> Any:
         state = (True, "active/running", "nova", 1, 0, False)
         return services.Service("u.service", *state, command, {})
 
@@ -223,10 +240,14 @@ class TestServices:
             ),
         ],
     )
-    def test_the_program_is_told_apart_from_its_interpreter(self, command, program):
+    def test_the_program_is_told_apart_from_its_interpreter(
+        self, command: Any, program: Any
+    ) -> None:
         assert self.service(command).program == program
 
-    def test_a_running_service_is_described_by_its_process(self, make_step, programs):
+    def test_a_running_service_is_described_by_its_process(
+        self, make_step: Make, programs: Programs
+    ) -> None:
         argv = ["sleep", "60"]
         with subprocess.Popen(argv, env={"OS_X": "1"}) as process:
             programs(
@@ -245,7 +266,9 @@ class TestServices:
         assert found.command == argv
         assert found.environment == {"OS_X": "1"}
 
-    def test_a_stopped_service_is_described_by_its_unit(self, make_step, programs):
+    def test_a_stopped_service_is_described_by_its_unit(
+        self, make_step: Make, programs: Programs
+    ) -> None:
         programs(
             "systemctl",
             "cat <<'E'\nLoadState=loaded\nActiveState=failed\nSubState=failed\nMainPID=0\n"
@@ -259,12 +282,16 @@ class TestServices:
         assert found.environment == {"A": "1", "B": "2 3"}
         assert found.active is False
 
-    def test_no_nova_is_an_error_that_names_the_units(self, make_step, programs):
+    def test_no_nova_is_an_error_that_names_the_units(
+        self, make_step: Make, programs: Programs
+    ) -> None:
         programs("systemctl", "echo LoadState=not-found")
         with pytest.raises(faults.StepFailed, match="openstack-nova-compute.service"):
             services.nova_service(make_step("s"))
 
-    def test_a_service_that_crashes_after_the_restart_is_a_failure(self, make_step, programs):
+    def test_a_service_that_crashes_after_the_restart_is_a_failure(
+        self, make_step: Make, programs: Programs
+    ) -> None:
         programs(
             "systemctl",
             'case "$1" in show) printf "LoadState=loaded\\nActiveState=activating\\nMainPID=0\\n'
@@ -276,10 +303,10 @@ class TestServices:
 
 
 class TestReport:
-    def outcome(self, **more):
+    def outcome(self, **more: Any) -> Any:
         return {"ok": True, "reason": "", "actions": [], "facts": {}, **more}
 
-    def test_a_report_has_the_agreed_form(self):
+    def test_a_report_has_the_agreed_form(self) -> None:
         text = outcome.bounded_report(self.outcome(actions=["write x"]), "/var/log/l")
         assert json.loads(text) == {
             "reason": "",
@@ -296,7 +323,7 @@ class TestReport:
             {"reason": "z" * 50000, "actions": ["x" * 400] * 100, "facts": {"x": "y" * 20000}},
         ],
     )
-    def test_a_report_never_exceeds_its_size(self, more):
+    def test_a_report_never_exceeds_its_size(self, more: Any) -> None:
         text = outcome.bounded_report(self.outcome(**more), "/var/log/l")
         assert len(text) <= outcome.REPORT_BYTES
         assert json.loads(text)["log"] == "/var/log/l"
@@ -314,7 +341,7 @@ class TestProcess:
     """The whole program, as the hook of heat-agents starts it."""
 
     @pytest.fixture
-    def run(self, tmp_path, root):
+    def run(self, tmp_path: pathlib.Path, root: pathlib.Path) -> Any:
         def start(body: str, undo: str = "None", **inputs: str) -> subprocess.Popen[str]:
             script = tmp_path / "script"
             library = "\n".join(map(resources.text, host_steps.library_files()))
@@ -334,7 +361,7 @@ class TestProcess:
         return start
 
     @pytest.fixture
-    def outputs(self, tmp_path):
+    def outputs(self, tmp_path: pathlib.Path) -> Any:
         def read() -> dict:
             names = ("deploy_result", "changed", "report")
             found = {name: (tmp_path / f"out.{name}").read_text() for name in names}
@@ -342,7 +369,7 @@ class TestProcess:
 
         return read
 
-    def test_outputs_and_exit_code_of_a_change(self, run, outputs):
+    def test_outputs_and_exit_code_of_a_change(self, run: Any, outputs: Any) -> None:
         process = run("step.will('do it'); step.facts['a'] = 1")
         assert process.wait(20) == 0
         found = outputs()
@@ -350,7 +377,7 @@ class TestProcess:
         assert found["report"]["actions"] == ["do it"]
         assert found["report"]["facts"] == {"a": 1}
 
-    def test_a_failure_is_told_with_its_reason(self, run, outputs):
+    def test_a_failure_is_told_with_its_reason(self, run: Any, outputs: Any) -> None:
         process = run("raise StepFailed('no disk: make room')")
         assert process.wait(20) == 1
         assert outputs()["deploy_result"] == "failed"
@@ -360,12 +387,16 @@ class TestProcess:
     @pytest.mark.parametrize(
         "body", ["1 / 0", "os._exit(0)", "os.kill(os.getpid(), signal.SIGKILL)"]
     )
-    def test_a_worker_that_breaks_is_a_failure_and_never_silence(self, run, outputs, body):
+    def test_a_worker_that_breaks_is_a_failure_and_never_silence(
+        self, run: Any, outputs: Any, body: Any
+    ) -> None:
         assert run(body).wait(20) == 1
         assert outputs()["deploy_result"] == "failed"
         assert outputs()["report"]["reason"]
 
-    def test_the_time_limit_ends_everything_that_was_started(self, run, outputs, tmp_path):
+    def test_the_time_limit_ends_everything_that_was_started(
+        self, run: Any, outputs: Any, tmp_path: pathlib.Path
+    ) -> None:
         # A grandchild in a session of its own, whose parent is gone, must not live on.
         orphan = f"['setsid', '-f', 'sh', '-c', 'echo $$ > {tmp_path}/pid; exec sleep 300']"
         body = f"subprocess.Popen({orphan}); time.sleep(300)"
@@ -377,7 +408,9 @@ class TestProcess:
         pid = int((tmp_path / "pid").read_text())
         assert not pathlib.Path(f"/proc/{pid}").exists()
 
-    def test_a_stopped_agent_gets_an_outcome(self, run, outputs, tmp_path):
+    def test_a_stopped_agent_gets_an_outcome(
+        self, run: Any, outputs: Any, tmp_path: pathlib.Path
+    ) -> None:
         process = run(f"open('{tmp_path}/here', 'w').close(); time.sleep(60)")
         steps.wait_until((tmp_path / "here").exists, 10)
         process.terminate()
@@ -394,30 +427,32 @@ class TestProcess:
             ({"mode": "roll_back"}, "run_id: is required to roll back"),
         ],
     )
-    def test_bad_inputs_are_refused_before_anything(self, run, outputs, inputs, reason):
+    def test_bad_inputs_are_refused_before_anything(
+        self, run: Any, outputs: Any, inputs: Any, reason: Any
+    ) -> None:
         assert run("step.will('no')", **inputs).wait(20) == 1
         assert outputs()["report"]["reason"].startswith(reason)
         assert outputs()["changed"] == "false"
 
-    def test_two_changes_wait_for_each_other(self, run, tmp_path):
+    def test_two_changes_wait_for_each_other(self, run: Any, tmp_path: pathlib.Path) -> None:
         note = f"open('{tmp_path}/order', 'a').write"
         body = f"{note}('in '); time.sleep(0.5); {note}('out ')"
         both = [run(body), run(body)]
         assert [process.wait(20) for process in both] == [0, 0]
         assert (tmp_path / "order").read_text() == "in out in out "
 
-    def test_settings_do_not_reach_the_log(self, run, root):
+    def test_settings_do_not_reach_the_log(self, run: Any, root: pathlib.Path) -> None:
         run("step.run(['true'])", settings='{"x": "hunter2"}').wait(20)
         logs = list((root / "var/log/novadocker").glob("probe-*.log"))
         assert len(logs) == 1
         assert "hunter2" not in logs[0].read_text()
         assert logs[0].stat().st_mode & 0o077 == 0
 
-    def test_undo_of_a_step_without_one_says_so(self, run, outputs):
+    def test_undo_of_a_step_without_one_says_so(self, run: Any, outputs: Any) -> None:
         assert run("step.will('no')", mode="undo").wait(20) == 0
         assert outputs()["changed"] == "false"
 
-    def test_a_run_is_rolled_back_by_its_id(self, run, root):
+    def test_a_run_is_rolled_back_by_its_id(self, run: Any, root: pathlib.Path) -> None:
         body = "step.write_file('/etc/x', step.run_id)"
         undo = "lambda step: step.restore_files() and None"
         assert run(body, undo, run_id="one").wait(20) == 0
@@ -426,12 +461,16 @@ class TestProcess:
         assert run(body, undo, mode="roll_back", run_id="two").wait(20) == 0
         assert (root / "etc/x").read_text() == "one"
 
-    def test_without_a_workflow_each_config_of_heat_is_a_run(self, run, root):
+    def test_without_a_workflow_each_config_of_heat_is_a_run(
+        self, run: Any, root: pathlib.Path
+    ) -> None:
         assert run("step.write_file('/etc/x', 'one')").wait(20) == 0
         stored = json.loads((root / "var/lib/novadocker/probe.json").read_text())
         assert stored["run"]["id"] == "out"
 
-    def test_a_probe_is_sent_to_a_services_python_out_of_the_joined_text(self, run, outputs):
+    def test_a_probe_is_sent_to_a_services_python_out_of_the_joined_text(
+        self, run: Any, outputs: Any
+    ) -> None:
         state = (
             "('u', True, '', pwd.getpwuid(os.getuid()).pw_name, 0, 0, False, [sys.executable], {})"
         )
@@ -442,7 +481,7 @@ class TestProcess:
             "x": None,
         }
 
-    def test_old_logs_go_away(self, run, root):
+    def test_old_logs_go_away(self, run: Any, root: pathlib.Path) -> None:
         folder = root / "var/log/novadocker"
         folder.mkdir(parents=True)
         for number in range(60):
@@ -455,13 +494,13 @@ class TestProcess:
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_each_step_compiles_after_the_library_for_old_pythons(step):
+def test_each_step_compiles_after_the_library_for_old_pythons(step: Any) -> None:
     ast.parse(host_steps.joined(step), feature_version=(3, 9))
     assert "from __future__" not in (CONFIGS / f"{step}.py").read_text()
 
 
 @pytest.mark.parametrize("step", [*STEPS, *MODULES])
-def test_only_the_standard_library_is_imported(step):
+def test_only_the_standard_library_is_imported(step: Any) -> None:
     tree = ast.parse((CONFIGS if step in STEPS else LIBRARY).joinpath(f"{step}.py").read_text())
     for node in tree.body:
         names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
@@ -472,7 +511,7 @@ def test_only_the_standard_library_is_imported(step):
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_library_and_step_share_a_namespace_in_which_nothing_is_defined_twice(step):
+def test_library_and_step_share_a_namespace_in_which_nothing_is_defined_twice(step: Any) -> None:
     names = collections.Counter()
     for node in ast.parse(host_steps.joined(step)).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -483,7 +522,7 @@ def test_library_and_step_share_a_namespace_in_which_nothing_is_defined_twice(st
     assert [name for name, count in names.items() if count > 1] == []
 
 
-def test_the_library_is_whole_and_each_module_comes_after_those_that_it_imports():
+def test_the_library_is_whole_and_each_module_comes_after_those_that_it_imports() -> None:
     order = [pathlib.Path(name).stem for name in host_steps.library_files()]
     assert sorted(order) == MODULES
     for name in order:
@@ -493,7 +532,7 @@ def test_the_library_is_whole_and_each_module_comes_after_those_that_it_imports(
         assert set(imported) <= set(order[: order.index(name)]), name
 
 
-def test_wait_until_gives_the_last_value():
+def test_wait_until_gives_the_last_value() -> None:
     assert steps.wait_until(lambda: 0, 0.05, 0.01) == 0
     ready = threading.Event()
     threading.Timer(0.05, ready.set).start()
