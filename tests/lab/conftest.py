@@ -2,12 +2,20 @@
 """The running lab, for the tests that need the whole cloud.
 
 A test here never skips because the lab is missing: that is a failure.
+
+To convert the hosts takes minutes, so tests share conversions. Each asks for the state that it
+needs (`unconverted`, `converted`, `conversion`) and is given it whatever ran before, alone too.
+`ORDER` puts the modules into an order in which that state is mostly there already.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import pathlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
@@ -15,6 +23,7 @@ from openstack.connection import Connection
 
 from lab.client import workflows
 from lab.client.connection import connect
+from lab.hosts import listing
 from lab.hosts.access import Host, lab_hosts
 from lab.settings import LabSettings
 
@@ -23,9 +32,45 @@ DockerHosts = Callable[[], list[str]]
 Operator = Callable[..., str]
 AwaitStack = Callable[[str, str], None]
 Eventually = Callable[..., Any]
+Hypervisors = Callable[[], dict[str, str]]
+Converting = Callable[[], AbstractContextManager[None]]
 
+DEPLOY, UNDEPLOY = "novadocker.deploy", "novadocker.undeploy"
+SELECTED = ["compute-docker-1", "compute-docker-2"]
+# The first module finds hosts that nothing was done to. The demonstration converts them, and what
+# it did is taken back; a stack does both in its own way; and a run whose executor is killed
+# converts them for all that follow.
+ORDER = (
+    *("test_bad_inputs", "test_demo", "test_rerun", "test_undeploy", "test_without_workflow"),
+    *("test_executor_killed", "test_enrolment", "test_host_crashes", "test_new_pool"),
+)
 TEMPLATES = "/opt/openstack/share/novadocker/heat_templates"
 STACK_TIMEOUT_S = 420
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """A deployment on hosts that had no Docker, as it was found and as it has left them.
+
+    :param hypervisors: type of each hypervisor before, by name
+    :param before: listings of all hosts before, by name
+    :param after: listings of all hosts after it had ended
+    """
+
+    hypervisors: Mapping[str, str]
+    before: Mapping[str, listing.Listing]
+    after: Mapping[str, listing.Listing]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules of this folder in their order; others that are new come last."""
+
+    def place(item: pytest.Item) -> int:
+        if item.path.parent != pathlib.Path(__file__).parent:
+            return -1
+        return ORDER.index(item.path.stem) if item.path.stem in ORDER else len(ORDER)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -81,9 +126,77 @@ def unconverted(cloud: Connection, run_workflow: RunWorkflow, docker_hosts: Dock
         cloud.compute.delete_server(server)
         cloud.compute.wait_for_delete(server, interval=0.5, wait=120)
     if docker_hosts():
-        execution = run_workflow("novadocker.undeploy")
+        execution = run_workflow(UNDEPLOY)
         assert execution.state == "SUCCESS", execution.message
     assert docker_hosts() == []
+
+
+@pytest.fixture(scope="module")
+def converted(cloud: Connection, run_workflow: RunWorkflow, docker_hosts: DockerHosts) -> None:
+    """A cloud that a deployment has gone over: its hosts work, its image is in Glance."""
+
+    def is_converted() -> bool:
+        rows = {row.name: row for row in cloud.compute.hypervisors(details=True)}
+        states = {(rows[name].state, rows[name].status) for name in SELECTED}
+        images = cloud.image.images(name="busybox", container_format="docker")
+        return docker_hosts() == SELECTED and states == {("up", "enabled")} and any(images)
+
+    if not is_converted():
+        execution = run_workflow(DEPLOY)
+        assert execution.state == "SUCCESS", execution.message
+    assert is_converted()
+
+
+@pytest.fixture(scope="session")
+def hypervisors(cloud: Connection) -> Hypervisors:
+    """A function that returns the type of each hypervisor by its name."""
+
+    def types() -> dict[str, str]:
+        return {row.name: row.hypervisor_type for row in cloud.compute.hypervisors(details=True)}
+
+    return types
+
+
+@pytest.fixture(scope="session")
+def conversions() -> list[Conversion]:
+    """The conversions that tests have made, the latest at the end."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def converting(
+    conversions: list[Conversion], lab: dict[str, Host], hypervisors: Hypervisors
+) -> Converting:
+    """A context in which a test converts the hosts; `conversion` hands the result on.
+
+    Where they are Docker hypervisors already there is none to hand on.
+    """
+
+    @contextlib.contextmanager
+    def watched() -> Iterator[None]:
+        types, before = hypervisors(), listing.take_all(lab)
+        yield
+        if "docker" not in types.values():
+            conversions.append(Conversion(types, before, listing.take_all(lab)))
+
+    return watched
+
+
+@pytest.fixture
+def conversion(
+    conversions: list[Conversion],
+    converting: Converting,
+    lab: dict[str, Host],
+    run_workflow: RunWorkflow,
+    request: pytest.FixtureRequest,
+) -> Conversion:
+    """The latest conversion, if all hosts are as it has left them; else one that is made here."""
+    if not conversions or listing.touched(conversions[-1].after, listing.take_all(lab)):
+        request.getfixturevalue("unconverted")
+        with converting():
+            execution = run_workflow(DEPLOY)
+            assert execution.state == "SUCCESS", execution.message
+    return conversions[-1]
 
 
 @pytest.fixture(scope="session")

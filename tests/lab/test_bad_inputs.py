@@ -26,24 +26,31 @@ DEPLOY = "novadocker.deploy"
 IMAGE = "refused-test"
 
 Hosts = dict[str, Host]
+# Listings of the hosts, and status and reason of each nova-compute.
+State = tuple[dict[str, listing.Listing], dict[str, tuple[str, str]]]
+
+
+@pytest.fixture(scope="module")
+def last_seen() -> list[State]:
+    """What the latest test has found at its end: the next one begins with it."""
+    return []
 
 
 @pytest.fixture(autouse=True)
-def nothing_changed(
-    lab: Hosts, cloud: Connection, request: pytest.FixtureRequest
-) -> Iterator[None]:
+def nothing_changed(lab: Hosts, cloud: Connection, last_seen: list[State]) -> Iterator[None]:
     """Compare every host and every compute service before and after a test."""
 
-    def state() -> tuple[dict[str, listing.Listing], dict[str, tuple[str, str]]]:
+    def state() -> State:
         services = {
             service.host: (service.status, service.disabled_reason or "")
             for service in cloud.compute.services(binary="nova-compute")
         }
         return listing.take_all(lab), services
 
-    before, services_before = state()
+    before, services_before = last_seen[-1] if last_seen else state()
     yield
     after, services_after = state()
+    last_seen[:] = [(after, services_after)]
     touched = listing.touched(before, after)
     if touched.get(UNSELECTED) == [AGENT]:
         # A test stops and starts this host's agent itself.

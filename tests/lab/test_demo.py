@@ -32,6 +32,7 @@ ASK = (
 
 Hosts = dict[str, Host]
 Boot = Callable[..., AbstractContextManager[Server]]
+Converting = Callable[[], AbstractContextManager[None]]
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +42,11 @@ def before(lab: Hosts) -> listing.Listing:
 
 
 @pytest.fixture(scope="module")
-def shown(before: listing.Listing, cloud: Connection) -> Iterator[str]:
+def shown(before: listing.Listing, cloud: Connection, converting: Converting) -> Iterator[str]:
     """What the demonstration shows; its servers are deleted after these tests."""
     text = io.StringIO()
-    Demo(cloud, Console(file=text, width=200)).run()
+    with converting():
+        Demo(cloud, Console(file=text, width=200)).run()
     print(text.getvalue())
     yield text.getvalue()
     for name in SERVERS:

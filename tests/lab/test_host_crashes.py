@@ -43,10 +43,8 @@ def held(host: Host) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def pair(cloud: Connection, run_workflow: Any) -> Iterator[tuple[Server, Server]]:
+def pair(cloud: Connection, converted: None) -> Iterator[tuple[Server, Server]]:
     """A server on the host that crashes, and one on another host that asks it for ever."""
-    execution = run_workflow("novadocker.deploy")
-    assert execution.state == "SUCCESS", execution.message
     compute = cloud.compute
     image = cloud.image.update_image(
         tempest_cloud.container_image(cloud, "asking"), os_command_line=ASK

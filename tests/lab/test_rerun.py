@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -17,41 +18,45 @@ DEPLOY = "novadocker.deploy"
 Hosts = dict[str, Host]
 
 
-@pytest.fixture
-def converted(run_workflow: Any) -> Any:
-    """A cloud that a deployment has gone over."""
-    execution = run_workflow(DEPLOY)
-    assert execution.state == "SUCCESS", execution.message
-    return execution
+@dataclasses.dataclass(frozen=True)
+class Deploy:
+    """A deployment over a converted cloud, with what there was before and after it."""
+
+    execution: workflows.Execution
+    hosts_before: dict[str, listing.Listing]
+    hosts_after: dict[str, listing.Listing]
+    images_before: list[str]
+    images_after: list[str]
 
 
-def test_second_deploy_changes_and_restarts_nothing(
-    converted: Any, lab: Hosts, run_workflow: Any
-) -> None:
-    before = listing.take_all(lab)
-    execution = run_workflow(DEPLOY)
-    after = listing.take_all(lab)
+@pytest.fixture(scope="module")
+def second(converted: None, lab: Hosts, cloud: Connection, run_workflow: Any) -> Deploy:
+    """The second deployment."""
 
-    assert execution.state == "SUCCESS", execution.message
-    assert execution.report["totals"]["changed"] == 0
-    assert [row for row in execution.report["rows"] if row.get("changed")] == []
-    assert listing.touched(before, after) == {}
-    print(f"figures: {len(lab)} hosts, 0 changes, 0 restarts in the second deploy")
-
-
-def test_second_deploy_keeps_the_images(
-    converted: Any, cloud: Connection, run_workflow: Any
-) -> None:
     def images() -> list[str]:
         return sorted(image.id for image in cloud.image.images(container_format="docker"))
 
-    before = images()
-    assert before
-    run_workflow(DEPLOY)
-    assert images() == before
+    hosts_before, images_before = listing.take_all(lab), images()
+    execution = run_workflow(DEPLOY)
+    return Deploy(execution, hosts_before, listing.take_all(lab), images_before, images())
 
 
-def test_one_of_two_deploys_at_once_is_refused(converted: Any, cloud: Connection) -> None:
+def test_second_deploy_changes_and_restarts_nothing(second: Deploy, lab: Hosts) -> None:
+    execution = second.execution
+    assert execution.state == "SUCCESS", execution.message
+    assert execution.report["totals"]["changed"] == 0
+    assert [row for row in execution.report["rows"] if row.get("changed")] == []
+    assert listing.touched(second.hosts_before, second.hosts_after) == {}
+    print(f"figures: {len(lab)} hosts, 0 changes, 0 restarts in the second deploy")
+
+
+def test_second_deploy_keeps_the_images(second: Deploy) -> None:
+    assert second.execution.state == "SUCCESS", second.execution.message
+    assert second.images_before
+    assert second.images_after == second.images_before
+
+
+def test_one_of_two_deploys_at_once_is_refused(converted: None, cloud: Connection) -> None:
     started = [workflows.start(cloud, DEPLOY) for _ in range(2)]
     ended = [workflows.wait(cloud, run.id, timeout_s=300) for run in started]
 

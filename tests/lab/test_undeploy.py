@@ -10,19 +10,20 @@ from openstack.connection import Connection
 from lab.hosts import listing
 from lab.hosts.access import Host
 
-DEPLOY, UNDEPLOY = "novadocker.deploy", "novadocker.undeploy"
+UNDEPLOY = "novadocker.undeploy"
 
 Hosts = dict[str, Host]
 
 
 def test_hosts_are_as_before(
-    unconverted: None, lab: Hosts, cloud: Connection, run_workflow: Any, docker_hosts: Any
+    conversion: Any,
+    lab: Hosts,
+    cloud: Connection,
+    run_workflow: Any,
+    docker_hosts: Any,
+    hypervisors: Any,
 ) -> None:
-    hypervisors = {row.name: row.hypervisor_type for row in cloud.compute.hypervisors(details=True)}
-    before = listing.take_all(lab)
-    deployed = run_workflow(DEPLOY)
-    assert deployed.state == "SUCCESS", deployed.message
-    between = listing.take_all(lab)
+    before, between = conversion.before, conversion.after
     assert docker_hosts() == ["compute-docker-1", "compute-docker-2"]
     assert listing.differences(before["compute-docker-1"], between["compute-docker-1"])
     assert listing.differences(before["compute-3"], between["compute-3"]) == []
@@ -33,12 +34,10 @@ def test_hosts_are_as_before(
 
     assert listing.differing(before, after) == {}
     assert listing.restarted(before["compute-3"], after["compute-3"]) == []
-    assert {
-        row.name: row.hypervisor_type for row in cloud.compute.hypervisors(details=True)
-    } == hypervisors
+    assert hypervisors() == conversion.hypervisors
     services = cloud.compute.services(binary="nova-compute")
     assert {service.host: service.status for service in services} == dict.fromkeys(
-        hypervisors, "enabled"
+        conversion.hypervisors, "enabled"
     )
     count = sum(
         len(getattr(one, kind))
