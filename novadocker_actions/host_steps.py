@@ -6,6 +6,8 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import re
+from pathlib import PurePosixPath
 from typing import Any
 
 import jsonschema
@@ -27,7 +29,7 @@ def _step_file(step: str) -> str:
 
 
 def library_files() -> tuple[str, ...]:
-    """Return the files of the library that every step is sent with, in their order.
+    """Return the files of the library, in the order in which they come before a step.
 
     They share one namespace on the host; the first of them says which follow.
     """
@@ -36,14 +38,26 @@ def library_files() -> tuple[str, ...]:
 
 
 def joined(step: str, *more: str) -> str:
-    """Return the text of the library, then other text, then that of a step.
+    """Return what a step needs of the library, then other text, then that of the step.
+
+    An agent gets it each time that it asks Heat, so it holds no module that is not needed.
 
     :param step: name of a step
     :param more: text of further modules
     :raises MissingFile: when there is no such step
     """
-    library = [resources.text(name) for name in library_files()]
-    return "\n".join((*library, *more, resources.text(_step_file(step))))
+    texts = [*more, resources.text(_step_file(step))]
+    head, *modules = library_files()
+    needed = _imported("\n".join(texts))
+    for name in reversed(modules):
+        if PurePosixPath(name).stem in needed:
+            texts.insert(0, resources.text(name))
+            needed |= _imported(texts[0])
+    return "\n".join((resources.text(head), *texts))
+
+
+def _imported(text: str) -> set[str]:
+    return set(re.findall(r"^from library\.(\w+) import", text, re.MULTILINE))
 
 
 @functools.cache

@@ -511,9 +511,26 @@ def test_only_the_standard_library_is_imported(step: Any) -> None:
 
 
 @pytest.mark.parametrize("step", STEPS)
+def test_a_message_holds_all_that_its_step_uses_and_no_more(step: Any, root: pathlib.Path) -> None:
+    text = host_steps.joined(step)
+    script = root / "script"
+    script.write_text(text)
+    # It is loaded whole before the inputs are read, which refuse this.
+    env = {**os.environ, "NOVADOCKER_ROOT": str(root), "mode": "none"}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.stderr.startswith("mode: must be one of")
+    assert ("class Apt(" in text) == (step in ("install_docker", "install_nova_compute"))
+    assert ("class Registries" in text) == (step in ("check_images", "export_image"))
+
+
+@pytest.mark.parametrize("step", STEPS)
 def test_library_and_step_share_a_namespace_in_which_nothing_is_defined_twice(step: Any) -> None:
-    names = collections.Counter()
-    for node in ast.parse(host_steps.joined(step)).body:
+    names: collections.Counter[str] = collections.Counter()
+    # Templates join all of it, messages what is needed.
+    whole = [*host_steps.library_files(), f"heat_templates/configs/{step}.py"]
+    for node in ast.parse("\n".join(map(resources.text, whole))).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names[node.name] += 1
         elif isinstance(node, ast.Assign | ast.AnnAssign):
