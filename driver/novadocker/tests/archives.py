@@ -15,12 +15,12 @@ HERE = ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def digest(data: bytes) -> str:
-    """Give the SHA-256 of some bytes."""
+    """Return the SHA-256 of some bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def tar(*members: tuple[str, bytes] | tarfile.TarInfo, **options: Any) -> bytes:
-    """Pack files, given by name and content, and other members as they are."""
+    """Return an archive of files, given by name and content, and of other members as they are."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", **options) as out:
         for member in members:
@@ -57,7 +57,7 @@ class Parts:
     diff_ids: list[str] | None = None
 
     def config_file(self) -> bytes:
-        """Write the configuration."""
+        """Return the configuration."""
         if self.config_bytes is not None:
             return self.config_bytes
         described = {
@@ -73,7 +73,7 @@ class Parts:
         return json.dumps(described).encode()
 
     def docker(self) -> bytes:
-        """Pack it as ``docker save`` does."""
+        """Return the image as ``docker save`` writes it."""
         config = self.config_file()
         names = [
             f"{digest(b'%d' % number + one)}/layer.tar" for number, one in enumerate(self.layers)
@@ -92,7 +92,7 @@ class Parts:
         )
 
     def oci(self, **more: Any) -> bytes:
-        """Pack it as an OCI layout.
+        """Return the image as an OCI layout.
 
         :param more: what the index says besides of the image
         """

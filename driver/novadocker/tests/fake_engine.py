@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Docker Engine in memory, as far as the driver asks it anything."""
+"""A Docker Engine in memory, with the requests that the driver makes."""
 
 import io
 import itertools
@@ -66,7 +66,7 @@ class FakeEngine:
         yield from self.call(verb, *args, **kwargs)
 
     def add_image(self, tag: str, config: dict[str, Any] | None = None, layers: int = 1) -> str:
-        """Have an image; its name is taken from any other that has it."""
+        """Add an image; another image of that name loses it."""
         for other in self.images.values():
             other["RepoTags"] = [one for one in other["RepoTags"] if one != tag]
         identity = f"sha256:{next(self._ids):064x}"
@@ -81,7 +81,7 @@ class FakeEngine:
         return identity
 
     def names(self) -> set[str]:
-        """List the names of all containers."""
+        """Return the names of all containers."""
         return {one["Name"].lstrip("/") for one in self.containers.values()}
 
     def _find(self, name: str) -> dict[str, Any]:

@@ -98,5 +98,5 @@ class FakeHost:
 
 
 def info(number: int = 1, **data: Any) -> dict[str, Any]:
-    """Make what Cinder says of a connection."""
+    """Make Cinder's description of a connection."""
     return {"driver_volume_type": "local", "data": {"path": f"/dev/loop{number}", **data}}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nova's objects for tests, with fields that most of them do not care about."""
+"""Nova's objects for tests, with defaults for the fields that a test does not care about."""
 
 import uuid
 from typing import Any
@@ -10,7 +10,7 @@ from nova.network import model
 HOST = "unit-host"
 IMAGE_ID = "11111111-2222-4333-8444-555555555555"
 PORT_ID = "33333333-2222-4333-8444-555555555555"
-# What Glance says of an image.
+# Glance's description of an image.
 META = {
     "id": IMAGE_ID,
     "container_format": "docker",
@@ -69,7 +69,7 @@ def instance(ctxt: Any = None, **fields: Any) -> Any:
 
 
 def image_meta(**fields: Any) -> Any:
-    """Make what Nova says of an image."""
+    """Make Nova's description of an image."""
     return objects.ImageMeta.from_dict(
         {
             "id": IMAGE_ID,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The driver on an engine in memory, with ports that are only written down."""
+"""The driver on an engine in memory, with recorded calls instead of ports."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from novadocker.virt.docker.volumes import mounted
 
 
 class VirtAPI:
-    """Takes note of the events that are waited for.
+    """Records the events that are waited for.
 
     :ivar raising: what waiting ends with
     :ivar waiting: whether someone waits
@@ -92,7 +92,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 def wiring() -> mock.MagicMock:
-    """Ports that are only written down."""
+    """Recorded calls instead of ports."""
     fake = mock.create_autospec(Wiring, instance=True)
     fake.devices.return_value = []
     return fake
@@ -111,7 +111,7 @@ def virtapi() -> VirtAPI:
 
 @pytest.fixture
 def interfaces(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What Nova's database knows of every instance's interfaces; nothing is stored in it."""
+    """The interfaces of every instance in Nova's database, which stores nothing."""
     found: list[Any] = []
     monkeypatch.setattr(
         objects.VirtualInterfaceList, "get_by_instance_uuid", lambda _context, _uuid: found

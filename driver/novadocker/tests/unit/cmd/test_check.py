@@ -19,7 +19,7 @@ from novadocker.virt.docker.network import wiring as wiring_module
 
 @pytest.fixture(autouse=True)
 def _in_memory(engine: FakeEngine, wiring: mock.MagicMock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host with the engine in memory, and ports that are only written down."""
+    """A host with the engine in memory, and recorded calls instead of ports."""
     monkeypatch.setattr(client.Engine, "from_conf", lambda _conf: engine)
     monkeypatch.setattr(wiring_module, "Wiring", lambda: wiring)
 
