@@ -41,7 +41,8 @@ COMMAND = (
     'sh -c "trap exit TERM; hostname; ip -4 addr show eth0;'
     ' test -z $PEER || ping -c 3 $PEER; while :; do sleep 1; done"'
 )
-DEPLOY_TIMEOUT_S = 600
+# Many times what it takes: the machine may have other work to do.
+DEPLOY_TIMEOUT_S = 1800
 SERVER_TIMEOUT_S = 120
 PING_TIMEOUT_S = 60
 
