@@ -36,7 +36,8 @@ from lab.client.connection import connect
 from lab.errors import LabError
 from lab.hosts.access import Host, lab_hosts
 from lab.settings import LabSettings
-from novadocker_actions import host_steps, inputs, step_settings
+from novadocker_actions import host_steps, step_settings
+from novadocker_actions.plan import inputs
 
 TIMEOUT_S = 900
 CONTROLLERS, COMPUTES = "controllers", "computes"

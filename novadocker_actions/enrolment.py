@@ -22,9 +22,10 @@ import urllib.parse
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from novadocker_actions import host_steps, identity, resources
+from novadocker_actions import host_steps, resources
+from novadocker_actions.cloud.host_keys import KEYS_PREFIX, KEYS_TAG, STACK_TAG
 from novadocker_actions.errors import CloudError, Refused
-from novadocker_actions.host_keys import KEYS_PREFIX, KEYS_TAG, STACK_TAG
+from novadocker_actions.plan import identity
 
 LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from typing import Any, TypeVar, dataclass_transform
 
 from mistral_lib import actions
 
-from novadocker_actions import clients, errors
+from novadocker_actions import errors
+from novadocker_actions.cloud import clients
 
 #: How long actions bear services that are away.
 PATIENCE_S = 90

@@ -14,7 +14,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 from novadocker import conf
-from novadocker_actions import inputs
+from novadocker_actions.plan import inputs
 from novadocker_reference import actions, host_steps, options, tempest, templates, workflows
 
 GENERATED = Path("reference") / "generated"

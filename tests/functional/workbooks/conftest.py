@@ -11,8 +11,8 @@ from keystoneauth1 import access, session
 from keystoneauth1.identity.access import AccessInfoPlugin
 from keystoneauth1.plugin import BaseAuthPlugin
 
-from novadocker_actions import clients
-from novadocker_actions.actions import base, computing, stepping
+from novadocker_actions.actions import base, nova, steps
+from novadocker_actions.cloud import clients
 from tests.functional.workbooks.fake_cloud import (
     CALLER,
     CATALOG,
@@ -72,10 +72,10 @@ def cloud(mistral: Mistral, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
         transport.mount("http://", fake)
         return session.Session(session=transport)
 
-    monkeypatch.setattr(computing, "QUIET_S", 0)
+    monkeypatch.setattr(nova, "QUIET_S", 0)
     monkeypatch.setattr(base, "PATIENCE_S", 0)
-    monkeypatch.setattr(computing, "ENABLE_PATIENCE_S", 0)
-    monkeypatch.setattr(stepping, "COLLECT_PATIENCE_S", 0)
+    monkeypatch.setattr(nova, "ENABLE_PATIENCE_S", 0)
+    monkeypatch.setattr(steps, "COLLECT_PATIENCE_S", 0)
     monkeypatch.setattr(clients, "new_session", new_session)
     monkeypatch.setattr(clients, "identity_url", lambda url=None: "http://cloud.test/keystone")
     monkeypatch.setattr(clients, "_service_user", ServiceUser)

@@ -24,7 +24,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from requests.adapters import BaseAdapter
 
-from novadocker_actions import host_keys
+from novadocker_actions.cloud import host_keys
 from tests.host_keys import public_text, sign, unseal
 
 TOKEN = "a-callers-token"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from novadocker_actions import mailbox
+from novadocker_actions.cloud import mailbox
 from tests.functional.workbooks.fake_cloud import REGISTRY, TOKEN, FakeCloud
 from tests.functional.workbooks.in_process import Mistral
 

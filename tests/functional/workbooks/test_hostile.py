@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from novadocker_actions import host_keys, mailbox
+from novadocker_actions.cloud import host_keys, mailbox
 from tests.functional.workbooks.fake_cloud import TOKEN, FakeCloud, FakeHost
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.test_deploy import CONVERTED, UNTOUCHED, rows, writes

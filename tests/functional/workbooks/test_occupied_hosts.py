@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from novadocker_actions.actions import computing
+from novadocker_actions.actions import nova
 from tests.functional.workbooks.fake_cloud import FakeCloud, FakeHost
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.test_deploy import CONVERTED, UNTOUCHED, rows
@@ -71,7 +71,7 @@ ARRIVALS = {
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait for what is under way no longer than a moment."""
-    monkeypatch.setattr(computing, "VERIFY_WAIT_S", 0)
+    monkeypatch.setattr(nova, "VERIFY_WAIT_S", 0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -159,7 +159,7 @@ def test_a_host_with_a_new_container_is_not_undone(
 def test_a_host_is_not_changed_when_nova_cannot_tell_who_lives_there(
     mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(computing, "VERIFY_WAIT_S", 0)
+    monkeypatch.setattr(nova, "VERIFY_WAIT_S", 0)
     cloud.failures += [("GET", "servers/detail", 500)] * 50
 
     run = mistral.run("novadocker.deploy")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from mistral import exceptions
 
-from novadocker_actions import mailbox
-from novadocker_actions.actions import stepping
+from novadocker_actions.actions import steps
+from novadocker_actions.cloud import mailbox
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.test_deploy import writes
@@ -135,7 +135,7 @@ def _until_at_work(cloud: FakeCloud) -> None:
 def test_a_host_on_which_another_run_is_at_work(
     mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stepping, "BUSY_WAIT_S", 0)
+    monkeypatch.setattr(steps, "BUSY_WAIT_S", 0)
     cloud.hosts["compute-docker-1"].faults["install_docker", "apply"] = "hang"
     first = mistral.begin("novadocker.deploy")
     try:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from keystoneauth1 import exceptions
 
-from novadocker_actions.actions import computing
+from novadocker_actions.actions import nova
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.test_deploy import CONVERTED, UNTOUCHED, rows
@@ -38,7 +38,7 @@ def test_a_host_that_cannot_be_enabled_is_told_and_the_others_are_in_service(
 def test_nova_may_be_away_for_a_while_when_hosts_are_enabled(
     mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(computing, "ENABLE_PATIENCE_S", 30)
+    monkeypatch.setattr(nova, "ENABLE_PATIENCE_S", 30)
     host = cloud.hosts["compute-docker-1"]
     host.refusals = 3
 

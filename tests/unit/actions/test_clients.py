@@ -15,7 +15,7 @@ from keystoneauth1.plugin import BaseAuthPlugin
 from oslo_config import cfg
 from requests.adapters import BaseAdapter
 
-from novadocker_actions import clients
+from novadocker_actions.cloud import clients
 from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
 
 CATALOG = [

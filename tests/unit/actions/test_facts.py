@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from novadocker_actions import facts, outcomes
-from novadocker_actions.outcomes import HostRun, Pending
+from novadocker_actions.plan import facts, rows
+from novadocker_actions.plan.rows import HostRun, Pending
 
 DEBIAN = {
     "hostname": "compute-1",
@@ -74,8 +74,8 @@ def test_three_thousand_described_hosts_stay_within_a_field_of_mistral() -> None
     for number in range(3000):
         run = HostRun(f"rack-{number:04}-docker.region-one.cloud.test", "compute", "s" * 36)
         run.pending = Pending("describe_host", "check", "p" * 32, "c" * 36, 1)
-        outcomes.judge(run, {"deploy_result": "ok"}, "", {"facts": DEBIAN, "log": "/var/log/é"})
+        rows.judge(run, {"deploy_result": "ok"}, "", {"facts": DEBIAN, "log": "/var/log/é"})
         told.append(run)
 
     # So Mistral measures (mistral.db.v2.sqlalchemy.models.validate_long_type_length).
-    assert sys.getsizeof(str({"rows": outcomes.write(told)})) < 1024 * 1024
+    assert sys.getsizeof(str({"rows": rows.write(told)})) < 1024 * 1024

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from novadocker_actions import host_steps, inputs, resources, step_settings
+from novadocker_actions import host_steps, resources, step_settings
 from novadocker_actions.errors import MissingFile, Refused
+from novadocker_actions.plan import inputs
 
 STEPS = [*host_steps.COMPUTE_STEPS, "configure_glance"]
 

@@ -7,10 +7,10 @@ from unittest import mock
 
 import pytest
 
-from novadocker_actions import images
-from novadocker_actions.clients import Service
+from novadocker_actions.cloud import glance
+from novadocker_actions.cloud.clients import Service
+from novadocker_actions.cloud.glance import Reference
 from novadocker_actions.errors import CloudError, Refused
-from novadocker_actions.images import Reference
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -64,9 +64,9 @@ def test_images_that_the_registry_lacks_are_named_with_its_words() -> None:
         "b:1": {"ok": False, "reason": "manifest unknown"},
     }
 
-    assert images.require_found(answers, ["a:1"]) == {"a:1": DIGEST}
+    assert glance.require_found(answers, ["a:1"]) == {"a:1": DIGEST}
     with pytest.raises(Refused, match=r"b:1 \(manifest unknown\); c:1 \(the host did not look"):
-        images.require_found(answers, ["a:1", "b:1", "c:1"])
+        glance.require_found(answers, ["a:1", "b:1", "c:1"])
 
 
 @pytest.mark.parametrize(
@@ -81,13 +81,13 @@ def test_images_that_the_registry_lacks_are_named_with_its_words() -> None:
     ],
 )
 def test_an_uploaded_image_is_compared_with_the_archive(record: dict[str, str], fault: str) -> None:
-    assert images.fault_of({"id": "i", **record}, "h") == fault
+    assert glance.fault_of({"id": "i", **record}, "h") == fault
 
 
 def test_a_published_image_asks_for_a_docker_hypervisor_and_nothing_else() -> None:
     glance = mock.create_autospec(Service, instance=True)
 
-    images.create(glance, "an-id", "org/app:1", DIGEST)
+    glance.create(glance, "an-id", "org/app:1", DIGEST)
 
     record = glance.post.call_args.kwargs["json"]
     assert (record["id"], record["tags"]) == ("an-id", ["novadocker-published-an-id"])
@@ -109,25 +109,25 @@ def test_a_published_image_asks_for_a_docker_hypervisor_and_nothing_else() -> No
 def test_an_image_is_ours_by_its_owner_and_a_mark_that_names_it(
     change: dict[str, object], own: bool
 ) -> None:
-    image = {"id": "i", "owner": "project", "tags": [images.mark("i")], **change}
+    image = {"id": "i", "owner": "project", "tags": [glance.mark("i")], **change}
 
-    assert images.is_own(image, "project") is own
+    assert glance.is_own(image, "project") is own
 
 
 def test_no_image_is_ours_where_the_project_is_not_known() -> None:
-    assert not images.is_own({"id": "i", "owner": "", "tags": [images.mark("i")]}, "")
+    assert not glance.is_own({"id": "i", "owner": "", "tags": [glance.mark("i")]}, "")
 
 
 def test_an_upload_that_is_tried_again_finds_its_own_record() -> None:
     glance = mock.create_autospec(Service, instance=True)
     glance.get.return_value = {"images": []}
     glance.post.side_effect = lambda path, json: json
-    first = images.record_for(glance, "project", "task-1", "app:1", DIGEST)
-    other = images.record_for(glance, "project", "task-2", "app:1", DIGEST)
+    first = glance.record_for(glance, "project", "task-1", "app:1", DIGEST)
+    other = glance.record_for(glance, "project", "task-2", "app:1", DIGEST)
     glance.get.side_effect = [{"images": []}, {**first, "owner": "project", "status": "saving"}]
     glance.post.side_effect = CloudError("image", "POST /v2/images", 409, "it exists")
 
-    again = images.record_for(glance, "project", "task-1", "app:1", DIGEST)
+    again = glance.record_for(glance, "project", "task-1", "app:1", DIGEST)
 
     assert again["id"] == first["id"] != other["id"]
     assert glance.delete.call_args_list == []

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from novadocker_actions import inputs
 from novadocker_actions.errors import Refused
+from novadocker_actions.plan import inputs
 
 WORKBOOK = Path(__file__).parents[3] / "workbooks" / "novadocker.yaml"
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from novadocker_actions import host_keys, mailbox
+from novadocker_actions.cloud import host_keys, mailbox
 from novadocker_actions.errors import CloudError, HostBusy
-from novadocker_actions.outcomes import FAILED, OK, HostRun
+from novadocker_actions.plan.rows import FAILED, OK, HostRun
 from tests.host_keys import public_text, sign
 
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from novadocker_actions import report
-from novadocker_actions.outcomes import FAILED, HostRun
-from novadocker_actions.report import Facts
+from novadocker_actions.plan import report
+from novadocker_actions.plan.report import Facts
+from novadocker_actions.plan.rows import FAILED, HostRun
 
 GOOD = HostRun("c1", "compute", changed=True, step="configure_compute")
 SAME = HostRun("c2", "compute")

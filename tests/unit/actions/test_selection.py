@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from novadocker_actions.errors import Refused
-from novadocker_actions.hosts import Host, merge
-from novadocker_actions.selection import Query, require_mailboxes, select
+from novadocker_actions.plan.hosts import Host, merge
+from novadocker_actions.plan.selection import Query, require_mailboxes, select
 
 
 def host(name: str, **values: object) -> Host:

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from library import faults, probes
 from library import step as steps
 
-from novadocker_actions import host_keys, host_steps
+from novadocker_actions import host_steps
+from novadocker_actions.cloud import host_keys
 from novadocker_actions.errors import NovadockerError
 from tests.host_keys import public_text
 

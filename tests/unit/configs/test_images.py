@@ -22,7 +22,7 @@ from library import engine as library_engine
 from library import faults
 from library import registries as library_registries
 
-from novadocker_actions import host_keys
+from novadocker_actions.cloud import host_keys
 from tests.host_keys import public_text
 
 from .conftest import Make

@@ -19,7 +19,7 @@ from oslo_config import cfg
 from lab.stage.tempest import report, results
 from lab.stage.tempest.results import Rule
 from lab.stage.tempest.results import TestResult as Result
-from novadocker_actions import inputs
+from novadocker_actions.plan import inputs
 
 TOP = Path(__file__).resolve().parents[3]
 

@@ -11,10 +11,11 @@ import sys
 import pytest
 import yaml
 
-from novadocker_actions import enrolment, identity
+from novadocker_actions import enrolment
 from novadocker_actions.cmd import enroll
 from novadocker_actions.enrolment import Enrolment, Roster, Ssh
 from novadocker_actions.errors import CloudError, Refused
+from novadocker_actions.plan import identity
 
 
 class TestRoster:

@@ -6,12 +6,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from novadocker_actions import compute, host_keys, images, outcomes, report
 from novadocker_actions.actions.base import NovadockerAction, action
-from novadocker_actions.actions.stepping import push_to_all, pushed
-from novadocker_actions.clients import Cloud
+from novadocker_actions.actions.steps import push_to_all, pushed
+from novadocker_actions.cloud import glance, host_keys, nova
+from novadocker_actions.cloud.clients import Cloud
+from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, NovadockerError, Refused
-from novadocker_actions.host_keys import HostKeys
+from novadocker_actions.plan import report, rows
 
 #: How long Glance may take to answer with its new configuration.
 GLANCE_WAIT_S = 60
@@ -33,7 +34,7 @@ class VerifyGlance(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, and whether Glance accepts docker images."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         until = time.monotonic() + min(self.wait_s, GLANCE_WAIT_S)
         while True:
             reason = _why_not(cloud)
@@ -43,12 +44,12 @@ class VerifyGlance(NovadockerAction):
         for run in found:
             if reason and "glance" in run.role.split(","):
                 run.fail("verify_glance", reason)
-        return {"rows": outcomes.write(found), "accepts_docker": not reason}
+        return {"rows": rows.write(found), "accepts_docker": not reason}
 
 
 def _why_not(cloud: Cloud) -> str:
     try:
-        accepts = images.accepts_docker(cloud.image)
+        accepts = glance.accepts_docker(cloud.image)
     except CloudError as fault:
         if fault.status < 500:
             raise
@@ -71,7 +72,7 @@ class FindImages(NovadockerAction):
         """Return ``ready`` and ``missing`` images."""
         ready, missing = [], []
         for wanted in self.images:
-            found = images.published(
+            found = glance.published(
                 cloud.image, cloud.project_id, wanted["reference"], wanted["digest"]
             )
             if found:
@@ -96,7 +97,7 @@ class ExportImage(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row with what is pending."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         jobs = [(run, "export_image", {"image": self.reference}) for run in found]
         push_to_all(cloud, jobs, mode="apply", timeout_s=self.settings["step_timeout_s"])
         return pushed(found)
@@ -122,7 +123,7 @@ class UploadImage(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row with what is pending, the Glance image and what it has to be."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         run = found[0]
         if not run.ok:
             return {**pushed(found), "image_id": "", "sha512": ""}
@@ -131,7 +132,7 @@ class UploadImage(NovadockerAction):
             raise Refused("hosts", f"no key of {run.host} is pinned.", "Enrol it again.")
         exported = run.facts
         digest = self.digest or str(exported["digest"])
-        record = images.record_for(
+        record = glance.record_for(
             cloud.image, cloud.project_id, cloud.task_id, self.reference, digest
         )
         result = {"image_id": record["id"], "sha512": exported["sha512"]}
@@ -165,19 +166,19 @@ class VerifyImage(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the image as the report shows it."""
-        run = outcomes.read(self.rows)[0]
+        run = rows.read(self.rows)[0]
         image: dict[str, Any] = {"reference": self.reference, "id": self.image_id, "ok": False}
         reason = f"{run.step} on {run.host}: {run.reason}" if not run.ok else ""
         if self.image_id:
             record = cloud.image.get(f"/v2/images/{self.image_id}")
-            fault = images.fault_of(record, self.sha512)
+            fault = glance.fault_of(record, self.sha512)
             if not fault:
                 digest = record.get("docker_digest", "")
                 return {**image, "ok": True, "changed": True, "digest": digest}
-            if images.is_own(record, cloud.project_id):
+            if glance.is_own(record, cloud.project_id):
                 cloud.image.delete(f"/v2/images/{self.image_id}")
             reason = reason or fault
-        return {**image, "id": "", "reason": outcomes.shorten(reason)}
+        return {**image, "id": "", "reason": rows.shorten(reason)}
 
 
 @action
@@ -194,13 +195,13 @@ class RemoveImages(NovadockerAction):
 
         :raises NovadockerError: naming the images that could not be removed
         """
-        left = compute.docker_hosts(cloud.compute)
+        left = nova.docker_hosts(cloud.compute)
         if left:
             note = f"images were kept: {report.names(left)} are Docker hypervisors"
             return {"removed": [], "notes": [note]}
         removed, kept = [], []
         # All pages first: a page that begins after an image that is gone is refused.
-        for record in list(images.own(cloud.image, cloud.project_id)):
+        for record in list(glance.own(cloud.image, cloud.project_id)):
             name = str(record.get("docker_reference") or record["id"])
             try:
                 cloud.image.delete(f"/v2/images/{record['id']}")

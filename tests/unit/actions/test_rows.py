@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from novadocker_actions import outcomes
-from novadocker_actions.outcomes import FAILED, OK, HostRun, Pending
+from novadocker_actions.plan import rows
+from novadocker_actions.plan.rows import FAILED, OK, HostRun, Pending
 
 REPORT = {"reason": "", "facts": {"a": 1}, "log": "/var/log/novadocker/x.log"}
 
@@ -19,7 +19,7 @@ def run(step: str = "install_docker", mode: str = "apply", **values: Any) -> Hos
 
 
 def judged(host: HostRun, outputs: dict[str, Any], **report: Any) -> HostRun:
-    outcomes.judge(host, outputs, "Outputs received", {**REPORT, **report})
+    rows.judge(host, outputs, "Outputs received", {**REPORT, **report})
     return host
 
 
@@ -102,7 +102,7 @@ def test_an_undo_that_was_asked_for_and_fails_leaves_the_host_stuck() -> None:
     assert (host.state, host.stuck) == (FAILED, True)
 
 
-@pytest.mark.parametrize("mode", outcomes.TAKING_BACK)
+@pytest.mark.parametrize("mode", rows.TAKING_BACK)
 def test_a_host_that_refuses_to_go_back_is_stuck(mode: str) -> None:
     host = judged(
         run(state=FAILED, reason="first", mode=mode), {"deploy_result": "failed"}, reason="no"
@@ -118,7 +118,7 @@ def test_what_mended_a_hypervisor_under_its_instances_is_left() -> None:
     mended = HostRun("c1", "compute", mended=True, instances=2, **values)
     other = HostRun("c2", "compute", instances=2, **values)
 
-    outcomes.leave_mended([mended, other])
+    rows.leave_mended([mended, other])
 
     assert (mended.to_roll_back, other.to_roll_back) == (False, True)
     assert mended.reason.startswith("first; it was not put back, as 2 instances live on it")
@@ -134,19 +134,19 @@ def test_rows_go_there_and_back() -> None:
 def test_a_finished_row_is_small() -> None:
     host = HostRun("c1", "compute", server_id="s" * 36, needs=["install_docker"], changed=True)
 
-    assert outcomes.finished([host]) == [{"host": "c1", "role": "compute", "changed": True}]
+    assert rows.finished([host]) == [{"host": "c1", "role": "compute", "changed": True}]
 
 
 def test_reasons_are_cut() -> None:
-    assert len(outcomes.shorten("x " * 1000)) == outcomes.REASON_CHARS
+    assert len(rows.shorten("x " * 1000)) == rows.REASON_CHARS
 
 
 @pytest.mark.parametrize("text", ["\N{SNOWMAN} " * 1000, "\N{HORIZONTAL ELLIPSIS}", "\u00e9"])
 def test_a_foreign_character_does_not_double_the_size_of_a_field(text: str) -> None:
-    short = outcomes.shorten(text)
+    short = rows.shorten(text)
 
     assert short.isascii()
-    assert len(short) <= outcomes.REASON_CHARS
+    assert len(short) <= rows.REASON_CHARS
 
 
 def test_facts_that_cannot_be_read_are_the_failure_of_that_host() -> None:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from novadocker_actions import isolation
-from novadocker_actions.clients import Service
+from novadocker_actions.cloud import aggregates
+from novadocker_actions.cloud.clients import Service
 from novadocker_actions.errors import CloudError, NovadockerError, Refused
 
 _DOMAIN = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)"
@@ -178,7 +178,7 @@ def create(glance: Service, image_id: str, reference: str, digest: str) -> dict[
         "disk_format": "raw",
         "visibility": "public",
         "img_hv_type": "docker",
-        **isolation.REQUIRED,
+        **aggregates.REQUIRED,
         "docker_reference": reference,
         "docker_digest": digest,
     }

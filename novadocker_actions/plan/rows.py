@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from novadocker_actions import facts
+from novadocker_actions.plan import facts
 
 #: A reason is cut to this, so that a thousand of them stay under Mistral's 1 MiB a field.
 REASON_CHARS = 400

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 
-from novadocker_actions.clients import Service
+from novadocker_actions.cloud.clients import Service
 from novadocker_actions.errors import NovadockerError
 
 #: Tag of the stacks that hold enrolled hosts, and of those that hold these hosts' keys.

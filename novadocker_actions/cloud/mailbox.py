@@ -20,11 +20,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from novadocker_actions import host_keys, host_steps, outcomes
-from novadocker_actions.clients import Service
+from novadocker_actions import host_steps
+from novadocker_actions.cloud import host_keys
+from novadocker_actions.cloud.clients import Service
+from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, HostBusy
-from novadocker_actions.host_keys import HostKeys
-from novadocker_actions.outcomes import HostRun, Pending
+from novadocker_actions.plan import rows
+from novadocker_actions.plan.rows import HostRun, Pending
 
 LOG = logging.getLogger(__name__)
 
@@ -139,7 +141,7 @@ def look(heat: Service, run: HostRun, keys: HostKeys | None = None) -> None:
     if deployment["config_id"] != pending.config_id:
         held = _config(heat, deployment["config_id"])
         if _inputs(held).get(host_steps.PUSH_ID) != pending.push_id:
-            outcomes.give_up(run, "another run has put its own step into the host's mailbox")
+            rows.give_up(run, "another run has put its own step into the host's mailbox")
             return
         # Two executors pushed the same, or it was pushed anew: the mailbox has the last of them.
         pending.config_id, pending.again = held["id"], _inputs(held).get(_AGAIN, 0)
@@ -164,7 +166,7 @@ def _give_up(run: HostRun, pending: Pending, fault: str = "") -> None:
             "the host did not answer in time: see os-collect-config on it "
             "(`journalctl -u os-collect-config`)"
         )
-    outcomes.give_up(run, reason)
+    rows.give_up(run, reason)
 
 
 def _take(heat: Service, run: HostRun, deployment: dict[str, Any], keys: HostKeys) -> None:
@@ -186,7 +188,7 @@ def _take(heat: Service, run: HostRun, deployment: dict[str, Any], keys: HostKey
         report = {"reason": f"the host's report is larger than {host_keys.REPORT_BYTES} bytes"}
         said["deploy_result"] = "failed"
     again, step = pending.again, pending.step
-    outcomes.judge(run, said, "", report)
+    rows.judge(run, said, "", report)
     if again and run.ok:
         run.reason = f"{again} outcomes of {step} were not signed by this host, and refused"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from novadocker_actions.clients import Service
+from novadocker_actions.cloud.clients import Service
 from novadocker_actions.errors import CloudError
 
 #: Workflows that change hosts.

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from novadocker_actions.clients import Service
-from novadocker_actions.hosts import DOCKER
-from novadocker_actions.outcomes import HostRun
+from novadocker_actions.cloud.clients import Service
+from novadocker_actions.plan.hosts import DOCKER
+from novadocker_actions.plan.rows import HostRun
 
 #: How a service's disabled reason begins when it is ours: for a change, or since one failed.
 REASON = "novadocker: "

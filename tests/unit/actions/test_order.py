@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from novadocker_actions import gate, inputs, planning
 from novadocker_actions.errors import Refused
-from novadocker_actions.outcomes import FAILED, SKIPPED, HostRun
+from novadocker_actions.plan import gate, inputs, order
+from novadocker_actions.plan.rows import FAILED, SKIPPED, HostRun
 
 CONVERTED = {
     "nova": {"version": "34.0.0", "compute_driver": "novadocker.virt.docker.DockerDriver"},
@@ -24,7 +24,7 @@ def run(host: str = "c1", **values: Any) -> HostRun:
 
 
 def sizes(count: int, batch_size: int | None = None) -> list[int]:
-    return [len(batch) for batch in planning.batches(count, batch_size)]
+    return [len(batch) for batch in order.batches(count, batch_size)]
 
 
 def test_a_canary_and_then_growing_batches() -> None:
@@ -38,7 +38,7 @@ def test_batches_of_one_size() -> None:
 
 
 def test_each_host_is_in_one_batch() -> None:
-    cut = planning.batches(137, None)
+    cut = order.batches(137, None)
 
     assert [index for batch in cut for index in batch] == list(range(137))
 
@@ -47,7 +47,7 @@ def test_each_host_is_in_one_batch() -> None:
 def test_a_host_that_lacks_something_needs_every_step(missing: str) -> None:
     found = run(facts={**CONVERTED, missing: None})
 
-    planning.needs_from_facts(found, STEPS)
+    order.needs_from_facts(found, STEPS)
 
     assert (found.needs, found.unknown) == (STEPS, [])
 
@@ -55,7 +55,7 @@ def test_a_host_that_lacks_something_needs_every_step(missing: str) -> None:
 def test_a_host_that_looks_converted_is_asked_step_by_step() -> None:
     found = run(facts=CONVERTED)
 
-    planning.needs_from_facts(found, STEPS)
+    order.needs_from_facts(found, STEPS)
 
     assert (found.needs, found.unknown) == ([], STEPS)
 
@@ -74,7 +74,7 @@ def test_a_hypervisor_that_lost_a_part_under_its_instances_is_mended(
 ) -> None:
     found = run(facts=facts, hypervisor_type=hypervisor, instances=instances)
 
-    planning.needs_from_facts(found, STEPS)
+    order.needs_from_facts(found, STEPS)
 
     assert found.mended is mended
 
@@ -83,8 +83,8 @@ def test_only_what_shows_a_trace_is_undone() -> None:
     bare = run(facts={"nova": {"compute_driver": "libvirt.LibvirtDriver"}, "docker": None})
     traced = run(facts={"docker": {"installed": True}})
 
-    planning.needs_to_undo(bare, STEPS)
-    planning.needs_to_undo(traced, STEPS)
+    order.needs_to_undo(bare, STEPS)
+    order.needs_to_undo(traced, STEPS)
 
     assert bare.needs == []
     assert traced.needs == STEPS[::-1]
@@ -101,38 +101,38 @@ def test_only_what_shows_a_trace_is_undone() -> None:
 )
 def test_a_nova_that_cannot_run_the_driver_is_refused(nova: Any, said: str) -> None:
     with pytest.raises(Refused, match=said):
-        planning.require_nova([run(facts={"nova": nova})])
+        order.require_nova([run(facts={"nova": nova})])
 
 
 def test_novas_that_can() -> None:
-    planning.require_nova([run(facts={"nova": {"version": v}}) for v in ("31.0.0", "34.0.0.dev1")])
+    order.require_nova([run(facts={"nova": {"version": v}}) for v in ("31.0.0", "34.0.0.dev1")])
 
 
 def test_silent_hosts_are_named() -> None:
     silent = run("c2", state=FAILED, reason="the host did not answer in time")
 
     with pytest.raises(Refused, match=r"c2 could not be described.*os-collect-config") as refusal:
-        planning.require_answers([run("c1"), silent])
+        order.require_answers([run("c1"), silent])
 
     assert "c1" not in str(refusal.value)
 
 
 def test_instances_keep_a_hypervisor_from_being_changed() -> None:
     with pytest.raises(Refused, match=r"instances run on c1 \(3\)"):
-        planning.spare_occupied([run(instances=3, needs=STEPS)], "refuse", converting=True)
+        order.spare_occupied([run(instances=3, needs=STEPS)], "refuse", converting=True)
 
 
 def test_instances_of_a_docker_hypervisor_do_not_keep_it_from_being_repaired() -> None:
     found = run(instances=3, needs=STEPS, hypervisor_type="docker")
 
-    planning.spare_occupied([found], "refuse", converting=True)
+    order.spare_occupied([found], "refuse", converting=True)
 
     assert found.ok
 
 
 def test_instances_of_a_docker_hypervisor_keep_it_from_being_undone() -> None:
     with pytest.raises(Refused):
-        planning.spare_occupied(
+        order.spare_occupied(
             [run(instances=1, needs=STEPS, hypervisor_type="docker")], "refuse", converting=False
         )
 
@@ -140,7 +140,7 @@ def test_instances_of_a_docker_hypervisor_keep_it_from_being_undone() -> None:
 def test_occupied_hosts_can_be_skipped() -> None:
     found = run(instances=3, needs=STEPS)
 
-    planning.spare_occupied([found], "skip", converting=True)
+    order.spare_occupied([found], "skip", converting=True)
 
     assert (found.state, found.reason) == (SKIPPED, "3 instances run on it")
 
@@ -148,28 +148,28 @@ def test_occupied_hosts_can_be_skipped() -> None:
 def test_a_digest_changes_with_the_hosts_their_needs_and_the_inputs() -> None:
     settings = inputs.validate("plan", {})
     digests = {
-        planning.digest([], [run()], settings),
-        planning.digest([], [run("c2")], settings),
-        planning.digest([], [run(needs=STEPS)], settings),
-        planning.digest([run()], [run()], settings),
-        planning.digest([], [run()], inputs.validate("plan", {"images": ["nginx"]})),
+        order.digest([], [run()], settings),
+        order.digest([], [run("c2")], settings),
+        order.digest([], [run(needs=STEPS)], settings),
+        order.digest([run()], [run()], settings),
+        order.digest([], [run()], inputs.validate("plan", {"images": ["nginx"]})),
     }
 
     assert len(digests) == 5
-    assert planning.digest([], [run()], settings) in digests
+    assert order.digest([], [run()], settings) in digests
 
 
 def test_a_digest_does_not_change_with_what_is_only_about_waiting() -> None:
     one, other = inputs.validate("plan", {}), inputs.validate("plan", {"step_timeout_s": 60})
 
-    assert planning.digest([], [run()], one) == planning.digest([], [run()], other)
+    assert order.digest([], [run()], one) == order.digest([], [run()], other)
 
 
 def test_another_plan_than_the_approved_one_is_refused() -> None:
-    planning.require_digest(None, "sha256:a")
-    planning.require_digest("sha256:a", "sha256:a")
+    order.require_digest(None, "sha256:a")
+    order.require_digest("sha256:a", "sha256:a")
     with pytest.raises(Refused, match="plan_digest: the plan is now sha256:b, not sha256:a"):
-        planning.require_digest("sha256:a", "sha256:b")
+        order.require_digest("sha256:a", "sha256:b")
 
 
 @pytest.mark.parametrize(

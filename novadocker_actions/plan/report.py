@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from novadocker_actions.outcomes import FAILED, OK, SKIPPED, HostRun
+from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, HostRun
 
 DONE, UNCHANGED, PARTIAL, REFUSED = "done", "unchanged", "partial", "refused"
 PLANNED, DRIFT, BROKEN = "planned", "drift", "failed"

@@ -9,10 +9,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from novadocker_actions import host_steps, identity
+from novadocker_actions import host_steps
 from novadocker_actions.errors import Refused
-from novadocker_actions.hosts import DOCKER
-from novadocker_actions.outcomes import FAILED, HostRun
+from novadocker_actions.plan import identity
+from novadocker_actions.plan.hosts import DOCKER
+from novadocker_actions.plan.rows import FAILED, HostRun
 
 #: Nova's major version of 2025.1, the oldest that the driver supports.
 OLDEST_NOVA = 31

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from novadocker_actions.clients import Service
+from novadocker_actions.cloud.clients import Service
 from novadocker_actions.errors import CloudError
 
 TRAIT = "CUSTOM_HYPERVISOR_DOCKER"

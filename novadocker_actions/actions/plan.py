@@ -6,23 +6,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from novadocker_actions import (
-    compute,
-    hosts,
-    images,
-    inputs,
-    mailbox,
-    outcomes,
-    planning,
-    runs,
-    selection,
-    step_settings,
-)
+from novadocker_actions import step_settings
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
-from novadocker_actions.clients import Cloud
+from novadocker_actions.cloud import glance, mailbox, nova, runs
+from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import NovadockerError, Refused
 from novadocker_actions.host_steps import COMPUTE_STEPS
-from novadocker_actions.outcomes import FAILED, HostRun
+from novadocker_actions.plan import hosts, inputs, order, rows, selection
+from novadocker_actions.plan.rows import FAILED, HostRun
 
 _COMPUTE = "compute"
 _LOCK_WAIT_S = 20
@@ -69,11 +60,11 @@ class SelectHosts(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return rows for computes and controllers, the unselected, and the rule."""
-        nova = cloud.compute
+        service = cloud.compute
         records = hosts.merge(
-            compute.services(nova),
-            list(compute.hypervisors(nova)),
-            nova.get("/os-aggregates")["aggregates"],
+            nova.services(service),
+            list(nova.hypervisors(service)),
+            service.get("/os-aggregates")["aggregates"],
             mailbox.inventory(cloud.orchestration),
         )
         chosen = selection.select(records, selection.Query.from_settings(self.settings))
@@ -90,8 +81,8 @@ class SelectHosts(NovadockerAction):
         selection.require_keys([*chosen.hosts, *controllers])
         names = {record.name for record in chosen.hosts}
         return {
-            "computes": outcomes.write(_run(record, _COMPUTE) for record in chosen.hosts),
-            "controllers": outcomes.write(
+            "computes": rows.write(_run(record, _COMPUTE) for record in chosen.hosts),
+            "controllers": rows.write(
                 _run(record, ",".join(r for r in record.roles if r != _COMPUTE))
                 for record in controllers
             ),
@@ -127,21 +118,21 @@ class FindNeeds(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, without their descriptions, and whether steps are to be asked."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         computes = [run for run in found if run.role == _COMPUTE]
-        planning.require_answers(found)
-        planning.require_identity(found, compute.node_ids(cloud.compute))
-        planning.require_nova(computes)
+        order.require_answers(found)
+        order.require_identity(found, nova.node_ids(cloud.compute))
+        order.require_nova(computes)
         for run in found:
             self._note_needs(run)
             run.facts = {}
         if self.workflow != "verify":
-            planning.spare_occupied(
+            order.spare_occupied(
                 computes, self.settings["drain"], converting=self.workflow != "undeploy"
             )
         if self.workflow == "preload_images":
             _require_docker(computes)
-        return {"rows": outcomes.write(found), "unknown": any(run.unknown for run in found)}
+        return {"rows": rows.write(found), "unknown": any(run.unknown for run in found)}
 
     def _note_needs(self, run: HostRun) -> None:
         steps = (
@@ -152,9 +143,9 @@ class FindNeeds(NovadockerAction):
         if self.workflow == "verify":
             run.unknown = steps
         elif self.workflow == "undeploy":
-            planning.needs_to_undo(run, steps)
+            order.needs_to_undo(run, steps)
         elif self.workflow != "preload_images":
-            planning.needs_from_facts(run, steps)
+            order.needs_from_facts(run, steps)
 
 
 def _require_docker(computes: list[HostRun]) -> None:
@@ -180,7 +171,7 @@ class RequireImages(PlainAction):
 
     def compute(self) -> list[dict[str, str]]:
         """Return ``reference`` and ``digest`` of each image."""
-        run = outcomes.read(self.rows)[0]
+        run = rows.read(self.rows)[0]
         answers = run.facts
         if run.state == FAILED and not any(name in answers for name in self.settings["images"]):
             raise Refused(
@@ -188,7 +179,7 @@ class RequireImages(PlainAction):
                 f"{run.host} could not ask the registry: {run.reason}.",
                 "See the log on that controller.",
             )
-        digests = images.require_found(answers, self.settings["images"])
+        digests = glance.require_found(answers, self.settings["images"])
         return [{"reference": name, "digest": digest} for name, digest in digests.items()]
 
 
@@ -211,31 +202,31 @@ class Plan(PlainAction):
 
     def compute(self) -> dict[str, Any]:
         """Return the batches of computes, and the plan: all else that is known of the run."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         if self.workflow != "verify":
-            planning.require_answers(found)
+            order.require_answers(found)
         for run in found:
             run.facts = {}
         computes = [run for run in found if run.role == _COMPUTE]
         controllers = [run for run in found if run.role != _COMPUTE]
-        digest = planning.digest(controllers, computes, self.settings)
-        planning.require_digest(self.settings["plan_digest"], digest)
+        digest = order.digest(controllers, computes, self.settings)
+        order.require_digest(self.settings["plan_digest"], digest)
         changing = [run for run in computes if run.needs and run.ok]
         settled = [run for run in computes if not run.needs and run.ok]
         rest = [run for run in computes if not run.ok]
-        cut = planning.batches(len(changing), self.settings["batch_size"])
+        cut = order.batches(len(changing), self.settings["batch_size"])
         batches = [[changing[index] for index in batch] for batch in cut]
-        for start in range(0, len(settled), planning.LARGEST_BATCH):
-            batches.append(settled[start : start + planning.LARGEST_BATCH])
+        for start in range(0, len(settled), order.LARGEST_BATCH):
+            batches.append(settled[start : start + order.LARGEST_BATCH])
         plan = {
-            "controllers": outcomes.write(controllers),
-            "rest": outcomes.write(rest),
+            "controllers": rows.write(controllers),
+            "rest": rows.write(rest),
             "unselected": self.selected["unselected"],
             "rule": self.selected["rule"],
             "images": self.images,
             "digest": digest,
         }
-        return {"plan": plan, "batches": [outcomes.write(batch) for batch in batches]}
+        return {"plan": plan, "batches": [rows.write(batch) for batch in batches]}
 
 
 @action

@@ -7,20 +7,12 @@ import logging
 import time
 from typing import Any
 
-from novadocker_actions import (
-    compute,
-    hosts,
-    isolation,
-    mailbox,
-    occupancy,
-    outcomes,
-    planning,
-    report,
-)
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
-from novadocker_actions.clients import Cloud, Service
+from novadocker_actions.cloud import aggregates, mailbox, nova, occupancy
+from novadocker_actions.cloud.clients import Cloud, Service
 from novadocker_actions.errors import CloudError
-from novadocker_actions.outcomes import FAILED, SKIPPED, HostRun
+from novadocker_actions.plan import hosts, order, report, rows
+from novadocker_actions.plan.rows import FAILED, SKIPPED, HostRun
 
 LOG = logging.getLogger(__name__)
 
@@ -48,8 +40,8 @@ class DisableCompute(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, with who was taken out of service by this run."""
-        found = outcomes.read(self.rows)
-        by_host = {item["host"]: item for item in compute.services(cloud.compute)}
+        found = rows.read(self.rows)
+        by_host = {item["host"]: item for item in nova.services(cloud.compute)}
         for run in found:
             if not (run.ok and run.needs):
                 continue
@@ -57,10 +49,10 @@ class DisableCompute(NovadockerAction):
                 run.fail("disable_compute", "Nova has no compute service for it any more")
                 continue
             try:
-                compute.disable(cloud.compute, run, self.run_id, by_host[run.host])
+                nova.disable(cloud.compute, run, self.run_id, by_host[run.host])
             except CloudError as fault:
                 run.fail("disable_compute", str(fault))
-        return {"rows": outcomes.write(found)}
+        return {"rows": rows.write(found)}
 
 
 @action
@@ -88,7 +80,7 @@ class RecheckInstances(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, those of occupied hosts as skipped."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         looked = [run for run in found if run.ok and run.needs]
         asked = {run.host for run in looked if not self._is_repair(run)}
         self._keep_out_of_service(cloud, looked)
@@ -108,13 +100,13 @@ class RecheckInstances(NovadockerAction):
             if run.host in faults:
                 run.fail("recheck_instances", f"who lives on it cannot be told: {faults[run.host]}")
             elif self._is_repair(run):
-                planning.note_instances(run, len(living[run.host]))
+                order.note_instances(run, len(living[run.host]))
             elif living[run.host]:
                 run.skip("recheck_instances", occupancy.told(living[run.host]))
         if not pending:
             self._give_back(cloud, [run for run in looked if run.state == SKIPPED])
         return {
-            "rows": outcomes.write(found),
+            "rows": rows.write(found),
             "pending": pending,
             "ok": sum(1 for run in found if run.ok),
         }
@@ -124,14 +116,14 @@ class RecheckInstances(NovadockerAction):
 
     def _keep_out_of_service(self, cloud: Cloud, looked: list[HostRun]) -> None:
         # An executor that was lost here may have given some of them back already.
-        by_host = {item["host"]: item for item in compute.services(cloud.compute)}
+        by_host = {item["host"]: item for item in nova.services(cloud.compute)}
         for run in looked:
             if run.host not in by_host:
                 run.fail("recheck_instances", "Nova has no compute service for it any more")
                 continue
             try:
-                if not compute.is_disabled(by_host[run.host]):
-                    compute.disable(cloud.compute, run, self.run_id, by_host[run.host])
+                if not nova.is_disabled(by_host[run.host]):
+                    nova.disable(cloud.compute, run, self.run_id, by_host[run.host])
             except CloudError as fault:
                 run.fail("recheck_instances", str(fault))
 
@@ -141,7 +133,7 @@ class RecheckInstances(NovadockerAction):
     ) -> tuple[dict[str, list[occupancy.Occupant]], dict[str, CloudError]]:
         living: dict[str, list[occupancy.Occupant]] = {}
         faults: dict[str, CloudError] = {}
-        hypervisors = compute.by_host(cloud.compute) if looked else {}
+        hypervisors = nova.by_host(cloud.compute) if looked else {}
 
         def ask(run: HostRun) -> None:
             try:
@@ -156,10 +148,10 @@ class RecheckInstances(NovadockerAction):
 
     def _give_back(self, cloud: Cloud, occupied: list[HostRun]) -> None:
         mine = [run for run in occupied if run.parked]
-        by_host = {item["host"]: item for item in compute.services(cloud.compute)} if mine else {}
+        by_host = {item["host"]: item for item in nova.services(cloud.compute)} if mine else {}
         for run in mine:
             try:
-                compute.enable(cloud.compute, run, by_host[run.host])
+                nova.enable(cloud.compute, run, by_host[run.host])
             except CloudError as fault:
                 # It stays marked as taken out by this run, which tries it again at the batch's end.
                 LOG.warning("%s is occupied and could not be enabled yet: %s", run.host, fault)
@@ -193,8 +185,8 @@ class EnableCompute(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows."""
-        found = outcomes.read(self.rows)
-        by_host = {item["host"]: item for item in compute.services(cloud.compute)}
+        found = rows.read(self.rows)
+        by_host = {item["host"]: item for item in nova.services(cloud.compute)}
         for run in found:
             if run.host not in by_host:
                 continue
@@ -203,16 +195,16 @@ class EnableCompute(NovadockerAction):
             except CloudError as fault:
                 run.fail("enable_compute", "it is in order, but its compute service is disabled")
                 run.add_reason(f"its compute service could not be changed: {fault}")
-        return {"rows": outcomes.finished(found)}
+        return {"rows": rows.finished(found)}
 
     def _settle(self, cloud: Cloud, run: HostRun, current: dict[str, Any]) -> None:
         if run.stuck or (run.state == FAILED and run.done):
-            compute.explain_disabled(cloud.compute, run, self.run_id, current)
+            nova.explain_disabled(cloud.compute, run, self.run_id, current)
         elif run.ok or run.parked:
             by_this_run = run.parked
-            enabled = compute.enable(cloud.compute, run, current)
+            enabled = nova.enable(cloud.compute, run, current)
             run.changed |= enabled and not by_this_run
-        elif compute.is_disabled(current):
+        elif nova.is_disabled(current):
             run.add_reason(f"its compute service stays disabled: {current['disabled_reason']}")
 
 
@@ -233,11 +225,11 @@ class VerifyCompute(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, those that are not as wanted as failed, and how many these are."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         until = time.monotonic() + min(self.wait_s, VERIFY_WAIT_S)
         while True:
             looked = [run for run in found if self._concerns(run)]
-            waiting = compute.unsettled(cloud.compute, looked, docker=self.docker) if looked else {}
+            waiting = nova.unsettled(cloud.compute, looked, docker=self.docker) if looked else {}
             if not waiting or time.monotonic() + _POLL_S > until:
                 break
             time.sleep(_POLL_S)
@@ -245,7 +237,7 @@ class VerifyCompute(NovadockerAction):
             if run.host in waiting:
                 run.fail("verify_compute", f"after the change {waiting[run.host]}")
         return {
-            "rows": outcomes.write(found),
+            "rows": rows.write(found),
             "pending": len(waiting),
             "ok": sum(1 for run in found if run.ok),
         }
@@ -272,27 +264,27 @@ class Isolate(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         wanted = [run for run in found if run.ok]
         if not wanted:
-            return {"rows": outcomes.write(found), "ok": 0}
+            return {"rows": rows.write(found), "ok": 0}
         nova = cloud.compute
         if self.member:
-            aggregate: dict[str, Any] | None = isolation.ensure(nova, self.aggregate)
+            aggregate: dict[str, Any] | None = aggregates.ensure(nova, self.aggregate)
         else:
-            aggregate = isolation.find(nova, self.aggregate)
+            aggregate = aggregates.find(nova, self.aggregate)
         for run in wanted if aggregate else []:
             try:
                 self._place(nova, aggregate or {}, run)
             except CloudError as fault:
                 run.fail("isolate", str(fault))
-        return {"rows": outcomes.write(found), "ok": sum(1 for run in found if run.ok)}
+        return {"rows": rows.write(found), "ok": sum(1 for run in found if run.ok)}
 
     def _place(self, nova: Service, aggregate: dict[str, Any], run: HostRun) -> None:
         if self.member:
-            run.changed |= isolation.add(nova, aggregate, run.host)
+            run.changed |= aggregates.add(nova, aggregate, run.host)
         else:
-            run.changed |= isolation.remove(nova, aggregate, run.host)
+            run.changed |= aggregates.remove(nova, aggregate, run.host)
 
 
 @action
@@ -310,8 +302,8 @@ class PreloadImages(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return what was asked of Nova."""
-        aggregate = isolation.ensure(cloud.compute, self.aggregate)
-        isolation.precache(cloud.compute, aggregate, self.image_ids)
+        aggregate = aggregates.ensure(cloud.compute, self.aggregate)
+        aggregates.precache(cloud.compute, aggregate, self.image_ids)
         return {"asked": self.image_ids}
 
 
@@ -328,8 +320,8 @@ class FindDockerHosts(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts, and whether the aggregate was removed."""
-        left = compute.docker_hosts(cloud.compute)
-        removed = not left and isolation.remove_if_empty(cloud.compute, self.aggregate)
+        left = nova.docker_hosts(cloud.compute)
+        removed = not left and aggregates.remove_if_empty(cloud.compute, self.aggregate)
         return {"hosts": left, "aggregate_removed": removed}
 
 
@@ -348,19 +340,19 @@ class GiveUp(PlainAction):
 
     def compute(self) -> dict[str, Any]:
         """Return the rows."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         last = self.errors[-1] if self.errors else {}
         text = report.error_text(last.get("error"))
         step = str(last.get("name") or "unknown")
         for run in found:
             if run.pending is not None:
-                outcomes.give_up(run, f"{step} failed: {text}")
+                rows.give_up(run, f"{step} failed: {text}")
             if self.rolling_back and run.to_roll_back:
                 run.stuck = True
                 run.add_reason(f"it could not be put back: {text}")
             elif run.ok:
                 run.fail(step, text)
         return {
-            "rows": outcomes.write(found),
+            "rows": rows.write(found),
             "to_roll_back": sum(1 for run in found if run.to_roll_back),
         }

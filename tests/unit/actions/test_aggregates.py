@@ -8,8 +8,8 @@ from unittest import mock
 
 import pytest
 
-from novadocker_actions import isolation
-from novadocker_actions.clients import Service
+from novadocker_actions.cloud import aggregates
+from novadocker_actions.cloud.clients import Service
 from novadocker_actions.errors import CloudError
 
 AGGREGATE: dict[str, Any] = {"id": 1, "name": "docker-hosts", "hosts": []}
@@ -24,18 +24,18 @@ def nova(status: int, *members: str) -> Any:
 
 
 def test_a_host_that_somebody_else_has_just_added_is_a_member() -> None:
-    assert isolation.add(nova(409, "c1"), AGGREGATE, "c1") is False
+    assert aggregates.add(nova(409, "c1"), AGGREGATE, "c1") is False
 
 
 @pytest.mark.parametrize("status", [400, 404, 409])
 def test_a_host_that_is_refused_is_no_member(status: int) -> None:
     with pytest.raises(CloudError, match=f"with {status}"):
-        isolation.add(nova(status, "c2"), AGGREGATE, "c1")
+        aggregates.add(nova(status, "c2"), AGGREGATE, "c1")
 
 
 def test_a_host_that_has_just_left_is_no_member() -> None:
     there = {**AGGREGATE, "hosts": ["c1"]}
 
-    assert isolation.remove(nova(404), there, "c1") is False
+    assert aggregates.remove(nova(404), there, "c1") is False
     with pytest.raises(CloudError):
-        isolation.remove(nova(404, "c1"), there, "c1")
+        aggregates.remove(nova(404, "c1"), there, "c1")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from novadocker_actions.clients import Cloud
+from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError
 
 LOG = logging.getLogger(__name__)

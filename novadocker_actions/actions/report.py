@@ -8,11 +8,12 @@ from typing import Any
 
 from keystoneauth1.exceptions import ClientException
 
-from novadocker_actions import clients, compute, gate, images, isolation, outcomes, report
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
-from novadocker_actions.clients import Cloud
+from novadocker_actions.cloud import aggregates, clients, glance, nova
+from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import NovadockerError
-from novadocker_actions.outcomes import FAILED
+from novadocker_actions.plan import gate, report, rows
+from novadocker_actions.plan.rows import FAILED
 
 LOG = logging.getLogger(__name__)
 
@@ -54,13 +55,13 @@ class Audit(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return compute rows with their faults, images, and remarks."""
-        computes = outcomes.read(row for batch in self.batches for row in batch)
-        waiting = compute.unsettled(cloud.compute, computes, docker=True)
-        aggregate = isolation.find(cloud.compute, self.settings["aggregate"]) or {"hosts": []}
+        computes = rows.read(row for batch in self.batches for row in batch)
+        waiting = nova.unsettled(cloud.compute, computes, docker=True)
+        aggregate = aggregates.find(cloud.compute, self.settings["aggregate"]) or {"hosts": []}
         disabled = {
             item["host"]: item.get("disabled_reason") or "nobody said why"
-            for item in compute.services(cloud.compute)
-            if compute.is_disabled(item)
+            for item in nova.services(cloud.compute)
+            if nova.is_disabled(item)
         }
         for run in computes:
             if run.host in waiting:
@@ -70,17 +71,17 @@ class Audit(NovadockerAction):
             elif run.host in disabled:
                 run.fail("enable_compute", f"its compute service is disabled: {disabled[run.host]}")
         notes = []
-        if not images.accepts_docker(cloud.image):
+        if not glance.accepts_docker(cloud.image):
             notes.append("Glance does not accept docker images")
         shown = []
         for wanted in self.plan["images"]:
-            found = images.published(
+            found = glance.published(
                 cloud.image, cloud.project_id, wanted["reference"], wanted["digest"]
             )
             shown.append({**wanted, "id": found["id"] if found else "", "ok": bool(found)})
             if not found:
                 notes.append(f"image {wanted['reference']} is not in Glance")
-        return {"rows": outcomes.write(computes), "images": shown, "notes": notes}
+        return {"rows": rows.write(computes), "images": shown, "notes": notes}
 
 
 class Report(NovadockerAction):
@@ -151,19 +152,19 @@ class Report(NovadockerAction):
         return {"message": text, "url": url, "report": made, "bad": made["state"] in report.BAD}
 
     def _facts(self) -> report.Facts:
-        finished = outcomes.read(self.rows)
-        for run in outcomes.read(self.lost):
+        finished = rows.read(self.rows)
+        for run in rows.read(self.lost):
             run.fail("unknown", "its batch's sub-workflow was lost: see the execution's tasks")
             finished.append(run)
         known = {run.host for run in finished}
-        planned = outcomes.read(row for batch in self.batches for row in batch)
+        planned = rows.read(row for batch in self.batches for row in batch)
         not_started = [run for run in planned if run.host not in known]
-        rest = outcomes.read(self.plan.get("rest", []))
+        rest = rows.read(self.plan.get("rest", []))
         dry_run = bool(self.settings.get("dry_run"))
         planning = dry_run or self.workflow == "plan"
         return report.Facts(
             workflow=self.workflow,
-            controllers=outcomes.read(self.controllers or self._planned_controllers(planning)),
+            controllers=rows.read(self.controllers or self._planned_controllers(planning)),
             computes=[*finished, *not_started, *rest],
             not_started=() if planning else [run.host for run in not_started],
             unselected=self.plan.get("unselected", []),

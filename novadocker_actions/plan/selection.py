@@ -11,7 +11,7 @@ import yaql
 from yaql.language.exceptions import YaqlException
 
 from novadocker_actions.errors import Refused
-from novadocker_actions.hosts import Host
+from novadocker_actions.plan.hosts import Host
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,13 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar
 
-from novadocker_actions import (
-    host_steps,
-    hosts,
-    isolation,
-    mailbox,
-    outcomes,
-    step_settings,
-)
+from novadocker_actions import host_steps, step_settings
 from novadocker_actions.actions.base import NovadockerAction, action
-from novadocker_actions.clients import Cloud
+from novadocker_actions.cloud import aggregates, mailbox
+from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError, HostBusy
-from novadocker_actions.outcomes import HostRun
+from novadocker_actions.plan import hosts, rows
+from novadocker_actions.plan.rows import HostRun
 
 #: How long a push waits for another run's step to end; then the host failed.
 BUSY_WAIT_S = 90
@@ -83,7 +78,7 @@ def push_to_all(
 
 def pushed(found: list[HostRun]) -> dict[str, Any]:
     """Return a push's result: the rows, and at how many hosts a step is under way."""
-    return {"rows": outcomes.write(found), "pending": sum(1 for run in found if run.pending)}
+    return {"rows": rows.write(found), "pending": sum(1 for run in found if run.pending)}
 
 
 @action
@@ -103,7 +98,7 @@ class ConvertingStep(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         jobs = [
             converting(run, self.step, self.settings)
             for run in found
@@ -156,7 +151,7 @@ class DescribeHosts(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         jobs: list[Job] = [(run, "describe_host", {}) for run in found]
         push_to_all(cloud, jobs, mode="check", timeout_s=self.settings["agent_timeout_s"])
         return pushed(found)
@@ -175,7 +170,7 @@ class CheckImages(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row of the controller that asks."""
-        found = [run for run in outcomes.read(self.rows) if "controller" in run.role.split(",")][:1]
+        found = [run for run in rows.read(self.rows) if "controller" in run.role.split(",")][:1]
         jobs = [(run, "check_images", {"images": self.settings["images"]}) for run in found]
         timeout_s = self.settings["agent_timeout_s"] + 60
         push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s)
@@ -195,7 +190,7 @@ class CheckSteps(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending, and whether more is to be asked afterwards."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         jobs = [
             converting(run, run.unknown.pop(0), self.settings)
             for run in found
@@ -221,8 +216,8 @@ class RollBack(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending, and whether more is to be undone afterwards."""
-        found = outcomes.read(self.rows)
-        outcomes.leave_mended(found)
+        found = rows.read(self.rows)
+        rows.leave_mended(found)
         self._leave_aggregate(cloud, found)
         jobs = [converting(run, run.done.pop(), self.settings) for run in found if run.to_roll_back]
         push_to_all(
@@ -236,10 +231,10 @@ class RollBack(NovadockerAction):
 
     def _leave_aggregate(self, cloud: Cloud, found: list[HostRun]) -> None:
         leaving = [run for run in found if run.to_roll_back and not self._stays_docker(run)]
-        aggregate = isolation.find(cloud.compute, self.settings["aggregate"]) if leaving else None
+        aggregate = aggregates.find(cloud.compute, self.settings["aggregate"]) if leaving else None
         for run in leaving if aggregate else []:
             try:
-                isolation.remove(cloud.compute, aggregate or {}, run.host)
+                aggregates.remove(cloud.compute, aggregate or {}, run.host)
             except CloudError as fault:
                 run.add_reason(f"it is still in the aggregate: {fault}")
 
@@ -265,7 +260,7 @@ class VerifyHost(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         timeout_s = self.settings["step_timeout_s"]
         settings = {
             "images": self.image_ids or [],
@@ -299,10 +294,10 @@ class Collect(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, how many are pending, ok, and to be rolled back."""
-        found = outcomes.read(self.rows)
+        found = rows.read(self.rows)
         pending = mailbox.look_at_all(cloud.orchestration, found, min(self.wait_s, COLLECT_WAIT_S))
         return {
-            "rows": outcomes.write(found),
+            "rows": rows.write(found),
             "pending": pending,
             "ok": sum(1 for run in found if run.ok),
             "to_roll_back": sum(1 for run in found if run.to_roll_back),
