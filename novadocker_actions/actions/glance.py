@@ -41,9 +41,9 @@ class VerifyGlance(NovadockerAction):
             if not reason or time.monotonic() + _POLL_S > until:
                 break
             time.sleep(_POLL_S)
-        for run in found:
-            if reason and "glance" in run.role.split(","):
-                run.fail("verify_glance", reason)
+        for row in found:
+            if reason and "glance" in row.role.split(","):
+                row.fail("verify_glance", reason)
         return {"rows": rows.write(found), "accepts_docker": not reason}
 
 
@@ -98,7 +98,7 @@ class ExportImage(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row with what is pending."""
         found = rows.read(self.rows)
-        jobs = [(run, "export_image", {"image": self.reference}) for run in found]
+        jobs = [(row, "export_image", {"image": self.reference}) for row in found]
         push_to_all(cloud, jobs, mode="apply", timeout_s=self.settings["step_timeout_s"])
         return pushed(found)
 
@@ -124,13 +124,13 @@ class UploadImage(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row with what is pending, the Glance image and what it has to be."""
         found = rows.read(self.rows)
-        run = found[0]
-        if not run.ok:
+        row = found[0]
+        if not row.ok:
             return {**pushed(found), "image_id": "", "sha512": ""}
-        key = HostKeys(cloud.orchestration).of(run.host)
+        key = HostKeys(cloud.orchestration).of(row.host)
         if not key:
-            raise Refused("hosts", f"no key of {run.host} is pinned.", "Enrol it again.")
-        exported = run.facts
+            raise Refused("hosts", f"no key of {row.host} is pinned.", "Enrol it again.")
+        exported = row.facts
         digest = self.digest or str(exported["digest"])
         record = glance.record_for(
             cloud.image, cloud.project_id, cloud.task_id, self.reference, digest
@@ -142,7 +142,7 @@ class UploadImage(NovadockerAction):
         goal = {"image_id": record["id"], "glance_url": cloud.image.url.removesuffix("/v2")}
         sealed = host_keys.seal({"token": cloud.token, **goal}, key)
         settings = {**goal, "digest": exported["digest"], "sealed_token": sealed}
-        jobs = [(run, "upload_image", settings)]
+        jobs = [(row, "upload_image", settings)]
         push_to_all(cloud, jobs, mode="apply", timeout_s=self.settings["step_timeout_s"])
         return {**pushed(found), **result}
 
@@ -166,9 +166,9 @@ class VerifyImage(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the image as the report shows it."""
-        run = rows.read(self.rows)[0]
+        row = rows.read(self.rows)[0]
         image: dict[str, Any] = {"reference": self.reference, "id": self.image_id, "ok": False}
-        reason = f"{run.step} on {run.host}: {run.reason}" if not run.ok else ""
+        reason = f"{row.step} on {row.host}: {row.reason}" if not row.ok else ""
         if self.image_id:
             record = cloud.image.get(f"/v2/images/{self.image_id}")
             fault = glance.fault_of(record, self.sha512)

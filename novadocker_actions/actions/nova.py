@@ -12,7 +12,7 @@ from novadocker_actions.cloud import aggregates, mailbox, nova, occupancy
 from novadocker_actions.cloud.clients import Cloud, Service
 from novadocker_actions.errors import CloudError
 from novadocker_actions.plan import hosts, order, report, rows
-from novadocker_actions.plan.rows import FAILED, SKIPPED, HostRun
+from novadocker_actions.plan.rows import FAILED, SKIPPED, HostRow
 
 LOG = logging.getLogger(__name__)
 
@@ -42,16 +42,16 @@ class DisableCompute(NovadockerAction):
         """Return the rows, with who was taken out of service by this run."""
         found = rows.read(self.rows)
         by_host = {item["host"]: item for item in nova.services(cloud.compute)}
-        for run in found:
-            if not (run.ok and run.needs):
+        for row in found:
+            if not (row.ok and row.needs):
                 continue
-            if run.host not in by_host:
-                run.fail("disable_compute", "Nova has no compute service for it any more")
+            if row.host not in by_host:
+                row.fail("disable_compute", "Nova has no compute service for it any more")
                 continue
             try:
-                nova.disable(cloud.compute, run, self.run_id, by_host[run.host])
+                nova.disable(cloud.compute, row, self.run_id, by_host[row.host])
             except CloudError as fault:
-                run.fail("disable_compute", str(fault))
+                row.fail("disable_compute", str(fault))
         return {"rows": rows.write(found)}
 
 
@@ -81,10 +81,10 @@ class RecheckInstances(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, those of occupied hosts as skipped."""
         found = rows.read(self.rows)
-        looked = [run for run in found if run.ok and run.needs]
-        asked = {run.host for run in looked if not self._is_repair(run)}
+        looked = [row for row in found if row.ok and row.needs]
+        asked = {row.host for row in looked if not self._is_repair(row)}
         self._keep_out_of_service(cloud, looked)
-        looked = [run for run in looked if run.ok]
+        looked = [row for row in looked if row.ok]
         if asked:
             # The scheduler may be about to claim for a request that saw the host in service.
             time.sleep(QUIET_S)
@@ -96,65 +96,65 @@ class RecheckInstances(NovadockerAction):
             if not pending or time.monotonic() + _POLL_S > until:
                 break
             time.sleep(_POLL_S)
-        for run in looked:
-            if run.host in faults:
-                run.fail("recheck_instances", f"who lives on it cannot be told: {faults[run.host]}")
-            elif self._is_repair(run):
-                order.note_instances(run, len(living[run.host]))
-            elif living[run.host]:
-                run.skip("recheck_instances", occupancy.told(living[run.host]))
+        for row in looked:
+            if row.host in faults:
+                row.fail("recheck_instances", f"who lives on it cannot be told: {faults[row.host]}")
+            elif self._is_repair(row):
+                order.note_instances(row, len(living[row.host]))
+            elif living[row.host]:
+                row.skip("recheck_instances", occupancy.told(living[row.host]))
         if not pending:
-            self._give_back(cloud, [run for run in looked if run.state == SKIPPED])
+            self._give_back(cloud, [row for row in looked if row.state == SKIPPED])
         return {
             "rows": rows.write(found),
             "pending": pending,
-            "ok": sum(1 for run in found if run.ok),
+            "ok": sum(1 for row in found if row.ok),
         }
 
-    def _is_repair(self, run: HostRun) -> bool:
-        return self.converting and run.hypervisor_type == hosts.DOCKER
+    def _is_repair(self, row: HostRow) -> bool:
+        return self.converting and row.hypervisor_type == hosts.DOCKER
 
-    def _keep_out_of_service(self, cloud: Cloud, looked: list[HostRun]) -> None:
+    def _keep_out_of_service(self, cloud: Cloud, looked: list[HostRow]) -> None:
         # An executor that was lost here may have given some of them back already.
         by_host = {item["host"]: item for item in nova.services(cloud.compute)}
-        for run in looked:
-            if run.host not in by_host:
-                run.fail("recheck_instances", "Nova has no compute service for it any more")
+        for row in looked:
+            if row.host not in by_host:
+                row.fail("recheck_instances", "Nova has no compute service for it any more")
                 continue
             try:
-                if not nova.is_disabled(by_host[run.host]):
-                    nova.disable(cloud.compute, run, self.run_id, by_host[run.host])
+                if not nova.is_disabled(by_host[row.host]):
+                    nova.disable(cloud.compute, row, self.run_id, by_host[row.host])
             except CloudError as fault:
-                run.fail("recheck_instances", str(fault))
+                row.fail("recheck_instances", str(fault))
 
     @staticmethod
     def _look(
-        cloud: Cloud, looked: list[HostRun]
+        cloud: Cloud, looked: list[HostRow]
     ) -> tuple[dict[str, list[occupancy.Occupant]], dict[str, CloudError]]:
         living: dict[str, list[occupancy.Occupant]] = {}
         faults: dict[str, CloudError] = {}
         hypervisors = nova.by_host(cloud.compute) if looked else {}
 
-        def ask(run: HostRun) -> None:
+        def ask(row: HostRow) -> None:
             try:
-                living[run.host] = occupancy.occupants(
-                    cloud, run.host, hypervisors.get(run.host, [])
+                living[row.host] = occupancy.occupants(
+                    cloud, row.host, hypervisors.get(row.host, [])
                 )
             except CloudError as fault:
-                faults[run.host] = fault
+                faults[row.host] = fault
 
         mailbox.on_each(looked, ask)
         return living, faults
 
-    def _give_back(self, cloud: Cloud, occupied: list[HostRun]) -> None:
-        mine = [run for run in occupied if run.parked]
+    def _give_back(self, cloud: Cloud, occupied: list[HostRow]) -> None:
+        mine = [row for row in occupied if row.parked]
         by_host = {item["host"]: item for item in nova.services(cloud.compute)} if mine else {}
-        for run in mine:
+        for row in mine:
             try:
-                nova.enable(cloud.compute, run, by_host[run.host])
+                nova.enable(cloud.compute, row, by_host[row.host])
             except CloudError as fault:
                 # It stays marked as taken out by this run, which tries it again at the batch's end.
-                LOG.warning("%s is occupied and could not be enabled yet: %s", run.host, fault)
+                LOG.warning("%s is occupied and could not be enabled yet: %s", row.host, fault)
 
 
 def _settling(living: list[occupancy.Occupant]) -> bool:
@@ -187,25 +187,25 @@ class EnableCompute(NovadockerAction):
         """Return the rows."""
         found = rows.read(self.rows)
         by_host = {item["host"]: item for item in nova.services(cloud.compute)}
-        for run in found:
-            if run.host not in by_host:
+        for row in found:
+            if row.host not in by_host:
                 continue
             try:
-                self._settle(cloud, run, by_host[run.host])
+                self._settle(cloud, row, by_host[row.host])
             except CloudError as fault:
-                run.fail("enable_compute", "it is in order, but its compute service is disabled")
-                run.add_reason(f"its compute service could not be changed: {fault}")
+                row.fail("enable_compute", "it is in order, but its compute service is disabled")
+                row.add_reason(f"its compute service could not be changed: {fault}")
         return {"rows": rows.finished(found)}
 
-    def _settle(self, cloud: Cloud, run: HostRun, current: dict[str, Any]) -> None:
-        if run.stuck or (run.state == FAILED and run.done):
-            nova.explain_disabled(cloud.compute, run, self.run_id, current)
-        elif run.ok or run.parked:
-            by_this_run = run.parked
-            enabled = nova.enable(cloud.compute, run, current)
-            run.changed |= enabled and not by_this_run
+    def _settle(self, cloud: Cloud, row: HostRow, current: dict[str, Any]) -> None:
+        if row.stuck or (row.state == FAILED and row.done):
+            nova.explain_disabled(cloud.compute, row, self.run_id, current)
+        elif row.ok or row.parked:
+            by_this_run = row.parked
+            enabled = nova.enable(cloud.compute, row, current)
+            row.changed |= enabled and not by_this_run
         elif nova.is_disabled(current):
-            run.add_reason(f"its compute service stays disabled: {current['disabled_reason']}")
+            row.add_reason(f"its compute service stays disabled: {current['disabled_reason']}")
 
 
 @action
@@ -228,23 +228,23 @@ class VerifyCompute(NovadockerAction):
         found = rows.read(self.rows)
         until = time.monotonic() + min(self.wait_s, VERIFY_WAIT_S)
         while True:
-            looked = [run for run in found if self._concerns(run)]
+            looked = [row for row in found if self._concerns(row)]
             waiting = nova.unsettled(cloud.compute, looked, docker=self.docker) if looked else {}
             if not waiting or time.monotonic() + _POLL_S > until:
                 break
             time.sleep(_POLL_S)
-        for run in looked:
-            if run.host in waiting:
-                run.fail("verify_compute", f"after the change {waiting[run.host]}")
+        for row in looked:
+            if row.host in waiting:
+                row.fail("verify_compute", f"after the change {waiting[row.host]}")
         return {
             "rows": rows.write(found),
             "pending": len(waiting),
-            "ok": sum(1 for run in found if run.ok),
+            "ok": sum(1 for row in found if row.ok),
         }
 
-    def _concerns(self, run: HostRun) -> bool:
+    def _concerns(self, row: HostRow) -> bool:
         # A host of which nothing was undone is what it was, a Docker hypervisor or not.
-        return run.ok and (self.docker or run.changed)
+        return row.ok and (self.docker or row.changed)
 
 
 @action
@@ -265,7 +265,7 @@ class Isolate(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows."""
         found = rows.read(self.rows)
-        wanted = [run for run in found if run.ok]
+        wanted = [row for row in found if row.ok]
         if not wanted:
             return {"rows": rows.write(found), "ok": 0}
         nova = cloud.compute
@@ -273,18 +273,18 @@ class Isolate(NovadockerAction):
             aggregate: dict[str, Any] | None = aggregates.ensure(nova, self.aggregate)
         else:
             aggregate = aggregates.find(nova, self.aggregate)
-        for run in wanted if aggregate else []:
+        for row in wanted if aggregate else []:
             try:
-                self._place(nova, aggregate or {}, run)
+                self._place(nova, aggregate or {}, row)
             except CloudError as fault:
-                run.fail("isolate", str(fault))
-        return {"rows": rows.write(found), "ok": sum(1 for run in found if run.ok)}
+                row.fail("isolate", str(fault))
+        return {"rows": rows.write(found), "ok": sum(1 for row in found if row.ok)}
 
-    def _place(self, nova: Service, aggregate: dict[str, Any], run: HostRun) -> None:
+    def _place(self, nova: Service, aggregate: dict[str, Any], row: HostRow) -> None:
         if self.member:
-            run.changed |= aggregates.add(nova, aggregate, run.host)
+            row.changed |= aggregates.add(nova, aggregate, row.host)
         else:
-            run.changed |= aggregates.remove(nova, aggregate, run.host)
+            row.changed |= aggregates.remove(nova, aggregate, row.host)
 
 
 @action
@@ -344,15 +344,15 @@ class GiveUp(PlainAction):
         last = self.errors[-1] if self.errors else {}
         text = report.error_text(last.get("error"))
         step = str(last.get("name") or "unknown")
-        for run in found:
-            if run.pending is not None:
-                rows.give_up(run, f"{step} failed: {text}")
-            if self.rolling_back and run.to_roll_back:
-                run.stuck = True
-                run.add_reason(f"it could not be put back: {text}")
-            elif run.ok:
-                run.fail(step, text)
+        for row in found:
+            if row.pending is not None:
+                rows.give_up(row, f"{step} failed: {text}")
+            if self.rolling_back and row.to_roll_back:
+                row.stuck = True
+                row.add_reason(f"it could not be put back: {text}")
+            elif row.ok:
+                row.fail(step, text)
         return {
             "rows": rows.write(found),
-            "to_roll_back": sum(1 for run in found if run.to_roll_back),
+            "to_roll_back": sum(1 for row in found if row.to_roll_back),
         }

@@ -8,12 +8,12 @@ from typing import Any
 
 from novadocker_actions import step_settings
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
-from novadocker_actions.cloud import glance, mailbox, nova, runs
+from novadocker_actions.cloud import mailbox, nova, runs
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import NovadockerError, Refused
 from novadocker_actions.host_steps import COMPUTE_STEPS
-from novadocker_actions.plan import hosts, inputs, order, rows, selection
-from novadocker_actions.plan.rows import FAILED, HostRun
+from novadocker_actions.plan import hosts, inputs, order, references, rows, selection
+from novadocker_actions.plan.rows import FAILED, HostRow
 
 _COMPUTE = "compute"
 _LOCK_WAIT_S = 20
@@ -81,9 +81,9 @@ class SelectHosts(NovadockerAction):
         selection.require_keys([*chosen.hosts, *controllers])
         names = {record.name for record in chosen.hosts}
         return {
-            "computes": rows.write(_run(record, _COMPUTE) for record in chosen.hosts),
+            "computes": rows.write(_row_of(record, _COMPUTE) for record in chosen.hosts),
             "controllers": rows.write(
-                _run(record, ",".join(r for r in record.roles if r != _COMPUTE))
+                _row_of(record, ",".join(r for r in record.roles if r != _COMPUTE))
                 for record in controllers
             ),
             "unselected": [r.name for r in records if r.service_id and r.name not in names],
@@ -91,8 +91,8 @@ class SelectHosts(NovadockerAction):
         }
 
 
-def _run(record: hosts.Host, role: str) -> HostRun:
-    return HostRun(
+def _row_of(record: hosts.Host, role: str) -> HostRow:
+    return HostRow(
         host=record.name,
         role=role,
         server_id=record.server_id,
@@ -119,37 +119,37 @@ class FindNeeds(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, without their descriptions, and whether steps are to be asked."""
         found = rows.read(self.rows)
-        computes = [run for run in found if run.role == _COMPUTE]
+        computes = [row for row in found if row.role == _COMPUTE]
         order.require_answers(found)
         order.require_identity(found, nova.node_ids(cloud.compute))
         order.require_nova(computes)
-        for run in found:
-            self._note_needs(run)
-            run.facts = {}
+        for row in found:
+            self._note_needs(row)
+            row.facts = {}
         if self.workflow != "verify":
             order.spare_occupied(
                 computes, self.settings["drain"], converting=self.workflow != "undeploy"
             )
         if self.workflow == "preload_images":
             _require_docker(computes)
-        return {"rows": rows.write(found), "unknown": any(run.unknown for run in found)}
+        return {"rows": rows.write(found), "unknown": any(row.unknown for row in found)}
 
-    def _note_needs(self, run: HostRun) -> None:
+    def _note_needs(self, row: HostRow) -> None:
         steps = (
             list(COMPUTE_STEPS)
-            if run.role == _COMPUTE
-            else step_settings.controller_steps(run.role)
+            if row.role == _COMPUTE
+            else step_settings.controller_steps(row.role)
         )
         if self.workflow == "verify":
-            run.unknown = steps
+            row.unknown = steps
         elif self.workflow == "undeploy":
-            order.needs_to_undo(run, steps)
+            order.needs_to_undo(row, steps)
         elif self.workflow != "preload_images":
-            order.needs_from_facts(run, steps)
+            order.needs_from_facts(row, steps)
 
 
-def _require_docker(computes: list[HostRun]) -> None:
-    others = [run.host for run in computes if run.hypervisor_type != hosts.DOCKER]
+def _require_docker(computes: list[HostRow]) -> None:
+    others = [row.host for row in computes if row.hypervisor_type != hosts.DOCKER]
     if others:
         raise Refused(
             "hosts",
@@ -171,15 +171,15 @@ class RequireImages(PlainAction):
 
     def compute(self) -> list[dict[str, str]]:
         """Return ``reference`` and ``digest`` of each image."""
-        run = rows.read(self.rows)[0]
-        answers = run.facts
-        if run.state == FAILED and not any(name in answers for name in self.settings["images"]):
+        row = rows.read(self.rows)[0]
+        answers = row.facts
+        if row.state == FAILED and not any(name in answers for name in self.settings["images"]):
             raise Refused(
                 "images",
-                f"{run.host} could not ask the registry: {run.reason}.",
+                f"{row.host} could not ask the registry: {row.reason}.",
                 "See the log on that controller.",
             )
-        digests = glance.require_found(answers, self.settings["images"])
+        digests = references.require_found(answers, self.settings["images"])
         return [{"reference": name, "digest": digest} for name, digest in digests.items()]
 
 
@@ -205,15 +205,15 @@ class Plan(PlainAction):
         found = rows.read(self.rows)
         if self.workflow != "verify":
             order.require_answers(found)
-        for run in found:
-            run.facts = {}
-        computes = [run for run in found if run.role == _COMPUTE]
-        controllers = [run for run in found if run.role != _COMPUTE]
+        for row in found:
+            row.facts = {}
+        computes = [row for row in found if row.role == _COMPUTE]
+        controllers = [row for row in found if row.role != _COMPUTE]
         digest = order.digest(controllers, computes, self.settings)
         order.require_digest(self.settings["plan_digest"], digest)
-        changing = [run for run in computes if run.needs and run.ok]
-        settled = [run for run in computes if not run.needs and run.ok]
-        rest = [run for run in computes if not run.ok]
+        changing = [row for row in computes if row.needs and row.ok]
+        settled = [row for row in computes if not row.needs and row.ok]
+        rest = [row for row in computes if not row.ok]
         cut = order.batches(len(changing), self.settings["batch_size"])
         batches = [[changing[index] for index in batch] for batch in cut]
         for start in range(0, len(settled), order.LARGEST_BATCH):

@@ -63,13 +63,13 @@ class Audit(NovadockerAction):
             for item in nova.services(cloud.compute)
             if nova.is_disabled(item)
         }
-        for run in computes:
-            if run.host in waiting:
-                run.fail("verify_compute", waiting[run.host])
-            elif run.host not in aggregate["hosts"]:
-                run.fail("isolate", f"it is not in the aggregate {self.settings['aggregate']}")
-            elif run.host in disabled:
-                run.fail("enable_compute", f"its compute service is disabled: {disabled[run.host]}")
+        for row in computes:
+            if row.host in waiting:
+                row.fail("verify_compute", waiting[row.host])
+            elif row.host not in aggregate["hosts"]:
+                row.fail("isolate", f"it is not in the aggregate {self.settings['aggregate']}")
+            elif row.host in disabled:
+                row.fail("enable_compute", f"its compute service is disabled: {disabled[row.host]}")
         notes = []
         if not glance.accepts_docker(cloud.image):
             notes.append("Glance does not accept docker images")
@@ -153,12 +153,12 @@ class Report(NovadockerAction):
 
     def _facts(self) -> report.Facts:
         finished = rows.read(self.rows)
-        for run in rows.read(self.lost):
-            run.fail("unknown", "its batch's sub-workflow was lost: see the execution's tasks")
-            finished.append(run)
-        known = {run.host for run in finished}
+        for row in rows.read(self.lost):
+            row.fail("unknown", "its batch's sub-workflow was lost: see the execution's tasks")
+            finished.append(row)
+        known = {row.host for row in finished}
         planned = rows.read(row for batch in self.batches for row in batch)
-        not_started = [run for run in planned if run.host not in known]
+        not_started = [row for row in planned if row.host not in known]
         rest = rows.read(self.plan.get("rest", []))
         dry_run = bool(self.settings.get("dry_run"))
         planning = dry_run or self.workflow == "plan"
@@ -166,7 +166,7 @@ class Report(NovadockerAction):
             workflow=self.workflow,
             controllers=rows.read(self.controllers or self._planned_controllers(planning)),
             computes=[*finished, *not_started, *rest],
-            not_started=() if planning else [run.host for run in not_started],
+            not_started=() if planning else [row.host for row in not_started],
             unselected=self.plan.get("unselected", []),
             images=self.images or (self.plan.get("images", []) if planning else []),
             stopped=self.stopped,

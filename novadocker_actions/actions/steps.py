@@ -12,7 +12,7 @@ from novadocker_actions.cloud import aggregates, mailbox
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError, HostBusy
 from novadocker_actions.plan import hosts, rows
-from novadocker_actions.plan.rows import HostRun
+from novadocker_actions.plan.rows import HostRow
 
 #: How long a push waits for another run's step to end; then the host failed.
 BUSY_WAIT_S = 90
@@ -24,15 +24,15 @@ COLLECT_WAIT_S = 20
 COLLECT_PATIENCE_S = 20
 
 #: A host, a step for it and the step's settings.
-Job = tuple[HostRun, str, dict[str, Any]]
+Job = tuple[HostRow, str, dict[str, Any]]
 
 
-def converting(run: HostRun, step: str, settings: dict[str, Any]) -> Job:
+def converting(row: HostRow, step: str, settings: dict[str, Any]) -> Job:
     """Return a converting step as a host is to be given it.
 
     :param settings: the workflow's
     """
-    return run, step, step_settings.for_step(step, run.role, settings)
+    return row, step, step_settings.for_step(step, row.role, settings)
 
 
 def push_to_all(
@@ -46,19 +46,19 @@ def push_to_all(
     :param timeout_s: limit on the host
     :param run_id: the run that changes the hosts, and can be rolled back
     """
-    by_host = {run.host: (run, step, settings) for run, step, settings in jobs}
+    by_host = {row.host: (row, step, settings) for row, step, settings in jobs}
     for step, settings in {step: settings for _, step, settings in jobs}.items():
         host_steps.check_settings(step, settings)
 
-    def push(run: HostRun) -> None:
-        _, step, settings = by_host[run.host]
-        push_id = mailbox.key(cloud.task_id, run.host, step, mode)
+    def push(row: HostRow) -> None:
+        _, step, settings = by_host[row.host]
+        push_id = mailbox.key(cloud.task_id, row.host, step, mode)
         until = time.monotonic() + BUSY_WAIT_S
         while True:
             try:
                 mailbox.push(
                     cloud.orchestration,
-                    run,
+                    row,
                     step,
                     settings,
                     mode=mode,
@@ -69,16 +69,16 @@ def push_to_all(
                 return
             except HostBusy as fault:
                 if time.monotonic() > until:
-                    run.fail(step, str(fault))
+                    row.fail(step, str(fault))
                     return
             time.sleep(1)
 
-    mailbox.on_each([run for run, _, _ in jobs], push)
+    mailbox.on_each([row for row, _, _ in jobs], push)
 
 
-def pushed(found: list[HostRun]) -> dict[str, Any]:
+def pushed(found: list[HostRow]) -> dict[str, Any]:
     """Return a push's result: the rows, and at how many hosts a step is under way."""
-    return {"rows": rows.write(found), "pending": sum(1 for run in found if run.pending)}
+    return {"rows": rows.write(found), "pending": sum(1 for row in found if row.pending)}
 
 
 @action
@@ -100,9 +100,9 @@ class ConvertingStep(NovadockerAction):
         """Return the rows with what is pending."""
         found = rows.read(self.rows)
         jobs = [
-            converting(run, self.step, self.settings)
-            for run in found
-            if run.ok and self.step in run.needs
+            converting(row, self.step, self.settings)
+            for row in found
+            if row.ok and self.step in row.needs
         ]
         push_to_all(
             cloud,
@@ -152,7 +152,7 @@ class DescribeHosts(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows with what is pending."""
         found = rows.read(self.rows)
-        jobs: list[Job] = [(run, "describe_host", {}) for run in found]
+        jobs: list[Job] = [(row, "describe_host", {}) for row in found]
         push_to_all(cloud, jobs, mode="check", timeout_s=self.settings["agent_timeout_s"])
         return pushed(found)
 
@@ -170,8 +170,8 @@ class CheckImages(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row of the controller that asks."""
-        found = [run for run in rows.read(self.rows) if "controller" in run.role.split(",")][:1]
-        jobs = [(run, "check_images", {"images": self.settings["images"]}) for run in found]
+        found = [row for row in rows.read(self.rows) if "controller" in row.role.split(",")][:1]
+        jobs = [(row, "check_images", {"images": self.settings["images"]}) for row in found]
         timeout_s = self.settings["agent_timeout_s"] + 60
         push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s)
         return pushed(found)
@@ -192,12 +192,12 @@ class CheckSteps(NovadockerAction):
         """Return the rows with what is pending, and whether more is to be asked afterwards."""
         found = rows.read(self.rows)
         jobs = [
-            converting(run, run.unknown.pop(0), self.settings)
-            for run in found
-            if run.ok and run.unknown
+            converting(row, row.unknown.pop(0), self.settings)
+            for row in found
+            if row.ok and row.unknown
         ]
         push_to_all(cloud, jobs, mode="check", timeout_s=self.settings["step_timeout_s"])
-        return {**pushed(found), "unknown": any(run.ok and run.unknown for run in found)}
+        return {**pushed(found), "unknown": any(row.ok and row.unknown for row in found)}
 
 
 @action
@@ -219,7 +219,7 @@ class RollBack(NovadockerAction):
         found = rows.read(self.rows)
         rows.leave_mended(found)
         self._leave_aggregate(cloud, found)
-        jobs = [converting(run, run.done.pop(), self.settings) for run in found if run.to_roll_back]
+        jobs = [converting(row, row.done.pop(), self.settings) for row in found if row.to_roll_back]
         push_to_all(
             cloud,
             jobs,
@@ -229,18 +229,18 @@ class RollBack(NovadockerAction):
         )
         return pushed(found)
 
-    def _leave_aggregate(self, cloud: Cloud, found: list[HostRun]) -> None:
-        leaving = [run for run in found if run.to_roll_back and not self._stays_docker(run)]
+    def _leave_aggregate(self, cloud: Cloud, found: list[HostRow]) -> None:
+        leaving = [row for row in found if row.to_roll_back and not self._stays_docker(row)]
         aggregate = aggregates.find(cloud.compute, self.settings["aggregate"]) if leaving else None
-        for run in leaving if aggregate else []:
+        for row in leaving if aggregate else []:
             try:
-                aggregates.remove(cloud.compute, aggregate or {}, run.host)
+                aggregates.remove(cloud.compute, aggregate or {}, row.host)
             except CloudError as fault:
-                run.add_reason(f"it is still in the aggregate: {fault}")
+                row.add_reason(f"it is still in the aggregate: {fault}")
 
     @staticmethod
-    def _stays_docker(run: HostRun) -> bool:
-        return run.role != "compute" or run.hypervisor_type == hosts.DOCKER
+    def _stays_docker(row: HostRow) -> bool:
+        return row.role != "compute" or row.hypervisor_type == hosts.DOCKER
 
 
 @action
@@ -266,11 +266,11 @@ class VerifyHost(NovadockerAction):
             "images": self.image_ids or [],
             "wait_s": min(timeout_s - 15, IMAGE_WAIT_S) if self.image_ids else 0,
         }
-        jobs = [(run, "verify_host", settings) for run in found if run.ok]
+        jobs = [(row, "verify_host", settings) for row in found if row.ok]
         push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s)
-        for run in found:
-            if run.pending is not None:
-                run.pending.remark = not self.required
+        for row in found:
+            if row.pending is not None:
+                row.pending.remark = not self.required
         return pushed(found)
 
 
@@ -299,7 +299,7 @@ class Collect(NovadockerAction):
         return {
             "rows": rows.write(found),
             "pending": pending,
-            "ok": sum(1 for run in found if run.ok),
-            "to_roll_back": sum(1 for run in found if run.to_roll_back),
-            "unknown": any(run.ok and run.unknown for run in found),
+            "ok": sum(1 for row in found if row.ok),
+            "to_roll_back": sum(1 for row in found if row.to_roll_back),
+            "unknown": any(row.ok and row.unknown for row in found),
         }

@@ -26,7 +26,7 @@ from novadocker_actions.cloud.clients import Service
 from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, HostBusy
 from novadocker_actions.plan import rows
-from novadocker_actions.plan.rows import HostRun, Pending
+from novadocker_actions.plan.rows import HostRow, Pending
 
 LOG = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def key(*parts: str) -> str:
 
 def push(
     heat: Service,
-    run: HostRun,
+    row: HostRow,
     step: str,
     settings: dict[str, Any],
     *,
@@ -85,7 +85,7 @@ def push(
     """Put a step into a host's mailbox, unless just this push is in it already.
 
     :param heat: the orchestration service
-    :param run: the host; gets the step as pending
+    :param row: the host; gets the step as pending
     :param step: name of a step
     :param settings: its settings
     :param mode: ``apply``, ``check``, ``undo`` (of all runs) or ``roll_back`` (of this one)
@@ -96,11 +96,11 @@ def push(
     """
     expires_at = round(time.time() + timeout_s + GRACE_S)
     try:
-        current = _deployment(heat, run)
+        current = _deployment(heat, row)
     except CloudError as fault:
         if fault.status != 404:
             raise
-        run.fail(step, "its mailbox is gone from Heat: enrol it again with novadocker-enroll")
+        row.fail(step, "its mailbox is gone from Heat: enrol it again with novadocker-enroll")
         return
     held = _config(heat, current["config_id"])
     held_inputs = _inputs(held)
@@ -110,7 +110,7 @@ def push(
     elif current["status"] == "IN_PROGRESS" and held_inputs.get(_EXPIRES, 0) > time.time():
         raise HostBusy(
             f"{held['name'].removeprefix(_CONFIG_PREFIX)} of another run is under way on "
-            f"{run.host}. Wait for that run to end, or leave the host out with exclude."
+            f"{row.host}. Wait for that run to end, or leave the host out with exclude."
         )
     else:
         inputs = {
@@ -118,42 +118,42 @@ def push(
             "settings": settings,
             "timeout_s": timeout_s,
             "run_id": run_id,
-            "host": run.host,
+            "host": row.host,
             host_steps.PUSH_ID: push_id,
             _EXPIRES: expires_at,
             _PUSHED: int(time.time()),
         }
-        config_id = _replace(heat, run, held, step, host_steps.script(step), inputs)
-    run.pending = Pending(step, mode, push_id, config_id, expires_at)
+        config_id = _replace(heat, row, held, step, host_steps.script(step), inputs)
+    row.pending = Pending(step, mode, push_id, config_id, expires_at)
 
 
-def look(heat: Service, run: HostRun, keys: HostKeys | None = None) -> None:
+def look(heat: Service, row: HostRow, keys: HostKeys | None = None) -> None:
     """Take over a host's outcome if it is there, or give the host up when its time is over.
 
     :param heat: the orchestration service
-    :param run: a host with a pending step
+    :param row: a host with a pending step
     :param keys: the hosts' pinned keys
     """
-    pending = run.pending
+    pending = row.pending
     if pending is None:
         return
-    deployment = _deployment(heat, run)
+    deployment = _deployment(heat, row)
     if deployment["config_id"] != pending.config_id:
         held = _config(heat, deployment["config_id"])
         if _inputs(held).get(host_steps.PUSH_ID) != pending.push_id:
-            rows.give_up(run, "another run has put its own step into the host's mailbox")
+            rows.give_up(row, "another run has put its own step into the host's mailbox")
             return
         # Two executors pushed the same, or it was pushed anew: the mailbox has the last of them.
         pending.config_id, pending.again = held["id"], _inputs(held).get(_AGAIN, 0)
     if deployment["status"] != "IN_PROGRESS":
-        _take(heat, run, deployment, keys or HostKeys(heat))
+        _take(heat, row, deployment, keys or HostKeys(heat))
     elif time.time() > pending.deadline:
-        _give_up(run, pending)
+        _give_up(row, pending)
     elif pending.again:
-        _push_anew(heat, run, pending)
+        _push_anew(heat, row, pending)
 
 
-def _give_up(run: HostRun, pending: Pending, fault: str = "") -> None:
+def _give_up(row: HostRow, pending: Pending, fault: str = "") -> None:
     # Where outcomes were refused, the host's own one may have been lost by that.
     if fault or pending.again:
         reason = (
@@ -166,40 +166,40 @@ def _give_up(run: HostRun, pending: Pending, fault: str = "") -> None:
             "the host did not answer in time: see os-collect-config on it "
             "(`journalctl -u os-collect-config`)"
         )
-    rows.give_up(run, reason)
+    rows.give_up(row, reason)
 
 
-def _take(heat: Service, run: HostRun, deployment: dict[str, Any], keys: HostKeys) -> None:
-    pending = run.pending
+def _take(heat: Service, row: HostRow, deployment: dict[str, Any], keys: HostKeys) -> None:
+    pending = row.pending
     if pending is None:
         return
     outputs = deployment.get("output_values") or {}
     said = {name: outputs.get(name) or "" for name in host_keys.SAID}
-    fault = _refusal(run, pending, outputs, keys)
+    fault = _refusal(row, pending, outputs, keys)
     if fault:
-        LOG.warning("An outcome in the mailbox of %s was refused: %s", run.host, fault)
+        LOG.warning("An outcome in the mailbox of %s was refused: %s", row.host, fault)
         if time.time() > pending.deadline:
-            _give_up(run, pending, fault)
+            _give_up(row, pending, fault)
         else:
-            _open_again(heat, run, pending)
+            _open_again(heat, row, pending)
         return
     report = _report(said["report"])
     if len(str(said["report"]).encode()) > host_keys.REPORT_BYTES:
         report = {"reason": f"the host's report is larger than {host_keys.REPORT_BYTES} bytes"}
         said["deploy_result"] = "failed"
     again, step = pending.again, pending.step
-    rows.judge(run, said, "", report)
-    if again and run.ok:
-        run.reason = f"{again} outcomes of {step} were not signed by this host, and refused"
+    rows.judge(row, said, "", report)
+    if again and row.ok:
+        row.reason = f"{again} outcomes of {step} were not signed by this host, and refused"
 
 
-def _refusal(run: HostRun, pending: Pending, outputs: dict[str, Any], keys: HostKeys) -> str:
-    key = keys.of(run.host)
+def _refusal(row: HostRow, pending: Pending, outputs: dict[str, Any], keys: HostKeys) -> str:
+    key = keys.of(row.host)
     if not key:
         return "no key of the host is pinned: enrol it again with novadocker-enroll"
     if not outputs.get(host_keys.SIGNATURE):
         return "it is not signed"
-    text = host_keys.document(run.host, pending.push_id, pending.deadline, outputs)
+    text = host_keys.document(row.host, pending.push_id, pending.deadline, outputs)
     if host_keys.is_signed(key, outputs[host_keys.SIGNATURE], text):
         return ""
     if outputs.get(host_steps.PUSH_ID) != pending.push_id:
@@ -207,14 +207,14 @@ def _refusal(run: HostRun, pending: Pending, outputs: dict[str, Any], keys: Host
     return "its signature is not this host's for this push"
 
 
-def _open_again(heat: Service, run: HostRun, pending: Pending) -> None:
+def _open_again(heat: Service, row: HostRow, pending: Pending) -> None:
     # Heat takes no signal for what has ended, and the host's own is yet to come, or was lost.
-    if not _push_anew(heat, run, pending):
-        path = f"/software_deployments/{run.deployment_id}"
+    if not _push_anew(heat, row, pending):
+        path = f"/software_deployments/{row.deployment_id}"
         heat.put(path, json={**_under_way(pending.step), "status_reason": "an outcome was refused"})
 
 
-def _push_anew(heat: Service, run: HostRun, pending: Pending) -> bool:
+def _push_anew(heat: Service, row: HostRow, pending: Pending) -> bool:
     held = _config(heat, pending.config_id)
     inputs = {n: v for n, v in _inputs(held).items() if not n.startswith("deploy_")}
     pause_s = AGAIN_S * 2 ** (pending.again - 1) if pending.again else 0
@@ -222,45 +222,45 @@ def _push_anew(heat: Service, run: HostRun, pending: Pending) -> bool:
         return False
     pending.again += 1
     inputs.update({_AGAIN: pending.again, _PUSHED: int(time.time())})
-    pending.config_id = _replace(heat, run, held, pending.step, held["config"], inputs)
+    pending.config_id = _replace(heat, row, held, pending.step, held["config"], inputs)
     return True
 
 
-def look_at_all(heat: Service, runs: Sequence[HostRun], wait_s: float) -> int:
+def look_at_all(heat: Service, host_rows: Sequence[HostRow], wait_s: float) -> int:
     """Look at all pending hosts until none is left or the time is over; return how many are left.
 
     :param heat: the orchestration service
-    :param runs: hosts
+    :param host_rows: hosts
     :param wait_s: how long to stay
     """
     until = time.monotonic() + wait_s
     pause_s, keys = 0.3, HostKeys(heat)
     while True:
-        on_each([run for run in runs if run.pending], lambda run: look(heat, run, keys))
-        left = sum(1 for run in runs if run.pending)
+        on_each([row for row in host_rows if row.pending], lambda row: look(heat, row, keys))
+        left = sum(1 for row in host_rows if row.pending)
         if not left or time.monotonic() + pause_s > until:
             return left
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.3, 2.0)
 
 
-def on_each(runs: Iterable[HostRun], act: Callable[[HostRun], None]) -> None:
+def on_each(host_rows: Iterable[HostRow], act: Callable[[HostRow], None]) -> None:
     """Do something for each host, a few at a time.
 
-    :param runs: hosts
+    :param host_rows: hosts
     :param act: what to do; its errors are raised here
     """
-    waiting = list(runs)
+    waiting = list(host_rows)
     if len(waiting) < 2:
-        for run in waiting:
-            act(run)
+        for row in waiting:
+            act(row)
         return
     with concurrent.futures.ThreadPoolExecutor(_PARALLEL) as pool:
         list(pool.map(act, waiting))
 
 
-def _deployment(heat: Service, run: HostRun) -> dict[str, Any]:
-    answer = heat.get(f"/software_deployments/{run.deployment_id}")
+def _deployment(heat: Service, row: HostRow) -> dict[str, Any]:
+    answer = heat.get(f"/software_deployments/{row.deployment_id}")
     deployment: dict[str, Any] = answer["software_deployment"]
     return deployment
 
@@ -276,7 +276,7 @@ def _inputs(config: dict[str, Any]) -> dict[str, Any]:
 
 def _replace(
     heat: Service,
-    run: HostRun,
+    row: HostRow,
     held: dict[str, Any],
     step: str,
     script: str,
@@ -297,13 +297,13 @@ def _replace(
         },
     )["software_config"]
     heat.put(
-        f"/software_deployments/{run.deployment_id}",
+        f"/software_deployments/{row.deployment_id}",
         json={"config_id": config["id"], **_under_way(step)},
     )
     try:
         heat.delete(f"/software_configs/{held['id']}")
     except CloudError as fault:
-        LOG.warning("The config that was in the mailbox of %s is left: %s", run.host, fault)
+        LOG.warning("The config that was in the mailbox of %s is left: %s", row.host, fault)
     return str(config["id"])
 
 

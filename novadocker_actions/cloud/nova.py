@@ -8,7 +8,7 @@ from typing import Any
 
 from novadocker_actions.cloud.clients import Service
 from novadocker_actions.plan.hosts import DOCKER
-from novadocker_actions.plan.rows import HostRun
+from novadocker_actions.plan.rows import HostRow
 
 #: How a service's disabled reason begins when it is ours: for a change, or since one failed.
 REASON = "novadocker: "
@@ -68,23 +68,23 @@ def node_ids(nova: Service) -> dict[str, set[str]]:
     return found
 
 
-def disable(nova: Service, run: HostRun, run_id: str, current: dict[str, Any]) -> None:
+def disable(nova: Service, row: HostRow, run_id: str, current: dict[str, Any]) -> None:
     """Take a host out of service, unless its operator did so before: then it is left as it is.
 
     :param nova: the compute service
-    :param run: the host
+    :param row: the host
     :param run_id: execution that does it, told in the reason
     :param current: the host's service as Nova has it now
     """
     if current["status"] == "disabled":
         # An executor that was lost may have done it already.
-        run.parked = current.get("disabled_reason") == f"{REASON}{run_id}"
+        row.parked = current.get("disabled_reason") == f"{REASON}{run_id}"
         return
     nova.put(
         f"/os-services/{current['id']}",
         json={"status": "disabled", "disabled_reason": f"{REASON}{run_id}"},
     )
-    run.parked = True
+    row.parked = True
 
 
 def is_disabled(service: dict[str, Any]) -> bool:
@@ -98,26 +98,26 @@ def is_ours(service: dict[str, Any]) -> bool:
     return is_disabled(service) and reason.startswith((REASON, FAILURE))
 
 
-def enable(nova: Service, run: HostRun, current: dict[str, Any]) -> bool:
+def enable(nova: Service, row: HostRow, current: dict[str, Any]) -> bool:
     """Put a host back into service, unless its operator is why it is out of it.
 
     :param nova: the compute service
-    :param run: the host
+    :param row: the host
     :param current: the host's service as Nova has it now
     :return: whether it was out of service
     """
     disabled = is_ours(current)
     if disabled:
         nova.put(f"/os-services/{current['id']}", json={"status": "enabled"})
-    run.parked = False
+    row.parked = False
     return disabled
 
 
-def explain_disabled(nova: Service, run: HostRun, run_id: str, current: dict[str, Any]) -> None:
+def explain_disabled(nova: Service, row: HostRow, run_id: str, current: dict[str, Any]) -> None:
     """Leave a host out of service, and tell Nova's users why; an operator's own reason is kept.
 
     :param nova: the compute service
-    :param run: a host that could not be put back as it was
+    :param row: a host that could not be put back as it was
     :param run_id: execution whose report tells more
     :param current: the host's service as Nova has it now
     """
@@ -126,25 +126,25 @@ def explain_disabled(nova: Service, run: HostRun, run_id: str, current: dict[str
             f"/os-services/{current['id']}",
             json={"status": "disabled", "disabled_reason": f"{FAILURE}see {run_id}"},
         )
-    run.parked = False
-    run.add_reason("its compute service is left disabled")
+    row.parked = False
+    row.add_reason("its compute service is left disabled")
 
 
-def unsettled(nova: Service, runs: Iterable[HostRun], *, docker: bool) -> dict[str, str]:
+def unsettled(nova: Service, rows: Iterable[HostRow], *, docker: bool) -> dict[str, str]:
     """Return the hosts that Nova does not yet show as wanted, with what it shows.
 
     :param nova: the compute service
-    :param runs: compute hosts
+    :param rows: compute hosts
     :param docker: whether they are to be Docker hypervisors, or just not
     """
     by_host = {item["service"]["host"]: item for item in hypervisors(nova)}
     waiting = {}
-    for run in runs:
-        item = by_host.get(run.host)
+    for row in rows:
+        item = by_host.get(row.host)
         if item is None:
-            waiting[run.host] = "Nova has no hypervisor for it"
+            waiting[row.host] = "Nova has no hypervisor for it"
         elif item["state"] != "up":
-            waiting[run.host] = f"its hypervisor is {item['state']}"
+            waiting[row.host] = f"its hypervisor is {item['state']}"
         elif (item["hypervisor_type"] == DOCKER) != docker:
-            waiting[run.host] = f"its hypervisor is of type {item['hypervisor_type']}"
+            waiting[row.host] = f"its hypervisor is of type {item['hypervisor_type']}"
     return waiting

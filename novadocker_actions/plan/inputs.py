@@ -8,8 +8,8 @@ from typing import Any
 
 import jsonschema
 
-from novadocker_actions.cloud import glance
 from novadocker_actions.errors import Refused
+from novadocker_actions.plan.references import Reference
 
 _HOST_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$"}
 _HOST_NAMES = {"type": "array", "items": _HOST_NAME, "maxItems": 10_000, "uniqueItems": True}
@@ -149,7 +149,7 @@ def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
         if fault is not None:
             raise Refused(name, _explain(value, fault), remedy)
         settings[name] = value
-    settings["images"] = [glance.Reference.parse(text).familiar for text in settings["images"]]
+    settings["images"] = [Reference.parse(text).familiar for text in settings["images"]]
     if "images" not in names:
         settings["images"] = []
     return settings

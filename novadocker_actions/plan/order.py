@@ -13,7 +13,7 @@ from novadocker_actions import host_steps
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import identity
 from novadocker_actions.plan.hosts import DOCKER
-from novadocker_actions.plan.rows import FAILED, HostRun
+from novadocker_actions.plan.rows import FAILED, HostRow
 
 #: Nova's major version of 2025.1, the oldest that the driver supports.
 OLDEST_NOVA = 31
@@ -58,66 +58,66 @@ def _docker_driver(facts: dict[str, Any]) -> bool:
     return "docker" in str((facts.get("nova") or {}).get("compute_driver") or "").lower()
 
 
-def needs_from_facts(run: HostRun, steps: Sequence[str]) -> None:
+def needs_from_facts(row: HostRow, steps: Sequence[str]) -> None:
     """Note which steps a described host needs, or that each has to be asked.
 
-    :param run: a host with the facts of describe_host
+    :param row: a host with the facts of describe_host
     :param steps: the steps of its role, in order
     """
-    if looks_converted(run.facts, run.role):
-        run.unknown = list(steps)
+    if looks_converted(row.facts, row.role):
+        row.unknown = list(steps)
         return
-    run.needs = list(steps)
-    note_instances(run, run.instances)
+    row.needs = list(steps)
+    note_instances(row, row.instances)
 
 
-def note_instances(run: HostRun, instances: int) -> None:
+def note_instances(row: HostRow, instances: int) -> None:
     """Note how many instances live on a host, and whether it is mended under them.
 
-    :param run: a host with its needs
+    :param row: a host with its needs
     :param instances: how many
     """
-    run.instances = instances
-    damaged = set(host_steps.COMPUTE_STEPS) <= set(run.needs)
-    run.mended |= damaged and run.hypervisor_type == DOCKER and instances > 0
+    row.instances = instances
+    damaged = set(host_steps.COMPUTE_STEPS) <= set(row.needs)
+    row.mended |= damaged and row.hypervisor_type == DOCKER and instances > 0
 
 
-def needs_to_undo(run: HostRun, steps: Sequence[str]) -> None:
+def needs_to_undo(row: HostRow, steps: Sequence[str]) -> None:
     """Note which steps are to be undone on a described host.
 
-    :param run: a host with the facts of describe_host
+    :param row: a host with the facts of describe_host
     :param steps: the steps of its role, in the order of applying
     """
-    docker = (run.facts.get("docker") or {}).get("installed")
-    driver = (run.facts.get("novadocker") or {}).get("driver_version")
-    if docker or driver or _docker_driver(run.facts):
-        run.needs = list(reversed(steps))
+    docker = (row.facts.get("docker") or {}).get("installed")
+    driver = (row.facts.get("novadocker") or {}).get("driver_version")
+    if docker or driver or _docker_driver(row.facts):
+        row.needs = list(reversed(steps))
 
 
-def require_answers(runs: Iterable[HostRun]) -> None:
+def require_answers(rows: Iterable[HostRow]) -> None:
     """Refuse hosts whose agent did not answer, or could not describe its host.
 
     :raises Refused: naming the hosts
     """
-    silent = [run for run in runs if run.state == FAILED]
+    silent = [row for row in rows if row.state == FAILED]
     if silent:
         raise Refused(
             "hosts",
-            "; ".join(f"{run.host} could not be described: {run.reason}" for run in silent[:20])
+            "; ".join(f"{row.host} could not be described: {row.reason}" for row in silent[:20])
             + ("." if len(silent) <= 20 else f"; and {len(silent) - 20} more."),
             "See that os-collect-config runs there (`systemctl status os-collect-config`), raise "
             "agent_timeout_s, or leave them out with exclude.",
         )
 
 
-def require_identity(runs: Iterable[HostRun], node_ids: Mapping[str, Collection[str]]) -> None:
+def require_identity(rows: Iterable[HostRow], node_ids: Mapping[str, Collection[str]]) -> None:
     """Refuse hosts that are others than those whose names they are enrolled by.
 
-    :param runs: described hosts
+    :param rows: described hosts
     :param node_ids: ids of Nova's hypervisors by host
     :raises Refused: naming the hosts
     """
-    faults = [identity.fault_of(run.host, run.facts, node_ids.get(run.host, ())) for run in runs]
+    faults = [identity.fault_of(row.host, row.facts, node_ids.get(row.host, ())) for row in rows]
     faults = [fault for fault in faults if fault]
     if faults:
         raise Refused(
@@ -129,57 +129,57 @@ def require_identity(runs: Iterable[HostRun], node_ids: Mapping[str, Collection[
         )
 
 
-def require_nova(runs: Iterable[HostRun]) -> None:
+def require_nova(rows: Iterable[HostRow]) -> None:
     """Refuse compute hosts whose Nova the driver does not support, or that have none.
 
     :raises Refused: naming the hosts
     """
-    for run in runs:
-        version = str((run.facts.get("nova") or {}).get("version") or "")
+    for row in rows:
+        version = str((row.facts.get("nova") or {}).get("version") or "")
         major = re.match(r"\d+", version)
         if not major:
             raise Refused(
                 "hosts",
-                f"no Nova was found on {run.host}.",
+                f"no Nova was found on {row.host}.",
                 "See its nova-compute unit, or leave it out with exclude.",
             )
         if int(major.group()) < OLDEST_NOVA:
             raise Refused(
                 "hosts",
-                f"{run.host} runs Nova {version}, older than 2025.1 ({OLDEST_NOVA}.0).",
+                f"{row.host} runs Nova {version}, older than 2025.1 ({OLDEST_NOVA}.0).",
                 "Upgrade it, or leave it out with exclude.",
             )
 
 
-def spare_occupied(runs: Sequence[HostRun], drain: str, *, converting: bool) -> None:
+def spare_occupied(rows: Sequence[HostRow], drain: str, *, converting: bool) -> None:
     """Keep hosts that run instances out of a change of hypervisor.
 
     Instances on a host that is a Docker hypervisor already are containers: they live through a
     repair of it, and so they only stand in the way of undoing.
 
-    :param runs: compute hosts
+    :param rows: compute hosts
     :param drain: ``refuse`` the run, or ``skip`` such hosts
     :param converting: whether hosts become Docker hypervisors, or cease to be
     :raises Refused: naming the hosts
     """
     occupied = [
-        run
-        for run in runs
-        if run.instances and run.needs and (not converting or run.hypervisor_type != DOCKER)
+        row
+        for row in rows
+        if row.instances and row.needs and (not converting or row.hypervisor_type != DOCKER)
     ]
     if occupied and drain == "refuse":
-        listed = ", ".join(f"{run.host} ({run.instances})" for run in occupied[:20])
+        listed = ", ".join(f"{row.host} ({row.instances})" for row in occupied[:20])
         raise Refused(
             "hosts",
             f"instances run on {listed}.",
             "Migrate or delete them, leave the hosts out with exclude, or set drain to skip.",
         )
-    for run in occupied:
-        run.skip("plan", f"{run.instances} instances run on it")
+    for row in occupied:
+        row.skip("plan", f"{row.instances} instances run on it")
 
 
 def digest(
-    controllers: Sequence[HostRun], computes: Sequence[HostRun], settings: dict[str, Any]
+    controllers: Sequence[HostRow], computes: Sequence[HostRow], settings: dict[str, Any]
 ) -> str:
     """Return the digest of a plan: hosts, steps, settings and the scripts themselves.
 
@@ -189,8 +189,8 @@ def digest(
     """
     relevant = ("images", "driver_requirement", "docker", "aggregate", "batch_size", "drain")
     document = {
-        "controllers": [[run.host, run.needs] for run in controllers],
-        "computes": [[run.host, run.needs, run.state] for run in computes],
+        "controllers": [[row.host, row.needs] for row in controllers],
+        "computes": [[row.host, row.needs, row.state] for row in computes],
         "settings": {name: settings[name] for name in relevant},
         "scripts": host_steps.digest(
             tuple(sorted({*host_steps.COMPUTE_STEPS, *host_steps.CONTROLLER_STEPS}))

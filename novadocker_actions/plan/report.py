@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, HostRun
+from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, HostRow
 
 DONE, UNCHANGED, PARTIAL, REFUSED = "done", "unchanged", "partial", "refused"
 PLANNED, DRIFT, BROKEN = "planned", "drift", "failed"
@@ -29,8 +29,8 @@ class Facts:
     """
 
     workflow: str
-    controllers: Sequence[HostRun] = ()
-    computes: Sequence[HostRun] = ()
+    controllers: Sequence[HostRow] = ()
+    computes: Sequence[HostRow] = ()
     not_started: Sequence[str] = ()
     unselected: Sequence[str] = ()
     images: Sequence[dict[str, Any]] = ()
@@ -43,30 +43,30 @@ class Facts:
     notes: Sequence[str] = field(default_factory=list)
 
 
-def _row(run: HostRun) -> dict[str, Any]:
-    state = "unchanged" if run.state == OK and not run.changed else run.state
-    row: dict[str, Any] = {
-        "host": run.host,
-        "role": run.role,
+def _row(row: HostRow) -> dict[str, Any]:
+    state = "unchanged" if row.state == OK and not row.changed else row.state
+    entry: dict[str, Any] = {
+        "host": row.host,
+        "role": row.role,
         "state": state,
-        "changed": run.changed and not run.rolled_back,
-        "step": run.step,
-        "reason": run.reason,
-        "log": run.log,
+        "changed": row.changed and not row.rolled_back,
+        "step": row.step,
+        "reason": row.reason,
+        "log": row.log,
     }
-    if run.rolled_back:
-        row["rolled_back"] = True
-    return row
+    if row.rolled_back:
+        entry["rolled_back"] = True
+    return entry
 
 
-def _planned_row(run: HostRun) -> dict[str, Any]:
+def _planned_row(row: HostRow) -> dict[str, Any]:
     return {
-        "host": run.host,
-        "role": run.role,
-        "state": run.state if run.state != OK else ("planned" if run.needs else "unchanged"),
+        "host": row.host,
+        "role": row.role,
+        "state": row.state if row.state != OK else ("planned" if row.needs else "unchanged"),
         "changed": False,
-        "step": run.step if run.state == FAILED else ", ".join(run.needs),
-        "reason": run.reason,
+        "step": row.step if row.state == FAILED else ", ".join(row.needs),
+        "reason": row.reason,
         "log": "",
     }
 
@@ -92,27 +92,27 @@ def build(facts: Facts) -> dict[str, Any]:
 
     :param facts: what is known of the run
     """
-    runs = [*facts.controllers, *facts.computes]
-    row = _planned_row if _planning(facts) else _row
-    rows = [row(run) for run in runs if run.host not in facts.not_started]
-    rows += [_unstarted_row(host) for host in facts.not_started]
+    rows = [*facts.controllers, *facts.computes]
+    shown = _planned_row if _planning(facts) else _row
+    entries = [shown(row) for row in rows if row.host not in facts.not_started]
+    entries += [_unstarted_row(host) for host in facts.not_started]
     totals = {
-        "ok": sum(1 for entry in rows if entry["state"] in (OK, "unchanged", "planned")),
-        "failed": sum(1 for entry in rows if entry["state"] == FAILED),
-        "changed": sum(1 for entry in rows if entry["changed"]),
-        "unchanged": sum(1 for entry in rows if entry["state"] == "unchanged"),
-        "skipped": sum(1 for entry in rows if entry["state"] == SKIPPED),
+        "ok": sum(1 for entry in entries if entry["state"] in (OK, "unchanged", "planned")),
+        "failed": sum(1 for entry in entries if entry["state"] == FAILED),
+        "changed": sum(1 for entry in entries if entry["changed"]),
+        "unchanged": sum(1 for entry in entries if entry["state"] == "unchanged"),
+        "skipped": sum(1 for entry in entries if entry["state"] == SKIPPED),
     }
     report: dict[str, Any] = {
         "state": _state(facts, totals),
         "hosts": {
-            "selected": [run.host for run in facts.computes],
-            "controllers": [run.host for run in facts.controllers],
+            "selected": [row.host for row in facts.computes],
+            "controllers": [row.host for row in facts.controllers],
             "unselected": list(facts.unselected),
             "rule": facts.rule,
         },
         "totals": totals,
-        "rows": rows,
+        "rows": entries,
         "images": list(facts.images),
         "plan_digest": facts.plan_digest,
         "notes": list(facts.notes),
@@ -131,7 +131,7 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
         return REFUSED
     if facts.errors or facts.stopped:
         return BROKEN
-    if any(run.state == FAILED for run in facts.controllers):
+    if any(row.state == FAILED for row in facts.controllers):
         return BROKEN
     if facts.workflow != "verify" and any(not image.get("ok", True) for image in facts.images):
         return BROKEN
@@ -147,9 +147,9 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
     return DONE if totals["changed"] or images_changed else UNCHANGED
 
 
-def _late(facts: Facts) -> list[HostRun]:
+def _late(facts: Facts) -> list[HostRow]:
     # A host that the plan leaves out is as asked for; one that was occupied later is not.
-    return [run for run in facts.computes if run.state == SKIPPED and run.step != "plan"]
+    return [row for row in facts.computes if row.state == SKIPPED and row.step != "plan"]
 
 
 def _drifted(facts: Facts, totals: dict[str, int]) -> bool:
@@ -205,8 +205,8 @@ def _faults(facts: Facts, report: dict[str, Any]) -> list[str]:
     if len(failed) > 3:
         parts.append(f"{len(failed) - 3} more hosts failed")
     late = _late(facts)
-    for run in late[:3]:
-        parts.append(f"{run.host} was left as it is: {run.reason}"[:500])
+    for row in late[:3]:
+        parts.append(f"{row.host} was left as it is: {row.reason}"[:500])
     if len(late) > 3:
         parts.append(f"{len(late) - 3} more hosts were left as they are: see the report")
     for image in facts.images:
@@ -241,23 +241,23 @@ def _images(facts: Facts) -> str:
     if not ready:
         return ""
     images = f"{len(ready)} image{'' if len(ready) == 1 else 's'}"
-    good = [run for run in facts.computes if run.host in _good(facts)]
-    there = [run for run in good if run.preloaded]
+    good = [row for row in facts.computes if row.host in _good(facts)]
+    there = [row for row in good if row.preloaded]
     if there and len(there) == len(good):
         return f"{images} preloaded"
     return f"{images} in Glance, preloaded on {len(there)} of {len(good)} hosts"
 
 
 def _unchanged(facts: Facts) -> str:
-    runs = [*facts.controllers, *facts.computes]
-    same = runs and not any(run.changed or run.state != OK for run in runs)
+    rows = [*facts.controllers, *facts.computes]
+    same = rows and not any(row.changed or row.state != OK for row in rows)
     return "nothing had to be changed" if same else ""
 
 
 def _deployed(facts: Facts) -> list[str]:
     good = _good(facts)
     count = f"{len(good)} of {len(facts.computes)} compute hosts are Docker hypervisors"
-    glance = facts.controllers and all(run.ok for run in facts.controllers)
+    glance = facts.controllers and all(row.ok for row in facts.controllers)
     return [
         count + (f" ({names(good)})" if good else ""),
         "Glance accepts docker images" if glance else "",
@@ -267,8 +267,8 @@ def _deployed(facts: Facts) -> list[str]:
 
 
 def _planned(facts: Facts) -> list[str]:
-    todo = [run.host for run in facts.computes if run.needs and run.state == OK]
-    same = [run.host for run in facts.computes if not run.needs and run.state == OK]
+    todo = [row.host for row in facts.computes if row.needs and row.state == OK]
+    same = [row.host for row in facts.computes if not row.needs and row.state == OK]
     return [
         f"{len(todo)} of {len(facts.computes)} compute hosts would be converted"
         + (f" ({names(todo)})" if todo else ""),
@@ -280,12 +280,12 @@ def _planned(facts: Facts) -> list[str]:
 
 
 def _verified(facts: Facts) -> list[str]:
-    runs = [*facts.controllers, *facts.computes]
-    drifted = [run for run in runs if run.ok and run.needs]
-    good = [run.host for run in runs if run.ok and not run.needs]
+    rows = [*facts.controllers, *facts.computes]
+    drifted = [row for row in rows if row.ok and row.needs]
+    good = [row.host for row in rows if row.ok and not row.needs]
     return [
-        *(f"{run.host} has drifted: {', '.join(run.needs)} would change it" for run in drifted[:5]),
-        f"{len(good)} of {len(runs)} hosts are as wanted",
+        *(f"{row.host} has drifted: {', '.join(row.needs)} would change it" for row in drifted[:5]),
+        f"{len(good)} of {len(rows)} hosts are as wanted",
         *facts.notes,
         "nothing was changed",
     ]

@@ -51,7 +51,7 @@ class Pending:
 
 
 @dataclass
-class HostRun:
+class HostRow:
     """One host on its way through a run.
 
     :param needs: host steps that are to be applied
@@ -128,19 +128,19 @@ class HostRun:
         return data
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> HostRun:
+    def from_dict(cls, data: dict[str, Any]) -> HostRow:
         """Return it from what :meth:`to_dict` gave."""
         pending = data.get("pending")
         return cls(**{**data, "pending": Pending(**pending) if pending else None})
 
 
-def finished(runs: Iterable[HostRun]) -> list[dict[str, Any]]:
+def finished(rows: Iterable[HostRow]) -> list[dict[str, Any]]:
     """Return rows with no more in them than a report needs."""
-    rows = write(runs)
-    for row in rows:
+    carried = write(rows)
+    for row in carried:
         for name in _FOR_THE_WAY:
             row.pop(name, None)
-    return rows
+    return carried
 
 
 def shorten(text: Any) -> str:
@@ -153,98 +153,98 @@ def shorten(text: Any) -> str:
     return plain if len(plain) <= REASON_CHARS else plain[: REASON_CHARS - 3] + "..."
 
 
-def read(rows: Iterable[dict[str, Any]]) -> list[HostRun]:
+def read(rows: Iterable[dict[str, Any]]) -> list[HostRow]:
     """Return host runs from a workflow's rows."""
-    return [HostRun.from_dict(row) for row in rows]
+    return [HostRow.from_dict(row) for row in rows]
 
 
-def write(runs: Iterable[HostRun]) -> list[dict[str, Any]]:
+def write(rows: Iterable[HostRow]) -> list[dict[str, Any]]:
     """Return a workflow's rows from host runs."""
-    return [run.to_dict() for run in runs]
+    return [row.to_dict() for row in rows]
 
 
 def judge(
-    run: HostRun, outputs: dict[str, Any], status_reason: str, report: dict[str, Any]
+    row: HostRow, outputs: dict[str, Any], status_reason: str, report: dict[str, Any]
 ) -> None:
     """Take over what a host said of its step.
 
     Success is ``deploy_result=ok`` in the host's own words, never the absence of an error.
 
-    :param run: the host, with the step that is pending
+    :param row: the host, with the step that is pending
     :param outputs: output values of the Heat deployment
     :param status_reason: Heat's words on it
     :param report: the script's report, {} when it left none
     """
-    pending = run.pending
+    pending = row.pending
     if pending is None:
         return
-    run.pending = None
+    row.pending = None
     changed = str(outputs.get("changed")).lower() == "true"
     fault = ""
     if outputs.get("deploy_result") != "ok":
         said = report.get("reason") or _last_lines(outputs.get("deploy_stderr")) or status_reason
         fault = str(said or "the host reported no outcome")
     try:
-        run.facts = facts.judged(pending.step, report.get("facts"))
+        row.facts = facts.judged(pending.step, report.get("facts"))
     except ValueError as misfit:
-        run.facts = {}
+        row.facts = {}
         fault = fault or f"what it told cannot be read: {misfit}"
-    _take(run, pending, fault, changed=changed, log=shorten(report.get("log") or ""))
+    _take(row, pending, fault, changed=changed, log=shorten(report.get("log") or ""))
 
 
-def leave_mended(runs: Iterable[HostRun]) -> None:
+def leave_mended(rows: Iterable[HostRow]) -> None:
     """Leave hosts that failed while they were mended under their instances as they are.
 
-    :param runs: hosts; those stay out of service, with the reason
+    :param rows: hosts; those stay out of service, with the reason
     """
-    for run in runs:
-        if run.to_roll_back and run.mended:
-            run.stuck = True
-            run.reason = shorten(
-                f"{run.reason}; it was not put back, as {run.instances} instances live on it: mend "
+    for row in rows:
+        if row.to_roll_back and row.mended:
+            row.stuck = True
+            row.reason = shorten(
+                f"{row.reason}; it was not put back, as {row.instances} instances live on it: mend "
                 "what failed and deploy again"
             )
 
 
-def give_up(run: HostRun, fault: str) -> None:
+def give_up(row: HostRow, fault: str) -> None:
     """Note that nothing more is to be awaited from a host.
 
-    :param run: the host, with the step that is pending
+    :param row: the host, with the step that is pending
     :param fault: why
     """
-    if run.pending is not None:
-        pending, run.pending = run.pending, None
-        _take(run, pending, fault, changed=False, log="")
+    if row.pending is not None:
+        pending, row.pending = row.pending, None
+        _take(row, pending, fault, changed=False, log="")
 
 
-def _take(run: HostRun, pending: Pending, fault: str, *, changed: bool, log: str) -> None:
+def _take(row: HostRow, pending: Pending, fault: str, *, changed: bool, log: str) -> None:
     if pending.remark:
-        run.preloaded = not fault
+        row.preloaded = not fault
         if fault:
-            run.add_reason(f"not all images are there yet: {fault}")
+            row.add_reason(f"not all images are there yet: {fault}")
         return
-    if pending.mode in TAKING_BACK and run.state == FAILED:
-        run.stuck = bool(fault)
-        run.rolled_back = not fault and not run.done
+    if pending.mode in TAKING_BACK and row.state == FAILED:
+        row.stuck = bool(fault)
+        row.rolled_back = not fault and not row.done
         if fault:
-            run.reason = shorten(f"{run.reason}; undoing {pending.step} failed: {fault}")
+            row.reason = shorten(f"{row.reason}; undoing {pending.step} failed: {fault}")
         return
     if fault:
-        run.fail(pending.step, fault, log)
-        run.stuck = pending.mode in TAKING_BACK
-        if pending.mode == "apply" and pending.step in run.needs:
+        row.fail(pending.step, fault, log)
+        row.stuck = pending.mode in TAKING_BACK
+        if pending.mode == "apply" and pending.step in row.needs:
             # It may have changed the host before it failed; undo knows what it did.
-            run.done.append(pending.step)
+            row.done.append(pending.step)
         return
     if pending.mode == "check":
         if changed and pending.step in CONVERTING:
-            run.needs.append(pending.step)
+            row.needs.append(pending.step)
         return
-    run.step = pending.step
+    row.step = pending.step
     if changed:
-        run.changed = True
+        row.changed = True
         if pending.mode == "apply":
-            run.done.append(pending.step)
+            row.done.append(pending.step)
 
 
 def _last_lines(text: Any) -> str:

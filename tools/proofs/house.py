@@ -79,8 +79,17 @@ ROOMS: Mapping[str, Room] = {
         (
             {"commands": ("novadocker_actions.cmd",)},
             {"actions": ("novadocker_actions.actions",)},
-            {"logic": ("novadocker_actions",)},
-            {"base": ("novadocker_actions.errors", "novadocker_actions.resources")},
+            {"enrolment": ("novadocker_actions.enrolment",)},
+            {"cloud": ("novadocker_actions.cloud",)},
+            {"plan": ("novadocker_actions.plan", "novadocker_actions.step_settings")},
+            {"host steps": ("novadocker_actions.host_steps",)},
+            {
+                "base": (
+                    "novadocker_actions.errors",
+                    "novadocker_actions.resources",
+                    "=novadocker_actions",
+                )
+            },
         ),
     ),
     "host steps": Room(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from novadocker_actions.plan import facts, rows
-from novadocker_actions.plan.rows import HostRun, Pending
+from novadocker_actions.plan.rows import HostRow, Pending
 
 DEBIAN = {
     "hostname": "compute-1",
@@ -72,7 +72,7 @@ def test_nobody_s_facts_take_room() -> None:
 def test_three_thousand_described_hosts_stay_within_a_field_of_mistral() -> None:
     told = []
     for number in range(3000):
-        run = HostRun(f"rack-{number:04}-docker.region-one.cloud.test", "compute", "s" * 36)
+        run = HostRow(f"rack-{number:04}-docker.region-one.cloud.test", "compute", "s" * 36)
         run.pending = Pending("describe_host", "check", "p" * 32, "c" * 36, 1)
         rows.judge(run, {"deploy_result": "ok"}, "", {"facts": DEBIAN, "log": "/var/log/é"})
         told.append(run)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from novadocker_actions.cloud import host_keys, mailbox
 from novadocker_actions.errors import CloudError, HostBusy
-from novadocker_actions.plan.rows import FAILED, OK, HostRun
+from novadocker_actions.plan.rows import FAILED, OK, HostRow
 from tests.host_keys import public_text, sign
 
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
@@ -97,17 +97,17 @@ def heat() -> Any:
 
 
 @pytest.fixture
-def run() -> HostRun:
-    return HostRun("c1", "compute", deployment_id="d", needs=["install_docker"])
+def run() -> HostRow:
+    return HostRow("c1", "compute", deployment_id="d", needs=["install_docker"])
 
 
-def push(heat: Any, run: HostRun, push_id: str = "mine", timeout_s: int = 60) -> None:
+def push(heat: Any, run: HostRow, push_id: str = "mine", timeout_s: int = 60) -> None:
     mailbox.push(
         heat, run, "install_docker", {"a": 1}, mode="apply", timeout_s=timeout_s, push_id=push_id
     )
 
 
-def test_a_push_replaces_the_config_and_keeps_its_signal(heat: Any, run: HostRun) -> None:
+def test_a_push_replaces_the_config_and_keeps_its_signal(heat: Any, run: HostRow) -> None:
     push(heat, run)
 
     assert heat.deployment["status"] == "IN_PROGRESS"
@@ -122,14 +122,14 @@ def test_a_push_replaces_the_config_and_keeps_its_signal(heat: Any, run: HostRun
     assert run.pending.deadline > time.time() + 60
 
 
-def test_a_host_is_told_in_which_run_a_step_is_done(heat: Any, run: HostRun) -> None:
+def test_a_host_is_told_in_which_run_a_step_is_done(heat: Any, run: HostRow) -> None:
     step, mode = "install_docker", "roll_back"
     mailbox.push(heat, run, step, {}, mode=mode, timeout_s=9, push_id="p", run_id="the-run")
 
     assert (heat.held["run_id"], heat.held["mode"]) == ("the-run", "roll_back")
 
 
-def test_what_is_pushed_is_whole_and_signs_its_outcome(heat: Any, run: HostRun) -> None:
+def test_what_is_pushed_is_whole_and_signs_its_outcome(heat: Any, run: HostRow) -> None:
     push(heat, run)
 
     config = heat.configs[heat.deployment["config_id"]]
@@ -141,7 +141,7 @@ def test_what_is_pushed_is_whole_and_signs_its_outcome(heat: Any, run: HostRun) 
     assert {"push_id", "signature"} < {output["name"] for output in config["outputs"]}
 
 
-def test_outputs_of_the_run_before_are_not_believed(heat: Any, run: HostRun) -> None:
+def test_outputs_of_the_run_before_are_not_believed(heat: Any, run: HostRow) -> None:
     push(heat, run)
     heat.deployment["status"] = "COMPLETE"
 
@@ -155,7 +155,7 @@ def test_outputs_of_the_run_before_are_not_believed(heat: Any, run: HostRun) -> 
     assert run.state == FAILED
 
 
-def test_an_outcome_is_taken_over(heat: Any, run: HostRun) -> None:
+def test_an_outcome_is_taken_over(heat: Any, run: HostRow) -> None:
     push(heat, run)
     mailbox.look(heat, run)
     assert run.pending is not None
@@ -166,7 +166,7 @@ def test_an_outcome_is_taken_over(heat: Any, run: HostRun) -> None:
     assert (run.state, run.pending, run.facts) == (OK, None, {"x": 1})
 
 
-def test_the_same_push_is_made_once(heat: Any, run: HostRun) -> None:
+def test_the_same_push_is_made_once(heat: Any, run: HostRow) -> None:
     push(heat, run)
     config_id = heat.deployment["config_id"]
     heat.signal("mine")
@@ -178,7 +178,7 @@ def test_the_same_push_is_made_once(heat: Any, run: HostRun) -> None:
     assert run.state == OK
 
 
-def test_a_late_signal_of_an_earlier_push_is_not_ours(heat: Any, run: HostRun) -> None:
+def test_a_late_signal_of_an_earlier_push_is_not_ours(heat: Any, run: HostRow) -> None:
     push(heat, run)
     before = heat.deployment["config_id"]
     heat.signal("theirs")
@@ -194,7 +194,7 @@ def test_a_late_signal_of_an_earlier_push_is_not_ours(heat: Any, run: HostRun) -
     assert run.state == OK
 
 
-def test_foreign_signals_without_end_are_a_failure(heat: Any, run: HostRun) -> None:
+def test_foreign_signals_without_end_are_a_failure(heat: Any, run: HostRow) -> None:
     push(heat, run)
     for _ in range(9):
         heat.signal("theirs")
@@ -229,7 +229,7 @@ FORGERIES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("forgery", FORGERIES.values(), ids=list(FORGERIES))
 @pytest.mark.parametrize("result", ["ok", "failed"])
 def test_a_forged_outcome_ends_nothing(
-    heat: Any, run: HostRun, forgery: dict[str, Any], result: str
+    heat: Any, run: HostRow, forgery: dict[str, Any], result: str
 ) -> None:
     push(heat, run)
     outputs = dict(forgery)
@@ -248,7 +248,7 @@ def test_a_forged_outcome_ends_nothing(
 
 
 @pytest.mark.parametrize("name", ["deploy_result", "changed", "report"])
-def test_each_word_of_an_outcome_is_signed(heat: Any, run: HostRun, name: str) -> None:
+def test_each_word_of_an_outcome_is_signed(heat: Any, run: HostRow, name: str) -> None:
     push(heat, run)
     heat.signal("mine")
     heat.deployment["output_values"][name] = '{"reason": "altered"}'
@@ -258,7 +258,7 @@ def test_each_word_of_an_outcome_is_signed(heat: Any, run: HostRun, name: str) -
     assert (run.state, run.pending is None) == (OK, False)
 
 
-def test_an_outcome_of_the_first_of_several_pushes_is_taken(heat: Any, run: HostRun) -> None:
+def test_an_outcome_of_the_first_of_several_pushes_is_taken(heat: Any, run: HostRow) -> None:
     push(heat, run)
     first = heat.held["expires_at"]
     heat.signal("mine", key=None)
@@ -272,12 +272,12 @@ def test_an_outcome_of_the_first_of_several_pushes_is_taken(heat: Any, run: Host
 
 
 def test_a_look_of_a_task_that_runs_again_does_not_begin_to_count_anew(
-    heat: Any, run: HostRun
+    heat: Any, run: HostRow
 ) -> None:
     push(heat, run)
     rows = run.to_dict()
     for _ in range(9):
-        again = HostRun.from_dict(rows)
+        again = HostRow.from_dict(rows)
         heat.signal("mine", key=None)
         mailbox.look(heat, again)
 
@@ -285,7 +285,7 @@ def test_a_look_of_a_task_that_runs_again_does_not_begin_to_count_anew(
 
 
 def test_an_outcome_that_was_lost_to_a_forged_one_comes_again(
-    heat: Any, run: HostRun, monkeypatch: pytest.MonkeyPatch
+    heat: Any, run: HostRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     push(heat, run, timeout_s=600)
     heat.signal("mine", key=None)
@@ -306,7 +306,7 @@ def test_an_outcome_that_was_lost_to_a_forged_one_comes_again(
     assert (run.state, run.pending) == (OK, None)
 
 
-def test_words_that_nobody_signed_are_not_told(heat: Any, run: HostRun) -> None:
+def test_words_that_nobody_signed_are_not_told(heat: Any, run: HostRow) -> None:
     push(heat, run)
     heat.signal("mine", "failed")
     heat.deployment["output_values"]["deploy_stderr"] = "send your password to mallory"
@@ -317,7 +317,7 @@ def test_words_that_nobody_signed_are_not_told(heat: Any, run: HostRun) -> None:
     assert (run.state, run.reason) == (FAILED, "the host reported no outcome")
 
 
-def test_a_host_that_tells_too_much_fails(heat: Any, run: HostRun) -> None:
+def test_a_host_that_tells_too_much_fails(heat: Any, run: HostRow) -> None:
     push(heat, run)
     heat.signal("mine", report='{"facts": "' + "x" * 40_000 + '"}')
 
@@ -328,9 +328,9 @@ def test_a_host_that_tells_too_much_fails(heat: Any, run: HostRun) -> None:
     assert run.facts == {}
 
 
-def test_a_push_that_is_found_in_the_mailbox_keeps_its_end(heat: Any, run: HostRun) -> None:
+def test_a_push_that_is_found_in_the_mailbox_keeps_its_end(heat: Any, run: HostRow) -> None:
     push(heat, run)
-    again = HostRun("c1", "compute", deployment_id="d")
+    again = HostRow("c1", "compute", deployment_id="d")
 
     push(heat, again, timeout_s=500)
 
@@ -338,8 +338,8 @@ def test_a_push_that_is_found_in_the_mailbox_keeps_its_end(heat: Any, run: HostR
     assert again.pending.deadline == heat.held["expires_at"]
 
 
-def test_a_step_of_another_run_is_let_alone(heat: Any, run: HostRun) -> None:
-    push(heat, HostRun("c1", "compute", deployment_id="d"), "theirs")
+def test_a_step_of_another_run_is_let_alone(heat: Any, run: HostRow) -> None:
+    push(heat, HostRow("c1", "compute", deployment_id="d"), "theirs")
 
     with pytest.raises(HostBusy, match="install_docker of another run is under way on c1"):
         push(heat, run)
@@ -347,24 +347,24 @@ def test_a_step_of_another_run_is_let_alone(heat: Any, run: HostRun) -> None:
     assert heat.held["push_id"] == "theirs"
 
 
-def test_a_step_of_another_run_whose_time_is_over_is_replaced(heat: Any, run: HostRun) -> None:
-    push(heat, HostRun("c1", "compute", deployment_id="d"), "theirs", timeout_s=-100)
+def test_a_step_of_another_run_whose_time_is_over_is_replaced(heat: Any, run: HostRow) -> None:
+    push(heat, HostRow("c1", "compute", deployment_id="d"), "theirs", timeout_s=-100)
 
     push(heat, run)
 
     assert heat.held["push_id"] == "mine"
 
 
-def test_a_mailbox_that_another_run_took_is_told(heat: Any, run: HostRun) -> None:
+def test_a_mailbox_that_another_run_took_is_told(heat: Any, run: HostRow) -> None:
     push(heat, run, timeout_s=-100)
-    push(heat, HostRun("c1", "compute", deployment_id="d"), "theirs")
+    push(heat, HostRow("c1", "compute", deployment_id="d"), "theirs")
 
     mailbox.look(heat, run)
 
     assert "another run has put its own step" in run.reason
 
 
-def test_a_host_that_does_not_answer_in_time(heat: Any, run: HostRun) -> None:
+def test_a_host_that_does_not_answer_in_time(heat: Any, run: HostRow) -> None:
     push(heat, run, timeout_s=-100)
 
     mailbox.look(heat, run)
@@ -374,7 +374,7 @@ def test_a_host_that_does_not_answer_in_time(heat: Any, run: HostRun) -> None:
 
 
 def test_a_mailbox_that_is_gone_fails_its_host_only(heat: Any) -> None:
-    run = HostRun("c1", "compute", deployment_id="gone")
+    run = HostRow("c1", "compute", deployment_id="gone")
 
     push(heat, run)
 
@@ -382,7 +382,7 @@ def test_a_mailbox_that_is_gone_fails_its_host_only(heat: Any) -> None:
     assert "enrol it again" in run.reason
 
 
-def test_all_are_looked_at_until_the_time_is_over(heat: Any, run: HostRun) -> None:
+def test_all_are_looked_at_until_the_time_is_over(heat: Any, run: HostRow) -> None:
     push(heat, run)
 
     assert mailbox.look_at_all(heat, [run], 0.4) == 1
@@ -390,7 +390,7 @@ def test_all_are_looked_at_until_the_time_is_over(heat: Any, run: HostRun) -> No
     assert mailbox.look_at_all(heat, [run], 5) == 0
 
 
-def test_an_unreadable_report_is_no_crash(heat: Any, run: HostRun) -> None:
+def test_an_unreadable_report_is_no_crash(heat: Any, run: HostRow) -> None:
     push(heat, run)
     heat.signal("mine", "failed", report="{cut off")
 
@@ -399,7 +399,7 @@ def test_an_unreadable_report_is_no_crash(heat: Any, run: HostRun) -> None:
     assert run.reason == "the host's report cannot be read"
 
 
-def test_a_config_that_heat_will_not_delete_stops_nothing(heat: Any, run: HostRun) -> None:
+def test_a_config_that_heat_will_not_delete_stops_nothing(heat: Any, run: HostRow) -> None:
     heat.keeps_configs = True
 
     push(heat, run)

@@ -9,7 +9,7 @@ import pytest
 
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import gate, inputs, order
-from novadocker_actions.plan.rows import FAILED, SKIPPED, HostRun
+from novadocker_actions.plan.rows import FAILED, SKIPPED, HostRow
 
 CONVERTED = {
     "nova": {"version": "34.0.0", "compute_driver": "novadocker.virt.docker.DockerDriver"},
@@ -19,8 +19,8 @@ CONVERTED = {
 STEPS = ["install_docker", "install_driver", "configure_compute"]
 
 
-def run(host: str = "c1", **values: Any) -> HostRun:
-    return HostRun(host, "compute", **values)
+def run(host: str = "c1", **values: Any) -> HostRow:
+    return HostRow(host, "compute", **values)
 
 
 def sizes(count: int, batch_size: int | None = None) -> list[int]:

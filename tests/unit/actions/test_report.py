@@ -7,12 +7,12 @@ from typing import Any
 
 from novadocker_actions.plan import report
 from novadocker_actions.plan.report import Facts
-from novadocker_actions.plan.rows import FAILED, HostRun
+from novadocker_actions.plan.rows import FAILED, HostRow
 
-GOOD = HostRun("c1", "compute", changed=True, step="configure_compute")
-SAME = HostRun("c2", "compute")
-BAD = HostRun("c3", "compute", state=FAILED, step="install_driver", reason="pip said no")
-CONTROLLER = HostRun("ctl", "controller,glance")
+GOOD = HostRow("c1", "compute", changed=True, step="configure_compute")
+SAME = HostRow("c2", "compute")
+BAD = HostRow("c3", "compute", state=FAILED, step="install_driver", reason="pip said no")
+CONTROLLER = HostRow("ctl", "controller,glance")
 REFUSAL = {"refused": True, "field": "hosts", "message": "hosts: nobody. Name some."}
 
 
@@ -55,7 +55,7 @@ def test_failures_over_the_limit_are_failure() -> None:
 
 
 def test_a_failed_controller_is_failure() -> None:
-    controller = HostRun("ctl", "controller", state=FAILED)
+    controller = HostRow("ctl", "controller", state=FAILED)
 
     assert told(computes=[GOOD], controllers=[controller], max_failed=5)[0] == "failed"
 
@@ -69,7 +69,7 @@ def test_an_image_that_was_not_published_is_failure() -> None:
 
 
 def test_many_failures_are_told_in_few_words() -> None:
-    bad = [HostRun(f"c{n}", "compute", state=FAILED, step="s", reason="r") for n in range(50)]
+    bad = [HostRow(f"c{n}", "compute", state=FAILED, step="s", reason="r") for n in range(50)]
     _, message = told(computes=bad)
 
     assert "47 more hosts failed" in message
@@ -77,7 +77,7 @@ def test_many_failures_are_told_in_few_words() -> None:
 
 
 def test_many_names_are_told_in_few_words() -> None:
-    good = [HostRun(f"c{n}", "compute", changed=True) for n in range(50)]
+    good = [HostRow(f"c{n}", "compute", changed=True) for n in range(50)]
 
     assert "c9 and 40 more" in told(computes=good)[1]
 
@@ -98,7 +98,7 @@ def test_an_error() -> None:
 
 
 def test_a_host_that_was_rolled_back_has_not_changed() -> None:
-    run = HostRun("c1", "compute", state=FAILED, changed=True, rolled_back=True)
+    run = HostRow("c1", "compute", state=FAILED, changed=True, rolled_back=True)
     (row,) = report.build(Facts("deploy", computes=[run]))["rows"]
 
     assert (row["changed"], row["rolled_back"]) == (False, True)
@@ -112,7 +112,7 @@ def test_hosts_that_the_gate_spared() -> None:
 
 
 def test_drift() -> None:
-    drifted = HostRun("c1", "compute", needs=["install_driver"])
+    drifted = HostRow("c1", "compute", needs=["install_driver"])
 
     assert told(workflow="verify", computes=[SAME])[0] == "unchanged"
     assert told(workflow="verify", computes=[drifted])[0] == "drift"

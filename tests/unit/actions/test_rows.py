@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from novadocker_actions.plan import rows
-from novadocker_actions.plan.rows import FAILED, OK, HostRun, Pending
+from novadocker_actions.plan.rows import FAILED, OK, HostRow, Pending
 
 REPORT = {"reason": "", "facts": {"a": 1}, "log": "/var/log/novadocker/x.log"}
 
 
-def run(step: str = "install_docker", mode: str = "apply", **values: Any) -> HostRun:
+def run(step: str = "install_docker", mode: str = "apply", **values: Any) -> HostRow:
     values.setdefault("needs", [step])
-    return HostRun("c1", "compute", pending=Pending(step, mode, "p", "cfg", 1.0), **values)
+    return HostRow("c1", "compute", pending=Pending(step, mode, "p", "cfg", 1.0), **values)
 
 
-def judged(host: HostRun, outputs: dict[str, Any], **report: Any) -> HostRun:
+def judged(host: HostRow, outputs: dict[str, Any], **report: Any) -> HostRow:
     rows.judge(host, outputs, "Outputs received", {**REPORT, **report})
     return host
 
@@ -115,8 +115,8 @@ def test_a_host_that_refuses_to_go_back_is_stuck(mode: str) -> None:
 
 def test_what_mended_a_hypervisor_under_its_instances_is_left() -> None:
     values: dict[str, Any] = {"state": FAILED, "reason": "first", "done": ["install_driver"]}
-    mended = HostRun("c1", "compute", mended=True, instances=2, **values)
-    other = HostRun("c2", "compute", instances=2, **values)
+    mended = HostRow("c1", "compute", mended=True, instances=2, **values)
+    other = HostRow("c2", "compute", instances=2, **values)
 
     rows.leave_mended([mended, other])
 
@@ -127,12 +127,12 @@ def test_what_mended_a_hypervisor_under_its_instances_is_left() -> None:
 def test_rows_go_there_and_back() -> None:
     host = run(changed=True, done=["install_docker"])
 
-    assert HostRun.from_dict(host.to_dict()) == host
-    assert HostRun("c1", "compute").to_dict() == {"host": "c1", "role": "compute"}
+    assert HostRow.from_dict(host.to_dict()) == host
+    assert HostRow("c1", "compute").to_dict() == {"host": "c1", "role": "compute"}
 
 
 def test_a_finished_row_is_small() -> None:
-    host = HostRun("c1", "compute", server_id="s" * 36, needs=["install_docker"], changed=True)
+    host = HostRow("c1", "compute", server_id="s" * 36, needs=["install_docker"], changed=True)
 
     assert rows.finished([host]) == [{"host": "c1", "role": "compute", "changed": True}]
 

@@ -9,8 +9,9 @@ import pytest
 
 from novadocker_actions.cloud import glance
 from novadocker_actions.cloud.clients import Service
-from novadocker_actions.cloud.glance import Reference
 from novadocker_actions.errors import CloudError, Refused
+from novadocker_actions.plan import references
+from novadocker_actions.plan.references import Reference
 
 DIGEST = "sha256:" + "a" * 64
 
@@ -64,9 +65,9 @@ def test_images_that_the_registry_lacks_are_named_with_its_words() -> None:
         "b:1": {"ok": False, "reason": "manifest unknown"},
     }
 
-    assert glance.require_found(answers, ["a:1"]) == {"a:1": DIGEST}
+    assert references.require_found(answers, ["a:1"]) == {"a:1": DIGEST}
     with pytest.raises(Refused, match=r"b:1 \(manifest unknown\); c:1 \(the host did not look"):
-        glance.require_found(answers, ["a:1", "b:1", "c:1"])
+        references.require_found(answers, ["a:1", "b:1", "c:1"])
 
 
 @pytest.mark.parametrize(
@@ -85,11 +86,11 @@ def test_an_uploaded_image_is_compared_with_the_archive(record: dict[str, str], 
 
 
 def test_a_published_image_asks_for_a_docker_hypervisor_and_nothing_else() -> None:
-    glance = mock.create_autospec(Service, instance=True)
+    service = mock.create_autospec(Service, instance=True)
 
-    glance.create(glance, "an-id", "org/app:1", DIGEST)
+    glance.create(service, "an-id", "org/app:1", DIGEST)
 
-    record = glance.post.call_args.kwargs["json"]
+    record = service.post.call_args.kwargs["json"]
     assert (record["id"], record["tags"]) == ("an-id", ["novadocker-published-an-id"])
     assert record["img_hv_type"] == "docker"
     assert record["trait:CUSTOM_HYPERVISOR_DOCKER"] == "required"
@@ -119,15 +120,15 @@ def test_no_image_is_ours_where_the_project_is_not_known() -> None:
 
 
 def test_an_upload_that_is_tried_again_finds_its_own_record() -> None:
-    glance = mock.create_autospec(Service, instance=True)
-    glance.get.return_value = {"images": []}
-    glance.post.side_effect = lambda path, json: json
-    first = glance.record_for(glance, "project", "task-1", "app:1", DIGEST)
-    other = glance.record_for(glance, "project", "task-2", "app:1", DIGEST)
-    glance.get.side_effect = [{"images": []}, {**first, "owner": "project", "status": "saving"}]
-    glance.post.side_effect = CloudError("image", "POST /v2/images", 409, "it exists")
+    service = mock.create_autospec(Service, instance=True)
+    service.get.return_value = {"images": []}
+    service.post.side_effect = lambda path, json: json
+    first = glance.record_for(service, "project", "task-1", "app:1", DIGEST)
+    other = glance.record_for(service, "project", "task-2", "app:1", DIGEST)
+    service.get.side_effect = [{"images": []}, {**first, "owner": "project", "status": "saving"}]
+    service.post.side_effect = CloudError("image", "POST /v2/images", 409, "it exists")
 
-    again = glance.record_for(glance, "project", "task-1", "app:1", DIGEST)
+    again = glance.record_for(service, "project", "task-1", "app:1", DIGEST)
 
     assert again["id"] == first["id"] != other["id"]
-    assert glance.delete.call_args_list == []
+    assert service.delete.call_args_list == []
