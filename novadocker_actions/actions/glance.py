@@ -24,18 +24,16 @@ class VerifyGlance(NovadockerAction):
     """See in the schema of Glance's API that it takes images of container format docker.
 
     :param rows: controllers; those with the role glance fail when it does not
-    :param wait_s: how long to wait for it at most
     :param settings: the workflow's
     """
 
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
-    wait_s: int = GLANCE_WAIT_S
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, and whether Glance accepts docker images."""
         found = rows.read(self.rows)
-        until = time.monotonic() + min(self.wait_s, GLANCE_WAIT_S)
+        until = time.monotonic() + GLANCE_WAIT_S
         while True:
             reason = _why_not(cloud)
             if not reason or time.monotonic() + _POLL_S > until:

@@ -69,14 +69,12 @@ class RecheckInstances(NovadockerAction):
     :param run_id: execution that does it
     :param settings: the workflow's
     :param converting: whether hosts become Docker hypervisors, or cease to be
-    :param wait_s: how long to stay at most
     """
 
     rows: list[dict[str, Any]]
     run_id: str
     settings: dict[str, Any]
     converting: bool = True
-    wait_s: int = VERIFY_WAIT_S
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, those of occupied hosts as skipped."""
@@ -88,7 +86,7 @@ class RecheckInstances(NovadockerAction):
         if asked:
             # The scheduler may be about to claim for a request that saw the host in service.
             time.sleep(QUIET_S)
-        until = time.monotonic() + min(self.wait_s, VERIFY_WAIT_S)
+        until = time.monotonic() + VERIFY_WAIT_S
         while True:
             living, faults = self._look(cloud, looked)
             settling = [h for h in asked & set(living) if _settling(living[h])]
@@ -214,19 +212,17 @@ class VerifyCompute(NovadockerAction):
 
     :param rows: hosts
     :param docker: whether they are to be Docker hypervisors
-    :param wait_s: how long to stay at most
     :param settings: the workflow's
     """
 
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
     docker: bool = True
-    wait_s: int = VERIFY_WAIT_S
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, those that are not as wanted as failed, and how many these are."""
         found = rows.read(self.rows)
-        until = time.monotonic() + min(self.wait_s, VERIFY_WAIT_S)
+        until = time.monotonic() + VERIFY_WAIT_S
         while True:
             looked = [row for row in found if self._concerns(row)]
             waiting = nova.unsettled(cloud.compute, looked, docker=self.docker) if looked else {}

@@ -279,13 +279,11 @@ class Collect(NovadockerAction):
     """Collect the outcomes of what was pushed: look for a while, say how many are still pending.
 
     :param rows: hosts with pending steps
-    :param wait_s: how long to stay at most
     :param settings: the workflow's
     """
 
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
-    wait_s: int = COLLECT_WAIT_S
 
     @property
     def patience_s(self) -> float:
@@ -295,7 +293,7 @@ class Collect(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, how many are pending, ok, and to be rolled back."""
         found = rows.read(self.rows)
-        pending = mailbox.look_at_all(cloud.orchestration, found, min(self.wait_s, COLLECT_WAIT_S))
+        pending = mailbox.look_at_all(cloud.orchestration, found, COLLECT_WAIT_S)
         return {
             "rows": rows.write(found),
             "pending": pending,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 #: How Nova calls a host that runs the driver.
@@ -44,15 +44,6 @@ class Host:
     def enrolled(self) -> bool:
         """Whether the host has a mailbox."""
         return bool(self.server_id and self.deployment_id)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as data, empty fields left out."""
-        return {name: value for name, value in asdict(self).items() if value}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Host:
-        """Return a record from what :meth:`to_dict` gave."""
-        return cls(**data)
 
 
 def merge(

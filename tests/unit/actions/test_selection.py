@@ -115,4 +115,3 @@ def test_what_nova_and_heat_know_is_joined() -> None:
     assert found[0].aggregates == ["fast"]
     assert found[0].enrolled
     assert found[1].roles == ["controller", "glance"]
-    assert Host.from_dict(found[0].to_dict()) == found[0]
