@@ -12,8 +12,10 @@ import openstack
 from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 
-from novadocker_actions import enrolment
-from novadocker_actions.enrolment import Enrolment, Roster, Ssh, change_agent, parse_hosts
+from novadocker_actions.enrolment import agent
+from novadocker_actions.enrolment.agent import Ssh, change_agent
+from novadocker_actions.enrolment.roster import Roster, parse_hosts
+from novadocker_actions.enrolment.stacks import ROLES, STACK_PREFIX, Enrolment
 from novadocker_actions.errors import NovadockerError, Refused
 
 
@@ -47,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument(
         "--role",
         action="append",
-        choices=enrolment.ROLES,
+        choices=ROLES,
         help="what the hosts of the pool are; may be repeated (default: as before, or compute)",
     )
     add.add_argument("--transport", choices=sorted(TRANSPORTS), help="how hosts talk with Heat")
@@ -115,15 +117,15 @@ def keys_of(ssh: Ssh, hosts: Mapping[str, str]) -> dict[str, str]:
     :param hosts: SSH addresses by host name
     :raises Refused: for those that are not reached or are others; then nothing has changed
     """
-    enrolment.require_identity(ssh, hosts)
-    return enrolment.host_keys(ssh, hosts)
+    agent.require_identity(ssh, hosts)
+    return agent.host_keys(ssh, hosts)
 
 
 def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     """Enrol hosts in a pool and wait until their agents have answered."""
     hosts, ssh = parse_hosts(arguments.hosts), _ssh(arguments)
     for stack in enrol.pools():
-        if stack["stack_name"] != f"{enrolment.STACK_PREFIX}{arguments.pool}":
+        if stack["stack_name"] != f"{STACK_PREFIX}{arguments.pool}":
             elsewhere = sorted(set(hosts) & set(enrol.inventory(stack)))
             if elsewhere:
                 raise Refused(
@@ -131,7 +133,7 @@ def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
                     f"{elsewhere[0]} is enrolled in stack {stack['stack_name']}.",
                     f"Run novadocker-enroll remove {elsewhere[0]} first.",
                 )
-    name = f"{enrolment.STACK_PREFIX}{arguments.pool}"
+    name = f"{STACK_PREFIX}{arguments.pool}"
     keys = keys_of(ssh, hosts)
     there = enrol.stack(name)
     before = (there or {}).get("parameters", {})
@@ -195,7 +197,7 @@ def run_remove(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     for name in hosts:
         if name not in places:
             raise Refused("host", f"{name} is not enrolled.", "See novadocker-enroll list.")
-        if not all(stack.startswith(enrolment.STACK_PREFIX) for stack in places[name]):
+        if not all(stack.startswith(STACK_PREFIX) for stack in places[name]):
             raise Refused(
                 "host",
                 f"{name} belongs to the stack {places[name][0]}, which this command did not make.",
@@ -216,7 +218,7 @@ def run_remove(enrol: Enrolment, arguments: argparse.Namespace) -> None:
             enrol.tell(f"{stack_name}: deleted, it had no other hosts")
             continue
         parameters = kept_parameters(stack["parameters"])
-        pool = stack_name.removeprefix(enrolment.STACK_PREFIX)
+        pool = stack_name.removeprefix(STACK_PREFIX)
         enrol.await_complete(enrol.write(pool, roster, 600, **parameters), 600)
         enrol.tell(f"{stack_name}: {', '.join(mine)} taken out")
 

@@ -11,9 +11,12 @@ import sys
 import pytest
 import yaml
 
-from novadocker_actions import enrolment
+from novadocker_actions import resources
 from novadocker_actions.cmd import enroll
-from novadocker_actions.enrolment import Enrolment, Roster, Ssh
+from novadocker_actions.enrolment import agent, roster, stacks
+from novadocker_actions.enrolment.agent import Ssh
+from novadocker_actions.enrolment.roster import Roster
+from novadocker_actions.enrolment.stacks import Enrolment
 from novadocker_actions.errors import CloudError, Refused
 from novadocker_actions.plan import identity
 
@@ -84,11 +87,11 @@ def fake_ssh(tmp_path, monkeypatch):
 
 class TestAgentScript:
     def test_it_is_one_program_for_old_pythons(self):
-        text = enrolment.agent_script("apply", {"polling_interval_s": 2}, 60)
+        text = agent.agent_script("apply", {"polling_interval_s": 2}, 60)
         ast.parse(text, feature_version=(3, 9))
 
     def test_it_runs_from_standard_input_and_refuses_bad_settings(self, tmp_path):
-        text = enrolment.agent_script("apply", {"no_such": 'it\'s "quoted"\\n'}, 60)
+        text = agent.agent_script("apply", {"no_such": 'it\'s "quoted"\\n'}, 60)
         done = subprocess.run(
             [sys.executable, "-"],
             input=text,
@@ -106,7 +109,7 @@ class TestAgentScript:
             f"echo \"$*\" > {tmp_path}/argv; cat > {tmp_path}/stdin; echo '{json.dumps(outcome)}'"
         )
         settings = {"os_collect_config": {"cfn": {"secret_access_key": "hunter2"}}}
-        assert enrolment.change_agent(Ssh(), "h", "apply", settings) is True
+        assert agent.change_agent(Ssh(), "h", "apply", settings) is True
         assert "hunter2" not in (tmp_path / "argv").read_text()
         assert "hunter2" in (tmp_path / "stdin").read_text()
 
@@ -115,7 +118,7 @@ class TestAgentScript:
         outcome = {"deploy_result": "failed", "changed": "false", "report": report}
         fake_ssh(f"cat > /dev/null; echo '{json.dumps(outcome)}'; exit 1")
         with pytest.raises(Refused, match=r"install python3-venv.*/var/log/l"):
-            enrolment.change_agent(Ssh(), "h", "apply", {})
+            agent.change_agent(Ssh(), "h", "apply", {})
 
 
 class Answer:
@@ -234,8 +237,8 @@ def cloud(monkeypatch):
         return {"changed": True, "facts": {**facts, "public_key": f"key of {address}"}}
 
     heat.named = {"10.0.0.1": "ctl", "10.0.0.2": "b"}
-    monkeypatch.setattr(enrolment, "run_step", run_step)
-    monkeypatch.setattr(enrolment, "change_agent", change)
+    monkeypatch.setattr(agent, "run_step", run_step)
+    monkeypatch.setattr(stacks, "change_agent", change)
     monkeypatch.setattr(enroll, "change_agent", change)
     connection = type("Connection", (), {"orchestration": heat})()
     monkeypatch.setattr(enroll.openstack, "connect", lambda **_kwargs: connection)
@@ -445,7 +448,7 @@ class TestCommand:
         heat, done = cloud
         enroll.main(["add", "--pool", "c", "a"])
         done.clear()
-        environment = enrolment.resources.text("heat_templates/environments/deployed_server.yaml")
+        environment = resources.text("heat_templates/environments/deployed_server.yaml")
         heat.server_type = "Novadocker::Pool::Server"
         assert f"{heat.server_type}: OS::Heat::DeployedServer" in environment
         assert enroll.main(["attach", "novadocker-hosts-c"]) == 0
@@ -474,4 +477,4 @@ def test_an_error_of_heat_is_an_error_of_ours():
 @pytest.mark.parametrize("word", ["=10.0.0.1", ""])
 def test_a_word_without_a_host_is_refused(word):
     with pytest.raises(Refused, match="HOST=ADDRESS"):
-        enrolment.parse_hosts([word])
+        roster.parse_hosts([word])

@@ -1,31 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Enrolment: the stacks of deployed servers with their mailboxes, and the agent on each host.
-
-The order is Heat's own: the stack is created and waits; the credentials of each host's agent are an
-attribute of its server resource; the agent is put on the host over SSH; it runs what lies in the
-mailbox and signals, and with that the stack completes. So a complete stack means that every agent
-answered.
-
-Before all that each host is asked over SSH who it is, makes a key pair of its own, and its public
-half is written into a stack beside the pool's: what Heat says of a host later is believed by that.
-"""
+"""Heat's side of enrolment: the stacks of deployed servers with their mailboxes, and of keys."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
 import json
 import logging
-import subprocess
 import time
 import urllib.parse
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from novadocker_actions import host_steps, resources
+from novadocker_actions import resources
 from novadocker_actions.cloud.host_keys import KEYS_PREFIX, KEYS_TAG, STACK_TAG
+from novadocker_actions.enrolment.agent import PARALLEL, Ssh, change_agent
+from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.errors import CloudError, Refused
-from novadocker_actions.plan import identity
 
 LOG = logging.getLogger(__name__)
 
@@ -34,218 +24,10 @@ ROLES = ("controller", "glance", "compute")
 # The second is what compute_pool.yaml calls it, whatever its environment makes of it.
 SERVER_TYPES = ("OS::Heat::DeployedServer", "Novadocker::Pool::Server")
 POLL_S = 1.0
-#: At how many hosts something is done at the same time.
-PARALLEL = 10
 #: A stack without resources is made at once; this is for Heat itself.
 KEYS_TIMEOUT_S = 120
 # With doubling pauses: 15 s in which an API may restart.
 CONNECT_RETRIES = 5
-
-
-# -- which host has which place --------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Roster:
-    """The hosts of a pool. A name keeps its place, so that Heat touches no other host's resources.
-
-    :param hosts: names in the order of their enrolment
-    :param removed: places of those that were taken out
-    """
-
-    hosts: tuple[str, ...] = ()
-    removed: frozenset[int] = frozenset()
-
-    @classmethod
-    def of_parameters(cls, parameters: Mapping[str, Any]) -> Roster:
-        """Return the roster that a stack's parameters tell; Heat shows JSON parameters as text."""
-        hosts, removed = parameters.get("hosts", "[]"), parameters.get("removed", "[]")
-        hosts = json.loads(hosts) if isinstance(hosts, str) else hosts
-        removed = json.loads(removed) if isinstance(removed, str) else removed
-        return cls(tuple(hosts), frozenset(int(place) for place in removed))
-
-    @property
-    def active(self) -> tuple[str, ...]:
-        """Names of the hosts that are enrolled."""
-        return tuple(name for place, name in enumerate(self.hosts) if place not in self.removed)
-
-    def with_hosts(self, names: Iterable[str]) -> Roster:
-        """Return a roster that has these hosts too, the new ones at the end."""
-        new = [name for name in dict.fromkeys(names) if name not in self.active]
-        return dataclasses.replace(self, hosts=(*self.hosts, *new))
-
-    def without(self, names: Iterable[str]) -> Roster:
-        """Return a roster without these hosts.
-
-        :raises Refused: for a host that is not in it
-        """
-        gone = set(names)
-        unknown = sorted(gone - set(self.active))
-        if unknown:
-            raise Refused("host", f"{unknown[0]} is not enrolled.", "See novadocker-enroll list.")
-        places = {n for n, name in enumerate(self.hosts) if name in gone}
-        return dataclasses.replace(self, removed=self.removed | places)
-
-    def parameters(self) -> dict[str, Any]:
-        """Return the parameters of hosts.yaml that stand for this roster."""
-        return {
-            "hosts": list(self.hosts),
-            "host_count": len(self.active),
-            "removed": [str(place) for place in sorted(self.removed)],
-        }
-
-
-def parse_hosts(words: Iterable[str]) -> dict[str, str]:
-    """Return the SSH address of each host, from words of the form ``HOST[=ADDRESS]``.
-
-    :raises Refused: for a word without a name
-    """
-    hosts: dict[str, str] = {}
-    for word in words:
-        name, _, address = word.partition("=")
-        if not name:
-            raise Refused("host", f"{word!r} names no host.", "Write HOST or HOST=ADDRESS.")
-        hosts[name] = address or name
-    return hosts
-
-
-# -- the hosts' side, over SSH ---------------------------------------------------------------------
-
-
-@dataclasses.dataclass(frozen=True)
-class Ssh:
-    """How to reach hosts: the operator's own SSH configuration, and nobody to ask.
-
-    :param config: another configuration file than the user's
-    :param user: who to be there; anyone but root has to have sudo without a password
-    :param connect_timeout_s: how long to wait for a connection
-    """
-
-    config: str | None = None
-    user: str = "root"
-    connect_timeout_s: int = 15
-
-    def command(self, address: str, remote: str) -> list[str]:
-        """Return the argument list that runs a command on a host."""
-        configured = ["-F", self.config] if self.config else []
-        options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={self.connect_timeout_s}"]
-        sudo = "" if self.user == "root" else "sudo -n "
-        return ["ssh", *configured, *options, "-l", self.user, address, f"{sudo}{remote}"]
-
-    def run(self, address: str, remote: str, stdin: str, timeout_s: float) -> str:
-        """Run a command on a host and return what it printed.
-
-        :raises Refused: when the host can not be reached, or the command fails there
-        """
-        try:
-            done = subprocess.run(
-                self.command(address, remote),
-                input=stdin,
-                text=True,
-                capture_output=True,
-                timeout=timeout_s,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise Refused(
-                address,
-                f"gave no answer over SSH in {timeout_s:g} s.",
-                "Look at the host, then repeat.",
-            ) from error
-        if done.returncode and not done.stdout.strip().startswith("{"):
-            said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-            raise Refused(
-                address,
-                f"can not be worked on over SSH: {said[0]}.",
-                f"`{' '.join(self.command(address, 'true'))}` has to work; give HOST=ADDRESS, "
-                "--ssh-config or --ssh-user.",
-            )
-        return done.stdout
-
-
-def step_script(step: str, mode: str, settings: Mapping[str, Any], timeout_s: float) -> str:
-    """Return the program for a host's Python that runs a host step."""
-    inputs = {"mode": mode, "settings": json.dumps(dict(settings)), "timeout_s": str(timeout_s)}
-    given = f"import json, os\nos.environ.update(json.loads({json.dumps(inputs)!r}))"
-    return host_steps.joined(step, given)
-
-
-def agent_script(mode: str, settings: Mapping[str, Any], timeout_s: int) -> str:
-    """Return the program for a host's Python that installs or removes the agent.
-
-    The settings hold credentials: they travel on the program's standard input alone.
-    """
-    return step_script("install_agent", mode, settings, timeout_s)
-
-
-def run_step(
-    ssh: Ssh, address: str, step: str, mode: str, settings: Mapping[str, Any], timeout_s: int = 600
-) -> dict[str, Any]:
-    """Run a host step over SSH; return whether it ``changed`` the host, and its ``facts``.
-
-    :raises Refused: with the host's own reason
-    """
-    text = step_script(step, mode, settings, timeout_s)
-    printed = ssh.run(address, "python3 -", text, timeout_s + 30)
-    outcome = json.loads(printed.strip().splitlines()[-1])
-    report = json.loads(outcome["report"])
-    if outcome["deploy_result"] != "ok":
-        raise Refused(address, f"{report['reason']}.", f"More on the host: {report['log']}.")
-    return {"changed": outcome["changed"] == "true", "facts": report.get("facts") or {}}
-
-
-def change_agent(
-    ssh: Ssh, address: str, mode: str, settings: Mapping[str, Any], timeout_s: int = 600
-) -> bool:
-    """Install (``apply``) or remove (``undo``) the agent of a host; return whether that changed it.
-
-    :raises Refused: with the host's own reason
-    """
-    return bool(run_step(ssh, address, "install_agent", mode, settings, timeout_s)["changed"])
-
-
-def require_identity(ssh: Ssh, hosts: Mapping[str, str]) -> None:
-    """See that each host can be worked on and is the one that is meant; nothing is changed.
-
-    :param hosts: SSH addresses by host name
-    :raises Refused: naming every host that is not reached, or is another
-    """
-
-    def fault_of(name: str) -> str:
-        try:
-            facts = run_step(ssh, hosts[name], "describe_host", "check", {}, 120)["facts"]
-        except Refused as error:
-            return str(error)
-        fault = identity.fault_of(name, facts)
-        return f"{fault} (address {hosts[name]})." if fault else ""
-
-    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        faults = [fault for fault in pool.map(fault_of, hosts) if fault]
-    if faults:
-        raise Refused(
-            "hosts",
-            " ".join(faults),
-            "Give each host by its own name (of its compute service in Nova, else its host name), "
-            "and the right HOST=ADDRESS. Nothing was changed.",
-        )
-
-
-def host_keys(ssh: Ssh, hosts: Mapping[str, str]) -> dict[str, str]:
-    """Return each host's public key, made there if it had none.
-
-    :param hosts: SSH addresses by host name
-    :raises Refused: when a host can not make one
-    """
-
-    def key_of(name: str) -> str:
-        facts = run_step(ssh, hosts[name], "make_host_key", "apply", {}, 120)["facts"]
-        return str(facts["public_key"])
-
-    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        return dict(zip(hosts, pool.map(key_of, hosts), strict=True))
-
-
-# -- Heat's side -----------------------------------------------------------------------------------
 
 
 class Enrolment:

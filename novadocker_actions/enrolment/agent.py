@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hosts' side of enrolment, over SSH: who a host is, its key, and its agent."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import json
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+from novadocker_actions import host_steps
+from novadocker_actions.errors import Refused
+from novadocker_actions.plan import identity
+
+#: At how many hosts something is done at the same time.
+PARALLEL = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Ssh:
+    """How to reach hosts: the operator's own SSH configuration, and nobody to ask.
+
+    :param config: another configuration file than the user's
+    :param user: who to be there; anyone but root has to have sudo without a password
+    :param connect_timeout_s: how long to wait for a connection
+    """
+
+    config: str | None = None
+    user: str = "root"
+    connect_timeout_s: int = 15
+
+    def command(self, address: str, remote: str) -> list[str]:
+        """Return the argument list that runs a command on a host."""
+        configured = ["-F", self.config] if self.config else []
+        options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={self.connect_timeout_s}"]
+        sudo = "" if self.user == "root" else "sudo -n "
+        return ["ssh", *configured, *options, "-l", self.user, address, f"{sudo}{remote}"]
+
+    def run(self, address: str, remote: str, stdin: str, timeout_s: float) -> str:
+        """Run a command on a host and return what it printed.
+
+        :raises Refused: when the host can not be reached, or the command fails there
+        """
+        try:
+            done = subprocess.run(
+                self.command(address, remote),
+                input=stdin,
+                text=True,
+                capture_output=True,
+                timeout=timeout_s,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise Refused(
+                address,
+                f"gave no answer over SSH in {timeout_s:g} s.",
+                "Look at the host, then repeat.",
+            ) from error
+        if done.returncode and not done.stdout.strip().startswith("{"):
+            said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+            raise Refused(
+                address,
+                f"can not be worked on over SSH: {said[0]}.",
+                f"`{' '.join(self.command(address, 'true'))}` has to work; give HOST=ADDRESS, "
+                "--ssh-config or --ssh-user.",
+            )
+        return done.stdout
+
+
+def step_script(step: str, mode: str, settings: Mapping[str, Any], timeout_s: float) -> str:
+    """Return the program for a host's Python that runs a host step."""
+    inputs = {"mode": mode, "settings": json.dumps(dict(settings)), "timeout_s": str(timeout_s)}
+    given = f"import json, os\nos.environ.update(json.loads({json.dumps(inputs)!r}))"
+    return host_steps.joined(step, given)
+
+
+def agent_script(mode: str, settings: Mapping[str, Any], timeout_s: int) -> str:
+    """Return the program for a host's Python that installs or removes the agent.
+
+    The settings hold credentials: they travel on the program's standard input alone.
+    """
+    return step_script("install_agent", mode, settings, timeout_s)
+
+
+def run_step(
+    ssh: Ssh, address: str, step: str, mode: str, settings: Mapping[str, Any], timeout_s: int = 600
+) -> dict[str, Any]:
+    """Run a host step over SSH; return whether it ``changed`` the host, and its ``facts``.
+
+    :raises Refused: with the host's own reason
+    """
+    text = step_script(step, mode, settings, timeout_s)
+    printed = ssh.run(address, "python3 -", text, timeout_s + 30)
+    outcome = json.loads(printed.strip().splitlines()[-1])
+    report = json.loads(outcome["report"])
+    if outcome["deploy_result"] != "ok":
+        raise Refused(address, f"{report['reason']}.", f"More on the host: {report['log']}.")
+    return {"changed": outcome["changed"] == "true", "facts": report.get("facts") or {}}
+
+
+def change_agent(
+    ssh: Ssh, address: str, mode: str, settings: Mapping[str, Any], timeout_s: int = 600
+) -> bool:
+    """Install (``apply``) or remove (``undo``) the agent of a host; return whether that changed it.
+
+    :raises Refused: with the host's own reason
+    """
+    return bool(run_step(ssh, address, "install_agent", mode, settings, timeout_s)["changed"])
+
+
+def require_identity(ssh: Ssh, hosts: Mapping[str, str]) -> None:
+    """See that each host can be worked on and is the one that is meant; nothing is changed.
+
+    :param hosts: SSH addresses by host name
+    :raises Refused: naming every host that is not reached, or is another
+    """
+
+    def fault_of(name: str) -> str:
+        try:
+            facts = run_step(ssh, hosts[name], "describe_host", "check", {}, 120)["facts"]
+        except Refused as error:
+            return str(error)
+        fault = identity.fault_of(name, facts)
+        return f"{fault} (address {hosts[name]})." if fault else ""
+
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        faults = [fault for fault in pool.map(fault_of, hosts) if fault]
+    if faults:
+        raise Refused(
+            "hosts",
+            " ".join(faults),
+            "Give each host by its own name (of its compute service in Nova, else its host name), "
+            "and the right HOST=ADDRESS. Nothing was changed.",
+        )
+
+
+def host_keys(ssh: Ssh, hosts: Mapping[str, str]) -> dict[str, str]:
+    """Return each host's public key, made there if it had none.
+
+    :param hosts: SSH addresses by host name
+    :raises Refused: when a host can not make one
+    """
+
+    def key_of(name: str) -> str:
+        facts = run_step(ssh, hosts[name], "make_host_key", "apply", {}, 120)["facts"]
+        return str(facts["public_key"])
+
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        return dict(zip(hosts, pool.map(key_of, hosts), strict=True))
