@@ -153,9 +153,6 @@ LONG: Mapping[str, str] = {
         "one step from the package to the daemon's settings, with its undo; what other steps need"
         " of it is in the library"
     ),
-    "novadocker_actions/enrolment.py": (
-        "places, hosts over SSH and stacks are the three sides of one protocol"
-    ),
 }
 
 
