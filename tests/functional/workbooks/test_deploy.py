@@ -176,7 +176,7 @@ def test_a_repair_that_fails_leaves_the_docker_hypervisor_that_it_found(
 ) -> None:
     mistral.run("novadocker.deploy")
     bad = cloud.hosts["compute-docker-1"]
-    bad.servers = [{"uuid": "a-container"}]
+    bad.servers = [{"uuid": "a-container", "name": "vm"}]
     bad.runs = []
     # The step is asked whether it is needed, says so, and then fails when it is applied.
     bad.changes_again = {"configure_compute"}
@@ -196,7 +196,7 @@ def test_a_docker_hypervisor_that_is_mended_under_instances_is_never_put_back(
 ) -> None:
     mistral.run("novadocker.deploy")
     bad = cloud.hosts["compute-docker-1"]
-    bad.servers = [{"uuid": "a-container"}]
+    bad.servers = [{"uuid": "a-container", "name": "vm"}]
     bad.driver, bad.runs = False, []
     bad.faults["configure_compute", "apply"] = "fail"
 
