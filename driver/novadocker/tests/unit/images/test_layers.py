@@ -8,6 +8,7 @@ import pytest
 
 from novadocker import exceptions
 from novadocker.tests.archives import Parts, special, tar
+from novadocker.virt.docker.engine import budget
 from novadocker.virt.docker.images import archive, compression, layers
 
 
@@ -99,7 +100,7 @@ def test_what_is_below_a_directory_is_seen(layer: bytes, found: bool) -> None:
 
 
 def test_headers_up_to_the_limit_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "MAX_HEADER_BYTES", 300)
+    monkeypatch.setattr(budget, "MAX_HEADER_BYTES", 300)
     check(long_name(300))
     with pytest.raises(exceptions.ImageRefused, match="header in the archive has 301 bytes"):
         check(long_name(301))

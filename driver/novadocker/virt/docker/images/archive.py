@@ -19,11 +19,15 @@ from collections.abc import Iterator
 from typing import IO, Any
 
 from novadocker import exceptions
+from novadocker.virt.docker.engine import budget, headers
 from novadocker.virt.docker.images import compression, layers
 from novadocker.virt.docker.images import config as image_config
 
-MAX_JSON_BYTES = 8 << 20
+# Python makes some forty bytes of one. With 125 layers a manifest has some 30 KiB.
+MAX_JSON_BYTES = 1 << 20
 MAX_MEMBERS = 10_000
+# Tools name members by digests of 64 digits.
+MAX_NAME = 512
 # The overlay file system takes about 127, and the container's own is one of them.
 MAX_LAYERS = 125
 
@@ -71,6 +75,18 @@ class Image:
         return sum(layer.size_bytes for layer in self.layers)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Member:
+    """Where a file of the archive is.
+
+    :param link: what it is a link to; its content is elsewhere then
+    """
+
+    offset: int
+    size_bytes: int
+    link: str | None
+
+
 class Archive:
     """An archive of an image, open for reading.
 
@@ -81,31 +97,40 @@ class Archive:
 
     def __init__(self, source: IO[bytes], max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._spending = budget.Budget()
         self._size = source.seek(0, io.SEEK_END)
         source.seek(0)
         _refuse_disks(source)
         try:
-            self._tar = tarfile.TarFile(fileobj=source, tarinfo=layers.BoundedHeader)
+            self._tar = headers.BoundedTar(fileobj=source, spending=self._spending)
             self._members = self._index()
         except (tarfile.TarError, ValueError, RecursionError, OverflowError) as err:
             raise exceptions.ImageRefused(f"it is not a whole tar archive: {err}") from err
 
-    def _index(self) -> dict[str, tarfile.TarInfo]:
-        members: dict[str, tarfile.TarInfo] = {}
+    def _index(self) -> dict[str, _Member]:
+        members: dict[str, _Member] = {}
         for count, member in enumerate(self._tar, start=1):
             if count > MAX_MEMBERS:
                 raise exceptions.ImageRefused(f"the archive has more than {MAX_MEMBERS} members")
+            layers.refuse_tricks(self._tar, member, "the archive")
+            if len(member.name) > MAX_NAME:
+                raise exceptions.ImageRefused(
+                    f"the archive has a name of {len(member.name)} characters; {MAX_NAME} are "
+                    "allowed"
+                )
             name = _safe_name(member.name)
             if member.isdir():
                 continue
             link = member.issym() and _SAME_LAYER_LINK.fullmatch(member.linkname)
-            if not link and (not member.isreg() or member.issparse()):
+            if not link and not member.isreg():
                 raise exceptions.ImageRefused(f"the archive's member {name!r} is not a plain file")
             if member.offset_data + member.size > self._size:
                 raise exceptions.ImageRefused(f"the archive is truncated in {name!r}")
             if name in members:
                 raise exceptions.ImageRefused(f"the archive has {name!r} twice")
-            members[name] = member
+            members[name] = _Member(
+                member.offset_data, member.size, member.linkname if link else None
+            )
         return members
 
     def image(self, machine: str, watched: str | None = None) -> Image:
@@ -137,7 +162,7 @@ class Archive:
             )
         found: list[Layer] = []
         left = self._max_bytes
-        inspection = layers.Inspection(watched)
+        inspection = layers.Inspection(watched, self._spending)
         for name, diff_id in zip(layer_names, diff_ids, strict=True):
             layer = self._layer(name, diff_id, left, inspection)
             left -= layer.size_bytes
@@ -217,19 +242,21 @@ class Archive:
         """Find the member of a layer, following the one kind of link that is allowed."""
         name = _safe_name(layer)
         member = self._members.get(name)
-        if member is not None and member.issym():
+        if member is not None and member.link:
             return _safe_name(
                 posixpath.join(
-                    posixpath.dirname(posixpath.dirname(name)), member.linkname[len("../") :]
+                    posixpath.dirname(posixpath.dirname(name)), member.link[len("../") :]
                 )
             )
         return name
 
     def _open(self, name: str) -> IO[bytes]:
         member = self._members.get(name)
-        if member is None or not member.isreg():
+        if member is None or member.link:
             raise exceptions.ImageRefused(f"the archive has no file {name!r}")
-        opened = self._tar.extractfile(member)
+        header = tarfile.TarInfo(name)
+        header.offset_data, header.size = member.offset, member.size_bytes
+        opened = self._tar.extractfile(header)
         assert opened is not None
         return opened
 
@@ -253,7 +280,7 @@ class Archive:
                 while hashing.read(compression.CHUNK):
                     pass
                 _compare(name, hashing.digest.hexdigest())
-        with self._open(name) as packed, compression.plain(packed) as reader:
+        with self._open(name) as packed, compression.plain(packed, self._spending) as reader:
             bounded = compression.Bounded(reader, f"layer {name}", limit)
             hashing = layers.Hashing(bounded)
             watched = inspection.check(hashing, name)

@@ -3,7 +3,6 @@
 
 import bz2
 import contextlib
-import gzip
 import importlib
 import lzma
 import shutil
@@ -11,10 +10,11 @@ import subprocess
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO, Any, Protocol
 
 from novadocker import exceptions
+from novadocker.virt.docker.engine import budget
 
 _MAGICS = {
     b"\x1f\x8b": "gzip",
@@ -23,6 +23,9 @@ _MAGICS = {
     b"\x28\xb5\x2f\xfd": "zstd",
 }
 CHUNK = 1 << 20
+# What unpacking may take; "xz -9" takes 65 MiB, "zstd --ultra -22" has a window of 128 MiB.
+MAX_MEMORY_BYTES = 128 << 20
+_FED_BYTES = 64 << 10
 
 
 class Reader(Protocol):
@@ -38,9 +41,10 @@ def detect(head: bytes) -> str | None:
 
 
 @contextlib.contextmanager
-def plain(source: IO[bytes]) -> Iterator[Reader]:
+def plain(source: IO[bytes], spending: budget.Budget | None = None) -> Iterator[Reader]:
     """Open a file, compressed or not, for reading what it means.
 
+    :param spending: the budget of the image that it is a part of
     :raises ImageRefused: the compression is not known on this host
     """
     start = source.tell()
@@ -48,13 +52,8 @@ def plain(source: IO[bytes]) -> Iterator[Reader]:
     source.seek(start)
     if kind is None:
         yield source
-    elif kind == "gzip":
-        yield gzip.GzipFile(fileobj=source)
-    elif kind == "bzip2":
-        yield bz2.BZ2File(source)
-    elif kind == "xz":
-        # A limit, as a stream may ask for gigabytes of memory to be unpacked.
-        yield _Xz(source)
+    elif kind in _DECOMPRESSORS:
+        yield _Streams(source, _DECOMPRESSORS[kind], spending or budget.Budget())
     else:
         with _zstd(source) as reader:
             yield reader
@@ -93,22 +92,82 @@ class Bounded:
         return data
 
 
-class _Xz:
-    """Reads xz within bounded memory."""
+class _Gzip:
+    """Unpacks a stream of gzip as the decompressors of :mod:`bz2` and :mod:`lzma` do theirs."""
 
-    def __init__(self, source: IO[bytes]) -> None:
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(16 + zlib.MAX_WBITS)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._inner.unconsumed_tail
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._inner.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        # It takes 0 for no limit, where the others take -1.
+        return self._inner.decompress(self._inner.unconsumed_tail + data, max(max_length, 0))
+
+
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    "gzip": _Gzip,
+    "bzip2": bz2.BZ2Decompressor,
+    # A limit, as a stream may ask for gigabytes of memory to be unpacked.
+    "xz": lambda: lzma.LZMADecompressor(memlimit=MAX_MEMORY_BYTES),
+}
+
+
+class _Streams:
+    """Reads compressed streams, one after the other, perhaps with zeros between and behind them.
+
+    The readers of Python's library begin as many as there are, and look for them byte by byte.
+    """
+
+    def __init__(self, source: IO[bytes], make: Callable[[], Any], spending: budget.Budget) -> None:
         self._source = source
-        self._decompressor = lzma.LZMADecompressor(memlimit=256 << 20)
+        self._make = make
+        self._spending = spending
+        self._decompressor: Any = None
 
     def read(self, size: int = -1, /) -> bytes:
-        while not self._decompressor.eof:
-            fed = self._source.read(CHUNK) if self._decompressor.needs_input else b""
-            if self._decompressor.needs_input and not fed:
-                raise EOFError("the end is missing")
-            data = self._decompressor.decompress(fed, size)
+        if self._decompressor is None:
+            self._begin()
+        while True:
+            if self._decompressor.eof:
+                rest = self._next_stream()
+                if not rest:
+                    return b""
+                self._begin()
+            elif self._decompressor.needs_input:
+                rest = self._source.read(_FED_BYTES)
+            else:
+                rest = b""
+            ended = not rest and self._decompressor.needs_input
+            data: bytes = self._decompressor.decompress(rest, size)
             if data:
                 return data
-        return b""
+            if ended and not self._decompressor.eof:
+                raise EOFError("the end is missing")
+
+    def _begin(self) -> None:
+        self._spending.take_stream()
+        self._decompressor = self._make()
+
+    def _next_stream(self) -> bytes:
+        """Look for what comes behind a stream; nothing is the end of all."""
+        rest: bytes = self._decompressor.unused_data.lstrip(b"\0")
+        while not rest:
+            more = self._source.read(_FED_BYTES)
+            if not more:
+                return b""
+            rest = more.lstrip(b"\0")
+        return rest
 
 
 @contextlib.contextmanager
@@ -144,7 +203,7 @@ class _ProgramOutput:
 @contextlib.contextmanager
 def _program(source: IO[bytes]) -> Iterator[Reader]:
     process = subprocess.Popen(
-        ["zstd", "-dcq", "--memory=256MB"],
+        ["zstd", "-dcq", f"--memory={MAX_MEMORY_BYTES >> 20}MB"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -4,25 +4,12 @@
 import hashlib
 import posixpath
 import tarfile
-from typing import Any
 
 from novadocker import exceptions
-from novadocker.virt.docker.engine import streams
+from novadocker.virt.docker.engine import budget, headers, streams
 from novadocker.virt.docker.images import compression
 
-MAX_HEADER_BYTES = 1 << 20
 MAX_ENTRIES = 1_000_000
-
-
-class BoundedHeader(tarfile.TarInfo):
-    """A header that may not ask for much memory: extended ones are read as a whole."""
-
-    def _proc_member(self, archive: tarfile.TarFile) -> Any:
-        if not self.isreg() and self.type != tarfile.DIRTYPE and self.size > MAX_HEADER_BYTES:
-            raise exceptions.ImageRefused(
-                f"a header in the archive has {self.size} bytes; {MAX_HEADER_BYTES} are allowed"
-            )
-        return super()._proc_member(archive)  # type: ignore[misc]
 
 
 class Hashing:
@@ -43,10 +30,12 @@ class Inspection:
     """Looks through the layers of one image, which have one limit together.
 
     :param watched: a directory, from the root; which layers have something of it is told
+    :param spending: the budget of the image, if its archive has been read from it already
     """
 
-    def __init__(self, watched: str | None = None) -> None:
+    def __init__(self, watched: str | None = None, spending: budget.Budget | None = None) -> None:
         self._watched = watched
+        self._spending = spending or budget.Budget()
         self._entries = 0
 
     def check(self, reader: Hashing, name: str) -> bool:
@@ -61,15 +50,14 @@ class Inspection:
         """
         found = False
         try:
-            with tarfile.open(fileobj=reader, mode="r|", tarinfo=BoundedHeader) as tar:  # type: ignore[call-overload]
+            with headers.opened(reader, self._spending) as tar:
                 for entry in tar:
                     self._count()
                     _refuse_names(entry, name)
-                    _refuse_tricks(tar, entry, name)
+                    refuse_tricks(tar, entry, f"layer {name}")
                     found = found or (
                         self._watched is not None and streams.is_below(entry, {self._watched})
                     )
-                    tar.members = []  # tarfile keeps all that it has seen
         except tarfile.ReadError as err:
             if "empty" not in str(err):
                 raise exceptions.ImageRefused(
@@ -96,14 +84,19 @@ def _refuse_names(entry: tarfile.TarInfo, name: str) -> None:
             )
 
 
-def _refuse_tricks(tar: tarfile.TarFile, entry: tarfile.TarInfo, name: str) -> None:
-    if entry.issparse() or any(key.startswith("GNU.sparse") for key in entry.pax_headers):
+def refuse_tricks(tar: tarfile.TarFile, entry: tarfile.TarInfo, where: str) -> None:
+    """Refuse a member of which the kernel or the engine would see more than is written.
+
+    :param where: the archive that it is in, for messages
+    :raises ImageRefused: it is one
+    """
+    if any(key.startswith("GNU.sparse") for key in entry.pax_headers):
         # The engine would write out the holes: terabytes from one block.
-        raise exceptions.ImageRefused(f"layer {name} has a sparse file, {entry.name!r}")
+        raise exceptions.ImageRefused(f"{where} has a sparse file, {entry.name!r}")
     if any(key.startswith("SCHILY.xattr.trusted.") for key in entry.pax_headers):
         raise exceptions.ImageRefused(
-            f"layer {name} sets attributes of {entry.name!r} that belong to the host's kernel"
+            f"{where} sets attributes of {entry.name!r} that belong to the host's kernel"
         )
     if tar.pax_headers.keys() - {"comment"}:
-        # Some readers apply them and some do not: it would not be clear what is in the layer.
-        raise exceptions.ImageRefused(f"layer {name} has a header that is meant for all its files")
+        # Some readers apply them and some do not: it would not be clear what is in the archive.
+        raise exceptions.ImageRefused(f"{where} has a header that is meant for all its files")

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading of tar archives that may be hostile: what their headers may ask for.
+
+:mod:`tarfile` reads extended headers whole, as many as there are and each within the call for the
+one before it; follows chains of a sparse file's blocks to their end; and looks through a header by
+regular expressions that take minutes over some of them (CVE-2024-6232). What is meant by a header
+stays its decision.
+"""
+
+import tarfile
+from typing import Any
+
+from novadocker import exceptions
+from novadocker.virt.docker.engine import budget
+
+_EXTENDED = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+# Of the length that each record begins with.
+_MAX_DIGITS = 8
+_BUFFER_BYTES = 128 << 10
+
+
+class BoundedTar(tarfile.TarFile):
+    """An archive whose headers are paid for from a budget.
+
+    :param spending: the budget
+    """
+
+    def __init__(self, *args: Any, spending: budget.Budget, **kwargs: Any) -> None:
+        self.spending = spending
+        # Some headers are read here already.
+        super().__init__(*args, **{**kwargs, "tarinfo": _Header})
+
+    def next(self) -> tarfile.TarInfo | None:
+        """Read the next member; none that was read is kept."""
+        member = super().next()
+        self.members: list[tarfile.TarInfo] = []
+        return member
+
+
+def opened(source: Any, spending: budget.Budget) -> BoundedTar:
+    """Open an archive that is read once, from its beginning to its end.
+
+    :raises tarfile.TarError, ImageRefused: its first header is not as it should be
+    """
+    found = BoundedTar.open(fileobj=source, mode="r|", bufsize=_BUFFER_BYTES, spending=spending)  # type: ignore[call-overload]
+    assert isinstance(found, BoundedTar)
+    return found
+
+
+class _Header(tarfile.TarInfo):
+    """The header of a member, and those in front of it."""
+
+    def _proc_member(self, archive: BoundedTar) -> Any:
+        if self.size < 0:
+            # It would lead back to what was read before.
+            raise exceptions.ImageRefused(f"a header in the archive has the size {self.size}")
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise exceptions.ImageRefused(
+                f"the archive has a sparse file, {self.name!r}, which is not a plain file"
+            )
+        if self.type in _EXTENDED:
+            archive.spending.take_header(self.size)
+        else:
+            archive.spending.end_headers()
+        return super()._proc_member(archive)  # type: ignore[misc]
+
+    def _proc_pax(self, archive: BoundedTar) -> Any:
+        """Read an extended header of POSIX's, and the member that it belongs to."""
+        data = archive.fileobj.read(self._block(self.size))[: self.size]  # type: ignore[attr-defined]
+        records = _records(data, archive.spending)
+        if self.type == tarfile.XGLTYPE:
+            archive.pax_headers.update(records)  # type: ignore[attr-defined]
+        try:
+            member = self.fromtarfile(archive)
+        except tarfile.HeaderError as err:
+            raise tarfile.SubsequentHeaderError(str(err)) from None  # type: ignore[attr-defined]
+        if self.type == tarfile.XGLTYPE:
+            return member
+        every = {**archive.pax_headers, **records}
+        member._apply_pax_info(every, archive.encoding, archive.errors)  # type: ignore[attr-defined]
+        member.offset = self.offset
+        if member.size < 0:
+            raise exceptions.ImageRefused(f"a header in the archive has the size {member.size}")
+        if "size" in every:
+            # Where the next header begins is another place then.
+            archive.offset = member.offset_data
+            if member.isreg() or member.type not in tarfile.SUPPORTED_TYPES:
+                archive.offset += member._block(member.size)  # type: ignore[attr-defined]
+        return member
+
+
+def _records(data: bytes, spending: budget.Budget) -> dict[str, str]:
+    r"""Read the records of an extended header: ``LENGTH NAME=VALUE\n``, one after the other.
+
+    :raises SubsequentHeaderError: they are not like that
+    :raises ImageRefused: there are too many
+    """
+    records = {}
+    start = 0
+    while start < len(data):
+        spending.take_record()
+        digits, space, _ = data[start : start + _MAX_DIGITS + 1].partition(b" ")
+        end = start + int(digits) if space and digits.isdigit() else 0
+        name, equals, value = data[start + len(digits) + 1 : max(end - 1, 0)].partition(b"=")
+        if not name or not equals or end > len(data) or data[end - 1] != ord("\n"):
+            raise tarfile.SubsequentHeaderError("an extended header is damaged")  # type: ignore[attr-defined]
+        records[_text(name)] = _text(value)
+        start = end
+    return records
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
