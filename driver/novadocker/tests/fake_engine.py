@@ -29,6 +29,7 @@ class FakeEngine:
 
     :ivar calls: verbs in the order of their calls
     :ivar failing: faults to raise, by verb
+    :ivar size_rw: what has been written into each container, in bytes
     :ivar quota: whether a limit of a file system is taken
     :ivar quota_holds: whether it is one, too
     """
@@ -46,6 +47,7 @@ class FakeEngine:
         self.stats: dict[str, Any] = {}
         self.live_events: Any = Events()
         self.saved: bytes = b""
+        self.size_rw = 0
         self.quota = False
         self.quota_holds = True
         self.driver_status: list[list[str]] = []
@@ -175,7 +177,15 @@ class FakeEngine:
             raise exceptions.Conflict(f"The container name {new_name} is already in use", 409)
         self._find(name)["Name"] = f"/{new_name}"
 
-    def _containers(self, all: bool, filters: dict[str, Any]) -> list[dict[str, Any]]:  # noqa: A002
+    def _containers(
+        self,
+        all: bool,  # noqa: A002
+        filters: dict[str, Any],
+        size: bool = False,
+    ) -> list[dict[str, Any]]:
+        if size:
+            found = [self._find(identity) for identity in filters["id"]]
+            return [{"SizeRw": self.size_rw, "SizeRootFs": self.size_rw + 1000} for _one in found]
         wanted = dict(label.split("=", 1) for label in filters["label"])
         return [
             {

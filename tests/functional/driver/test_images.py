@@ -10,7 +10,7 @@ import docker
 import pytest
 
 from novadocker import exceptions
-from novadocker.tests import hostile
+from novadocker.tests import amounts, hostile
 from novadocker.tests.archives import Parts
 from novadocker.virt.docker.engine import client
 from novadocker.virt.docker.images import spool
@@ -18,6 +18,8 @@ from novadocker.virt.docker.images.store import Images
 from tests.functional.driver import busybox, own_engine
 
 pytestmark = pytest.mark.docker
+
+HOSTILE = {**hostile.ARCHIVES, **amounts.ARCHIVES}
 
 
 @pytest.fixture
@@ -31,12 +33,16 @@ class Store:
     """Images of a Glance that holds one archive."""
 
     def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        place = spool.Spool(str(directory), "host")
-        self.spool = Path(place.path)
+        self._place = spool.Spool(str(directory), "host")
+        self.spool = Path(self._place.path)
         self.archive = b""
         self.fetched = 0
-        self.images = Images(client.Engine(own_engine.MACHINES), place, None, None, hostile.LIMIT)
+        self.allow(hostile.LIMIT)
         monkeypatch.setattr("nova.virt.images.fetch", self._fetch)
+
+    def allow(self, max_bytes: int) -> None:
+        """Take images up to a size, packed or unpacked."""
+        self.images = Images(client.Engine(own_engine.MACHINES), self._place, None, None, max_bytes)
 
     def _fetch(self, _context: Any, _image: str, path: str, _certificates: Any = None) -> None:
         self.fetched += 1
@@ -66,16 +72,18 @@ def refused() -> Iterator[list[str]]:
     names: list[str] = []
     yield names
     print(
-        f"\nfigures: {len(names)} of {len(hostile.ARCHIVES)} hostile archives refused, nothing of "
+        f"\nfigures: {len(names)} of {len(HOSTILE)} hostile archives refused, nothing of "
         "them left on the disk or in the engine"
     )
 
 
-@pytest.mark.parametrize("name", sorted(hostile.ARCHIVES))
+@pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_a_hostile_image_is_refused_and_leaves_nothing(
     name: str, store: Store, engine: docker.DockerClient, refused: list[str]
 ) -> None:
-    make, fault = hostile.ARCHIVES[name]
+    make, fault = HOSTILE[name]
+    if name in amounts.ARCHIVES:
+        store.allow(amounts.LIMIT)
     before = state(engine)
     image_id = str(uuid.uuid4())
     with pytest.raises(exceptions.ImageRefused) as caught:

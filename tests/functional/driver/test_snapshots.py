@@ -7,6 +7,7 @@ import tarfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -180,6 +181,29 @@ def test_capabilities_of_files_stay(cloud: Cloud) -> None:
     with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as found:
         (one,) = found
         assert one.pax_headers[key].encode("utf-8", "surrogateescape") == capability
+
+
+def test_a_file_with_a_hole_of_terabytes_is_never_committed(
+    cloud: Cloud, base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    box = cloud.boot(base)
+    cloud.run(box, "truncate", "-s", "4096G", "/hole")
+    asked = []
+    ask = client.Engine.call
+
+    def noted(engine: client.Engine, verb: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(verb)
+        assert verb != "commit"
+        return ask(engine, verb, *args, **kwargs)
+
+    monkeypatch.setattr(client.Engine, "call", noted)
+    with pytest.raises(exceptions.ImageRefused, match=f"have {4 << 40} bytes, the holes"):
+        cloud.snapshot(box)
+    # Where an instance is made anew there is no limit but the space on its host.
+    with pytest.raises(exceptions.ImageRefused, match="its host has space for"):
+        cloud.workloads.keep(box, str(uuid.uuid4()))
+    assert "containers" in asked
+    assert cloud.engine.containers.get(box).status == "running"
 
 
 def test_what_has_grown_too_large_is_refused_and_leaves_nothing(

@@ -88,14 +88,14 @@ class Parts:
             connections or Connections(conf),
             lambda: mounted.remapped_root(engine.call("info")),
         )
-        workloads = Containers(engine, facts, Isolation.from_section(section), volumes.bound)
+        limits = Isolation.from_section(section)
+        workloads = Containers(engine, facts, limits, volumes.bound, section.root_directory)
         sandboxes = Sandboxes(engine)
         wiring = wiring or Wiring(section.tx_checksum)
         spool = Spool(section.image_spool_dir or os.path.join(state, "spool"), facts.name)
         images = Images(engine, spool, glance, section.shared_directory, max_bytes)
         snapshots = Snapshots(engine, workloads, spool, max_bytes, section.snapshot_flatten_layers)
-        settings = Settings.from_section(section)
-        instances = Instances(facts, settings, workloads, sandboxes, wiring)
+        instances = Instances(facts, Settings.from_section(section), workloads, sandboxes, wiring)
 
         def is_here(dest: str) -> bool:
             return dest in (facts.name, str(conf.my_ip))

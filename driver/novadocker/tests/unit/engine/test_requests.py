@@ -7,6 +7,7 @@ from unittest import mock
 
 import pytest
 
+from novadocker import exceptions
 from novadocker.tests import make
 from novadocker.virt.docker.engine import client, containers, isolation
 from novadocker.virt.docker.host.facts import HostFacts
@@ -24,7 +25,9 @@ def engine() -> mock.MagicMock:
 
 
 @pytest.fixture
-def boxes(engine: Any) -> containers.Containers:
+def boxes(engine: Any, monkeypatch: pytest.MonkeyPatch) -> containers.Containers:
+    # What it asks for is told by a test of its own.
+    monkeypatch.setattr(containers.Containers, "require_room", mock.Mock())
     return containers.Containers(
         engine, HostFacts("H"), isolation.Isolation(("KILL",), runtime="runsc")
     )
@@ -132,6 +135,23 @@ def test_a_command_runs_as_root_and_its_end_is_awaited(boxes: Any, engine: Any) 
         mock.call("exec_inspect", "E"),
         mock.call("exec_inspect", "E"),
     ]
+
+
+@pytest.mark.parametrize(("whole", "size"), [(False, 5), (True, 7)])
+def test_the_size_of_what_is_in_a_container_is_asked_for(
+    whole: bool, size: int, engine: Any
+) -> None:
+    engine.call.side_effect = [{"Id": "I"}, [{"SizeRw": 5, "SizeRootFs": 7}]] * 2
+    boxes = containers.Containers(
+        engine, HostFacts("H"), isolation.Isolation(()), root_directory="/"
+    )
+    with pytest.raises(exceptions.ImageRefused):
+        boxes.require_room("box", size - 1, whole)
+    assert engine.call.mock_calls == [
+        mock.call("inspect_container", "box"),
+        mock.call("containers", all=True, size=True, filters={"id": ["I"]}, patient=True),
+    ]
+    boxes.require_room("box", size, whole)
 
 
 @pytest.mark.parametrize(("path", "asked"), [("/a/", "/a/."), ("/X", "/X/.")])

@@ -12,7 +12,7 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Flavor, Instance
-from novadocker.virt.docker.engine import client, isolation, streams
+from novadocker.virt.docker.engine import client, isolation, room, streams
 from novadocker.virt.docker.host.facts import HostFacts
 
 LOG = logging.getLogger(__name__)
@@ -134,6 +134,7 @@ class Containers:
     """The containers of this host's instances.
 
     :param facts: only containers labelled with this host's name are listed
+    :param root_directory: the engine's data directory, where it is not as the engine says
     :param bound: returns the host directories to mount in the workload of an instance, by its UUID
     """
 
@@ -143,11 +144,13 @@ class Containers:
         facts: HostFacts,
         limits: isolation.Isolation,
         bound: Callable[[str], list[dict[str, Any]]] = lambda _uuid: [],
+        root_directory: str | None = None,
     ) -> None:
         self._engine = engine
         self._facts = facts
         self._isolation = limits
         self._bound = bound
+        self._root_directory = root_directory
 
     def create(self, workload: Workload, flavor: Flavor, disk_gb: int | None = None) -> None:
         """Make a workload's container, without starting it.
@@ -317,7 +320,10 @@ class Containers:
 
         Nothing is stored on the host on the way. Files that the engine makes for each container are
         left out, and so are mounted directories of the host.
+
+        :raises ImageRefused: there is no space for them
         """
+        self.require_room(source, whole=source_path == "/")
         bound = {
             one["Target"].strip("/")
             for name in (source, target)
@@ -365,11 +371,22 @@ class Containers:
             pause_s = min(2 * pause_s, 1)
         return int(code)
 
-    def commit(self, name: str, repository: str, tag: str) -> str:
+    def require_room(self, name: str, max_bytes: int | None = None, whole: bool = False) -> None:
+        """Make sure that what is in a container can be written out; see :func:`room.require`.
+
+        :raises ImageRefused: it is too much
+        """
+        identity = self.inspect(name)["Id"]
+        room.require(self._engine, identity, self._root_directory, max_bytes, whole)
+
+    def commit(self, name: str, repository: str, tag: str, max_bytes: int | None = None) -> str:
         """Make an image of a container's file system; the container is frozen meanwhile.
 
+        :param max_bytes: what may have been written into it
         :return: id of the image
+        :raises ImageRefused: there is more in it, or no space for it
         """
+        self.require_room(name, max_bytes)
         return str(
             self._engine.call(
                 "commit", name, repository=repository, tag=tag, pause=True, patient=True

@@ -56,7 +56,7 @@ class Snapshots:
     @contextlib.contextmanager
     def commit(self, name: str, tag: str) -> Iterator[str]:
         """Yield the id of an image of a container's file system, which is removed afterwards."""
-        image = self._workloads.commit(name, REPOSITORY, tag)
+        image = self._workloads.commit(name, REPOSITORY, tag, self._max_bytes)
         try:
             yield image
         finally:
