@@ -69,7 +69,7 @@ class FakeHost:
     """A host: what is on it, and how it misbehaves.
 
     :param refusals: how often Nova does not enable it
-    :param servers: uuid and name, and a status where it is not ACTIVE
+    :param servers: uuid, and name and status where they are not vm and ACTIVE
     :param claims: who has an allocation there besides the servers
     :param faults: (step, mode) to ``fail``, ``hang``, ``unsigned`` or a count of failures
     :param told: facts of describe_host that are others than a right host's
@@ -523,7 +523,7 @@ class FakeCloud(BaseAdapter):
                     "state": "up",
                     "status": host.status,
                     "hypervisor_type": "docker" if host.configured else host.hypervisor_type,
-                    "servers": host.servers,
+                    "servers": [{"name": "vm", **server} for server in host.servers],
                     "service": {"host": host.name, "id": host.service_id},
                 }
                 for host in page
@@ -539,7 +539,7 @@ class FakeCloud(BaseAdapter):
             "servers": [
                 {
                     "id": server["uuid"],
-                    "name": server["name"],
+                    "name": server.get("name", "vm"),
                     "status": server.get("status", "ACTIVE"),
                     "OS-EXT-STS:task_state": server.get("task_state"),
                 }

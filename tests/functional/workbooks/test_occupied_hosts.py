@@ -169,3 +169,19 @@ def test_a_host_is_not_changed_when_nova_cannot_tell_who_lives_there(
     assert (host.state, host.status) == (UNTOUCHED, "enabled")
     assert {mode for _, mode in host.runs} == {"check"}
     assert "who lives on it cannot be told" in rows(run)["compute-docker-1"]["reason"]
+
+
+def test_a_container_that_came_after_the_plan_keeps_its_host_a_docker_hypervisor(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistral.run("novadocker.deploy")
+    host = cloud.hosts["compute-docker-2"]
+    host.driver, host.runs = False, []
+    host.faults["configure_compute", "apply"] = "fail"
+    arrive(cloud, monkeypatch, "describe_host", "check", lambda: server(cloud))
+
+    run = mistral.run("novadocker.deploy")
+
+    assert {mode for _, mode in host.runs} <= {"check", "apply"}
+    assert host.state == CONVERTED
+    assert "not put back, as 1 instances live on it" in rows(run)[host.name]["reason"]
