@@ -83,7 +83,10 @@ def agent(step: Step) -> dict[str, Any]:
 
 
 def nova(step: Step) -> Optional[dict[str, Any]]:
-    """Return nova-compute's unit, release and driver, null where there is none."""
+    """Return nova-compute's unit, release and driver, null where there is none.
+
+    A unit that is there but cannot be asked is not taken for a host without Nova.
+    """
     service = find_service(step, NOVA_UNITS)
     if service is None:
         return None
@@ -98,13 +101,17 @@ def nova(step: Step) -> Optional[dict[str, Any]]:
         "host": None,
         "compute_id": None,
     }
-    if service.python:
+    try:
+        if not service.python:
+            raise StepFailed(f"the Python of {service.unit} cannot be told from its command")
         found = in_service_python(step, service, versions, "nova", DRIVER)
-        facts.update(version=found["nova"], driver_version=found[DRIVER])
-        facts["python_version"] = found["python"]
         program, arguments = Path(service.program[0]).name, facts["config_args"]
         options = in_service_python(step, service, nova_options, program, *arguments)
         facts.update(options, host=options["host"] or socket.gethostname())
+        facts.update(version=found["nova"], python_version=found["python"])
+        facts["driver_version"] = found[DRIVER]
+    except (StepFailed, OSError, ValueError, KeyError) as err:
+        step.note(f"nova: {str(err)[:300]}")
     return facts
 
 

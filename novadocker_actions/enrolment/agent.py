@@ -73,7 +73,14 @@ def step_script(step: str, mode: str, settings: Mapping[str, Any], timeout_s: fl
     """Return the program for a host's Python that runs a host step."""
     inputs = {"mode": mode, "settings": json.dumps(dict(settings)), "timeout_s": str(timeout_s)}
     given = f"import json, os\nos.environ.update(json.loads({json.dumps(inputs)!r}))"
-    return host_steps.joined(step, given)
+    text, name = host_steps.joined(step, given), f"<{step}>"
+    # A step sends functions of its own as text to the Python of a service. Python keeps no source
+    # of a program that comes by standard input: this is where it looks for one.
+    return (
+        f"import linecache\ntext = {text!r}\n"
+        f"linecache.cache[{name!r}] = (len(text), None, text.splitlines(True), {name!r})\n"
+        f"exec(compile(text, {name!r}, 'exec'))\n"
+    )
 
 
 def agent_script(mode: str, settings: Mapping[str, Any], timeout_s: int) -> str:
@@ -123,7 +130,9 @@ def require_identity(ssh: Ssh, hosts: Mapping[str, str]) -> None:
         except Refused as error:
             return str(error)
         fault = identity.fault_of(name, facts)
-        return f"{fault} (address {hosts[name]})." if fault else ""
+        why = [note for note in facts.get("notes") or [] if note.startswith("nova: ")]
+        told = f"; {why[0]}" if fault and why else ""
+        return f"{fault} (address {hosts[name]}){told}." if fault else ""
 
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
         faults = [fault for fault in pool.map(fault_of, hosts) if fault]

@@ -22,6 +22,9 @@ def fault_of(name: str, facts: Mapping[str, Any], node_ids: Collection[str] = ()
     host, hostname = str(nova.get("host") or ""), str(facts.get("hostname") or "")
     if host and host != name:
         return f"the host that answers as {name} is {host} in Nova"
+    if not host and nova.get("unit"):
+        # Its host name may not be what Nova calls it.
+        return f"{nova['unit']} of the host that answers as {name} cannot be asked for Nova's name"
     if not host and not _same_hostname(name, hostname):
         return f"the host that answers as {name} is called {hostname or 'nothing'}"
     compute_id = str(nova.get("compute_id") or "")

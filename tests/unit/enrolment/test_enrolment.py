@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import pwd
+import socket
 import subprocess
 import sys
 
@@ -119,6 +122,52 @@ class TestAgentScript:
         fake_ssh(f"cat > /dev/null; echo '{json.dumps(outcome)}'; exit 1")
         with pytest.raises(Refused, match=r"install python3-venv.*/var/log/l"):
             agent.change_agent(Ssh(), "h", "apply", {})
+
+
+class TestProbes:
+    """A step over SSH asks services in their own Python, as it does under the agent."""
+
+    @pytest.fixture
+    def host(self, fake_ssh, tmp_path):
+        """Return a function that makes a host with a nova-compute unit, started by a Python."""
+
+        def make(python: str) -> None:
+            root, program = tmp_path / "root", tmp_path / "nova-compute"
+            for name in ("etc", "var/lib", "var/log"):
+                (root / name).mkdir(parents=True)
+            (root / "etc/os-release").write_text("ID=debian\n")
+            (tmp_path / "nova.conf").write_text("[DEFAULT]\nhost = compute-1.example.com\n")
+            program.write_text(f"#!{python}\n")
+            user = pwd.getpwuid(os.getuid()).pw_name
+            command = f"{program} --config-file={tmp_path}/nova.conf"
+            systemctl = tmp_path / "bin/systemctl"
+            systemctl.write_text(
+                '#!/bin/sh\ncase "$*" in *" nova-compute.service") cat <<E\nLoadState=loaded\n'
+                f"ActiveState=active\nUser={user}\nMainPID=0\n"
+                f"ExecStart={{ path={program} ; argv[]={command} ; ignore_errors=no }}\nE\n"
+                ";; *) echo LoadState=not-found;; esac\n"
+            )
+            systemctl.chmod(0o755)
+            fake_ssh(
+                "for last; do :; done\n"
+                f"sed 's#/usr/local/sbin:#{tmp_path}/bin:&#' "
+                f'| NOVADOCKER_ROOT={root} sh -c "$last"'
+            )
+
+        return make
+
+    def test_nova_is_asked_for_its_name_of_the_host(self, host):
+        host(sys.executable)
+        facts = agent.run_step(Ssh(), "h", "describe_host", "check", {}, 60)["facts"]
+        assert facts["nova"]["unit"] == "nova-compute.service"
+        assert facts["nova"]["host"] == "compute-1.example.com"
+        assert not [note for note in facts.get("notes", []) if note.startswith("nova: ")]
+        agent.require_identity(Ssh(), {"compute-1.example.com": "h"})
+
+    def test_a_nova_that_cannot_be_asked_is_not_taken_for_none(self, host):
+        host("/no/such/python3")
+        with pytest.raises(Refused, match=r"nova-compute\.service .* cannot be asked.*/no/such"):
+            agent.require_identity(Ssh(), {socket.gethostname(): "h"})
 
 
 class Answer:
