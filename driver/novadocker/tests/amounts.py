@@ -8,6 +8,7 @@ how much its memory grew at most, and how much of headers was read.
 import gzip
 import json
 import lzma
+import signal
 import sys
 import tarfile
 import zlib
@@ -19,6 +20,8 @@ from novadocker.tests.archives import LAYER, Parts, special, tar
 # What an image may unpack to, here: more than in the other hostile archives, which are small.
 LIMIT = 256 << 20
 KIB, MIB = 1 << 10, 1 << 20
+# Of the processor's time, for one archive.
+MAX_S = 60
 
 
 def block(kind: bytes, size: int, name: str = "x") -> bytes:
@@ -105,6 +108,17 @@ def _zstd_window() -> bytes:
     return b"\x28\xb5\x2f\xfd\x00\xa0" + (1 | len(LAYER) << 3).to_bytes(3, "little") + LAYER
 
 
+def _promised(size: int) -> bytes:
+    """Make a layer of one file with a size in its header, and next to nothing behind it."""
+    return block(tarfile.REGTYPE, size) + bytes(10 * KIB)
+
+
+def _promised_pax(size: int) -> bytes:
+    record = b" size=%d\n" % size
+    header = extended(b"x", b"%d" % (len(record) + 2) + record)
+    return header + block(tarfile.REGTYPE, 0) + bytes(10 * KIB)
+
+
 def _json(name: str, content: bytes) -> bytes:
     return tar((name, content))
 
@@ -169,6 +183,14 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: in_layer(extended(b"x", b"13 size=-512\n") + LAYER),
         "has the size -512",
     ),
+    **{
+        f"file of 2^{power} bytes that are not there, {kind}": (
+            lambda make=make, power=power: in_layer(make(1 << power)),  # type: ignore[misc]
+            "unexpected end of data",
+        )
+        for kind, make in (("by GNU", _promised), ("by POSIX", _promised_pax))
+        for power in (40, 62)
+    },
     "sparse file of a million holes": (_sparse_chain, "sparse"),
     "sparse file of a million holes in a layer": (lambda: in_layer(_sparse_chain()), "sparse"),
     "sparse file with a map without end": (_sparse_map, "sparse"),
@@ -248,6 +270,8 @@ def main() -> None:
         Path("/proc/self/clear_refs").write_text("5")
         before = _memory_bytes("VmRSS")
         budgets.clear()
+        # Whoever goes round for ever is killed by it.
+        signal.setitimer(signal.ITIMER_PROF, MAX_S)
         with Path(path.rstrip()).open("rb") as source:
             try:
                 archive.Archive(source, LIMIT).image(platform.machine())

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from novadocker.tests import amounts
+from novadocker import exceptions
+from novadocker.tests import amounts, archives
 from novadocker.tests.archives import LAYER, Parts
-from novadocker.virt.docker.engine import budget, headers
+from novadocker.virt.docker.engine import budget, headers, streams
 from novadocker.virt.docker.images import archive, compression, layers
 
 # Above what a Python with the driver in it has anyway: together they stay below 300 MB.
@@ -106,6 +107,54 @@ def test_an_extended_header_means_what_it_says() -> None:
     with headers.opened(io.BytesIO(layer), budget.Budget()) as tar:
         seen = [(one.name, one.size, one.mtime) for one in tar]
     assert seen == [("a/b/c", 600, 1700.5), ("next", 0, 0)]
+
+
+class Ended(io.BytesIO):
+    """A stream that is asked only a few times for what is behind its end."""
+
+    asked = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(size)
+        self.asked += not data
+        assert self.asked < 10, "it goes on reading behind the end"
+        return data
+
+    def __next__(self) -> bytes:
+        data = self.read(1 << 20)
+        if not data:
+            raise StopIteration
+        return data
+
+
+@pytest.mark.parametrize("power", [33, 40, 62])
+@pytest.mark.parametrize("read", ["copy", "inspection", "headers"])
+def test_what_a_header_promises_is_not_looked_for_behind_the_end(read: str, power: int) -> None:
+    source = Ended(amounts.block(tarfile.REGTYPE, 1 << power) + bytes(10240))
+    if read == "copy":
+        with pytest.raises(tarfile.ReadError, match="unexpected end of data"):
+            for _part in streams.tar_without(source, frozenset({"x"})):
+                pass
+    elif read == "headers":
+        with (
+            headers.opened(source, budget.Budget()) as tar,
+            pytest.raises(tarfile.ReadError, match="unexpected end of data"),
+        ):
+            tar.getmembers()
+    else:
+        reader = layers.Hashing(compression.Bounded(source, "it", 1 << 63))
+        with pytest.raises(exceptions.ImageRefused, match="unexpected end of data"):
+            layers.Inspection().check(reader, "L")
+
+
+def test_a_stream_is_read_ahead_only() -> None:
+    layer = archives.tar(("a", b"first"), ("b", b"second"))
+    with headers.opened(io.BytesIO(layer), budget.Budget()) as tar:
+        first, _second = list(tar)
+        opened = tar.extractfile(first)
+        assert opened is not None
+        with pytest.raises(tarfile.StreamError, match="backwards"):
+            opened.read()
 
 
 def test_headers_in_a_row_up_to_the_limit_are_taken() -> None:

@@ -3,8 +3,9 @@
 
 :mod:`tarfile` reads extended headers whole, as many as there are and each within the call for the
 one before it; follows chains of a sparse file's blocks to their end; and looks through a header by
-regular expressions that take minutes over some of them (CVE-2024-6232). What is meant by a header
-stays its decision.
+regular expressions that take minutes over some of them (CVE-2024-6232). Behind the end of a stream
+it skips what a header promises there block by block, for years where that are exabytes. What is
+meant by a header stays its decision.
 """
 
 import tarfile
@@ -43,14 +44,55 @@ class BoundedTar(tarfile.TarFile):
         return member
 
 
+class _Forward:
+    """A stream as a file that knows its position, and can only be moved ahead in.
+
+    :param source: what it reads from; a read of nothing is its end
+    """
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._buffer = memoryview(b"")
+        self._position = 0
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def read(self, size: int) -> bytes:
+        """Read so many bytes; fewer only where the stream ends."""
+        parts = []
+        while size and (part := self._part(size)):
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def seek(self, position: int) -> None:
+        """Move ahead.
+
+        :raises ReadError: the stream ends before
+        :raises StreamError: that is behind
+        """
+        if position < self._position:
+            raise tarfile.StreamError("a stream is not read backwards")
+        while self._position < position:
+            if not self._part(position - self._position):
+                raise tarfile.ReadError("unexpected end of data")
+
+    def _part(self, size: int) -> memoryview:
+        if not self._buffer:
+            self._buffer = memoryview(self._source.read(_BUFFER_BYTES))
+        part, self._buffer = self._buffer[:size], self._buffer[size:]
+        self._position += len(part)
+        return part
+
+
 def opened(source: Any, spending: budget.Budget) -> BoundedTar:
     """Open an archive that is read once, from its beginning to its end.
 
     :raises tarfile.TarError, ImageRefused: its first header is not as it should be
     """
-    found = BoundedTar.open(fileobj=source, mode="r|", bufsize=_BUFFER_BYTES, spending=spending)  # type: ignore[call-overload]
-    assert isinstance(found, BoundedTar)
-    return found
+    return BoundedTar(fileobj=_Forward(source), spending=spending)
 
 
 class _Header(tarfile.TarInfo):
