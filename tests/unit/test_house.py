@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 TOP = Path(__file__).parents[2]
+PROGRAM = TOP / "tools/proofs/house/stands.py"
 
 
 @pytest.fixture(scope="module")
 def house() -> Any:
     """The program of the proof."""
-    spec = importlib.util.spec_from_file_location("house", TOP / "tools/proofs/house.py")
+    sys.path.append(str(PROGRAM.parent))  # where its data are
+    spec = importlib.util.spec_from_file_location("house", PROGRAM)
     assert spec is not None
     assert spec.loader is not None
     program = importlib.util.module_from_spec(spec)
@@ -29,10 +31,9 @@ def house() -> Any:
 @pytest.fixture
 def copy(house: Any, tmp_path: Path) -> Path:
     """A copy of the code in which a rule may be broken."""
-    for module in house.House(TOP).modules:
-        target = tmp_path / module.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(TOP / module.path, target)
+    for path in house.files(TOP):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TOP / path, tmp_path / path)
     return tmp_path
 
 
@@ -88,23 +89,87 @@ DRIVER = "driver/novadocker/virt/docker"
             "lines, more than 230",
         ),
         ("lab/strange.py", "", "is in no wing of the room lab"),
+        ("strange/one.py", "", "is in no room"),
+        ("lab/hosts/utils.py", "", "has a name that says nothing"),
+        ("tests/unit/common/one.py", "", "has a name that says nothing"),
+        (
+            f"{DRIVER}/engine/lxcfs.py",
+            "from ..face import faults",
+            "docker.face.faults: the wing engine is not above the wing face",
+        ),
+        (
+            f"{DRIVER}/engine/__init__.py",
+            "from .. import face",
+            "docker.face: the wing engine is not above the wing face",
+        ),
+        (
+            f"{DRIVER}/network/tags.py",
+            "import nova\nGONE = nova.exception.InstanceNotFound",
+            "names nova.exception, which is the face's to do",
+        ),
+        (
+            f"{DRIVER}/network/tags.py",
+            "from nova.compute import manager\nGONE = manager.exception.InstanceNotFound",
+            "names nova.exception, which is the face's to do",
+        ),
+        (
+            "heat_templates/agent/outcomes.py",
+            "from library import faults",
+            "of the room host steps, which agent may not",
+        ),
+        (
+            f"{DRIVER}/network/tags.py",
+            "def late():\n    import json",
+            "imports within a function, without a reason",
+        ),
+        (
+            "tests/unit/configs/test_host_keys.py",
+            "from .test_agent import TestSecrets",
+            "imports the test tests.unit.configs.test_agent",
+        ),
+        (
+            "driver/novadocker/tests/test_conf.py",
+            "from novadocker.tests.unit import test_alias",
+            "imports the test novadocker.tests.unit.test_alias",
+        ),
     ],
 )
 def test_a_broken_rule_is_told_with_its_place(
     house: Any, copy: Path, path: str, line: str, told: str
 ) -> None:
     before = set(house.broken(house.House(copy)))
+    (copy / path).parent.mkdir(exist_ok=True)
     with open(copy / path, "a") as file:
         file.write(f"\n{line}\n")
     new = set(house.broken(house.House(copy))) - before
     assert any(told in fault and (path in fault or "circle" in told) for fault in new), new
 
 
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("lab/hosts", "lab: has no module lab.hosts, which the rules name"),
+        ("heat_templates/agent", "agent: has no module agent, which the rules name"),
+        ("benchmarks", "benchmarks: has no module benchmarks, which the rules name"),
+    ],
+)
+def test_a_folder_that_the_rules_name_is_there(
+    house: Any, copy: Path, folder: str, told: str
+) -> None:
+    (copy / folder).rename(copy / f"{folder}_moved")
+    assert told in house.broken(house.House(copy))
+
+
 def test_a_reason_that_nothing_needs_is_struck_off(
     house: Any, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(house, "LONG", {**house.LONG, "lab/errors.py": "it was long"})
+    monkeypatch.setattr(house, "LATE", {**house.LATE, "lab/errors.py": "it was late"})
     monkeypatch.setattr(house, "NAME_NOVA_EXCEPTIONS", {"novadocker.conf": "it did"})
     faults = house.broken(house.House(copy))
     assert "lab/errors.py: is not too long, strike it off the list of reasons" in faults
+    assert (
+        "lab/errors.py: imports nothing within a function, strike it off the list of reasons"
+        in faults
+    )
     assert "novadocker.conf: does not name nova.exception, strike it off the exceptions" in faults

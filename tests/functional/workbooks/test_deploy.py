@@ -3,26 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from novadocker_actions.cloud import mailbox
 from tests.functional.workbooks.fake_cloud import REGISTRY, TOKEN, FakeCloud
 from tests.functional.workbooks.in_process import Mistral
-
-CONVERTED = (True, True, True, False)
-UNTOUCHED = (False, False, False, False)
-
-
-def rows(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the report's rows by host."""
-    return {row["host"]: row for row in run["output"]["report"]["rows"]}
-
-
-def writes(cloud: FakeCloud) -> list[tuple[str, str]]:
-    """Return the requests that change Nova or Glance."""
-    return [r for r in cloud.requests if r[0] != "GET" and r[1].startswith(("/nova/", "/glance/"))]
+from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, rows, writes
 
 
 def test_matching_hosts_become_docker_hypervisors(mistral: Mistral, cloud: FakeCloud) -> None:

@@ -16,8 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from novadocker_actions.cloud import host_keys, mailbox
 from tests.functional.workbooks.fake_cloud import TOKEN, FakeCloud, FakeHost
 from tests.functional.workbooks.in_process import Mistral
-from tests.functional.workbooks.test_deploy import CONVERTED, UNTOUCHED, rows, writes
-from tests.functional.workbooks.test_refusals import refused
+from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, refused, rows, writes
 from tests.host_keys import public_text, sign, unseal
 
 VICTIM = "compute-docker-1"

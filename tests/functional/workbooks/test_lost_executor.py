@@ -12,7 +12,7 @@ from oslo_config import cfg
 
 from tests.functional.workbooks.fake_cloud import TRUSTEES_TOKEN, FakeCloud
 from tests.functional.workbooks.in_process import Mistral
-from tests.functional.workbooks.test_deploy import CONVERTED
+from tests.functional.workbooks.results import CONVERTED
 
 REAL = DefaultExecutor._do_run_action
 

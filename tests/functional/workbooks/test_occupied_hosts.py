@@ -10,7 +10,7 @@ import pytest
 from novadocker_actions.actions import nova
 from tests.functional.workbooks.fake_cloud import FakeCloud, FakeHost
 from tests.functional.workbooks.in_process import Mistral
-from tests.functional.workbooks.test_deploy import CONVERTED, UNTOUCHED, rows
+from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, rows
 
 VM = {"uuid": "vm-id", "name": "web"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
-from tests.functional.workbooks.test_deploy import CONVERTED, UNTOUCHED, rows, writes
+from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, rows, writes
 
 
 def test_undeploy_gives_everything_back(mistral: Mistral, cloud: FakeCloud) -> None:

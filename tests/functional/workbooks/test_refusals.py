@@ -13,19 +13,7 @@ from novadocker_actions.actions import steps
 from novadocker_actions.cloud import mailbox
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
-from tests.functional.workbooks.test_deploy import writes
-
-
-def refused(mistral: Mistral, cloud: FakeCloud, inputs: dict[str, Any]) -> str:
-    """Run deploy, see that nothing was changed, and return what it said."""
-    run = mistral.run("novadocker.deploy", inputs)
-    assert run["state"] == "ERROR", mistral.tree(run["id"])
-    assert run["output"]["report"]["state"] == "refused"
-    assert run["output"]["message"].startswith("Refused, nothing was changed: ")
-    assert run["output"]["message"] == run["state_info"]
-    assert writes(cloud) == []
-    assert {mode for host in cloud.hosts.values() for _, mode in host.runs} <= {"check"}
-    return str(run["output"]["message"])
+from tests.functional.workbooks.results import refused
 
 
 @pytest.mark.parametrize(

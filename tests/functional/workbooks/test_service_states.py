@@ -11,7 +11,7 @@ from keystoneauth1 import exceptions
 from novadocker_actions.actions import nova
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
-from tests.functional.workbooks.test_deploy import CONVERTED, UNTOUCHED, rows
+from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, rows
 
 
 def test_a_host_that_cannot_be_enabled_is_told_and_the_others_are_in_service(

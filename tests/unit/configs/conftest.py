@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import pathlib
 import sys
 from collections.abc import Callable
@@ -12,9 +13,12 @@ import pytest
 
 CONFIGS = pathlib.Path(__file__).parents[3] / "heat_templates" / "configs"
 LIBRARY = CONFIGS.parent / "library"
+AGENT_PROGRAMS = CONFIGS.parent / "agent"
 sys.path[:0] = [str(CONFIGS), str(CONFIGS.parent)]
 
 from library import step as steps  # noqa: E402 - found through the path above
+
+from .agent import answer  # noqa: E402 - after it, as all that is ours
 
 #: Makes a run of a step; puts a script in place of a program; lists such programs' calls.
 Make = Callable[..., steps.Step]
@@ -23,6 +27,7 @@ Calls = Callable[[], list[str]]
 
 STEPS = sorted(path.stem for path in CONFIGS.glob("*.py"))
 MODULES = sorted(path.stem for path in LIBRARY.glob("*.py"))
+AGENT = sorted(path.stem for path in AGENT_PROGRAMS.glob("*.py"))
 
 
 @pytest.fixture
@@ -71,3 +76,27 @@ def calls(tmp_path: pathlib.Path) -> Callable[[], list[str]]:
         return path.read_text().splitlines() if path.exists() else []
 
     return read
+
+
+@pytest.fixture
+def outcomes(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Return the program with its places below a directory, and heat-config-notify stood in for."""
+    spec = importlib.util.spec_from_file_location("outcomes", AGENT_PROGRAMS / "outcomes.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, place in {
+        "HOME": "home",
+        "CONFIGS": "run/heat-config",
+        "DEPLOYED": "deployed",
+        "SCRIPTS": "scripts",
+        "HOOKS": "hooks",
+        "WAKE": "wake.conf",
+    }.items():
+        monkeypatch.setattr(module, name, tmp_path / place)
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks/script").touch()
+    (tmp_path / "home/bin").mkdir(parents=True)
+    (tmp_path / "deployed").mkdir()
+    answer(tmp_path)
+    return module

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import pathlib
@@ -16,52 +15,8 @@ import install_agent
 import pytest
 from library import faults
 
-from .conftest import CONFIGS, Make
-
-OUTCOMES = CONFIGS.parent / "agent" / "outcomes.py"
-
-
-@pytest.fixture
-def outcomes(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the program with its places below a directory, and heat-config-notify stood in for."""
-    spec = importlib.util.spec_from_file_location("outcomes", OUTCOMES)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name, place in {
-        "HOME": "home",
-        "CONFIGS": "run/heat-config",
-        "DEPLOYED": "deployed",
-        "SCRIPTS": "scripts",
-        "HOOKS": "hooks",
-        "WAKE": "wake.conf",
-    }.items():
-        monkeypatch.setattr(module, name, tmp_path / place)
-    (tmp_path / "hooks").mkdir()
-    (tmp_path / "hooks/script").touch()
-    (tmp_path / "home/bin").mkdir(parents=True)
-    (tmp_path / "deployed").mkdir()
-    answer(tmp_path)
-    return module
-
-
-def answer(
-    folder: pathlib.Path, response: str = "Response <Response [200]>", code: int = 0
-) -> None:
-    """Make heat-config-notify log this answer of Heat's; what it got is in the file ``told``."""
-    notify = folder / "home/bin/heat-config-notify"
-    notify.write_text(f"#!/bin/sh\ncat >> {folder}/told\necho '{response}' >&2\nexit {code}\n")
-    notify.chmod(0o755)
-
-
-def want(folder: pathlib.Path, *configs: dict) -> None:
-    (folder / "run").mkdir(exist_ok=True)
-    (folder / "run/heat-config").write_text(json.dumps(configs))
-
-
-def config(identity: str = "one", **more: Any) -> dict:
-    inputs = [{"name": "mode", "type": "String", "value": "check"}]
-    return {"id": identity, "group": "script", "inputs": inputs, **more}
+from .agent import answer, config, want
+from .conftest import Make
 
 
 class TestSecrets:

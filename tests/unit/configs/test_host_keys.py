@@ -26,8 +26,8 @@ from novadocker_actions.cloud import host_keys
 from novadocker_actions.errors import NovadockerError
 from tests.host_keys import public_text
 
+from .agent import config, want
 from .conftest import Make, Programs
-from .test_agent import answer, config, outcomes, want  # noqa: F401 - a fixture among them
 
 HOST = "compute-1"
 OTHER = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -43,7 +43,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[pathlib.Path, str]:
 
 
 @pytest.fixture
-def agent(outcomes: Any, made: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:  # noqa: F811
+def agent(outcomes: Any, made: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Return the agent's program on a host that is enrolled with that key."""
     monkeypatch.setattr(outcomes, "HOST_KEY", made[0])
     monkeypatch.setattr(outcomes, "HOST_NAME", tmp_path / "host.name")

@@ -23,7 +23,7 @@ from library import step as steps
 
 from novadocker_actions import host_steps, resources
 
-from .conftest import CONFIGS, LIBRARY, MODULES, STEPS, Make, Programs
+from .conftest import AGENT, AGENT_PROGRAMS, CONFIGS, LIBRARY, MODULES, STEPS, Make, Programs
 
 SCHEMA = {
     "type": "object",
@@ -499,9 +499,15 @@ def test_each_step_compiles_after_the_library_for_old_pythons(step: Any) -> None
     assert "from __future__" not in (CONFIGS / f"{step}.py").read_text()
 
 
-@pytest.mark.parametrize("step", [*STEPS, *MODULES])
+@pytest.mark.parametrize("program", AGENT)
+def test_the_agent_s_programs_compile_for_old_pythons(program: str) -> None:
+    ast.parse((AGENT_PROGRAMS / f"{program}.py").read_text(), feature_version=(3, 9))
+
+
+@pytest.mark.parametrize("step", [*STEPS, *MODULES, *AGENT])
 def test_only_the_standard_library_is_imported(step: Any) -> None:
-    tree = ast.parse((CONFIGS if step in STEPS else LIBRARY).joinpath(f"{step}.py").read_text())
+    folder = CONFIGS if step in STEPS else AGENT_PROGRAMS if step in AGENT else LIBRARY
+    tree = ast.parse((folder / f"{step}.py").read_text())
     for node in tree.body:
         names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rooms, their wings and what the rules allow: the data of ``stands.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+MODULE_LINES = 450
+# A file of the host steps' library is sent with each step: it is one idea, seen at once.
+LIBRARY_LINES = 230
+FUNCTION_LINES = 60
+
+
+@dataclass(frozen=True)
+class Room:
+    """A room, and the order of its wings.
+
+    :param root: the directory that its modules are imported from
+    :param packages: what of the root it is
+    :param floors: from the top down; a wing imports from lower floors only, and from itself. The
+        wings of a floor, by name, are beginnings of modules' names, of which the longest counts;
+        one that begins with = is that module alone
+    :param imports: other rooms that it may import
+    """
+
+    root: str
+    packages: tuple[str, ...]
+    floors: tuple[Mapping[str, tuple[str, ...]], ...]
+    imports: tuple[str, ...] = ()
+
+
+_DOCKER = "novadocker.virt.docker"
+
+ROOMS: Mapping[str, Room] = {
+    "driver": Room(
+        "driver",
+        ("novadocker",),
+        (
+            {"commands": ("novadocker.cmd",)},
+            {"driver": (f"={_DOCKER}", f"{_DOCKER}.driver")},
+            {"face": (f"{_DOCKER}.face",)},
+            {"parts": (f"{_DOCKER}.parts",)},
+            {"instances": (f"{_DOCKER}.instances",)},
+            {
+                "images": (f"{_DOCKER}.images",),
+                "network": (f"{_DOCKER}.network",),
+                "volumes": (f"{_DOCKER}.volumes",),
+            },
+            {"engine": (f"{_DOCKER}.engine",)},
+            {"host": (f"{_DOCKER}.host",)},
+            {
+                "privsep": ("novadocker.privsep",),
+                "base": ("novadocker.conf", "novadocker.compat", "novadocker._alias"),
+            },
+            {
+                "exceptions": ("novadocker.exceptions",),
+                "types": ("novadocker.types",),
+                "package": ("=novadocker", "=novadocker.virt"),
+            },
+        ),
+    ),
+    "actions": Room(
+        ".",
+        ("novadocker_actions",),
+        (
+            {"commands": ("novadocker_actions.cmd",)},
+            {"actions": ("novadocker_actions.actions",)},
+            {"enrolment": ("novadocker_actions.enrolment",)},
+            {"cloud": ("novadocker_actions.cloud",)},
+            {"plan": ("novadocker_actions.plan", "novadocker_actions.step_settings")},
+            {"host steps": ("novadocker_actions.host_steps",)},
+            {
+                "base": (
+                    "novadocker_actions.errors",
+                    "novadocker_actions.resources",
+                    "=novadocker_actions",
+                )
+            },
+        ),
+    ),
+    "host steps": Room(
+        "heat_templates",
+        ("configs", "library"),
+        (
+            {"steps": ("configs",)},
+            {"program": ("library.outcome", "library.watchdog")},
+            {"packages": ("library.packages", "library.apt_locks"), "host": ("library",)},
+            {"run": ("library.step", "library.changes", "library.records")},
+            {"base": ("library.faults", "library.files", "library.settings", "library.joined")},
+        ),
+    ),
+    # A program that is installed beside Heat's: neither steps nor their library are there.
+    "agent": Room("heat_templates", ("agent",), ({"agent": ("agent",)},)),
+    "lab": Room(
+        ".",
+        ("lab",),
+        (
+            # This bundle's part of it. The general part, below, knows no bundle.
+            {"stage": ("lab.stage", "lab.__main__")},
+            {"command line": ("lab.cli",)},
+            {"lifecycle": ("lab.lifecycle",)},
+            {"control plane": ("lab.controlplane",)},
+            {"client": ("lab.client",), "images": ("lab.images",)},
+            {"hosts": ("lab.hosts",)},
+            {"machine": ("lab.machine",)},
+            {"base": ("lab.settings", "lab.errors", "=lab")},
+        ),
+    ),
+    "tempest plug-in": Room(
+        ".",
+        ("tempest_plugin",),
+        (
+            {"tests": ("tempest_plugin.tests",)},
+            {"plug-in": ("tempest_plugin.plugin",)},
+            {"services": ("tempest_plugin.services",), "base": ("tempest_plugin",)},
+        ),
+    ),
+    "benchmarks": Room(
+        ".", ("benchmarks",), ({"benchmarks": ("benchmarks",)},), ("lab", "actions")
+    ),
+    "reference": Room(
+        "doc/ext",
+        ("novadocker_reference",),
+        ({"extension": ("novadocker_reference",)},),
+        ("actions", "driver"),
+    ),
+}
+
+# Code that is in no room.
+OUTSIDE: Mapping[str, str] = {
+    "tests": "tests are bound by the rules on names and on tests only",
+    "driver/novadocker/tests": "the same",
+    "tools/proofs": "the proofs look at the rooms from outside",
+    "setup.py": "packaging",
+    "driver/setup.py": "packaging",
+    "doc/source/conf.py": "Sphinx's settings",
+    "releasenotes/source/conf.py": "Sphinx's settings",
+}
+# The packages that tests are in, as an import names them.
+OWN_TESTS = ("tests", "driver", "novadocker", "tempest_plugin")
+# Such a name says where a line was put, not what it does.
+NO_NAMES = frozenset({"utils", "helpers", "common", "misc"})
+
+# Modules that import within a function, with the reason.
+LATE: Mapping[str, str] = {
+    "driver/novadocker/cmd/check.py": "a part that cannot be imported fails its own check only",
+    "driver/novadocker/cmd/compute.py": "the alias is there before Nova is loaded",
+    "driver/novadocker/conf.py": "the options are listed without Nova",
+    "lab/controlplane/onhost/serve_wsgi.py": "only a service's environment has the server",
+    "heat_templates/library/probes.py": "each function runs alone, in the Python of a service",
+}
+
+# Nova's exceptions are named where the driver speaks Nova, and there only.
+NOVA_EXCEPTIONS = "nova.exception"
+SPEAK_NOVA = ("novadocker.virt.docker.face",)
+NAME_NOVA_EXCEPTIONS: Mapping[str, str] = {
+    "novadocker.compat": "finds what a release of Nova calls the end of a wait",
+    "novadocker.virt.docker.network.waiting": "Nova's own wait raises it",
+    "novadocker.virt.docker.instances.migrations": "the compute manager has to see its own class",
+}
+
+# Longer than the rule, with the reason.
+LONG: Mapping[str, str] = {
+    "heat_templates/configs/install_docker.py": (
+        "one step from the package to the daemon's settings, with its undo; what other steps need"
+        " of it is in the library"
+    ),
+}
