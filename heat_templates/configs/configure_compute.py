@@ -150,6 +150,8 @@ def systemd_command(command: list[str]) -> str:
     """Return a command line as a unit's ExecStart wants it."""
     words = []
     for word in command:
+        if not word.isprintable():
+            raise StepFailed(f"the command of the unit has a word that is no plain text: {word!r}")
         escaped = (
             word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$").replace('"', '\\"')
         )
@@ -171,6 +173,8 @@ def allow_privileged_helper(step: Step, service: Service, root_helper: str) -> N
     allowed = step.run(["sudo", "-n", "-l", "-U", service.user, helper, "--help"], ok=(0, 1))
     if allowed.code == 0 and "not allowed" not in allowed.stdout:
         return
+    if not re.fullmatch(r"/[\w./+-]+", helper):
+        raise StepFailed(f"sudo cannot be given a rule for {helper!r}: it is no plain path")
     rule = f"{HEADER}{service.user} ALL=(root) NOPASSWD: {helper} *\n"
     check = step.run(["visudo", "-c", "-f", "-"], ok=(0, 1), stdin=rule)
     if check.code:
@@ -199,12 +203,12 @@ def undo(step: Step) -> None:
     """Restore the files, and have nova-compute take them up when that changed one."""
     unit_files = tuple(f"/etc/systemd/system/{unit}.d/90-novadocker.conf" for unit in NOVA_UNITS)
     step.adopt_files((DROP_IN, SUDOERS, *unit_files), HEADER)
-    if not step.to_undo.get("files"):
+    if not step.to_undo.get("files") and not step.to_undo.get("restart_due"):
         return
     if leaves_docker(step):
         refuse_if_instances(step)
-    service = find_service(step, NOVA_UNITS)
-    if not step.restore_files() or service is None:
+    service, owed = find_service(step, NOVA_UNITS), step.owe_restart()
+    if not (step.restore_files() or owed) or service is None:
         return
     if step.ran_before(service.unit):
         step.will(f"restart {service.unit}")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make Glance accept docker images, by a drop-in file that adds to the operator's list."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ SETTINGS = {
 DROP_IN = "/etc/glance/glance-api.conf.d/90-novadocker.conf"
 HEADER = "# Written by novadocker; `undo` of the step configure_glance removes it.\n"
 START_TIMEOUT_S = 120
+#: What Glance's own process says is written by root, so it has to be what it should be.
+FORMAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
 def converge(step: Step) -> None:
@@ -74,14 +77,24 @@ def formats(step: Step, service: Service) -> list[Any]:
     program = service.program
     name = Path(program[0]).name if program else ""
     arguments = program[1:] if name == "glance-api" else []
-    return list(in_service_python(step, service, glance_formats, name, *arguments))
+    found = in_service_python(step, service, glance_formats, name, *arguments)
+    strange = [item for item in found if not FORMAT.fullmatch(str(item))]
+    if strange:
+        raise StepFailed(
+            f"{service.unit} has a container format that is no plain word ({strange[0]!r}): mend "
+            "container_formats under [image_format] in its configuration, then repeat"
+        )
+    return list(found)
 
 
 def undo(step: Step) -> None:
     """Restore the file, and restart Glance when that changed it."""
     step.adopt_files((DROP_IN,), HEADER)
-    service = find_service(step, GLANCE_UNITS)
-    if step.restore_files() and service is not None and step.will(f"restart {service.unit}"):
+    if not step.to_undo.get("files") and not step.to_undo.get("restart_due"):
+        return
+    service, owed = find_service(step, GLANCE_UNITS), step.owe_restart()
+    due = step.restore_files() or owed
+    if due and service is not None and step.will(f"restart {service.unit}"):
         restart_service(step, service, START_TIMEOUT_S)
 
 

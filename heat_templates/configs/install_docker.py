@@ -311,15 +311,26 @@ def undo(step: Step) -> None:
             step.run(["gpasswd", "--delete", user, "docker"])
     if step.to_undo.get("packages"):
         remove_engine(step)
-    elif restore_daemon_settings(step) and step.will("restart docker.service"):
+    elif settings_to_take_up(step) and step.will("restart docker.service"):
         service = find_service(step, ("docker.service",))
         restart_engine(step, bool(service and service.active))
     if not step.to_undo.get("packages") and not step.ran_before("docker.service"):
         stop_engine(step)
 
 
+def settings_to_take_up(step: Step) -> bool:
+    """Put daemon.json back; return whether the engine has to take that up, or had to before."""
+    if DAEMON_JSON not in step.to_undo.get("files", {}) and not step.to_undo.get("restart_due"):
+        return False
+    owed = step.owe_restart()
+    return restore_daemon_settings(step) or owed
+
+
 def stop_engine(step: Step) -> None:
     """Stop an engine that did not run when this run found it, unless containers run in it now."""
+    service = find_service(step, ("docker.service",))
+    if service is None or not service.active:
+        return
     if docker("/containers/json"):
         step.note("docker.service did not run before, but containers run in it now: it stays")
     elif step.will("stop docker.service, which did not run before"):

@@ -176,7 +176,8 @@ def undo(step: Step) -> None:
     replaced = step.to_undo.get("replaced", {})
     if not installed and not replaced:
         return
-    if installed:
+    if installed and not replaced:
+        # Another version of the driver, without what this one brought, manages them as well.
         refuse_if_instances(step)
     service = nova_service(step)
     environment = in_service_python(step, service, inventory)

@@ -4,16 +4,62 @@
 import base64
 import copy
 import hashlib
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from library.faults import StepFailed
 from library.files import file_state, replace_file, sha256, sync_directory, utc_stamp
 from library.records import Recorded
+
+LINKS = 40
 
 
 class FileChanges(Recorded):
     """The ways to change files, on record before each change."""
+
+    def followed(self, name: str) -> Path:
+        """Return where a file really is: a link to it, as configuration tools make, stays one.
+
+        Only links that nobody but root can lay are followed: a service's user must not choose what
+        root writes. Where another one stands for the file itself, it is that which is replaced.
+
+        :raises StepFailed: when links lead nowhere, or one for a directory is not root's
+        """
+        place, rest, links = self.root, name.strip("/").split("/"), 0
+        while rest:
+            part = rest.pop(0)
+            if part in ("", ".", ".."):
+                place = place.parent if part == ".." and place != self.root else place
+                continue
+            here = place / part
+            if not here.is_symlink():
+                place = here
+                continue
+            if not self._laid_by_root(here):
+                if rest:
+                    raise StepFailed(
+                        f"{name}: {here} is a link that others than root can change: make it a "
+                        "directory, or the link and the directories above it root's, then repeat"
+                    )
+                return here
+            links += 1
+            if links > LINKS:
+                raise StepFailed(f"{name} is a link that leads in circles: mend it, then repeat")
+            target = os.readlink(here)
+            place = self.root if target.startswith("/") else place
+            rest = [*target.split("/"), *rest]
+        return place
+
+    def _laid_by_root(self, link: Path) -> bool:
+        """Tell whether nobody but root (or who runs this) can have laid a link, or can move it."""
+        trusted = {0, os.geteuid()}
+        above = [place for place in link.parents if place.is_relative_to(self.root)]
+        states = [place.stat() for place in above]
+        return link.lstat().st_uid in trusted and all(
+            state.st_uid in trusted and not state.st_mode & 0o022 for state in states
+        )
 
     def write_file(self, name: str, text: str, mode: int | None = None) -> bool:
         """Make a file have this text; return whether that was (or would be) a change.
@@ -22,8 +68,10 @@ class FileChanges(Recorded):
         """
         path, data = self.followed(name), text.encode()
         now = file_state(path)
-        if now and path.read_bytes() == data and mode in (None, now["mode"]):
+        if now and base64.b64decode(now["content"]) == data and mode in (None, now["mode"]):
             return False
+        if path.is_symlink():
+            self.note(f"{name} is a link that others than root can change: a file takes its place")
         if self.will(f"write {name}"):
             self._remember_file(name, now, hashlib.sha256(data).hexdigest())
             self._make_directories(path.parent)
@@ -44,6 +92,21 @@ class FileChanges(Recorded):
         for part in reversed(missing):
             part.mkdir()
             sync_directory(part.parent)
+
+    def adopt_files(self, names: tuple[str, ...], header: str) -> None:
+        """Where the record cannot be read, take these files as ours if they begin as ours do."""
+        if not self.record_fault:
+            return
+        self.note(self.record_fault)
+        for name in names:
+            state = file_state(self.followed(name))
+            if state and base64.b64decode(state["content"]).startswith(header.encode()):
+                entry = {"before": None, "sha256": sha256(state)}
+                self.record.setdefault("files", {})[name] = entry
+        aside = self.record_path.with_name(f"{self.record_path.name}.unreadable-{utc_stamp()}")
+        replace_file(aside, self.record_path.read_bytes(), 0o600)
+        self.record_fault = ""
+        self.save_record()
 
     def content_before(self, name: str) -> bytes:
         """Return what a recorded file held before, empty when it was not there."""

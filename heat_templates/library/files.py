@@ -11,10 +11,14 @@ from typing import Any
 
 
 def file_state(path: Path) -> dict[str, Any] | None:
-    """Return a file's content, mode and owner as JSON data; None when it is not there."""
-    if not path.exists():
+    """Return a file's content, mode and owner as JSON data; None when it is not there.
+
+    A link is no file, and what it leads to is not read.
+    """
+    if path.is_symlink() or not path.exists():
         return None
-    status, content = path.stat(), base64.b64encode(path.read_bytes()).decode()
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as handle:
+        status, content = os.fstat(handle.fileno()), base64.b64encode(handle.read()).decode()
     owner = {"uid": status.st_uid, "gid": status.st_gid}
     return {"content": content, "mode": status.st_mode & 0o7777, **owner}
 
@@ -29,22 +33,25 @@ def replace_file(
 ) -> None:
     """Write a file in one step: readers see the old text or the new one."""
     draft = path.with_name(f".{path.name}.novadocker")
-    with os.fdopen(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as handle:
+    # Left by a power cut, or laid there by somebody who may write in this directory.
+    draft.unlink(missing_ok=True)
+    made = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
+    with os.fdopen(os.open(draft, made, 0o600), "wb") as handle:
         handle.write(data)
         handle.flush()
-        os.chown(draft, -1 if uid is None else uid, -1 if gid is None else gid)
-        os.chmod(draft, mode)
-        copy_attributes(path, draft)
+        os.fchown(handle.fileno(), -1 if uid is None else uid, -1 if gid is None else gid)
+        os.fchmod(handle.fileno(), mode)
+        copy_attributes(path, handle.fileno())
         os.fsync(handle.fileno())
     os.replace(draft, path)
     sync_directory(path.parent)
 
 
-def copy_attributes(source: Path, target: Path) -> None:
-    """Give a file the extended attributes of another: its SELinux label, its access list."""
+def copy_attributes(source: Path, target: int) -> None:
+    """Give an open file the extended attributes of another: its SELinux label, its access list."""
     try:
-        for name in os.listxattr(source):
-            os.setxattr(target, name, os.getxattr(source, name))
+        for name in os.listxattr(source, follow_symlinks=False):
+            os.setxattr(target, name, os.getxattr(source, name, follow_symlinks=False))
     except OSError as err:
         if err.errno not in (errno.ENOENT, errno.ENOTSUP, errno.EPERM):
             raise

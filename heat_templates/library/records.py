@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a step changed on the host: the record of all runs, and the journal of this one."""
 
-import base64
 import copy
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from library.faults import LOG, StepFailed
-from library.files import file_state, replace_file, sha256, sync_directory, utc_stamp
+from library.files import replace_file, sync_directory
 
 STATE_DIRECTORY = "/var/lib/novadocker"
 EXPORTS = "/var/lib/novadocker/exports"
-LINKS = 40
 
 
 @dataclass
@@ -58,19 +55,6 @@ class Recorded:
         self.facts.setdefault("notes", []).append(remark)
         LOG.info("note: %s", remark)
 
-    def followed(self, name: str) -> Path:
-        """Return where a file really is: a link to it, as configuration tools make, stays one.
-
-        :raises StepFailed: when links lead nowhere
-        """
-        path = self.path(name)
-        for _ in range(LINKS):
-            if not path.is_symlink():
-                return path
-            target = os.readlink(path)
-            path = self.path(target) if target.startswith("/") else path.parent / target
-        raise StepFailed(f"{name} is a link that leads in circles: mend it, then repeat")
-
     def read_record(self) -> None:
         """Read the record, and the journal if it is of this run.
 
@@ -112,20 +96,6 @@ class Recorded:
         if self.record_fault:
             raise StepFailed(self.record_fault)
 
-    def adopt_files(self, names: tuple[str, ...], header: str) -> None:
-        """Where the record cannot be read, take these files as ours if they begin as ours do."""
-        if not self.record_fault:
-            return
-        self.note(self.record_fault)
-        for name in names:
-            state = file_state(self.followed(name))
-            if state and base64.b64decode(state["content"]).startswith(header.encode()):
-                entry = {"before": None, "sha256": sha256(state)}
-                self.record.setdefault("files", {})[name] = entry
-        aside = self.record_path.with_name(f"{self.record_path.name}.unreadable-{utc_stamp()}")
-        os.replace(self.record_path, aside)
-        self.record_fault = ""
-
     @property
     def to_undo(self) -> dict[str, Any]:
         """What this mode goes back to: before the first run in ``undo``, else before this run."""
@@ -151,6 +121,17 @@ class Recorded:
     def ran_before(self, unit: str) -> bool:
         """Return whether a unit was active when this run found it, as far as that was noted."""
         return bool(self.mode == "undo" or self.journal.get("units", {}).get(unit, True))
+
+    def owe_restart(self) -> bool:
+        """Note that a restart is due until all is taken back; return whether one was before this.
+
+        A file that is as it was again does no more tell that the service has not taken it up.
+        """
+        owed = bool(self.to_undo.get("restart_due"))
+        for level in (self.record, self.to_undo):
+            level["restart_due"] = True
+        self.save_record()
+        return owed
 
     def forget(self) -> None:
         """Note that all was taken back: the record is what it was then."""

@@ -217,4 +217,7 @@ def put_back(step: Step, restarted: Service | None) -> None:
     if restarted:
         step.run(["systemctl", "daemon-reload"])
         step.run(["systemctl", "reset-failed", restarted.unit], ok=(0, 1))
-        step.run(["systemctl", "restart", restarted.unit], ok=ANY_CODE)
+        try:
+            step.run(["systemctl", "restart", restarted.unit])
+        except StepFailed:
+            step.owe_restart()

@@ -200,10 +200,42 @@ class TestCompute:
         assert calls[-1] == ["systemctl", "stop", "nova-compute.service"]
         assert len(nova.restarts) == 1
 
+    @pytest.mark.parametrize("mode", ["undo", "roll_back"])
+    def test_a_restart_that_failed_is_made_when_it_is_taken_back_again(
+        self, make_step: Make, nova: Any, monkeypatch: pytest.MonkeyPatch, mode: str
+    ) -> None:
+        def run(mode: str) -> steps.Step:
+            step = make_step("configure_compute", mode, **SETTINGS)
+            step.run_id = "one"
+            step.begin()
+            outcome.work_of(mode, configure_compute.converge, configure_compute.undo)(step)
+            return step
+
+        def fail(*_args: Any) -> None:
+            raise faults.StepFailed("does not stay up")
+
+        run("apply")
+        restart = configure_compute.restart_service
+        monkeypatch.setattr(configure_compute, "restart_service", fail)
+        for _ in range(2):
+            with pytest.raises(faults.StepFailed, match="does not stay up"):
+                run(mode)
+        nova.restarts.clear()
+        monkeypatch.setattr(configure_compute, "restart_service", restart)
+        step = run(mode)
+        assert step.actions == ["restart nova-compute.service"]
+        assert nova.restarts == ["nova-compute.service"]
+        assert not step.record_path.exists()
+        assert run(mode).actions == []
+
     def test_an_option_of_several_lines_is_refused(self) -> None:
         settings = {"compute_driver": DRIVER, "options": {"a": {"b": "1\n[DEFAULT]\nx = y"}}}
         with pytest.raises(faults.StepFailed, match=r"options\.a\.b"):
             configure_compute.wanted_options(settings)
+
+    def test_a_process_cannot_add_lines_to_its_unit(self) -> None:
+        with pytest.raises(faults.StepFailed, match="no plain text"):
+            configure_compute.systemd_command(["/v/bin/nova-compute", "x\nUser=root"])
 
     def test_words_are_quoted_as_systemd_wants_it(self) -> None:
         words = ["/a/python", "/b c", "100%", "$x", 'say "y"']
@@ -267,6 +299,13 @@ class TestPrivilegedHelper:
         configure_compute.allow_privileged_helper(step, service(), "sudo")
         assert step.actions == []
 
+    def test_a_process_cannot_add_to_the_rule(self, make_step: Make, programs: Programs) -> None:
+        programs("sudo", "exit 1")
+        programs("visudo", "exit 0")
+        found = service(command=["/v/bin/python3 *, /x/python3", "/v/bin/nova-compute"])
+        with pytest.raises(faults.StepFailed, match="no plain path"):
+            configure_compute.allow_privileged_helper(make_step("configure_compute"), found, "sudo")
+
     def test_a_missing_rule_is_checked_and_added(
         self, make_step: Make, programs: Programs, root: pathlib.Path, calls: Calls
     ) -> None:
@@ -314,6 +353,31 @@ class TestGlance:
         glance[0][:] = [["bare", "docker"]]
         assert self.run(make_step).actions == []
         assert glance[1] == []
+
+    def test_a_restart_that_failed_is_made_when_it_is_taken_back_again(
+        self, make_step: Make, glance: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_args: Any) -> None:
+            raise faults.StepFailed("does not stay up")
+
+        self.run(make_step)
+        restart = configure_glance.restart_service
+        monkeypatch.setattr(configure_glance, "restart_service", fail)
+        with pytest.raises(faults.StepFailed, match="does not stay up"):
+            self.run(make_step, "undo")
+        monkeypatch.setattr(configure_glance, "restart_service", restart)
+        glance[1].clear()
+        self.run(make_step, "undo")
+        assert glance[1] == ["glance-api.service"]
+        assert self.run(make_step, "undo").actions == []
+
+    def test_what_glances_process_says_adds_no_lines_to_the_drop_in(
+        self, make_step: Make, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said = ["bare", "docker\n[DEFAULT]\nbind_host = 0.0.0.0"]
+        monkeypatch.setattr(configure_glance, "in_service_python", lambda *_args: said)
+        with pytest.raises(faults.StepFailed, match="no plain word"):
+            configure_glance.formats(make_step("configure_glance"), service())
 
     def test_a_drop_in_without_effect_is_refused_and_put_back(
         self, make_step: Make, glance: Any, root: pathlib.Path

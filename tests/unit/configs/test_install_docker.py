@@ -236,6 +236,36 @@ class TestReconfigure:
             self.reconfigure(make_step, monkeypatch)
         assert calls()[-1] == "systemctl stop docker.service"
 
+    def test_an_engine_that_stands_still_is_not_asked_to_stop(
+        self, make_step: Make, systemd: Any, calls: Calls
+    ) -> None:
+        systemd(False)
+        step = make_step("install_docker", "roll_back")
+        step.remember_unit("docker.service", False)
+        step.remember_each("users", [])
+        install_docker.undo(step)
+        assert step.actions == []
+        assert "systemctl stop docker.service" not in calls()
+
+    def test_a_restart_that_failed_is_made_when_it_is_taken_back_again(
+        self, make_step: Make, monkeypatch: pytest.MonkeyPatch, systemd: Any
+    ) -> None:
+        systemd(True)
+        merge(make_step, **OURS)
+
+        def fail(*_args: Any) -> None:
+            raise faults.StepFailed("does not restart")
+
+        monkeypatch.setattr(install_docker, "restart_engine", fail)
+        with pytest.raises(faults.StepFailed, match="does not restart"):
+            install_docker.undo(make_step("install_docker", "undo"))
+        restarts = []
+        monkeypatch.setattr(
+            install_docker, "restart_engine", lambda *_args: restarts.append("docker")
+        )
+        install_docker.undo(make_step("install_docker", "undo"))
+        assert restarts == ["docker"]
+
     def test_a_later_run_is_taken_back_to_the_settings_of_the_one_before(
         self, make_step: Make, monkeypatch: pytest.MonkeyPatch, systemd: Any, root: pathlib.Path
     ) -> None:

@@ -42,6 +42,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Any:
     wheel(folder, "docker", "7.1.0")
     wheel(folder, "nova-docker", "1.0", "docker>=7", "shared-lib")
     wheel(folder, "nova-docker", "1.1", "docker>=7", "shared-lib>=1")
+    # Chosen by its version alone: no upgrade goes to it.
+    wheel(folder, "nova-docker", "1.1rc1", "docker>=7", "shared-lib", "extra-lib")
+    wheel(folder, "extra-lib", "1.0")
     wheel(folder, "nova-docker-greedy", "1.0", "shared-lib>=2")
     return folder
 
@@ -163,6 +166,20 @@ def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
 
     monkeypatch.setattr(instances, "instance_containers", lambda _step: [])
     run(make_step, "undo", run_id="three")
+    assert packages() == before
+
+
+def test_an_upgrade_that_brought_a_dependency_is_rolled_back_under_instances(
+    make_step: Make, packages: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(make_step)
+    before = packages()
+    run(make_step, requirement="nova-docker==1.1rc1", run_id="two")
+    assert packages() == {**before, "nova-docker": "1.1rc1", "extra-lib": "1.0"}
+    monkeypatch.setattr(instances, "instance_containers", lambda _step: ["instance"])
+
+    run(make_step, "roll_back", run_id="two")
+
     assert packages() == before
 
 

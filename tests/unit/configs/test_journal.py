@@ -234,6 +234,15 @@ class TestRecordsThatCannotBeRead:
         assert not broken.exists()
         assert [path.read_text() for path in broken.parent.iterdir()] != []
 
+    def test_what_undo_took_as_ours_is_known_to_the_next_undo(
+        self, broken: Any, run: Any, root: pathlib.Path
+    ) -> None:
+        (root / "etc/ours").write_text("# Written by us\nx")
+        run("one", "undo").adopt_files(("/etc/ours",), "# Written by us\n")
+        # It broke off here.
+        back(run("two", "undo"))
+        assert list((root / "etc").iterdir()) == []
+
 
 class TestLinks:
     @pytest.mark.parametrize("target", ["/etc/ops/daemon.json", "ops/daemon.json"])
@@ -261,6 +270,53 @@ class TestLinks:
         back(run("one", "roll_back"))
         assert [path.name for path in (root / "etc").iterdir()] == ["x"]
         assert (root / "etc/x").is_symlink()
+
+    def test_a_link_that_others_can_lay_is_replaced_and_not_followed(
+        self, run: Any, root: pathlib.Path
+    ) -> None:
+        victim = root / "etc/shadow"
+        victim.write_text("secrets")
+        place = root / "etc/glance"
+        place.mkdir()
+        place.chmod(0o777)
+        (place / "x.conf").symlink_to("/etc/shadow")
+
+        step = run("one")
+        step.write_file("/etc/glance/x.conf", "ours")
+
+        assert victim.read_text() == "secrets"
+        assert (place / "x.conf").read_text() == "ours"
+        assert not (place / "x.conf").is_symlink()
+        assert "a file takes its place" in step.facts["notes"][0]
+        # Nor does the record hold what the link led to.
+        assert stored(root)["baseline"]["files"]["/etc/glance/x.conf"]["before"] is None
+
+    def test_a_directory_that_is_a_link_that_others_can_lay_is_refused(
+        self, run: Any, root: pathlib.Path
+    ) -> None:
+        (root / "etc/sudoers.d").mkdir()
+        place = root / "etc/glance"
+        place.mkdir()
+        place.chmod(0o777)
+        (place / "glance-api.conf.d").symlink_to(root / "etc/sudoers.d")
+
+        with pytest.raises(faults.StepFailed, match="conf.d is a link that others than root"):
+            run("one").write_file("/etc/glance/glance-api.conf.d/x", "ours")
+
+        assert list((root / "etc/sudoers.d").iterdir()) == []
+
+    def test_a_draft_that_somebody_laid_is_not_written_through(self, root: pathlib.Path) -> None:
+        victim = root / "etc/victim"
+        victim.write_text("untouched")
+        victim.chmod(0o600)
+        (root / "etc/.x.novadocker").symlink_to(victim)
+
+        files.replace_file(root / "etc/x", b"ours", 0o666)
+
+        assert victim.read_text() == "untouched"
+        assert victim.stat().st_mode & 0o777 == 0o600
+        assert (root / "etc/x").read_text() == "ours"
+        assert not (root / "etc/x").is_symlink()
 
     def test_a_link_in_circles_is_refused(self, run: Any, root: pathlib.Path) -> None:
         (root / "etc/x").symlink_to("x")
