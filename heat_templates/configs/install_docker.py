@@ -10,7 +10,7 @@ from typing import Any, Optional
 from library.engine import ENGINES, docker, group_members
 from library.faults import StepFailed
 from library.files import replace_file
-from library.instances import refuse_if_instances
+from library.instances import kept_containers, refuse_if_instances
 from library.outcome import run_step
 from library.packages import Dnf, PackageManager, package_manager
 from library.services import find_service, journal_end
@@ -57,10 +57,26 @@ def converge(step: Step) -> None:
         write_daemon_settings(step)
         install(step, packages, manager)
     else:
+        if interrupted(step):
+            refuse_if_policy_forbids(step)
+            install(step, *plan_packages(step))
         reconfigure(step)
     add_users(step)
     if step.mode == "apply":
         tell_engine(step)
+
+
+def interrupted(step: Step) -> bool:
+    """Tell whether an installation of ours broke off: the engine's file is there, and not set up.
+
+    What the engine needs is set up before it, so its own packages tell.
+    """
+    begun = step.record.get("packages")
+    if not begun:
+        return False
+    manager = package_manager(step, BY_HAND)
+    own = set(begun) & set(ENGINE_PACKAGES[manager.tool])
+    return bool(own - manager.installed())
 
 
 def refuse_if_policy_forbids(step: Step) -> None:
@@ -187,20 +203,27 @@ def wanted_daemon_settings(step: Step) -> tuple[Optional[str], dict[str, Any]]:
 
 
 def network_user(step: Step, current: dict[str, Any]) -> str:
-    """Return what needs the networks of an engine that is the operator's; empty when nothing does.
+    """Return what needs the networks of the engine; empty when nothing does.
 
     Instances need none of them, and are not disturbed by them.
     """
-    if step.record.get("packages"):
-        return ""
-    if current.get("icc") is False:
+    if current.get("icc") is False and not step.record.get("packages"):
         return 'the operator\'s "icc": false does not work without'
-    service = find_service(step, ("docker.service",))
-    for item in docker("/containers/json?all=1") if service and service.active else ():
-        mode = str(item.get("HostConfig", {}).get("NetworkMode", ""))
+    for name, mode in container_networks(step):
         if mode not in ("none", "host") and not mode.startswith("container:"):
-            return f"the container {item['Names'][0].lstrip('/')} is on {mode or 'one'}"
+            return f"the container {name} is on {mode or 'one that cannot be told'}"
     return ""
+
+
+def container_networks(step: Step) -> list[tuple[str, str]]:
+    """Return name and network mode of all containers, from disk where the engine does not run."""
+    service = find_service(step, ("docker.service",))
+    if service is None or not service.active:
+        return [(kept.name, kept.network) for kept in kept_containers(step)]
+    return [
+        (item["Names"][0].lstrip("/"), str(item.get("HostConfig", {}).get("NetworkMode", "")))
+        for item in docker("/containers/json?all=1")
+    ]
 
 
 def write_daemon_settings(step: Step) -> bool:
@@ -343,8 +366,7 @@ def refuse_if_containers(step: Step) -> None:
     if service and service.active:
         names = [item["Names"][0].lstrip("/") for item in docker("/containers/json?all=1")]
     else:
-        place = step.path("/var/lib/docker/containers")
-        names = [entry.name[:12] for entry in place.iterdir()] if place.is_dir() else []
+        names = [kept.name for kept in kept_containers(step)]
     if names:
         raise StepFailed(
             f"{len(names)} containers exist on this host ({', '.join(sorted(names)[:5])}): "

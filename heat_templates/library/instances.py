@@ -2,15 +2,32 @@
 """The containers of this host that are instances, which keep it a Docker hypervisor."""
 
 import json
+import shlex
 import urllib.parse
+from dataclasses import dataclass
 
 from library.engine import docker
 from library.faults import StepFailed
-from library.step import Step
+from library.services import find_service
+from library.step import Step, program_path
 
 DOCKER_DIRECTORY = "/var/lib/docker"
 #: Which instance a container is of; the driver puts it on all of them, and Nova on nothing else.
 INSTANCE_LABEL = "org.openstack.nova.uuid"
+#: Where packages of the engine let arguments be set.
+ENGINE_VARIABLES = ("/etc/default/docker", "/etc/sysconfig/docker")
+
+
+@dataclass(frozen=True)
+class KeptContainer:
+    """A container on an engine's disk.
+
+    :param network: its network mode, empty when it cannot be told
+    """
+
+    name: str
+    is_instance: bool
+    network: str
 
 
 def instance_containers(step: Step) -> list[str]:
@@ -22,31 +39,70 @@ def instance_containers(step: Step) -> list[str]:
     try:
         found = docker(f"/containers/json?{query}")
     except StepFailed:
-        return sorted(name for name, labels in kept_containers(step) if INSTANCE_LABEL in labels)
+        return sorted(kept.name for kept in kept_containers(step) if kept.is_instance)
     return sorted(item["Names"][0].lstrip("/") for item in found)
 
 
-def kept_containers(step: Step) -> list[tuple[str, dict[str, str]]]:
-    """Return name and labels of the containers that an engine keeps on disk."""
+def kept_containers(step: Step) -> list[KeptContainer]:
+    """Return the containers that an engine keeps on disk, for when it cannot be asked.
+
+    What cannot be read may be an instance all the same, and may use any network.
+    """
     kept = []
     for place in step.path(f"{engine_directory(step)}/containers").glob("*"):
         try:
             data = json.loads((place / "config.v2.json").read_text())
-            labels = dict(data["Config"]["Labels"] or {})
-            kept.append((str(data["Name"]).lstrip("/"), labels))
+            name, labels = str(data["Name"]).lstrip("/"), dict(data["Config"]["Labels"] or {})
         except (OSError, ValueError, KeyError, TypeError):
-            # What cannot be read may be an instance all the same.
-            kept.append((place.name[:12], {INSTANCE_LABEL: ""}))
+            name, labels = place.name[:12], {INSTANCE_LABEL: ""}
+        try:
+            network = str(json.loads((place / "hostconfig.json").read_text())["NetworkMode"])
+        except (OSError, ValueError, KeyError, TypeError):
+            network = ""
+        kept.append(KeptContainer(name, INSTANCE_LABEL in labels, network))
     return kept
 
 
 def engine_directory(step: Step) -> str:
-    """Return where the engine keeps its data, as its configuration file says."""
+    """Return where the engine keeps its data, as its command or its configuration file says."""
+    command = engine_command(step)
+    named = option(command, "--data-root", "--graph", "-g")
+    if named:
+        return named
+    file = option(command, "--config-file") or "/etc/docker/daemon.json"
     try:
-        settings = json.loads(step.path("/etc/docker/daemon.json").read_text())
-        return str(settings.get("data-root", DOCKER_DIRECTORY))
+        settings = json.loads(step.path(file).read_text())
+        return str(settings.get("data-root") or settings.get("graph") or DOCKER_DIRECTORY)
     except (OSError, ValueError, AttributeError):
         return DOCKER_DIRECTORY
+
+
+def engine_command(step: Step) -> list[str]:
+    """Return the engine's arguments; variables of its unit are replaced by what they hold."""
+    service = find_service(step, ("docker.service",)) if program_path("systemctl") else None
+    if service is None:
+        return []
+    variables = {}
+    for name in ENGINE_VARIABLES:
+        path = step.path(name)
+        for line in path.read_text().splitlines() if path.exists() else ():
+            variable, _, value = line.strip().partition("=")
+            variables[variable] = " ".join(shlex.split(value))
+    variables.update(service.environment)
+    words = []
+    for word in service.command:
+        held = variables.get(word[1:].strip("{}"), "") if word.startswith("$") else None
+        words.extend([word] if held is None else shlex.split(held))
+    return words
+
+
+def option(command: list[str], *names: str) -> str:
+    """Return the value of an option in a command, empty when it is not given."""
+    for index, word in enumerate(command):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else " ".join(command[index + 1 : index + 2])
+    return ""
 
 
 def refuse_if_instances(step: Step) -> None:

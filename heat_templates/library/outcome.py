@@ -55,6 +55,8 @@ def work_of(
     """Return what is to be done in a mode."""
 
     def take_back(step: Step) -> None:
+        if mode == "roll_back":
+            step.require_journal()
         if undo is None:
             step.note("this step changes nothing, so there is nothing to undo")
         elif mode == "roll_back" and not step.journal:

@@ -93,7 +93,7 @@ class Apt(PackageManager):
         left = [name for name in packages if states.get(name) in UNCONFIGURED]
         if left:
             await_locks(self.step, LOCK_TIMEOUT_S)
-            self.step.run(["dpkg", "--configure", *left])
+            self.step.run(["dpkg", "--force-confold", "--configure", *left])
 
     def installed(self) -> set[str]:
         """Return the names of all packages that are installed and configured."""
@@ -109,6 +109,8 @@ class Apt(PackageManager):
         disturbed = re.findall(r"^Inst (\S+) \[", text, re.M) + re.findall(
             r"^Remv (\S+)", text, re.M
         )
+        # One of ours that a power cut has left half installed is put in anew.
+        disturbed = [name for name in disturbed if name not in self.step.record.get("packages", [])]
         if disturbed:
             raise StepFailed(
                 f"installing {packages[0]} would upgrade or remove packages of this host "

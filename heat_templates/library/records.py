@@ -12,6 +12,7 @@ from library.files import replace_file, sync_directory
 
 STATE_DIRECTORY = "/var/lib/novadocker"
 EXPORTS = "/var/lib/novadocker/exports"
+RUNS_KEPT = 20
 
 
 @dataclass
@@ -64,10 +65,11 @@ class Recorded:
         self.record: dict[str, Any] = {}
         self.journal: dict[str, Any] = {}
         self.found: dict[str, Any] = {}
+        self.replaced: list[str] = []
         self.record_fault = ""
         if self.record_path.exists():
             try:
-                self.record, begun = parse_record(self.record_path.read_bytes())
+                self.record, begun, self.replaced = parse_record(self.record_path.read_bytes())
             except ValueError as err:
                 self.record_fault = (
                     f"{self.record_path} cannot be read ({err}), and it says how to take back "
@@ -80,6 +82,10 @@ class Recorded:
             if self.run_id and begun.get("id") == self.run_id:
                 self.journal, self.found = begun["changes"], begun["found"]
                 return
+            if begun.get("id") and any(begun["changes"].values()):
+                # Its journal goes with the first thing that is saved.
+                others = [run for run in self.replaced if run != begun["id"]]
+                self.replaced = [*others, begun["id"]][-RUNS_KEPT:]
         self.found = copy.deepcopy(self.record)
 
     def begin(self) -> None:
@@ -87,6 +93,17 @@ class Recorded:
         self.read_record()
         if self.mode == "apply" and not self.journal:
             self.save_record()
+
+    def require_journal(self) -> None:
+        """Refuse to roll back a run whose journal gave way to that of another one.
+
+        :raises StepFailed: when another run has begun since this one changed something
+        """
+        if self.run_id in self.replaced:
+            raise StepFailed(
+                f"another run of {self.name} has begun on this host since, so what this run did "
+                "cannot be taken back by itself: deploy again, or undeploy the host"
+            )
 
     def require_record(self) -> None:
         """Refuse to undo what cannot be told.
@@ -156,14 +173,18 @@ class Recorded:
             return
         self.record_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         run = {"id": self.run_id, "found": self.found, "changes": self.journal}
-        data = {"baseline": self.record, **({"run": run} if self.journal else {})}
+        data = {
+            "baseline": self.record,
+            **({"replaced": self.replaced} if self.replaced else {}),
+            **({"run": run} if self.journal else {}),
+        }
         replace_file(self.record_path, json.dumps(data, indent=1).encode(), 0o600)
 
 
-def parse_record(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the record and the run that was journalled last, {} when none was.
+def parse_record(data: bytes) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """Return the record, the run that was journalled last, and those whose journals it replaced.
 
-    A version before this one wrote the record alone.
+    The run is {} when none was journalled. A version before this one wrote the record alone.
 
     :raises ValueError: when it is not a record
     """
@@ -171,10 +192,11 @@ def parse_record(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(found, dict):
         raise ValueError("it does not hold an object")
     if "baseline" not in found:
-        return found, {}
+        return found, {}, []
     record, run = found["baseline"], found.get("run") or {}
-    if not isinstance(record, dict) or not isinstance(run, dict):
+    replaced = found.get("replaced") or []
+    if not isinstance(record, dict) or not isinstance(run, dict) or not isinstance(replaced, list):
         raise ValueError("it does not hold a record")
     if run and not all(isinstance(run.get(name), dict) for name in ("found", "changes")):
         raise ValueError("it does not hold a journal")
-    return record, run
+    return record, run, [str(item) for item in replaced]

@@ -161,11 +161,46 @@ class TestNetworks:
     def test_an_engine_of_ours_gets_none_whoever_uses_it(
         self, make_step: Make, answers: Any, root: pathlib.Path
     ) -> None:
-        answers.append({"Names": ["/x"], "HostConfig": {"NetworkMode": "bridge"}})
+        answers.append({"Names": ["/x"], "HostConfig": {"NetworkMode": "none"}})
+        (root / "etc/docker/daemon.json").write_text('{"icc": false}')
         step = make_step("install_docker", daemon_settings=self.NONE)
         step.record = {"packages": ["docker.io"]}
         install_docker.write_daemon_settings(step)
-        assert json.loads((root / "etc/docker/daemon.json").read_text()) == self.NONE
+        text = (root / "etc/docker/daemon.json").read_text()
+        assert json.loads(text) == {"icc": False, **self.NONE}
+
+    @pytest.mark.parametrize("mode", ["default", "bridge", "shop_net"])
+    def test_an_engine_of_ours_keeps_the_networks_of_the_operators_containers(
+        self, make_step: Make, answers: Any, root: pathlib.Path, mode: str
+    ) -> None:
+        answers.append({"Names": ["/shop"], "HostConfig": {"NetworkMode": mode}})
+        step = make_step("install_docker", daemon_settings={**self.NONE, **OURS})
+        step.record = {"packages": ["docker.io"]}
+        install_docker.write_daemon_settings(step)
+        assert json.loads((root / "etc/docker/daemon.json").read_text()) == OURS
+        assert f"as the container shop is on {mode}" in step.facts["notes"][0]
+
+    @pytest.mark.parametrize(
+        ("hostconfig", "kept"),
+        [('{"NetworkMode": "shop_net"}', True), ("{", True), ('{"NetworkMode": "none"}', False)],
+    )
+    def test_containers_of_a_stopped_engine_keep_their_networks_as_well(
+        self,
+        make_step: Make,
+        programs: Programs,
+        daemon_json: Any,
+        root: pathlib.Path,
+        hostconfig: str,
+        kept: bool,
+    ) -> None:
+        programs("systemctl", "printf 'LoadState=loaded\\nActiveState=inactive\\nMainPID=0\\n'")
+        place = root / "var/lib/docker/containers/0123456789abcdef"
+        place.mkdir(parents=True)
+        (place / "config.v2.json").write_text('{"Name": "/shop", "Config": {"Labels": {}}}')
+        (place / "hostconfig.json").write_text(hostconfig)
+        step = merge(make_step, **self.NONE)
+        assert daemon_json.exists() is not kept
+        assert ("the container shop is on" in str(step.facts)) is kept
 
     def test_hardening_that_needs_packet_filter_rules_keeps_them(
         self, make_step: Make, daemon_json: Any
@@ -237,9 +272,15 @@ class TestReconfigure:
         assert calls()[-1] == "systemctl stop docker.service"
 
     def test_an_engine_that_stands_still_is_not_asked_to_stop(
-        self, make_step: Make, systemd: Any, calls: Calls
+        self,
+        make_step: Make,
+        systemd: Any,
+        calls: Calls,
+        tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         systemd(False)
+        monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "no-engine"))
         step = make_step("install_docker", "roll_back")
         step.remember_unit("docker.service", False)
         step.remember_each("users", [])
@@ -467,7 +508,8 @@ class TestAptLocks:
         step = make_step("s")
         step.record = {"packages": ["docker.io", "runc"]}
         packages.Apt(step).install(["docker.io"])
-        assert "dpkg --configure docker.io runc" in [" ".join(sorted_call(c)) for c in calls()]
+        wanted = ["dpkg", "--force-confold", "--configure", "docker.io", "runc"]
+        assert sorted_call(" ".join(wanted)) in [sorted_call(call) for call in calls()]
 
     def test_a_conflict_is_told_with_apts_own_words(
         self, make_step: Make, programs: Programs
@@ -621,6 +663,52 @@ class TestRefusals:
         programs("dockerd", "echo 'unable to configure: bad log-opts' >&2; exit 1")
         with pytest.raises(faults.StepFailed, match="bad log-opts"):
             install_docker.restart_engine(make_step("install_docker"), False)
+
+
+class TestPowerCut:
+    """An installation that broke off when the engine's file was there already."""
+
+    @pytest.fixture
+    def converge(
+        self,
+        make_step: Make,
+        programs: Programs,
+        root: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
+        daemon_json: Any,
+    ) -> Any:
+        (root / "usr/bin").mkdir(parents=True)
+        (root / "usr/bin/dockerd").write_text("")
+        programs("systemctl", "printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'")
+        programs("dpkg", "")
+        programs("apt-get", 'case "$*" in *" -s "*) echo "Inst docker.io [1] (1 Debian)";; esac')
+        for name in ("await_engine", "tell_engine", "restart_engine"):
+            monkeypatch.setattr(install_docker, name, lambda *_args: None)
+        monkeypatch.setattr(install_docker, "container_networks", lambda _step: [])
+
+        def run(state: str, mode: str = "apply") -> Any:
+            programs("dpkg-query", f"printf 'docker.io {state}\\niptables installed\\n'")
+            step = make_step("install_docker", mode, daemon_settings=OURS, users=[])
+            step.record = {"packages": ["docker.io", "iptables"]}
+            install_docker.converge(step)
+            return step
+
+        return run
+
+    @pytest.mark.parametrize("state", ["half-configured", "unpacked", "half-installed"])
+    def test_it_is_gone_on_with(self, converge: Any, calls: Calls, state: str) -> None:
+        assert "install docker.io, iptables" in converge(state).actions
+        installs = [call for call in calls() if "install -y" in call]
+        assert len(installs) == 1
+        configured = [call for call in calls() if call.startswith("dpkg --force-confold")]
+        assert bool(configured) is (state != "half-installed")
+
+    def test_it_is_told_by_a_check(self, converge: Any) -> None:
+        assert "install docker.io, iptables" in converge("unpacked", "check").actions
+
+    def test_one_that_is_whole_is_left_alone(self, converge: Any, calls: Calls) -> None:
+        assert not any(action.startswith("install") for action in converge("installed").actions)
+        assert not any(call.startswith("apt-get") for call in calls())
 
 
 class TestUsers:

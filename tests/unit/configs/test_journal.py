@@ -82,6 +82,40 @@ def test_a_run_is_never_rolled_back_by_another_one(run: Any, root: pathlib.Path)
     assert stored(root)["baseline"]["files"]
 
 
+def test_a_run_whose_journal_another_one_replaced_is_not_told_as_taken_back(
+    run: Any, root: pathlib.Path
+) -> None:
+    (root / "etc/x").write_text("operator")
+    run("one").write_file("/etc/x", "first")
+    # The second finds all as it should be.
+    run("two").write_file("/etc/x", "first")
+    run("three").write_file("/etc/x", "third")
+
+    with pytest.raises(faults.StepFailed, match="another run of s has begun"):
+        back(run("one", "roll_back"))
+    assert (root / "etc/x").read_text() == "third"
+
+    step = run("two", "roll_back")
+    back(step)
+    assert step.facts["notes"] == ["this run changed nothing here"]
+    back(run("three", "roll_back"))
+    assert (root / "etc/x").read_text() == "first"
+
+
+def test_a_run_that_was_rolled_back_is_so_also_after_another_one(
+    run: Any, root: pathlib.Path
+) -> None:
+    run("one").write_file("/etc/x", "first")
+    run("two").write_file("/etc/x", "second")
+    back(run("two", "roll_back"))
+    run("three").write_file("/etc/x", "third")
+
+    step = run("two", "roll_back")
+    back(step)
+
+    assert step.facts["notes"] == ["this run changed nothing here"]
+
+
 def test_a_first_run_that_is_rolled_back_leaves_no_record(run: Any, root: pathlib.Path) -> None:
     run("one").write_file("/etc/d/x", "first")
 
@@ -358,6 +392,41 @@ class TestInstances:
         # One that cannot be read may be an instance.
         (place / "0123456789abcdef").mkdir()
         assert instances.instance_containers(make_step("s")) == ["0123456789ab", "ours"]
+
+    @pytest.mark.parametrize(
+        ("command", "variables"),
+        [
+            ("/usr/sbin/dockerd -H fd:// --data-root=/srv/docker", ""),
+            ("/usr/sbin/dockerd -g /srv/docker", ""),
+            ("/usr/sbin/dockerd -H fd:// $DOCKER_OPTS", "DOCKER_OPTS='--data-root /srv/docker'"),
+            ("/usr/sbin/dockerd --config-file /etc/engine.json", ""),
+        ],
+    )
+    def test_a_stopped_engine_is_read_where_its_unit_says(
+        self,
+        make_step: Make,
+        programs: Programs,
+        root: pathlib.Path,
+        tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
+        command: str,
+        variables: str,
+    ) -> None:
+        programs(
+            "systemctl",
+            "cat <<'E'\nLoadState=loaded\nActiveState=inactive\nMainPID=0\n"
+            f"ExecStart={{ path=/usr/sbin/dockerd ; argv[]={command} ; ignore_errors=no }}\nE",
+        )
+        monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "no-engine"))
+        (root / "etc/default").mkdir()
+        (root / "etc/default/docker").write_text(f"# Arguments\n{variables}\n")
+        (root / "etc/engine.json").write_text('{"data-root": "/srv/docker"}')
+        (root / "srv/docker/containers/0123456789abcdef").mkdir(parents=True)
+        assert instances.instance_containers(make_step("s")) == ["0123456789ab"]
+        step = make_step("install_docker", "undo")
+        step.record = {"packages": ["docker.io"]}
+        with pytest.raises(faults.StepFailed, match="0123456789ab"):
+            install_docker.undo(step)
 
     @pytest.fixture
     def occupied(self, monkeypatch: pytest.MonkeyPatch) -> None:
