@@ -19,6 +19,8 @@ LIBRARY = "heat_templates/library"
 #: What is applied to a host of each role, in this order. Undone in the reverse.
 CONTROLLER_STEPS = ("install_docker", "configure_glance")
 COMPUTE_STEPS = ("install_docker", "install_driver", "configure_compute")
+#: Those steps: what changes a host, and can be undone.
+CONVERTING = frozenset((*CONTROLLER_STEPS, *COMPUTE_STEPS))
 
 #: Input that names a push. The host's agent tells it back, and signs it with the outcome.
 PUSH_ID = "push_id"

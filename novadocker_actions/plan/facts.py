@@ -11,7 +11,6 @@ import json
 from typing import Any
 
 _TEXT_CHARS = 400
-_KEY_CHARS = 4000
 #: Facts that nobody judges are kept up to this, for who reads a workflow's rows.
 _OTHER_BYTES = 1000
 
@@ -19,11 +18,17 @@ _TEXT = str
 _FIELDS: dict[str, dict[str, Any]] = {
     "describe_host": {
         "hostname": _TEXT,
-        "nova": {"version": _TEXT, "compute_driver": _TEXT, "host": _TEXT, "compute_id": _TEXT},
+        "nova": {
+            "unit": _TEXT,
+            "version": _TEXT,
+            "compute_driver": _TEXT,
+            "host": _TEXT,
+            "compute_id": _TEXT,
+        },
         "docker": {"installed": bool},
         "novadocker": {"driver_version": _TEXT},
     },
-    "export_image": {"digest": _TEXT, "sha512": _TEXT, "public_key": _TEXT},
+    "export_image": {"digest": _TEXT, "sha512": _TEXT},
 }
 _ANSWER = {"ok": bool, "digest": _TEXT, "reason": _TEXT}
 
@@ -61,7 +66,7 @@ def _picked(facts: dict[str, Any], fields: dict[str, Any], where: str = "") -> d
         if isinstance(value, dict):
             found[name] = _picked(value, kind, f"{where}{name}.")
         elif isinstance(value, str):
-            found[name] = value[: _KEY_CHARS if name == "public_key" else _TEXT_CHARS]
+            found[name] = value[:_TEXT_CHARS]
         else:
             found[name] = value
     return found

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from novadocker_actions import host_steps
 from novadocker_actions.plan import facts
 
 #: A reason is cut to this, so that a thousand of them stay under Mistral's 1 MiB a field.
@@ -24,9 +25,6 @@ _FOR_THE_WAY = (
 )
 
 OK, FAILED, SKIPPED = "ok", "failed", "skipped"
-
-#: Steps that change a host, and can be undone.
-CONVERTING = ("install_docker", "install_driver", "configure_compute", "configure_glance")
 
 #: Modes of a step that takes back: what all runs did, or this one.
 TAKING_BACK = ("undo", "roll_back")
@@ -237,7 +235,7 @@ def _take(row: HostRow, pending: Pending, fault: str, *, changed: bool, log: str
             row.done.append(pending.step)
         return
     if pending.mode == "check":
-        if changed and pending.step in CONVERTING:
+        if changed and pending.step in host_steps.CONVERTING:
             row.needs.append(pending.step)
         return
     row.step = pending.step

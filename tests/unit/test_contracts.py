@@ -42,16 +42,7 @@ def tree(path: pathlib.Path) -> ast.Module:
 
 def assigned(path: pathlib.Path, name: str) -> Iterator[ast.expr]:
     """Return what is assigned to a name, wherever in the module that is."""
-    for node in ast.walk(tree(path)):
-        match node:
-            case ast.Assign(targets=[ast.Name(id=known)], value=value):
-                pass
-            case ast.AnnAssign(target=ast.Name(id=known), value=ast.expr() as value):
-                pass
-            case _:
-                continue
-        if known == name:
-            yield value
+    yield from assigned_in(tree(path), name)
 
 
 def literals(room: str, *names: str) -> list[Any]:
@@ -71,6 +62,23 @@ def literal(room: str, name: str, *files: str) -> Any:
     found = [value for path in sources(room, *files) for value in assigned(path, name)]
     assert len(found) == 1, f"{name} is assigned {len(found)} times in {room} {files}, not once"
     return ast.literal_eval(found[0])
+
+
+def assigned_in(node: ast.AST, name: str) -> Iterator[ast.expr]:
+    """Return what is assigned to a name in a piece of code."""
+    for item in ast.walk(node):
+        match item:
+            case ast.Assign(targets=[ast.Name(id=known)], value=value) if known == name:
+                yield value
+            case ast.AnnAssign(target=ast.Name(id=known), value=ast.expr() as value):
+                if known == name:
+                    yield value
+
+
+def entry_points(name: str) -> dict[str, dict[str, str]]:
+    """Return the entry points that a distribution's project file declares, by group."""
+    project = tomllib.loads((TOP / name).read_text())["project"]
+    return {**project.get("entry-points", {}), "console_scripts": project.get("scripts", {})}
 
 
 def strings(node: ast.AST) -> set[str]:
@@ -122,7 +130,7 @@ def settings_of(step: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def converting() -> set[str]:
     """The steps that change a host and can be undone, as the actions name them."""
-    return set(literal(ACTIONS, "CONVERTING"))
+    return {*literal(ACTIONS, "COMPUTE_STEPS"), *literal(ACTIONS, "CONTROLLER_STEPS")}
 
 
 def test_a_host_step_is_called_like_its_file() -> None:
@@ -138,6 +146,164 @@ def test_each_converting_step_has_an_undo_and_a_task_that_is_called_like_it(
     tasks = {name: set(body["tasks"]) for name, body in workflows().items()}
     assert converting <= undoable
     assert converting <= tasks["_convert_controllers"] | tasks["_convert_batch"]
+
+
+def test_a_converting_step_has_settings_an_action_and_tasks_that_apply_and_undo_it(
+    converting: set[str],
+) -> None:
+    (makers,) = (value for path in sources(ACTIONS) for value in assigned(path, "_MAKERS"))
+    assert strings(makers) == converting
+    classes = {
+        node.name: ast.literal_eval(value)
+        for path in sources(ACTIONS)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef) and "ConvertingStep" in map(ast.unparse, node.bases)
+        for value in assigned_in(node, "step")
+    }
+    assert set(classes.values()) == converting
+    actions = entry_points("pyproject.toml")["mistral.actions"]
+    step_of = {name: classes.get(target.partition(":")[2]) for name, target in actions.items()}
+    applied, undone = set(), set()
+    for name, body in workflows().items():
+        for task in body["tasks"].values():
+            given = task.get("input")
+            step = step_of.get(given.get("action", "")) if isinstance(given, dict) else None
+            mode = (given.get("options") or {}).get("mode") if step else None
+            if step and mode == "undo":
+                undone.add(step)
+            elif step and name.startswith("_convert_"):
+                applied.add(step)
+    assert applied == converting
+    assert undone == converting
+
+
+def test_a_step_is_pushed_in_the_modes_that_it_knows() -> None:
+    modes = set(literal(f"{TEMPLATES}/library", "MODES"))
+    assert {"apply", "check", *literal(ACTIONS, "TAKING_BACK")} == modes
+    for room in (ACTIONS, f"{TEMPLATES}/library", f"{TEMPLATES}/configs"):
+        assert set(modes_in(room)) - modes == set(), room
+    given = [
+        task["input"]["options"].get("mode", "apply")
+        for body in workflows().values()
+        for task in body["tasks"].values()
+        if isinstance(task.get("input"), dict) and isinstance(task["input"].get("options"), dict)
+    ]
+    assert given
+    assert set(given) <= modes
+
+
+def modes_in(room: str) -> Iterator[str]:
+    """Return the modes that a room's code gives, or compares with."""
+    for path in sources(room):
+        for node in ast.walk(tree(path)):
+            match node:
+                case ast.keyword(arg="mode", value=ast.Constant(value=str(mode))):
+                    yield mode
+                case ast.Compare(
+                    left=ast.Attribute(attr="mode"),
+                    comparators=[ast.Constant() | ast.Tuple() as compared],
+                ):
+                    items = compared.elts if isinstance(compared, ast.Tuple) else [compared]
+                    texts = (getattr(item, "value", None) for item in items)
+                    yield from (text for text in texts if isinstance(text, str))
+
+
+def test_what_is_kept_of_a_host_s_facts_is_what_it_tells() -> None:
+    fields = judged_fields()
+    told = {*keys(*sources(f"{TEMPLATES}/configs", "describe_host.py"))}
+    (options,) = (
+        set(ast.literal_eval(ast.Tuple([key for key in node.value.keys if key])))
+        for path in sources(f"{TEMPLATES}/library", "probes.py")
+        for function in ast.walk(tree(path))
+        if isinstance(function, ast.FunctionDef) and function.name == "nova_options"
+        for node in ast.walk(function)
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Dict)
+    )
+    described = fields["describe_host"]
+    assert names_of(described) <= told
+    # Those of Nova's configuration: the identity of a host is among them.
+    assert {"host", "compute_id"} <= options <= described["nova"].keys()
+    assert names_of(fields["export_image"]) <= keys(
+        *sources(f"{TEMPLATES}/configs", "export_image.py")
+    )
+
+
+def test_who_a_host_is_is_judged_by_facts_that_are_kept() -> None:
+    (identity,) = sources(ACTIONS, "identity.py")
+    asked = {
+        node.args[0].value
+        for node in ast.walk(tree(identity))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "get"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert {"hostname", "compute_id"} <= asked
+    assert asked <= names_of(judged_fields()["describe_host"])
+
+
+def judged_fields() -> dict[str, dict[str, Any]]:
+    """Return the facts that the actions keep, by the step that tells them, their types as text."""
+    (value,) = (value for path in sources(ACTIONS) for value in assigned(path, "_FIELDS"))
+
+    def plain(node: ast.expr) -> Any:
+        if not isinstance(node, ast.Dict):
+            return ast.unparse(node)
+        return {
+            ast.literal_eval(key): plain(kind)
+            for key, kind in zip(node.keys, node.values, strict=True)
+            if key
+        }
+
+    return dict(plain(value))
+
+
+def names_of(fields: dict[str, Any]) -> set[str]:
+    """Return the names of fields, and of those within them."""
+    within = (names_of(kind) for kind in fields.values() if isinstance(kind, dict))
+    return set(fields).union(*within)
+
+
+def keys(*paths: pathlib.Path) -> set[str]:
+    """Return the names under which modules put something into a dictionary."""
+    found: set[Any] = set()
+    for path in paths:
+        for node in ast.walk(tree(path)):
+            match node:
+                case ast.Dict(keys=names):
+                    found |= {getattr(name, "value", "") for name in names}
+                case ast.Call(func=ast.Attribute(attr="update"), keywords=given):
+                    found |= {item.arg for item in given}
+                case ast.Subscript(slice=ast.Constant(value=name), ctx=ast.Store()):
+                    found.add(name)
+    return found
+
+
+def test_verify_host_is_told_what_it_can_be_told() -> None:
+    known = set(settings_of("verify_host"))
+    given = [
+        set(ast.literal_eval(ast.Tuple([key for key in node.keys if key])))
+        for path in sources(ACTIONS)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Dict) and "wait_s" in {getattr(k, "value", "") for k in node.keys}
+    ]
+    given += [
+        set(settings)
+        for name in ("compute_pool_host.yaml", "node_groups.yaml")
+        for settings in mappings(template(name))
+        if "wait_s" in settings
+    ]
+    assert len(given) >= 2
+    assert all({"wait_s"} <= names <= known for names in given)
+
+
+def mappings(value: Any) -> Iterator[dict[str, Any]]:
+    """Return all mappings in a document."""
+    if isinstance(value, dict):
+        yield value
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from mappings(item)
 
 
 def test_the_templates_apply_the_steps_that_the_actions_apply(converting: set[str]) -> None:
@@ -213,7 +379,15 @@ def test_a_host_looks_for_images_under_the_name_that_the_driver_gives_them() -> 
 
 def test_the_label_of_instances_that_host_steps_look_for_is_the_drivers() -> None:
     prefix = literal(DRIVER, "LABEL", "containers.py")
-    assert literal(TEMPLATES, "INSTANCE_LABEL") == f"{prefix}uuid"
+    given = {
+        prefix + ast.literal_eval(key.right)
+        for path in sources(DRIVER, "containers.py")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.BinOp) and ast.unparse(key.left) == "LABEL"
+    }
+    assert literal(TEMPLATES, "INSTANCE_LABEL") in given
 
 
 def test_the_trait_that_the_driver_reports_is_the_one_that_images_and_aggregates_require() -> None:
@@ -270,7 +444,8 @@ def test_nova_is_given_the_class_that_the_driver_has() -> None:
     name = literal(ACTIONS, "COMPUTE_DRIVER")
     package, _, driver_class = name.rpartition(".")
     entrance = TOP / "driver" / package.replace(".", "/") / "__init__.py"
-    assert driver_class in entrance.read_text()
+    assert [ast.literal_eval(value) for value in assigned(entrance, "__all__")] == [[driver_class]]
+    assert has(entrance.with_name("driver.py"), driver_class)
     assert settings_of("configure_compute")["compute_driver"]["default"] == name
     assert name in says(f"{DRIVER}/cmd")
     assert literal(TEMPLATES, "DRIVER_PACKAGE", "verify_host.py") == name.split(".")[0]
@@ -337,20 +512,51 @@ def test_the_agent_s_programs_agree_on_its_places() -> None:
         assert place in expected
 
 
+def has(path: pathlib.Path, name: str) -> bool:
+    """Whether a module defines a class or a function of that name."""
+    return name in {
+        node.name for node in tree(path).body if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
+
+
+@pytest.mark.parametrize(
+    ("project", "root"), [("pyproject.toml", "."), ("driver/pyproject.toml", "driver")]
+)
+def test_an_entry_point_leads_to_what_there_is(project: str, root: str) -> None:
+    targets = [target for group in entry_points(project).values() for target in group.values()]
+    assert targets
+    for target in targets:
+        module, _, name = target.partition(":")
+        path = TOP / root / f"{module.replace('.', '/')}.py"
+        assert path.is_file(), target
+        assert has(path, name), target
+
+
+def test_the_releases_of_nova_with_a_lock_are_those_of_the_contract() -> None:
+    text = (TOP / "tools/proofs/driver_keeps_novas_contract").read_text()
+    (modes,) = re.findall(r"^declare -A modes=\((.*)\)$", text, re.MULTILINE)
+    (releases,) = re.findall(r"^releases=\(([\d ]+)\)$", text, re.MULTILINE)
+    proven = sorted(int(release) for release in re.findall(r"\[(\d+)\]=", modes))
+    assert [int(release) for release in releases.split()] == proven
+    # The newest one is the lab's.
+    (newest,) = re.findall(r"^nova==(\d+)", (TOP / "lab/openstack.lock").read_text(), re.MULTILINE)
+    locks = sorted(int(path.stem) for path in (TOP / "tools/proofs/nova").glob("*.lock"))
+    assert [*locks, int(newest)] == proven
+
+
 def test_the_oldest_nova_that_a_plan_takes_is_the_oldest_that_is_proven() -> None:
     proven = [int(path.stem) for path in (TOP / "tools/proofs/nova").glob("*.lock")]
     assert literal(ACTIONS, "OLDEST_NOVA") == min(proven)
 
 
 def test_the_workbook_calls_the_actions_that_mistral_is_given() -> None:
-    project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
     tasks = [task for workflow in workflows().values() for task in workflow["tasks"].values()]
     # A task's own action, and the one that _step is handed.
     named_actions = {task.get("action") for task in tasks} | {
         task["input"].get("action") for task in tasks if isinstance(task.get("input"), dict)
     }
     called = {name for name in named_actions if str(name).startswith("novadocker.")}
-    assert called == set(project["entry-points"]["mistral.actions"])
+    assert called == set(entry_points("pyproject.toml")["mistral.actions"])
 
 
 def test_the_hooks_of_a_commit_run_what_the_style_phase_runs() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from novadocker_actions.plan import facts, rows
+from novadocker_actions.plan import facts, identity, rows
 from novadocker_actions.plan.rows import HostRow, Pending
 
 DEBIAN = {
@@ -32,6 +32,7 @@ def test_only_what_is_judged_is_kept_of_a_description() -> None:
     assert facts.judged("describe_host", DEBIAN) == {
         "hostname": "compute-1",
         "nova": {
+            "unit": "nova-compute.service",
             "version": "34.0.0",
             "compute_driver": "libvirt.LibvirtDriver",
             "host": "compute-1",
@@ -39,6 +40,14 @@ def test_only_what_is_judged_is_kept_of_a_description() -> None:
         "docker": {"installed": False},
         "novadocker": {},
     }
+
+
+def test_a_host_whose_nova_cannot_be_asked_is_not_taken_for_one_without_nova() -> None:
+    told = {"hostname": "compute-1", "nova": {"unit": "nova-compute.service", "host": None}}
+
+    fault = identity.fault_of("compute-1", facts.judged("describe_host", told))
+
+    assert "nova-compute.service of the host that answers as compute-1 cannot be asked" in fault
 
 
 def test_answers_on_images_are_kept_one_by_one() -> None:
