@@ -69,7 +69,7 @@ def push_to_all(
                 return
             except HostBusy as fault:
                 if time.monotonic() > until:
-                    row.fail(step, str(fault))
+                    rows.not_pushed(row, step, str(fault), mode)
                     return
             time.sleep(1)
 

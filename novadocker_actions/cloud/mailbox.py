@@ -35,6 +35,7 @@ GRACE_S = 30
 _PARALLEL = 8
 _CONFIG_PREFIX = "novadocker-"
 _EXPIRES = "expires_at"
+_GONE = "its mailbox is gone from Heat: enrol it again with novadocker-enroll"
 #: How often this push was made anew, and when it was made last.
 _AGAIN, _PUSHED = "again", "pushed_at"
 #: The first time it is made anew at once, then after this long, after twice as long, and so on.
@@ -100,7 +101,7 @@ def push(
     except CloudError as fault:
         if fault.status != 404:
             raise
-        row.fail(step, "its mailbox is gone from Heat: enrol it again with novadocker-enroll")
+        rows.not_pushed(row, step, _GONE, mode)
         return
     held = _config(heat, current["config_id"])
     held_inputs = _inputs(held)

@@ -215,6 +215,25 @@ def give_up(row: HostRow, fault: str) -> None:
         _take(row, pending, fault, changed=False, log="")
 
 
+def not_pushed(row: HostRow, step: str, reason: str, mode: str) -> None:
+    """Note that a step did not come to its host.
+
+    A host that was to be put back is as it was before: the step is still to be taken back, but not
+    by this run.
+
+    :param row: the host
+    :param step: name of the step
+    :param reason: why
+    :param mode: of the step
+    """
+    if mode not in TAKING_BACK or row.ok:
+        row.fail(step, reason)
+        return
+    row.done.append(step)
+    row.stuck = True
+    row.add_reason(f"undoing {step} could not begin: {reason}")
+
+
 def _take(row: HostRow, pending: Pending, fault: str, *, changed: bool, log: str) -> None:
     if pending.remark:
         row.preloaded = not fault

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from keystoneauth1 import exceptions
 
-from novadocker_actions.actions import nova
+from novadocker_actions.actions import nova, steps
+from novadocker_actions.cloud import mailbox
+from novadocker_actions.errors import HostBusy
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, rows
@@ -245,3 +247,40 @@ def test_there_is_a_report_when_keystone_is_away_at_the_end(
 
     assert run["state"] == "SUCCESS", mistral.tree(run["id"])
     assert run["output"]["report"]["state"] == "planned"
+
+
+@pytest.mark.parametrize("fault", ["busy", "gone"])
+def test_a_host_that_no_undo_reaches_stays_out_of_service(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(steps, "BUSY_WAIT_S", 1)
+    bad = cloud.hosts["compute-docker-1"]
+    bad.faults["verify_host", "check"] = "fail"
+    real = cloud.run_step
+
+    def run_step(host: Any, config: dict[str, Any]) -> Any:
+        outcome = real(host, config)
+        if host is bad and host.runs[-1] == ("configure_compute", "roll_back"):
+            monkeypatch.setattr(mailbox, "push", push)
+        return outcome
+
+    def push(heat: Any, row: Any, step: str, *given: Any, **more: Any) -> None:
+        if row.host == bad.name and fault == "gone":
+            cloud.deployments.pop(bad.deployment_id, None)
+        elif row.host == bad.name:
+            raise HostBusy(f"verify_host of another run is under way on {bad.name}.")
+        real_push(heat, row, step, *given, **more)
+
+    real_push = mailbox.push
+    cloud.run_step = run_step  # type: ignore[method-assign]
+
+    run = mistral.run("novadocker.deploy", {"hosts": bad.name})
+
+    row = rows(run)[bad.name]
+    assert (row["state"], row["step"], row.get("rolled_back")) == ("failed", "verify_host", None)
+    assert "undoing install_driver could not begin" in row["reason"]
+    assert (bad.docker, bad.driver, bad.configured) == (True, True, False)
+    assert (bad.status, bad.disabled_reason) == (
+        "disabled",
+        f"novadocker failed: see {run['id']}",
+    )

@@ -167,3 +167,28 @@ def test_images_that_are_late_do_not_make_a_host_fail() -> None:
 
     assert (host.state, host.preloaded) == (OK, False)
     assert host.reason == "not all images are there yet: 3 of 5 images"
+
+
+@pytest.mark.parametrize("mode", rows.TAKING_BACK)
+def test_an_undo_that_does_not_come_to_a_failed_host_leaves_it_stuck(mode: str) -> None:
+    host = HostRow("c1", "compute", state=FAILED, step="verify_host", reason="first")
+
+    rows.not_pushed(host, "install_docker", "another run is at it", mode)
+
+    assert (host.stuck, host.done, host.rolled_back) == (True, ["install_docker"], False)
+    assert host.step == "verify_host"
+    assert host.reason == "first (undoing install_docker could not begin: another run is at it)"
+
+
+@pytest.mark.parametrize("mode", ["apply", "check", "undo"])
+def test_a_step_that_does_not_come_to_a_host_fails_it(mode: str) -> None:
+    host = HostRow("c1", "compute", needs=["install_docker"])
+
+    rows.not_pushed(host, "install_docker", "another run is at it", mode)
+
+    assert (host.state, host.step, host.reason) == (
+        FAILED,
+        "install_docker",
+        "another run is at it",
+    )
+    assert (host.stuck, host.done) == (False, [])
