@@ -54,7 +54,7 @@ class HostRow:
 
     :param needs: host steps that are to be applied
     :param unknown: host steps of which it is not known yet whether they are needed
-    :param done: host steps that changed the host in this run, in order
+    :param done: host steps that may have changed the host in this run, in order
     :param step: the step that it is at, or that failed
     :param parked: whether this run disabled its compute service
     :param preloaded: whether it was seen to hold the images
@@ -96,7 +96,7 @@ class HostRow:
 
     @property
     def to_roll_back(self) -> bool:
-        """Whether it failed and steps are left that changed it."""
+        """Whether it failed and steps are left that may have changed it."""
         return self.state == FAILED and bool(self.done) and not self.stuck
 
     def fail(self, step: str, reason: str, log: str = "") -> None:
@@ -258,10 +258,11 @@ def _take(row: HostRow, pending: Pending, fault: str, *, changed: bool, log: str
             row.needs.append(pending.step)
         return
     row.step = pending.step
-    if changed:
-        row.changed = True
-        if pending.mode == "apply":
-            row.done.append(pending.step)
+    row.changed |= changed
+    if pending.mode == "apply" and (changed or pending.step in row.needs):
+        # A step that ran twice for one push says of the second time that it changed nothing; its
+        # host knows what this run did there, and takes back that alone.
+        row.done.append(pending.step)
 
 
 def _last_lines(text: Any) -> str:

@@ -114,6 +114,27 @@ def test_a_forged_outcome_neither_ends_a_step_nor_fails_it(
     assert run["output"]["report"]["totals"]["failed"] == 0
 
 
+def test_a_step_that_a_forger_made_run_twice_is_taken_back(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    victim = cloud.hosts[VICTIM]
+    victim.faults["verify_host", "check"] = "fail"
+
+    def lost(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
+        # Heat drops the host's own outcome, as the forged one has come before it.
+        del cloud._ready[host.deployment_id]
+        return outcome(config)
+
+    done = forging(cloud, "configure_compute", "apply", lost, times=1)
+
+    run = mistral.run("novadocker.deploy", {"hosts": VICTIM}, 240)
+
+    assert len(done) == 1
+    assert victim.runs.count(("configure_compute", "apply")) == 2
+    assert rows(run)[VICTIM]["rolled_back"] is True
+    assert (victim.state, victim.status) == (UNTOUCHED, "enabled")
+
+
 def test_a_forger_who_never_ends_costs_one_host_and_no_more(
     mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,9 +31,15 @@ def test_success_that_changed_something_can_be_undone() -> None:
 
 
 def test_success_that_changed_nothing_leaves_nothing_to_undo() -> None:
-    host = judged(run(), {"deploy_result": "ok", "changed": "false"})
+    host = judged(run(needs=[]), {"deploy_result": "ok", "changed": "false"})
 
     assert (host.state, host.changed, host.done) == (OK, False, [])
+
+
+def test_a_needed_step_that_ran_twice_and_says_of_the_second_time_no_change_is_undone() -> None:
+    host = judged(run(), {"deploy_result": "ok", "changed": "false"})
+
+    assert (host.state, host.changed, host.done) == (OK, False, ["install_docker"])
 
 
 @pytest.mark.parametrize(
