@@ -196,7 +196,7 @@ class EnableCompute(NovadockerAction):
         return {"rows": rows.finished(found)}
 
     def _settle(self, cloud: Cloud, row: HostRow, current: dict[str, Any]) -> None:
-        if row.stuck or (row.state == FAILED and row.done):
+        if row.stuck or self._half_changed(row):
             nova.explain_disabled(cloud.compute, row, self.run_id, current)
         elif row.ok or row.parked:
             by_this_run = row.parked
@@ -204,6 +204,12 @@ class EnableCompute(NovadockerAction):
             row.changed |= enabled and not by_this_run
         elif nova.is_disabled(current):
             row.add_reason(f"its compute service stays disabled: {current['disabled_reason']}")
+
+    @staticmethod
+    def _half_changed(row: HostRow) -> bool:
+        # One without needs was not taken out of service, and just its aggregate may have changed.
+        changed = bool(row.done or (row.changed and row.needs))
+        return row.state == FAILED and changed and not row.rolled_back
 
 
 @action

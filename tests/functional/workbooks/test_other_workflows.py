@@ -3,6 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
+from novadocker_actions.actions import nova as nova_actions
+from novadocker_actions.cloud import mailbox, nova
+from novadocker_actions.plan.rows import HostRow
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, rows, writes
@@ -136,3 +143,45 @@ def test_images_are_not_fetched_onto_other_hypervisors(mistral: Mistral, cloud: 
     assert run["state"] == "ERROR"
     assert "compute-docker-1, compute-docker-2 are not Docker hypervisors." in run["state_info"]
     assert cloud.glance_images == {}
+
+
+def test_undeploy_leaves_a_host_out_of_service_that_it_took_half_apart(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistral.run("novadocker.deploy")
+    bad = cloud.hosts["compute-docker-1"]
+    real = mailbox.push
+
+    def push(heat: Any, row: HostRow, step: str, *given: Any, **more: Any) -> None:
+        if (row.host, step, more["mode"]) == (bad.name, "install_driver", "undo"):
+            cloud.deployments.pop(bad.deployment_id, None)
+        real(heat, row, step, *given, **more)
+
+    monkeypatch.setattr(mailbox, "push", push)
+
+    run = mistral.run("novadocker.undeploy", {"hosts": bad.name})
+
+    row = rows(run)[bad.name]
+    assert (row["state"], row["step"]) == ("failed", "install_driver")
+    assert (bad.docker, bad.driver, bad.configured) == (True, True, False)
+    assert (bad.status, bad.disabled_reason) == (
+        "disabled",
+        f"novadocker failed: see {run['id']}",
+    )
+
+
+def test_undeploy_leaves_a_host_out_of_service_that_nova_shows_down_afterwards(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mistral.run("novadocker.deploy")
+    bad = cloud.hosts["compute-docker-1"]
+    monkeypatch.setattr(nova_actions, "VERIFY_WAIT_S", 0)
+    monkeypatch.setattr(nova, "unsettled", lambda *_, **__: {bad.name: "it is down"})
+
+    run = mistral.run("novadocker.undeploy", {"hosts": bad.name}, 240)
+
+    assert rows(run)[bad.name]["step"] == "verify_compute"
+    assert (bad.status, bad.disabled_reason) == (
+        "disabled",
+        f"novadocker failed: see {run['id']}",
+    )
