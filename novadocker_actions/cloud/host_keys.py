@@ -81,6 +81,18 @@ def document(host: str, push_id: str, expires_at: int, said: Mapping[str, Any]) 
     return json.dumps([str(part) for part in covered], separators=(",", ":")).encode()
 
 
+def fault_of(public_key: str) -> str:
+    """Return what is wrong with a host's public key, "" when nothing is.
+
+    :param public_key: DER, base64
+    """
+    try:
+        _loaded(public_key)
+    except NovadockerError as fault:
+        return str(fault)
+    return ""
+
+
 def is_signed(public_key: str, signature: Any, text: bytes) -> bool:
     """Whether a text was signed (RSA-PSS, SHA-256) by the owner of a key.
 
@@ -131,8 +143,8 @@ def _hmac(key: bytes, text: bytes) -> bytes:
 def _loaded(public_key: str) -> rsa.RSAPublicKey:
     try:
         key = serialization.load_der_public_key(base64.b64decode(public_key, validate=True))
-    except (binascii.Error, ValueError) as fault:
-        raise NovadockerError(f"A host's pinned key cannot be read: {fault}") from fault
+    except (binascii.Error, ValueError, exceptions.UnsupportedAlgorithm) as fault:
+        raise NovadockerError("A host's pinned key cannot be read.") from fault
     if not isinstance(key, rsa.RSAPublicKey):
         raise NovadockerError("A host's pinned key is no RSA key.")
     return key

@@ -24,7 +24,7 @@ from novadocker_actions import host_steps
 from novadocker_actions.cloud import host_keys
 from novadocker_actions.cloud.clients import Service
 from novadocker_actions.cloud.host_keys import HostKeys
-from novadocker_actions.errors import CloudError, HostBusy
+from novadocker_actions.errors import CloudError, HostBusy, NovadockerError
 from novadocker_actions.plan import rows
 from novadocker_actions.plan.rows import HostRow, Pending
 
@@ -138,7 +138,13 @@ def look(heat: Service, row: HostRow, keys: HostKeys | None = None) -> None:
     pending = row.pending
     if pending is None:
         return
-    deployment = _deployment(heat, row)
+    try:
+        deployment = _deployment(heat, row)
+    except CloudError as fault:
+        if fault.status != 404:
+            raise
+        rows.give_up(row, _GONE)
+        return
     if deployment["config_id"] != pending.config_id:
         held = _config(heat, deployment["config_id"])
         if _inputs(held).get(host_steps.PUSH_ID) != pending.push_id:
@@ -184,10 +190,11 @@ def _take(heat: Service, row: HostRow, deployment: dict[str, Any], keys: HostKey
         else:
             _open_again(heat, row, pending)
         return
-    report = _report(said["report"])
-    if len(str(said["report"]).encode()) > host_keys.REPORT_BYTES:
+    if len(str(said["report"]).encode(errors="replace")) > host_keys.REPORT_BYTES:
         report = {"reason": f"the host's report is larger than {host_keys.REPORT_BYTES} bytes"}
         said["deploy_result"] = "failed"
+    else:
+        report = _report(said["report"])
     again, step = pending.again, pending.step
     rows.judge(row, said, "", report)
     if again and row.ok:
@@ -200,6 +207,9 @@ def _refusal(row: HostRow, pending: Pending, outputs: dict[str, Any], keys: Host
         return "no key of the host is pinned: enrol it again with novadocker-enroll"
     if not outputs.get(host_keys.SIGNATURE):
         return "it is not signed"
+    fault = host_keys.fault_of(key)
+    if fault:
+        return f"{fault.rstrip('.')}: enrol {row.host} again with novadocker-enroll"
     text = host_keys.document(row.host, pending.push_id, pending.deadline, outputs)
     if host_keys.is_signed(key, outputs[host_keys.SIGNATURE], text):
         return ""
@@ -237,12 +247,26 @@ def look_at_all(heat: Service, host_rows: Sequence[HostRow], wait_s: float) -> i
     until = time.monotonic() + wait_s
     pause_s, keys = 0.3, HostKeys(heat)
     while True:
-        on_each([row for row in host_rows if row.pending], lambda row: look(heat, row, keys))
+        on_each([row for row in host_rows if row.pending], lambda row: _look_alone(heat, row, keys))
         left = sum(1 for row in host_rows if row.pending)
         if not left or time.monotonic() + pause_s > until:
             return left
         time.sleep(pause_s)
         pause_s = min(pause_s * 1.3, 2.0)
+
+
+def _look_alone(heat: Service, row: HostRow, keys: HostKeys) -> None:
+    pending = row.pending
+    try:
+        look(heat, row, keys)
+    except NovadockerError:
+        # The cloud's fault, and no host's.
+        raise
+    except Exception as fault:
+        # What one host has said is not to end what is known of the others.
+        LOG.exception("What %s said could not be taken over", row.host)
+        row.pending = pending
+        rows.give_up(row, f"what it told cannot be taken over: {fault!r}")
 
 
 def on_each(host_rows: Iterable[HostRow], act: Callable[[HostRow], None]) -> None:
@@ -329,6 +353,6 @@ def _report(text: Any) -> dict[str, Any]:
         return text
     try:
         report = json.loads(text or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"reason": "the host's report cannot be read"}
     return report if isinstance(report, dict) else {}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from novadocker_actions import host_steps
+from novadocker_actions.cloud.host_keys import fault_of
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import identity
 
@@ -149,12 +150,16 @@ def host_keys(ssh: Ssh, hosts: Mapping[str, str]) -> dict[str, str]:
     """Return each host's public key, made there if it had none.
 
     :param hosts: SSH addresses by host name
-    :raises Refused: when a host can not make one
+    :raises Refused: when a host can not make one, or makes one that nobody can read
     """
 
     def key_of(name: str) -> str:
         facts = run_step(ssh, hosts[name], "make_host_key", "apply", {}, 120)["facts"]
-        return str(facts["public_key"])
+        key = str(facts.get("public_key") or "")
+        fault = fault_of(key)
+        if fault:
+            raise Refused(name, f"made a key that cannot be pinned. {fault}", "See the host.")
+        return key
 
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
         return dict(zip(hosts, pool.map(key_of, hosts), strict=True))

@@ -184,7 +184,7 @@ def judge(
         fault = str(said or "the host reported no outcome")
     try:
         row.facts = facts.judged(pending.step, report.get("facts"))
-    except ValueError as misfit:
+    except (ValueError, RecursionError) as misfit:
         row.facts = {}
         fault = fault or f"what it told cannot be read: {misfit}"
     _take(row, pending, fault, changed=changed, log=shorten(report.get("log") or ""))

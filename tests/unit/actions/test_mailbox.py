@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from typing import Any
 
@@ -405,3 +406,90 @@ def test_a_config_that_heat_will_not_delete_stops_nothing(heat: Any, run: HostRo
     push(heat, run)
 
     assert heat.held["push_id"] == "mine"
+
+
+def test_a_mailbox_that_goes_while_a_step_is_under_way_fails_its_host_only(
+    heat: Any, run: HostRow
+) -> None:
+    other = HostRow("c2", "compute", deployment_id="d", needs=["install_docker"])
+    push(heat, run)
+    other.pending, other.deployment_id = run.pending, "gone"
+    heat.signal("mine")
+
+    assert mailbox.look_at_all(heat, [other, run], 5) == 0
+
+    assert (other.state, other.done) == (FAILED, ["install_docker"])
+    assert "its mailbox is gone from Heat" in other.reason
+    assert (run.state, run.pending) == (OK, None)
+
+
+DEEP = "[" * 9000 + "]" * 9000
+REPORTS = {
+    "nested too deep": '{"facts": ' + DEEP + "}",
+    "half a character": "\ud800",
+    "half a character in a reason": '{"reason": "\\ud800"}',
+    "a number without end": '{"facts": {"docker": ' + "1" * 6000 + "}}",
+    "half a character in facts": '{"facts": {"x": "\\ud800"}}',
+}
+
+
+@pytest.mark.parametrize("report", REPORTS.values(), ids=list(REPORTS))
+@pytest.mark.parametrize("result", ["ok", "failed"])
+def test_a_report_that_nobody_can_read_ends_no_look(
+    heat: Any, run: HostRow, report: str, result: str
+) -> None:
+    push(heat, run)
+    heat.signal("mine", result, report=report)
+
+    assert mailbox.look_at_all(heat, [run], 5) == 0
+
+    assert run.state == (OK if result == "ok" else FAILED)
+
+
+def test_what_is_too_much_is_not_parsed(
+    heat: Any, run: HostRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(heat, run)
+    heat.signal("mine", report='{"facts": "' + "\u20ac" * 12_000 + '"}')
+    monkeypatch.setattr(json, "loads", None)
+
+    mailbox.look(heat, run)
+
+    assert "larger than 32768 bytes" in run.reason
+
+
+@pytest.mark.parametrize("key", ["AAAA", "no base64"])
+def test_a_pinned_key_that_cannot_be_read_is_told_of_its_host(
+    heat: Any, run: HostRow, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mailbox.HostKeys, "of", lambda self, host: key)
+    push(heat, run)
+    heat.signal("mine")
+    assert mailbox.look_at_all(heat, [run], 0.1) == 1
+    assert run.pending is not None
+
+    run.pending.deadline = round(time.time()) - 1
+    heat.signal("mine")
+    assert mailbox.look_at_all(heat, [run], 0.1) == 0
+
+    assert run.state == FAILED
+    assert "pinned key cannot be read" in run.reason
+    assert "enrol c1 again" in run.reason
+
+
+def test_whatever_else_one_host_causes_is_its_own_failure(
+    heat: Any, run: HostRow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def judge(row: HostRow, *_said: Any) -> None:
+        row.pending = None
+        raise TypeError("odd")
+
+    monkeypatch.setattr(mailbox.rows, "judge", judge)
+    push(heat, run)
+    heat.signal("mine")
+
+    assert mailbox.look_at_all(heat, [run], 5) == 0
+
+    assert (run.state, run.done) == (FAILED, ["install_docker"])
+    assert "TypeError('odd')" in run.reason
+    assert "What c1 said could not be taken over" in caplog.text

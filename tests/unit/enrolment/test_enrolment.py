@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import os
 import pwd
@@ -13,6 +14,7 @@ import sys
 
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from novadocker_actions import resources
 from novadocker_actions.cmd import enroll
@@ -22,6 +24,7 @@ from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.enrolment.stacks import Enrolment
 from novadocker_actions.errors import CloudError, Refused
 from novadocker_actions.plan import identity
+from tests.host_keys import public_text
 
 
 class TestRoster:
@@ -268,6 +271,12 @@ class Heat:
         ]
 
 
+@functools.cache
+def key_of(address):
+    """Return a host's public key, another one for each address."""
+    return public_text(rsa.generate_private_key(public_exponent=65537, key_size=2048))
+
+
 @pytest.fixture
 def cloud(monkeypatch):
     """Return a cloud with hosts that take any agent: Heat, and what was done to which host."""
@@ -283,7 +292,7 @@ def cloud(monkeypatch):
         name = address if not address.startswith("10.") else None
         facts = heat.hosts.get(address) or {"hostname": name or heat.named.get(address)}
         heat.asked.append(f"{step} {mode} {address}")
-        return {"changed": True, "facts": {**facts, "public_key": f"key of {address}"}}
+        return {"changed": True, "facts": {**facts, "public_key": key_of(address)}}
 
     heat.named = {"10.0.0.1": "ctl", "10.0.0.2": "b"}
     monkeypatch.setattr(agent, "run_step", run_step)
@@ -304,7 +313,7 @@ class TestKeys:
     def test_add_pins_the_keys_before_any_agent_answers(self, cloud):
         heat, done = cloud
         assert enroll.main(["add", "--pool", "c", "a", "b=10.0.0.2"]) == 0
-        assert keys(heat) == {"a": "key of a", "b": "key of 10.0.0.2"}
+        assert keys(heat) == {"a": key_of("a"), "b": key_of("10.0.0.2")}
         assert heat.stacks["novadocker-keys-novadocker-hosts-c"]["tags"] == "novadocker-keys"
         order = [line for line in heat.asked if line.startswith(("make_host_key", "POST", "keys"))]
         assert order[2:5] == ["POST /stacks", "keys ['a', 'b']", "POST /stacks"]
@@ -315,7 +324,7 @@ class TestKeys:
         heat, _ = cloud
         enroll.main(["add", "--pool", "c", "a"])
         enroll.main(["add", "--pool", "c", "b"])
-        assert keys(heat) == {"a": "key of a", "b": "key of b"}
+        assert keys(heat) == {"a": key_of("a"), "b": key_of("b")}
         heat.asked.clear()
         enroll.main(["add", "--pool", "c", "a"])
         assert "keys ['a', 'b']" not in heat.asked
@@ -325,7 +334,7 @@ class TestKeys:
         enroll.main(["add", "--pool", "c", "a"])
         del heat.stacks["novadocker-keys-novadocker-hosts-c"]
         assert enroll.main(["add", "--pool", "c", "a"]) == 0
-        assert keys(heat) == {"a": "key of a"}
+        assert keys(heat) == {"a": key_of("a")}
 
     def test_attach_pins_them_for_a_stack_that_waits_for_its_hosts(self, cloud):
         heat, _ = cloud
@@ -338,13 +347,27 @@ class TestKeys:
         }
         assert enroll.main(["attach", "my-pool"]) == 0
         stack = heat.stacks["novadocker-keys-my-pool"]
-        assert json.loads(stack["parameters"]["public_keys"]) == {"a": "key of a"}
+        assert json.loads(stack["parameters"]["public_keys"]) == {"a": key_of("a")}
+
+    @pytest.mark.parametrize("key", ["", "AAAA", "no base64"])
+    def test_a_key_that_nobody_can_read_is_not_pinned(self, cloud, monkeypatch, capsys, key):
+        heat, _ = cloud
+        real = agent.run_step
+
+        def run_step(ssh, address, *given):
+            done = real(ssh, address, *given)
+            return {**done, "facts": {**done["facts"], "public_key": key}}
+
+        monkeypatch.setattr(agent, "run_step", run_step)
+        assert enroll.main(["add", "--pool", "c", "a"]) != 0
+        assert "a: made a key that cannot be pinned" in capsys.readouterr().err
+        assert keys(heat) is None
 
     def test_the_key_of_a_removed_host_is_forgotten(self, cloud):
         heat, _ = cloud
         enroll.main(["add", "--pool", "c", "a", "b"])
         enroll.main(["remove", "a"])
-        assert keys(heat) == {"b": "key of b"}
+        assert keys(heat) == {"b": key_of("b")}
         enroll.main(["remove", "b"])
         assert keys(heat) is None
 
