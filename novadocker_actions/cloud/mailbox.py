@@ -151,7 +151,10 @@ def look(heat: Service, row: HostRow, keys: HostKeys | None = None) -> None:
             rows.give_up(row, "another run has put its own step into the host's mailbox")
             return
         # Two executors pushed the same, or it was pushed anew: the mailbox has the last of them.
-        pending.config_id, pending.again = held["id"], _inputs(held).get(_AGAIN, 0)
+        inputs = _inputs(held)
+        pending.config_id, pending.again = held["id"], inputs.get(_AGAIN, 0)
+        # The host signs the end that it was told.
+        pending.deadline = inputs[_EXPIRES]
     if deployment["status"] != "IN_PROGRESS":
         _take(heat, row, deployment, keys or HostKeys(heat))
     elif time.time() > pending.deadline:

@@ -339,6 +339,22 @@ def test_a_push_that_is_found_in_the_mailbox_keeps_its_end(heat: Any, run: HostR
     assert again.pending.deadline == heat.held["expires_at"]
 
 
+def test_the_last_of_two_that_pushed_the_same_says_when_its_time_is_over(
+    heat: Any, run: HostRow
+) -> None:
+    push(heat, run)
+    other = HostRow("c1", "compute", deployment_id="d", needs=["install_docker"])
+    # It had looked into the mailbox before the first one put it there.
+    heat.deployment = {**heat.deployment, "config_id": "first"}
+    heat.configs["first"] = {"id": "first", "name": "mailbox", "inputs": [SIGNAL], "config": ""}
+    push(heat, other, timeout_s=500)
+    heat.signal("mine")
+
+    mailbox.look(heat, run)
+
+    assert (run.state, run.pending) == (OK, None)
+
+
 def test_a_step_of_another_run_is_let_alone(heat: Any, run: HostRow) -> None:
     push(heat, HostRow("c1", "compute", deployment_id="d"), "theirs")
 
