@@ -183,6 +183,8 @@ class Cloud:
     :param caller: Keystone's description of the caller's token
     :param task_id: Mistral's task execution that the action is run for
     :param execution_id: the workflow execution of that task
+    :param patience: how long services are borne that are away
+    :param project_id: the caller's as Mistral knows it, for a token that does not tell
     """
 
     def __init__(
@@ -193,8 +195,10 @@ class Cloud:
         task_id: str,
         execution_id: str = "",
         patience: Patience | None = None,
+        project_id: str = "",
     ) -> None:
         self._session = auth_session
+        self._project_id = project_id
         self._region = region
         self._caller = caller
         self.task_id = task_id
@@ -212,7 +216,7 @@ class Cloud:
     @functools.cached_property
     def project_id(self) -> str:
         """The project that the caller works for; what this bundle makes belongs to it."""
-        return str(self._session.get_project_id() or "")
+        return str(self._session.get_project_id() or self._project_id)
 
     @functools.cached_property
     def compute(self) -> Service:
@@ -330,6 +334,7 @@ def connect(context: Any, trust_id: str = "", patience_s: float = 0) -> Cloud:
         str(execution.task_execution_id),
         str(execution.workflow_execution_id),
         Patience(patience_s),
+        str(security.project_id or ""),
     )
 
 

@@ -55,7 +55,13 @@ def own(glance: Service, project_id: str, **properties: str) -> Iterator[dict[st
     :param glance: the image service
     :param project_id: the caller's
     :param properties: what they are to have
+    :raises NovadockerError: when it is not known whose they would be
     """
+    if not project_id:
+        raise NovadockerError(
+            "Neither the token nor Mistral tells which project the run works for, so no image can "
+            "be told to be its own: start it with a token of a project."
+        )
     query = {"owner": project_id, "container_format": "docker", "limit": _PAGE, **properties}
     while True:
         page = glance.get("/v2/images", params=query)

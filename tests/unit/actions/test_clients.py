@@ -78,6 +78,7 @@ def context(**security: Any) -> Any:
         "auth_cacert": None,
         "insecure": False,
         "region_name": "R",
+        "project_id": "of-the-context",
         "service_catalog": {**CALLER, "catalog": CATALOG},
     }
     execution = SimpleNamespace(task_execution_id="task", workflow_execution_id="run")
@@ -101,6 +102,16 @@ def test_without_a_catalog_keystone_is_asked_for_it(transport: Transport) -> Non
 
     assert transport.seen[0].url == "http://keystone.test/v3/auth/catalog"
     assert cloud.compute.url == "http://nova.test/v2.1"
+
+
+def test_a_token_of_a_cron_trigger_has_the_project_that_mistral_tells(
+    transport: Transport,
+) -> None:
+    transport.body = json.dumps({"catalog": CATALOG})
+
+    assert clients.connect(context(service_catalog=None)).project_id == "of-the-context"
+    assert clients.connect(context(service_catalog=None, project_id=None)).project_id == ""
+    assert clients.connect(context()).project_id == "p"
 
 
 def test_without_a_token_the_trust_is_used(

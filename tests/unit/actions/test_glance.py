@@ -9,7 +9,7 @@ import pytest
 
 from novadocker_actions.cloud import glance
 from novadocker_actions.cloud.clients import Service
-from novadocker_actions.errors import CloudError, Refused
+from novadocker_actions.errors import CloudError, NovadockerError, Refused
 from novadocker_actions.plan import references
 from novadocker_actions.plan.references import Reference
 
@@ -132,3 +132,13 @@ def test_an_upload_that_is_tried_again_finds_its_own_record() -> None:
 
     assert again["id"] == first["id"] != other["id"]
     assert service.delete.call_args_list == []
+
+
+def test_images_are_neither_published_nor_removed_where_the_project_is_not_known() -> None:
+    service = mock.Mock()
+
+    with pytest.raises(NovadockerError, match="which project the run works for"):
+        list(glance.own(service, ""))
+    with pytest.raises(NovadockerError, match="which project the run works for"):
+        glance.record_for(service, "", "task-1", "app:1", DIGEST)
+    assert service.mock_calls == []
