@@ -44,6 +44,7 @@ def judged(step: str, facts: Any) -> dict[str, Any]:
         return {}
     if not isinstance(facts, dict):
         raise ValueError(f"its facts are of type {type(facts).__name__}")
+    facts = _ascii(facts)
     if facts.get("truncated"):
         raise ValueError("its facts were too long to be sent")
     if step == "check_images":
@@ -52,6 +53,15 @@ def judged(step: str, facts: Any) -> dict[str, Any]:
     if step in _FIELDS:
         return _picked(facts, _FIELDS[step])
     return facts if len(json.dumps(facts)) <= _OTHER_BYTES else {}
+
+
+def _ascii(value: Any) -> Any:
+    # One character beyond ASCII would widen the whole field that Mistral keeps it in.
+    if isinstance(value, str):
+        return value.encode("ascii", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_ascii(name): _ascii(part) for name, part in value.items()}
+    return [_ascii(part) for part in value] if isinstance(value, list) else value
 
 
 def _picked(facts: dict[str, Any], fields: dict[str, Any], where: str = "") -> dict[str, Any]:

@@ -88,3 +88,24 @@ def test_three_thousand_described_hosts_stay_within_a_field_of_mistral() -> None
 
     # So Mistral measures (mistral.db.v2.sqlalchemy.models.validate_long_type_length).
     assert sys.getsizeof(str({"rows": rows.write(told)})) < 1024 * 1024
+
+
+FOREIGN = "\N{GRINNING FACE}\N{HORIZONTAL ELLIPSIS}\ud800"
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("describe_host", {"hostname": FOREIGN, "nova": {"version": "34" + FOREIGN * 200}}),
+        ("check_images", {FOREIGN: {"ok": False, "reason": FOREIGN}}),
+        ("verify_host", {"engine": {FOREIGN: [FOREIGN, 3, None]}}),
+    ],
+)
+def test_a_foreign_character_of_a_fact_does_not_widen_the_field_that_it_is_in(
+    step: str, told: dict[str, Any]
+) -> None:
+    kept = facts.judged(step, told)
+
+    assert kept
+    assert str(kept).isascii()
+    assert sys.getsizeof(str(kept)) < 2000
