@@ -6,12 +6,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from novadocker_actions import step_settings
+from novadocker_actions import host_steps, step_settings
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
 from novadocker_actions.cloud import mailbox, nova, runs
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import NovadockerError, Refused
-from novadocker_actions.host_steps import COMPUTE_STEPS
+from novadocker_actions.host_steps import COMPUTE_STEPS, CONTROLLER_STEPS
 from novadocker_actions.plan import hosts, inputs, order, references, rows, selection
 from novadocker_actions.plan.rows import FAILED, HostRow
 
@@ -31,8 +31,12 @@ class ValidateInputs(PlainAction):
     inputs: dict[str, Any]
 
     def compute(self) -> dict[str, Any]:
-        """Return the settings."""
-        return inputs.validate(self.workflow, self.inputs)
+        """Return the settings, which every step takes as well."""
+        settings = inputs.validate(self.workflow, self.inputs)
+        for role, steps in ((_COMPUTE, COMPUTE_STEPS), ("controller,glance", CONTROLLER_STEPS)):
+            for step in steps:
+                host_steps.check_settings(step, step_settings.for_step(step, role, settings))
+        return settings
 
 
 @action

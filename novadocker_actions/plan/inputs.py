@@ -67,8 +67,9 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         "nova-docker",
         {
             "type": "string",
-            "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*(\s*(==|>=|<=|~=|!=|<|>)\s*[\w.*+!-]+"
-            r"(\s*,\s*(==|>=|<=|~=|!=|<|>)\s*[\w.*+!-]+)*)?$",
+            # As install_driver takes it.
+            "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*"
+            r"( ?(===?|~=|!=|<=?|>=?) ?[A-Za-z0-9.*+!-]+,?)*$",
             "maxLength": 200,
         },
         "Give a requirement such as nova-docker or nova-docker==1.0.",

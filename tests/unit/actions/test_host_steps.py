@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from novadocker_actions import host_steps, resources, step_settings
+from novadocker_actions.actions import plan
 from novadocker_actions.errors import MissingFile, Refused
 from novadocker_actions.plan import inputs
 
@@ -21,6 +22,23 @@ def test_the_settings_of_a_run_fit_the_step_s_schema(step: str, role: str) -> No
     settings = inputs.validate("deploy", {})
 
     host_steps.check_settings(step, step_settings.for_step(step, role, settings))
+
+
+def test_a_requirement_that_a_run_takes_is_one_that_the_step_takes() -> None:
+    declared = host_steps.settings_schema("install_driver")["properties"]["requirement"]
+
+    assert inputs.FIELDS["driver_requirement"][1]["pattern"] == declared["pattern"]
+
+
+def test_what_a_step_would_refuse_is_refused_before_a_run_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    schema = {"type": "string", "maxLength": 200}
+    monkeypatch.setitem(inputs.FIELDS, "driver_requirement", ("nova-docker", schema, ""))
+    given = {"driver_requirement": "nova-docker >= 1.0 , < 2.0"}
+
+    with pytest.raises(Refused, match="install_driver requirement: 'nova-docker >= 1.0 , < 2.0'"):
+        plan.ValidateInputs(workflow="deploy", inputs=given).compute()
 
 
 def test_settings_that_do_not_fit_are_refused_by_name() -> None:
