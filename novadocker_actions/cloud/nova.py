@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from novadocker_actions.cloud.clients import Service
 from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import HostRow
+
+LOG = logging.getLogger(__name__)
 
 #: How a service's disabled reason begins when it is ours: for a change, or since one failed.
 REASON = "novadocker: "
@@ -19,11 +22,16 @@ _OWN_IDS = ("fake", "ironic")
 
 
 def services(nova: Service) -> list[dict[str, Any]]:
-    """Return Nova's compute services."""
-    found: list[dict[str, Any]] = nova.get("/os-services", params={"binary": "nova-compute"})[
-        "services"
-    ]
-    return found
+    """Return Nova's compute services, without those of which it knows only that they exist.
+
+    Of hosts of a cell that does not answer, Nova tells no more than their names.
+    """
+    answer = nova.get("/os-services", params={"binary": "nova-compute"})
+    known: list[dict[str, Any]] = [item for item in answer["services"] if "id" in item]
+    if len(known) < len(answer["services"]):
+        silent = sorted({item["host"] for item in answer["services"]} - {i["host"] for i in known})
+        LOG.warning("A cell of Nova does not answer; left out are its hosts: %s", ", ".join(silent))
+    return known
 
 
 def hypervisors(nova: Service, *, with_servers: bool = True) -> Iterator[dict[str, Any]]:

@@ -86,7 +86,7 @@ def _unknown(names: list[str], field: str, computes: list[Host]) -> None:
         raise Refused(
             field,
             f"Nova knows no compute host {', '.join(unknown)}.",
-            f"Compute hosts are: {listed}.",
+            f"Compute hosts are: {listed}; those of a cell that does not answer Nova are left out.",
         )
 
 
