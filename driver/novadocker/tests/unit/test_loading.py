@@ -36,6 +36,28 @@ def test_nova_loads_the_driver_under_its_old_name_and_without_eventlet() -> None
     assert done.returncode == 0, done.stderr
 
 
+def test_nova_imports_the_class_by_the_name_that_it_is_configured_by() -> None:
+    done = run(
+        (CHECKOUT / "driver/novadocker.pth").read_text()
+        + "from nova import monkey_patch; monkey_patch.patch(backend='threading')\n"
+        "from oslo_utils import importutils\n"
+        "found = importutils.import_class('nova.virt.novadocker.virt.docker.DockerDriver')\n"
+        "from nova.virt import driver; assert issubclass(found, driver.ComputeDriver)\n"
+        "assert found.__module__ == 'novadocker.virt.docker.driver'"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wing_is_loaded_without_the_driver_and_its_face() -> None:
+    done = run(
+        "import sys, novadocker.virt.docker.host.facts\n"
+        "above = ('novadocker.virt.docker.driver', 'novadocker.virt.docker.face', 'nova.')\n"
+        "loaded = [name for name in sys.modules if name.startswith(above)]\n"
+        "assert not loaded, loaded"
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_nova_does_not_load_it_without() -> None:
     assert "No module named 'nova.virt.novadocker'" in run("import nova.virt.novadocker").stderr
 
@@ -59,6 +81,7 @@ def test_the_command_makes_the_alias_itself() -> None:
         "fake.main = lambda: __import__('nova.virt.novadocker.virt.docker')\n"
         "import nova.cmd; sys.modules['nova.cmd.compute'] = nova.cmd.compute = fake\n"
         "from novadocker.cmd import compute; compute.main()\n"
+        "assert sys.modules['nova.virt.novadocker.virt.docker'].DockerDriver\n"
         "assert 'novadocker.virt.docker.driver' in sys.modules"
     )
     assert done.returncode == 0, done.stderr
