@@ -185,7 +185,8 @@ class FakeEngine:
     ) -> list[dict[str, Any]]:
         if size:
             found = [self._find(identity) for identity in filters["id"]]
-            return [{"SizeRw": self.size_rw, "SizeRootFs": self.size_rw + 1000} for _one in found]
+            sizes = {"SizeRw": self.size_rw, "SizeRootFs": max(self.size_rw, 0) + 1000}
+            return [{key: size for key, size in sizes.items() if size} for _one in found]
         wanted = dict(label.split("=", 1) for label in filters["label"])
         return [
             {

@@ -50,6 +50,7 @@ def instance(ctxt: Any = None, **fields: Any) -> Any:
             "project_id": "project",
             "user_id": "user",
             "hostname": "web",
+            "vm_state": "active",
             "metadata": {},
             "system_metadata": {},
             "key_data": None,

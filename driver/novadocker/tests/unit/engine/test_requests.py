@@ -9,7 +9,7 @@ import pytest
 
 from novadocker import exceptions
 from novadocker.tests import make
-from novadocker.virt.docker.engine import client, containers, isolation
+from novadocker.virt.docker.engine import client, containers, isolation, room
 from novadocker.virt.docker.host.facts import HostFacts
 
 RUNNING = {"State": {"Status": "running"}}
@@ -27,7 +27,7 @@ def engine() -> mock.MagicMock:
 @pytest.fixture
 def boxes(engine: Any, monkeypatch: pytest.MonkeyPatch) -> containers.Containers:
     # What it asks for is told by a test of its own.
-    monkeypatch.setattr(containers.Containers, "require_room", mock.Mock())
+    monkeypatch.setattr(room.Room, "require", mock.Mock())
     return containers.Containers(
         engine, HostFacts("H"), isolation.Isolation(("KILL",), runtime="runsc")
     )
@@ -54,9 +54,10 @@ def boxes(engine: Any, monkeypatch: pytest.MonkeyPatch) -> containers.Containers
         (
             lambda one: one.commit("box", "repository", "tag"),
             [
+                mock.call("inspect_container", "box"),
                 mock.call(
-                    "commit", "box", repository="repository", tag="tag", pause=True, patient=True
-                )
+                    "commit", "box", repository="repository", tag="tag", pause=False, patient=True
+                ),
             ],
         ),
         (
@@ -91,7 +92,7 @@ def boxes(engine: Any, monkeypatch: pytest.MonkeyPatch) -> containers.Containers
 )
 def test_requests(ask: Callable[[Any], Any], requests: Any, boxes: Any, engine: Any) -> None:
     ask(boxes)
-    assert engine.call.mock_calls[: len(requests)] == requests
+    assert engine.call.call_args_list[: len(requests)] == requests
 
 
 def test_a_stop_is_patient_and_a_hurry_kills(boxes: Any, engine: Any) -> None:
@@ -141,7 +142,7 @@ def test_a_command_runs_as_root_and_its_end_is_awaited(boxes: Any, engine: Any) 
 def test_the_size_of_what_is_in_a_container_is_asked_for(
     whole: bool, size: int, engine: Any
 ) -> None:
-    engine.call.side_effect = [{"Id": "I"}, [{"SizeRw": 5, "SizeRootFs": 7}]] * 2
+    engine.call.side_effect = [{"Id": "I"}, {}, [{"SizeRw": 5, "SizeRootFs": 7}]] * 2
     boxes = containers.Containers(
         engine, HostFacts("H"), isolation.Isolation(()), root_directory="/"
     )
@@ -149,6 +150,7 @@ def test_the_size_of_what_is_in_a_container_is_asked_for(
         boxes.require_room("box", size - 1, whole)
     assert engine.call.mock_calls == [
         mock.call("inspect_container", "box"),
+        mock.call("info"),
         mock.call("containers", all=True, size=True, filters={"id": ["I"]}, patient=True),
     ]
     boxes.require_room("box", size, whole)

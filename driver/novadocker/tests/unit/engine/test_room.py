@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is written into an instance, holes included, is measured before the engine writes it out."""
 
+import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
-from nova import context, exception
+from nova import context, exception, objects
+from nova.compute import vm_states
 
 from novadocker import exceptions
 from novadocker.tests import make
@@ -46,14 +49,22 @@ def _recreate(docker_driver: Any, one: Any) -> None:
     docker_driver.parts.instances.recreate(one)
 
 
-def _copy(docker_driver: Any, one: Any) -> None:
-    name = containers.workload_name(one.uuid)
-    docker_driver.parts.workloads.copy(name, "/", name, "/mnt")
+def _rescue(docker_driver: Any, one: Any) -> None:
+    docker_driver.rescue(CONTEXT, one, [], objects.ImageMeta.from_dict({}), "", None)
 
 
-def _copy_back(docker_driver: Any, one: Any) -> None:
-    name = containers.workload_name(one.uuid)
-    docker_driver.parts.workloads.copy(name, "/mnt", name, "/")
+def _unrescue(docker_driver: Any, one: Any) -> None:
+    engine = docker_driver.parts.engine
+    engine.size_rw, size = 0, engine.size_rw
+    _rescue(docker_driver, one)
+    rescuing = engine._find(f"nova-{one.uuid}")["Id"]
+    engine.size_rw = size
+    engine.calls.clear()
+    try:
+        docker_driver.unrescue(CONTEXT, one)
+    finally:
+        # What was repaired is there still.
+        assert engine._find(f"nova-{one.uuid}")["Id"] == rescuing
 
 
 @pytest.mark.parametrize(
@@ -63,8 +74,8 @@ def _copy_back(docker_driver: Any, one: Any) -> None:
         (_resize, exception.InstanceFaultRollback),
         (_migrate, exception.InstanceFaultRollback),
         (_recreate, exceptions.ImageRefused),
-        (_copy, exceptions.ImageRefused),
-        (_copy_back, exceptions.ImageRefused),
+        (_rescue, exception.ImageUnacceptable),
+        (_unrescue, exception.ImageUnacceptable),
     ],
 )
 def test_a_file_with_a_hole_is_never_written_out(
@@ -106,3 +117,120 @@ def test_a_copy_of_all_files_takes_those_of_the_image_along(
     docker_driver.parts.workloads.require_room(name)
     with pytest.raises(exceptions.ImageRefused, match="have 6000 bytes"):
         docker_driver.parts.workloads.require_room(name, whole=True)
+
+
+@pytest.mark.parametrize("size", [-1, None])
+def test_what_the_engine_cannot_measure_is_refused(
+    size: int | None, docker_driver: Any, engine: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.size_rw = size or 0
+    if size is None:
+        monkeypatch.setattr(engine, "_containers", lambda **_asked: [{}])
+    with pytest.raises(exceptions.ImageRefused, match="engine cannot tell"):
+        docker_driver.parts.workloads.require_room(f"nova-{one.uuid}", 20 << 30)
+
+
+@pytest.mark.parametrize("fits", [True, False])
+@pytest.mark.parametrize("state", ["running", "paused", "exited"])
+def test_it_is_frozen_while_it_is_measured_and_committed(
+    state: str, fits: bool, docker_driver: Any, engine: Any, one: Any
+) -> None:
+    name = containers.workload_name(one.uuid)
+    found = engine._find(name)
+    engine._set(found, state)
+    engine.size_rw = 5000
+    frozen = []
+    listed, commit = engine._containers, engine._commit
+    engine._containers = lambda **asked: [frozen.append(found["State"]["Status"]), listed(**asked)][
+        1
+    ]
+    engine._commit = lambda *args, **asked: [
+        frozen.append(found["State"]["Status"]),
+        commit(*args, **asked),
+    ][1]
+    with contextlib.nullcontext() if fits else pytest.raises(exceptions.ImageRefused):
+        docker_driver.parts.workloads.commit(name, "x", "y", 5000 if fits else 4999)
+    assert set(frozen) == {"exited" if state == "exited" else "paused"}
+    assert len(frozen) == 1 + fits
+    assert found["State"]["Status"] == state
+
+
+def test_what_a_crash_has_left_frozen_runs_again(docker_driver: Any, engine: Any, one: Any) -> None:
+    found = engine._find(containers.workload_name(one.uuid))
+    for believed, then in ((vm_states.PAUSED, "paused"), (vm_states.ACTIVE, "running")):
+        engine._set(found, "paused")
+        one.vm_state = believed
+        docker_driver.plug_vifs(one, [])
+        assert found["State"]["Status"] == then
+
+
+def test_an_instance_that_is_nowhere_else_needs_no_reserve(
+    docker_driver: Any, engine: Any, one: Any, free: Callable[[int], None]
+) -> None:
+    free(5000 - room.RESERVE_BYTES)
+    engine.size_rw = 5000
+    _recreate(docker_driver, one)
+    with pytest.raises(exception.ImageUnacceptable, match="operator has to make space"):
+        _snapshot(docker_driver, one)
+    engine.size_rw = 5001
+    with pytest.raises(exceptions.ImageRefused, match="its host has space for 5000"):
+        _recreate(docker_driver, one)
+
+
+def test_a_rescue_begins_only_where_it_can_end(
+    docker_driver: Any, engine: Any, one: Any, free: Callable[[int], None]
+) -> None:
+    free(11_999)
+    engine.size_rw = 5000
+    engine.calls.clear()
+    with pytest.raises(exception.ImageUnacceptable, match="operator has to make space"):
+        _rescue(docker_driver, one)
+    assert not {"stop", "kill"} & set(engine.calls)
+    free(12_000)
+    _rescue(docker_driver, one)
+    # The copy has taken its part; of the reserve, too.
+    free(5000 - room.RESERVE_BYTES)
+    docker_driver.unrescue(CONTEXT, one)
+    assert engine._find(f"nova-{one.uuid}")["State"]["Running"]
+
+
+def test_with_the_store_of_containerd_the_files_are_counted_as_they_are_written(
+    docker_driver: Any, engine: Any, one: Any, free: Callable[[int], None]
+) -> None:
+    engine.driver_status = [["driver-type", "io.containerd.snapshotter.v1"]]
+    read = []
+
+    def export(_name: str) -> Any:
+        for _ in range(1000):
+            read.append(1000)
+            yield b"\0" * 1000
+
+    engine._export = export
+    free(1_000_000)
+    name = containers.workload_name(one.uuid)
+    docker_driver.parts.workloads.require_room(name)
+    read.clear()
+    with pytest.raises(exceptions.ImageRefused, match="holes in them included"):
+        docker_driver.parts.workloads.require_room(name, 5000)
+    assert sum(read) == 6000
+
+
+def test_a_data_directory_that_is_not_seen_is_measured_where_it_would_be(
+    engine: Any, one: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warning = mock.Mock()
+    monkeypatch.setattr(room.LOG, "warning", warning)
+    measured = room.Room(engine, str(tmp_path / "not" / "here"))
+    identity = engine._find(f"nova-{one.uuid}")["Id"]
+    measured.require(identity)
+    measured.require(identity)
+    ((_text, told),) = [call.args for call in warning.mock_calls]
+    assert told["seen"] == str(tmp_path)
+
+
+def test_a_data_directory_that_cannot_be_read_is_named_with_its_option(
+    engine: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room.shutil, "disk_usage", mock.Mock(side_effect=PermissionError("no")))
+    with pytest.raises(exceptions.DriverError, match=r"\[docker\]root_directory"):
+        room.Room(engine, None).require(engine._find(f"nova-{one.uuid}")["Id"])

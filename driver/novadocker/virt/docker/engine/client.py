@@ -6,7 +6,7 @@ for requests that are answered soon, one for those that may be silent for long (
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any, Literal
 
 import docker
@@ -155,7 +155,7 @@ class Engine:
                     ) from err
         raise AssertionError("unreachable")
 
-    def stream(self, verb: Verb, *args: Any, **kwargs: Any) -> Iterator[Any]:
+    def stream(self, verb: Verb, *args: Any, **kwargs: Any) -> Generator[Any, None, None]:
         """Call a method that answers with a stream, and yield its parts.
 
         :raises NotFound, Conflict, EngineError, EngineUnreachable: as :meth:`call`, at any part

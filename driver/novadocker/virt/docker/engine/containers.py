@@ -150,7 +150,7 @@ class Containers:
         self._facts = facts
         self._isolation = limits
         self._bound = bound
-        self._root_directory = root_directory
+        self.require_room = room.Room(engine, root_directory).require
 
     def create(self, workload: Workload, flavor: Flavor, disk_gb: int | None = None) -> None:
         """Make a workload's container, without starting it.
@@ -318,12 +318,9 @@ class Containers:
     def copy(self, source: str, source_path: str, target: str, target_path: str) -> None:
         """Copy the files in a directory of one container into a directory of another.
 
-        Nothing is stored on the host on the way. Files that the engine makes for each container are
-        left out, and so are mounted directories of the host.
-
-        :raises ImageRefused: there is no space for them
+        Nothing is stored on the way. The engine's own files are left out, and so are mounted
+        directories of the host. The caller makes sure that there is space.
         """
-        self.require_room(source, whole=source_path == "/")
         bound = {
             one["Target"].strip("/")
             for name in (source, target)
@@ -371,27 +368,33 @@ class Containers:
             pause_s = min(2 * pause_s, 1)
         return int(code)
 
-    def require_room(self, name: str, max_bytes: int | None = None, whole: bool = False) -> None:
-        """Make sure that what is in a container can be written out; see :func:`room.require`.
-
-        :raises ImageRefused: it is too much
-        """
-        identity = self.inspect(name)["Id"]
-        room.require(self._engine, identity, self._root_directory, max_bytes, whole)
-
-    def commit(self, name: str, repository: str, tag: str, max_bytes: int | None = None) -> str:
-        """Make an image of a container's file system; the container is frozen meanwhile.
+    def commit(
+        self,
+        name: str,
+        repository: str,
+        tag: str,
+        max_bytes: int | None = None,
+        reserve_bytes: int = room.RESERVE_BYTES,
+    ) -> str:
+        """Make an image of a container's file system, frozen while it is measured and written.
 
         :param max_bytes: what may have been written into it
+        :param reserve_bytes: what has to stay free
         :return: id of the image
         :raises ImageRefused: there is more in it, or no space for it
         """
-        self.require_room(name, max_bytes)
-        return str(
-            self._engine.call(
-                "commit", name, repository=repository, tag=tag, pause=True, patient=True
-            )["Id"]
-        )
+        running = self.state(name) is State.RUNNING
+        if running:
+            self.pause(name)
+        try:
+            self.require_room(name, max_bytes, reserve_bytes=reserve_bytes)
+            made = self._engine.call(
+                "commit", name, repository=repository, tag=tag, pause=False, patient=True
+            )
+        finally:
+            if running:
+                self.unpause(name)
+        return str(made["Id"])
 
     def keep(self, name: str, uuid: str) -> str:
         """Make the image that a container of an instance is recreated from.
@@ -400,7 +403,7 @@ class Containers:
         """
         # An image that a crash has left unused would lose its name, and stay.
         self.forget_kept(uuid)
-        return self.commit(name, KEPT, uuid)
+        return self.commit(name, KEPT, uuid, reserve_bytes=0)  # the instance may be nowhere else
 
     def kept(self, uuid: str) -> str:
         """Return the id of the image that an instance was last recreated from.

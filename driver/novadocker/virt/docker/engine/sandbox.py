@@ -14,7 +14,7 @@ import os
 import platform
 import struct
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from oslo_log import log as logging
@@ -89,6 +89,14 @@ def program(machine: str) -> bytes:
     return header + segment + code
 
 
+def has_containerd_store(info: Mapping[str, Any]) -> bool:
+    """Return whether the engine keeps its images in containerd's store.
+
+    :param info: the engine's answer to ``info``
+    """
+    return ["driver-type", _CONTAINERD_STORE] in (info.get("DriverStatus") or [])
+
+
 def root_filesystem(elf: bytes) -> bytes:
     """Make the tar archive of the sandbox's file system, identical for identical programs."""
     buffer = io.BytesIO()
@@ -150,7 +158,7 @@ class Sandboxes:
         An accepted limit proves nothing: containerd's image store accepts one and sets none.
         """
         info = self._engine.call("info")
-        if ["driver-type", _CONTAINERD_STORE] in info.get("DriverStatus", []):
+        if has_containerd_store(info):
             LOG.info("Docker's image store is containerd's, which limits no file system")
             return False
         host_config = self._engine.call(

@@ -2,6 +2,7 @@
 """Methods of a compute driver about ports."""
 
 from nova import exception
+from nova.compute import vm_states
 from oslo_log import log as logging
 
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo, Vif
@@ -20,6 +21,9 @@ class Ports:
     def plug_vifs(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Wire the ports of an instance; Nova calls it for each one when it starts."""
         with faults.translated(instance, faults.PLUGGING):
+            if instance.vm_state == vm_states.ACTIVE:
+                # A commit that was cut short has left it frozen.
+                self.parts.instances.thaw(instance)
             self.parts.instances.plug(instance, network_info or [])
 
     def unplug_vifs(self, instance: Instance, network_info: NetworkInfo) -> None:

@@ -36,15 +36,19 @@ def engine_version(version: str) -> int:
     return int(versionutils.convert_version_to_int(".".join([*parts, "0", "0", "0"][:3])))
 
 
+def nearest(directory: str) -> str:
+    """Return a directory, or the nearest above it where nova-compute does not see it."""
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    return directory
+
+
 def disk(root_directory: str) -> tuple[int, int, int]:
     """Return the size of the file system that holds the engine's data.
 
     :return: bytes in total, used and free
     """
-    path = root_directory
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    usage = psutil.disk_usage(path)
+    usage = psutil.disk_usage(nearest(root_directory))
     return usage.total, usage.used, usage.free
 
 

@@ -181,6 +181,11 @@ class Instances:
         self._set_links(instance, up=True)
         self._workloads.unpause(containers.workload_name(instance.uuid))
 
+    def thaw(self, instance: Instance) -> None:
+        """Unfreeze an instance that is frozen, if there is one; its ports are left alone."""
+        with contextlib.suppress(exceptions.NotFound):
+            self._workloads.unpause(containers.workload_name(instance.uuid))
+
     def reboot(self, instance: Instance, network_info: NetworkInfo, timeout_s: int) -> None:
         """Stop and start an instance from whatever state.
 

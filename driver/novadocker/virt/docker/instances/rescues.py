@@ -37,12 +37,16 @@ class Rescues:
     def begin(self, instance: Instance, content: Content, network_info: NetworkInfo) -> None:
         """Stop an instance, and run another image in its place.
 
+        :raises ImageRefused: there is no space for a copy of its files; it goes on
         :raises DriverError: the rescue failed; the instance has its own container, stopped
         """
         self.put_back(instance)
         name, new = containers.workload_name(instance.uuid), new_name(instance.uuid)
+        self._require_room(name)
         self._workloads.stop(name, 0)
         try:
+            # Nobody writes into it any more.
+            self._require_room(name)
             self._instances.create_workload(instance, content, new)
             self._workloads.put_archive(new, guest.pack_directory(MOUNT_POINT))
             self._workloads.copy(name, "/", new, MOUNT_POINT)
@@ -58,14 +62,27 @@ class Rescues:
             raise
 
     def end(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Copy the files back and start the instance; without a rescue, only start it."""
+        """Copy the files back and start the instance; without a rescue, only start it.
+
+        :raises ImageRefused: there is no space for the files; the rescue goes on
+        """
         name, kept = containers.workload_name(instance.uuid), containers.rescued_name(instance.uuid)
         if self._workloads.exists(kept):
             if self._workloads.exists(name):
                 self._workloads.stop(name, 0)
+                try:
+                    self._workloads.require_room(name, reserve_bytes=0)
+                except exceptions.ImageRefused:
+                    LOG.warning("The rescue goes on, with what is in it", instance=instance)
+                    self._instances.start(instance, network_info)
+                    raise
                 self._take_back(instance, name, kept)
             self.put_back(instance)
         self._instances.start(instance, network_info)
+
+    def _require_room(self, name: str) -> None:
+        """Make sure that an instance's files can be copied, and back when the rescue ends."""
+        self._workloads.require_room(name, whole=True, times=2)
 
     def _take_back(self, instance: Instance, name: str, kept: str) -> None:
         try:
