@@ -26,7 +26,7 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("specs", "named"),
         [
-            ({"quota:cpu_period": "0"}, "quota:cpu_period=0 "),
+            ({"quota:cpu_period": "-1"}, "quota:cpu_period=-1 "),
             ({"quota:cpu_period": "999"}, "quota:cpu_period=999 "),
             ({"quota:cpu_period": "1000001"}, "quota:cpu_period=1000001 "),
             ({"quota:cpu_quota": "0"}, "quota:cpu_quota=0 "),
@@ -37,7 +37,15 @@ class TestLimits:
         self, specs: dict[str, str], named: str
     ) -> None:
         with pytest.raises(exceptions.FlavorRefused, match=named):
-            isolation.limits(make.flavor(extra_specs=specs))
+            isolation.check(make.flavor(extra_specs=specs))
+
+    @pytest.mark.parametrize("key", ["quota:cpu_period", "quota:cpu_quota"])
+    def test_zero_is_no_value_for_an_instance_that_lives_here(self, key: str) -> None:
+        found = isolation.limits(make.flavor(vcpus=3, extra_specs={key: "0"}))
+        assert (found["cpu_period"], found["cpu_quota"]) == (100_000, 300_000)
+
+    def test_a_period_of_zero_is_none_that_is_given(self) -> None:
+        isolation.check(make.flavor(extra_specs={"quota:cpu_period": "0"}))
 
     def test_no_limit_of_cpu_time_has_to_be_asked_for(self) -> None:
         found = isolation.limits(make.flavor(extra_specs={"quota:cpu_quota": "-1"}))

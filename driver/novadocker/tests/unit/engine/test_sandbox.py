@@ -99,6 +99,22 @@ class TestSandbox:
         assert sandboxes.limits_file_systems() is holds
         assert engine.containers == {}
 
+    def test_a_probe_that_a_crash_has_left_is_removed(self) -> None:
+        engine = FakeEngine()
+        engine.quota = True
+        sandboxes = sandbox.Sandboxes(engine)
+        sandboxes.ensure_image()
+        engine.failing["put_archive"] = exceptions.EngineUnreachable("dead")
+        remove = engine._remove_container
+        engine._remove_container = lambda *_args, **_asked: None
+        with pytest.raises(exceptions.EngineUnreachable):
+            sandboxes.limits_file_systems()
+        assert len(engine.containers) == 1
+        engine.failing.clear()
+        engine._remove_container = remove
+        assert sandboxes.limits_file_systems()
+        assert engine.containers == {}
+
     def test_containerds_image_store_limits_no_file_system(self) -> None:
         engine = FakeEngine()
         engine.quota = True

@@ -97,6 +97,21 @@ class TestHost:
         with pytest.raises(exception.InvalidConfiguration, match="pquota"):
             docker_driver.init_host(HOST)
 
+    @pytest.mark.parametrize("wanted", ["auto", "require"])
+    def test_a_fault_as_disk_quota_is_tried_out(
+        self, wanted: str, docker_driver: Any, engine: Any, option: Any
+    ) -> None:
+        option("disk_quota", wanted)
+        engine.quota = True
+        engine.failing["put_archive"] = exceptions.EngineError("input/output error", 500)
+        if wanted == "require":
+            with pytest.raises(exception.InvalidConfiguration, match="input/output error"):
+                docker_driver.init_host(HOST)
+            return
+        docker_driver.init_host(HOST)
+        docker_driver.cleanup_host(HOST)
+        assert not docker_driver.parts.facts.disk_quota
+
     def test_resources(self, docker_driver: Any) -> None:
         found = docker_driver.get_available_resource(HOST)
         assert (found["vcpus"], found["memory_mb"]) == (4, 8192)

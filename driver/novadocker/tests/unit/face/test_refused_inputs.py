@@ -6,6 +6,7 @@ from unittest import mock
 
 import pytest
 from nova import exception, objects
+from oslo_utils import timeutils
 
 from novadocker import exceptions
 from novadocker.tests import make
@@ -52,6 +53,23 @@ class TestSpawn:
         with pytest.raises(exception.InvalidInput, match=f"{key}='many'"):
             spawn(extra_specs={key: "many"})
         assert not engine.names()
+
+    def test_an_extra_spec_that_means_no_limit_for_the_engine(
+        self, spawn: Any, engine: Any
+    ) -> None:
+        with pytest.raises(exception.InvalidInput, match="quota:cpu_quota=0"):
+            spawn(extra_specs={"quota:cpu_quota": "0"})
+        assert not engine.names()
+
+    def test_one_that_was_launched_before_is_built_again(
+        self, docker_driver: Any, engine: Any
+    ) -> None:
+        one = make.instance(
+            flavor=make.flavor(extra_specs={"quota:cpu_quota": "0"}),
+            launched_at=timeutils.utcnow(with_timezone=True),
+        )
+        docker_driver.spawn(None, one, make.image_meta(), [], None, {}, network_info=[])
+        assert box(engine, one)["State"]["Running"]
 
     @pytest.mark.parametrize(
         "fault", [None, exceptions.Conflict("is not running", 409), exceptions.NotFound("no", 404)]

@@ -54,28 +54,36 @@ class Isolation:
 def check(flavor: Flavor) -> None:
     """Check the extra specs of a flavor that are the same on all hosts.
 
-    :raises FlavorRefused: an extra spec is not a number
+    :raises FlavorRefused: an extra spec is not a number, or not one that the kernel takes
     """
     limits(flavor)
-    _number(flavor.get("extra_specs", {}) or {}, "docker:pids_limit", 0)
+    specs = flavor.get("extra_specs", {}) or {}
+    _number(specs, "docker:pids_limit", 0)
+    if _number(specs, "quota:cpu_quota", -1) == 0:
+        raise exceptions.FlavorRefused(
+            f"quota:cpu_quota=0 of the flavor is less than {_MIN_CPU_QUOTA_US} microseconds; "
+            "-1 is no limit"
+        )
 
 
 def limits(flavor: Flavor) -> dict[str, Any]:
     """Return the engine's limits for a flavor's size.
 
     CPUs are limited by a quota of time, as the engine refuses a number of CPUs that the host lacks.
+    For Nova, a period of 0 is none that is given. A quota of 0, with which instances may live here,
+    is taken for none that is given as well; :func:`check` refuses it.
 
     :raises FlavorRefused: an extra spec is not a number, or not one that the kernel takes
     """
     memory_mb = max(int(flavor.memory_mb), MIN_MEMORY_MB)
     specs = flavor.get("extra_specs", {}) or {}
-    period = _number(specs, "quota:cpu_period", CPU_PERIOD_US)
+    period = _number(specs, "quota:cpu_period", 0) or CPU_PERIOD_US
     if period not in _CPU_PERIODS_US:
         raise exceptions.FlavorRefused(
             f"quota:cpu_period={period} of the flavor is not in {_CPU_PERIODS_US.start} to "
             f"{_CPU_PERIODS_US.stop - 1} microseconds"
         )
-    quota = _number(specs, "quota:cpu_quota", int(flavor.vcpus) * period)
+    quota = _number(specs, "quota:cpu_quota", 0) or int(flavor.vcpus) * period
     if 0 <= quota < _MIN_CPU_QUOTA_US:
         raise exceptions.FlavorRefused(
             f"quota:cpu_quota={quota} of the flavor is less than {_MIN_CPU_QUOTA_US} microseconds; "

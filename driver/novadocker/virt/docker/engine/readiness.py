@@ -78,7 +78,18 @@ def disk_quota(sandboxes: sandbox.Sandboxes, wanted: str) -> bool:
     """
     if wanted == "off":
         return False
-    able = sandboxes.limits_file_systems()
+    try:
+        able = sandboxes.limits_file_systems()
+    except exceptions.EngineUnreachable:
+        raise
+    except exceptions.EngineError as err:
+        if wanted == "require":
+            raise exceptions.NotReady(
+                "[docker]disk_quota is 'require', and Docker failed to tell whether it can limit "
+                f"file systems: {err}"
+            ) from err
+        LOG.warning("Docker failed to tell whether it can limit file systems: %s", err)
+        able = False
     if not able and wanted == "require":
         raise exceptions.NotReady(
             "[docker]disk_quota is 'require', and Docker cannot limit file systems here: that "

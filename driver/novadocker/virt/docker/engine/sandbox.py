@@ -7,6 +7,7 @@ sandbox only waits: ports are plugged into it first, then the workload joins it,
 start again. The sandbox's program is a few machine instructions, made here.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import io
@@ -39,7 +40,8 @@ _MACHINES = {"x86_64": (62, _X86_64), "aarch64": (183, _AARCH64)}
 _LOAD_ADDRESS = 0x400000
 # Of an Elf64_Ehdr and of an Elf64_Phdr.
 _HEADER_BYTES, _SEGMENT_BYTES = 64, 56
-# Limit of the file system that is tried out.
+# Name of the container whose file system is tried out, and its limit.
+_PROBE = "nova-docker-probe"
 _PROBE_MB = 16
 # In the engine's message when a limit is reached: EDQUOT, or ENOSPC for a project quota on XFS.
 _NO_SPACE = ("disk quota exceeded", "no space left on device")
@@ -165,7 +167,12 @@ class Sandboxes:
             "create_host_config", network_mode="none", storage_opt={"size": f"{_PROBE_MB}M"}
         )
         try:
-            probe = self._engine.call("create_container", self.image, host_config=host_config)
+            # A crash may have left it.
+            with contextlib.suppress(exceptions.NotFound):
+                self._engine.call("remove_container", _PROBE, force=True)
+            probe = self._engine.call(
+                "create_container", self.image, name=_PROBE, host_config=host_config
+            )
         except exceptions.EngineUnreachable:
             raise
         except exceptions.EngineError as err:

@@ -9,6 +9,7 @@ from oslo_log import log as logging
 
 from novadocker import conf
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
+from novadocker.virt.docker.engine import isolation
 from novadocker.virt.docker.face import block_devices, faults
 from novadocker.virt.docker.instances.life import Content
 from novadocker.virt.docker.network import tags
@@ -59,6 +60,9 @@ class Life:
             faults.translated(instance, faults.BUILDING),
             block_devices.in_place(parts, instance, block_device_info),
         ):
+            if instance.launched_at is None:
+                # A rebuild or an unshelving would lose an instance that was allowed before.
+                isolation.check(instance.flavor)
             wait = parts.waiting.for_ports(instance, ports, power_on)
             parts.instances.build(instance, content, ports, wait, power_on)
         if power_on:
