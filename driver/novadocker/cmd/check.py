@@ -170,7 +170,15 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
     ]
     if limited or conf.docker.disk_quota != "require":
         told = "can be limited, on XFS with the mount option pquota" if limited else "have no limit"
-        results.append(Finding("disk quota", "ok", f"root disks {told}: {storage}"))
+        results.append(
+            Finding(
+                "disk quota",
+                # Only the driver tries it out.
+                "warning" if limited and conf.docker.disk_quota != "off" else "ok",
+                f"root disks {told}: {storage}",
+                "see in nova-compute's log whether root disks are limited" if limited else "",
+            )
+        )
     else:
         results.append(
             Finding(

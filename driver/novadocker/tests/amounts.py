@@ -278,8 +278,9 @@ def main() -> None:
             except exceptions.ImageRefused as err:
                 fault = str(err)
         read = sum(one.headers_read_bytes for one in budgets)
+        files = sum(one.files for one in budgets)
         grown = _memory_bytes("VmHWM") - before
-        told = {"fault": fault, "grown": grown, "headers": read}
+        told = {"fault": fault, "grown": grown, "headers": read, "files": files}
         sys.stdout.write(json.dumps(told) + "\n")
         sys.stdout.flush()
 

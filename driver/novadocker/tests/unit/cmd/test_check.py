@@ -109,6 +109,23 @@ class TestEngine:
         found = {one.what: one.found for one in check.abilities(conf, info)}
         assert told[1] in found[told[0]]
 
+    @pytest.mark.parametrize(
+        ("driver", "wanted", "state"),
+        [
+            ("zfs", "auto", "warning"),
+            ("zfs", "require", "warning"),
+            ("zfs", "off", "ok"),
+            ("overlay2", "auto", "ok"),
+        ],
+    )
+    def test_what_is_only_inferred_is_no_ok(
+        self, driver: str, wanted: str, state: str, conf: Any, option: Any
+    ) -> None:
+        option("disk_quota", wanted)
+        found = {one.what: one for one in check.abilities(conf, {"Driver": driver})}
+        assert found["disk quota"].state == state
+        assert bool(found["disk quota"].remedy) == (driver == "zfs")
+
     def test_what_is_wanted_and_cannot_be_is_an_error(self, conf: Any, option: Any) -> None:
         option("disk_quota", "require")
         option("runtime", "runsc")

@@ -54,7 +54,7 @@ def test_hostile_amounts_are_refused_before_they_are_taken_in(
     path.unlink()
     assert fault in told["fault"]
     assert told["grown"] <= MAX_GROWTH_BYTES
-    assert told["headers"] <= budget.MAX_HEADERS_BYTES
+    assert told["headers"] <= budget.MAX_HEADERS_BYTES + 256 * told["files"]
 
 
 def test_headers_are_not_looked_through_by_regular_expressions(
@@ -155,6 +155,25 @@ def test_a_stream_is_read_ahead_only() -> None:
         assert opened is not None
         with pytest.raises(tarfile.StreamError, match="backwards"):
             opened.read()
+
+
+@pytest.mark.parametrize(("bytes_a_file", "refused"), [(220, False), (2000, True)])
+def test_many_files_with_names_that_are_not_of_ascii_are_taken(
+    bytes_a_file: int, refused: bool
+) -> None:
+    name = "ж" * (bytes_a_file // 2)
+    layer = b"".join(
+        amounts.extended(tarfile.GNUTYPE_LONGNAME, f"{name}{number}\0".encode())
+        + amounts.block(tarfile.REGTYPE, 0)
+        for number in range(1000)
+    )
+    reader = layers.Hashing(compression.Bounded(io.BytesIO(layer), "it", amounts.LIMIT))
+    inspection = layers.Inspection(spending=budget.Budget(64 << 10))
+    if refused:
+        with pytest.raises(exceptions.ImageRefused, match="256 for each of"):
+            inspection.check(reader, "L")
+    else:
+        inspection.check(reader, "L")
 
 
 def test_headers_in_a_row_up_to_the_limit_are_taken() -> None:

@@ -9,9 +9,10 @@ from novadocker import exceptions
 
 # Linux takes 64 KiB for a value of an extended attribute, and 4 KiB for a path.
 MAX_HEADER_BYTES = 64 << 10
-# Of all extended headers of an archive and its layers: some for each of hundreds of thousands of
-# files.
+# Of all extended headers of an archive and its layers, and what each file that was read adds:
+# a long name, or one that is not of ASCII, and some attributes.
 MAX_HEADERS_BYTES = 32 << 20
+HEADERS_BYTES_A_FILE = 256
 # Of one name and value each; some tools write four for each file.
 MAX_RECORDS = 2_000_000
 # In front of one member: POSIX's for all members and for this one, GNU's long name and long link.
@@ -23,7 +24,7 @@ MAX_STREAMS = 500_000
 class Budget:
     """The budget of one image: of its archive and of all of its layers together.
 
-    :param headers_bytes: what all extended headers may have
+    :param headers_bytes: what all extended headers may have, apart from what each file adds
     """
 
     def __init__(self, headers_bytes: int = MAX_HEADERS_BYTES) -> None:
@@ -32,6 +33,7 @@ class Budget:
         self._records = 0
         self._streams = 0
         self.headers_read_bytes = 0
+        self.files = 0
 
     def take_header(self, size_bytes: int) -> None:
         """Spend on an extended header, before it is read.
@@ -47,9 +49,11 @@ class Budget:
             raise exceptions.ImageRefused(
                 f"a file in the archive has more than {MAX_HEADERS_IN_A_ROW} extended headers"
             )
-        if self.headers_read_bytes + size_bytes > self._headers_bytes:
+        allowed = self._headers_bytes + HEADERS_BYTES_A_FILE * self.files
+        if self.headers_read_bytes + size_bytes > allowed:
             raise exceptions.ImageRefused(
-                f"extended headers in the archive have more than {self._headers_bytes} bytes"
+                f"extended headers in the archive have more than {self._headers_bytes} bytes and "
+                f"{HEADERS_BYTES_A_FILE} for each of {self.files} files"
             )
         self.headers_read_bytes += size_bytes
 
@@ -67,6 +71,7 @@ class Budget:
     def end_headers(self) -> None:
         """Take note that the member comes that the headers belong to."""
         self._headers_in_a_row = 0
+        self.files += 1
 
     def take_stream(self) -> None:
         """Spend on one compressed stream, before it is begun.
