@@ -64,10 +64,8 @@ class TestSpawn:
     def test_one_that_was_launched_before_is_built_again(
         self, docker_driver: Any, engine: Any
     ) -> None:
-        one = make.instance(
-            flavor=make.flavor(extra_specs={"quota:cpu_quota": "0"}),
-            launched_at=timeutils.utcnow(with_timezone=True),
-        )
+        one = make.instance(launched_at=timeutils.utcnow(with_timezone=True))
+        one.flavor = make.flavor(extra_specs={"quota:cpu_quota": "0"})
         docker_driver.spawn(None, one, make.image_meta(), [], None, {}, network_info=[])
         assert box(engine, one)["State"]["Running"]
 
