@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archives of images, as tenants upload them: inspected, and written anew for the engine.
+"""Archives of images, as tenants upload them: verified, and written anew for the engine.
 
-Glance does not look into an image of container format docker, and ``docker load`` believes an
-archive: it sets the tags that stand in it, on whatever the host had under those names. Therefore
-nothing of an archive reaches the engine but one configuration and its layers, each verified
-against its digest, in an archive that is written here. Nothing is ever unpacked to a path of the
-host.
+Glance does not inspect images of container format docker, and ``docker load`` trusts an archive:
+it sets the tags that the archive names, and takes them from the host's images. So only one
+configuration and its layers reach the engine, each verified against its digest, in an archive that
+is written here. Nothing is ever unpacked to a path of the host.
 """
 
 import dataclasses
@@ -23,17 +22,17 @@ from novadocker.virt.docker.engine import budget, headers
 from novadocker.virt.docker.images import compression, layers
 from novadocker.virt.docker.images import config as image_config
 
-# Python makes some forty bytes of one. With 125 layers a manifest has some 30 KiB.
+# Parsed, JSON takes some forty times its size. A manifest of 125 layers has some 30 KiB.
 MAX_JSON_BYTES = 1 << 20
 MAX_MEMBERS = 10_000
 # Tools name members by digests of 64 digits.
 MAX_NAME = 512
-# The overlay file system takes about 127, and the container's own is one of them.
+# The overlay file system has a limit of about 127, which includes the container's own layer.
 MAX_LAYERS = 125
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_IN_NAME = re.compile(r"(?:^|[/:])([0-9a-f]{64})(?:\.json)?$")
-# What "docker save" wrote for a layer that occurs twice, before Docker 25.
+# Link that "docker save" wrote before Docker 25 for a layer that occurs twice.
 _SAME_LAYER_LINK = re.compile(r"\.\./[0-9a-f]{64}/layer\.tar")
 _END = b"\0" * (2 * tarfile.BLOCKSIZE)
 _DISKS = {
@@ -51,9 +50,10 @@ _DISKS = {
 class Layer:
     """One verified layer.
 
-    :param member: its name in the archive
-    :param diff_id: digest of what it unpacks to
-    :param watched: whether it has something of the directory that was watched
+    :param member: name of its file in the archive
+    :param diff_id: digest of the unpacked layer
+    :param size_bytes: size of the unpacked layer
+    :param watched: whether it touches the watched directory
     """
 
     member: str
@@ -77,9 +77,9 @@ class Image:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Member:
-    """Where a file of the archive is.
+    """Position of a file in the archive.
 
-    :param link: what it is a link to; its content is elsewhere then
+    :param link: target, if the member is a link
     """
 
     offset: int
@@ -92,7 +92,7 @@ class Archive:
 
     :param source: the plain (not compressed) archive, seekable
     :param max_bytes: most bytes that all layers together may unpack to
-    :raises ImageRefused: it is not an archive, or one of a kind that nobody needs
+    :raises ImageRefused: it is not an archive, or has members that no image needs
     """
 
     def __init__(self, source: IO[bytes], max_bytes: int) -> None:
@@ -134,11 +134,11 @@ class Archive:
         return members
 
     def image(self, machine: str, watched: str | None = None) -> Image:
-        """Verify the one image of the archive.
+        """Return the one image of the archive, verified.
 
         :param machine: the host's ``uname -m``
-        :param watched: a directory; which layers have something of it is told
-        :raises ImageRefused: anything about it is not as it should be
+        :param watched: directory to watch for; ``Layer.watched`` says which layers touch it
+        :raises ImageRefused: the image is damaged, ambiguous, too large, or not for this host
         """
         if "manifest.json" in self._members:
             config_name, layer_names = self._docker_manifest()
@@ -160,19 +160,19 @@ class Archive:
             raise exceptions.ImageRefused(
                 f"it has {len(layer_names)} layers; 1 to {MAX_LAYERS} are possible"
             )
-        found: list[Layer] = []
-        left = self._max_bytes
+        verified: list[Layer] = []
+        rest_bytes = self._max_bytes
         inspection = layers.Inspection(watched, self._spending)
         for name, diff_id in zip(layer_names, diff_ids, strict=True):
-            layer = self._layer(name, diff_id, left, inspection)
-            left -= layer.size_bytes
-            found.append(layer)
-        return Image(image_config.cleaned(config_bytes), tuple(found))
+            layer = self._layer(name, diff_id, rest_bytes, inspection)
+            rest_bytes -= layer.size_bytes
+            verified.append(layer)
+        return Image(image_config.cleaned(config_bytes), tuple(verified))
 
     def rewritten(self, image: Image, name: str | None = None) -> Iterator[bytes]:
-        """Write the archive anew: the image only, without any of its names.
+        """Yield a new archive that has the image only, and none of the names in this one.
 
-        :param name: the one that the engine is to give it instead, as it loads it
+        :param name: name that the engine gives the image when it loads the archive
         :raises ImageRefused: the archive has changed since it was verified
         """
         yield from _head(image.config, len(image.layers), name)
@@ -183,9 +183,9 @@ class Archive:
         yield _END
 
     def content(self, layer: Layer) -> Iterator[bytes]:
-        """Read a layer, unpacked.
+        """Yield a layer, unpacked.
 
-        :raises ImageRefused: it has changed since it was verified
+        :raises ImageRefused: the layer has changed since it was verified
         """
         digest = hashlib.sha256()
         with self._open(layer.member) as packed, compression.plain(packed) as reader:
@@ -214,7 +214,7 @@ class Archive:
     def _oci_manifest(self) -> tuple[str, list[str]]:
         index = _json(self._read("index.json", MAX_JSON_BYTES), "index.json")
         manifest: Any = None
-        # An index may point to another one; a valid image needs no more than two.
+        # An index may point to another one; no valid image needs more than two.
         for _depth in range(3):
             entries = index.get("manifests") if isinstance(index, dict) else None
             if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
@@ -239,7 +239,7 @@ class Archive:
         return self._verified(_blob_name(descriptor), MAX_JSON_BYTES)
 
     def _resolve(self, layer: str) -> str:
-        """Find the member of a layer, following the one kind of link that is allowed."""
+        """Return the name of a layer's file, following the one kind of link that is allowed."""
         name = _safe_name(layer)
         member = self._members.get(name)
         if member is not None and member.link:
@@ -274,7 +274,7 @@ class Archive:
 
     def _layer(self, name: str, diff_id: str, limit: int, inspection: layers.Inspection) -> Layer:
         if re.search(r"(^|/)[0-9a-f]{64}$", name):
-            # Named by its digest: that of the packed bytes.
+            # The file is named by the digest of its packed bytes.
             with self._open(name) as packed:
                 hashing = layers.Hashing(compression.Bounded(packed, name, self._size))
                 while hashing.read(compression.CHUNK):
@@ -302,9 +302,9 @@ def _refuse_disks(source: IO[bytes]) -> None:
 
 
 def _safe_name(name: str) -> str:
-    """Normalise a member's name.
+    """Return a member's name, normalised.
 
-    :raises ImageRefused: it leads out of the archive
+    :raises ImageRefused: the name leads out of the archive
     """
     parts = name.split("/")
     if name.startswith("/") or ".." in parts or "\0" in name:
@@ -340,25 +340,25 @@ def _json(data: bytes, name: str) -> Any:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    merged = dict(pairs)
+    if len(merged) != len(pairs):
         raise ValueError("a name occurs twice in an object")
-    return found
+    return merged
 
 
 def size_bytes(config: bytes, layers: list[int]) -> int:
-    """Tell how large an archive becomes.
+    """Return the size of an archive that :func:`write` yields.
 
-    :param layers: size in bytes of each one
+    :param layers: size in bytes of each layer
     """
     empty: list[tuple[int, compression.Reader]] = [(size, io.BytesIO()) for size in layers]
     return sum(map(len, write(config, empty))) + sum(layers)
 
 
 def write(config: bytes, layers: list[tuple[int, compression.Reader]]) -> Iterator[bytes]:
-    """Write an archive of one nameless image.
+    """Yield an archive of one image without a name.
 
-    :param layers: size in bytes and content of each one
+    :param layers: size in bytes and content of each layer
     """
     yield from _head(config, len(layers), None)
     for number, (size_bytes, content) in enumerate(layers):

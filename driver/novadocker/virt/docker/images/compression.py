@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading of compressed parts of an image, with a limit to what may come out."""
+"""Readers of compressed parts of an image, with limits to their output and memory."""
 
 import bz2
 import contextlib
@@ -29,23 +29,23 @@ _FED_BYTES = 64 << 10
 
 
 class Reader(Protocol):
-    """The part of a file that is needed here."""
+    """A file, as far as it is read from."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read at most so many bytes."""
+        """Return at most so many bytes."""
 
 
 def detect(head: bytes) -> str | None:
-    """Name the compression which the first bytes of a file tell of; None for none."""
+    """Return the compression that the first bytes of a file indicate; None for none."""
     return next((kind for magic, kind in _MAGICS.items() if head.startswith(magic)), None)
 
 
 @contextlib.contextmanager
 def plain(source: IO[bytes], spending: budget.Budget | None = None) -> Iterator[Reader]:
-    """Open a file, compressed or not, for reading what it means.
+    """Yield a reader of a file's content, unpacked if the file is compressed.
 
     :param spending: the budget of the image that it is a part of
-    :raises ImageRefused: the compression is not known on this host
+    :raises ImageRefused: this host cannot unpack it
     """
     start = source.tell()
     kind = detect(source.read(8))
@@ -60,9 +60,9 @@ def plain(source: IO[bytes], spending: budget.Budget | None = None) -> Iterator[
 
 
 class Bounded:
-    """A reader that fails on damage in one way, and when more comes out of it than may.
+    """A reader that refuses damaged content, and more content than its limit.
 
-    :param what: what is read, for messages
+    :param what: name of the content, for messages
     :param limit: most bytes
     """
 
@@ -73,11 +73,11 @@ class Bounded:
         self.count = 0
 
     def read(self, size: int = -1) -> bytes:
-        """Read at most so many bytes, and never more than a chunk.
+        """Return at most so many bytes, and never more than a chunk.
 
-        :raises ImageRefused: damaged, or above the limit
+        :raises ImageRefused: the content is damaged or exceeds the limit
         """
-        time.sleep(0)  # lets the other green threads live, where nova-compute runs on eventlet
+        time.sleep(0)  # lets other green threads run, where nova-compute uses eventlet
         wanted = CHUNK if size is None or size < 0 else min(size, CHUNK)
         try:
             data = self._reader.read(wanted)
@@ -118,7 +118,7 @@ class _Gzip:
 _DECOMPRESSORS: dict[str, Callable[[], Any]] = {
     "gzip": _Gzip,
     "bzip2": bz2.BZ2Decompressor,
-    # A limit, as a stream may ask for gigabytes of memory to be unpacked.
+    # A stream may need gigabytes of memory to be unpacked.
     "xz": lambda: lzma.LZMADecompressor(memlimit=MAX_MEMORY_BYTES),
 }
 
@@ -160,7 +160,7 @@ class _Streams:
         self._decompressor = self._make()
 
     def _next_stream(self) -> bytes:
-        """Look for what comes behind a stream; nothing is the end of all."""
+        """Return the beginning of the next stream; nothing at the end of the file."""
         rest: bytes = self._decompressor.unused_data.lstrip(b"\0")
         while not rest:
             more = self._source.read(_FED_BYTES)
@@ -172,11 +172,11 @@ class _Streams:
 
 @contextlib.contextmanager
 def _zstd(source: IO[bytes]) -> Iterator[Reader]:
-    """Open zstd with what there is: a module of Python 3.14, a package, the program."""
+    """Yield a reader of zstd: by Python 3.14's module, a package or the program."""
     for module, opener in (("compression.zstd", "ZstdFile"), ("zstandard", "open")):
         with contextlib.suppress(ImportError):
-            found: Any = importlib.import_module(module)
-            yield getattr(found, opener)(source)
+            library: Any = importlib.import_module(module)
+            yield getattr(library, opener)(source)
             return
     if shutil.which("zstd") is None:
         raise exceptions.ImageRefused(
@@ -187,7 +187,7 @@ def _zstd(source: IO[bytes]) -> Iterator[Reader]:
 
 
 class _ProgramOutput:
-    """What the zstd program writes; its failure is an error where its output ends."""
+    """Output of the zstd program, which ends in EOFError where the program fails."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
@@ -211,7 +211,7 @@ def _program(source: IO[bytes]) -> Iterator[Reader]:
 
     def feed() -> None:
         assert process.stdin is not None
-        # A reader that has had enough kills the program: its input is closed then.
+        # When the reader stops early, the program is killed and its input is closed.
         with contextlib.suppress(BrokenPipeError), process.stdin as sink:
             shutil.copyfileobj(source, sink, CHUNK)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers of images: their headers and names, looked through while they are hashed."""
+"""Layers of images: headers and names are checked while the layer is hashed."""
 
 import hashlib
 import posixpath
@@ -13,23 +13,23 @@ MAX_ENTRIES = 1_000_000
 
 
 class Hashing:
-    """Hashes what is read through it."""
+    """A reader that hashes the content."""
 
     def __init__(self, reader: compression.Bounded) -> None:
         self._reader = reader
         self.digest = hashlib.sha256()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read at most so many bytes."""
+        """Return at most so many bytes."""
         data = self._reader.read(size)
         self.digest.update(data)
         return data
 
 
 class Inspection:
-    """Looks through the layers of one image, which have one limit together.
+    """Checks the layers of one image, whose limits apply to all layers together.
 
-    :param watched: a directory, from the root; which layers have something of it is told
+    :param watched: directory, from the root; :meth:`check` returns whether a layer touches it
     :param spending: the budget of the image, if its archive has been read from it already
     """
 
@@ -39,23 +39,23 @@ class Inspection:
         self._entries = 0
 
     def check(self, reader: Hashing, name: str) -> bool:
-        """Look through the files of a layer.
+        """Check the files of a layer.
 
-        The engine unpacks layers below the container's root and is the authority; what could only
-        be meant to break out is refused before it comes there.
+        The engine unpacks layers below the container's root and has the last word; names that can
+        only be meant to break out are refused before.
 
-        :return: whether it has something of the directory that is watched
-        :raises ImageRefused: a name leads out of it, or the kernel or the engine would see more in
-            it than is written here
+        :return: whether the layer touches the watched directory
+        :raises ImageRefused: a name leads out of the layer, or the kernel or the engine would see
+            more in it than its headers say
         """
-        found = False
+        touched = False
         try:
             with headers.opened(reader, self._spending) as tar:
                 for entry in tar:
                     self._count()
                     _refuse_names(entry, name)
                     refuse_tricks(tar, entry, f"layer {name}")
-                    found = found or (
+                    touched = touched or (
                         self._watched is not None and streams.is_below(entry, {self._watched})
                     )
         except tarfile.ReadError as err:
@@ -67,7 +67,7 @@ class Inspection:
             raise exceptions.ImageRefused(
                 f"layer {name} is not a whole tar archive: {err}"
             ) from err
-        return found
+        return touched
 
     def _count(self) -> None:
         self._entries += 1
@@ -76,27 +76,27 @@ class Inspection:
 
 
 def _refuse_names(entry: tarfile.TarInfo, name: str) -> None:
-    for one in [entry.name, entry.linkname] if entry.islnk() else [entry.name]:
-        base = posixpath.basename(one.rstrip("/"))
-        if ".." in one.split("/") or base in (".wh.", ".wh..", ".wh..."):
+    for path in [entry.name, entry.linkname] if entry.islnk() else [entry.name]:
+        base = posixpath.basename(path.rstrip("/"))
+        if ".." in path.split("/") or base in (".wh.", ".wh..", ".wh..."):
             raise exceptions.ImageRefused(
-                f"layer {name} has a file named {one!r}, which leads out of it"
+                f"layer {name} has a file named {path!r}, which leads out of it"
             )
 
 
 def refuse_tricks(tar: tarfile.TarFile, entry: tarfile.TarInfo, where: str) -> None:
-    """Refuse a member of which the kernel or the engine would see more than is written.
+    """Refuse a member in which the kernel or the engine would see more than its header says.
 
-    :param where: the archive that it is in, for messages
-    :raises ImageRefused: it is one
+    :param where: name of the archive, for messages
+    :raises ImageRefused: the member is such a one
     """
     if any(key.startswith("GNU.sparse") for key in entry.pax_headers):
-        # The engine would write out the holes: terabytes from one block.
+        # The engine would write the holes out as zeros: terabytes from one block.
         raise exceptions.ImageRefused(f"{where} has a sparse file, {entry.name!r}")
     if any(key.startswith("SCHILY.xattr.trusted.") for key in entry.pax_headers):
         raise exceptions.ImageRefused(
             f"{where} sets attributes of {entry.name!r} that belong to the host's kernel"
         )
     if tar.pax_headers.keys() - {"comment"}:
-        # Some readers apply them and some do not: it would not be clear what is in the archive.
+        # Some readers apply global headers and some do not: the content would be ambiguous.
         raise exceptions.ImageRefused(f"{where} has a header that is meant for all its files")
