@@ -16,7 +16,8 @@ LIBRARY = CONFIGS.parent / "library"
 AGENT_PROGRAMS = CONFIGS.parent / "agent"
 sys.path[:0] = [str(CONFIGS), str(CONFIGS.parent)]
 
-from library import step as steps  # noqa: E402 - found through the path above
+from library import engine  # noqa: E402 - found through the path above
+from library import step as steps  # noqa: E402
 
 from .agent import answer  # noqa: E402 - after it, as all that is ours
 
@@ -28,6 +29,12 @@ Calls = Callable[[], list[str]]
 STEPS = sorted(path.stem for path in CONFIGS.glob("*.py"))
 MODULES = sorted(path.stem for path in LIBRARY.glob("*.py"))
 AGENT = sorted(path.stem for path in AGENT_PROGRAMS.glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def no_engine_of_this_machine(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep steps from the machine's own Docker Engine, which a test must not depend on."""
+    monkeypatch.setattr(engine, "DOCKER_SOCKET", str(tmp_path / "no-engine"))
 
 
 @pytest.fixture

@@ -215,15 +215,23 @@ class TestReconfigure:
     """The settings of an engine that is there already."""
 
     @pytest.fixture
-    def systemd(self, programs: Programs, root: pathlib.Path) -> Any:
-        """Stand in for systemd; return a function that says whether the engine runs."""
+    def systemd(
+        self,
+        programs: Programs,
+        root: pathlib.Path,
+        tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> Iterator[Any]:
+        """Stand in for systemd; yield a function that says whether the engine runs."""
 
         def put(active: Any) -> None:
             state = "active" if active else "inactive"
             programs("systemctl", f"printf 'LoadState=loaded\\nActiveState={state}\\nMainPID=0\\n'")
 
         (root / "etc/docker").mkdir()
-        return put
+        monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
+        with engine(tmp_path / "s", NO_CONTAINERS):
+            yield put
 
     def reconfigure(
         self, make_step: Make, monkeypatch: pytest.MonkeyPatch, refused: Any = True
