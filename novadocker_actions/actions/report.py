@@ -80,7 +80,10 @@ class Audit(NovadockerAction):
             )
             shown.append({**wanted, "id": found["id"] if found else "", "ok": bool(found)})
             if not found:
-                notes.append(f"image {wanted['reference']} is not in Glance")
+                notes.append(
+                    f"image {wanted['reference']} is not in Glance among those that this project "
+                    "published"
+                )
         return {"rows": rows.write(computes), "images": shown, "notes": notes}
 
 
