@@ -28,13 +28,16 @@ _ETHTOOL_STXCSUM = 0x17
 
 
 @ctx.entrypoint
-def veth_create(host_device: str, peer: str, mac: str, mtu: int, tx_checksum: bool) -> bool:
+def veth_create(
+    host_device: str, peer: str, mac: str, mtu: int, tx_checksum: bool, up: bool = True
+) -> bool:
     """Make a pair of devices, one end of which an instance will get.
 
-    :param host_device: name of the end that stays on the host; it is set up
+    :param host_device: name of the end that stays on the host
     :param peer: name of the instance's end while it is on the host
     :param mac: address of the instance's end
     :param tx_checksum: whether transmit checksums are offloaded, as by the kernel's default
+    :param up: whether the host's end is set up; otherwise down, without being up for a moment
     :return: False when the pair was there already
     """
     with IPRoute() as ipr:
@@ -55,7 +58,8 @@ def veth_create(host_device: str, peer: str, mac: str, mtu: int, tx_checksum: bo
                 # A device keeps the feature when it moves into a namespace.
                 _checksums_off(host_device)
                 _checksums_off(peer)
-        ipr.link("set", index=ipr.link_lookup(ifname=host_device)[0], state="up", mtu=mtu)
+        state = "up" if up else "down"
+        ipr.link("set", index=ipr.link_lookup(ifname=host_device)[0], state=state, mtu=mtu)
     return not present
 
 

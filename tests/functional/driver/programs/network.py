@@ -11,8 +11,10 @@ from tests.functional.driver import nova_process  # isort: skip - before anythin
 import docker
 import os_vif
 from nova import context, exception
+from nova.compute import vm_states
 from nova.network import model
 from pyroute2 import IPRoute, NetNS
+from pyroute2.netlink import rtnl
 
 from tests.functional.driver import busybox, openvswitch
 
@@ -191,16 +193,36 @@ class NetworkTest(unittest.TestCase):
             self.assertEqual(heard[0], heard[1])
             return heard[0]
 
+        def plugged() -> list[str]:
+            """Do as nova-compute does at its start, and return the states that the port had."""
+            with IPRoute() as ipr:
+                (index,) = ipr.link_lookup(ifname=info[0]["devname"])
+                with IPRoute() as heard:
+                    heard.bind(rtnl.RTMGRP_LINK)
+                    self.driver.plug_vifs(one, info)
+                    # Something to hear in any case, after all else.
+                    ipr.link("add", kind="veth", ifname="heard", peer="unheard")
+                    ipr.link("del", index=ipr.link_lookup(ifname="heard")[0])
+                    states = []
+                    while True:
+                        for link in heard.get():
+                            if link.get_attr("IFLA_IFNAME") == "heard":
+                                return states
+                            if link.get("index") == index:
+                                states.append(link["state"])
+
         self.assertTrue(answers())
         self.driver.pause(one)
+        one.vm_state = vm_states.PAUSED
         self.assertFalse(answers())
-        # As nova-compute does at its start.
-        self.driver.plug_vifs(one, info)
+        self.assertNotIn("up", plugged())
         self.assertFalse(answers())
         self.driver.unpause(one)
+        one.vm_state = vm_states.ACTIVE
         self.assertTrue(answers())
         self.driver.power_off(one)
-        self.driver.plug_vifs(one, info)
+        one.vm_state = vm_states.STOPPED
+        self.assertNotIn("up", plugged())
         self.assertFalse(answers())
         self.driver.power_on(self.context, one, info)
         self.assertTrue(answers())

@@ -74,11 +74,40 @@ class TestLife:
         ):
             call(instance)
             assert wiring.set_links.call_args[0][1] is up
-        wiring.set_links.reset_mock()
-        docker_driver.plug_vifs(instance, [])
-        assert wiring.set_links.call_args[0][1] is False
         wiring.set_links.side_effect = exceptions.NetworkError("no")
         docker_driver.power_off(instance)
+
+    @pytest.mark.parametrize(
+        ("done", "vm_state", "connected"),
+        [("pause", "paused", False), ("power_off", "stopped", False), (None, "active", True)],
+    )
+    def test_ports_of_who_does_not_run_are_plugged_disconnected(
+        self,
+        done: str | None,
+        vm_state: str,
+        connected: bool,
+        docker_driver: Any,
+        spawn: Any,
+        wiring: Any,
+    ) -> None:
+        instance = spawn(make.instance())
+        if done is not None:
+            getattr(docker_driver, done)(instance)
+        instance.vm_state = vm_state
+        docker_driver.plug_vifs(instance, [port()])
+        assert wiring.plug.call_args[0][3] is connected
+        docker_driver.attach_interface(None, instance, None, port())
+        assert wiring.plug_new.call_args[0][3] is connected
+
+    def test_who_is_about_to_be_paused_stays_frozen(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        instance = spawn(make.instance())
+        docker_driver.pause(instance)
+        # As far as Nova had come when it was killed.
+        instance.task_state = "pausing"
+        docker_driver.plug_vifs(instance, [])
+        assert self.state(docker_driver, instance) == power_state.PAUSED
 
     def test_pause_that_fails_is_a_fault(self, docker_driver: Any, spawn: Any) -> None:
         one = spawn(make.instance(), power_on=False)

@@ -152,7 +152,7 @@ class TestWiring:
         assert [call[0] for call in order.mock_calls] == ["veth", "plug", "move"]
         assert vif.plug.call_args[0][1].uuid == one.uuid
         net.veth_create.assert_called_once_with(
-            "tap33333333-22", "nd33333333-222", "fa:16:3e:00:00:01", 1500, True
+            "tap33333333-22", "nd33333333-222", "fa:16:3e:00:00:01", 1500, True, True
         )
         (nic,) = wiring.plan([port()])
         net.ns_attach.assert_called_once_with(NETNS, "nd33333333-222", dataclasses.asdict(nic))
@@ -189,8 +189,9 @@ class TestWiring:
         order.attach_mock(net.ns_attach, "move")
         net.veth_create.side_effect = [False, True]
         net.ns_attach.side_effect = [OSError(errno.ENODEV, "no device"), "eth0"]
-        Wiring().plug(make.instance(), [port()], NETNS)
+        Wiring().plug(make.instance(), [port()], NETNS, connected=False)
         assert [call[0] for call in order.mock_calls] == ["veth", "move", "unplug", "veth", "move"]
+        assert [call[0][5] for call in net.veth_create.call_args_list] == [False, False]
 
     @pytest.mark.parametrize(("made", "code"), [(True, errno.ENODEV), (False, errno.EPERM)])
     def test_any_other_fault_is_one(self, made: bool, code: int, net: Any, vif: Any) -> None:

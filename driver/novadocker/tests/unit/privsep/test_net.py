@@ -124,6 +124,13 @@ class TestHost:
         net.ns_peers_set("/run/netns/x", "down")
         assert kernel.done == [("set", False, {"index": tap["index"], "state": "down"})]
 
+    @pytest.mark.parametrize(("up", "state"), [(True, "up"), (False, "down")])
+    def test_one_that_is_to_be_down_is_never_up(self, up: bool, state: str, kernel: Kernel) -> None:
+        for _ in range(2):
+            net.veth_create("tap1", "nd1", MAC, 1400, True, up)
+        states = [more["state"] for verb, _, more in kernel.done if verb == "set"]
+        assert states == [state, state]
+
     def test_a_pair_is_made_once(self, kernel: Kernel) -> None:
         assert net.veth_create("tap1", "nd1", MAC, 1400, True) is True
         assert net.veth_create("tap1", "nd1", MAC, 1400, True) is False

@@ -21,8 +21,8 @@ class Ports:
     def plug_vifs(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Wire the ports of an instance; Nova calls it for each one when it starts."""
         with faults.translated(instance, faults.PLUGGING):
-            if instance.vm_state == vm_states.ACTIVE:
-                # A commit that was cut short has left it frozen.
+            if instance.vm_state == vm_states.ACTIVE and instance.task_state is None:
+                # A commit that was cut short has left it frozen, and no user.
                 self.parts.instances.thaw(instance)
             self.parts.instances.plug(instance, network_info or [])
 

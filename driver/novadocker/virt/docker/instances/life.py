@@ -202,8 +202,7 @@ class Instances:
         """Wire the ports of an instance if its sandbox runs; otherwise its start does that."""
         path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
         if path is not None:
-            self._wiring.plug(instance, network_info, path)
-            self._disconnect_unless_running(instance)
+            self._wiring.plug(instance, network_info, path, self._is_running(instance))
 
     def unplug(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Unplug ports of an instance in whatever state."""
@@ -221,8 +220,7 @@ class Instances:
         """
         path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
         if path is not None:
-            self._wiring.plug_new(instance, vif, path)
-            self._disconnect_unless_running(instance)
+            self._wiring.plug_new(instance, vif, path, self._is_running(instance))
 
     def recreate(self, instance: Instance, old: str | None = None) -> None:
         """Recreate the workload's container from its own file system, stopped.
@@ -330,12 +328,13 @@ class Instances:
         self._wiring.plug(instance, network_info, namespace.path)
         return namespace.fresh
 
-    def _disconnect_unless_running(self, instance: Instance) -> None:
-        """Disconnect the ports, which plugging connects, of a stopped or frozen instance."""
-        with contextlib.suppress(exceptions.NotFound):
+    def _is_running(self, instance: Instance) -> bool:
+        """Return whether ports are to be connected: those of a stopped or frozen one are not."""
+        try:
             state = self._workloads.state(containers.workload_name(instance.uuid))
-            if state is not containers.State.RUNNING:
-                self._set_links(instance, up=False)
+        except exceptions.NotFound:
+            return False
+        return state is containers.State.RUNNING
 
     def _set_links(self, instance: Instance, up: bool) -> None:
         path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))

@@ -119,14 +119,17 @@ class Wiring:
     def __init__(self, tx_checksum: str = "auto") -> None:
         self._tx_checksum = tx_checksum
 
-    def plug(self, instance: Instance, network_info: NetworkInfo, netns: str) -> None:
+    def plug(
+        self, instance: Instance, network_info: NetworkInfo, netns: str, connected: bool = True
+    ) -> None:
         """Wire all ports of an instance. Idempotent.
 
         :param netns: path of the sandbox's network namespace
+        :param connected: whether packets pass; otherwise none does, not even for a moment
         :raises NetworkError: a port could not be wired; those before it are wired
         """
         for vif, nic in zip(network_info, plan(network_info), strict=True):
-            self._plug_vif(instance, vif, nic, netns)
+            self._plug_vif(instance, vif, nic, netns, connected)
 
     def plug_host(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Plug the host's ends of all ports of a new instance, so that Neutron wires them.
@@ -148,9 +151,9 @@ class Wiring:
         for vif, nic in zip(network_info, plan(network_info), strict=True):
             _attach(vif, nic, netns)
 
-    def plug_new(self, instance: Instance, vif: Vif, netns: str) -> None:
+    def plug_new(self, instance: Instance, vif: Vif, netns: str, connected: bool = True) -> None:
         """Wire one more port; its gateway is the default route where the instance has none yet."""
-        self._plug_vif(instance, vif, plan([vif])[0], netns)
+        self._plug_vif(instance, vif, plan([vif])[0], netns, connected)
 
     def unplug(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Unplug ports of an instance; missing ones are skipped.
@@ -209,8 +212,10 @@ class Wiring:
         devices: list[dict[str, Any]] = net.ns_devices(netns)
         return devices
 
-    def _plug_vif(self, instance: Instance, vif: Vif, nic: Nic, netns: str) -> None:
-        created = self._plug_host_end(instance, vif, nic)
+    def _plug_vif(
+        self, instance: Instance, vif: Vif, nic: Nic, netns: str, connected: bool
+    ) -> None:
+        created = self._plug_host_end(instance, vif, nic, connected)
         try:
             _attach(vif, nic, netns)
         except exceptions.NetworkError as err:
@@ -218,10 +223,12 @@ class Wiring:
                 raise
             # A crash has left the other end of the pair in a namespace that is gone.
             self.unplug_dead(instance, [vif])
-            self._plug_host_end(instance, vif, nic)
+            self._plug_host_end(instance, vif, nic, connected)
             _attach(vif, nic, netns)
 
-    def _plug_host_end(self, instance: Instance, vif: Vif, nic: Nic) -> bool:
+    def _plug_host_end(
+        self, instance: Instance, vif: Vif, nic: Nic, connected: bool = True
+    ) -> bool:
         """Plug the host's end of a port; a new pair has its other end on the host, too.
 
         :return: False when the pair existed already
@@ -229,7 +236,12 @@ class Wiring:
         port = _os_vif_port(vif)
         with _wiring(vif):
             created: bool = net.veth_create(
-                port.vif_name, peer_name(vif["id"]), nic.mac, nic.mtu, self._offload(port)
+                port.vif_name,
+                peer_name(vif["id"]),
+                nic.mac,
+                nic.mtu,
+                self._offload(port),
+                connected,
             )
             os_vif.plug(port, os_vif_util.nova_to_osvif_instance(instance))
             if _is_hybrid(port):
