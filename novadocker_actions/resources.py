@@ -41,3 +41,21 @@ def text(name: str) -> str:
     :raises MissingFile: when it is in none of the known places
     """
     return path(name).read_text(encoding="utf-8")
+
+
+def names(folder: str, pattern: str) -> list[str]:
+    """Return the names of the files in a folder of the bundle, in order.
+
+    :param folder: path below the bundle
+    :param pattern: which of them, such as ``*.py``
+    :raises MissingFile: when there are none in any of the known places
+    """
+    roots = list(_roots())
+    for root in roots:
+        found = sorted(path.name for path in (root / folder).glob(pattern))
+        if found:
+            return found
+    looked = ", ".join(str(root) for root in roots)
+    raise errors.MissingFile(
+        f"{folder}/{pattern} is in none of {looked}. Install novadocker-deploy again."
+    )

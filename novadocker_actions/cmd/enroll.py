@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import argparse
+import pwd
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import openstack
 from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 
+from novadocker_actions.cloud import messages
 from novadocker_actions.enrolment import agent
 from novadocker_actions.enrolment.agent import Ssh, change_agent
 from novadocker_actions.enrolment.roster import Roster, parse_hosts
@@ -24,6 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     arguments = parser.parse_args(argv)
     try:
+        if arguments.run is run_make_key:
+            run_make_key(arguments)
+            return 0
         heat = openstack.connect(
             cloud=arguments.os_cloud, app_name="novadocker-enroll"
         ).orchestration
@@ -76,6 +82,18 @@ def build_parser() -> argparse.ArgumentParser:
     _ssh_options(remove)
     remove.add_argument("hosts", nargs="+", metavar="HOST[=ADDRESS]")
     remove.set_defaults(run=run_remove)
+
+    key = verbs.add_parser(
+        "make-key", help="make the key that signs messages to hosts, once for all executors"
+    )
+    key.add_argument(
+        "--file",
+        type=Path,
+        default=Path(messages.KEY_FILE),
+        help="where it goes; the public half beside it, as .pub (default: %(default)s)",
+    )
+    key.add_argument("--user", default="mistral", help="who may read it (default: %(default)s)")
+    key.set_defaults(run=run_make_key)
     return parser
 
 
@@ -221,6 +239,19 @@ def run_remove(enrol: Enrolment, arguments: argparse.Namespace) -> None:
         pool = stack_name.removeprefix(STACK_PREFIX)
         enrol.await_complete(enrol.write(pool, roster, 600, **parameters), 600)
         enrol.tell(f"{stack_name}: {', '.join(mine)} taken out")
+
+
+def run_make_key(arguments: argparse.Namespace) -> None:
+    """Make the executor's key; hosts that are enrolled from then on believe it."""
+    try:
+        user = pwd.getpwnam(arguments.user)
+    except KeyError as error:
+        raise Refused(
+            "--user", f"there is no user {arguments.user} here.", "Name the Mistral executor's."
+        ) from error
+    messages.make_key(arguments.file, user.pw_uid, user.pw_gid)
+    print(f"{arguments.file}: made, for the user {arguments.user} of each Mistral executor")
+    print(f"{messages.public_file(arguments.file)}: made, for novadocker-enroll add and attach")
 
 
 if __name__ == "__main__":

@@ -179,6 +179,7 @@ def test_a_converting_step_has_settings_an_action_and_tasks_that_apply_and_undo_
 
 def test_a_step_is_pushed_in_the_modes_that_it_knows() -> None:
     modes = set(literal(f"{TEMPLATES}/library", "MODES"))
+    assert set(literal(ACTIONS, "MODES")) == modes
     assert {"apply", "check", *literal(ACTIONS, "TAKING_BACK")} == modes
     for room in (ACTIONS, f"{TEMPLATES}/library", f"{TEMPLATES}/configs"):
         assert set(modes_in(room)) - modes == set(), room
@@ -362,7 +363,8 @@ def test_a_step_is_given_the_inputs_that_it_reads() -> None:
         {getattr(key, "value", "") for key in node.keys}
         for path in sources(ACTIONS)
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.Dict) and {"mode", "settings"} <= strings(node)
+        if isinstance(node, ast.Dict)
+        and {"mode", "settings"} <= {getattr(key, "value", "") for key in node.keys}
     ]
     assert given
     assert all(inputs <= names for names in given)

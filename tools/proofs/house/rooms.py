@@ -69,7 +69,12 @@ ROOMS: Mapping[str, Room] = {
             {"enrolment": ("novadocker_actions.enrolment",)},
             {"cloud": ("novadocker_actions.cloud",)},
             {"plan": ("novadocker_actions.plan", "novadocker_actions.step_settings")},
-            {"host steps": ("novadocker_actions.host_steps",)},
+            {
+                "host steps": (
+                    "novadocker_actions.host_steps",
+                    "novadocker_actions.host_package",
+                )
+            },
             {
                 "base": (
                     "novadocker_actions.errors",

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages to hosts: what a host is to do, signed so that only the executor can say it.
+
+Whoever may write in the stacks' project can put anything into a host's mailbox. So a host runs a
+message only when the executor's key has signed just this text, which names the host, the run, an
+end and the package of steps that it was made with. The host's side is in heat_templates/library.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from oslo_config import cfg
+
+from novadocker_actions import host_package
+from novadocker_actions.errors import NovadockerError, Refused
+
+#: Heat's name for what runs a config: the hook of ours on hosts.
+GROUP = "novadocker"
+FORMAT = 2
+MODES = ("apply", "check", "undo", "roll_back")
+
+KEY_FILE = "/etc/novadocker/message.key"
+KEY_BITS = 3072
+MAKE_KEY = "novadocker-enroll make-key"
+OPTIONS = (
+    cfg.StrOpt(
+        "message_key_file",
+        default=KEY_FILE,
+        help="Private key (RSA, PEM) that signs messages to hosts. Hosts were given its public "
+        "half when they were enrolled. Readable by the executor's user alone.",
+    ),
+)
+_OPTION_GROUP = "novadocker"
+# Signatures of one kind are never good for another.
+_PURPOSE = b"novadocker-message\n"
+_SALT_BYTES = 32
+# Group may read: a secret that is mounted into a container belongs to a group.
+_NOT_FOR_KEYS = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "host": (str,),
+    "push_id": (str,),
+    "run_id": (str,),
+    "mode": (str,),
+    "expires_at": (int,),
+    "timeout_s": (int, float),
+    "package": (str,),
+    "steps": (list,),
+}
+
+
+def compose(
+    *,
+    host: str,
+    push_id: str,
+    run_id: str,
+    mode: str,
+    expires_at: int,
+    timeout_s: float,
+    steps: Iterable[tuple[str, Mapping[str, Any]]],
+) -> str:
+    """Return the text of a message: one line of ASCII, the same for the same arguments.
+
+    :param host: name that the host is enrolled by
+    :param push_id: names this message; a host runs it once
+    :param run_id: the run that changes the host; it can be rolled back
+    :param mode: of all steps: ``apply``, ``check``, ``undo`` or ``roll_back``
+    :param expires_at: seconds since the epoch after which the host does not begin with it
+    :param timeout_s: limit for all steps together, in seconds; the host keeps it
+    :param steps: names of host steps with their settings, in the order in which they are run
+    """
+    message = {
+        "format": FORMAT,
+        "host": host,
+        "push_id": push_id,
+        "run_id": run_id,
+        "mode": mode,
+        "expires_at": expires_at,
+        "timeout_s": timeout_s,
+        "package": host_package.digest(),
+        "steps": [{"name": name, "settings": dict(settings)} for name, settings in steps],
+    }
+    return json.dumps(message, separators=(",", ":"), sort_keys=True)
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Return what a message says; whether it is signed is another question.
+
+    :raises NovadockerError: when it is not a message of this format
+    """
+    try:
+        message = json.loads(text)
+    except (ValueError, RecursionError) as fault:
+        raise NovadockerError("A message to a host is not JSON.") from fault
+    if not isinstance(message, dict) or message.get("format") != FORMAT:
+        raise NovadockerError(f"A message to a host is not of format {FORMAT}.")
+    for name, kinds in _KINDS.items():
+        value = message.get(name)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise NovadockerError(f"A message to a host has no {name} that can be used.")
+    if message["mode"] not in MODES or not all(map(_is_step, message["steps"])):
+        raise NovadockerError("A message to a host has a mode or a step that is none.")
+    return message
+
+
+def _is_step(step: Any) -> bool:
+    return (
+        isinstance(step, dict)
+        and isinstance(step.get("name"), str)
+        and isinstance(step.get("settings"), dict)
+    )
+
+
+def covered(text: str) -> bytes:
+    """Return what the signature of a message covers.
+
+    :param text: from :func:`compose`, to the letter
+    """
+    return _PURPOSE + text.encode()
+
+
+def sign(text: str) -> str:
+    """Return the executor's signature (RSA-PSS, SHA-256) of a message, as base64.
+
+    :raises Refused: when the executor has no key that can be used
+    """
+    cfg.CONF.register_opts(OPTIONS, _OPTION_GROUP)
+    path = Path(cfg.CONF[_OPTION_GROUP].message_key_file)
+    try:
+        state = path.stat()
+        if state.st_mode & _NOT_FOR_KEYS:
+            raise _refusal(path, "can be read by others.", f"Run `chmod 600 {path}`.")
+        key = _loaded(path, state.st_mtime_ns)
+    except OSError as fault:
+        raise _refusal(
+            path,
+            f"cannot be read by the Mistral executor: {fault.strerror}.",
+            f"Make it with `{MAKE_KEY}`, once, and copy it to all executors; then enrol the hosts "
+            "again with `novadocker-enroll add`.",
+        ) from fault
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_BYTES)
+    return base64.b64encode(key.sign(covered(text), pss, hashes.SHA256())).decode()
+
+
+def _refusal(path: Path, problem: str, remedy: str) -> Refused:
+    return Refused(f"[{_OPTION_GROUP}] message_key_file {path}", problem, remedy)
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(path: Path, _changed_ns: int) -> rsa.RSAPrivateKey:
+    # Reading a key proves it, which takes longer than to sign: so only when the file is another.
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError) as fault:
+        raise _refusal(path, "holds no private key in PEM.", f"See `{MAKE_KEY} --help`.") from fault
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise _refusal(path, "holds a key that is not RSA.", f"See `{MAKE_KEY} --help`.")
+    return key
+
+
+def public_file(path: Path) -> Path:
+    """Return where the public half of a key file is."""
+    return path.with_suffix(".pub")
+
+
+def make_key(path: Path, uid: int = -1, gid: int = -1) -> str:
+    """Make the executor's key and, beside it, the public half; return that half as PEM.
+
+    :param path: of the private key
+    :param uid: of the executor's user, -1 for the one that this runs as
+    :param gid: of that user's group
+    :raises Refused: when there is one: hosts believe it, and no other
+    """
+    key = rsa.generate_private_key(public_exponent=65537, key_size=KEY_BITS)
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    if path.exists():
+        raise _there_already(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if uid != -1:
+        # The place is also that of a host's own key, and root's; the executor has to get through.
+        path.parent.chmod(path.parent.stat().st_mode | stat.S_IXGRP | stat.S_IXOTH)
+    public_file(path).write_bytes(public)
+    public_file(path).chmod(0o644)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as draft:
+        draft.write(private)
+        draft.flush()
+        os.fchown(draft.fileno(), uid, gid)
+        os.fsync(draft.fileno())
+        try:
+            # Whole or not at all, and never in place of another.
+            os.link(draft.name, path)
+        except FileExistsError as fault:
+            raise _there_already(path) from fault
+    return public.decode()
+
+
+def _there_already(path: Path) -> Refused:
+    return Refused(
+        str(path),
+        "is there already, and enrolled hosts believe it.",
+        "Keep it; to replace it, make one at another --file and enrol the hosts with both.",
+    )
