@@ -30,6 +30,7 @@ class FakeEngine:
     :ivar calls: verbs in the order of their calls
     :ivar failing: faults to raise, by verb
     :ivar size_rw: what has been written into each container, in bytes
+    :ivar forgotten: how often what was agreed on with it was dropped
     :ivar quota: whether a limit of a file system is taken
     :ivar quota_holds: whether it is one, too
     """
@@ -52,6 +53,7 @@ class FakeEngine:
         self.quota_holds = True
         self.driver_status: list[list[str]] = []
         self.url = "memory"
+        self.forgotten = 0
         self.load_report: list[dict[str, str]] = []
         self._ids = itertools.count(1)
         # What is put may be read from it on the way.
@@ -63,6 +65,9 @@ class FakeEngine:
             if verb in self.failing:
                 raise self.failing[verb]
             return getattr(self, f"_{verb}")(*args, **kwargs)
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
     def stream(self, verb: str, *args: Any, **kwargs: Any) -> Iterator[Any]:
         yield from self.call(verb, *args, **kwargs)

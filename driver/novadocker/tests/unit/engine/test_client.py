@@ -31,8 +31,13 @@ def failing(sdk: Any, *faults: Any) -> mock.MagicMock:
     return one
 
 
-def answer(status: int) -> docker.errors.APIError:
-    return docker.errors.APIError("no", response=mock.Mock(status_code=status), explanation="why")
+def answer(status: int, why: str = "why") -> docker.errors.APIError:
+    return docker.errors.APIError("no", response=mock.Mock(status_code=status), explanation=why)
+
+
+TOO_OLD = answer(
+    400, "client version 1.41 is too old. Minimum supported API version is 1.44, please upgrade"
+)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +77,40 @@ def test_doing_is_not_tried_again(sdk: Any) -> None:
     with pytest.raises(exceptions.EngineUnreachable, match="unix:///x"):
         client.Engine("unix:///x").call("start", "name")
     assert one.start.call_count == 1
+
+
+@pytest.mark.parametrize("verb", ["info", "start"])
+@pytest.mark.parametrize("patient", [False, True])
+def test_an_upgraded_engine_is_met_anew(verb: client.Verb, patient: bool, sdk: Any) -> None:
+    old = mock.MagicMock(api_version="1.41")
+    getattr(old, verb).side_effect = TOO_OLD
+    new = mock.MagicMock(api_version="1.52")
+    getattr(new, verb).return_value = "done"
+    sdk.side_effect = [old, new]
+    engine = client.Engine("unix:///x")
+    assert engine.call(verb, patient=patient) == "done"
+    assert [call[1]["version"] for call in sdk.call_args_list] == ["auto", "auto"]
+    assert engine.call(verb, patient=patient) == "done"
+    assert getattr(old, verb).call_count == 1
+
+
+def test_an_engine_that_takes_no_version_at_all_is_a_fault(sdk: Any) -> None:
+    one = failing(sdk, TOO_OLD, TOO_OLD, TOO_OLD)
+    with pytest.raises(exceptions.EngineError, match="too old"):
+        client.Engine("unix:///x").call("start", "name")
+    assert one.start.call_count == 2
+
+
+def test_what_was_read_already_is_not_sent_again(sdk: Any) -> None:
+    one = failing(sdk)
+    one.load_image.side_effect = TOO_OLD
+    engine = client.Engine("unix:///x")
+    with pytest.raises(exceptions.EngineError, match="too old"):
+        engine.call("load_image", iter([b"some"]))
+    assert one.load_image.call_count == 1
+    one.info.side_effect = [{}]
+    engine.call("info")
+    assert [call[1]["version"] for call in sdk.call_args_list] == ["auto", "auto"]
 
 
 def test_a_timeout_is_not_tried_again(sdk: Any) -> None:

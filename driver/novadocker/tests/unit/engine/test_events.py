@@ -48,7 +48,33 @@ class Queue:
 
 
 def message(uuid: str, action: str) -> dict[str, Any]:
-    return {"Action": action, "Actor": {"Attributes": {f"{containers.LABEL}uuid": uuid}}}
+    attributes = {f"{containers.LABEL}uuid": uuid, "name": containers.workload_name(uuid)}
+    return {"Action": action, "Actor": {"Attributes": attributes}}
+
+
+class Listener:
+    """Notes what it is told.
+
+    :ivar busy: how often Nova is busy with an instance that is frozen
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[str, int]] = []
+        self.seen: list[Any] = []
+        self.busy = 0
+
+    def changed(self, uuid: str, transition: int) -> None:
+        self.heard.append((uuid, transition))
+
+    def thawed(self, uuid: str) -> bool:
+        self.seen.append(uuid)
+        return len(self.seen) > self.busy
+
+    def engine_lost(self, reason: str) -> None:
+        self.seen.append(reason)
+
+    def engine_found(self, is_new: bool) -> None:
+        self.seen.append(is_new)
 
 
 @pytest.fixture
@@ -60,18 +86,23 @@ def engine() -> FakeEngine:
 
 
 @pytest.fixture
-def heard() -> list[tuple[str, int]]:
-    return []
+def listener() -> Listener:
+    return Listener()
 
 
 @pytest.fixture
-def watcher(engine: Any, heard: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[events.Watcher]:
+def heard(listener: Listener) -> list[tuple[str, int]]:
+    return listener.heard
+
+
+@pytest.fixture
+def watcher(
+    engine: Any, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[events.Watcher]:
     monkeypatch.setattr(events, "RECONNECT_S", (0.01,))
-    monkeypatch.setattr(events, "REPEAT_S", 0.05)
+    monkeypatch.setattr(events, "LOOK_AGAIN_S", (0.05,))
     workloads = containers.Containers(engine, HostFacts("host"), isolation.Isolation(()))
-    found = events.Watcher(
-        engine, "host", workloads, lambda uuid, transition: heard.append((uuid, transition))
-    )
+    found = events.Watcher(engine, "host", workloads, listener)
     yield found
     found.stop()
 
@@ -124,9 +155,98 @@ def test_a_repeat_for_one_that_runs_again_or_is_gone_is_none(
     engine: Any, watcher: Any, heard: Any
 ) -> None:
     add(engine, "one", "running")
-    watcher._repeat("one")
-    watcher._repeat("gone")
+    watcher._look("one", 1)
+    watcher._look("gone", 1)
     assert heard == []
+    assert not watcher._timers
+
+
+def test_a_death_is_told_until_nova_is_not_busy_any_more(
+    engine: Any, watcher: Any, heard: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LOOK_AGAIN_S", (0.01, 0.02, 0.03))
+    add(engine, "one", "exited")
+    engine.failing["inspect_container"] = exceptions.EngineUnreachable("away")
+    watcher.start()
+    engine.live_events.put(message("one", "die"))
+    wait(lambda: engine.calls.count("inspect_container") == 1)
+    engine.failing.clear()
+    wait(lambda: len(heard) == 3)
+    time.sleep(0.1)
+    assert heard == [("one", STOPPED)] * 3
+
+
+def test_who_is_gone_is_forgotten(engine: Any, watcher: Any, heard: Any) -> None:
+    add(engine, "one", "exited")
+    watcher.start()
+    for action in ("die", "destroy", "start"):
+        engine.live_events.put(message("one" if action != "start" else "two", action))
+    wait(lambda: len(heard) == 2)
+    assert set(watcher._known) == {"two"}
+    assert not watcher._timers
+
+
+def test_containers_that_were_put_aside_are_not_told_of(
+    engine: Any, watcher: Any, heard: Any
+) -> None:
+    aside = message("one", "die")
+    aside["Actor"]["Attributes"]["name"] = containers.resized_name("one")
+    watcher.start()
+    engine.live_events.put(aside)
+    engine.live_events.put(message("two", "start"))
+    wait(lambda: heard)
+    assert heard == [("two", STARTED)]
+
+
+def test_who_was_left_frozen_is_looked_at_until_nova_is_not_busy_with_it(
+    engine: Any, watcher: Any, listener: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "LOOK_AGAIN_S", (0.01, 0.01, 0.01, 0.01))
+    listener.busy = 3
+    add(engine, "one", "running")
+    watcher.start()
+    wait(lambda: watcher._known)
+    engine._set(engine._find("nova-one"), "paused")
+    engine.live_events.put(exceptions.EngineUnreachable("the engine died as it committed"))
+    wait(lambda: listener.seen.count("one") == 2)
+    time.sleep(0.1)
+    # Not again, once it is told.
+    assert listener.seen.count("one") == 2
+
+
+def test_an_engine_that_is_away_is_told_once_and_so_is_its_return(
+    engine: Any, watcher: Any, listener: Any
+) -> None:
+    watcher.start()
+    wait(lambda: listener.seen == [False])
+    engine.failing["version"] = exceptions.EngineUnreachable("refused")
+    before = len(engine.calls)
+    engine.live_events.put(exceptions.EngineUnreachable("broken off"))
+    wait(lambda: engine.calls[before:].count("version") > 2 * events.LOST_AFTER)
+    assert listener.seen == [False, "refused"]
+    engine.failing.clear()
+    wait(lambda: listener.seen == [False, "refused", False])
+
+
+def test_an_engine_that_is_merely_restarted_is_not_away(
+    engine: Any, watcher: Any, listener: Any
+) -> None:
+    watcher.start()
+    for number in range(1, 8):
+        wait(lambda: listener.seen == [False] * number)  # noqa: B023 - it is waited for here
+        engine.live_events.put(exceptions.EngineUnreachable("broken off"))
+
+
+def test_an_upgraded_engine_is_met_anew(
+    engine: Any, watcher: Any, listener: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watcher.start()
+    wait(lambda: listener.seen == [False])
+    assert engine.forgotten == 0
+    monkeypatch.setattr(engine, "_version", lambda: {"Version": "29.0.0", "ApiVersion": "1.52"})
+    engine.live_events.put(exceptions.EngineUnreachable("broken off"))
+    wait(lambda: listener.seen == [False, True])
+    assert engine.forgotten == 1
 
 
 def test_what_happened_while_nobody_listened_is_told(engine: Any, watcher: Any, heard: Any) -> None:
@@ -150,14 +270,14 @@ def test_nothing_is_told_of_what_was_there_at_the_start(
 
 
 def test_a_listener_that_fails_does_not_end_it(engine: Any, watcher: Any, heard: Any) -> None:
-    def emit(uuid: str, transition: int) -> None:
+    def changed(uuid: str, transition: int) -> None:
         heard.append(uuid)
         raise ValueError(uuid)
 
-    watcher._emit = emit
+    watcher._listener.changed = changed
     watcher.start()
     engine.live_events.put(message("one", "start"))
-    engine.live_events.put({"Action": "start", "Actor": {"Attributes": {}}})
+    engine.live_events.put({"Action": "start", "Actor": {"Attributes": {"name": "other"}}})
     engine.live_events.put(ValueError("a stream that makes no sense"))
     engine.live_events.put(message("two", "start"))
     wait(lambda: len(heard) == 2)
@@ -166,7 +286,7 @@ def test_a_listener_that_fails_does_not_end_it(engine: Any, watcher: Any, heard:
 def test_stop_closes_the_stream(engine: Any, watcher: Any) -> None:
     engine.live_events = Events([message("one", "die")])
     watcher.start()
-    wait(lambda: watcher._repeats)
+    wait(lambda: watcher._timers)
     watcher.stop()
     wait(lambda: not watcher._thread.is_alive())
     assert engine.live_events.closed

@@ -11,6 +11,7 @@ from novadocker.tests import make
 from novadocker.virt.docker.face import faults
 
 NO = exceptions.VolumeBusy("no")
+NO_USER = "unable to find user nosuch: no matching entries in passwd file"
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ NO = exceptions.VolumeBusy("no")
         (faults.EXISTING, NO, exception.InvalidVolume),
         (faults.EXISTING, exceptions.PasswordNotSet("no"), exception.SetAdminPasswdNotSupported),
         (faults.BUILDING, exceptions.NetworkError("no"), exception.VirtualInterfaceCreateException),
-        (faults.BUILDING, exceptions.EngineError("no", 400), exception.ImageUnacceptable),
+        (faults.BUILDING, exceptions.EngineError(NO_USER, 500), exception.ImageUnacceptable),
         (faults.LEAVING, exceptions.FlavorRefused("no"), exception.InstanceFaultRollback),
         (faults.LEAVING, exceptions.NotMoved("no"), exception.InstanceFaultRollback),
         (faults.LEAVING, exceptions.NotFound("no"), exception.InstanceNotFound),
@@ -53,6 +54,8 @@ def test_the_most_special_row_counts(table: Any, ours: Exception, novas: type) -
         # For Nova, the instance would have been deleted while it was built.
         (faults.BUILDING, exceptions.NotFound("no")),
         (faults.BUILDING, exceptions.EngineError("no", 500)),
+        # A fault of the host: Nova tries another one.
+        (faults.BUILDING, exceptions.EngineError("OCI runtime create failed: no", 400)),
         (faults.EXISTING, exceptions.EngineError("no", 400)),
         (faults.EXISTING, exceptions.NotReady("no")),
         (faults.DETACHING, exceptions.NotFound("no")),

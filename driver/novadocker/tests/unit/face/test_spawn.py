@@ -188,7 +188,7 @@ class TestSpawn:
 
         def refuse(name: str) -> None:
             if "sandbox" not in name:
-                raise exceptions.EngineError("OCI runtime create failed: exec: no such file", 400)
+                raise exceptions.EngineError("unable to find user nosuch: no matching entries", 500)
             start(name)
 
         monkeypatch.setattr(engine, "_start", refuse)

@@ -110,7 +110,7 @@ class TestDriver:
     def test_a_build_that_fails_leaves_none(
         self, allowing: Any, host: FakeHost, engine: Any, instance: Any
     ) -> None:
-        engine.failing["start"] = exceptions.EngineError("OCI runtime: no", 400)
+        engine.failing["start"] = exceptions.EngineError("unable to find user nosuch: no", 500)
         with pytest.raises(exception.ImageUnacceptable):
             spawn(allowing, instance, 1)
         assert (host.mounted, host.connected) == ({}, [])

@@ -6,7 +6,7 @@ for requests that are answered soon, one for those that may be silent for long (
 """
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, Literal
 
 import docker
@@ -67,6 +67,10 @@ _READS: frozenset[Verb] = frozenset(
         "version",
     }
 )
+
+
+# In the engine's answer to a version of its interface that it does not have (any more).
+_OTHER_VERSION = "client version"
 
 
 class _Client(docker.APIClient):
@@ -141,15 +145,21 @@ class Engine:
         :raises NotFound, Conflict, EngineError: the engine answered with an error
         :raises EngineUnreachable: the engine did not answer
         """
-        attempts = 2 if verb in _READS else 1
-        for retries in reversed(range(attempts)):
+        for last in (False, True):
             try:
                 return getattr(self._client(patient), verb)(*args, **kwargs)
             except docker.errors.APIError as err:
-                raise _fault(err) from err
+                fault = _fault(err)
+                if not _is_of_another_version(fault):
+                    raise fault from err
+                # The engine was upgraded, and has done nothing.
+                self.forget()
+                if last or any(isinstance(one, Iterator) for one in args):
+                    # What was to be sent may be read already.
+                    raise fault from err
             except (requests.exceptions.RequestException, docker.errors.DockerException) as err:
-                self._forget()
-                if not retries or isinstance(err, requests.exceptions.Timeout):
+                self.forget()
+                if last or verb not in _READS or isinstance(err, requests.exceptions.Timeout):
                     raise exceptions.EngineUnreachable(
                         f"Docker Engine at {self.url} does not answer {verb}: {err}"
                     ) from err
@@ -166,7 +176,7 @@ class Engine:
         except docker.errors.APIError as err:
             raise _fault(err) from err
         except (requests.exceptions.RequestException, docker.errors.DockerException) as err:
-            self._forget()
+            self.forget()
             raise exceptions.EngineUnreachable(
                 f"Docker Engine at {self.url} broke off {verb}: {err}"
             ) from err
@@ -184,11 +194,15 @@ class Engine:
             self._version = clients[patient].api_version
         return clients[patient]
 
-    def _forget(self) -> None:
-        """Drop connections and the negotiated version: the engine may have been upgraded."""
+    def forget(self) -> None:
+        """Drop this thread's connections and the negotiated version: the engine may be another."""
         self._version = None
         for client in self._threads.__dict__.pop("clients", {}).values():
             client.close()
+
+
+def _is_of_another_version(fault: exceptions.EngineError) -> bool:
+    return fault.status == 400 and _OTHER_VERSION in str(fault)
 
 
 def _fault(err: docker.errors.APIError) -> exceptions.EngineError:

@@ -15,6 +15,7 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Instance
+from novadocker.virt.docker.engine import blame
 
 LOG = logging.getLogger(__name__)
 
@@ -33,12 +34,13 @@ def _image_unacceptable(err: exceptions.ImageRefused, instance: Instance) -> Any
 
 
 def _command_unstartable(err: exceptions.EngineError, instance: Instance) -> Any:
-    """Return ImageUnacceptable where the engine could not start the image's command."""
-    if err.status == 400 or "OCI runtime" in str(err):
-        return exception.ImageUnacceptable(
-            image_id=instance.image_ref, reason=f"its command cannot be started: {err}"
-        )
-    return None
+    """Return ImageUnacceptable where it is the image's fault; Nova tries another host otherwise."""
+    told = blame.of_the_image(str(err))
+    if told is None:
+        return None
+    return exception.ImageUnacceptable(
+        image_id=instance.image_ref, reason=f"its command cannot be started: {told}"
+    )
 
 
 def _port_unwired(err: exceptions.NetworkError, instance: Instance) -> Any:

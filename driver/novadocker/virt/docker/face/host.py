@@ -10,7 +10,7 @@ from oslo_log import log as logging
 
 from novadocker import conf, exceptions
 from novadocker.virt.docker.engine import events, readiness
-from novadocker.virt.docker.face import faults
+from novadocker.virt.docker.face import faults, listening
 from novadocker.virt.docker.host import resources
 from novadocker.virt.docker.parts import Parts
 
@@ -32,8 +32,7 @@ class Host(driver.ComputeDriver):
         with faults.translated(None, faults.starting(host)):
             readiness.require_lxcfs(CONF.docker.lxcfs_path)
             readiness.await_engine(parts.engine)
-            readiness.require_runtime(parts.engine.call("info"), CONF.docker.runtime)
-            parts.sandboxes.ensure_image()
+            self._prepare_engine()
             parts.spool.clean()
             parts.snapshots.clean()
             parts.volumes.prepare()
@@ -42,9 +41,19 @@ class Host(driver.ComputeDriver):
             except exceptions.NetworkError as err:
                 # Instances without ports work without it.
                 LOG.error("Instances will get no network: %s", err)
-            parts.facts.disk_quota = readiness.disk_quota(parts.sandboxes, CONF.docker.disk_quota)
-        parts.watcher = events.Watcher(parts.engine, host, parts.workloads, self._emit)
+        listener = listening.Listening(parts, self.virtapi, self._emit, self._prepare_engine)
+        parts.watcher = events.Watcher(parts.engine, host, parts.workloads, listener)
         parts.watcher.start()
+
+    def _prepare_engine(self) -> None:
+        """Have in the engine what instances need, and learn what it can do.
+
+        :raises NotReady: it cannot do what the options ask for
+        """
+        parts = self.parts
+        readiness.require_runtime(parts.engine.call("info"), CONF.docker.runtime)
+        parts.sandboxes.ensure_image()
+        parts.facts.disk_quota = readiness.disk_quota(parts.sandboxes, CONF.docker.disk_quota)
 
     def cleanup_host(self, host: str) -> None:
         """Stop following events."""

@@ -2,11 +2,10 @@
 """Methods of a compute driver about ports."""
 
 from nova import exception
-from nova.compute import vm_states
 from oslo_log import log as logging
 
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo, Vif
-from novadocker.virt.docker.face import faults
+from novadocker.virt.docker.face import faults, listening
 from novadocker.virt.docker.network import tags
 from novadocker.virt.docker.parts import Parts
 
@@ -21,7 +20,7 @@ class Ports:
     def plug_vifs(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Wire the ports of an instance; Nova calls it for each one when it starts."""
         with faults.translated(instance, faults.PLUGGING):
-            if instance.vm_state == vm_states.ACTIVE and instance.task_state is None:
+            if listening.is_to_run(instance):
                 # A commit that was cut short has left it frozen, and no user.
                 self.parts.instances.thaw(instance)
             self.parts.instances.plug(instance, network_info or [])

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What nova-compute does about the engine's events."""
+
+from collections.abc import Callable
+from typing import Any
+
+from nova import context as nova_context
+from nova import exception, objects
+from nova.compute import vm_states
+from oslo_log import log as logging
+
+from novadocker import exceptions
+from novadocker.types import Instance
+from novadocker.virt.docker.face import service
+from novadocker.virt.docker.parts import Parts
+
+LOG = logging.getLogger(__name__)
+
+
+def is_to_run(instance: Instance) -> bool:
+    """Return whether Nova has an instance as running, and does nothing with it."""
+    return bool(instance.vm_state == vm_states.ACTIVE and instance.task_state is None)
+
+
+class Listening:
+    """Listens to the engine: Nova learns what instances do, and whether the host can be used.
+
+    :param virtapi: Nova's way back into nova-compute
+    :param emit: takes one of Nova's transitions of an instance
+    :param prepare: prepares an engine, and learns what it can do
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        virtapi: Any,
+        emit: Callable[[str, int], None],
+        prepare: Callable[[], None],
+    ) -> None:
+        self._parts = parts
+        self._virtapi = virtapi
+        self._emit = emit
+        self._prepare = prepare
+
+    def changed(self, uuid: str, transition: int) -> None:
+        """Tell Nova of a transition of an instance."""
+        self._emit(uuid, transition)
+
+    def thawed(self, uuid: str) -> bool:
+        """Unfreeze an instance that a dead engine has left frozen.
+
+        :return: False while Nova does something with it
+        """
+        context = nova_context.get_admin_context()
+        try:
+            instance = objects.Instance.get_by_uuid(context, uuid)
+        except exception.InstanceNotFound:
+            return True
+        if instance.host != self._parts.facts.name:
+            return True
+        if is_to_run(instance):
+            LOG.warning("Unfreezing what a commit has left frozen", instance=instance)
+            self._parts.instances.thaw(instance)
+            return True
+        return instance.task_state is None
+
+    def engine_lost(self, reason: str) -> None:
+        """Take the host out of scheduling."""
+        service.disable(self._virtapi, self._parts.facts.name, reason)
+
+    def engine_found(self, is_new: bool) -> None:
+        """Put the host back into scheduling, unless a new engine cannot do what options ask for.
+
+        :param is_new: whether the engine is of another version than before
+        """
+        if is_new:
+            try:
+                self._prepare()
+            except exceptions.DriverError as err:
+                LOG.error("The new engine cannot be used: %s", err)
+                service.disable(self._virtapi, self._parts.facts.name, str(err))
+                return
+        service.enable(self._virtapi, self._parts.facts.name)
