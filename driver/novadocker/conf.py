@@ -161,8 +161,8 @@ OPTS: list[cfg.Opt] = [
         "image_spool_dir",
         help="Directory for images on their way from Glance to the engine and back, perhaps a "
         "shared one: what is in novadocker-HOST below it is nova-compute's own and is deleted when "
-        "it starts, all else is left alone. 512 MiB of its file system stay free. Default: the "
-        "directory novadocker/spool in state_path.",
+        "it starts, all else is left alone. 512 MiB of its file system stay free, and of Docker's. "
+        "Default: the directory novadocker/spool in state_path.",
     ),
     cfg.StrOpt(
         "shared_directory",

@@ -9,6 +9,7 @@
        NotFound
        Conflict
      ImageRefused
+     HostFull
      FlavorRefused
      NetworkError
      VolumeError
@@ -61,6 +62,10 @@ class ImageRefused(DriverError):
     def __init__(self, reason: str, image_id: str | None = None) -> None:
         super().__init__(reason)
         self.image_id = image_id
+
+
+class HostFull(DriverError):
+    """This host has no space for it; another one may have, so it is not the image's fault."""
 
 
 class FlavorRefused(DriverError):

@@ -101,6 +101,12 @@ def test_file_systems_of_volumes() -> None:
 
 @pytest.mark.docker
 @pytest.mark.slow
+def test_space_that_is_promised_stays_free() -> None:
+    run_program("space")
+
+
+@pytest.mark.docker
+@pytest.mark.slow
 def test_volumes_in_novas_own_cloud() -> None:
     run_program("volumes", timeout_s=600)
 

@@ -93,7 +93,7 @@ class Parts:
         sandboxes = Sandboxes(engine)
         wiring = wiring or Wiring(section.tx_checksum)
         spool = Spool(section.image_spool_dir or os.path.join(state, "spool"), facts.name)
-        images = Images(engine, spool, glance, section.shared_directory, max_bytes)
+        images = Images(engine, spool, glance, section.shared_directory, max_bytes, workloads.room)
         snapshots = Snapshots(engine, workloads, spool, max_bytes, section.snapshot_flatten_layers)
         instances = Instances(facts, Settings.from_section(section), workloads, sandboxes, wiring)
 

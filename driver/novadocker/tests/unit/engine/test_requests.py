@@ -27,7 +27,7 @@ def engine() -> mock.MagicMock:
 @pytest.fixture
 def boxes(engine: Any, monkeypatch: pytest.MonkeyPatch) -> containers.Containers:
     # What it asks for is told by a test of its own.
-    monkeypatch.setattr(room.Room, "require", mock.Mock())
+    monkeypatch.setattr(room.Room, "reserve", mock.MagicMock())
     return containers.Containers(
         engine, HostFacts("H"), isolation.Isolation(("KILL",), runtime="runsc")
     )
@@ -147,13 +147,13 @@ def test_the_size_of_what_is_in_a_container_is_asked_for(
         engine, HostFacts("H"), isolation.Isolation(()), root_directory="/"
     )
     with pytest.raises(exceptions.ImageRefused):
-        boxes.require_room("box", size - 1, whole)
+        boxes.room.require("box", size - 1, whole)
     assert engine.call.mock_calls == [
         mock.call("inspect_container", "box"),
         mock.call("info"),
         mock.call("containers", all=True, size=True, filters={"id": ["I"]}, patient=True),
     ]
-    boxes.require_room("box", size, whole)
+    boxes.room.require("box", size, whole)
 
 
 @pytest.mark.parametrize(("path", "asked"), [("/a/", "/a/."), ("/X", "/X/.")])

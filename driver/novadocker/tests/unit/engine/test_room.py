@@ -2,7 +2,9 @@
 """What is written into an instance, holes included, is measured before the engine writes it out."""
 
 import contextlib
+import threading
 from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -73,9 +75,9 @@ def _unrescue(docker_driver: Any, one: Any) -> None:
         (_snapshot, exception.ImageUnacceptable),
         (_resize, exception.InstanceFaultRollback),
         (_migrate, exception.InstanceFaultRollback),
-        (_recreate, exceptions.ImageRefused),
-        (_rescue, exception.ImageUnacceptable),
-        (_unrescue, exception.ImageUnacceptable),
+        (_recreate, exceptions.HostFull),
+        (_rescue, exception.ComputeResourcesUnavailable),
+        (_unrescue, exception.ComputeResourcesUnavailable),
     ],
 )
 def test_a_file_with_a_hole_is_never_written_out(
@@ -104,7 +106,7 @@ def test_what_fits_to_the_byte_is_committed(
     with pytest.raises(exceptions.ImageRefused, match="max_image_size_gb allows 4999"):
         docker_driver.parts.workloads.commit(name, "x", "y", 4999)
     free(4999)
-    with pytest.raises(exceptions.ImageRefused, match="its host has space for 4999"):
+    with pytest.raises(exceptions.HostFull, match="its host has space for 4999"):
         docker_driver.parts.workloads.commit(name, "x", "y")
 
 
@@ -114,9 +116,9 @@ def test_a_copy_of_all_files_takes_those_of_the_image_along(
     name = containers.workload_name(one.uuid)
     free(5500)
     engine.size_rw = 5000
-    docker_driver.parts.workloads.require_room(name)
-    with pytest.raises(exceptions.ImageRefused, match="have 6000 bytes"):
-        docker_driver.parts.workloads.require_room(name, whole=True)
+    docker_driver.parts.workloads.room.require(name)
+    with pytest.raises(exceptions.HostFull, match="have 6000 bytes"):
+        docker_driver.parts.workloads.room.require(name, whole=True)
 
 
 @pytest.mark.parametrize("size", [-1, None])
@@ -127,7 +129,7 @@ def test_what_the_engine_cannot_measure_is_refused(
     if size is None:
         monkeypatch.setattr(engine, "_containers", lambda **_asked: [{}])
     with pytest.raises(exceptions.ImageRefused, match="engine cannot tell"):
-        docker_driver.parts.workloads.require_room(f"nova-{one.uuid}", 20 << 30)
+        docker_driver.parts.workloads.room.require(f"nova-{one.uuid}", 20 << 30)
 
 
 @pytest.mark.parametrize("fits", [True, False])
@@ -170,10 +172,10 @@ def test_an_instance_that_is_nowhere_else_needs_no_reserve(
     free(5000 - room.RESERVE_BYTES)
     engine.size_rw = 5000
     _recreate(docker_driver, one)
-    with pytest.raises(exception.ImageUnacceptable, match="operator has to make space"):
+    with pytest.raises(exception.ComputeResourcesUnavailable, match="operator has to make space"):
         _snapshot(docker_driver, one)
     engine.size_rw = 5001
-    with pytest.raises(exceptions.ImageRefused, match="its host has space for 5000"):
+    with pytest.raises(exceptions.HostFull, match="its host has space for 5000"):
         _recreate(docker_driver, one)
 
 
@@ -183,7 +185,7 @@ def test_a_rescue_begins_only_where_it_can_end(
     free(11_999)
     engine.size_rw = 5000
     engine.calls.clear()
-    with pytest.raises(exception.ImageUnacceptable, match="operator has to make space"):
+    with pytest.raises(exception.ComputeResourcesUnavailable, match="operator has to make space"):
         _rescue(docker_driver, one)
     assert not {"stop", "kill"} & set(engine.calls)
     free(12_000)
@@ -208,10 +210,10 @@ def test_with_the_store_of_containerd_the_files_are_counted_as_they_are_written(
     engine._export = export
     free(1_000_000)
     name = containers.workload_name(one.uuid)
-    docker_driver.parts.workloads.require_room(name)
+    docker_driver.parts.workloads.room.require(name)
     read.clear()
     with pytest.raises(exceptions.ImageRefused, match="holes in them included"):
-        docker_driver.parts.workloads.require_room(name, 5000)
+        docker_driver.parts.workloads.room.require(name, 5000)
     assert sum(read) == 6000
 
 
@@ -234,3 +236,133 @@ def test_a_data_directory_that_cannot_be_read_is_named_with_its_option(
     monkeypatch.setattr(room.shutil, "disk_usage", mock.Mock(side_effect=PermissionError("no")))
     with pytest.raises(exceptions.DriverError, match=r"\[docker\]root_directory"):
         room.Room(engine, None).require(engine._find(f"nova-{one.uuid}")["Id"])
+
+
+def _claim(directory: Path, size_bytes: int, **more: Any) -> room.Claim:
+    return room.Claim(str(directory), size_bytes, lambda left: f"{left} left", **more)
+
+
+def test_space_is_given_away_once(tmp_path: Path, free: Callable[[int], None]) -> None:
+    free(100)
+    ledger = room.Ledger()
+    one = _claim(tmp_path, 60)
+    with ledger.hold(one):
+        with pytest.raises(exceptions.HostFull, match="40 left"):
+            ledger.hold(_claim(tmp_path, 41)).__enter__()
+        # What has been written is not free any more, and not awaited either.
+        one.written_bytes = 10
+        free(90)
+        with ledger.hold(_claim(tmp_path, 40)):
+            assert ledger.left(str(tmp_path)) == 0
+    assert ledger.left(str(tmp_path)) == 90
+
+
+def test_claims_of_one_who_has_too_little_are_given_back(
+    tmp_path: Path, free: Callable[[int], None]
+) -> None:
+    free(100)
+    ledger = room.Ledger()
+    with (
+        pytest.raises(exceptions.HostFull, match="40 left"),
+        ledger.hold(_claim(tmp_path, 60), _claim(tmp_path, 41)),
+    ):
+        pass
+    assert ledger.left(str(tmp_path)) == 100
+
+
+def test_other_file_systems_are_counted_apart(
+    tmp_path: Path, free: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free(100)
+    ledger = room.Ledger()
+    other = _claim(tmp_path, 60)
+    other.device += 1
+    with ledger.hold(other):
+        assert ledger.left(str(tmp_path)) == 100
+
+
+def test_threads_that_ask_at_once_get_no_more_than_there_is(
+    tmp_path: Path, free: Callable[[int], None]
+) -> None:
+    free(100)
+    ledger = room.Ledger()
+    all_asked = threading.Barrier(20)
+
+    def ask() -> bool:
+        try:
+            with ledger.hold(_claim(tmp_path, 30)):
+                all_asked.wait(30)
+                return True
+        except exceptions.HostFull:
+            all_asked.wait(30)
+            return False
+
+    with futures.ThreadPoolExecutor(20) as pool:
+        assert sum(pool.map(lambda _number: ask(), range(20))) == 3
+    assert ledger.left(str(tmp_path)) == 100
+
+
+def test_a_commit_has_its_space_until_it_is_done(
+    docker_driver: Any, engine: Any, one: Any, free: Callable[[int], None]
+) -> None:
+    name = containers.workload_name(one.uuid)
+    free(8000)
+    engine.size_rw = 5000
+    commit = engine._commit
+
+    def during(*args: Any, **asked: Any) -> Any:
+        with pytest.raises(exceptions.HostFull, match="has space for 3000"):
+            docker_driver.parts.workloads.room.require(name)
+        return commit(*args, **asked)
+
+    engine._commit = during
+    docker_driver.parts.workloads.commit(name, "x", "y")
+    docker_driver.parts.workloads.room.require(name)
+
+
+def test_a_copy_of_a_rescue_has_its_space_until_it_is_done(
+    docker_driver: Any, engine: Any, one: Any, free: Callable[[int], None]
+) -> None:
+    free(12_000)
+    engine.size_rw = 5000
+    put, seen = engine._put_archive, []
+
+    def during(*args: Any) -> Any:
+        seen.append(room.LEDGER.left("/"))
+        return put(*args)
+
+    engine._put_archive = during
+    _rescue(docker_driver, one)
+    assert set(seen) == {0}
+    assert room.LEDGER.left("/") == 12_000
+
+
+def test_a_snapshot_is_reserved_where_the_engine_copies_it_and_where_it_is_spooled(
+    docker_driver: Any, engine: Any, one: Any, free: Callable[[int], None]
+) -> None:
+    commit = engine._commit
+
+    def committed(*args: Any, **asked: Any) -> Any:
+        made = commit(*args, **asked)
+        engine.images[made["Id"]]["Size"] = 7000
+        return made
+
+    engine._commit = committed
+    engine.calls.clear()
+    free(6999)
+    with pytest.raises(exception.ComputeResourcesUnavailable, match="a copy of the snapshot takes"):
+        _snapshot(docker_driver, one)
+    free(13_999)
+    with pytest.raises(exception.ComputeResourcesUnavailable, match="has 7000 bytes"):
+        _snapshot(docker_driver, one)
+    assert "get_image" not in engine.calls
+
+
+def test_a_host_without_space_is_not_blamed_on_the_image(
+    engine: Any, new_driver: Any, free: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nova tries another host after ComputeResourcesUnavailable, and none after the others."""
+    engine.images.clear()
+    free(10)
+    with pytest.raises(exception.ComputeResourcesUnavailable, match="has 10 left"):
+        new_driver().spawn(None, make.instance(), make.image_meta(), [], None, {}, [])

@@ -9,6 +9,7 @@ from unittest import mock
 import pytest
 
 from novadocker import exceptions
+from novadocker.virt.docker.engine import room
 from novadocker.virt.docker.images import spool
 
 MIB = 1 << 20
@@ -77,8 +78,8 @@ def test_what_is_lent_is_deleted_whatever_happens(place: spool.Spool) -> None:
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
-def test_a_full_disk_is_a_refusal(code: int, place: spool.Spool) -> None:
-    with pytest.raises(exceptions.ImageRefused, match="no space for it in"), place.lend():
+def test_a_full_disk_is_the_hosts_matter(code: int, place: spool.Spool) -> None:
+    with pytest.raises(exceptions.HostFull, match="no space for it in"), place.lend():
         raise OSError(code, "full")
     assert os.listdir(place.path) == []
 
@@ -91,32 +92,32 @@ def test_other_faults_of_a_disk_are_none(place: spool.Spool) -> None:
 def test_a_reserve_is_left_and_nothing_is_promised_twice(
     place: spool.Spool, free: Any, tmp_path: Path
 ) -> None:
-    free(spool.RESERVE_BYTES + 100)
+    free(room.RESERVE_BYTES + 100)
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
     with place.promise(one, 60):
-        with pytest.raises(exceptions.ImageRefused, match=r"has 41 bytes and .* has 40 left"):
+        with pytest.raises(exceptions.HostFull, match=r"has 41 bytes and .* has 40 left"):
             place.promise(two, 41).__enter__()
         with place.promise(two, 40):
             pass
         # What has come already is no longer awaited.
         Path(one).write_bytes(b"x" * 50)
-        free(spool.RESERVE_BYTES + 50)
+        free(room.RESERVE_BYTES + 50)
         with place.promise(two, 40):
             pass
     with place.promise(two, 50):
         pass
     free(0)
-    with pytest.raises(exceptions.ImageRefused, match="has 0 left"), place.promise(two, 1):
+    with pytest.raises(exceptions.HostFull, match="has 0 left"), place.promise(two, 1):
         pass
 
 
 def test_all_promises_are_kept(place: spool.Spool, free: Any, tmp_path: Path) -> None:
-    free(spool.RESERVE_BYTES + 100)
+    free(room.RESERVE_BYTES + 100)
     one, two, three = (str(tmp_path / name) for name in ("one", "two", "three"))
     # One that is larger than Glance said takes nothing from the others twice.
     Path(three).write_bytes(b"x" * 50)
     with place.promise(one, 30), place.promise(two, 30), place.promise(three, 1):
-        with pytest.raises(exceptions.ImageRefused, match="has 40 left"):
+        with pytest.raises(exceptions.HostFull, match="has 40 left"):
             place.promise(str(tmp_path / "four"), 41).__enter__()
         with place.promise(str(tmp_path / "four"), 40):
             pass
@@ -129,11 +130,11 @@ def test_a_bomb_ends_where_the_space_of_the_others_begins(
 
     def parts() -> Any:
         while True:
-            free(spool.RESERVE_BYTES + 5 * MIB - (path.stat().st_size if path.exists() else 0))
+            free(room.RESERVE_BYTES + 5 * MIB - (path.stat().st_size if path.exists() else 0))
             yield b"\0" * MIB
 
     place.clean()
-    refused = pytest.raises(exceptions.ImageRefused, match=r"no space for it: .* after 3145728 by")
+    refused = pytest.raises(exceptions.HostFull, match=r"no space for it: .* after 3145728 by")
     with place.promise(str(tmp_path / "other"), 2 * MIB), refused:
         place.write(str(path), parts(), 100 * MIB, "it")
     assert path.stat().st_size == 3 * MIB

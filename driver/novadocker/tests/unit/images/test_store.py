@@ -13,8 +13,9 @@ from unittest import mock
 import pytest
 
 from novadocker import exceptions
-from novadocker.tests.archives import LAYER, Parts, tar
+from novadocker.tests.archives import LAYER, Parts, digest, tar
 from novadocker.tests.make import HOST, IMAGE_ID, META
+from novadocker.virt.docker.engine import room
 from novadocker.virt.docker.images import spool
 from novadocker.virt.docker.images.store import Images, tag_of
 
@@ -98,17 +99,17 @@ class TestEnsure:
     def test_a_full_disk_is_told_before_it_is_fetched(
         self, store: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        free = spool.RESERVE_BYTES + 10
+        free = room.RESERVE_BYTES + 10
         monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
-        with pytest.raises(exceptions.ImageRefused, match="has 10 left"):
+        with pytest.raises(exceptions.HostFull, match="has 10 left"):
             store.ensure("context", META)
         fetch.assert_not_called()
 
-    def test_a_disk_that_is_full_when_it_is_fetched_is_a_refusal(
+    def test_a_disk_that_is_full_when_it_is_fetched_is_the_hosts_matter(
         self, store: Any, fetch: Any, tmp_path: Path
     ) -> None:
         fetch.side_effect = OSError(errno.ENOSPC, "No space left on device")
-        with pytest.raises(exceptions.ImageRefused, match="no space for it in"):
+        with pytest.raises(exceptions.HostFull, match="no space for it in"):
             store.ensure("context", META)
         assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
 
@@ -116,25 +117,96 @@ class TestEnsure:
         self, store: Any, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fetch.archive = gzip.compress(Parts(layers=[tar(("x", b"\0" * 500_000))]).docker())
-        free = spool.RESERVE_BYTES + 1000
+        free = room.RESERVE_BYTES + 1000
         monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
-        with pytest.raises(exceptions.ImageRefused, match="there is no space for it"):
+        with pytest.raises(exceptions.HostFull, match="there is no space for it"):
             store.ensure("context", META)
         assert os.listdir(tmp_path / "spool" / f"novadocker-{HOST}") == []
 
     @pytest.mark.parametrize(
-        ("report", "fault"),
+        ("report", "kind", "fault"),
         [
-            ([{"error": "no space left on device"}], "no space left"),
-            ([{"stream": "nothing of note"}], "did not load it"),
+            ([{"error": "write /x: no space left on device"}], exceptions.HostFull, "no space"),
+            ([{"error": "write /x: disk quota exceeded"}], exceptions.HostFull, "quota exceeded"),
+            ([{"error": "invalid tar header"}], exceptions.ImageRefused, "invalid tar header"),
+            ([{"stream": "nothing of note"}], exceptions.ImageRefused, "did not load it"),
         ],
     )
     def test_what_the_engine_does_not_load_is_refused(
-        self, report: Any, fault: str, store: Any, engine: Any, fetch: Any
+        self,
+        report: Any,
+        kind: type[Exception],
+        fault: str,
+        store: Any,
+        engine: Any,
+        fetch: Any,
     ) -> None:
         engine.load_report = report
-        with pytest.raises(exceptions.ImageRefused, match=fault):
+        with pytest.raises(kind, match=fault):
             store.ensure("context", META)
+
+    @pytest.mark.parametrize("pack", [bytes, gzip.compress])
+    def test_the_spool_has_one_copy_while_the_engine_loads_it(
+        self, pack: Any, store: Any, engine: Any, fetch: Any, tmp_path: Path
+    ) -> None:
+        fetch.archive = pack(fetch.archive)
+        load, there = engine._load_image, []
+
+        def noted(parts: Any) -> Any:
+            there.extend(path for path in (tmp_path / "spool").rglob("*") if path.is_file())
+            return load(parts)
+
+        engine._load_image = noted
+        store.ensure("context", META)
+        assert [path.name for path in there] == ["image" if pack is bytes else "archive.tar"]
+
+    def test_a_file_of_the_shared_directory_stays(
+        self, engine: Any, fetch: Any, tmp_path: Path
+    ) -> None:
+        packed = gzip.compress(fetch.archive)
+        (tmp_path / IMAGE_ID).write_bytes(packed)
+        meta = {**META, "os_hash_algo": "sha256", "os_hash_value": digest(packed)}
+        place = spool.Spool(str(tmp_path / "spool"), HOST)
+        Images(engine, place, None, str(tmp_path), 1 << 20).ensure("context", meta)
+        assert (tmp_path / IMAGE_ID).read_bytes() == packed
+
+    def test_the_engines_space_is_reserved_before_it_loads(
+        self, store: Any, engine: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is written twice: as it is sent, and unpacked, in blocks and with inodes."""
+        layer = tar(*((str(number), b"x") for number in range(20)))
+        fetch.archive = Parts(layers=[layer]).docker()
+        needed = len(layer) + 20 * (4096 + 1024) + 30
+        for free in (needed, needed - 1):
+            engine.images.clear()
+            usage = mock.Mock(free=room.RESERVE_BYTES + free)
+            monkeypatch.setattr(room.shutil, "disk_usage", lambda _path, usage=usage: usage)
+            if free == needed:
+                store.ensure("context", META)
+                continue
+            engine.calls.clear()
+            with pytest.raises(exceptions.HostFull, match="the image takes"):
+                store.ensure("context", META)
+            assert "load_image" not in engine.calls
+
+    def test_what_the_engine_was_sent_is_not_counted_twice(
+        self, store: Any, engine: Any, fetch: Any, tmp_path: Path
+    ) -> None:
+        fetch.archive = Parts(layers=[tar(("x", b"x" * 500_000))]).docker()
+        load, awaited = engine._load_image, []
+
+        def noted(parts: Any) -> Any:
+            def passed() -> Any:
+                for part in parts:
+                    awaited.append(sum(one.awaited_bytes for one in room.LEDGER._claims))
+                    yield part
+
+            return load(passed())
+
+        engine._load_image = noted
+        store.ensure("context", META)
+        assert awaited[0] > awaited[-1] + 500_000
+        assert room.LEDGER._claims == []
 
     def test_tag_has_digits_of_the_checksum_only(self) -> None:
         assert tag_of("id", "ABCdef0123456789abcdef") == "nova-glance/id:abcdef0123456789"

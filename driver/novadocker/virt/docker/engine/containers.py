@@ -150,7 +150,7 @@ class Containers:
         self._facts = facts
         self._isolation = limits
         self._bound = bound
-        self.require_room = room.Room(engine, root_directory).require
+        self.room = room.Room(engine, root_directory)
 
     def create(self, workload: Workload, flavor: Flavor, disk_gb: int | None = None) -> None:
         """Make a workload's container, without starting it.
@@ -381,16 +381,16 @@ class Containers:
         :param max_bytes: what may have been written into it
         :param reserve_bytes: what has to stay free
         :return: id of the image
-        :raises ImageRefused: there is more in it, or no space for it
+        :raises ImageRefused, HostFull: there is more in it, or no space for it
         """
         running = self.state(name) is State.RUNNING
         if running:
             self.pause(name)
         try:
-            self.require_room(name, max_bytes, reserve_bytes=reserve_bytes)
-            made = self._engine.call(
-                "commit", name, repository=repository, tag=tag, pause=False, patient=True
-            )
+            with self.room.reserve(name, max_bytes, reserve_bytes=reserve_bytes):
+                made = self._engine.call(
+                    "commit", name, repository=repository, tag=tag, pause=False, patient=True
+                )
         finally:
             if running:
                 self.unpause(name)

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Space for what the engine writes out of a container: a commit, or a copy of its files.
+"""Space on this host: for what the engine writes, and for images on their way to it and from it.
 
-The engine writes holes of files as zeros, past any limit of the container's file system, so the
-size that counts is the one that the files have, not the blocks that they occupy.
+Of a container the engine writes holes of files as zeros, past any limit of the container's file
+system, so the size that counts is the one that the files have, not the blocks that they occupy.
 """
 
 import contextlib
+import dataclasses
 import os
 import shutil
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from oslo_log import log as logging
@@ -19,10 +21,82 @@ from novadocker.virt.docker.host import resources
 
 LOG = logging.getLogger(__name__)
 
-# What stays free on the engine's file system where whoever asks can be refused.
+# What stays free on a file system where whoever asks can be refused.
 RESERVE_BYTES = 512 << 20
 # Where containerd keeps its data, unless the engine started it, below its own directory.
 _CONTAINERD_ROOT = "/var/lib/containerd"
+
+
+@dataclasses.dataclass(eq=False)
+class Claim:
+    """Space that somebody is about to fill.
+
+    :param directory: an existing directory of the file system
+    :param refusal: returns the message of a refusal, from the bytes that are left
+    :param reserve_bytes: what has to stay free besides
+    :param measure: returns how much of it has been written; by default ``written_bytes`` says so
+    :ivar written_bytes: how much of it has been written, and is not free any more
+    """
+
+    directory: str
+    size_bytes: int
+    refusal: Callable[[int], str]
+    reserve_bytes: int = RESERVE_BYTES
+    measure: Callable[[], int] | None = None
+    written_bytes: int = 0
+    device: int = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        self.device = os.stat(self.directory).st_dev
+
+    @property
+    def awaited_bytes(self) -> int:
+        """Return how much of it is still to be written."""
+        written_bytes = self.measure() if self.measure else self.written_bytes
+        return max(self.size_bytes - written_bytes, 0)
+
+
+class Ledger:
+    """Claims of all threads of this process, by which no space is given away twice."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._claims: list[Claim] = []
+
+    def left(self, directory: str, reserve_bytes: int = RESERVE_BYTES) -> int:
+        """Return the bytes that are free in a directory and neither reserved nor claimed."""
+        with self._lock:
+            return self._left(directory, reserve_bytes)
+
+    @contextlib.contextmanager
+    def hold(self, *claims: Claim) -> Iterator[None]:
+        """Claim space on one or several file systems; all of it, or none.
+
+        :raises HostFull: there is less
+        """
+        held: list[Claim] = []
+        try:
+            with self._lock:
+                for claim in claims:
+                    left = self._left(claim.directory, claim.reserve_bytes)
+                    if claim.size_bytes > left:
+                        raise exceptions.HostFull(claim.refusal(max(left, 0)))
+                    self._claims.append(claim)
+                    held.append(claim)
+            yield
+        finally:
+            with self._lock:
+                for claim in held:
+                    self._claims.remove(claim)
+
+    def _left(self, directory: str, reserve_bytes: int) -> int:
+        device = os.stat(directory).st_dev
+        awaited = sum(one.awaited_bytes for one in self._claims if one.device == device)
+        return shutil.disk_usage(directory).free - reserve_bytes - awaited
+
+
+# The file systems are the host's, whoever writes to them.
+LEDGER = Ledger()
 
 
 class Room:
@@ -37,29 +111,40 @@ class Room:
         self._warned: set[str] = set()
 
     def require(
+        self, name: str, max_bytes: int | None = None, whole: bool = False, **asked: Any
+    ) -> None:
+        """Make sure that the engine has the space to write out what is in a container.
+
+        The parameters are those of :meth:`reserve`, and so are the errors.
+        """
+        with self.reserve(name, max_bytes, whole, **asked):
+            pass
+
+    @contextlib.contextmanager
+    def reserve(
         self,
         name: str,
         max_bytes: int | None = None,
         whole: bool = False,
         times: int = 1,
         reserve_bytes: int = RESERVE_BYTES,
-    ) -> None:
-        """Make sure that the engine has the space to write out what is in a container.
+    ) -> Iterator[None]:
+        """Keep the space free that the engine needs to write out what is in a container.
 
         :param max_bytes: limit, however much is free; None for none
         :param whole: count the files of the container's image, too
         :param times: how often it is written out
         :param reserve_bytes: what has to stay free
         :raises ImageRefused: it is too much, or the engine cannot tell how much it is
+        :raises HostFull: there is no space for it
         :raises NotFound: there is no container of that name
         :raises DriverError: how much is free cannot be told
         """
         container_id = self._engine.call("inspect_container", name)["Id"]
         info = self._engine.call("info")
-        free = max(self._free(info) - reserve_bytes, 0)
         if sandbox.has_containerd_store(info):
-            most = free // times if max_bytes is None else min(free // times, max_bytes)
-            size = self._exported(container_id, most)
+            most = max(self._left(info, reserve_bytes), 0) // times
+            size = self._exported(container_id, most if max_bytes is None else min(most, max_bytes))
         else:
             size = self._listed(container_id, whole)
         told = f"the instance's files have {size} bytes, the holes in them included"
@@ -67,12 +152,35 @@ class Room:
             raise exceptions.ImageRefused(
                 f"{told}; [docker]max_image_size_gb allows {max_bytes}: shorten or delete some"
             )
-        if size * times > free:
-            raise exceptions.ImageRefused(
+
+        def refusal(left: int) -> str:
+            return (
                 f"{told}, they are to be written {times} times, and its host has space for "
-                f"{free}: the operator has to make space where Docker keeps its data, unless a "
+                f"{left}: the operator has to make space where Docker keeps its data, unless a "
                 "file is mostly a hole"
             )
+
+        with LEDGER.hold(*self._claims(info, size * times, refusal, reserve_bytes)):
+            yield
+
+    @contextlib.contextmanager
+    def reserve_bytes(self, size_bytes: int, what: str) -> Iterator[list[Claim]]:
+        """Keep space free where the engine keeps its data, and yield the claims on it.
+
+        :param what: what takes the space, for messages
+        :raises HostFull: there is less
+        :raises DriverError: how much is free cannot be told
+        """
+
+        def refusal(left: int) -> str:
+            return (
+                f"{what} takes {size_bytes} bytes where Docker keeps its data, and its host has "
+                f"space for {left}: the operator has to make space there"
+            )
+
+        claims = self._claims(self._engine.call("info"), size_bytes, refusal, RESERVE_BYTES)
+        with LEDGER.hold(*claims):
+            yield claims
 
     def _listed(self, container_id: str, whole: bool) -> int:
         (listed,) = self._engine.call(
@@ -100,16 +208,34 @@ class Room:
                     break
         return size
 
-    def _free(self, info: Mapping[str, Any]) -> int:
+    def _claims(
+        self,
+        info: Mapping[str, Any],
+        size_bytes: int,
+        refusal: Callable[[int], str],
+        reserve_bytes: int,
+    ) -> list[Claim]:
+        """Return a claim on each file system on which the engine keeps its data."""
+        claims = {}
+        for directory in self._directories(info):
+            claim = Claim(directory, size_bytes, refusal, reserve_bytes)
+            claims[claim.device] = claim
+        return list(claims.values())
+
+    def _left(self, info: Mapping[str, Any], reserve_bytes: int) -> int:
+        return min(LEDGER.left(one, reserve_bytes) for one in self._directories(info))
+
+    def _directories(self, info: Mapping[str, Any]) -> list[str]:
         directories = [self._root_directory or str(info["DockerRootDir"])]
         if sandbox.has_containerd_store(info) and os.path.isdir(_CONTAINERD_ROOT):
             directories.append(_CONTAINERD_ROOT)
-        return min(map(self._free_in, directories))
+        return [self._seen(directory) for directory in directories]
 
-    def _free_in(self, directory: str) -> int:
+    def _seen(self, directory: str) -> str:
+        """Return a directory on the file system of another one that may be out of sight."""
         try:
             seen = resources.nearest(directory)
-            free = shutil.disk_usage(seen).free
+            shutil.disk_usage(seen)
         except OSError as err:
             raise exceptions.DriverError(
                 f"how much is free in {directory}, where Docker keeps its data, cannot be told: "
@@ -122,4 +248,4 @@ class Room:
                 "what is free is taken from %(seen)s. Set [docker]root_directory",
                 {"directory": directory, "seen": seen},
             )
-        return free
+        return seen

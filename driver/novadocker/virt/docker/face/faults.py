@@ -33,6 +33,12 @@ def _image_unacceptable(err: exceptions.ImageRefused, instance: Instance) -> Any
     return exception.ImageUnacceptable(image_id=image_id or "", reason=str(err))
 
 
+def _host_full(err: exceptions.HostFull, _instance: Instance) -> Any:
+    """Return what Nova tries another host after."""
+    LOG.error("%s", err)
+    return exception.ComputeResourcesUnavailable(reason=str(err))
+
+
 def _command_unstartable(err: exceptions.EngineError, instance: Instance) -> Any:
     """Return ImageUnacceptable where it is the image's fault; Nova tries another host otherwise."""
     told = blame.of_the_image(str(err))
@@ -69,7 +75,10 @@ def _detached(device: str) -> Table:
 
 
 # An image is fetched into the engine.
-FETCHING: Table = {exceptions.ImageRefused: _image_unacceptable}
+FETCHING: Table = {
+    exceptions.ImageRefused: _image_unacceptable,
+    exceptions.HostFull: _host_full,
+}
 _ANY: Table = {
     **FETCHING,
     # InvalidInput: Nova tries no other host.

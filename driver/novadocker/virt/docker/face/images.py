@@ -42,10 +42,12 @@ class Images:
                 parts.glance.update(
                     context, image_id, snapshots.glance_meta(instance), data, purge_props=False
                 )
-        except exceptions.ImageRefused as err:
+        except (exceptions.ImageRefused, exceptions.HostFull) as err:
             if shelved_from_active(instance):
                 # Nova has stopped the instance, and does not start it again.
                 self._start_again(instance)
+            if isinstance(err, exceptions.HostFull):
+                raise exception.ComputeResourcesUnavailable(reason=str(err)) from err
             raise exception.ImageUnacceptable(image_id=image_id, reason=str(err)) from err
 
     def _start_again(self, instance: Instance) -> None:

@@ -64,10 +64,14 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class Image:
-    """The one image of an archive, verified."""
+    """The one image of an archive, verified.
+
+    :param disk_bytes: about what its files take on a disk
+    """
 
     config: bytes
     layers: tuple[Layer, ...]
+    disk_bytes: int
 
     @property
     def size_bytes(self) -> int:
@@ -167,7 +171,8 @@ class Archive:
             layer = self._layer(name, diff_id, rest_bytes, inspection)
             rest_bytes -= layer.size_bytes
             verified.append(layer)
-        return Image(image_config.cleaned(config_bytes), tuple(verified))
+        config_bytes = image_config.cleaned(config_bytes)
+        return Image(config_bytes, tuple(verified), inspection.disk_bytes)
 
     def rewritten(self, image: Image, name: str | None = None) -> Iterator[bytes]:
         """Yield a new archive that has the image only, and none of the names in this one.

@@ -10,6 +10,9 @@ from novadocker.virt.docker.engine import budget, headers, streams
 from novadocker.virt.docker.images import compression
 
 MAX_ENTRIES = 1_000_000
+# Of the file systems that engines are kept on. An inode has 256 to 512 bytes, btrfs keeps two.
+_BLOCK_BYTES = 4096
+_INODE_BYTES = 1024
 
 
 class Hashing:
@@ -31,12 +34,14 @@ class Inspection:
 
     :param watched: directory, from the root; :meth:`check` returns whether a layer touches it
     :param spending: the budget of the image, if its archive has been read from it already
+    :ivar disk_bytes: about what the files of all layers take on a disk
     """
 
     def __init__(self, watched: str | None = None, spending: budget.Budget | None = None) -> None:
         self._watched = watched
         self._spending = spending or budget.Budget()
         self._entries = 0
+        self.disk_bytes = 0
 
     def check(self, reader: Hashing, name: str) -> bool:
         """Check the files of a layer.
@@ -52,7 +57,7 @@ class Inspection:
         try:
             with headers.opened(reader, self._spending) as tar:
                 for entry in tar:
-                    self._count()
+                    self._count(entry)
                     _refuse_names(entry, name)
                     refuse_tricks(tar, entry, f"layer {name}")
                     touched = touched or (
@@ -69,10 +74,22 @@ class Inspection:
             ) from err
         return touched
 
-    def _count(self) -> None:
+    def _count(self, entry: tarfile.TarInfo) -> None:
         self._entries += 1
+        self.disk_bytes += _disk_bytes(entry)
         if self._entries > MAX_ENTRIES:
             raise exceptions.ImageRefused(f"its layers have more than {MAX_ENTRIES} files")
+
+
+def _disk_bytes(entry: tarfile.TarInfo) -> int:
+    """Return about what a file takes on a disk: in whole blocks, and with what describes it."""
+    attributes = sum(len(one) for key, one in entry.pax_headers.items() if "xattr" in key)
+    content = entry.size if entry.isreg() else 1  # a directory has a block, a long link another
+    return _whole_blocks(content) + _whole_blocks(attributes) + _INODE_BYTES + len(entry.name)
+
+
+def _whole_blocks(size_bytes: int) -> int:
+    return -(-size_bytes // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
 def _refuse_names(entry: tarfile.TarInfo, name: str) -> None:

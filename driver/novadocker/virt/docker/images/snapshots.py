@@ -13,7 +13,7 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Instance
-from novadocker.virt.docker.engine import streams
+from novadocker.virt.docker.engine import room, streams
 from novadocker.virt.docker.engine.client import Engine
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.images import archive, compression, layers
@@ -71,20 +71,27 @@ class Snapshots:
 
         :param without_env: environment variables to leave out: the instance's metadata
         :param without: directory of the container to leave out
-        :raises ImageRefused: the archive exceeds the limit, or the space on this host
+        :raises ImageRefused: the archive exceeds the limit
+        :raises HostFull: there is no space for it on this host
         """
         without = without and without.strip("/")
         with self.commit(name, tag) as image, self._spool.lend() as directory:
             details = self._engine.call("inspect_image", image)
             path = os.path.join(directory, "snapshot.tar")
             flat = len(details["RootFS"].get("Layers") or []) >= self._flatten_layers
-            if flat:
-                parts = streams.tar_without(
-                    self._workloads.export(name), frozenset({without} if without else ())
-                )
-            else:
-                parts = self._engine.stream("get_image", image)
-            self._spool.write(path, parts, self._max_bytes, "the instance")
+            size_bytes = int(details.get("Size") or 0)
+            with contextlib.ExitStack() as reserved:
+                if flat:
+                    parts = streams.tar_without(
+                        self._workloads.export(name), frozenset({without} if without else ())
+                    )
+                else:
+                    claims = reserved.enter_context(
+                        self._workloads.room.reserve_bytes(size_bytes, "a copy of the snapshot")
+                    )
+                    parts = _saved(self._engine.stream("get_image", image), claims)
+                reserved.enter_context(self._spool.promise(path, min(size_bytes, self._max_bytes)))
+                self._spool.write(path, parts, self._max_bytes, "the instance")
             with open(path, "rb") as source:
                 if flat:
                     yield self._flattened(source, details, without_env)
@@ -144,6 +151,14 @@ class Snapshots:
                 f"the instance has {size} bytes; [docker]max_image_size_gb allows {self._max_bytes}"
             )
         return streams.Parts(archive.write(packed, content))
+
+
+def _saved(parts: Iterable[bytes], claims: list[room.Claim]) -> Iterator[bytes]:
+    """Yield the parts of an image; the engine has written a copy of all of it before the first."""
+    for part in parts:
+        for claim in claims:
+            claim.written_bytes = claim.size_bytes
+        yield part
 
 
 def _digest(parts: Iterable[bytes]) -> tuple[str, int]:

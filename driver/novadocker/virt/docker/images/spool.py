@@ -7,18 +7,18 @@ import os
 import re
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator
 
 from oslo_log import log as logging
 from oslo_utils import fileutils
 
 from novadocker import exceptions
+from novadocker.virt.docker.engine import room
 
 LOG = logging.getLogger(__name__)
 
-# Always left free on the file system, which may be the host's root.
-RESERVE_BYTES = 512 << 20
+# The directory itself is none of a tenant's business.
+_WHERE = "[docker]image_spool_dir of the host"
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -31,8 +31,6 @@ class Spool:
 
     def __init__(self, directory: str, host: str) -> None:
         self.path = os.path.join(directory, "novadocker-" + re.sub(r"[^\w.-]", "_", host))
-        self._lock = threading.Lock()
-        self._promised: dict[str, int] = {}
 
     def clean(self) -> None:
         """Delete files that a killed nova-compute of this host has left.
@@ -48,39 +46,41 @@ class Spool:
     def lend(self) -> Iterator[str]:
         """Yield a temporary directory, which is deleted afterwards.
 
-        :raises ImageRefused: the file system is full
+        :raises HostFull: the file system is full
         """
         self._ensure()
-        with self._full_is_refused(), tempfile.TemporaryDirectory(dir=self.path) as directory:
+        with self._full_is_told(), tempfile.TemporaryDirectory(dir=self.path) as directory:
             yield directory
 
     @contextlib.contextmanager
     def promise(self, path: str, size_bytes: int) -> Iterator[None]:
         """Reserve space for a file that somebody else writes.
 
-        :raises ImageRefused: less space is free that is not reserved yet
+        :raises HostFull: less space is left
         """
-        with self._lock:
-            free_bytes = self._left()
-            if size_bytes > free_bytes:
-                raise exceptions.ImageRefused(
-                    f"it has {size_bytes} bytes and {self.path} has {max(free_bytes, 0)} left"
-                )
-            self._promised[path] = size_bytes
-        try:
+        self._ensure()
+        claim = room.Claim(
+            self.path,
+            size_bytes,
+            lambda left: f"it has {size_bytes} bytes and {_WHERE} has {left} left",
+            measure=lambda: os.path.getsize(path) if os.path.exists(path) else 0,
+        )
+        with room.LEDGER.hold(claim):
             yield
-        finally:
-            with self._lock:
-                del self._promised[path]
 
     def write(self, path: str, parts: Iterable[bytes], limit: int, what: str) -> None:
         """Write a file of parts whose total size is unknown.
 
         :param limit: most bytes
         :param what: name of the content, for messages
-        :raises ImageRefused: the content exceeds the limit or the free space
+        :raises ImageRefused: the content exceeds the limit
+        :raises HostFull: the content exceeds the space that is left
         """
         size = 0
+
+        def refusal(_left: int) -> str:
+            return f"there is no space for {what}: {_WHERE} is full after {size} bytes"
+
         with open(path, "wb") as out:
             for part in parts:
                 if size + len(part) > limit:
@@ -88,23 +88,10 @@ class Spool:
                         f"{what} has more than the {limit} bytes that [docker]max_image_size_gb "
                         "allows"
                     )
-                with self._lock:
-                    free_bytes = self._left()
-                if len(part) > free_bytes:
-                    raise exceptions.ImageRefused(
-                        f"there is no space for {what}: {self.path} is full after {size} bytes"
-                    )
-                out.write(part)
-                out.flush()
+                with room.LEDGER.hold(room.Claim(self.path, len(part), refusal)):
+                    out.write(part)
+                    out.flush()
                 size += len(part)
-
-    def _left(self) -> int:
-        """Return the bytes that are free and not reserved by any transfer of this process."""
-        awaited = 0
-        for path, size_bytes in self._promised.items():
-            written = os.path.getsize(path) if os.path.exists(path) else 0
-            awaited += max(size_bytes - written, 0)
-        return shutil.disk_usage(self.path).free - RESERVE_BYTES - awaited
 
     def _ensure(self) -> None:
         fileutils.ensure_tree(self.path, mode=0o700)
@@ -116,10 +103,10 @@ class Spool:
             )
 
     @contextlib.contextmanager
-    def _full_is_refused(self) -> Iterator[None]:
+    def _full_is_told(self) -> Iterator[None]:
         try:
             yield
         except OSError as err:
             if err.errno not in _FULL:
                 raise
-            raise exceptions.ImageRefused(f"there is no space for it in {self.path}") from err
+            raise exceptions.HostFull(f"there is no space for it in {_WHERE}") from err

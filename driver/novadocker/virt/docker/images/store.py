@@ -16,6 +16,7 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Context
+from novadocker.virt.docker.engine import room
 from novadocker.virt.docker.engine.client import Engine
 from novadocker.virt.docker.images import archive, compression
 from novadocker.virt.docker.images.spool import Spool
@@ -23,6 +24,8 @@ from novadocker.virt.docker.images.spool import Spool
 LOG = logging.getLogger(__name__)
 
 REPOSITORY = "nova-glance"
+# The kernel's words in what the engine says when a file system, or a quota on it, is full.
+_FULL = ("no space left on device", "disk quota exceeded")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,10 +52,10 @@ class Images:
     """Glance images in the engine.
 
     :param spool: space for images on their way
-
     :param glance: Nova's client of Glance
     :param shared: directory of archives named by Glance id, tried before Glance
     :param max_bytes: largest image, packed or unpacked
+    :param space: the space where the engine keeps its data; by default where it says that it does
     """
 
     def __init__(
@@ -62,12 +65,14 @@ class Images:
         glance: Any,
         shared: str | None,
         max_bytes: int,
+        space: room.Room | None = None,
     ) -> None:
         self._engine = engine
         self._spool = spool
         self._glance = glance
         self._shared = shared
         self._max_bytes = max_bytes
+        self._room = space or room.Room(engine, None)
 
     def find(self, image_id: str, checksum: str | None) -> EngineImage | None:
         """Return a Glance image that the engine has; None when it has not."""
@@ -93,6 +98,7 @@ class Images:
         :param trusted_certs: certificates, one of which must have signed the image; such an image
             is always fetched, as the engine's copy may have been loaded without
         :raises ImageRefused: the image is refused; nothing is left of it
+        :raises HostFull: there is no space for it on this host
         """
         image_id = meta["id"]
         with lockutils.lock(f"novadocker-image-{image_id}"), _named(image_id):
@@ -118,17 +124,15 @@ class Images:
         self, context: Context, meta: dict[str, Any], trusted_certs: Any, tag: str
     ) -> EngineImage:
         with self._spool.lend() as directory:
-            path = self._fetch(context, meta, trusted_certs, directory)
-            with open(path, "rb") as packed:
-                if compression.detect(packed.read(8)):
-                    packed.seek(0)
-                    path = os.path.join(directory, "archive.tar")
-                    self._spool.write(path, self._unpacked(packed), self._max_bytes, "it")
+            path = self._plain(self._fetch(context, meta, trusted_certs, directory), directory)
             with open(path, "rb") as source:
                 checked = archive.Archive(source, self._max_bytes)
                 image = checked.image(platform.machine())
-                # The archive names the tag, so that a crash leaves no image without a name.
-                self._send(checked.rewritten(image, tag))
+                # The engine writes what it is sent into a file, and unpacks it from there.
+                size_bytes = image.size_bytes + image.disk_bytes
+                with self._room.reserve_bytes(size_bytes, "the image") as claims:
+                    # The archive names the tag, so that a crash leaves no image without a name.
+                    self._send(_counted(checked.rewritten(image, tag), claims))
         try:
             return dataclasses.replace(self.inspect(tag), fetched=True)
         except exceptions.NotFound:
@@ -176,6 +180,18 @@ class Images:
             )
         return True
 
+    def _plain(self, path: str, directory: str) -> str:
+        """Return the path of an archive that is not packed, and keep no other copy in the spool."""
+        with open(path, "rb") as packed:
+            if compression.detect(packed.read(8)) is None:
+                return path
+            packed.seek(0)
+            plain = os.path.join(directory, "archive.tar")
+            self._spool.write(plain, self._unpacked(packed), self._max_bytes, "it")
+        if os.path.dirname(path) == directory:
+            os.unlink(path)
+        return plain
+
     def _unpacked(self, packed: IO[bytes]) -> Iterator[bytes]:
         with compression.plain(packed) as reader:
             bounded = compression.Bounded(reader, "the archive", self._max_bytes)
@@ -183,10 +199,24 @@ class Images:
                 yield data
 
     def _send(self, parts: Iterator[bytes]) -> None:
-        """Load an archive that the driver has written."""
+        """Load an archive that the driver has written.
+
+        :raises ImageRefused: the engine does not take it
+        :raises HostFull: the engine has no space for it
+        """
         for event in self._engine.stream("load_image", parts):
             if "error" in event:
-                raise exceptions.ImageRefused(f"the engine refuses it: {event['error']}")
+                full = any(one in event["error"] for one in _FULL)
+                kind = exceptions.HostFull if full else exceptions.ImageRefused
+                raise kind(f"the engine refuses it: {event['error']}")
+
+
+def _counted(parts: Iterator[bytes], claims: list[room.Claim]) -> Iterator[bytes]:
+    """Yield parts, and count them as written."""
+    for part in parts:
+        yield part
+        for claim in claims:
+            claim.written_bytes += len(part)
 
 
 @contextlib.contextmanager

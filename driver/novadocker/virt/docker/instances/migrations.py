@@ -74,7 +74,7 @@ class Migrations:
                 LOG.warning("Removed the left-over container %s", kept, instance=instance)
             self._instances.stop(instance, timeout_s)
             # Before it is put aside: there would be no way back from where it does not fit.
-            self._workloads.require_room(name)
+            self._workloads.room.require(name)
             image_id = None if self._is_here(dest) else self._upload(context, instance, name)
             self._workloads.rename(name, kept)
             self._instances.remove_network(instance, network_info, quiet=True)

@@ -6,6 +6,8 @@ rescue container, and back when the rescue ends: files that were changed or adde
 the instance; files that were deleted there are not deleted in it.
 """
 
+from typing import Any
+
 from oslo_log import log as logging
 
 from novadocker import exceptions
@@ -18,6 +20,8 @@ from novadocker.virt.docker.instances.life import Content, Instances
 LOG = logging.getLogger(__name__)
 
 MOUNT_POINT = "/mnt/rescue"
+# An instance's files are copied, and back when the rescue ends.
+_A_COPY_AND_BACK: dict[str, Any] = {"whole": True, "times": 2}
 # Parts of the engine's message about a path that is not a directory.
 _NO_DIRECTORY = ("not a directory", "too many links")
 
@@ -37,19 +41,19 @@ class Rescues:
     def begin(self, instance: Instance, content: Content, network_info: NetworkInfo) -> None:
         """Stop an instance, and run another image in its place.
 
-        :raises ImageRefused: there is no space for a copy of its files; it goes on
+        :raises HostFull: there is no space for a copy of its files; it goes on
         :raises DriverError: the rescue failed; the instance has its own container, stopped
         """
         self.put_back(instance)
         name, new = containers.workload_name(instance.uuid), new_name(instance.uuid)
-        self._require_room(name)
+        self._workloads.room.require(name, **_A_COPY_AND_BACK)
         self._workloads.stop(name, 0)
         try:
             # Nobody writes into it any more.
-            self._require_room(name)
-            self._instances.create_workload(instance, content, new)
-            self._workloads.put_archive(new, guest.pack_directory(MOUNT_POINT))
-            self._workloads.copy(name, "/", new, MOUNT_POINT)
+            with self._workloads.room.reserve(name, **_A_COPY_AND_BACK):
+                self._instances.create_workload(instance, content, new)
+                self._workloads.put_archive(new, guest.pack_directory(MOUNT_POINT))
+                self._workloads.copy(name, "/", new, MOUNT_POINT)
             if content.files:
                 self._workloads.put_archive(new, content.files)
             self._workloads.rename(name, containers.rescued_name(instance.uuid))
@@ -64,25 +68,21 @@ class Rescues:
     def end(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Copy the files back and start the instance; without a rescue, only start it.
 
-        :raises ImageRefused: there is no space for the files; the rescue goes on
+        :raises HostFull: there is no space for the files; the rescue goes on
         """
         name, kept = containers.workload_name(instance.uuid), containers.rescued_name(instance.uuid)
         if self._workloads.exists(kept):
             if self._workloads.exists(name):
                 self._workloads.stop(name, 0)
                 try:
-                    self._workloads.require_room(name, reserve_bytes=0)
-                except exceptions.ImageRefused:
+                    with self._workloads.room.reserve(name, reserve_bytes=0):
+                        self._take_back(instance, name, kept)
+                except (exceptions.ImageRefused, exceptions.HostFull):
                     LOG.warning("The rescue goes on, with what is in it", instance=instance)
                     self._instances.start(instance, network_info)
                     raise
-                self._take_back(instance, name, kept)
             self.put_back(instance)
         self._instances.start(instance, network_info)
-
-    def _require_room(self, name: str) -> None:
-        """Make sure that an instance's files can be copied, and back when the rescue ends."""
-        self._workloads.require_room(name, whole=True, times=2)
 
     def _take_back(self, instance: Instance, name: str, kept: str) -> None:
         try:
