@@ -20,8 +20,12 @@ from typing import Any
 import pytest
 import yaml
 
+from novadocker_actions.plan import inputs
+from novadocker_client import meanings
+
 TOP = pathlib.Path(__file__).parents[2]
 ACTIONS, DRIVER, LAB, TEMPEST = "novadocker_actions", "driver/novadocker", "lab", "tempest_plugin"
+CLIENT = "novadocker_client"
 TEMPLATES = "heat_templates"
 BUNDLE_TEMPLATES = ("compute_pool.yaml", "node_groups.yaml")
 
@@ -575,3 +579,52 @@ def test_each_proof_has_its_row_on_the_page_of_proofs() -> None:
     files = [path for path in (TOP / "tools/proofs").iterdir() if path.is_file()]
     proofs = {path.name for path in files if not path.suffix}
     assert set(re.findall(r"^   \* - ``(\w+)``$", page, re.MULTILINE)) == proofs
+
+
+def test_the_client_has_a_meaning_for_each_input_of_the_workbook_with_its_default() -> None:
+    public = {name: body for name, body in workflows().items() if not name.startswith("_")}
+    assert set(meanings.WORKFLOWS) == set(public)
+    for name, body in public.items():
+        defaults = {key: value for entry in body["input"] for key, value in entry.items()}
+        # What plan is for: it is on its way out.
+        defaults.pop("dry_run", None)
+        told = {key: meanings.INPUTS[key].default for key in meanings.WORKFLOWS[name].inputs}
+        assert defaults == {k: list(v) if isinstance(v, tuple) else v for k, v in told.items()}, (
+            name
+        )
+
+
+def test_the_client_offers_the_words_that_an_input_may_be_and_no_others() -> None:
+    for name, told in meanings.INPUTS.items():
+        assert list(told.choices) == inputs.FIELDS[name][1].get("enum", []), name
+
+
+def test_the_client_has_words_for_each_host_step_and_for_each_state_of_a_report() -> None:
+    assert set(steps()) - set(meanings.STEPS) == set()
+    states = {
+        ast.literal_eval(value)
+        for path in sources(ACTIONS, "report.py")
+        for node in tree(path).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple)
+        for value in getattr(node.value, "elts", ())
+    }
+    assert {"done", "drift"} <= states <= set(meanings.OUTCOMES)
+
+
+def test_the_client_finds_what_runs_and_enrolment_leave_in_heat_nova_and_glance() -> None:
+    assert alike([*literals(ACTIONS, "STACK_TAG"), literal(CLIENT, "STACK_TAG")])
+    assert literal(CLIENT, "STACK_PREFIX") == literal(ACTIONS, "STACK_PREFIX")
+    reasons = (literal(ACTIONS, "REASON"), literal(ACTIONS, "FAILURE"))
+    assert literal(CLIENT, "_REASONS") == reasons
+    (mark,) = (
+        ast.unparse(node)
+        for path in sources(ACTIONS, "glance.py")
+        for function in ast.walk(tree(path))
+        if isinstance(function, ast.FunctionDef) and function.name == "mark"
+        for node in ast.walk(function)
+        if isinstance(node, ast.JoinedStr)
+    )
+    assert mark == f"f'{literal(CLIENT, 'MARK')}{{image_id}}'"
+    assert literal(CLIENT, "ROLL_BACK") in {
+        name for body in workflows().values() for name in body["tasks"]
+    }

@@ -97,6 +97,27 @@ ROOMS: Mapping[str, Room] = {
     ),
     # A program that is installed beside Heat's: neither steps nor their library are there.
     "agent": Room("heat_templates", ("agent",), ({"agent": ("agent",)},)),
+    "client": Room(
+        ".",
+        ("novadocker_client",),
+        (
+            {
+                "runs": ("novadocker_client.runs",),
+                "things": ("novadocker_client.hosts", "novadocker_client.images"),
+            },
+            {"progress": ("novadocker_client.progress",)},
+            {"files": ("novadocker_client.reports.junit", "novadocker_client.reports.page")},
+            {"reports": ("=novadocker_client.reports",)},
+            {"connection": ("novadocker_client.connection",)},
+            {
+                "base": (
+                    "novadocker_client.errors",
+                    "novadocker_client.meanings",
+                    "=novadocker_client",
+                )
+            },
+        ),
+    ),
     "lab": Room(
         ".",
         ("lab",),
@@ -136,6 +157,7 @@ ROOMS: Mapping[str, Room] = {
 OUTSIDE: Mapping[str, str] = {
     "tests": "tests are bound by the rules on names and on tests only",
     "driver/novadocker/tests": "the same",
+    "novadocker_client/tests": "the same",
     "tools/proofs": "the proofs look at the rooms from outside",
     "setup.py": "packaging",
     "driver/setup.py": "packaging",
@@ -143,7 +165,7 @@ OUTSIDE: Mapping[str, str] = {
     "releasenotes/source/conf.py": "Sphinx's settings",
 }
 # The packages that tests are in, as an import names them.
-OWN_TESTS = ("tests", "driver", "novadocker", "tempest_plugin")
+OWN_TESTS = ("tests", "driver", "novadocker", "novadocker_client", "tempest_plugin")
 # Such a name says where a line was put, not what it does.
 NO_NAMES = frozenset({"utils", "helpers", "common", "misc"})
 

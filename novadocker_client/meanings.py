@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The words for workflows, their inputs and their steps, told once for commands, forms and pages.
+
+An input's default is the workbook's, and its choices are those that the workflows take: a test of
+the whole house compares them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+#: Kinds of inputs: one or several names, a text, a number, one of some words, yes or no, settings.
+NAMES, TEXT, NUMBER, CHOICE, FLAG, OBJECT = "names", "text", "number", "choice", "flag", "object"
+
+WORKBOOK = "novadocker"
+
+
+@dataclass(frozen=True)
+class Input:
+    """An input of workflows.
+
+    :param kind: one of the kinds above
+    :param meaning: what it says, in a sentence
+    :param default: what counts where nothing is given
+    :param choices: the words that it may be
+    """
+
+    kind: str
+    meaning: str
+    default: Any = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Workflow:
+    """A public workflow.
+
+    :param title: what it is called on a page
+    :param meaning: what it does, in a sentence
+    :param inputs: names of what it takes
+    :param changes: whether it changes hosts
+    """
+
+    title: str
+    meaning: str
+    inputs: tuple[str, ...]
+    changes: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a run: of a host, or a task of the workflow.
+
+    :param title: what is done
+    :param done: what is so when it has succeeded, in a sentence without its full stop
+    """
+
+    title: str
+    done: str
+
+
+INPUTS: Mapping[str, Input] = {
+    "hosts": Input(NAMES, "The Nova compute hosts that are meant, by name."),
+    "match": Input(
+        TEXT,
+        "Where no hosts are given: those with this in their names, whatever the case.",
+        "docker",
+    ),
+    "if_none_match": Input(
+        CHOICE,
+        "Where no name matches: all compute hosts are meant, or the run fails.",
+        "all",
+        ("all", "fail"),
+    ),
+    "where": Input(
+        TEXT,
+        "A YAQL predicate over a host's record, which the hosts that are meant fulfil as well.",
+    ),
+    "exclude": Input(NAMES, "Hosts that are left alone, whatever else selects them.", ()),
+    "images": Input(
+        NAMES,
+        "Docker images that are published in Glance and preloaded on the hosts.",
+        ("busybox",),
+    ),
+    "driver_requirement": Input(
+        TEXT, "What pip installs as the Nova driver, such as nova-docker==1.0.", "nova-docker"
+    ),
+    "docker": Input(OBJECT, "Settings that the hosts' daemon.json gets as well.", {}),
+    "aggregate": Input(
+        TEXT, "The host aggregate that Docker hypervisors are put into.", "docker-hosts"
+    ),
+    "batch_size": Input(
+        NUMBER, "How many hosts are changed at once; without it one, then more and more."
+    ),
+    "max_failed": Input(NUMBER, "How many hosts may fail before no further batch is begun.", 0),
+    "drain": Input(
+        CHOICE,
+        "A host with instances: the run is refused, or the host is left as it is.",
+        "refuse",
+        ("refuse", "skip"),
+    ),
+    "plan_digest": Input(
+        TEXT, "The digest of a plan: where the plan would be another by now, the run is refused."
+    ),
+    "step_timeout_s": Input(NUMBER, "How many seconds a step may take on a host.", 900),
+    "agent_timeout_s": Input(
+        NUMBER, "How many seconds a host's agent may take to answer at first.", 60
+    ),
+    "report_url": Input(TEXT, "The address that the run's message ends with."),
+    "remove_images": Input(FLAG, "Whether the images that were published are deleted.", False),
+    "controllers": Input(
+        CHOICE,
+        "Where no Docker hypervisor is left: controllers are given back too, or kept.",
+        "auto",
+        ("auto", "keep"),
+    ),
+}
+
+_SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
+_CONVERTING = ("images", "driver_requirement", "docker", "aggregate")
+_BATCHING = ("batch_size", "max_failed", "drain")
+_WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
+
+WORKFLOWS: Mapping[str, Workflow] = {
+    "plan": Workflow(
+        "Plan",
+        "Show what deploy would do to which host, in which order. Changes nothing.",
+        (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING),
+    ),
+    "deploy": Workflow(
+        "Deploy",
+        "Turn compute hosts into Docker hypervisors, batch by batch.",
+        (*_SELECTING, *_CONVERTING, *_BATCHING, "plan_digest", *_WAITING),
+        changes=True,
+    ),
+    "verify": Workflow(
+        "Verify",
+        "Tell which hosts are no longer what deploy makes of them. Changes nothing.",
+        (*_SELECTING, *_CONVERTING, *_WAITING),
+    ),
+    "undeploy": Workflow(
+        "Undeploy",
+        "Give compute hosts back as they were before deploy, batch by batch.",
+        (*_SELECTING, *_BATCHING, "aggregate", "remove_images", "controllers", *_WAITING),
+        changes=True,
+    ),
+    "preload_images": Workflow(
+        "Preload images",
+        "Publish Docker images in Glance and have Docker hypervisors fetch them.",
+        (*_SELECTING, "images", "aggregate", *_WAITING),
+    ),
+}
+
+#: Steps of hosts, and tasks of the workflows; one that is not here is called by its name.
+STEPS: Mapping[str, Step] = {
+    # On hosts.
+    "describe_host": Step("Describe the host", "the host has described itself"),
+    "install_docker": Step("Install Docker Engine", "Docker Engine is installed"),
+    "install_driver": Step("Install the driver", "the driver is in Nova's environment"),
+    "configure_compute": Step("Configure nova-compute", "nova-compute runs with the driver"),
+    "configure_glance": Step("Configure Glance", "Glance is configured for docker images"),
+    "install_nova_compute": Step("Install nova-compute", "nova-compute is installed"),
+    "install_agent": Step("Install the agent", "the host has its agent"),
+    "make_host_key": Step("Make the host's key", "the host has a key of its own"),
+    "check_images": Step("Ask the registry", "the registry has the images"),
+    "export_image": Step("Export the image", "the image is pulled and saved"),
+    "upload_image": Step("Upload the image", "the image is uploaded to Glance"),
+    "verify_host": Step("Verify the host", "the host finds itself in order"),
+    # Of a whole run.
+    "validate_inputs": Step("Check the inputs", "the inputs are in order"),
+    "select_hosts": Step("Select hosts", "the hosts are selected"),
+    "lock": Step("Look for other runs", "no other run is at these hosts"),
+    "describe_hosts": Step("Describe the hosts", "the hosts have described themselves"),
+    "require_images": Step("Require the images", "the images are there to be had"),
+    "make_plan": Step("Make the plan", "the plan is made"),
+    "gate": Step("Judge the batch", "the batch is through"),
+    "audit": Step("Compare", "hosts, Nova and Glance are compared with what deploy makes"),
+    "write_report": Step("Write the report", "the report is written"),
+    # Of a batch.
+    "disable_compute": Step("Take out of service", "out of service"),
+    "recheck_instances": Step("Ask again for instances", "nobody lives there"),
+    "verify_compute": Step("Verify in Nova", "Nova finds the hypervisor in order"),
+    "verify_glance": Step("Verify in Glance", "Glance's API takes docker images"),
+    "verify_image": Step("Verify the image", "the image is in Glance"),
+    "isolate": Step("Set the aggregate", "in or out of the aggregate of Docker hosts, as wanted"),
+    "preload_images": Step("Preload images", "Nova has asked the host to fetch the images"),
+    "verify_images": Step("Verify the images", "the images are preloaded"),
+    "enable_compute": Step("Put into service", "in service again"),
+    "roll_back": Step("Put back", "put back as it was"),
+    "undo_configuration": Step("Undo the configuration", "nova-compute is as it was before"),
+    "undo_driver": Step("Undo the driver", "the driver is out of Nova's environment"),
+    "undo_docker": Step("Undo Docker Engine", "Docker Engine is as it was before"),
+    "undo_glance": Step("Undo Glance's configuration", "Glance is as it was before"),
+    "find_docker_hosts": Step(
+        "Look for Docker hosts", "the Docker hypervisors that are left are known"
+    ),
+    "remove_images": Step("Remove images", "the published images are deleted"),
+}
+
+#: What the states of a run mean.
+OUTCOMES: Mapping[str, str] = {
+    "running": "It has not ended.",
+    "paused": "It has been paused and can be resumed.",
+    "done": "What was asked for is done.",
+    "unchanged": "All was as wanted already.",
+    "planned": "The plan is made, nothing was changed.",
+    "partial": "Some hosts are not as asked for, no more than were allowed to fail.",
+    "failed": "It failed.",
+    "refused": "It was refused before anything was changed.",
+    "drift": "Hosts are no longer as deployed.",
+    "stopped": "It was stopped by its operator.",
+}
+
+
+def step(name: str) -> Step:
+    """Return the words for a step or a task; for one that has none they are made of its name."""
+    words = name.replace("_", " ").strip()
+    return STEPS.get(name) or Step(words[:1].upper() + words[1:], f"{words} is done")

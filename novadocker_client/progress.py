@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a run has come: its tasks, and by them each host and each of its steps.
+
+A run's own tasks and those of the workflows that they run are enough for that, so a look costs a
+request for each of these workflows that is under way, and four more: no more for many hosts than
+for one. What had ended at the last look is not asked for again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from novadocker_client.connection import MISTRAL, Cloud
+from novadocker_client.errors import asking
+
+PAGE = 100
+_ENDED = ("SUCCESS", "ERROR", "CANCELLED", "SKIPPED")
+_TASK_FIELDS = ["id", "name", "type", "state", "created_at", "started_at", "finished_at"]
+#: States of a host, and of a host at a step.
+RUNNING, OK, FAILED, SKIPPED = "running", "ok", "failed", "skipped"
+#: The task that puts hosts back that failed.
+ROLL_BACK = "roll_back"
+
+
+@dataclass(frozen=True)
+class HostRow:
+    """What a task said of a host."""
+
+    host: str
+    role: str = ""
+    state: str = OK
+    reason: str = ""
+    rolled_back: bool = False
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of the run, or of a workflow that it runs.
+
+    :param batch: which of the workflows it belongs to: the task that runs it, "" for the run
+    :param rows: of the hosts that it is about, as far as it says so
+    """
+
+    id: str
+    name: str
+    kind: str
+    state: str
+    batch: str = ""
+    started_at: datetime.datetime | None = None
+    finished_at: datetime.datetime | None = None
+    rows: tuple[HostRow, ...] = ()
+
+    @property
+    def ended(self) -> bool:
+        """Whether its state is final."""
+        return self.state in _ENDED
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A host at a step.
+
+    :param reason: of a failure
+    """
+
+    host: str
+    step: str
+    state: str
+    started_at: datetime.datetime | None = None
+    finished_at: datetime.datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class HostProgress:
+    """How far a host has come.
+
+    :param step: the step that it is at, or was at last
+    :param since: since when
+    """
+
+    host: str
+    role: str
+    state: str
+    step: str = ""
+    reason: str = ""
+    since: datetime.datetime | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    :param tasks: in the order in which they were started
+    :param settled: tasks of the workflows that had ended, by the task that ran them
+    """
+
+    tasks: tuple[Task, ...] = ()
+    settled: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield each host at each step that it has come to, in the order of the steps."""
+        failed: set[str] = set()
+        for task in self.tasks:
+            for row in task.rows:
+                if row.state == SKIPPED:
+                    continue
+                state, reason = OK if task.ended else RUNNING, ""
+                if row.state == FAILED:
+                    # Where it has failed before, it is only carried along, or put back.
+                    if row.host in failed and not (row.rolled_back and task.name == ROLL_BACK):
+                        continue
+                    if row.host not in failed:
+                        failed.add(row.host)
+                        state, reason = FAILED, row.reason
+                yield Cell(row.host, task.name, state, task.started_at, task.finished_at, reason)
+
+    def steps(self) -> list[str]:
+        """Return the names of the steps that hosts have come to, each once, in order."""
+        return list(dict.fromkeys(cell.step for cell in self.cells()))
+
+    def hosts(self) -> list[HostProgress]:
+        """Return the hosts that the run is about so far, in the order in which it came to them."""
+        roles = {row.host: row.role for task in self.tasks for row in task.rows}
+        found: dict[str, HostProgress] = {}
+        for cell in self.cells():
+            known = found.get(cell.host)
+            if known and known.state == FAILED:
+                continue
+            found[cell.host] = HostProgress(
+                cell.host,
+                roles[cell.host],
+                cell.state,
+                cell.step,
+                cell.reason,
+                cell.finished_at or cell.started_at,
+            )
+        return list(found.values())
+
+
+def look(cloud: Cloud, run_id: str, *, ended: bool, before: Progress | None = None) -> Progress:
+    """Return how far a run has come.
+
+    :param run_id: the run's id
+    :param ended: whether it has ended, so that nothing is under way
+    :param before: what was returned last
+    :raises ClientError: when Mistral does not tell
+    """
+    reader = _Reader(cloud, run_id)
+    settled = dict(before.settled) if before else {}
+    below = reader.below()
+    hosts = {} if ended else reader.hosts_under_way()
+    own = list(reader.tasks(run_id, "", {}))
+    tasks = list(own)
+    for parent in own:
+        for child in below.get(parent.id, ()):
+            key = str(child["id"])
+            if key not in settled:
+                given = hosts.get(key, ())
+                found = tuple(reader.tasks(key, parent.name, hosts, given))
+                if child["state"] not in _ENDED:
+                    tasks += found
+                    continue
+                settled[key] = found
+            tasks += settled[key]
+    tasks.sort(key=lambda task: task.started_at or _LATE)
+    return Progress(tuple(tasks), settled)
+
+
+_LATE = datetime.datetime.max.replace(tzinfo=datetime.UTC)
+
+
+class _Reader:
+    """What Mistral has of a run.
+
+    :param run_id: the run's id
+    """
+
+    def __init__(self, cloud: Cloud, run_id: str) -> None:
+        self._cloud, self._run_id = cloud, run_id
+
+    def below(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the workflows that the run runs, at whatever depth, by the task that runs them."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for item in self._executions(["id", "state", "task_execution_id", "created_at"]):
+            found.setdefault(str(item.get("task_execution_id")), []).append(item)
+        return found
+
+    def hosts_under_way(self) -> dict[str, tuple[HostRow, ...]]:
+        """Return the hosts that are worked on, by the workflow and by the task that runs it."""
+        found: dict[str, tuple[HostRow, ...]] = {}
+        fields = ["id", "task_execution_id", "input"]
+        for item in self._executions(fields, state="RUNNING"):
+            rows = host_rows(_mapping(item.get("input")).get("rows"))
+            found[str(item["id"])] = found[str(item.get("task_execution_id"))] = rows
+        return found
+
+    def tasks(
+        self,
+        execution_id: str,
+        batch: str,
+        under_way: Mapping[str, tuple[HostRow, ...]],
+        given: Sequence[HostRow] = (),
+    ) -> Iterator[Task]:
+        """Yield the tasks of a workflow's execution.
+
+        :param batch: the task that runs it
+        :param under_way: hosts that are worked on, by the task that has them worked on
+        :param given: hosts that the workflow was begun with
+        """
+        marker = ""
+        while True:
+            with asking(MISTRAL, f"show the tasks of {execution_id}"):
+                page = self._cloud.mistral.tasks.list(
+                    workflow_execution_id=execution_id,
+                    marker=marker,
+                    limit=PAGE,
+                    sort_keys="created_at",
+                    fields=[*_TASK_FIELDS, "published"],
+                )
+            for item in page:
+                yield _task(item.to_dict(), batch, under_way, given)
+            if len(page) < PAGE:
+                return
+            marker = page[-1].id
+
+    def _executions(self, fields: list[str], **filters: str) -> Iterator[dict[str, Any]]:
+        marker = ""
+        while True:
+            with asking(MISTRAL, f"show what the run {self._run_id} runs"):
+                page = self._cloud.mistral.executions.list(
+                    marker=marker,
+                    limit=PAGE,
+                    sort_keys="created_at",
+                    fields=fields,
+                    root_execution_id=self._run_id,
+                    **filters,
+                )
+            for item in page:
+                yield item.to_dict()
+            if len(page) < PAGE:
+                return
+            marker = page[-1].id
+
+
+def _task(
+    record: Mapping[str, Any],
+    batch: str,
+    under_way: Mapping[str, tuple[HostRow, ...]],
+    given: Sequence[HostRow],
+) -> Task:
+    state, kind = str(record.get("state") or ""), str(record.get("type") or "")
+    rows: tuple[HostRow, ...]
+    if not batch and kind == "WORKFLOW":
+        # Its own tasks tell of its hosts.
+        rows = ()
+    elif state in _ENDED:
+        rows = host_rows(_mapping(record.get("published")).get("rows"))
+    else:
+        rows = under_way.get(str(record["id"])) or tuple(row for row in given if row.state == OK)
+    return Task(
+        id=str(record["id"]),
+        name=str(record.get("name") or ""),
+        kind=kind,
+        state=state,
+        batch=batch,
+        started_at=moment(record.get("started_at") or record.get("created_at")),
+        finished_at=moment(record.get("finished_at")),
+        rows=rows,
+    )
+
+
+def host_rows(rows: Any) -> tuple[HostRow, ...]:
+    """Return what a workflow's rows say of hosts; what is no row is left out."""
+    return tuple(
+        HostRow(
+            host=str(row["host"]),
+            role=str(row.get("role") or ""),
+            state=str(row.get("state") or OK),
+            reason=str(row.get("reason") or ""),
+            rolled_back=row.get("rolled_back") is True,
+        )
+        for row in (rows if isinstance(rows, list) else [])
+        if isinstance(row, Mapping) and row.get("host")
+    )
+
+
+def moment(text: Any) -> datetime.datetime | None:
+    """Return a time that Mistral tells, which is UTC without saying so; None where it has none."""
+    if not text:
+        return None
+    try:
+        told = datetime.datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return told if told.tzinfo else told.replace(tzinfo=datetime.UTC)
+
+
+def _mapping(text: Any) -> dict[str, Any]:
+    value = json.loads(text) if isinstance(text, str) and text else text
+    return dict(value) if isinstance(value, Mapping) else {}

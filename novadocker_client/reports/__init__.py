@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run says at its end: read here; ``junit`` and ``page`` write it as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+#: States of a host.
+OK, UNCHANGED, PLANNED = "ok", "unchanged", "planned"
+FAILED, SKIPPED = "failed", "skipped"
+COLUMNS = ("Host", "Role", "State", "Changed", "Step", "Reason")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one host.
+
+    :param state: ok, unchanged, planned, failed or skipped
+    :param step: the step that failed, or the last; of a plan those that would be done
+    :param log: file on the host that has more
+    """
+
+    host: str
+    role: str = ""
+    state: str = ""
+    changed: bool = False
+    step: str = ""
+    reason: str = ""
+    log: str = ""
+    rolled_back: bool = False
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """What the columns of a table show."""
+        reason = f"{self.reason} (put back as it was)" if self.rolled_back else self.reason
+        return (
+            self.host,
+            self.role,
+            self.state,
+            "yes" if self.changed else "no",
+            self.step,
+            reason,
+        )
+
+
+@dataclass(frozen=True)
+class Report:
+    """A run's report.
+
+    :param state: done, unchanged, partial, planned, drift, failed or refused
+    :param rows: a row a host, those that failed first
+    :param totals: hosts by what became of them
+    :param images: reference, digest, Glance's id and whether it is there, an image
+    :param errors: tasks that failed, with their errors
+    :param data: all of it as the run told it
+    """
+
+    state: str = ""
+    rows: tuple[Row, ...] = ()
+    totals: Mapping[str, int] = field(default_factory=dict)
+    images: Sequence[Mapping[str, Any]] = ()
+    plan_digest: str = ""
+    rule: str = ""
+    notes: Sequence[str] = ()
+    errors: Sequence[Mapping[str, str]] = ()
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return it as JSON, as the run told it."""
+        return json.dumps(self.data, indent=2, sort_keys=True) + "\n"
+
+
+def read(data: Any) -> Report:
+    """Return a run's report from its output; what does not fit in it is left out.
+
+    :param data: the output named ``report``
+    """
+    if not isinstance(data, Mapping):
+        return Report()
+    rows = [_row(row) for row in _items(data.get("rows"))]
+    rows.sort(key=lambda row: (row.state != FAILED, row.state != SKIPPED))
+    hosts = data.get("hosts")
+    totals = data.get("totals")
+    return Report(
+        state=str(data.get("state") or ""),
+        rows=tuple(rows),
+        totals={str(name): count for name, count in totals.items() if isinstance(count, int)}
+        if isinstance(totals, Mapping)
+        else {},
+        images=tuple(_items(data.get("images"))),
+        plan_digest=str(data.get("plan_digest") or ""),
+        rule=str(hosts.get("rule") or "") if isinstance(hosts, Mapping) else "",
+        notes=tuple(str(note) for note in data.get("notes") or ()),
+        errors=tuple(
+            {"task": str(error.get("task") or ""), "error": str(error.get("error") or "")}
+            for error in _items(data.get("errors"))
+        ),
+        data=dict(data),
+    )
+
+
+def _items(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def _row(data: Mapping[str, Any]) -> Row:
+    def text(name: str) -> str:
+        return str(data.get(name) or "")
+
+    return Row(
+        host=text("host"),
+        role=text("role"),
+        state=text("state"),
+        changed=data.get("changed") is True,
+        step=text("step"),
+        reason=text("reason"),
+        log=text("log"),
+        rolled_back=data.get("rolled_back") is True,
+    )

@@ -1,0 +1,298 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs: executions of the public workflows. They are started, listed, read, awaited and stopped."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from novadocker_client import meanings, progress, reports
+from novadocker_client.connection import MISTRAL, Cloud
+from novadocker_client.errors import BadInput, Unavailable, asking
+from novadocker_client.progress import Progress
+from novadocker_client.reports import Report
+
+RUNNING, PAUSED, SUCCESS, ERROR, CANCELLED = "RUNNING", "PAUSED", "SUCCESS", "ERROR", "CANCELLED"
+ENDED = (SUCCESS, ERROR, CANCELLED)
+STOPPED = "stopped"
+#: Mistral's API cuts lists to 1,000, or to fewer where it is told so.
+PAGE = 100
+POLL_S = 2.0
+#: So long Mistral may be away while a run is awaited; the run goes on without its API.
+PATIENCE_S = 300.0
+_LIGHT = (
+    *("workflow_name", "state", "state_info", "description", "created_at", "updated_at"),
+    *("task_execution_id", "project_id"),
+)
+
+
+class TimedOut(Exception):
+    """A run did not end in time. It goes on."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it was when it was read.
+
+    :param workflow: name without the workbook's
+    :param state: Mistral's
+    :param state_info: Mistral's reason for it
+    :param created_at: when it began
+    :param updated_at: when its state changed last
+    :param inputs: what was given
+    """
+
+    id: str
+    workflow: str
+    state: str
+    state_info: str = ""
+    description: str = ""
+    created_at: datetime.datetime | None = None
+    updated_at: datetime.datetime | None = None
+    project_id: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    output: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its state is final."""
+        return self.state in ENDED
+
+    @property
+    def report(self) -> Report:
+        """Its report, an empty one while it has none."""
+        return reports.read(self.output.get("report"))
+
+    @property
+    def outcome(self) -> str:
+        """What became of it: one of ``meanings.OUTCOMES``."""
+        if self.state == CANCELLED:
+            return STOPPED
+        if not self.ended:
+            return "paused" if self.state == PAUSED else "running"
+        told = self.report.state
+        if self.state == ERROR:
+            # What did not succeed is never told as if it had.
+            return told if told in ("refused", "drift") else "failed"
+        return told if told in meanings.OUTCOMES else "done"
+
+    @property
+    def message(self) -> str:
+        """What it says of itself; of one that broke at least Mistral's reason."""
+        told = str(self.output.get("message") or "")
+        if self.state == CANCELLED or not told:
+            return self.state_info or told
+        return told
+
+    @property
+    def url(self) -> str:
+        """Where it can be seen, as it says itself."""
+        return str(self.output.get("url") or "")
+
+
+class Runs:
+    """The runs of a cloud.
+
+    :param cloud: as the user sees it
+    """
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def start(
+        self, workflow: str, inputs: Mapping[str, Any] | None = None, *, description: str = ""
+    ) -> Run:
+        """Begin a run and return it.
+
+        :param workflow: name without the workbook's
+        :param inputs: by name; those that are left out have their defaults
+        :param description: why, or by whom; it is shown with the run
+        :raises BadInput: when the workflow takes no such input
+        :raises ClientError: when Mistral does not begin it
+        """
+        given = dict(inputs or {})
+        require_inputs(workflow, given)
+        with asking(MISTRAL, f"start {workflow}"):
+            record = self._cloud.mistral.executions.create(
+                _full(workflow), workflow_input=given, description=description
+            )
+        return _run(record.to_dict())
+
+    def get(self, run_id: str) -> Run:
+        """Return a run with its inputs and its output.
+
+        :raises NotFound: when there is none of this id
+        """
+        with asking(MISTRAL, f"show the run {run_id}"):
+            return _run(self._cloud.mistral.executions.get(run_id).to_dict())
+
+    def list(
+        self,
+        *,
+        limit: int = 20,
+        workflow: str = "",
+        all_projects: bool = False,
+        outputs: bool = True,
+        marker: str = "",
+    ) -> list[Run]:
+        """Return runs, the newest first; what a workflow runs within itself is none.
+
+        :param limit: how many at most
+        :param workflow: only runs of this one
+        :param all_projects: whether those of other projects, too, which is an administrator's right
+        :param outputs: whether with their messages and reports, which may be large
+        :param marker: id of the run after which to begin
+        """
+        names = [workflow] if workflow else [*meanings.WORKFLOWS]
+        with asking(MISTRAL, "list runs"):
+            records = self._cloud.mistral.executions.list(
+                marker=marker,
+                limit=limit,
+                sort_keys="created_at",
+                sort_dirs="desc",
+                fields=["id", *_LIGHT, "input", *(["output"] if outputs else [])],
+                workflow_name=f"in:{','.join(map(_full, names))}",
+                nulls="task_execution_id",
+                **({"all_projects": "true"} if all_projects else {}),
+            )
+        return [_run(record.to_dict()) for record in records]
+
+    def progress(self, run_id: str, before: Progress | None = None) -> Progress:
+        """Return how far a run has come, host by host and step by step.
+
+        :param before: what was returned last: what had ended then is not asked for again
+        """
+        run = self.get(run_id)
+        return progress.look(self._cloud, run.id, ended=run.ended, before=before)
+
+    def stop(self, run_id: str) -> Run:
+        """End a run where it is. Its hosts stay as they are, some of them out of service.
+
+        :raises BadInput: when it has ended
+        """
+        run = self.get(run_id)
+        if run.ended:
+            raise BadInput(
+                "run", f"{run_id} has ended already ({run.outcome}).", "There is nothing to stop."
+            )
+        with asking(MISTRAL, f"stop the run {run_id}"):
+            self._cloud.mistral.executions.update(run_id, CANCELLED)
+        return self.get(run_id)
+
+    def wait(
+        self,
+        run_id: str,
+        *,
+        timeout_s: float | None = None,
+        on_progress: Callable[[Run, Progress], None] | None = None,
+        on_fault: Callable[[Unavailable], None] | None = None,
+    ) -> Run:
+        """Return a run when it has ended.
+
+        :param timeout_s: how long to wait; None for as long as it takes
+        :param on_progress: called with the run and its progress each time they were read
+        :param on_fault: called each time that Mistral did not answer
+        :raises TimedOut: when it has not ended by then
+        :raises Unavailable: when Mistral did not answer for some minutes
+        """
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        for run in self._looks(run_id, on_progress, on_fault):
+            if run.ended:
+                return run
+            if until is not None and time.monotonic() > until:
+                raise TimedOut(
+                    f"The run {run_id} is {run.outcome} after {timeout_s:g} s, and goes on."
+                )
+        raise AssertionError("it is looked at until it has ended")
+
+    def _looks(
+        self,
+        run_id: str,
+        on_progress: Callable[[Run, Progress], None] | None,
+        on_fault: Callable[[Unavailable], None] | None,
+    ) -> Iterator[Run]:
+        before: Progress | None = None
+        answered = time.monotonic()
+        while True:
+            try:
+                run = self.get(run_id)
+                if on_progress:
+                    before = progress.look(self._cloud, run_id, ended=run.ended, before=before)
+                    on_progress(run, before)
+            except Unavailable as fault:
+                if time.monotonic() - answered > PATIENCE_S:
+                    raise
+                if on_fault:
+                    on_fault(fault)
+            else:
+                answered = time.monotonic()
+                yield run
+            # Mistral tells nobody when a run ends; there is only asking.
+            time.sleep(POLL_S)
+
+
+def require_inputs(workflow: str, given: Mapping[str, Any]) -> None:
+    """Require that a workflow takes these inputs.
+
+    :param workflow: name without the workbook's
+    :param given: inputs by name
+    :raises BadInput: naming the first that it does not take
+    """
+    if workflow not in meanings.WORKFLOWS:
+        raise BadInput(
+            "workflow",
+            f"there is no {workflow!r}.",
+            f"There are: {', '.join(meanings.WORKFLOWS)}.",
+        )
+    taken = meanings.WORKFLOWS[workflow].inputs
+    for name in given:
+        if name not in taken:
+            raise BadInput(
+                name, f"{workflow} takes no such input.", f"It takes: {', '.join(sorted(taken))}."
+            )
+
+
+def deploy_inputs(plan: Run) -> dict[str, Any]:
+    """Return the inputs with which deploy does what a plan showed, and nothing else.
+
+    :param plan: a run of plan that has ended
+    :raises BadInput: when it is none, or made no plan
+    """
+    digest = plan.report.plan_digest
+    if plan.workflow != "plan" or plan.outcome != "planned" or not digest:
+        raise BadInput(
+            "plan",
+            f"{plan.id} is a run of {plan.workflow} that is {plan.outcome}.",
+            "Give a run of plan that has made a plan.",
+        )
+    taken = meanings.WORKFLOWS["deploy"].inputs
+    given = {name: value for name, value in plan.inputs.items() if name in taken}
+    return {**given, "plan_digest": digest}
+
+
+def _full(workflow: str) -> str:
+    return f"{meanings.WORKBOOK}.{workflow}"
+
+
+def _run(record: Mapping[str, Any]) -> Run:
+    return Run(
+        id=str(record["id"]),
+        workflow=str(record.get("workflow_name") or "").removeprefix(f"{meanings.WORKBOOK}."),
+        state=str(record.get("state") or ""),
+        state_info=str(record.get("state_info") or ""),
+        description=str(record.get("description") or ""),
+        created_at=progress.moment(record.get("created_at")),
+        updated_at=progress.moment(record.get("updated_at")),
+        project_id=str(record.get("project_id") or ""),
+        inputs=_mapping(record.get("input")),
+        output=_mapping(record.get("output")),
+    )
+
+
+def _mapping(text: Any) -> dict[str, Any]:
+    value = json.loads(text) if isinstance(text, str) and text else text
+    return dict(value) if isinstance(value, Mapping) else {}

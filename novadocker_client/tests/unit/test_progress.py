@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a run has come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from novadocker_client.connection import Cloud
+from novadocker_client.progress import Progress
+from novadocker_client.runs import Runs
+from novadocker_client.tests.fake_cloud import FakeCloud
+
+
+def rows(*hosts: str, **more: Any) -> list[dict[str, Any]]:
+    """Return rows of hosts, all alike."""
+    return [{"host": host, "role": "compute", **more} for host in hosts]
+
+
+def cells(progress: Progress) -> list[tuple[str, str, str]]:
+    """Return what a grid shows."""
+    return [(cell.host, cell.step, cell.state) for cell in progress.cells()]
+
+
+def test_a_host_is_at_the_step_that_is_under_way(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run()
+    fake.add_task(run, "select_hosts")
+    prepare = fake.add_below(run, run, "prepare", "_prepare")
+    fake.add_task(prepare, "describe_hosts", rows=rows("c1", "c2"))
+    batch = fake.add_below(
+        run, run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": rows("c1")}
+    )
+    fake.add_task(batch, "disable_compute", rows=rows("c1"))
+    fake.add_below(run, batch, "install_docker", "_step", "RUNNING", input={"rows": rows("c1")})
+    progress = Runs(cloud).progress(run)
+    assert cells(progress) == [
+        ("c1", "describe_hosts", "ok"),
+        ("c2", "describe_hosts", "ok"),
+        ("c1", "disable_compute", "ok"),
+        ("c1", "install_docker", "running"),
+    ]
+    assert progress.steps() == ["describe_hosts", "disable_compute", "install_docker"]
+    first, second = progress.hosts()
+    assert (first.host, first.state, first.step) == ("c1", "running", "install_docker")
+    assert (second.host, second.state, second.step) == ("c2", "ok", "describe_hosts")
+    assert first.since
+
+
+def test_an_action_that_is_under_way_is_about_its_batch(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run()
+    batch = fake.add_below(
+        run, run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": rows("c1")}
+    )
+    fake.add_task(batch, "disable_compute", "RUNNING")
+    assert cells(Runs(cloud).progress(run)) == [("c1", "disable_compute", "running")]
+
+
+def test_a_host_fails_at_the_step_that_failed_and_is_put_back(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run = fake.add_run(state="ERROR")
+    batch = fake.add_below(run, run, "convert_batch", "_convert_batch")
+    broken = {"state": "failed", "step": "install_driver", "reason": "pip <b>broke</b>"}
+    fake.add_task(batch, "install_docker", rows=rows("c1", "c2"))
+    fake.add_task(batch, "install_driver", rows=[*rows("c1", **broken), *rows("c2")])
+    fake.add_task(batch, "configure_compute", rows=[*rows("c1", **broken), *rows("c2")])
+    fake.add_task(batch, "roll_back", rows=[*rows("c1", **broken, rolled_back=True)])
+    progress = Runs(cloud).progress(run)
+    assert [cell for cell in cells(progress) if cell[0] == "c1"] == [
+        ("c1", "install_docker", "ok"),
+        ("c1", "install_driver", "failed"),
+        ("c1", "roll_back", "ok"),
+    ]
+    failed = next(host for host in progress.hosts() if host.host == "c1")
+    assert (failed.state, failed.step) == ("failed", "install_driver")
+    assert failed.reason == "pip <b>broke</b>"
+
+
+def test_a_host_that_is_left_as_it_is_is_at_no_step(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run(state="SUCCESS")
+    batch = fake.add_below(run, run, "convert_batch", "_convert_batch")
+    fake.add_task(batch, "recheck_instances", rows=rows("c1", state="skipped", step="x"))
+    assert cells(Runs(cloud).progress(run)) == []
+
+
+def test_a_look_asks_no_more_for_a_thousand_hosts_than_for_one(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    def requests(count: int) -> int:
+        hosts = [f"c{number}" for number in range(count)]
+        run = fake.add_run()
+        prepare = fake.add_below(run, run, "prepare", "_prepare")
+        fake.add_task(prepare, "describe_hosts", rows=rows(*hosts))
+        batch = fake.add_below(
+            run, run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": rows(*hosts)}
+        )
+        fake.add_below(
+            run, batch, "install_docker", "_step", "RUNNING", input={"rows": rows(*hosts)}
+        )
+        fake.requests.clear()
+        progress = Runs(cloud).progress(run)
+        assert len(progress.hosts()) == count
+        return len(fake.requests)
+
+    assert requests(1000) == requests(1) == 6
+
+
+def test_what_has_ended_is_not_asked_for_again(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run()
+    for number in range(5):
+        done = fake.add_below(run, run, "convert_batch", "_convert_batch")
+        fake.add_task(done, "disable_compute", rows=rows(f"c{number}"))
+    now = fake.add_below(
+        run, run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": rows("c5")}
+    )
+    runs = Runs(cloud)
+    before = runs.progress(run)
+    fake.add_task(now, "disable_compute", rows=rows("c5"))
+    fake.requests.clear()
+    after = runs.progress(run, before)
+    assert [host.host for host in after.hosts()] == [f"c{number}" for number in range(6)]
+    tasks = [path for _, path, _ in fake.requests if path.endswith("/tasks")]
+    assert tasks == [f"/mistral/v2/executions/{key}/tasks" for key in (run, now)]
+
+
+def test_long_lists_are_read_to_their_end(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run(state="SUCCESS")
+    for number in range(150):
+        fake.add_below(run, run, f"batch_{number}", "_convert_batch")
+    assert len(Runs(cloud).progress(run).tasks) == 150
+
+
+def test_what_is_no_row_is_left_out(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run(state="SUCCESS")
+    fake.add_task(run, "odd", rows=[None, "c1", {"host": ""}, {"host": "c2"}])  # type: ignore[list-item]
+    assert cells(Runs(cloud).progress(run)) == [("c2", "odd", "ok")]

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs over Mistral's API."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+
+from novadocker_client import runs
+from novadocker_client.connection import Cloud
+from novadocker_client.errors import BadInput, NotAllowed, NotFound, Unavailable
+from novadocker_client.runs import Run, Runs, TimedOut
+from novadocker_client.tests.fake_cloud import FakeCloud
+
+REPORT = {
+    "state": "planned",
+    "plan_digest": "sha256:" + "a" * 64,
+    "rows": [{"host": "c1", "role": "compute", "state": "planned", "step": "install_docker"}],
+    "totals": {"ok": 1},
+}
+
+
+def test_a_run_is_started_with_its_inputs_and_its_description(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run = Runs(cloud).start("plan", {"match": "docker"}, description="before the maintenance")
+    assert (run.workflow, run.outcome, run.ended) == ("plan", "running", False)
+    assert run.inputs == {"match": "docker"}
+    assert run.description == "before the maintenance"
+    assert fake.executions[run.id]["workflow_name"] == "novadocker.plan"
+
+
+def test_an_input_that_the_workflow_does_not_take_is_refused_before_anything_is_asked(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    with pytest.raises(BadInput, match=r"plan_digest: plan takes no such input\. It takes: "):
+        Runs(cloud).start("plan", {"plan_digest": "x"})
+    with pytest.raises(BadInput, match=r"no 'convert'.*There are: plan, deploy"):
+        Runs(cloud).start("convert")
+    assert fake.requests == []
+
+
+def test_only_runs_are_listed_the_newest_first_in_one_request(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    first = fake.add_run("plan", "SUCCESS", output={"message": "Planned.", "report": REPORT})
+    second = fake.add_run("deploy")
+    fake.add_below(second, second, "prepare", "_prepare")
+    # What runs within another workflow is none, whatever its name; nor is what is not ours.
+    fake.add_below(second, second, "again", "verify")
+    fake.add_execution("std.create_instance")
+    listed = Runs(cloud).list()
+    assert [run.id for run in listed] == [second, first]
+    assert [run.outcome for run in listed] == ["running", "planned"]
+    assert listed[1].message == "Planned."
+    assert listed[1].created_at
+    assert listed[1].created_at.tzinfo == datetime.UTC
+    assert len(fake.asked("/mistral")) == 1
+
+
+def test_runs_are_listed_of_one_workflow_page_by_page_and_without_their_outputs(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    ids = [fake.add_run("verify", "SUCCESS", output={"message": "well"}) for _ in range(3)]
+    fake.add_run("deploy")
+    page = Runs(cloud).list(workflow="verify", limit=2, outputs=False)
+    rest = Runs(cloud).list(workflow="verify", limit=2, marker=page[-1].id, all_projects=True)
+    assert [run.id for run in (*page, *rest)] == ids[::-1]
+    assert [run.message for run in (*page, *rest)] == ["", "", "well"]
+    assert [query.get("all_projects") for query in fake.asked("/mistral")] == [None, "true"]
+
+
+@pytest.mark.parametrize(
+    ("state", "told", "outcome"),
+    [
+        ("RUNNING", "", "running"),
+        ("PAUSED", "", "paused"),
+        ("SUCCESS", "done", "done"),
+        ("SUCCESS", "unchanged", "unchanged"),
+        ("SUCCESS", "partial", "partial"),
+        ("SUCCESS", "", "done"),
+        ("ERROR", "refused", "refused"),
+        ("ERROR", "drift", "drift"),
+        ("ERROR", "failed", "failed"),
+        ("ERROR", "", "failed"),
+        ("ERROR", "done", "failed"),
+        ("CANCELLED", "done", "stopped"),
+    ],
+)
+def test_an_outcome_is_what_the_report_says_unless_mistral_says_worse(
+    state: str, told: str, outcome: str
+) -> None:
+    run = Run("1", "deploy", state, output={"report": {"state": told}} if told else {})
+    assert run.outcome == outcome
+
+
+def test_a_run_that_broke_is_told_with_mistral_s_reason() -> None:
+    assert Run("1", "deploy", "ERROR", "executor lost").message == "executor lost"
+    told = Run("1", "deploy", "ERROR", "fail", output={"message": "c1 failed."})
+    assert told.message == "c1 failed."
+
+
+def test_a_run_is_stopped_once(fake: FakeCloud, cloud: Cloud) -> None:
+    run_id = fake.add_run()
+    stopped = Runs(cloud).stop(run_id)
+    assert (stopped.outcome, stopped.ended) == ("stopped", True)
+    with pytest.raises(BadInput, match=r"has ended already \(stopped\)"):
+        Runs(cloud).stop(run_id)
+
+
+def test_a_run_is_awaited_through_an_api_that_restarts(fake: FakeCloud, cloud: Cloud) -> None:
+    run_id = fake.add_run()
+    looks = []
+
+    def later(method: str, path: str) -> None:
+        looks.append(path)
+        if len(looks) == 2:
+            fake.faults["/mistral"] = (503, 2)
+        if len(looks) == 6:
+            fake.executions[run_id]["state"] = "SUCCESS"
+
+    fake.on_request = later
+    faults: list[Unavailable] = []
+    run = Runs(cloud).wait(run_id, timeout_s=20, on_fault=faults.append)
+    assert run.outcome == "done"
+    assert len(faults) == 2
+
+
+def test_waiting_ends_when_mistral_stays_away(
+    fake: FakeCloud, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "PATIENCE_S", 0.05)
+    run_id = fake.add_run()
+    fake.faults["/mistral"] = (503, None)
+    with pytest.raises(Unavailable, match=r"does not show the run .* \(503\): no, for a reason"):
+        Runs(cloud).wait(run_id)
+
+
+def test_a_run_that_takes_too_long_goes_on(fake: FakeCloud, cloud: Cloud) -> None:
+    run_id = fake.add_run()
+    with pytest.raises(TimedOut, match=f"{run_id} is running after 0 s, and goes on"):
+        Runs(cloud).wait(run_id, timeout_s=0)
+    assert fake.executions[run_id]["state"] == "RUNNING"
+
+
+def test_a_run_that_is_gone_or_is_not_the_user_s_says_so(fake: FakeCloud, cloud: Cloud) -> None:
+    with pytest.raises(NotFound, match=r"Mistral does not show the run gone \(404\)"):
+        Runs(cloud).get("gone")
+    fake.faults["/mistral"] = (403, None)
+    with pytest.raises(NotAllowed, match="administrator"):
+        Runs(cloud).list()
+
+
+def test_a_plan_is_deployed_with_its_inputs_and_its_digest() -> None:
+    plan = Run(
+        "1", "plan", "SUCCESS", inputs={"hosts": ["c1"], "drain": "skip"}, output={"report": REPORT}
+    )
+    assert runs.deploy_inputs(plan) == {
+        "hosts": ["c1"],
+        "drain": "skip",
+        "plan_digest": REPORT["plan_digest"],
+    }
+    with pytest.raises(BadInput, match="is a run of verify that is planned"):
+        runs.deploy_inputs(Run("1", "verify", "SUCCESS", output={"report": REPORT}))
+    with pytest.raises(BadInput, match="is a run of plan that is running"):
+        runs.deploy_inputs(Run("1", "plan", "RUNNING"))
+
+
+def test_a_cloud_without_mistral_says_so() -> None:
+    cloud = FakeCloud({"compute": "nova/v2.1"}).cloud()
+    with pytest.raises((NotFound, Unavailable), match=r"^Mistral does not answer"):
+        Runs(cloud).list()
