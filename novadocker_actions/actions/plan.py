@@ -8,7 +8,7 @@ from typing import Any
 
 from novadocker_actions import host_steps, step_settings
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
-from novadocker_actions.cloud import mailbox, nova, runs
+from novadocker_actions.cloud import inventory, nova, runs
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import NovadockerError, Refused
 from novadocker_actions.host_steps import COMPUTE_STEPS, CONTROLLER_STEPS
@@ -69,7 +69,7 @@ class SelectHosts(NovadockerAction):
             nova.services(service),
             list(nova.hypervisors(service)),
             service.get("/os-aggregates")["aggregates"],
-            mailbox.inventory(cloud.orchestration),
+            inventory.all_hosts(cloud.orchestration),
         )
         chosen = selection.select(records, selection.Query.from_settings(self.settings))
         selection.require_mailboxes(chosen.hosts)

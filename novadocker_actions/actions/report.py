@@ -188,8 +188,6 @@ class Report(NovadockerAction):
 
     def _url(self, cloud: Cloud) -> str:
         try:
-            return cloud.dashboard_url() or (
-                f"{cloud.workflow.url.removesuffix('/v2')}/v2/executions/{self.run_id}"
-            )
+            return cloud.dashboard_url() or f"{cloud.workflow_url}/executions/{self.run_id}"
         except (NovadockerError, ClientException):
             return f"execution {self.run_id}"

@@ -15,17 +15,17 @@ import contextlib
 import datetime
 import functools
 import logging
-import time
 from typing import Any
 
-import requests
-import tenacity
-from keystoneauth1 import access, adapter, exceptions, loading, service_token, session
+from heatclient.v1.client import Client as Heat
+from keystoneauth1 import access, exceptions, loading, service_token, session
 from keystoneauth1.identity.access import AccessInfoPlugin
 from keystoneauth1.plugin import BaseAuthPlugin
+from mistralclient.api.v2.client import Client as Mistral
 from oslo_config import cfg
 
-from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
+from novadocker_actions.cloud.services import Patience, ServiceAdapter, told
+from novadocker_actions.errors import CloudError, NovadockerError
 
 LOG = logging.getLogger(__name__)
 
@@ -34,84 +34,28 @@ REQUEST_TIMEOUT_S = 60
 _AUTHTOKEN = "keystone_authtoken"
 #: No run is expected to take longer; Keystone forgets its trust then.
 TRUST_LIFE = datetime.timedelta(hours=24)
-#: Statuses of a service that is away, overloaded, or behind one that is.
-_PASSING = (NO_ANSWER, 429, 500, 502, 503, 504)
 _INTERFACES = ["internal", "public"]
 #: 2.87 is the last that tells `cpu_info` and its like, and the first common to all we support.
 COMPUTE_MICROVERSION = "2.87"
 
 
-class Patience:
-    """How long services are borne that are away: by a deadline, for all requests of an action.
-
-    It begins with the first request that fails, so that many hosts do not wait one after the other.
-
-    :param patience_s: 0 bears nothing
-    """
-
-    def __init__(self, patience_s: float = 0) -> None:
-        self._patience_s = patience_s
-        self._until: float | None = None
-
-    def is_over(self, _attempt: object = None) -> bool:
-        """Whether a request that has just failed is not to be tried again."""
-        now = time.monotonic()
-        if self._until is None:
-            self._until = now + self._patience_s
-        return now >= self._until
-
-
 class Service:
-    """One service's REST API: JSON in, JSON out, errors as :class:`CloudError`.
+    """One service's REST API, for which there is no client: JSON in, JSON out.
 
-    A request that a service cannot answer at the moment is repeated with growing pauses.
-
-    :param auth_session: authenticated
-    :param service_type: such as ``compute``
-    :param region: name, None for the only one
-    :param patience: how long that goes on
+    :param asked: how the service is asked
     """
 
-    def __init__(
-        self,
-        auth_session: session.Session,
-        service_type: str,
-        region: str | None,
-        patience: Patience | None = None,
-    ) -> None:
-        self.type = service_type
-        self._retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_pass),
-            wait=tenacity.wait_exponential_jitter(initial=1, max=20),
-            stop=(patience or Patience()).is_over,
-            reraise=True,
-        )
-        self._adapter = adapter.Adapter(
-            auth_session,
-            service_type=service_type,
-            interface=_INTERFACES,
-            region_name=region or None,
-            raise_exc=False,
-            connect_retries=2,
-        )
-        self._microversion = COMPUTE_MICROVERSION if service_type == "compute" else None
-
-    @functools.cached_property
-    def _endpoint(self) -> str:
-        with contextlib.suppress(exceptions.CatalogException):
-            return str(self._adapter.get_endpoint() or "").rstrip("/")
-        return ""
+    def __init__(self, asked: ServiceAdapter) -> None:
+        self._asked = asked
 
     def in_catalog(self) -> bool:
         """Whether the catalog has the service for this project."""
-        return bool(self._endpoint)
+        return self._asked.in_catalog()
 
     @property
     def url(self) -> str:
         """The service's address in the catalog, without a trailing slash."""
-        if not self._endpoint:
-            raise NovadockerError(f"The catalog has no {self.type} service for this project.")
-        return self._endpoint
+        return self._asked.url
 
     def get(self, path: str, params: dict[str, str] | None = None) -> Any:
         """Return what a GET gives."""
@@ -129,50 +73,13 @@ class Service:
         """Delete something; that it is gone already is well."""
         try:
             self._request("DELETE", path)
-        except CloudError as fault:
-            if fault.status != 404:
+        except CloudError as err:
+            if err.status != 404:
                 raise
 
     def _request(self, method: str, path: str, **arguments: Any) -> Any:
-        # A copy, for the threads of an action ask at the same time.
-        return self._retrying.copy()(self._request_once, method, path, **arguments)
-
-    def _request_once(self, method: str, path: str, **arguments: Any) -> Any:
-        try:
-            answer: requests.Response = self._adapter.request(
-                f"{self._base(path)}{path}",
-                method,
-                microversion=self._microversion,
-                headers={"Accept": "application/json"},
-                **arguments,
-            )
-        except exceptions.ClientException as fault:
-            # No connection, or Keystone gave no token for it.
-            status = getattr(fault, "http_status", NO_ANSWER)
-            raise CloudError(self.type, f"{method} {path}", status, str(fault)) from fault
-        if answer.status_code >= 400:
-            raise CloudError(self.type, f"{method} {path}", answer.status_code, _fault(answer))
+        answer = self._asked.request(path, method, **arguments)
         return answer.json() if answer.content else None
-
-    def _base(self, path: str) -> str:
-        # Glance's and Mistral's catalog entries come with and without the version.
-        return self.url.removesuffix("/v2") if path.startswith("/v2/") else self.url
-
-
-def _may_pass(fault: BaseException) -> bool:
-    return isinstance(fault, CloudError) and fault.status in _PASSING
-
-
-def _fault(answer: requests.Response) -> str:
-    try:
-        body = answer.json()
-    except ValueError:
-        return answer.text.strip()[:300]
-    if isinstance(body, dict):
-        for part in (body, *body.values()):
-            if isinstance(part, dict) and (part.get("message") or part.get("faultstring")):
-                return str(part.get("message") or part["faultstring"])[:300]
-    return str(body)[:300]
 
 
 class Cloud:
@@ -205,8 +112,15 @@ class Cloud:
         self.execution_id = execution_id
         self._patience = patience or Patience()
 
-    def _service(self, service_type: str) -> Service:
-        return Service(self._session, service_type, self._region, self._patience)
+    def _adapter(self, service_type: str, **options: Any) -> ServiceAdapter:
+        return ServiceAdapter(
+            self._session,
+            service_type,
+            self._patience,
+            interface=_INTERFACES,
+            region_name=self._region,
+            **options,
+        )
 
     @property
     def token(self) -> str:
@@ -221,27 +135,36 @@ class Cloud:
     @functools.cached_property
     def compute(self) -> Service:
         """Nova."""
-        return self._service("compute")
+        return Service(self._adapter("compute", default_microversion=COMPUTE_MICROVERSION))
 
     @functools.cached_property
     def placement(self) -> Service:
         """Placement."""
-        return self._service("placement")
+        return Service(self._adapter("placement"))
 
     @functools.cached_property
     def image(self) -> Service:
         """Glance."""
-        return self._service("image")
+        asked = self._adapter("image")
+        # Its entries in catalogs come with and without the version.
+        asked.endpoint_override = asked.url.removesuffix("/v2")
+        return Service(asked)
 
     @functools.cached_property
-    def orchestration(self) -> Service:
+    def orchestration(self) -> Heat:
         """Heat."""
-        return self._service("orchestration")
+        return Heat(session=self._adapter("orchestration"))
 
     @functools.cached_property
-    def workflow(self) -> Service:
+    def workflow(self) -> Mistral:
         """Mistral."""
-        return self._service("workflow")
+        return Mistral(mistral_url=self.workflow_url, session=self._adapter("workflow"))
+
+    @property
+    def workflow_url(self) -> str:
+        """The address of Mistral's API, with its version."""
+        # Its entries in catalogs come with and without the version.
+        return f"{self._adapter('workflow').url.removesuffix('/v2')}/v2"
 
     def dashboard_url(self) -> str:
         """Return the address of a dashboard in the catalog, "" when there is none."""
@@ -279,7 +202,7 @@ class Cloud:
             f"{identity_url()}/v3/OS-TRUST/trusts", json={"trust": trust}, raise_exc=False
         )
         if answer.status_code >= 400:
-            LOG.warning("No trust: Keystone answered %s: %s", answer.status_code, _fault(answer))
+            LOG.warning("No trust: Keystone answered %s: %s", answer.status_code, told(answer))
             return ""
         return str(answer.json()["trust"]["id"])
 
@@ -296,7 +219,7 @@ class Cloud:
             LOG.warning("Trust %s is left to expire: %s", trust_id, fault)
             return
         if answer.status_code >= 400 and answer.status_code != 404:
-            LOG.warning("Trust %s is left to expire: %s", trust_id, _fault(answer))
+            LOG.warning("Trust %s is left to expire: %s", trust_id, told(answer))
 
 
 def connect(context: Any, trust_id: str = "", patience_s: float = 0) -> Cloud:

@@ -21,8 +21,8 @@ from cryptography.hazmat.primitives import ciphers, hashes, hmac, padding, seria
 from cryptography.hazmat.primitives.asymmetric import padding as rsa_padding
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
+from heatclient.v1.client import Client as Heat
 
-from novadocker_actions.cloud.clients import Service
 from novadocker_actions.errors import NovadockerError
 
 #: Tag of the stacks that hold enrolled hosts, and of those that hold these hosts' keys.
@@ -43,10 +43,10 @@ _PBKDF2_ROUNDS = 10_000
 class HostKeys:
     """The pinned keys of all enrolled hosts, fetched when the first is asked for.
 
-    :param heat: the orchestration service
+    :param heat: Heat's client
     """
 
-    def __init__(self, heat: Service) -> None:
+    def __init__(self, heat: Heat) -> None:
         self._heat = heat
 
     def of(self, host: str) -> str:
@@ -55,15 +55,15 @@ class HostKeys:
 
     @functools.cached_property
     def _by_host(self) -> dict[str, str]:
-        pools = self._heat.get("/stacks", params={"tags": STACK_TAG})["stacks"]
-        names = {f"{KEYS_PREFIX}{pool['stack_name']}" for pool in pools}
-        found: dict[str, str] = {}
-        for stack in self._heat.get("/stacks", params={"tags": KEYS_TAG})["stacks"]:
-            # Those of a pool that is gone may name a host that is in another one now.
-            if stack["stack_name"] in names:
-                path = f"/stacks/{stack['stack_name']}/{stack['id']}/outputs/public_keys"
-                found.update(self._heat.get(path)["output"].get("output_value") or {})
-        return found
+        pools = self._heat.stacks.list(tags=STACK_TAG)
+        names = {f"{KEYS_PREFIX}{pool.stack_name}" for pool in pools}
+        keys: dict[str, str] = {}
+        for stack in self._heat.stacks.list(tags=KEYS_TAG):
+            # The keys of a pool that is gone may name a host that is in another one now.
+            if stack.stack_name in names:
+                shown = self._heat.stacks.output_show(stack.identifier, "public_keys")
+                keys.update(shown["output"].get("output_value") or {})
+        return keys
 
 
 def document(host: str, push_id: str, expires_at: int, said: Mapping[str, Any]) -> bytes:

@@ -20,9 +20,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from heatclient.v1.client import Client as Heat
+
 from novadocker_actions import host_steps
 from novadocker_actions.cloud import host_keys
-from novadocker_actions.cloud.clients import Service
 from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, HostBusy, NovadockerError
 from novadocker_actions.plan import rows
@@ -44,26 +45,6 @@ _OUTPUTS = (*host_keys.SAID, host_steps.PUSH_ID, host_keys.SIGNATURE)
 _BLANK = dict.fromkeys((*_OUTPUTS, "deploy_stdout", "deploy_stderr", "deploy_status_code"), "")
 
 
-def inventory(heat: Service) -> dict[str, dict[str, Any]]:
-    """Return all enrolled hosts by name: ``server_id``, ``deployment_id``, ``roles``, ``has_key``.
-
-    :param heat: the orchestration service
-    """
-    found: dict[str, dict[str, Any]] = {}
-    keys = HostKeys(heat)
-    for stack in heat.get("/stacks", params={"tags": host_keys.STACK_TAG})["stacks"]:
-        try:
-            output = heat.get(f"/stacks/{stack['stack_name']}/{stack['id']}/outputs/inventory")
-        except CloudError as fault:
-            if fault.status != 404:
-                raise
-            continue
-        for name, mailbox in (output["output"].get("output_value") or {}).items():
-            if mailbox.get("server_id") and mailbox.get("deployment_id"):
-                found[name] = {**mailbox, "has_key": bool(keys.of(name))}
-    return found
-
-
 def key(*parts: str) -> str:
     """Return the name of a push: the same for the same parts, so that it is made once.
 
@@ -73,7 +54,7 @@ def key(*parts: str) -> str:
 
 
 def push(
-    heat: Service,
+    heat: Heat,
     row: HostRow,
     step: str,
     settings: dict[str, Any],
@@ -85,7 +66,7 @@ def push(
 ) -> None:
     """Put a step into a host's mailbox, unless just this push is in it already.
 
-    :param heat: the orchestration service
+    :param heat: Heat's client
     :param row: the host; gets the step as pending
     :param step: name of a step
     :param settings: its settings
@@ -128,10 +109,10 @@ def push(
     row.pending = Pending(step, mode, push_id, config_id, expires_at)
 
 
-def look(heat: Service, row: HostRow, keys: HostKeys | None = None) -> None:
+def look(heat: Heat, row: HostRow, keys: HostKeys | None = None) -> None:
     """Take over a host's outcome if it is there, or give the host up when its time is over.
 
-    :param heat: the orchestration service
+    :param heat: Heat's client
     :param row: a host with a pending step
     :param keys: the hosts' pinned keys
     """
@@ -179,7 +160,7 @@ def _give_up(row: HostRow, pending: Pending, fault: str = "") -> None:
     rows.give_up(row, reason)
 
 
-def _take(heat: Service, row: HostRow, deployment: dict[str, Any], keys: HostKeys) -> None:
+def _take(heat: Heat, row: HostRow, deployment: dict[str, Any], keys: HostKeys) -> None:
     pending = row.pending
     if pending is None:
         return
@@ -221,14 +202,14 @@ def _refusal(row: HostRow, pending: Pending, outputs: dict[str, Any], keys: Host
     return "its signature is not this host's for this push"
 
 
-def _open_again(heat: Service, row: HostRow, pending: Pending) -> None:
+def _open_again(heat: Heat, row: HostRow, pending: Pending) -> None:
     # Heat takes no signal for what has ended, and the host's own is yet to come, or was lost.
     if not _push_anew(heat, row, pending):
-        path = f"/software_deployments/{row.deployment_id}"
-        heat.put(path, json={**_under_way(pending.step), "status_reason": "an outcome was refused"})
+        again = {**_under_way(pending.step), "status_reason": "an outcome was refused"}
+        heat.software_deployments.update(row.deployment_id, **again)
 
 
-def _push_anew(heat: Service, row: HostRow, pending: Pending) -> bool:
+def _push_anew(heat: Heat, row: HostRow, pending: Pending) -> bool:
     held = _config(heat, pending.config_id)
     inputs = {n: v for n, v in _inputs(held).items() if not n.startswith("deploy_")}
     pause_s = AGAIN_S * 2 ** (pending.again - 1) if pending.again else 0
@@ -240,10 +221,10 @@ def _push_anew(heat: Service, row: HostRow, pending: Pending) -> bool:
     return True
 
 
-def look_at_all(heat: Service, host_rows: Sequence[HostRow], wait_s: float) -> int:
+def look_at_all(heat: Heat, host_rows: Sequence[HostRow], wait_s: float) -> int:
     """Look at all pending hosts until none is left or the time is over; return how many are left.
 
-    :param heat: the orchestration service
+    :param heat: Heat's client
     :param host_rows: hosts
     :param wait_s: how long to stay
     """
@@ -258,7 +239,7 @@ def look_at_all(heat: Service, host_rows: Sequence[HostRow], wait_s: float) -> i
         pause_s = min(pause_s * 1.3, 2.0)
 
 
-def _look_alone(heat: Service, row: HostRow, keys: HostKeys) -> None:
+def _look_alone(heat: Heat, row: HostRow, keys: HostKeys) -> None:
     pending = row.pending
     try:
         look(heat, row, keys)
@@ -287,14 +268,13 @@ def on_each(host_rows: Iterable[HostRow], act: Callable[[HostRow], None]) -> Non
         list(pool.map(act, waiting))
 
 
-def _deployment(heat: Service, row: HostRow) -> dict[str, Any]:
-    answer = heat.get(f"/software_deployments/{row.deployment_id}")
-    deployment: dict[str, Any] = answer["software_deployment"]
+def _deployment(heat: Heat, row: HostRow) -> dict[str, Any]:
+    deployment: dict[str, Any] = heat.software_deployments.get(row.deployment_id).to_dict()
     return deployment
 
 
-def _config(heat: Service, config_id: str) -> dict[str, Any]:
-    config: dict[str, Any] = heat.get(f"/software_configs/{config_id}")["software_config"]
+def _config(heat: Heat, config_id: str) -> dict[str, Any]:
+    config: dict[str, Any] = heat.software_configs.get(config_id).to_dict()
     return config
 
 
@@ -303,7 +283,7 @@ def _inputs(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _replace(
-    heat: Service,
+    heat: Heat,
     row: HostRow,
     held: dict[str, Any],
     step: str,
@@ -313,26 +293,21 @@ def _replace(
     # The deploy_* inputs carry the signal that Heat made for this mailbox.
     kept = [entry for entry in held["inputs"] if entry["name"].startswith("deploy_")]
     own = [{"name": name, "type": _type(value), "value": value} for name, value in inputs.items()]
-    config = heat.post(
-        "/software_configs",
-        json={
-            "name": f"{_CONFIG_PREFIX}{step}",
-            "group": "script",
-            "config": script,
-            "inputs": own + kept,
-            "outputs": [{"name": name} for name in _OUTPUTS],
-            "options": {},
-        },
-    )["software_config"]
-    heat.put(
-        f"/software_deployments/{row.deployment_id}",
-        json={"config_id": config["id"], **_under_way(step)},
+    config = heat.software_configs.create(
+        name=f"{_CONFIG_PREFIX}{step}",
+        group="script",
+        config=script,
+        inputs=own + kept,
+        outputs=[{"name": name} for name in _OUTPUTS],
+        options={},
     )
+    heat.software_deployments.update(row.deployment_id, config_id=config.id, **_under_way(step))
     try:
-        heat.delete(f"/software_configs/{held['id']}")
-    except CloudError as fault:
-        LOG.warning("The config that was in the mailbox of %s is left: %s", row.host, fault)
-    return str(config["id"])
+        heat.software_configs.delete(held["id"])
+    except CloudError as err:
+        if err.status != 404:
+            LOG.warning("The config that was in the mailbox of %s is left: %s", row.host, err)
+    return str(config.id)
 
 
 def _under_way(step: str) -> dict[str, Any]:

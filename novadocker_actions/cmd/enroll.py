@@ -11,15 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import openstack
+from heatclient.v1.client import Client as Heat
 from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 
 from novadocker_actions.cloud import messages
+from novadocker_actions.cloud.services import Patience, ServiceAdapter
 from novadocker_actions.enrolment import agent
 from novadocker_actions.enrolment.agent import Ssh, change_agent
 from novadocker_actions.enrolment.roster import Roster, parse_hosts
 from novadocker_actions.enrolment.stacks import ROLES, STACK_PREFIX, Enrolment
 from novadocker_actions.errors import NovadockerError, Refused
+
+#: In this time an API may restart.
+PATIENCE_S = 15
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,12 +35,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.run is run_make_key:
             run_make_key(arguments)
             return 0
-        heat = openstack.connect(
-            cloud=arguments.os_cloud, app_name="novadocker-enroll"
-        ).orchestration
-        arguments.run(Enrolment(heat, print), arguments)
-    except (NovadockerError, SDKException, ClientException) as error:
-        print(f"novadocker-enroll: {error}", file=sys.stderr)
+        cloud = openstack.connect(cloud=arguments.os_cloud, app_name="novadocker-enroll")
+        # The SDK knows the operator's cloud: its session, region, interface and overrides.
+        heat = ServiceAdapter(cloud.orchestration, "orchestration", Patience(PATIENCE_S))
+        arguments.run(Enrolment(Heat(session=heat), print), arguments)
+    except (NovadockerError, SDKException, ClientException) as err:
+        print(f"novadocker-enroll: {err}", file=sys.stderr)
         return 1
     return 0
 

@@ -11,7 +11,11 @@ import urllib.parse
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from heatclient.common import template_utils
+from heatclient.v1.client import Client as Heat
+
 from novadocker_actions import resources
+from novadocker_actions.cloud import inventory
 from novadocker_actions.cloud.host_keys import KEYS_PREFIX, KEYS_TAG, STACK_TAG
 from novadocker_actions.enrolment.agent import PARALLEL, Ssh, change_agent
 from novadocker_actions.enrolment.roster import Roster
@@ -26,69 +30,55 @@ SERVER_TYPES = ("OS::Heat::DeployedServer", "Novadocker::Pool::Server")
 POLL_S = 1.0
 #: A stack without resources is made at once; this is for Heat itself.
 KEYS_TIMEOUT_S = 120
-# With doubling pauses: 15 s in which an API may restart.
-CONNECT_RETRIES = 5
+#: Resources of a pool's host are below its stack by so many levels at most.
+DEPTH = 4
 
 
 class Enrolment:
     """The enrolment stacks of a cloud.
 
-    :param heat: adapter of the orchestration service, as openstacksdk gives it
+    :param heat: Heat's client
     :param tell: called with each line for the operator
     """
 
-    def __init__(self, heat: Any, tell: Callable[[str], None]) -> None:
+    def __init__(self, heat: Heat, tell: Callable[[str], None]) -> None:
         self.heat = heat
         self.tell = tell
 
-    def _ask(self, method: str, path: str, **body: Any) -> dict[str, Any]:
-        options = {"json": body} if body else {}
-        response = self.heat.request(
-            path, method, raise_exc=False, connect_retries=CONNECT_RETRIES, **options
-        )
-        if response.status_code >= 400:
-            raise CloudError(
-                "orchestration", f"{method} {path}", response.status_code, response.text
-            )
-        # What Heat has only accepted it answers with a page of HTML.
-        told = response.headers.get("Content-Type", "").startswith("application/json")
-        return dict(response.json()) if told else {}
-
     def stack(self, name: str) -> dict[str, Any] | None:
         """Return a stack by its name or its id, None when there is none."""
+        # Heat's own look-up redirects to an address that it makes up, which may not lead there.
         for key in ("name", "id"):
-            query = urllib.parse.urlencode({key: name})
-            for item in self._ask("GET", f"/stacks?{query}")["stacks"]:
-                return self.refreshed(item)
+            for stack in self.heat.stacks.list(filters={key: name}):
+                return self.refreshed(stack.to_dict())
         return None
 
     def refreshed(self, stack: Mapping[str, Any]) -> dict[str, Any] | None:
         """Return a stack as it is now, None when it is gone."""
         try:
-            return dict(self._ask("GET", f"/stacks/{stack['stack_name']}/{stack['id']}")["stack"])
-        except CloudError as error:
-            if error.status == 404:
+            now: dict[str, Any] = self.heat.stacks.get(_identifier(stack)).to_dict()
+        except CloudError as err:
+            if err.status == 404:
                 return None
             raise
+        return now
 
     def pools(self) -> Iterator[dict[str, Any]]:
         """Yield the stacks that hold enrolled hosts."""
-        for stack in self._ask("GET", f"/stacks?tags={STACK_TAG}")["stacks"]:
-            found = self.refreshed(stack)
-            if found is not None:
-                yield found
+        for pool in inventory.pools(self.heat):
+            stack = self.refreshed(pool.to_dict())
+            if stack is not None:
+                yield stack
 
     def inventory(self, stack: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Return the enrolled hosts of a stack: server_id, deployment_id and roles by name."""
-        for output in stack.get("outputs", []):
-            if output["output_key"] == "inventory":
-                return dict(output.get("output_value") or {})
-        return {}
+        return inventory.of_pool(self.heat, _identifier(stack))
 
     def mailbox_state(self, deployment_id: str) -> str:
         """Return the state of a mailbox's last message, and when it changed."""
-        found = self._ask("GET", f"/software_deployments/{deployment_id}")["software_deployment"]
-        return f"{found['status']} {found.get('updated_time') or found.get('creation_time') or ''}"
+        mailbox = self.heat.software_deployments.get(deployment_id).to_dict()
+        changed = mailbox.get("updated_time") or mailbox.get("creation_time") or ""
+        return f"{mailbox['status']} {changed}"
 
     def write(self, pool: str, roster: Roster, timeout_s: int, **parameters: Any) -> dict[str, Any]:
         """Create or update a pool's stack, without waiting for it.
@@ -96,26 +86,28 @@ class Enrolment:
         :return: the stack
         """
         name = f"{STACK_PREFIX}{pool}"
-        files = self.heat.read_env_and_templates(
-            template_file=str(resources.path("heat_templates/hosts.yaml"))
+        files, template = template_utils.get_template_contents(
+            str(resources.path("heat_templates/hosts.yaml"))
         )
-        body = {
-            "stack_name": name,
-            "template": files["template"],
-            "files": files.get("files") or {},
-            "parameters": {"pool": pool, **parameters, **roster.parameters()},
-            "timeout_mins": max(1, -(-timeout_s // 60)),
-            "disable_rollback": True,
-            "tags": STACK_TAG,
-        }
-        there = self.stack(name)
-        if there is None:
-            self._ask("POST", "/stacks", **body)
+        return self._put(
+            name,
+            self.stack(name),
+            template=template,
+            files=files,
+            parameters={"pool": pool, **parameters, **roster.parameters()},
+            timeout_mins=max(1, -(-timeout_s // 60)),
+            tags=STACK_TAG,
+        )
+
+    def _put(self, name: str, before: dict[str, Any] | None, **fields: Any) -> dict[str, Any]:
+        fields = {"stack_name": name, "disable_rollback": True, **fields}
+        if before is None:
+            self.heat.stacks.create(**fields)
         else:
-            self._ask("PUT", f"/stacks/{name}/{there['id']}", **body)
-        found = self.stack(name)
-        assert found is not None
-        return found
+            self.heat.stacks.update(_identifier(before), **fields)
+        stack = self.stack(name)
+        assert stack is not None
+        return stack
 
     def pin(self, pool_stack: str, hosts: Collection[str], keys: Mapping[str, str]) -> None:
         """Have the keys of a pool's hosts be known, and of no others.
@@ -132,49 +124,39 @@ class Enrolment:
             self.delete(there)
         if wanted == before or not wanted:
             return
-        body = {
-            "stack_name": name,
-            "template": resources.text("heat_templates/host_keys.yaml"),
-            "parameters": {"public_keys": wanted},
-            "timeout_mins": -(-KEYS_TIMEOUT_S // 60),
-            "disable_rollback": True,
-            "tags": KEYS_TAG,
-        }
-        if there is None:
-            self._ask("POST", "/stacks", **body)
-        else:
-            self._ask("PUT", f"/stacks/{name}/{there['id']}", **body)
-        found = self.stack(name)
-        assert found is not None
-        self.await_complete(found, KEYS_TIMEOUT_S)
+        stack = self._put(
+            name,
+            there,
+            template=resources.text("heat_templates/host_keys.yaml"),
+            parameters={"public_keys": wanted},
+            timeout_mins=-(-KEYS_TIMEOUT_S // 60),
+            tags=KEYS_TAG,
+        )
+        self.await_complete(stack, KEYS_TIMEOUT_S)
 
     def delete(self, stack: Mapping[str, Any]) -> None:
         """Delete a stack; nothing happens on its hosts."""
-        self._ask("DELETE", f"/stacks/{stack['stack_name']}/{stack['id']}")
+        self.heat.stacks.delete(_identifier(stack))
 
     def servers(self, stack: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         """Return what agents need (os_collect_config) by host name, of servers that have it."""
-        path = f"/stacks/{stack['stack_name']}/{stack['id']}/resources?nested_depth=4"
-        found = {}
-        for item in self._ask("GET", path)["resources"]:
-            if item["resource_type"] not in SERVER_TYPES or not item["physical_resource_id"]:
+        servers = {}
+        for item in self.heat.resources.list(_identifier(stack), nested_depth=DEPTH):
+            if item.resource_type not in SERVER_TYPES or not item.physical_resource_id:
                 continue
-            link = next(link["href"] for link in item["links"] if link["rel"] == "self")
-            place = urllib.parse.urlparse(link).path
-            place = place[place.index("/stacks/") :]
-            attributes = self._ask("GET", place)["resource"]["attributes"]
-            if (attributes.get("os_collect_config") or {}).get("collectors"):
-                found[attributes["name"]] = attributes["os_collect_config"]
-        return found
+            # A server is in a stack of its own below the pool's.
+            link = next(link["href"] for link in item.links if link["rel"] == "stack")
+            identifier = urllib.parse.unquote(link.rpartition("/stacks/")[2])
+            server = self.heat.resources.get(identifier, item.resource_name)
+            if (server.attributes.get("os_collect_config") or {}).get("collectors"):
+                servers[server.attributes["name"]] = server.attributes["os_collect_config"]
+        return servers
 
     def faults(self, stack: Mapping[str, Any]) -> list[str]:
         """Return why a stack failed, the innermost resources first."""
-        path = f"/stacks/{stack['stack_name']}/{stack['id']}/resources?nested_depth=4"
-        found = self._ask("GET", path)["resources"]
-        failed = [item for item in found if item["resource_status"] == "FAILED"]
-        return [
-            f"{item['resource_name']}: {item['resource_status_reason']}" for item in failed[-5:]
-        ]
+        items = self.heat.resources.list(_identifier(stack), nested_depth=DEPTH)
+        failed = [item for item in items if item.resource_status == "FAILED"]
+        return [f"{item.resource_name}: {item.resource_status_reason}" for item in failed[-5:]]
 
     def attach(
         self,
@@ -210,8 +192,8 @@ class Enrolment:
                 try:
                     state = "installed" if done.result() else "as it was"
                     self.tell(f"{running[done]}: agent {state}")
-                except Refused as error:
-                    faults.append(f"{running[done]}: {error}")
+                except Refused as err:
+                    faults.append(f"{running[done]}: {err}")
         faults.extend(f"{name}: Heat gives no credentials for it" for name in waiting)
         if faults:
             raise Refused("hosts", "; ".join(sorted(faults)), "Mend that, then repeat the command.")
@@ -234,3 +216,7 @@ class Enrolment:
                     "See `journalctl -u os-collect-config` on the hosts, then repeat the command.",
                 )
             time.sleep(POLL_S)
+
+
+def _identifier(stack: Mapping[str, Any]) -> str:
+    return f"{stack['stack_name']}/{stack['id']}"

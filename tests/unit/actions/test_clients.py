@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,17 +16,20 @@ from keystoneauth1.plugin import BaseAuthPlugin
 from oslo_config import cfg
 from requests.adapters import BaseAdapter
 
-from novadocker_actions.cloud import clients
+from novadocker_actions.cloud import clients, services
 from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
 
 CATALOG = [
     {
-        "type": "compute",
-        "name": "nova",
-        "endpoints": [
-            {"interface": "public", "region": "R", "region_id": "R", "url": "http://nova.test/v2.1"}
-        ],
+        "type": kind,
+        "name": name,
+        "endpoints": [{"interface": "public", "region": "R", "region_id": "R", "url": url}],
     }
+    for kind, name, url in (
+        ("compute", "nova", "http://nova.test/v2.1"),
+        ("orchestration", "heat", "http://heat.test/v1/p"),
+        ("workflowv2", "mistral", "http://mistral.test"),
+    )
 ]
 CALLER = {"user": {"id": "u"}, "project": {"id": "p"}, "roles": [{"id": "r", "name": "admin"}]}
 
@@ -40,6 +44,7 @@ class Transport(BaseAdapter):
         self.seen.append(request)
         response = requests.Response()
         response.status_code = self.status
+        response.headers["Content-Type"] = "application/json"
         response._content = self.body.encode()
         response.url, response.request = str(request.url), request
         return response
@@ -207,6 +212,54 @@ def test_a_service_that_is_away_is_borne_until_the_deadline(
     assert len(transport.seen) > 5
 
 
+ASKED: dict[str, Callable[[clients.Cloud], Any]] = {
+    "orchestration": lambda cloud: cloud.orchestration.software_configs.get("x"),
+    "workflow": lambda cloud: cloud.workflow.executions.get("x"),
+}
+
+
+@pytest.mark.parametrize("service", ASKED)
+def test_the_services_own_clients_ask_as_the_caller(transport: Transport, service: str) -> None:
+    transport.body = '{"software_config": {"id": "x"}, "id": "x"}'
+
+    assert ASKED[service](clients.connect(context())).id == "x"
+
+    (request,) = transport.seen
+    assert request.url in (
+        "http://heat.test/v1/p/software_configs/x",
+        "http://mistral.test/v2/executions/x",
+    )
+    assert request.headers["X-Auth-Token"] == "token"
+    assert request.headers["X-Service-Token"] == "service-token"
+
+
+@pytest.mark.parametrize("service", ASKED)
+def test_the_services_own_clients_have_our_patience_and_our_errors(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    now = _clock(monkeypatch)
+    transport.status, transport.body = 503, '{"error": {"message": "why"}}'
+
+    with pytest.raises(CloudError, match=f"{service} answered GET .*/x with 503: why") as told:
+        ASKED[service](clients.connect(context(), patience_s=90))
+
+    assert told.value.status == 503
+    assert 90 <= now[0] < 90 + 22
+
+
+@pytest.mark.parametrize("service", ASKED)
+def test_a_client_of_a_service_that_is_not_in_the_catalog(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    _clock(monkeypatch)
+    caller = {**CALLER, "catalog": [CATALOG[0]]}
+
+    with pytest.raises(NovadockerError, match=f"The catalog has no {service} service"):
+        ASKED[service](clients.connect(context(service_catalog=caller), patience_s=90))
+
+    assert transport.seen == []
+
+
 def test_all_requests_of_an_action_share_one_deadline(
     transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,5 +306,5 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr("time.sleep", sleep)
     monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
-    monkeypatch.setattr(clients.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(services.time, "monotonic", lambda: now[0])
     return now

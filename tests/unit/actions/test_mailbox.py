@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from heatclient.v1.client import Client
 
 from novadocker_actions.cloud import host_keys, mailbox
-from novadocker_actions.errors import CloudError, HostBusy
+from novadocker_actions.cloud.services import ServiceAdapter
+from novadocker_actions.errors import HostBusy
 from novadocker_actions.plan.rows import FAILED, OK, HostRow
+from tests.fake_service import session_with
 from tests.host_keys import public_text, sign
 
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
@@ -34,33 +36,36 @@ class Heat:
             "status": "COMPLETE",
             "output_values": {"deploy_result": "ok"},
         }
+        client = Client(session=ServiceAdapter(session_with(self._answer), "orchestration"))
+        self.stacks = client.stacks
+        self.software_configs = client.software_configs
+        self.software_deployments = client.software_deployments
 
-    def get(self, path: str, params: dict[str, str] | None = None) -> Any:
+    def _answer(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        kind, _, key = path.removeprefix("/").partition("/")
+        if (method, kind) == ("POST", "software_configs"):
+            config = {**body, "id": f"config-{next(self.numbers)}"}
+            self.configs[config["id"]] = config
+            return 200, {"software_config": config}
+        if (method, kind) == ("DELETE", "software_configs"):
+            assert key != self.deployment["config_id"], "it is in use"
+            if self.keeps_configs:
+                return 400, {"error": {"message": "in use"}}
+            self.configs.pop(key)
+            return 204, None
+        if kind == "software_configs":
+            return 200, {"software_config": self.configs[key]}
+        if method == "PUT":
+            self.deployment.update({name: value for name, value in body.items() if value})
         if path == "/software_deployments/d":
-            return {"software_deployment": self.deployment}
-        if path.startswith("/software_configs/"):
-            return {"software_config": self.configs[path.split("/")[-1]]}
+            return 200, {"software_deployment": self.deployment}
         if path == "/stacks":
             pool, keys = "novadocker-hosts-p", "novadocker-keys-novadocker-hosts-p"
-            name = {"novadocker-hosts": pool, "novadocker-keys": keys}[(params or {})["tags"]]
-            return {"stacks": [{"stack_name": name, "id": name}]}
+            name = {"novadocker-hosts": pool, "novadocker-keys": keys}[query["tags"]]
+            return 200, {"stacks": [{"stack_name": name, "id": name}]}
         if path.endswith("/outputs/public_keys"):
-            return {"output": {"output_value": {"c1": public_text(KEY)}}}
-        raise CloudError("orchestration", path, 404, "not found")
-
-    def post(self, path: str, json: dict[str, Any]) -> Any:
-        config = {**json, "id": f"config-{next(self.numbers)}"}
-        self.configs[config["id"]] = config
-        return {"software_config": config}
-
-    def put(self, path: str, json: dict[str, Any]) -> Any:
-        self.deployment.update({name: value for name, value in json.items() if value})
-
-    def delete(self, path: str) -> None:
-        assert path != f"/software_configs/{self.deployment['config_id']}", "it is in use"
-        if self.keeps_configs:
-            raise CloudError("orchestration", path, 400, "in use")
-        self.configs.pop(path.split("/")[-1])
+            return 200, {"output": {"output_value": {"c1": public_text(KEY)}}}
+        return 404, {"error": {"message": "not found"}}
 
     @property
     def held(self) -> dict[str, Any]:
@@ -467,7 +472,7 @@ def test_what_is_too_much_is_not_parsed(
 ) -> None:
     push(heat, run)
     heat.signal("mine", report='{"facts": "' + "\u20ac" * 12_000 + '"}')
-    monkeypatch.setattr(json, "loads", None)
+    monkeypatch.setattr(mailbox, "_report", None)
 
     mailbox.look(heat, run)
 

@@ -15,8 +15,10 @@ import sys
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
+from heatclient.v1.client import Client
 
 from novadocker_actions import resources
+from novadocker_actions.cloud.services import ServiceAdapter
 from novadocker_actions.cmd import enroll
 from novadocker_actions.enrolment import agent, roster, stacks
 from novadocker_actions.enrolment.agent import Ssh
@@ -24,6 +26,7 @@ from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.enrolment.stacks import Enrolment
 from novadocker_actions.errors import CloudError, Refused
 from novadocker_actions.plan import identity
+from tests.fake_service import session_with
 from tests.host_keys import public_text
 
 
@@ -173,20 +176,6 @@ class TestProbes:
             agent.require_identity(Ssh(), {socket.gethostname(): "h"})
 
 
-class Answer:
-    def __init__(self, status_code, body):
-        self.status_code = status_code
-        self.body = body
-        self.text = json.dumps(body)
-        # What it has only accepted, Heat answers with a page of HTML.
-        kind = "application/json" if status_code in (200, 201) else "text/html"
-        self.headers = {"Content-Type": f"{kind}; charset=UTF-8"}
-
-    def json(self):
-        assert self.headers["Content-Type"].startswith("application/json")
-        return self.body
-
-
 class Heat:
     """A Heat in memory: one stack a pool, whose servers have credentials at once."""
 
@@ -196,43 +185,43 @@ class Heat:
         self.outcome = "COMPLETE"
         self.server_type = "OS::Heat::DeployedServer"
 
-    def read_env_and_templates(self, template_file):
-        assert template_file.endswith("heat_templates/hosts.yaml")
-        return {"template": {}, "files": {"file:///host.yaml": "x"}}
-
-    def request(self, path, method, json=None, **_options):
+    def answer(self, method, path, query, body):
         self.asked.append(f"{method} {path}")
-        parts = path.split("?")[0].strip("/").split("/")
+        parts = path.strip("/").split("/")
         if method == "POST" or method == "PUT":
-            return self._write(json, "CREATE" if method == "POST" else "UPDATE")
+            return self._write(body, "CREATE" if method == "POST" else "UPDATE")
         if method == "DELETE":
             del self.stacks[parts[1]]
-            return Answer(204, {})
+            return 204, None
         if parts[0] == "software_deployments":
             item = {"status": "COMPLETE", "updated_time": "now"}
-            return Answer(200, {"software_deployment": item})
+            return 200, {"software_deployment": item}
         if len(parts) == 1:
-            wanted = path.partition("name=")[2]
-            found = [
-                stack
-                for name, stack in self.stacks.items()
-                if path.endswith((f"tags={stack.get('tags')}", f"id={stack['id']}"))
-                or name == wanted
-            ]
-            return Answer(200, {"stacks": found})
+            ((field, wanted),) = query.items()
+            field = {"name": "stack_name"}.get(field, field)
+            stacks = [stack for stack in self.stacks.values() if stack.get(field) == wanted]
+            return 200, {"stacks": stacks}
         stack = self.stacks.get(parts[1])
         if stack is None:
-            return Answer(404, {})
+            return 404, {}
         if parts[-1] == "resources":
-            return Answer(200, {"resources": self._resources(stack)})
+            assert query["nested_depth"] == "4"
+            return 200, {"resources": self._resources(stack)}
         if "resources" in parts:
+            assert parts[1:4] == ["nested", "2", "resources"]
             occ = {"collectors": ["cfn"], "cfn": {"secret_access_key": "k"}}
             attributes = {"name": parts[-1], "os_collect_config": occ}
-            return Answer(200, {"resource": {"attributes": attributes}})
-        return Answer(200, {"stack": stack})
+            return 200, {"resource": {"attributes": attributes}}
+        if parts[-2] == "outputs":
+            outputs = {output["output_key"]: output for output in stack["outputs"]}
+            return (200, {"output": outputs[parts[-1]]}) if parts[-1] in outputs else (404, {})
+        return 200, {"stack": stack}
 
     def _write(self, body, action):
         name = body["stack_name"]
+        if body["tags"] == "novadocker-hosts":
+            (nested,) = (text for url, text in body["files"].items() if url.endswith("/host.yaml"))
+            assert "mailbox" in json.loads(nested)["resources"]
         parameters = {
             k: v if isinstance(v, str) else json.dumps(v) for k, v in body["parameters"].items()
         }
@@ -254,10 +243,11 @@ class Heat:
             "outputs": [{"output_key": "inventory", "output_value": inventory}],
             "tags": body["tags"],
         }
-        return Answer(201 if action == "CREATE" else 202, {})
+        # What it has only accepted, Heat answers with a page of HTML.
+        return (201, {"stack": {"id": "x"}}) if action == "CREATE" else (202, None)
 
     def _resources(self, stack):
-        link = "http://heat/v1/p/stacks/nested/2/resources"
+        link = "http://heat/v1/p/stacks/nested/2"
         return [
             {
                 "resource_type": self.server_type,
@@ -265,7 +255,10 @@ class Heat:
                 "resource_name": host,
                 "resource_status": "COMPLETE" if self.outcome == "COMPLETE" else "FAILED",
                 "resource_status_reason": "no space",
-                "links": [{"rel": "self", "href": f"{link}/{host}"}],
+                "links": [
+                    {"rel": "self", "href": f"{link}/resources/{host}"},
+                    {"rel": "stack", "href": link},
+                ],
             }
             for host in Roster.of_parameters(stack["parameters"]).active
         ]
@@ -298,7 +291,7 @@ def cloud(monkeypatch):
     monkeypatch.setattr(agent, "run_step", run_step)
     monkeypatch.setattr(stacks, "change_agent", change)
     monkeypatch.setattr(enroll, "change_agent", change)
-    connection = type("Connection", (), {"orchestration": heat})()
+    connection = type("Connection", (), {"orchestration": session_with(heat.answer)})()
     monkeypatch.setattr(enroll.openstack, "connect", lambda **_kwargs: connection)
     return heat, done
 
@@ -540,8 +533,8 @@ def test_unreachable_hosts_are_all_named_and_nothing_is_changed(fake_ssh):
 
 
 def test_an_error_of_heat_is_an_error_of_ours():
-    heat = Heat()
-    heat.request = lambda *_args, **_kwargs: Answer(500, {"error": "x"})  # type: ignore[method-assign]
+    session = session_with(lambda *_request: (500, {"error": "x"}))
+    heat = Client(session=ServiceAdapter(session, "orchestration"))
     with pytest.raises(CloudError, match="500"):
         list(Enrolment(heat, print).pools())
 

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How any service is asked: again while it is away, and with errors in one form.
+
+OpenStack's clients take a :class:`ServiceAdapter` for their session, so none of them has to know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from typing import Any
+
+import requests
+import tenacity
+from keystoneauth1 import adapter, exceptions
+
+from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
+
+#: Statuses of a service that is away, overloaded, or behind one that is.
+_PASSING = (NO_ANSWER, 429, 500, 502, 503, 504)
+
+
+class Patience:
+    """How long services are borne that are away: by a deadline, for all requests of an action.
+
+    It begins with the first request that fails, so that many hosts do not wait one after the other.
+
+    :param patience_s: 0 bears nothing
+    """
+
+    def __init__(self, patience_s: float = 0) -> None:
+        self._patience_s = patience_s
+        self._until: float | None = None
+
+    def is_over(self, _attempt: object = None) -> bool:
+        """Whether a request that has just failed is not to be tried again."""
+        now = time.monotonic()
+        if self._until is None:
+            self._until = now + self._patience_s
+        return now >= self._until
+
+
+class ServiceAdapter(adapter.Adapter):
+    """One service of the cloud: its errors are :class:`CloudError`, whatever client asks it.
+
+    A request that the service cannot answer at the moment is repeated with growing pauses.
+
+    :param session: an authenticated keystoneauth session
+    :param service_type: such as ``compute``
+    :param patience: how long that goes on
+    :param options: keystoneauth's own, such as ``region_name``
+    """
+
+    def __init__(
+        self,
+        session: Any,
+        service_type: str,
+        patience: Patience | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(session, service_type, **{"connect_retries": 2, **options})
+        self._retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            wait=tenacity.wait_exponential_jitter(initial=1, max=20),
+            stop=(patience or Patience()).is_over,
+            reraise=True,
+        )
+
+    @functools.cached_property
+    def _endpoint(self) -> str:
+        with contextlib.suppress(exceptions.CatalogException):
+            return str(self.get_endpoint() or "").rstrip("/")
+        return ""
+
+    def in_catalog(self) -> bool:
+        """Whether the catalog has the service for this project."""
+        return bool(self._endpoint)
+
+    @property
+    def url(self) -> str:
+        """The service's address in the catalog, without a trailing slash.
+
+        :raises NovadockerError: the catalog has none
+        """
+        if not self._endpoint:
+            raise self._absent()
+        return self._endpoint
+
+    def _absent(self) -> NovadockerError:
+        return NovadockerError(f"The catalog has no {self.service_type} service for this project.")
+
+    def request(self, url: str, method: str, **options: Any) -> requests.Response:
+        """Return the answer to a request, which is no error.
+
+        :param url: path below the service's address, or a whole address
+        :raises CloudError: the service answers with an error, or not at all
+        :raises NovadockerError: the catalog has no such service
+        """
+        # A copy, for the threads of an action ask at the same time.
+        return self._retrying.copy()(self._request_once, url, method, **options)
+
+    def _request_once(self, url: str, method: str, **options: Any) -> requests.Response:
+        service, request = str(self.service_type), f"{method} {url}"
+        try:
+            answer = super().request(url, method, **{**options, "raise_exc": False})
+        except exceptions.CatalogException as err:
+            raise self._absent() from err
+        except exceptions.ClientException as err:
+            # No connection, or Keystone gave no token for it.
+            status = getattr(err, "http_status", NO_ANSWER)
+            raise CloudError(service, request, status, str(err)) from err
+        if answer.status_code >= 400:
+            raise CloudError(service, request, answer.status_code, told(answer))
+        return answer
+
+
+def _may_pass(fault: BaseException) -> bool:
+    return isinstance(fault, CloudError) and fault.status in _PASSING
+
+
+def told(answer: requests.Response) -> str:
+    """Return a service's own words for an error."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return answer.text.strip()[:300]
+    if isinstance(body, dict):
+        for part in (body, *body.values()):
+            if isinstance(part, dict) and (part.get("message") or part.get("faultstring")):
+                return str(part.get("message") or part["faultstring"])[:300]
+    return str(body)[:300]
