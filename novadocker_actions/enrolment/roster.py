@@ -53,7 +53,7 @@ class Roster:
         return dataclasses.replace(self, removed=self.removed | places)
 
     def parameters(self) -> dict[str, Any]:
-        """Return the parameters of hosts.yaml that stand for this roster."""
+        """Return the parameters of enrolment.yaml that stand for this roster."""
         return {
             "hosts": list(self.hosts),
             "host_count": len(self.active),

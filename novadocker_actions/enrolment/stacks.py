@@ -87,7 +87,7 @@ class Enrolment:
         """
         name = f"{STACK_PREFIX}{pool}"
         files, template = template_utils.get_template_contents(
-            str(resources.path("heat_templates/hosts.yaml"))
+            str(resources.path("heat_templates/enrolment.yaml"))
         )
         return self._put(
             name,

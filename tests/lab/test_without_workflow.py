@@ -24,12 +24,12 @@ Hosts = dict[str, Host]
 @pytest.fixture
 def server_ids(cloud: Connection) -> dict[str, str]:
     """Heat's server of each enrolled host, as the stacks of the enrolment tell it."""
-    found = {}
+    servers = {}
     for pool in POOLS:
         stack = cloud.orchestration.get_stack(f"novadocker-hosts-{pool}")
         outputs = {output["output_key"]: output["output_value"] for output in stack.outputs}
-        found.update({name: box["server_id"] for name, box in outputs["mailboxes"].items()})
-    return found
+        servers.update({name: host["server_id"] for name, host in outputs["inventory"].items()})
+    return servers
 
 
 @pytest.fixture

@@ -347,7 +347,7 @@ def test_a_step_s_outputs_are_those_that_heat_is_told_and_the_actions_read() -> 
     }
     # The mailboxes carry the signature, too; what a stack of its own runs is not signed.
     for name, mailbox in (
-        ("hosts.yaml", True),
+        ("enrolment.yaml", True),
         ("compute_pool_host.yaml", True),
         ("node_groups.yaml", False),
     ):
@@ -372,7 +372,7 @@ def test_a_step_is_given_the_inputs_that_it_reads() -> None:
     ]
     assert given
     assert all(inputs <= names for names in given)
-    for name in ("hosts.yaml", "compute_pool_host.yaml", "node_groups.yaml"):
+    for name in ("enrolment.yaml", "compute_pool_host.yaml", "node_groups.yaml"):
         for body in template(name)["resources"].values():
             if body["type"] == "OS::Heat::SoftwareConfig":
                 assert {item["name"] for item in body["properties"]["inputs"]} == inputs, name
@@ -414,7 +414,7 @@ def test_a_host_s_key_is_where_all_that_use_it_look_for_it() -> None:
 def test_enrolment_tags_the_stacks_that_the_workflows_look_for() -> None:
     tags = literals(ACTIONS, "STACK_TAG")
     assert alike([*tags, literal(ACTIONS, "STACK_PREFIX").removesuffix("-")])
-    for name in ("hosts.yaml", "compute_pool.yaml"):
+    for name in ("enrolment.yaml", "compute_pool.yaml"):
         assert tags[0] in re.findall(r"[\w-]+", template(name)["description"])
 
 

@@ -220,7 +220,8 @@ class Heat:
     def _write(self, body, action):
         name = body["stack_name"]
         if body["tags"] == "novadocker-hosts":
-            (nested,) = (text for url, text in body["files"].items() if url.endswith("/host.yaml"))
+            places = {place.rpartition("/")[2]: text for place, text in body["files"].items()}
+            nested = places["enrolment_host.yaml"]
             assert "mailbox" in json.loads(nested)["resources"]
         parameters = {
             k: v if isinstance(v, str) else json.dumps(v) for k, v in body["parameters"].items()

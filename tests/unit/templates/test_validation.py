@@ -27,13 +27,13 @@ COMPUTE_STEPS = ["install_docker", "install_driver", "configure_compute"]
 
 
 def test_enrolment_is_valid(validate):
-    made = validate("hosts.yaml", {"pool": "computes", "roles": ["compute"], **HOSTS})
+    made = validate("enrolment.yaml", {"pool": "computes", "roles": ["compute"], **HOSTS})
     assert {"describe", "members"} == set(made)
 
 
 def test_enrolment_refuses_a_pool_name_that_is_no_stack_name(validate):
     with pytest.raises(exception.StackValidationFailed, match="pool"):
-        validate("hosts.yaml", {"pool": "no/slash", **HOSTS})
+        validate("enrolment.yaml", {"pool": "no/slash", **HOSTS})
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
@@ -96,7 +96,7 @@ def test_node_groups_go_controllers_first_and_back_last():
     assert undone == [f"undo_{name}" for name in reversed(done[:-1])]
 
 
-@pytest.mark.parametrize("name", ["hosts.yaml", "compute_pool_host.yaml", "node_groups.yaml"])
+@pytest.mark.parametrize("name", ["enrolment.yaml", "compute_pool_host.yaml", "node_groups.yaml"])
 def test_scripts_get_the_library_and_their_step_and_text_inputs(name):
     configs = [
         item["properties"]
