@@ -10,6 +10,7 @@
        Conflict
      ImageRefused
      HostFull
+     FlavorTooSmall
      FlavorRefused
      NetworkError
      VolumeError
@@ -66,6 +67,19 @@ class ImageRefused(DriverError):
 
 class HostFull(DriverError):
     """This host has no space for it; another one may have, so it is not the image's fault."""
+
+
+class FlavorTooSmall(DriverError):
+    """The flavor's root disk is smaller than the files of the image.
+
+    :param flavor_bytes: size of the root disk
+    :param image_bytes: size of the image's files, unpacked
+    """
+
+    def __init__(self, flavor_bytes: int, image_bytes: int) -> None:
+        super().__init__(f"the image has {image_bytes} bytes, the root disk {flavor_bytes}")
+        self.flavor_bytes = flavor_bytes
+        self.image_bytes = image_bytes
 
 
 class FlavorRefused(DriverError):

@@ -114,7 +114,7 @@ class Parts:
             images=images,
             cache=ImageCache(engine, os.path.join(state, "images.json")),
             snapshots=snapshots,
-            contents=Contents(section, images, glance, workloads),
+            contents=Contents(facts, section, images, glance, workloads),
             passwords=Passwords(section, workloads),
             instances=instances,
             rescues=Rescues(instances, workloads),

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images, as Nova asks for them."""
 
+import datetime
 from typing import Any
 from unittest import mock
 
 import pytest
 from nova import exception
+from nova.compute import task_states, vm_states
 
 from novadocker.tests import make
 from novadocker.tests.make import IMAGE_ID
+
+LAUNCHED = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 class TestImages:
@@ -28,3 +32,46 @@ class TestImages:
     def test_cache_is_aged_as_the_options_say(self, docker_driver: Any, engine: Any) -> None:
         docker_driver.manage_image_cache(None, [])
         assert any(IMAGE_ID in str(image) for image in engine.images.values())
+
+
+class TestRootDisk:
+    """The unpacked image is compared with the flavor's root disk; Nova's API knows the packed."""
+
+    @pytest.fixture
+    def image(self, engine: Any) -> Any:
+        (found,) = engine.images.values()
+        found["Size"] = (5 << 30) + 1
+        return found
+
+    def test_one_that_is_too_small_is_told_to_the_user(
+        self, image: Any, spawn: Any, engine: Any
+    ) -> None:
+        with pytest.raises(exception.FlavorDiskSmallerThanImage) as told:
+            spawn(make.instance())
+        assert told.value.kwargs["flavor_size"] == 5 << 30
+        assert told.value.kwargs["image_size"] == (5 << 30) + 1
+        assert engine.containers == {}
+
+    def test_one_that_is_just_large_enough_is_taken(self, image: Any, spawn: Any) -> None:
+        image["Size"] = 5 << 30
+        spawn(make.instance())
+
+    def test_one_without_a_size_has_no_limit(self, image: Any, spawn: Any) -> None:
+        instance = make.instance()
+        instance.flavor.root_gb = 0
+        spawn(instance)
+
+    def test_a_rebuild_is_compared(self, image: Any, spawn: Any) -> None:
+        rebuilt = make.instance(launched_at=LAUNCHED, task_state=task_states.REBUILD_SPAWNING)
+        with pytest.raises(exception.FlavorDiskSmallerThanImage):
+            spawn(rebuilt)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"task_state": task_states.SPAWNING, "vm_state": vm_states.SHELVED_OFFLOADED},
+            {"task_state": task_states.REBUILD_SPAWNING, "host": "that-was-lost"},
+        ],
+    )
+    def test_one_that_comes_back_is_not(self, fields: Any, image: Any, spawn: Any) -> None:
+        spawn(make.instance(launched_at=LAUNCHED, **fields))

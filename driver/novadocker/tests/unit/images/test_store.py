@@ -6,6 +6,7 @@ import errno
 import gzip
 import hashlib
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,7 +17,7 @@ from novadocker import exceptions
 from novadocker.tests.archives import LAYER, Parts, digest, tar
 from novadocker.tests.make import HOST, IMAGE_ID, META
 from novadocker.virt.docker.engine import room
-from novadocker.virt.docker.images import spool
+from novadocker.virt.docker.images import compression, refusals, spool
 from novadocker.virt.docker.images.store import Images, tag_of
 
 
@@ -220,3 +221,80 @@ class TestEnsure:
         assert engine.images[found.id]["RepoTags"] == ["instance:z"]
         with pytest.raises(exceptions.ImageRefused, match="container_format"):
             store.ensure_for_one("context", {**META, "container_format": "bare"}, "instance:z")
+
+
+class TestRefusals:
+    """What was refused for what is in it is not fetched again, and a host's fault is forgotten."""
+
+    @pytest.fixture
+    def refused(self, store: Any, fetch: Any) -> Any:
+        fetch.archive = b"junk" * 4000
+        with pytest.raises(exceptions.ImageRefused, match="not a whole tar archive"):
+            store.ensure("context", META)
+        fetch.reset_mock()
+        return store
+
+    def test_it_is_refused_again_without_a_download(self, refused: Any, fetch: Any) -> None:
+        for _ in range(3):
+            with pytest.raises(exceptions.ImageRefused, match=r"tar archive.*found before") as told:
+                refused.ensure("context", META)
+            assert told.value.image_id == IMAGE_ID
+        fetch.assert_not_called()
+
+    @pytest.mark.parametrize("other", [{"checksum": "c" * 32}, {"size": 7}, {"id": "other"}])
+    def test_another_image_is_fetched(self, other: Any, refused: Any, fetch: Any) -> None:
+        fetch.archive = Parts().docker()
+        assert refused.ensure("context", {**META, **other}).fetched
+
+    def test_it_is_forgotten_after_a_while(
+        self, refused: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = refusals.time.monotonic()
+        monkeypatch.setattr(refusals.time, "monotonic", lambda: now + refusals.KEPT_S + 1)
+        fetch.archive = Parts().docker()
+        assert refused.ensure("context", META).fetched
+
+    def test_a_bounded_number_is_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(refusals, "MAX_REFUSALS", 2)
+        noted = refusals.Refusals()
+        for name in ("1", "2", "1", "3"):
+            noted.note({"id": name}, f"for {name}")
+        assert [noted.reason({"id": name}) for name in "123"] == ["for 1", None, "for 3"]
+
+    @pytest.mark.parametrize("step", ["fetch", "spool", "engine", "load"])
+    def test_a_fault_of_the_host_is_not_noted(
+        self, step: str, store: Any, engine: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        good = Parts().docker()
+        fetch.archive = gzip.compress(good)
+        with monkeypatch.context() as broken:
+            if step == "fetch":
+                broken.setattr("nova.virt.images.fetch", mock.Mock(side_effect=OSError(28, "full")))
+            elif step == "spool":
+                free = room.RESERVE_BYTES + 200
+                usage = mock.Mock(free=free)
+                broken.setattr(room.shutil, "disk_usage", lambda _path: usage)
+            elif step == "engine":
+                broken.setitem(engine.failing, "info", exceptions.EngineUnreachable("away"))
+            else:
+                broken.setattr(engine, "load_report", [{"error": "operation not permitted"}])
+            with pytest.raises(exceptions.DriverError):
+                store.ensure("context", META)
+        assert store.ensure("context", META).fetched
+
+    def test_a_host_without_zstd_is_not_the_images_fault(
+        self, store: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        packed = subprocess.run(
+            ["zstd", "-cq"], input=fetch.archive, capture_output=True, check=True
+        ).stdout
+        fetch.archive = packed
+        with monkeypatch.context() as without:
+            without.setattr(compression.shutil, "which", lambda _name: None)
+            without.setattr(
+                compression.importlib, "import_module", mock.Mock(side_effect=ImportError)
+            )
+            with pytest.raises(exceptions.DriverError, match="install the package zstd") as told:
+                store.ensure("context", META)
+        assert not isinstance(told.value, exceptions.ImageRefused)
+        assert store.ensure("context", META).fetched

@@ -78,6 +78,9 @@ def _detached(device: str) -> Table:
 FETCHING: Table = {
     exceptions.ImageRefused: _image_unacceptable,
     exceptions.HostFull: _host_full,
+    exceptions.FlavorTooSmall: lambda err, _instance: exception.FlavorDiskSmallerThanImage(
+        flavor_size=err.flavor_bytes, image_size=err.image_bytes
+    ),
 }
 _ANY: Table = {
     **FETCHING,

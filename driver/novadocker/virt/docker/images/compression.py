@@ -45,7 +45,7 @@ def plain(source: IO[bytes], spending: budget.Budget | None = None) -> Iterator[
     """Yield a reader of a file's content, unpacked if the file is compressed.
 
     :param spending: the budget of the image that it is a part of
-    :raises ImageRefused: this host cannot unpack it
+    :raises DriverError: this host cannot unpack it
     """
     start = source.tell()
     kind = detect(source.read(8))
@@ -179,8 +179,9 @@ def _zstd(source: IO[bytes]) -> Iterator[Reader]:
             yield getattr(library, opener)(source)
             return
     if shutil.which("zstd") is None:
-        raise exceptions.ImageRefused(
-            "it is packed with zstd, which this host cannot read: install the package zstd"
+        # Of this host; another one may have it.
+        raise exceptions.DriverError(
+            "the image is packed with zstd, which this host cannot read: install the package zstd"
         )
     with _program(source) as reader:
         yield reader

@@ -19,6 +19,7 @@ from novadocker.types import Context
 from novadocker.virt.docker.engine import room
 from novadocker.virt.docker.engine.client import Engine
 from novadocker.virt.docker.images import archive, compression
+from novadocker.virt.docker.images.refusals import Refusals
 from novadocker.virt.docker.images.spool import Spool
 
 LOG = logging.getLogger(__name__)
@@ -34,11 +35,13 @@ class EngineImage:
 
     :param id: the engine's id
     :param config: its ``Config``: Cmd, Entrypoint, Env, ...
+    :param size_bytes: size of its files, unpacked
     :param fetched: whether it was loaded into the engine just now
     """
 
     id: str
     config: dict[str, Any]
+    size_bytes: int = 0
     fetched: bool = dataclasses.field(default=False, compare=False)
 
 
@@ -73,6 +76,7 @@ class Images:
         self._shared = shared
         self._max_bytes = max_bytes
         self._room = space or room.Room(engine, None)
+        self._refusals = Refusals()
 
     def find(self, image_id: str, checksum: str | None) -> EngineImage | None:
         """Return a Glance image that the engine has; None when it has not."""
@@ -87,7 +91,9 @@ class Images:
         :raises NotFound: the engine has no such image
         """
         details = self._engine.call("inspect_image", name)
-        return EngineImage(details["Id"], details.get("Config") or {})
+        return EngineImage(
+            details["Id"], details.get("Config") or {}, int(details.get("Size") or 0)
+        )
 
     def ensure(
         self, context: Context, meta: dict[str, Any], trusted_certs: Any = None
@@ -106,6 +112,9 @@ class Images:
             present = None if trusted_certs else self.find(image_id, meta.get("checksum"))
             if present is not None:
                 return present
+            reason = self._refusals.reason(meta)
+            if reason is not None:
+                raise exceptions.ImageRefused(f"{reason} (found before; it is not fetched again)")
             tag = tag_of(image_id, meta.get("checksum"))
             return self._load(context, meta, trusted_certs, tag)
 
@@ -124,10 +133,13 @@ class Images:
         self, context: Context, meta: dict[str, Any], trusted_certs: Any, tag: str
     ) -> EngineImage:
         with self._spool.lend() as directory:
-            path = self._plain(self._fetch(context, meta, trusted_certs, directory), directory)
-            with open(path, "rb") as source:
-                checked = archive.Archive(source, self._max_bytes)
-                image = checked.image(platform.machine())
+            path = self._fetch(context, meta, trusted_certs, directory)
+            with contextlib.ExitStack() as opened:
+                with self._noted(meta):
+                    path = self._plain(path, directory)
+                    source = opened.enter_context(open(path, "rb"))
+                    checked = archive.Archive(source, self._max_bytes)
+                    image = checked.image(platform.machine())
                 # The engine writes what it is sent into a file, and unpacks it from there.
                 size_bytes = image.size_bytes + image.disk_bytes
                 with self._room.reserve_bytes(size_bytes, "the image") as claims:
@@ -139,6 +151,15 @@ class Images:
             raise exceptions.ImageRefused(
                 "the engine did not load it, and did not say why"
             ) from None
+
+    @contextlib.contextmanager
+    def _noted(self, meta: dict[str, Any]) -> Iterator[None]:
+        """Note the refusal of an image for what is in it."""
+        try:
+            yield
+        except exceptions.ImageRefused as err:
+            self._refusals.note(meta, str(err))
+            raise
 
     def _fetch(
         self, context: Context, meta: dict[str, Any], trusted_certs: Any, directory: str

@@ -3,10 +3,14 @@
 
 from typing import Any
 
+from nova.compute import task_states
+from oslo_utils import units
+
 from novadocker import exceptions
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import containers
 from novadocker.virt.docker.engine.containers import Containers
+from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images.store import EngineImage, Images
 from novadocker.virt.docker.instances import guest
 from novadocker.virt.docker.instances.life import Content
@@ -19,7 +23,10 @@ class Contents:
     :param glance: Nova's client of Glance
     """
 
-    def __init__(self, section: Any, images: Images, glance: Any, workloads: Containers) -> None:
+    def __init__(
+        self, facts: HostFacts, section: Any, images: Images, glance: Any, workloads: Containers
+    ) -> None:
+        self._facts = facts
         self._section = section
         self._images = images
         self._glance = glance
@@ -46,7 +53,24 @@ class Contents:
         """Return the image of a new instance, fetched into the engine if need be.
 
         :raises ImageRefused: the image is refused
+        :raises FlavorTooSmall: the flavor's root disk is smaller
         """
+        image = self._fetched(context, instance, image_meta)
+        root_bytes = instance.flavor.root_gb * units.Gi
+        # A flavor of no size has no limit.
+        if self._is_new(instance) and 0 < root_bytes < image.size_bytes:
+            raise exceptions.FlavorTooSmall(root_bytes, image.size_bytes)
+        return image
+
+    def _is_new(self, instance: Instance) -> bool:
+        """Return whether an instance is made or rebuilt.
+
+        One that comes back from a shelf or a lost host may have grown: its data would be lost.
+        """
+        rebuilt = instance.task_state == task_states.REBUILD_SPAWNING
+        return instance.launched_at is None or (rebuilt and instance.host == self._facts.name)
+
+    def _fetched(self, context: Context, instance: Instance, image_meta: ImageMeta) -> EngineImage:
         meta = self._glance_meta(context, image_meta)
         return self._images.ensure(context, meta, instance.get("trusted_certs"))
 
@@ -81,7 +105,7 @@ class Contents:
 
         :raises ImageRefused: the image is refused
         """
-        image = self.image_of_new(context, instance, image_meta)
+        image = self._fetched(context, instance, image_meta)
         return self._to_rescue(instance, image, image_meta.id, _command(image_meta, image))
 
     def of_own_rescue(self, instance: Instance) -> Content:
