@@ -54,19 +54,14 @@ def attempted(
 
 
 def operating_system(step: Step) -> dict[str, str]:
-    """Return the distribution's id, version and family (debian, redhat or other)."""
+    """Return the distribution's id and version."""
     values: dict[str, str] = {}
     for line in step.path("/etc/os-release").read_text().splitlines():
         name, _, value = line.partition("=")
         values[name] = value.strip("\"'")
-    like = {values.get("ID", ""), *values.get("ID_LIKE", "").split()}
-    family = "debian" if like & {"debian", "ubuntu"} else "other"
-    if like & {"rhel", "fedora", "centos"}:
-        family = "redhat"
     return {
         "id": values.get("ID", ""),
         "version_id": values.get("VERSION_ID", ""),
-        "family": family,
     }
 
 

@@ -12,7 +12,7 @@ from library.faults import StepFailed
 from library.files import replace_file
 from library.instances import kept_containers, refuse_if_instances
 from library.outcome import run_step
-from library.packages import Dnf, PackageManager, package_manager
+from library.packages import PackageManager, package_manager
 from library.services import find_service, journal_end
 from library.step import ANY_CODE, Step, program_path, wait_until
 
@@ -37,8 +37,6 @@ SETTINGS = {
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 IP_FORWARD = "/proc/sys/net/ipv4/ip_forward"
-#: By package manager: all of them with apt-get, the first that there is with dnf.
-ENGINE_PACKAGES = {"apt-get": ("docker.io", "iptables"), "dnf": ("moby-engine", "docker-ce")}
 BY_HAND = "install the Docker Engine by hand"
 START_TIMEOUT_S = 90
 
@@ -75,7 +73,7 @@ def interrupted(step: Step) -> bool:
     if not begun:
         return False
     manager = package_manager(step, BY_HAND)
-    own = set(begun) & set(ENGINE_PACKAGES[manager.tool])
+    own = set(begun) & set(manager.engine)
     return bool(own - manager.installed())
 
 
@@ -93,9 +91,9 @@ def refuse_if_policy_forbids(step: Step) -> None:
 def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
     """Return what to install and with what; packages that would be added are recorded first."""
     manager = package_manager(step, BY_HAND)
-    packages = list(ENGINE_PACKAGES[manager.tool])
+    packages = list(manager.engine)
     try:
-        packages = manager.choice(ENGINE_PACKAGES[manager.tool])
+        packages = manager.choice(manager.engine)
         new = manager.planned(packages)
     except StepFailed as err:
         if step.mode == "check":
@@ -129,7 +127,7 @@ def install(step: Step, packages: list[str], manager: PackageManager) -> None:
     if service is None:
         raise StepFailed(f"{packages[0]} was installed but brings no docker.service")
     if not service.active:
-        if isinstance(manager, Dnf):
+        if not manager.starts_services:
             step.run(["systemctl", "enable", "docker.service"])
         start_engine(step, "start")
     await_engine()
@@ -403,15 +401,7 @@ def owner_package(step: Step, unit: str) -> str:
     """Return which package a unit's file belongs to, empty when to none."""
     shown = step.run(["systemctl", "show", "-p", "FragmentPath", "--value", unit], ok=(0, 1)).stdout
     path = shown.strip()
-    if not path:
-        return ""
-    if program_path("dpkg-query"):
-        for name in (path, re.sub(r"^/usr", "", path)):
-            found = step.run(["dpkg-query", "-S", name], ok=(0, 1)).stdout
-            if found:
-                return found.split(":")[0]
-        return ""
-    return step.run(["rpm", "-qf", "--qf", "%{NAME}", path], ok=(0, 1)).stdout
+    return package_manager(step, BY_HAND).owner(path) if path else ""
 
 
 def remove_network_traces(step: Step) -> None:

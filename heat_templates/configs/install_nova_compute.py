@@ -74,10 +74,6 @@ SETTINGS = {
     },
 }
 
-PACKAGES = {
-    "apt-get": ("nova-compute", "neutron-openvswitch-agent"),
-    "dnf": ("openstack-nova-compute", "openstack-neutron-openvswitch"),
-}
 NO_PACKAGES = "name an environment instead"
 USERS = ("nova", "neutron")
 HEADER = "# Written by novadocker; `undo` of the step install_nova_compute removes it.\n"
@@ -154,7 +150,7 @@ def install_packages(step: Step) -> bool:
     """Install the distribution's agents; what was not there before is recorded."""
     manager = package_manager(step, NO_PACKAGES)
     there = manager.installed()
-    wanted = step.settings["packages"] or PACKAGES[manager.tool]
+    wanted = step.settings["packages"] or manager.nova
     missing = [name for name in wanted if name not in there]
     if not missing or not step.will(f"install {', '.join(missing)}"):
         return bool(missing)

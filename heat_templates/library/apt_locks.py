@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The locks of apt and dpkg: waited for, as the host's own upgrades hold them now and then."""
+"""apt and dpkg, with their locks: waited for, as the host's own upgrades hold them now and then."""
 
 import fcntl
 import os
+import re
 import struct
+import time
 from pathlib import Path
 
 from library.faults import StepFailed
-from library.step import Step, wait_until
+from library.step import ANY_CODE, Step, wait_until
 
 APT_LOCKS = (
     "/var/lib/dpkg/lock-frontend",
@@ -18,6 +20,67 @@ APT_LOCKS = (
 LOCK_TIMEOUT_S = 300.0
 #: The kernel's struct flock: type, whence, start, length, process.
 FLOCK = "hhqqi4x"
+APT_LOCK_REFUSALS = re.compile(r"[Cc]ould not get lock|[Uu]nable to (?:acquire|lock)")
+UNCONFIGURED = ("unpacked", "half-configured", "triggers-awaited", "triggers-pending")
+APT_OPTIONS = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confold")
+
+
+class AptGet:
+    """The commands of apt and dpkg."""
+
+    def __init__(self, step: Step) -> None:
+        self.step = step
+
+    def ask(self, *arguments: str) -> str:
+        """Return what apt-get tells.
+
+        :raises StepFailed: with its words
+        """
+        done = self.step.run(["apt-get", *APT_OPTIONS, *arguments], ok=ANY_CODE)
+        if done.code:
+            # What is in conflict is told on standard output, that it is so on standard error.
+            unmet = re.search(r"unmet dependencies:\n((?: .*\n?)+)", done.stdout)
+            said = f"{unmet.group(1) if unmet else ''}{done.stderr or done.stdout}".split()
+            shown = " ".join(arguments)[:120]
+            raise StepFailed(f"apt-get {shown} failed: {' '.join(said)[-600:]}")
+        return done.stdout
+
+    def change(self, *arguments: str) -> None:
+        """Have apt-get change something, when nobody else does."""
+        deadline = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            await_locks(self.step, deadline - time.monotonic())
+            try:
+                self.ask(*arguments)
+                return
+            except StepFailed as err:
+                # Somebody was quicker to take a lock.
+                if not APT_LOCK_REFUSALS.search(str(err)) or time.monotonic() > deadline:
+                    raise
+
+    def simulate(self, *arguments: str) -> str:
+        """Return what apt-get would do; where it cannot tell, its index is renewed first."""
+        try:
+            return self.ask("-s", *arguments)
+        except StepFailed:
+            if self.step.mode == "check":
+                raise
+            self.change("update")
+            return self.ask("-s", *arguments)
+
+    def states(self) -> dict[str, str]:
+        """Return what dpkg says of each package that it knows."""
+        shown = self.step.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n"])
+        pairs = [line.split() for line in shown.stdout.splitlines()]
+        return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+    def configure(self, packages: list[str]) -> None:
+        """Configure those of these packages that an interrupted run has left unpacked."""
+        states = self.states()
+        left = [name for name in packages if states.get(name) in UNCONFIGURED]
+        if left:
+            await_locks(self.step, LOCK_TIMEOUT_S)
+            self.step.run(["dpkg", "--force-confold", "--configure", *left])
 
 
 def await_locks(step: Step, timeout_s: float) -> None:

@@ -2,21 +2,26 @@
 """Packages of the distribution: what an installation would do, and then exactly that."""
 
 import re
-import time
 from abc import ABC, abstractmethod
 
-from library.apt_locks import LOCK_TIMEOUT_S, await_locks
+from library.apt_locks import AptGet
 from library.faults import StepFailed
-from library.step import ANY_CODE, Step, program_path
-
-APT_LOCK_REFUSALS = re.compile(r"[Cc]ould not get lock|[Uu]nable to (?:acquire|lock)")
-UNCONFIGURED = ("unpacked", "half-configured", "triggers-awaited", "triggers-pending")
+from library.step import Step, program_path
 
 
 class PackageManager(ABC):
-    """What is asked of the distribution's packages."""
+    """What is asked of the distribution's packages; all that differs by distribution is here.
 
-    tool = ""
+    :cvar tool: the program by which a host is known to have it
+    :cvar engine: packages of the Docker Engine, from which :meth:`choice` takes
+    :cvar nova: packages of nova-compute and its network agent
+    :cvar starts_services: whether a package starts its service, now and at each boot
+    """
+
+    tool: str
+    engine: tuple[str, ...]
+    nova: tuple[str, ...]
+    starts_services: bool
 
     def __init__(self, step: Step) -> None:
         self.step = step
@@ -44,60 +49,26 @@ class PackageManager(ABC):
     def purge(self, packages: list[str]) -> None:
         """Remove packages with their configuration, and no other package."""
 
+    @abstractmethod
+    def owner(self, path: str) -> str:
+        """Return the package that a file belongs to, "" when it belongs to none."""
+
 
 class Apt(PackageManager):
     """Debian and Ubuntu."""
 
     tool = "apt-get"
-    options = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confold")
+    engine = ("docker.io", "iptables")
+    nova = ("nova-compute", "neutron-openvswitch-agent")
+    starts_services = True
 
-    def _apt(self, *arguments: str) -> str:
-        done = self.step.run([self.tool, *self.options, *arguments], ok=ANY_CODE)
-        if done.code:
-            # What is in conflict is told on standard output, that it is so on standard error.
-            unmet = re.search(r"unmet dependencies:\n((?: .*\n?)+)", done.stdout)
-            said = f"{unmet.group(1) if unmet else ''}{done.stderr or done.stdout}".split()
-            shown = " ".join(arguments)[:120]
-            raise StepFailed(f"apt-get {shown} failed: {' '.join(said)[-600:]}")
-        return done.stdout
-
-    def _change(self, *arguments: str) -> None:
-        deadline = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            await_locks(self.step, deadline - time.monotonic())
-            try:
-                self._apt(*arguments)
-                return
-            except StepFailed as err:
-                # Somebody was quicker to take a lock.
-                if not APT_LOCK_REFUSALS.search(str(err)) or time.monotonic() > deadline:
-                    raise
-
-    def _simulated(self, *arguments: str) -> str:
-        try:
-            return self._apt("-s", *arguments)
-        except StepFailed:
-            if self.step.mode == "check":
-                raise
-            self._change("update")
-            return self._apt("-s", *arguments)
-
-    def _states(self) -> dict[str, str]:
-        shown = self.step.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n"])
-        pairs = [line.split() for line in shown.stdout.splitlines()]
-        return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
-
-    def _configure(self, packages: list[str]) -> None:
-        """Configure those of these packages that an interrupted run has left unpacked."""
-        states = self._states()
-        left = [name for name in packages if states.get(name) in UNCONFIGURED]
-        if left:
-            await_locks(self.step, LOCK_TIMEOUT_S)
-            self.step.run(["dpkg", "--force-confold", "--configure", *left])
+    def __init__(self, step: Step) -> None:
+        super().__init__(step)
+        self._apt = AptGet(step)
 
     def installed(self) -> set[str]:
         """Return the names of all packages that are installed and configured."""
-        return {name for name, state in self._states().items() if state == "installed"}
+        return {name for name, state in self._apt.states().items() if state == "installed"}
 
     def choice(self, packages: tuple[str, ...]) -> list[str]:
         """Return all of them."""
@@ -105,7 +76,7 @@ class Apt(PackageManager):
 
     def planned(self, packages: list[str]) -> list[str]:
         """Return the packages that are new, from apt's simulation."""
-        text = self._simulated("install", "--no-install-recommends", *packages)
+        text = self._apt.simulate("install", "--no-install-recommends", *packages)
         disturbed = re.findall(r"^Inst (\S+) \[", text, re.M) + re.findall(
             r"^Remv (\S+)", text, re.M
         )
@@ -120,34 +91,45 @@ class Apt(PackageManager):
 
     def install(self, packages: list[str]) -> None:
         """Install; when a download fails, renew the index once and try again."""
-        self._configure([*packages, *self.step.record.get("packages", [])])
+        self._apt.configure([*packages, *self.step.record.get("packages", [])])
         arguments = ("install", "-y", "--no-install-recommends", *packages)
         try:
-            self._change(*arguments)
+            self._apt.change(*arguments)
         except StepFailed:
-            self._change("update")
-            self._change(*arguments)
+            self._apt.change("update")
+            self._apt.change(*arguments)
 
     def purge(self, packages: list[str]) -> None:
         """Purge, after a simulation has shown that nothing else goes with it."""
-        self._configure(packages)
-        states = self._states()
+        self._apt.configure(packages)
+        states = self._apt.states()
         there = [name for name in packages if states.get(name, "not-installed") != "not-installed"]
         if not there:
             return
-        gone = set(re.findall(r"^(?:Purg|Remv) (\S+)", self._apt("-s", "purge", *there), re.M))
+        gone = set(re.findall(r"^(?:Purg|Remv) (\S+)", self._apt.ask("-s", "purge", *there), re.M))
         if gone - set(there):
             raise StepFailed(
                 f"other packages of this host need {there[0]} and what came with it "
                 f"({', '.join(sorted(gone - set(there)))}): remove them first, then repeat"
             )
-        self._change("purge", "-y", *there)
+        self._apt.change("purge", "-y", *there)
+
+    def owner(self, path: str) -> str:
+        """Return the package of a file, which dpkg may know by its place before /usr was merged."""
+        for name in (path, re.sub(r"^/usr", "", path)):
+            shown = self.step.run(["dpkg-query", "-S", name], ok=(0, 1)).stdout
+            if shown:
+                return shown.split(":")[0]
+        return ""
 
 
 class Dnf(PackageManager):
     """RHEL-likes."""
 
     tool = "dnf"
+    engine = ("moby-engine", "docker-ce")
+    nova = ("openstack-nova-compute", "openstack-neutron-openvswitch")
+    starts_services = False
     command = ("dnf", "install", "--setopt=install_weak_deps=False")
 
     def installed(self) -> set[str]:
@@ -196,13 +178,22 @@ class Dnf(PackageManager):
         if there:
             self.step.run(["rpm", "-e", *there])
 
+    def owner(self, path: str) -> str:
+        """Return the package of a file, as rpm knows it."""
+        done = self.step.run(["rpm", "-qf", "--qf", "%{NAME}", path], ok=(0, 1))
+        return "" if done.code else done.stdout
+
+
+MANAGERS: tuple[type[PackageManager], ...] = (Apt, Dnf)
+
 
 def package_manager(step: Step, otherwise: str) -> PackageManager:
     """Return the package manager of this host.
 
     :param otherwise: what to do on a host that has none that is known
     """
-    for manager in (Apt, Dnf):
+    for manager in MANAGERS:
         if program_path(manager.tool):
             return manager(step)
-    raise StepFailed(f"neither apt-get nor dnf is on this host: {otherwise}")
+    tools = " nor ".join(manager.tool for manager in MANAGERS)
+    raise StepFailed(f"neither {tools} is on this host: {otherwise}")

@@ -628,3 +628,29 @@ def test_the_client_finds_what_runs_and_enrolment_leave_in_heat_nova_and_glance(
     assert literal(CLIENT, "ROLL_BACK") in {
         name for body in workflows().values() for name in body["tasks"]
     }
+
+
+def test_all_that_differs_by_package_manager_is_its_class() -> None:
+    module = tree(TOP / TEMPLATES / "library/packages.py")
+    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+    base = classes.pop("PackageManager")
+    declared = {ast.unparse(node.target) for node in base.body if isinstance(node, ast.AnnAssign)}
+    assert {"tool", "engine", "nova"} <= declared
+    managers = {
+        name: node for name, node in classes.items() if ast.unparse(node.bases[0]) == base.name
+    }
+    for name, cls in managers.items():
+        own = {ast.unparse(node.targets[0]) for node in cls.body if isinstance(node, ast.Assign)}
+        assert declared <= own, name
+    (known,) = assigned_in(module, "MANAGERS")
+    assert set(managers) == {ast.unparse(item) for item in getattr(known, "elts", [])}
+    tools = {
+        str(ast.literal_eval(value))
+        for node in managers.values()
+        for value in assigned_in(node, "tool")
+    }
+    assert {"apt-get", "dnf"} <= tools
+    for path in sources(TEMPLATES):
+        if path.name not in ("packages.py", "apt_locks.py"):
+            names = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name)}
+            assert not (strings(tree(path)) & tools or names & set(managers)), path

@@ -573,7 +573,7 @@ class TestDnf:
     def test_the_plan_is_what_would_be_new(self, make_step: Make, dnf: Any, calls: Calls) -> None:
         dnf(TRANSACTION)
         manager = packages.Dnf(make_step("install_docker"))
-        chosen = manager.choice(install_docker.ENGINE_PACKAGES["dnf"])
+        chosen = manager.choice(packages.Dnf.engine)
         assert manager.planned(chosen) == ["docker-ce", "containerd.io"]
         assert "dnf install --setopt=install_weak_deps=False --assumeno docker-ce" in calls()
 
@@ -589,7 +589,7 @@ class TestDnf:
         programs("dnf", "exit 1")
         manager = packages.Dnf(make_step("install_docker"))
         with pytest.raises(faults.StepFailed, match="moby-engine or docker-ce: add one"):
-            manager.choice(install_docker.ENGINE_PACKAGES["dnf"])
+            manager.choice(packages.Dnf.engine)
 
     def test_purge_takes_exactly_what_was_new(
         self, make_step: Make, programs: Programs, calls: Calls
