@@ -13,6 +13,7 @@ from lab.errors import HostError
 from lab.hosts import containers, networks, ssh
 from lab.hosts.access import Host, lab_hosts
 from lab.images import layers, wheelhouse
+from lab.images.layers import Layer
 from lab.images.snapshots import Snapshots
 from lab.images.wheelhouse import Project, Wheel
 from lab.machine import engine, parallel
@@ -32,6 +33,10 @@ class Stage(Protocol):
         """Projects of the checkout whose wheels the hosts find in the wheelhouse."""
 
     @property
+    def layers(self) -> Sequence[Layer]:
+        """Layers of images, each on what hosts of a role boot otherwise."""
+
+    @property
     def next_step(self) -> str:
         """What the operator does with a blank host, in words."""
 
@@ -47,6 +52,9 @@ class Stage(Protocol):
         :param wheels: those of the stage's projects, by name
         """
 
+    def prepare_compute(self, host: Host) -> None:
+        """Put onto a compute host, before its services start, what its site has there."""
+
     def prepare_blank(self, host: Host, controller: Host) -> None:
         """Put onto a blank host what its site would have put there."""
 
@@ -55,10 +63,14 @@ class BareStage:
     """The cloud alone: nothing is put onto it."""
 
     projects: Sequence[Project] = ()
+    layers: Sequence[Layer] = ()
     next_step = "nothing is set up on it"
 
     def set_up(self, *_: object) -> None:
         """Leave the cloud as it is."""
+
+    def prepare_compute(self, *_: object) -> None:
+        """Leave the host as it is."""
 
     def prepare_blank(self, *_: object) -> None:
         """Leave the host as it is."""
@@ -66,12 +78,12 @@ class BareStage:
 
 def build(settings: LabSettings, progress: Progress, stage: Stage) -> None:
     """Build what hosts are made of: their images, and the wheels of the stage's projects."""
-    _wheels(settings, progress, stage, _images(settings, progress))
+    _wheels(settings, progress, stage, _images(settings, progress, stage))
 
 
 def up(settings: LabSettings, progress: Progress, stage: Stage) -> None:
     """Bring the whole lab up; what is there already is left as it is."""
-    built = _images(settings, progress)
+    built = _images(settings, progress, stage)
     snapshots = Snapshots(settings, built)
     with concurrent.futures.ThreadPoolExecutor(1) as aside:
         wheels = aside.submit(_wheels, settings, progress, stage, built)
@@ -80,10 +92,10 @@ def up(settings: LabSettings, progress: Progress, stage: Stage) -> None:
         with progress.step(f"boot {', '.join(hosts)}"):
             boot(settings, hosts, snapshots.reference if ready else built.for_host)
         fresh = not ready and not _used(settings, hosts)
-        controlplane.start(hosts, settings, progress)
+        controlplane.start(hosts, settings, progress, stage.prepare_compute)
         stage.set_up(settings, progress, hosts[settings.controller.name], wheels.result())
     if fresh:
-        _snapshot(settings, progress, hosts, snapshots)
+        _snapshot(settings, progress, hosts, snapshots, stage)
     hosts[settings.controller.name].put(USED, "")
 
 
@@ -109,11 +121,11 @@ def boot(settings: LabSettings, hosts: Hosts, image: Callable[[HostSettings], st
     ssh.set_up(settings, hosts)
 
 
-def _images(settings: LabSettings, progress: Progress) -> layers.Images:
+def _images(settings: LabSettings, progress: Progress, stage: Stage) -> layers.Images:
     settings.log_dir.mkdir(parents=True, exist_ok=True)
     with progress.step("Docker engine of this machine"):
         engine.ensure(settings.log_dir / "engine.log")
-    built = layers.Images(settings, progress)
+    built = layers.Images(settings, progress, stage.layers)
     built.ensure()
     return built
 
@@ -132,7 +144,7 @@ def _used(settings: LabSettings, hosts: Hosts) -> bool:
 
 
 def _snapshot(
-    settings: LabSettings, progress: Progress, hosts: Hosts, snapshots: Snapshots
+    settings: LabSettings, progress: Progress, hosts: Hosts, snapshots: Snapshots, stage: Stage
 ) -> None:
     """Keep the state of a lab that was never used; it is shut down for that, and booted again."""
     with progress.step("keep this state for the next start"):
@@ -140,7 +152,7 @@ def _snapshot(
         snapshots.take()
     with progress.step(f"boot {', '.join(hosts)}"):
         boot(settings, hosts, snapshots.reference)
-    controlplane.start(hosts, settings, progress)
+    controlplane.start(hosts, settings, progress, stage.prepare_compute)
 
 
 def add_host(settings: LabSettings, progress: Progress, name: str, stage: Stage) -> Host:
@@ -158,7 +170,7 @@ def add_host(settings: LabSettings, progress: Progress, name: str, stage: Stage)
     # Refuses a cloud of another networking than a pool's template sets up.
     controlplane.provision.controller_cloud(controller)
     planned = HostSettings(name, "blank", settings.free_address({x.address for x in there}))
-    built = layers.Images(settings, progress)
+    built = layers.Images(settings, progress, stage.layers)
     built.ensure()
     host = Host(name, settings)
     with progress.step(f"boot {name} ({planned.address})"):

@@ -15,13 +15,19 @@ from lab.settings import LabSettings
 MARKER = "/etc/novadocker-lab/controlplane"
 
 
-def start(hosts: Mapping[str, Host], settings: LabSettings, progress: Progress) -> None:
+def start(
+    hosts: Mapping[str, Host],
+    settings: LabSettings,
+    progress: Progress,
+    prepare_compute: provision.Prepare,
+) -> None:
     """Bring the cloud's services up on booted hosts and return when they work.
 
     Hosts that have been provisioned to the end, as those of a committed image have, start theirs
     at boot and are only waited for: what was done with them since stays as it is.
 
     :param hosts: the controller and the compute hosts, by name
+    :param prepare_compute: called with each compute host that is configured
     :raises lab.errors.LabError: naming what does not come up
     """
     computes = [hosts[host.name] for host in settings.computes]
@@ -34,7 +40,7 @@ def start(hosts: Mapping[str, Host], settings: LabSettings, progress: Progress) 
             provision.start(controller, units.controller_units(cloud.networking))
             readiness.wait_ready(settings)
         return
-    _provision(cloud, controller, computes, settings, progress)
+    _provision(cloud, controller, computes, settings, progress, prepare_compute)
     _each([controller, *computes], lambda host: host.put(MARKER, ""))
 
 
@@ -44,10 +50,11 @@ def _provision(
     computes: Sequence[Host],
     settings: LabSettings,
     progress: Progress,
+    prepare: provision.Prepare,
 ) -> None:
     with concurrent.futures.ThreadPoolExecutor() as pool:
         prepared = [
-            pool.submit(provision.configure_compute, host, cloud, settings.data_interface)
+            pool.submit(provision.configure_compute, host, cloud, settings.data_interface, prepare)
             for host in computes
         ]
         with progress.step("configuration of the services"):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lab.controlplane import accounts, contents, infrastructure, migrations, roles, units
 from lab.controlplane.config import ovn
@@ -17,6 +17,8 @@ from lab.settings import OVN, LabSettings
 
 PYTHON = f"{units.VENV}/bin/python"
 OVSDB_MANAGER = "ptcp:6640:127.0.0.1"
+#: What a stage adds to a compute host before its services start.
+Prepare = Callable[[Host], None]
 
 
 def controller_cloud(host: Host) -> Cloud:
@@ -71,16 +73,16 @@ def fill_identity(host: Host, cloud: Cloud) -> None:
     _as_admin(host, "fill_identity.py", contents.identity(cloud))
 
 
-def configure_compute(host: Host, cloud: Cloud, data_interface: str) -> None:
+def configure_compute(host: Host, cloud: Cloud, data_interface: str, prepare: Prepare) -> None:
     """Install configuration and units of a compute host, without starting them.
 
     :param data_interface: the interface that carries tenants' frames
+    :param prepare: called with the host when its files are there
     """
     prepare_accounts(host, accounts.COMPUTE_USERS)
     host.put_files(roles.compute_files(cloud))
+    prepare(host)
     host.run(["systemctl", "daemon-reload"])
-    host.run(["systemctl", "enable", "--now", "--quiet", "lxcfs"])
-    drop_docker_sdk(host)
     make_bridge(host, data_interface)
     if cloud.networking == OVN:
         _make_chassis(host)
@@ -123,12 +125,6 @@ def enable(host: Host, services: Iterable[units.Unit]) -> None:
 def start(host: Host, services: Iterable[units.Unit]) -> None:
     """Start services that are enabled; nothing happens to those that run."""
     host.run(["systemctl", "start", "--no-block", *(unit.name for unit in services)])
-
-
-def drop_docker_sdk(host: Host) -> None:
-    """Uninstall what only Heat needs: the environment of a compute host has no Docker SDK."""
-    packages = ("docker", "python-zunclient", "openstack-heat")
-    host.run([PYTHON, "-m", "pip", "--quiet", "uninstall", "--yes", *packages])
 
 
 def fill_cloud(host: Host, settings: LabSettings) -> None:

@@ -87,11 +87,8 @@ def compute_files(cloud: Cloud) -> list[HostFile]:
         _conf("neutron", "plugins/ml2/openvswitch_agent.ini", network.openvswitch_agent_ini()),
     ]
     return [
-        _conf(
-            "nova", "nova.conf", {**compute.compute_nova_conf(cloud), **compute.docker_section()}
-        ),
+        _conf("nova", "nova.conf", compute.compute_nova_conf(cloud)),
         _conf("nova", "nova-compute.conf", compute.nova_compute_conf()),
-        HostFile("/etc/systemd/system/lxcfs.service.d/lab.conf", compute.LXCFS_DROP_IN),
         *(() if cloud.networking == OVN else agent),
         stand_in_driver(),
         *(

@@ -42,22 +42,28 @@ NO_DOCUMENTS = (
 class Layer:
     """One layer: a script run in its parent, and the lab's files that the script uses.
 
-    :param name: also the name of its script, ``images/scripts/<name>.sh``
+    :param name: also the name of its script, ``<name>.sh``
     :param parent: the layer below
     :param files: paths in the lab's folder, seen by the script under /mnt
     :param timeout_s: seconds that the script may take
+    :param folder: where in the lab's folder the script is
     """
 
     name: str
     parent: str
     files: tuple[str, ...] = ()
     timeout_s: float = 900
+    folder: str = "images/scripts"
+
+    def sources(self) -> list[pathlib.Path]:
+        """Return the script and the files that it uses."""
+        return [LAB / f"{self.folder}/{self.name}.sh", *(LAB / name for name in self.files)]
 
 
 LAYERS = (
     Layer("node", "base", ("images/scripts/boot",), 300),
     Layer("openstack", "node", ("openstack.lock",)),
-    Layer("controller", "openstack", ("images/demo_image.py",)),
+    Layer("controller", "openstack"),
 )
 ROLE_LAYERS = {"controller": "controller", "compute": "openstack", "blank": "openstack"}
 
@@ -67,11 +73,16 @@ class Images:
 
     :param settings: the plan of the lab
     :param progress: told about each layer that has to be built
+    :param upper: layers of the stage; hosts boot them in place of their parents
     """
 
-    def __init__(self, settings: LabSettings, progress: Progress) -> None:
+    def __init__(
+        self, settings: LabSettings, progress: Progress, upper: Sequence[Layer] = ()
+    ) -> None:
         self.settings = settings
         self.progress = progress
+        self.layers = (*LAYERS, *upper)
+        self._over = {layer.parent: layer.name for layer in upper}
         self.release = apt_sources.machine_release()
         self.sources = apt_sources.machine_sources(self.release)
         self.options = apt_sources.machine_options()
@@ -82,7 +93,8 @@ class Images:
 
     def for_host(self, host: HostSettings) -> str:
         """Return the reference of the image that a host of its role boots."""
-        return self.reference(ROLE_LAYERS[host.role])
+        layer = ROLE_LAYERS[host.role]
+        return self.reference(self._over.get(layer, layer))
 
     def ensure(self) -> None:
         """Build the layers that the engine does not have.
@@ -93,7 +105,7 @@ class Images:
             with self.progress.step(f"build image base ({self.release}, from apt)"):
                 self._build_base()
                 self._remove_older("base")
-        for layer in LAYERS:
+        for layer in self.layers:
             if not exists(self.reference(layer.name)):
                 with self.progress.step(f"build image {layer.name}"):
                     self._build(layer)
@@ -114,13 +126,10 @@ class Images:
                 *NO_DOCUMENTS,
             )
         }
-        for layer in LAYERS:
-            parts = [tags[layer.parent], *map(_content, self._files(layer))]
+        for layer in self.layers:
+            parts = [tags[layer.parent], *map(_content, layer.sources())]
             tags[layer.name] = digest(*parts)
         return tags
-
-    def _files(self, layer: Layer) -> list[pathlib.Path]:
-        return [LAB / f"images/scripts/{layer.name}.sh", *(LAB / name for name in layer.files)]
 
     def _log(self, layer: str) -> pathlib.Path:
         return self.settings.log_dir / f"image-{layer}.log"
@@ -177,7 +186,7 @@ class Images:
         (cache / "apt" / "partial").mkdir(parents=True, exist_ok=True)
         (cache / "uv").mkdir(parents=True, exist_ok=True)
         commands.run(["docker", "rm", "--force", container], check=False)
-        with _build_files(self._files(layer)) as folder:
+        with _build_files(layer.sources()) as folder:
             mounts = [
                 f"{folder}:{BUILD_DIR}:ro",
                 f"{cache}:{BUILD_DIR}/cache",

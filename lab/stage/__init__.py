@@ -14,13 +14,14 @@ from lab.images.wheelhouse import Wheel
 from lab.machine import parallel
 from lab.machine.progress import Progress
 from lab.settings import LabSettings
-from lab.stage import blank, bundle, enrolment
+from lab.stage import blank, bundle, computes, enrolment, images
 
 
 class BundleStage:
     """The bundle on the controller and every host enrolled, as `lab.lifecycle.Stage` describes."""
 
     projects = bundle.PROJECTS
+    layers = images.LAYERS
     next_step = "next, enrol it: novadocker-enroll add"
 
     def set_up(
@@ -46,6 +47,10 @@ class BundleStage:
         with progress.step("install the bundle on the controller"):
             is_new = bundle.install(settings, controller, wheel)
         parallel.each([take_up, enrol] if is_new else [enrol], lambda work: work())
+
+    def prepare_compute(self, host: Host) -> None:
+        """Give a compute host what an operator sets before the Docker driver comes."""
+        computes.prepare(host)
 
     def prepare_blank(self, host: Host, controller: Host) -> None:
         """Give a blank host what the step ``install_nova_compute`` relies on."""

@@ -17,6 +17,7 @@ from lab.controlplane.config import compute, network
 from lab.controlplane.inifile import Sections, text
 from lab.controlplane.site import REGION, Cloud
 from lab.hosts.access import Host, HostFile
+from lab.stage import computes
 
 COMPUTE_ACCOUNTS = ("nova", "rabbit")
 POOL_ENVIRONMENT = "/root/compute-pool.yaml"
@@ -29,7 +30,7 @@ def prepare(host: Host, controller: Host) -> None:
     """
     cloud = provision.controller_cloud(controller)
     host.put_files([HostFile(roles.SECRETS, host_secrets(cloud), 0o600), roles.stand_in_driver()])
-    provision.drop_docker_sdk(host)
+    computes.drop_docker_sdk(host)
 
 
 def host_secrets(cloud: Cloud) -> str:

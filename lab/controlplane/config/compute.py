@@ -9,16 +9,6 @@ from lab.controlplane.site import Cloud
 
 STATE = "/var/lib/nova"
 OVSDB = "tcp:127.0.0.1:6640"
-LXCFS = "/var/lib/lxcfs"
-# Debian's unit does not start in a container, and shows each instance all processors.
-LXCFS_DROP_IN = f"""\
-[Unit]
-ConditionVirtualization=
-
-[Service]
-ExecStart=
-ExecStart=/usr/bin/lxcfs -l --enable-cfs {LXCFS}
-"""
 # Nova's own choice, and two that place a server beside another or apart from it.
 SCHEDULER_FILTERS = (
     *("ComputeFilter", "ComputeCapabilitiesFilter", "ImagePropertiesFilter"),
@@ -55,11 +45,6 @@ def compute_nova_conf(cloud: Cloud) -> Sections:
         "vif_plug_ovs": {"ovsdb_connection": OVSDB},
         **_clients(cloud),
     }
-
-
-def docker_section() -> Sections:
-    """Return what an operator sets for the Docker driver, before there is one on the host."""
-    return {"docker": {"lxcfs_path": LXCFS}}
 
 
 def nova_compute_conf() -> Sections:

@@ -66,21 +66,17 @@ openssl req -x509 -newkey rsa:3072 -nodes -sha256 -days 3650 -subj "/CN=novadock
     -addext "basicConstraints=critical,CA:TRUE" -addext "keyUsage=critical,keyCertSign,cRLSign" \
     -keyout "$ca/ca.key" -out /usr/local/share/ca-certificates/novadocker-lab.crt
 openssl req -newkey rsa:2048 -nodes -sha256 -subj "/CN=controller" \
-    -keyout /etc/novadocker-lab/registry.key -out "$ca/registry.csr"
+    -keyout /etc/novadocker-lab/controller.key -out "$ca/controller.csr"
 printf '%s\n' "subjectAltName=DNS:controller,DNS:localhost" "extendedKeyUsage=serverAuth" \
     "basicConstraints=CA:FALSE" >"$ca/extensions"
-openssl x509 -req -in "$ca/registry.csr" -CA /usr/local/share/ca-certificates/novadocker-lab.crt \
+openssl x509 -req -in "$ca/controller.csr" -CA /usr/local/share/ca-certificates/novadocker-lab.crt \
     -CAkey "$ca/ca.key" -CAcreateserial -days 3650 -sha256 -extfile "$ca/extensions" \
-    -out /etc/novadocker-lab/registry.crt
+    -out /etc/novadocker-lab/controller.crt
 rm -rf "$ca"
-chmod 0600 /etc/novadocker-lab/registry.key
+chmod 0600 /etc/novadocker-lab/controller.key
 update-ca-certificates
 
-# Docker is not installed, but its packages are at hand as on a site with a warm package cache.
-apt-get install -y --no-install-recommends --download-only docker.io iptables
-if apt-cache show docker-cli >/dev/null 2>&1; then
-    apt-get install -y --no-install-recommends --download-only docker-cli
-fi
+# What is downloaded stays at hand.
 rm -f /etc/apt/apt.conf.d/docker-clean
 printf 'APT::Install-Recommends "false";\n' >/etc/apt/apt.conf.d/90lab
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -43,6 +44,18 @@ def test_a_room_imports_rooms_below_it_only(room: str) -> None:
     below = {*ROOMS[: ROOMS.index(room) + 1], *TOP}
     found = {(name, to) for name, its_room, to in imported() if its_room == room}
     assert {(name, to) for name, to in found if to not in below} == set()
+
+
+def test_the_cloud_has_nothing_that_only_this_bundle_wants() -> None:
+    own = re.compile(r"novadocker(?![- ]lab)|registry|lxcfs_path|heat_templates|workbook")
+    general = [
+        path
+        for pattern in ("*.py", "*.sh")
+        for path in LAB.rglob(pattern)
+        if LAB / "stage" not in path.parents
+    ]
+    said = {str(path.relative_to(LAB)): own.findall(path.read_text()) for path in general}
+    assert {name: words for name, words in said.items() if words} == {}
 
 
 def test_every_room_is_known() -> None:

@@ -13,6 +13,7 @@ from lab.machine import apt_sources
 from lab.machine.apt_sources import Source
 from lab.machine.progress import Progress
 from lab.settings import LAB, LabSettings
+from lab.stage import BundleStage
 
 LAYER_NAMES = ["base", "node", "openstack", "controller"]
 
@@ -72,9 +73,20 @@ def test_blank_hosts_and_computes_boot_the_same_image(built: layers.Images) -> N
     assert built.for_host(settings.controller) == built.reference("controller")
 
 
-def test_every_file_that_a_layer_names_is_there(built: layers.Images) -> None:
-    for layer in layers.LAYERS:
-        assert all(path.is_file() for path in built._files(layer))
+def test_hosts_boot_what_a_stage_has_put_on_their_image(
+    built: layers.Images, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upper = [layers.Layer("stage", "controller", folder="stage/images")]
+    monkeypatch.setattr(layers, "_content", str)
+    staged = layers.Images(built.settings, built.progress, upper)
+    assert staged.for_host(built.settings.controller) == staged.reference("stage")
+    assert staged.for_host(built.settings.computes[0]) == built.reference("openstack")
+    assert staged.reference("controller") == built.reference("controller")
+
+
+@pytest.mark.parametrize("layer", [*layers.LAYERS, *BundleStage.layers], ids=lambda x: x.name)
+def test_every_file_that_a_layer_names_is_there(layer: layers.Layer) -> None:
+    assert all(path.is_file() for path in layer.sources())
 
 
 def test_digest_tells_where_texts_begin() -> None:

@@ -9,7 +9,7 @@ import io
 import json
 import tarfile
 
-from lab.images import demo_image
+from lab.stage.images import demo_image
 
 
 def test_the_layer_holds_busybox_and_a_link_for_each_applet() -> None:
