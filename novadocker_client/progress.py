@@ -64,12 +64,14 @@ class Task:
 class Cell:
     """A host at a step.
 
+    :param task_id: the task that did it
     :param reason: of a failure
     """
 
     host: str
     step: str
     state: str
+    task_id: str = ""
     started_at: datetime.datetime | None = None
     finished_at: datetime.datetime | None = None
     reason: str = ""
@@ -117,7 +119,15 @@ class Progress:
                     if row.host not in failed:
                         failed.add(row.host)
                         state, reason = FAILED, row.reason
-                yield Cell(row.host, task.name, state, task.started_at, task.finished_at, reason)
+                yield Cell(
+                    row.host,
+                    task.name,
+                    state,
+                    task.id,
+                    task.started_at,
+                    task.finished_at,
+                    reason,
+                )
 
     def steps(self) -> list[str]:
         """Return the names of the steps that hosts have come to, each once, in order."""

@@ -27,17 +27,20 @@ SERVICES = {
     "orchestration": "heat/v1/p1",
     "workflowv2": "mistral/v2",
 }
-URL = "http://cloud.test"
 
 
 class FakeCloud(BaseAdapter):
     """The services, as the transport of a requests session.
 
     :param services: those that the catalog has
+    :param url: where all of them are
     """
 
-    def __init__(self, services: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, services: dict[str, str] | None = None, url: str = "http://cloud.test"
+    ) -> None:
         super().__init__()
+        self.url = url
         self.services = SERVICES if services is None else services
         self.executions: dict[str, dict[str, Any]] = {}
         self.tasks: dict[str, dict[str, Any]] = {}
@@ -61,10 +64,18 @@ class FakeCloud(BaseAdapter):
 
     def session(self, transport: requests.Session) -> session.Session:
         """Return a session of an operator who has logged in."""
-        body = {
-            "user": {"id": "u1", "name": "operator"},
-            "project": {"id": PROJECT, "name": "admin"},
+        info = access.AccessInfoV3(auth_token="a-token", body={"token": self.token()})
+        return session.Session(auth=AccessInfoPlugin(info), session=transport)
+
+    def token(self) -> dict[str, Any]:
+        """Return what Keystone tells of the operator's token."""
+        return {
+            "user": {"id": "u1", "name": "operator", "domain": {"id": "d", "name": "Default"}},
+            "project": {"id": PROJECT, "name": "admin", "domain": {"id": "d", "name": "Default"}},
             "roles": [{"id": "r1", "name": "admin"}],
+            "methods": ["password"],
+            "issued_at": "2026-01-01T00:00:00.000000Z",
+            "expires_at": "2999-01-01T00:00:00.000000Z",
             "catalog": [
                 {
                     "type": kind,
@@ -76,15 +87,13 @@ class FakeCloud(BaseAdapter):
                             "region": "RegionOne",
                             "region_id": "RegionOne",
                             "id": kind,
-                            "url": f"{URL}/{path}",
+                            "url": f"{self.url}/{path}",
                         }
                     ],
                 }
                 for kind, path in self.services.items()
             ],
         }
-        info = access.AccessInfoV3(auth_token="a-token", body={"token": body})
-        return session.Session(auth=AccessInfoPlugin(info), session=transport)
 
     # -- what a test sets up
 
@@ -200,9 +209,7 @@ class FakeCloud(BaseAdapter):
         """Answer a request."""
         parts = urlsplit(str(request.url))
         query = dict(parse_qsl(parts.query))
-        self.requests.append((str(request.method), parts.path, query))
-        self.on_request(str(request.method), parts.path)
-        status, answer = self._answer(str(request.method), parts.path, query, request.body)
+        status, answer = self.answer(str(request.method), parts.path, query, request.body)
         response = requests.Response()
         response.status_code = status
         response.raw = io.BytesIO(json.dumps(answer).encode())
@@ -217,9 +224,12 @@ class FakeCloud(BaseAdapter):
         """Return the queries of the requests whose paths begin so."""
         return [query for _, path, query in self.requests if path.startswith(beginning)]
 
-    def _answer(
+    def answer(
         self, method: str, path: str, query: dict[str, str], body: Any
     ) -> tuple[int, dict[str, Any]]:
+        """Return the status of an answer, and what is in it."""
+        self.requests.append((method, path, query))
+        self.on_request(method, path)
         for beginning, (status, times) in list(self.faults.items()):
             if path.startswith(beginning) and times != 0:
                 self.faults[beginning] = (status, None if times is None else times - 1)
@@ -307,7 +317,7 @@ class FakeCloud(BaseAdapter):
             "status": "CURRENT",
             "version": "2.100",
             "min_version": "2.1",
-            "links": [{"rel": "self", "href": f"{URL}/nova/v2.1/"}],
+            "links": [{"rel": "self", "href": f"{self.url}/nova/v2.1/"}],
         }
         return 200, {"version": version}
 
@@ -335,7 +345,7 @@ class FakeCloud(BaseAdapter):
     # -- Glance
 
     def _glance_versions(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
-        link = {"rel": "self", "href": f"{URL}/glance/v2/"}
+        link = {"rel": "self", "href": f"{self.url}/glance/v2/"}
         return 300, {"versions": [{"id": "v2.16", "status": "CURRENT", "links": [link]}]}
 
     def _list_images(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:

@@ -101,10 +101,12 @@ ROOMS: Mapping[str, Room] = {
         ".",
         ("novadocker_client",),
         (
+            {"commands": ("novadocker_client.osc",)},
             {
                 "runs": ("novadocker_client.runs",),
                 "things": ("novadocker_client.hosts", "novadocker_client.images"),
             },
+            {"events": ("novadocker_client.events",)},
             {"progress": ("novadocker_client.progress",)},
             {"files": ("novadocker_client.reports.junit", "novadocker_client.reports.page")},
             {"reports": ("=novadocker_client.reports",)},
@@ -176,6 +178,7 @@ LATE: Mapping[str, str] = {
     "driver/novadocker/conf.py": "the options are listed without Nova",
     "driver/novadocker/virt/docker/__init__.py": "a wing is loaded without the driver's face",
     "lab/controlplane/onhost/serve_wsgi.py": "only a service's environment has the server",
+    "novadocker_client/osc/plugin.py": "other commands of openstack do not wait for what it loads",
     "heat_templates/library/probes.py": "each function runs alone, in the Python of a service",
 }
 

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Commands that begin runs, list them, follow them and stop them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+from novadocker_client import events, hosts, meanings, runs
+from novadocker_client.errors import ClientError
+from novadocker_client.osc import base, follow, inputs, result
+from novadocker_client.runs import Run, Runs
+
+
+class _Run(base.ShowOne):
+    """A command that ends with a run."""
+
+    def show(self, parsed_args: argparse.Namespace, run: Run, *, full: bool = True) -> Any:
+        """Return the fields of a run, after its report was printed or written."""
+        result.write(run, parsed_args.report)
+        if parsed_args.formatter == "table":
+            result.show(run.report, self.app.stdout)
+        return result.fields(run, formatter=parsed_args.formatter, full=full)
+
+    def follow(self, parsed_args: argparse.Namespace, run: Run) -> Run:
+        """Return a run when it has ended, or nobody waits for it any more."""
+        run, self.exit_code = follow.until_it_ends(Runs(self.cloud), run, parsed_args.timeout)
+        return run
+
+
+def _waiting(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=float,
+        help="Do not wait longer; the run goes on, and the exit code is 124.",
+    )
+    result.add_options(parser)
+
+
+class Start(_Run):
+    """A command that begins a run.
+
+    :cvar workflow: that it runs
+    :cvar otherwise: inputs that it takes other than by their options
+    """
+
+    workflow = ""
+    otherwise: tuple[str, ...] = ()
+
+    def get_description(self) -> str:
+        """Return what the workflow does."""
+        return meanings.WORKFLOWS[self.workflow].meaning
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--wait",
+            action="store_true",
+            help="Show how far it has come until it ends. Exit code: 0 done or unchanged, 1 failed "
+            "or some hosts are not as asked for, 2 refused, 3 drift, 4 stopped.",
+        )
+        parser.add_argument(
+            "--description", default="", metavar="TEXT", help="Why it is run; shown with the run."
+        )
+        _waiting(parser)
+        inputs.add_options(parser, self.workflow, self.otherwise)
+        return parser
+
+    def given(self, parsed_args: argparse.Namespace) -> dict[str, Any]:
+        """Return the inputs of the run."""
+        return inputs.given(parsed_args, self.workflow)
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Begin the run, and wait for it where that was asked for."""
+        result.require_writable(parsed_args.report)
+        given = self.given(parsed_args)
+        run = Runs(self.cloud).start(self.workflow, given, description=parsed_args.description)
+        if parsed_args.wait or parsed_args.report:
+            run = self.follow(parsed_args, run)
+        else:
+            base.tell(follow.how_to_follow(run.id))
+        return self.show(parsed_args, run, full=False)
+
+
+class Plan(Start):
+    """Show what deploy would do."""
+
+    workflow = "plan"
+
+
+class Deploy(Start):
+    """Turn compute hosts into Docker hypervisors."""
+
+    workflow = "deploy"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--plan",
+            metavar="RUN",
+            help="Do what this run of plan has shown, and nothing else: its inputs and its digest.",
+        )
+        return parser
+
+    def given(self, parsed_args: argparse.Namespace) -> dict[str, Any]:
+        """Return the inputs of the run, those of a plan below those that are given."""
+        given = super().given(parsed_args)
+        if parsed_args.plan:
+            given = {**runs.deploy_inputs(Runs(self.cloud).get(parsed_args.plan)), **given}
+        return given
+
+
+class Undeploy(Start):
+    """Give compute hosts back as they were."""
+
+    workflow = "undeploy"
+
+
+class Verify(Start):
+    """Tell which hosts have drifted."""
+
+    workflow = "verify"
+
+
+class PreloadImages(Start):
+    """Publish images and have hosts fetch them."""
+
+    workflow = "preload_images"
+    otherwise = ("images",)
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "images", nargs="*", metavar="IMAGE", help=meanings.INPUTS["images"].meaning
+        )
+        return parser
+
+    def given(self, parsed_args: argparse.Namespace) -> dict[str, Any]:
+        """Return the inputs of the run."""
+        given = super().given(parsed_args)
+        return {**given, "images": parsed_args.images} if parsed_args.images else given
+
+
+class List(base.Lister):
+    """List runs, the newest first."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("--workflow", choices=tuple(meanings.WORKFLOWS), help="Only its runs.")
+        parser.add_argument(
+            "--limit", type=int, default=20, metavar="NUMBER", help="How many. Default: 20."
+        )
+        parser.add_argument(
+            "--marker", default="", metavar="RUN", help="Begin after this run, with older ones."
+        )
+        parser.add_argument(
+            "--all-projects", action="store_true", help="Those of other projects as well."
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Return the runs."""
+        found = Runs(self.cloud).list(
+            limit=parsed_args.limit,
+            workflow=parsed_args.workflow or "",
+            all_projects=parsed_args.all_projects,
+            marker=parsed_args.marker,
+        )
+        columns = ("ID", "Workflow", "State", "Started", "Description", "Message")
+        return columns, [
+            (
+                run.id,
+                run.workflow,
+                run.outcome,
+                base.local(run.created_at),
+                base.plain(run.description),
+                base.plain(run.message),
+            )
+            for run in found
+        ]
+
+
+class Show(_Run):
+    """Show a run with its report."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        _run_argument(parser)
+        result.add_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Return the run."""
+        result.require_writable(parsed_args.report)
+        return self.show(parsed_args, Runs(self.cloud).get(parsed_args.run))
+
+
+class Watch(_Run):
+    """Show how far a run has come until it ends, with the exit codes of --wait."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        _run_argument(parser)
+        _waiting(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Return the run when it has ended."""
+        result.require_writable(parsed_args.report)
+        run = self.follow(parsed_args, Runs(self.cloud).get(parsed_args.run))
+        return self.show(parsed_args, run, full=False)
+
+
+class Stop(_Run):
+    """Stop a run. Its hosts stay as they are, some of them out of service."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        _run_argument(parser)
+        result.add_options(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Stop the run, and say which hosts it leaves out of service."""
+        result.require_writable(parsed_args.report)
+        run = Runs(self.cloud).stop(parsed_args.run)
+        try:
+            left = hosts.disabled_by(self.cloud, run.id)
+        except ClientError as fault:
+            base.tell(f"Which hosts it has left out of service is not known: {fault}")
+        else:
+            if left:
+                base.tell(
+                    f"Out of service because of it: {events.names(left)}. "
+                    "Deploy or undeploy them again to have them in service."
+                )
+        return self.show(parsed_args, run, full=False)
+
+
+class Logs(base.Command):
+    """Show what happened in a run, a line an event, and where hosts keep their logs of it."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        _run_argument(parser)
+        parser.add_argument("--host", metavar="NAME", help="Only what is about this host.")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Print the events."""
+        manager = Runs(self.cloud)
+        run = manager.get(parsed_args.run)
+        told = list(self._lines(run, manager, parsed_args.host))
+        if parsed_args.host and not told:
+            base.tell(f"The run {run.id} has nothing about the host {parsed_args.host}.")
+            self.exit_code = base.FAILED
+        for text in told:
+            self.app.stdout.write(f"{base.plain(text)}\n")
+
+    @staticmethod
+    def _lines(run: Run, manager: Runs, host: str | None) -> Iterator[str]:
+        for event in events.of(manager.progress(run.id)):
+            if host is None or host in event.hosts:
+                yield follow.line(event, run)
+        for row in run.report.rows:
+            if row.log and host in (None, row.host):
+                yield f"{row.host}: its log of {row.step or 'the run'} is {row.log}"
+
+
+def _run_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="The run's ID.")

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run on a terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from novadocker_client.connection import Cloud
+from novadocker_client.errors import Unavailable
+from novadocker_client.osc.follow import Screen, view
+from novadocker_client.runs import Runs
+from novadocker_client.tests.fake_cloud import FakeCloud
+
+
+def console() -> Console:
+    """Return a terminal of 160 columns and 20 lines."""
+    return Console(file=io.StringIO(), force_terminal=True, width=160, height=20, color_system=None)
+
+
+def shown(renderable: Any) -> str:
+    """Return what a terminal shows."""
+    where = console()
+    where.print(renderable)
+    return where.file.getvalue()  # type: ignore[attr-defined, no-any-return]
+
+
+def add(fake: FakeCloud, count: int) -> str:
+    """Add a run that is at many hosts, one of which has failed; return its id."""
+    run = fake.add_run()
+    names = [f"host-{number}" for number in range(count)]
+    batch = fake.add_below(
+        run,
+        run,
+        "convert_batch",
+        "_convert_batch",
+        "RUNNING",
+        input={"rows": [{"host": name} for name in names]},
+    )
+    rows: list[dict[str, Any]] = [{"host": name} for name in names]
+    rows[-1].update(state="failed", reason="pip [b]broke[/b] \x1b[2J")
+    fake.add_task(batch, "install_driver", rows=rows)
+    return run
+
+
+def test_a_line_a_host_says_what_it_is_at_those_that_failed_first(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run = add(fake, 2)
+    text = shown(view(Runs(cloud).get(run), Runs(cloud).progress(run), rows=10))
+    assert text.index("host-1") < text.index("host-0")
+    assert "the driver is in Nova's environment" in text
+    assert "Install the driver: pip [b]broke[/b] \ufffd[2J" in text
+    assert f"deploy {run}: running" in text
+
+
+def test_a_thousand_hosts_fit_on_the_screen(fake: FakeCloud, cloud: Cloud) -> None:
+    run = add(fake, 1000)
+    text = shown(view(Runs(cloud).get(run), Runs(cloud).progress(run), rows=5))
+    assert len(text.splitlines()) < 20
+    assert "and 995 more hosts" in text
+    assert "host-999" in text
+
+
+def test_a_service_that_is_away_is_told_below_what_is_known(fake: FakeCloud, cloud: Cloud) -> None:
+    run = add(fake, 2)
+    where = console()
+    with Screen(where) as screen:
+        screen.fault(Unavailable("Mistral", "answer", "away", 503))
+        screen.show(Runs(cloud).get(run), Runs(cloud).progress(run))
+        screen.fault(Unavailable("Mistral", "answer", "away", 503))
+    text = where.file.getvalue()  # type: ignore[attr-defined]
+    last = text[text.rindex(f"deploy {run}") :]
+    assert "host-0" in last
+    assert "Mistral does not answer (503)" in last
