@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client library with Mistral's own API and engine, and the workbook in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from novadocker_client import events
+from novadocker_client.connection import Cloud
+from novadocker_client.errors import BadInput, NotFound
+from novadocker_client.runs import Runs
+from tests.functional.workbooks.fake_cloud import FakeCloud
+from tests.functional.workbooks.in_process import Mistral
+from tests.functional.workbooks.mistral_api import MistralApi, client
+
+
+@pytest.fixture(scope="module")
+def api(engine: Mistral) -> MistralApi:
+    """Mistral's REST API."""
+    return MistralApi()
+
+
+@pytest.fixture
+def client_cloud(api: MistralApi, cloud: FakeCloud) -> Cloud:
+    """The cloud as the client sees it."""
+    return client(api, cloud)
+
+
+def test_a_run_is_begun_followed_and_listed_through_mistral_s_api(
+    client_cloud: Cloud, api: MistralApi
+) -> None:
+    runs = Runs(client_cloud)
+    begun = runs.start("deploy", {"match": "docker"}, description="the first")
+    looks = []
+    run = runs.wait(begun.id, timeout_s=60, on_progress=lambda _, progress: looks.append(progress))
+    assert (run.outcome, run.description, run.inputs["match"]) == ("done", "the first", "docker")
+    assert "2 of 2 compute hosts are Docker hypervisors" in run.message
+    progress = looks[-1]
+    hosts = {host.host: host for host in progress.hosts()}
+    assert set(hosts) == {"controller", "compute-docker-1", "compute-docker-2"}
+    assert {host.state for host in hosts.values()} == {"ok"}
+    assert all(task.ended and task.started_at and task.finished_at for task in progress.tasks)
+    said = [event.sentence() for event in events.of(progress)]
+    assert any("compute-docker-1" in sentence for sentence in said)
+    assert all(event.ok for event in events.of(progress))
+    # What it ran within is no run.
+    assert [listed.id for listed in runs.list()] == [begun.id]
+    assert runs.list()[0].message == run.message
+    # What has ended is not asked for again.
+    api.requests.clear()
+    runs.progress(begun.id, progress)
+    assert len(api.requests) == 3
+
+
+def test_a_host_that_fails_is_seen_at_the_step_that_failed(
+    client_cloud: Cloud, cloud: FakeCloud
+) -> None:
+    cloud.hosts["compute-docker-1"].faults["install_driver", "apply"] = "fail"
+    runs = Runs(client_cloud)
+    run = runs.wait(runs.start("deploy").id, timeout_s=60)
+    assert run.outcome == "failed"
+    failed = {host.host: host for host in runs.progress(run.id).hosts()}["compute-docker-1"]
+    assert failed.state == "failed"
+    assert "install_driver broke on purpose" in failed.reason
+    (row,) = [row for row in run.report.rows if row.host == "compute-docker-1"]
+    assert (row.state, row.step, row.rolled_back) == ("failed", "install_driver", True)
+
+
+def test_a_run_is_seen_while_it_is_under_way_and_is_stopped(
+    client_cloud: Cloud, cloud: FakeCloud
+) -> None:
+    cloud.step_s = 4.0
+    runs = Runs(client_cloud)
+    begun = runs.start("plan")
+    while not [host for host in runs.progress(begun.id).hosts() if host.state == "running"]:
+        assert not runs.get(begun.id).ended
+    assert runs.get(begun.id).outcome == "running"
+    stopped = runs.stop(begun.id)
+    assert stopped.outcome == "stopped"
+    with pytest.raises(BadInput, match="has ended already"):
+        runs.stop(begun.id)
+    assert not [task for task in runs.progress(begun.id).tasks if not task.ended]
+
+
+def test_a_run_that_is_none_is_not_found(client_cloud: Cloud) -> None:
+    with pytest.raises(NotFound):
+        Runs(client_cloud).get("0b7e3f5c-8c7e-4a5e-9d6e-0e7c0a1b2c3d")
