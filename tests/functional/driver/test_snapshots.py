@@ -200,7 +200,7 @@ def test_a_file_with_a_hole_of_terabytes_is_never_committed(
     with pytest.raises(exceptions.ImageRefused, match=f"have {4 << 40} bytes, the holes"):
         cloud.snapshot(box)
     # Where an instance is made anew there is no limit but the space on its host.
-    with pytest.raises(exceptions.ImageRefused, match="its host has space for"):
+    with pytest.raises(exceptions.HostFull, match="its host has space for"):
         cloud.workloads.keep(box, str(uuid.uuid4()))
     assert "containers" in asked
     assert cloud.engine.containers.get(box).status == "running"

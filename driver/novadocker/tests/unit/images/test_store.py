@@ -17,7 +17,7 @@ from novadocker import exceptions
 from novadocker.tests.archives import LAYER, Parts, digest, tar
 from novadocker.tests.make import HOST, IMAGE_ID, META
 from novadocker.virt.docker.engine import room
-from novadocker.virt.docker.images import compression, refusals, spool
+from novadocker.virt.docker.images import refusals, spool
 from novadocker.virt.docker.images.store import Images, tag_of
 
 
@@ -191,9 +191,10 @@ class TestEnsure:
             assert "load_image" not in engine.calls
 
     def test_what_the_engine_was_sent_is_not_counted_twice(
-        self, store: Any, engine: Any, fetch: Any, tmp_path: Path
+        self, engine: Any, fetch: Any, tmp_path: Path
     ) -> None:
-        fetch.archive = Parts(layers=[tar(("x", b"x" * 500_000))]).docker()
+        fetch.archive = Parts(layers=[tar(("x", b"x" * (4 << 20)))]).docker()
+        store = Images(engine, spool.Spool(str(tmp_path / "spool"), HOST), None, None, 8 << 20)
         load, awaited = engine._load_image, []
 
         def noted(parts: Any) -> Any:
@@ -206,7 +207,7 @@ class TestEnsure:
 
         engine._load_image = noted
         store.ensure("context", META)
-        assert awaited[0] > awaited[-1] + 500_000
+        assert awaited[0] > awaited[-1] + (3 << 20)
         assert room.LEDGER._claims == []
 
     def test_tag_has_digits_of_the_checksum_only(self) -> None:
@@ -290,10 +291,7 @@ class TestRefusals:
         ).stdout
         fetch.archive = packed
         with monkeypatch.context() as without:
-            without.setattr(compression.shutil, "which", lambda _name: None)
-            without.setattr(
-                compression.importlib, "import_module", mock.Mock(side_effect=ImportError)
-            )
+            without.setenv("PATH", "/nowhere")
             with pytest.raises(exceptions.DriverError, match="install the package zstd") as told:
                 store.ensure("context", META)
         assert not isinstance(told.value, exceptions.ImageRefused)

@@ -2,12 +2,11 @@
 """Snapshots: a container's file system as an archive for Glance."""
 
 import contextlib
-import hashlib
-import json
+import itertools
 import os
 import platform
 from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from typing import Any
 
 from oslo_log import log as logging
 
@@ -16,7 +15,7 @@ from novadocker.types import Instance
 from novadocker.virt.docker.engine import room, streams
 from novadocker.virt.docker.engine.client import Engine
 from novadocker.virt.docker.engine.containers import Containers
-from novadocker.virt.docker.images import archive, compression, layers
+from novadocker.virt.docker.images import process
 from novadocker.virt.docker.images.spool import Spool
 
 LOG = logging.getLogger(__name__)
@@ -44,6 +43,7 @@ class Snapshots:
         self._spool = spool
         self._max_bytes = max_bytes
         self._flatten_layers = flatten_layers
+        self._archives = process.Archives(max_bytes)
 
     def clean(self) -> None:
         """Remove images of unfinished snapshots that a killed nova-compute has left."""
@@ -82,75 +82,26 @@ class Snapshots:
             size_bytes = int(details.get("Size") or 0)
             with contextlib.ExitStack() as reserved:
                 if flat:
-                    parts = streams.tar_without(
-                        self._workloads.export(name), frozenset({without} if without else ())
-                    )
+                    saved = self._workloads.export(name)
                 else:
                     claims = reserved.enter_context(
                         self._workloads.room.reserve_bytes(size_bytes, "a copy of the snapshot")
                     )
-                    parts = _saved(self._engine.stream("get_image", image), claims)
+                    saved = _saved(self._engine.stream("get_image", image), claims)
                 reserved.enter_context(self._spool.promise(path, min(size_bytes, self._max_bytes)))
-                self._spool.write(path, parts, self._max_bytes, "the instance")
-            with open(path, "rb") as source:
-                if flat:
-                    yield self._flattened(source, details, without_env)
-                else:
-                    yield self._cleaned(source, without_env, without)
-
-    def _cleaned(
-        self, source: IO[bytes], without_env: set[str], without: str | None
-    ) -> streams.Parts:
-        """Return an archive with the layers of the container."""
-        saved = archive.Archive(source, self._max_bytes)
-        image = saved.image(platform.machine(), without)
-        config = clean_config(json.loads(image.config), without_env)
-        content: list[tuple[int, compression.Reader]] = []
-        for number, layer in enumerate(image.layers):
-            if without and layer.watched:
-                left_out = frozenset({without})
-                digest, size = _digest(streams.tar_without(saved.content(layer), left_out))
-                config["rootfs"]["diff_ids"][number] = digest
-                parts = streams.tar_without(saved.content(layer), left_out)
+                self._spool.write(path, saved, self._max_bytes, "the instance")
+            if flat:
+                config = {
+                    "architecture": details["Architecture"],
+                    "os": details["Os"],
+                    "config": details["Config"],
+                }
+                parts = self._archives.flattened(path, config, without_env, without)
             else:
-                size, parts = layer.size_bytes, saved.content(layer)
-            content.append((size, streams.Parts(parts)))
-        return self._written(config, content)
-
-    def _flattened(
-        self, source: IO[bytes], details: dict[str, Any], without_env: set[str]
-    ) -> streams.Parts:
-        """Return an archive with one layer, the exported file system."""
-        bounded = compression.Bounded(source, "the instance", self._max_bytes)
-        hashing = layers.Hashing(bounded)
-        layers.Inspection().check(hashing, "of all files")
-        while hashing.read(compression.CHUNK):
-            pass
-        source.seek(0)
-        config = clean_config(
-            {
-                "architecture": details["Architecture"],
-                "os": details["Os"],
-                "config": details["Config"],
-                "rootfs": {
-                    "type": "layers",
-                    "diff_ids": [f"sha256:{hashing.digest.hexdigest()}"],
-                },
-            },
-            without_env,
-        )
-        return self._written(config, [(bounded.count, source)])
-
-    def _written(
-        self, config: dict[str, Any], content: list[tuple[int, compression.Reader]]
-    ) -> streams.Parts:
-        packed = json.dumps(config).encode()
-        size = archive.size_bytes(packed, [one for one, _content in content])
-        if size > self._max_bytes:
-            raise exceptions.ImageRefused(
-                f"the instance has {size} bytes; [docker]max_image_size_gb allows {self._max_bytes}"
-            )
-        return streams.Parts(archive.write(packed, content))
+                parts = self._archives.cleaned(path, platform.machine(), without_env, without)
+            with contextlib.closing(parts):
+                # A refusal comes before the first part, and before Glance is told of a snapshot.
+                yield streams.Parts(itertools.chain([next(parts)], parts))
 
 
 def _saved(parts: Iterable[bytes], claims: list[room.Claim]) -> Iterator[bytes]:
@@ -159,14 +110,6 @@ def _saved(parts: Iterable[bytes], claims: list[room.Claim]) -> Iterator[bytes]:
         for claim in claims:
             claim.written_bytes = claim.size_bytes
         yield part
-
-
-def _digest(parts: Iterable[bytes]) -> tuple[str, int]:
-    digest, size = hashlib.sha256(), 0
-    for part in parts:
-        digest.update(part)
-        size += len(part)
-    return f"sha256:{digest.hexdigest()}", size
 
 
 def glance_meta(instance: Instance) -> dict[str, Any]:
@@ -181,20 +124,3 @@ def glance_meta(instance: Instance) -> dict[str, Any]:
             "owner_id": instance.project_id,
         },
     }
-
-
-def clean_config(config: dict[str, Any], without_env: set[str]) -> dict[str, Any]:
-    """Return an image's configuration without what is the instance's own."""
-    cleaned = {
-        key: value for key, value in config.items() if key not in ("container", "container_config")
-    }
-    inner = dict(config.get("config") or {})
-    inner["Env"] = [
-        one for one in inner.get("Env") or [] if one.split("=", 1)[0] not in without_env
-    ]
-    for key in ("Hostname", "Domainname", "Image"):
-        inner[key] = ""
-    for key in ("Labels", "Healthcheck"):
-        inner.pop(key, None)
-    cleaned["config"] = inner
-    return cleaned

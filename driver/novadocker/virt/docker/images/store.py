@@ -8,7 +8,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any
 
 from nova.virt import images as nova_images
 from oslo_concurrency import lockutils
@@ -18,7 +18,7 @@ from novadocker import exceptions
 from novadocker.types import Context
 from novadocker.virt.docker.engine import room
 from novadocker.virt.docker.engine.client import Engine
-from novadocker.virt.docker.images import archive, compression
+from novadocker.virt.docker.images import compression, process
 from novadocker.virt.docker.images.refusals import Refusals
 from novadocker.virt.docker.images.spool import Spool
 
@@ -77,6 +77,7 @@ class Images:
         self._max_bytes = max_bytes
         self._room = space or room.Room(engine, None)
         self._refusals = Refusals()
+        self._archives = process.Archives(max_bytes)
 
     def find(self, image_id: str, checksum: str | None) -> EngineImage | None:
         """Return a Glance image that the engine has; None when it has not."""
@@ -134,17 +135,14 @@ class Images:
     ) -> EngineImage:
         with self._spool.lend() as directory:
             path = self._fetch(context, meta, trusted_certs, directory)
-            with contextlib.ExitStack() as opened:
-                with self._noted(meta):
-                    path = self._plain(path, directory)
-                    source = opened.enter_context(open(path, "rb"))
-                    checked = archive.Archive(source, self._max_bytes)
-                    image = checked.image(platform.machine())
-                # The engine writes what it is sent into a file, and unpacks it from there.
-                size_bytes = image.size_bytes + image.disk_bytes
-                with self._room.reserve_bytes(size_bytes, "the image") as claims:
-                    # The archive names the tag, so that a crash leaves no image without a name.
-                    self._send(_counted(checked.rewritten(image, tag), claims))
+            with self._noted(meta):
+                path = self._plain(path, directory)
+                image = self._archives.image(path, platform.machine())
+            # The engine writes what it is sent into a file, and unpacks it from there.
+            size_bytes = image.size_bytes + image.disk_bytes
+            with self._room.reserve_bytes(size_bytes, "the image") as claims:
+                # The archive names the tag, so that a crash leaves no image without a name.
+                self._send(_counted(self._archives.rewritten(path, image, tag), claims))
         try:
             return dataclasses.replace(self.inspect(tag), fetched=True)
         except exceptions.NotFound:
@@ -206,18 +204,12 @@ class Images:
         with open(path, "rb") as packed:
             if compression.detect(packed.read(8)) is None:
                 return path
-            packed.seek(0)
-            plain = os.path.join(directory, "archive.tar")
-            self._spool.write(plain, self._unpacked(packed), self._max_bytes, "it")
+        plain = os.path.join(directory, "archive.tar")
+        with contextlib.closing(self._archives.unpacked(path)) as parts:
+            self._spool.write(plain, parts, self._max_bytes, "it")
         if os.path.dirname(path) == directory:
             os.unlink(path)
         return plain
-
-    def _unpacked(self, packed: IO[bytes]) -> Iterator[bytes]:
-        with compression.plain(packed) as reader:
-            bounded = compression.Bounded(reader, "the archive", self._max_bytes)
-            while data := bounded.read():
-                yield data
 
     def _send(self, parts: Iterator[bytes]) -> None:
         """Load an archive that the driver has written.
