@@ -1,20 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Install the distribution's Docker Engine, with its settings in place at its first start."""
 
-import json
-import re
 import shutil
 from pathlib import Path
 from typing import Any, Optional
 
+from library.daemon_settings import (
+    recorded_settings_file,
+    restore_daemon_settings,
+    wanted_daemon_settings,
+    write_daemon_settings,
+)
 from library.engine import ENGINES, docker, group_members
+from library.engine_network import (
+    forward_policies,
+    ip_forward,
+    remove_network_traces,
+    stop_forwarding,
+)
+from library.engine_unit import engine_command, engine_flag, engine_flags
 from library.faults import StepFailed
-from library.files import replace_file
-from library.instances import kept_containers, refuse_if_instances
+from library.instances import engine_directory, kept_containers, refuse_if_instances
 from library.outcome import run_step
 from library.packages import PackageManager, package_manager
+from library.scratch_engine import try_settings
 from library.services import find_service, journal_end
-from library.step import ANY_CODE, Step, program_path, wait_until
+from library.step import ANY_CODE, Step, wait_until
 
 SETTINGS = {
     "type": "object",
@@ -35,33 +46,59 @@ SETTINGS = {
     },
 }
 
-DAEMON_JSON = "/etc/docker/daemon.json"
-IP_FORWARD = "/proc/sys/net/ipv4/ip_forward"
 BY_HAND = "install the Docker Engine by hand"
 START_TIMEOUT_S = 90
+STOPPING = (
+    "containers run on this host and a restart of the engine would stop them: set "
+    '"live-restore": true in /etc/docker/daemon.json or stop them, then repeat'
+)
 
 # What the engine makes while it runs, and its packages leave behind.
 PLACES = ("/var/lib/docker", "/var/lib/containerd", "/etc/cni", "/opt/containerd", "/opt/cni")
+LOST_AND_FOUND = "lost+found"
 NOT_DENIED = 104
-NETWORK_KEYS = ("bridge", "iptables", "ip6tables", "ip-forward")
+#: The engine of a snap, which keeps to itself, on the same socket.
+OTHER_ENGINES = (
+    "/etc/systemd/system/snap.docker.dockerd.service",
+    "/snap/bin/dockerd",
+    "/snap/docker/current/bin/dockerd",
+    "/var/lib/snapd/snap/bin/dockerd",
+)
 
 
 def converge(step: Step) -> None:
     """Make the engine be installed, configured and running, and the users be in its group."""
+    step.facts["disturbs"] = False
+    refuse_other_engine(step)
     installed = any(step.path(name).exists() for name in ENGINES)
     if not installed:
         refuse_if_policy_forbids(step)
         packages, manager = plan_packages(step)
+        settings, _ = wanted_daemon_settings(step)
+        if settings.get("iptables", True) and settings.get("bridge") != "none":
+            step.disturb("the engine makes a bridge and packet filter rules of its own")
         write_daemon_settings(step)
         install(step, packages, manager)
+    elif interrupted(step):
+        refuse_if_policy_forbids(step)
+        install(step, *plan_packages(step))
+        if step.mode == "apply":
+            reconfigure(step)
     else:
-        if interrupted(step):
-            refuse_if_policy_forbids(step)
-            install(step, *plan_packages(step))
         reconfigure(step)
     add_users(step)
     if step.mode == "apply":
         tell_engine(step)
+
+
+def refuse_other_engine(step: Step) -> None:
+    """Leave a host alone that has an engine which is no package of the distribution's."""
+    others = [name for name in OTHER_ENGINES if step.path(name).exists()]
+    if others:
+        raise StepFailed(
+            f"this host has the Docker Engine of a snap ({others[0]}), and a second engine would "
+            "take its socket: remove it (`snap remove docker`), or leave the host out"
+        )
 
 
 def interrupted(step: Step) -> bool:
@@ -91,36 +128,35 @@ def refuse_if_policy_forbids(step: Step) -> None:
 def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
     """Return what to install and with what; packages that would be added are recorded first."""
     manager = package_manager(step, BY_HAND)
-    packages = list(manager.engine)
-    try:
-        packages = manager.choice(manager.engine)
-        new = manager.planned(packages)
-    except StepFailed as err:
-        if step.mode == "check":
-            step.note(f"the packages cannot be told yet: {str(err)[:300]}")
-            return packages, manager
-        raise
+    packages = manager.choice(manager.engine)
+    new = manager.planned(packages)
     if step.mode == "apply":
         step.remember("group_was_there", group_members("docker") is not None)
         step.remember("bridge_was_there", step.path("/sys/class/net/docker0").exists())
         step.remember("forward_policies", forward_policies(step))
         step.remember("ip_forward", ip_forward(step))
-        step.remember("places", {name: place_before(step, name) for name in PLACES})
+        places = (*PLACES, *filter(None, [step.settings["daemon_settings"].get("data-root")]))
+        step.remember("places", {name: place_before(step, name) for name in places})
         step.remember_each("packages", new)
     return packages, manager
 
 
 def place_before(step: Step, name: str) -> Optional[dict[str, int]]:
-    """Return a directory's mode and number of entries, None when it is not there."""
+    """Return a directory's mode and number of entries, None when it is not there.
+
+    What each file system of its own has for its repair is no entry.
+    """
     place = step.path(name)
     if not place.is_dir():
         return None
-    return {"mode": place.stat().st_mode & 0o7777, "entries": len(list(place.iterdir()))}
+    entries = [entry for entry in place.iterdir() if entry.name != LOST_AND_FOUND]
+    return {"mode": place.stat().st_mode & 0o7777, "entries": len(entries)}
 
 
 def install(step: Step, packages: list[str], manager: PackageManager) -> None:
     """Install the packages and see the engine run; started once, by its package or by us."""
     if not step.will(f"install {', '.join(packages)}"):
+        step.note("whether the engine takes its settings is known when it is installed")
         return
     manager.install(packages)
     service = find_service(step, ("docker.service",))
@@ -159,80 +195,7 @@ def await_engine() -> None:
         raise StepFailed(f"{refusals[-1]} for {START_TIMEOUT_S} s after its start")
 
 
-# -- daemon.json -----------------------------------------------------------------------------------
-
-
-def daemon_settings(step: Step) -> dict[str, Any]:
-    """Return what /etc/docker/daemon.json holds.
-
-    :raises StepFailed: when it is not a JSON object
-    """
-    path = step.path(DAEMON_JSON)
-    try:
-        current = json.loads(path.read_text() or "{}") if path.exists() else {}
-    except ValueError as err:
-        raise StepFailed(f"{DAEMON_JSON} is not JSON ({err}): mend it, then repeat") from err
-    if not isinstance(current, dict):
-        raise StepFailed(f"{DAEMON_JSON} does not hold an object: mend it, then repeat")
-    return current
-
-
-def wanted_daemon_settings(step: Step) -> tuple[Optional[str], dict[str, Any]]:
-    """Return the text of the merged daemon.json (None: stays as it is) and the keys that we change.
-
-    A key that the operator set stays the operator's; a key that an earlier run set is ours to
-    change as long as nobody else changed it since.
-    """
-    current = daemon_settings(step)
-    ours = step.record.get("daemon_keys", {})
-    merged, changed = dict(current), {}
-    wanted = step.settings["daemon_settings"]
-    reason = network_user(step, current)
-    if reason:
-        wanted = {key: value for key, value in wanted.items() if key not in NETWORK_KEYS}
-        step.note(f"{DAEMON_JSON}: the engine keeps its networks, as {reason}")
-    for key, value in wanted.items():
-        untouched = key in ours and current.get(key) == ours[key]
-        if key not in current or (untouched and value != current[key]):
-            merged[key] = changed[key] = value
-        elif current[key] != value:
-            step.note(f"{DAEMON_JSON}: kept this host's own {key}")
-    return (json.dumps(merged, indent=4) + "\n" if changed else None), changed
-
-
-def network_user(step: Step, current: dict[str, Any]) -> str:
-    """Return what needs the networks of the engine; empty when nothing does.
-
-    Instances need none of them, and are not disturbed by them.
-    """
-    if current.get("icc") is False and not step.record.get("packages"):
-        return 'the operator\'s "icc": false does not work without'
-    for name, mode in container_networks(step):
-        if mode not in ("none", "host") and not mode.startswith("container:"):
-            return f"the container {name} is on {mode or 'one that cannot be told'}"
-    return ""
-
-
-def container_networks(step: Step) -> list[tuple[str, str]]:
-    """Return name and network mode of all containers, from disk where the engine does not run."""
-    service = find_service(step, ("docker.service",))
-    if service is None or not service.active:
-        return [(kept.name, kept.network) for kept in kept_containers(step)]
-    return [
-        (item["Names"][0].lstrip("/"), str(item.get("HostConfig", {}).get("NetworkMode", "")))
-        for item in docker("/containers/json?all=1")
-    ]
-
-
-def write_daemon_settings(step: Step) -> bool:
-    """Write daemon.json when it is to change; return whether it is."""
-    text, changed = wanted_daemon_settings(step)
-    if text is None:
-        return False
-    if step.mode == "apply":
-        for level in (step.record, step.journal):
-            level["daemon_keys"] = {**level.get("daemon_keys", {}), **changed}
-    return step.write_file(DAEMON_JSON, text)
+# -- an engine that is there -----------------------------------------------------------------------
 
 
 def reconfigure(step: Step) -> None:
@@ -242,11 +205,18 @@ def reconfigure(step: Step) -> None:
         raise StepFailed("dockerd is installed but has no docker.service: make one, then repeat")
     if step.mode == "apply":
         step.remember_unit(service.unit, service.active)
-    if not write_daemon_settings(step):
+    settings, changed = wanted_daemon_settings(step)
+    if changed or not service.active:
+        refuse_what_data_forbid(step, settings, changed)
+        try_settings(step, settings)
+    if not changed:
         if not service.active and step.will("start docker.service"):
             start_engine(step, "start")
             await_engine()
         return
+    if service.active:
+        refuse_if_restart_stops(step, settings)
+    write_daemon_settings(step)
     if not step.will("restart docker.service"):
         return
     try:
@@ -256,6 +226,31 @@ def reconfigure(step: Step) -> None:
         step.settle("daemon_keys")
         settle_engine(step)
         raise
+
+
+def refuse_what_data_forbid(step: Step, settings: dict[str, Any], changed: dict[str, Any]) -> None:
+    """Refuse settings that do not fit what the engine has on disk, which no trial shows."""
+    place = engine_directory(step)
+    if "data-root" in changed and changed["data-root"] != place:
+        raise StepFailed(
+            f"the engine of this host keeps its data in {place} already, and would lose sight of "
+            "them: leave data-root out of the settings, then repeat"
+        )
+    if settings.get("live-restore") and step.path(f"{place}/swarm/docker-state.json").exists():
+        raise StepFailed(
+            "the engine of this host is a node of a Docker Swarm, which cannot have "
+            '"live-restore": take it out (`docker swarm leave`), or leave the host out'
+        )
+
+
+def refuse_if_restart_stops(step: Step, settings: dict[str, Any]) -> None:
+    """Refuse a restart that containers would not live through; tell one that they would."""
+    running = len(docker("/containers/json") or [])
+    live = engine_flag(engine_flags(engine_command(step)), "live-restore")
+    if running and "true" not in (live, str(settings.get("live-restore")).lower()):
+        raise StepFailed(STOPPING)
+    if running:
+        step.disturb(f"docker.service is restarted under {running} containers")
 
 
 def settle_engine(step: Step) -> None:
@@ -273,19 +268,10 @@ def settle_engine(step: Step) -> None:
 
 def restart_engine(step: Step, active: bool) -> None:
     """Restart the engine so that no running container is stopped by it."""
-    checked = step.run(
-        ["dockerd", "--validate", "--config-file", str(step.path(DAEMON_JSON))],
-        ok=ANY_CODE,
-    )
-    if checked.code and "unknown flag" not in checked.stderr:
-        raise StepFailed(f"the engine refuses its settings: {checked.stderr.strip()[-400:]}")
     if active and docker("/containers/json"):
         step.run(["systemctl", "reload", "docker.service"])
         if not wait_until(lambda: docker("/info").get("LiveRestoreEnabled"), 5):
-            raise StepFailed(
-                "containers run on this host and a restart of the engine would stop them: set "
-                '"live-restore": true in /etc/docker/daemon.json or stop them, then repeat'
-            )
+            raise StepFailed(STOPPING)
     start_engine(step, "restart")
     await_engine()
 
@@ -341,7 +327,7 @@ def undo(step: Step) -> None:
 
 def settings_to_take_up(step: Step) -> bool:
     """Put daemon.json back; return whether the engine has to take that up, or had to before."""
-    if DAEMON_JSON not in step.to_undo.get("files", {}) and not step.to_undo.get("restart_due"):
+    if not recorded_settings_file(step) and not step.to_undo.get("restart_due"):
         return False
     owed = step.owe_restart()
     return restore_daemon_settings(step) or owed
@@ -404,70 +390,6 @@ def owner_package(step: Step, unit: str) -> str:
     return package_manager(step, BY_HAND).owner(path) if path else ""
 
 
-def remove_network_traces(step: Step) -> None:
-    """Remove the engine's bridge and its packet filter rules; those of others stay."""
-    step.run(["ip", "link", "delete", "docker0"], ok=(0, 1))
-    if not program_path("iptables-save"):
-        return
-    for command in ("iptables", "ip6tables"):
-        for table in ("filter", "nat"):
-            rules = step.run([f"{command}-save", "-t", table], ok=ANY_CODE).stdout
-            for arguments in engine_rules(rules):
-                step.run([command, "-t", table, *arguments], ok=ANY_CODE)
-        if step.to_undo.get("forward_policies", {}).get(command) == "ACCEPT":
-            step.run([command, "-P", "FORWARD", "ACCEPT"], ok=ANY_CODE)
-
-
-def stop_forwarding(step: Step) -> None:
-    """Take back that the host forwards packets, where the engine may have been what began it.
-
-    An engine that was told ``"ip-forward": false`` has not: then it was somebody else since.
-    """
-    if step.to_undo.get("ip_forward") != "0" or ip_forward(step) == "0":
-        return
-    if daemon_settings(step).get("ip-forward", True) is False:
-        step.note(f"{IP_FORWARD} is 1 now, and not by the engine: left as it is")
-    else:
-        step.path(IP_FORWARD).write_text("0\n")
-
-
-def ip_forward(step: Step) -> str:
-    """Return whether the host forwards packets, as the kernel says it: 0 or 1."""
-    path = step.path(IP_FORWARD)
-    return path.read_text().strip() if path.exists() else "0"
-
-
-def forward_policies(step: Step) -> dict[str, str]:
-    """Return what happens to forwarded packets, which the engine changes, by command."""
-    found = {}
-    for command in ("iptables", "ip6tables"):
-        if program_path(command):
-            listed = step.run([command, "-S", "FORWARD"], ok=ANY_CODE).stdout
-            found[command] = "DROP" if listed.startswith("-P FORWARD DROP") else "ACCEPT"
-        else:
-            found[command] = "ACCEPT"
-    return found
-
-
-def engine_rules(saved: str) -> list[list[str]]:
-    """Return the iptables arguments that take the engine's rules and chains out of a table.
-
-    Chains with an underscore are not the engine's: one that this host itself is a container of has
-    made them, for the host's name resolution.
-    """
-    chains = re.findall(r"^:(DOCKER(?:-\S+)?) ", saved, re.M)
-    if not chains:
-        return []
-    jumps = [
-        ["-D", *line.split()[1:]]
-        for line in saved.splitlines()
-        if line.startswith("-A ")
-        and not line.startswith("-A DOCKER")
-        and re.search(r" -j DOCKER(?:-\S+)?(?: |$)|docker0|172\.17\.0\.0/16", line)
-    ]
-    return [*jumps, *(["-F", chain] for chain in chains), *(["-X", chain] for chain in chains)]
-
-
 def empty_place(step: Step, name: str, before: Optional[dict[str, int]]) -> None:
     """Remove what a directory holds; and itself, where it was not there before."""
     place = step.path(name)
@@ -477,36 +399,16 @@ def empty_place(step: Step, name: str, before: Optional[dict[str, int]]) -> None
     for mount in sorted((m for m in mounts if m.startswith(f"{place}/")), key=len, reverse=True):
         step.run(["umount", "--lazy", mount], ok=(0, 32))
     for entry in place.iterdir():
+        if entry.name == LOST_AND_FOUND:
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:
             entry.unlink()
-    if before is None:
+    if before is None and not any(place.iterdir()):
         place.rmdir()
-    else:
+    elif before is not None:
         place.chmod(before["mode"])
-
-
-def restore_daemon_settings(step: Step) -> bool:
-    """Put daemon.json back; where others changed it since, take back our keys alone."""
-    if DAEMON_JSON not in step.to_undo.get("files", {}):
-        return False
-    current, ours = daemon_settings(step), step.to_undo.get("daemon_keys", {})
-    before = json.loads(step.content_before(DAEMON_JSON) or b"{}")
-    left = dict(current)
-    for key in [key for key in ours if key in current and current[key] == ours[key]]:
-        if key in before:
-            left[key] = before[key]
-        else:
-            del left[key]
-    if left == before:
-        return step.restore_files(force=True)
-    if step.will(f"take this step's keys out of {DAEMON_JSON}"):
-        path = step.followed(DAEMON_JSON)
-        state = path.stat()
-        text = json.dumps(left, indent=4) + "\n"
-        replace_file(path, text.encode(), state.st_mode & 0o7777, state.st_uid, state.st_gid)
-    return True
 
 
 if __name__ == "__main__":

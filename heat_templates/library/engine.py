@@ -43,6 +43,18 @@ def docker_response(
         raise StepFailed(f"the Docker Engine does not answer at {DOCKER_SOCKET}: {err}") from err
 
 
+def engine_answers(path: str) -> bool:
+    """Tell whether an engine answers at a socket."""
+    connection = SocketConnection(path, 5)
+    try:
+        connection.request("GET", "/_ping")
+        return connection.getresponse().read() == b"OK"
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
 def docker(path: str, method: str = "GET", timeout_s: float = 30) -> Any:
     """Ask the Docker Engine; return its JSON answer, None when it has no such thing.
 

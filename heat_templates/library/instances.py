@@ -2,20 +2,22 @@
 """The containers of this host that are instances, which keep it a Docker hypervisor."""
 
 import json
-import shlex
 import urllib.parse
 from dataclasses import dataclass
 
 from library.engine import docker
+from library.engine_unit import (
+    DOCKER_DIRECTORY,
+    ENGINE_SETTINGS,
+    engine_command,
+    engine_flag,
+    engine_flags,
+)
 from library.faults import StepFailed
-from library.services import find_service
-from library.step import Step, program_path
+from library.step import Step
 
-DOCKER_DIRECTORY = "/var/lib/docker"
 #: Which instance a container is of; the driver puts it on all of them, and Nova on nothing else.
 INSTANCE_LABEL = "org.openstack.nova.uuid"
-#: Where packages of the engine let arguments be set.
-ENGINE_VARIABLES = ("/etc/default/docker", "/etc/sysconfig/docker")
 
 
 @dataclass(frozen=True)
@@ -65,44 +67,16 @@ def kept_containers(step: Step) -> list[KeptContainer]:
 
 def engine_directory(step: Step) -> str:
     """Return where the engine keeps its data, as its command or its configuration file says."""
-    command = engine_command(step)
-    named = option(command, "--data-root", "--graph", "-g")
+    flags = engine_flags(engine_command(step))
+    named = engine_flag(flags, "data-root")
     if named:
         return named
-    file = option(command, "--config-file") or "/etc/docker/daemon.json"
+    file = engine_flag(flags, "config-file") or ENGINE_SETTINGS
     try:
         settings = json.loads(step.path(file).read_text())
         return str(settings.get("data-root") or settings.get("graph") or DOCKER_DIRECTORY)
     except (OSError, ValueError, AttributeError):
         return DOCKER_DIRECTORY
-
-
-def engine_command(step: Step) -> list[str]:
-    """Return the engine's arguments; variables of its unit are replaced by what they hold."""
-    service = find_service(step, ("docker.service",)) if program_path("systemctl") else None
-    if service is None:
-        return []
-    variables = {}
-    for name in ENGINE_VARIABLES:
-        path = step.path(name)
-        for line in path.read_text().splitlines() if path.exists() else ():
-            variable, _, value = line.strip().partition("=")
-            variables[variable] = " ".join(shlex.split(value))
-    variables.update(service.environment)
-    words = []
-    for word in service.command:
-        held = variables.get(word[1:].strip("{}"), "") if word.startswith("$") else None
-        words.extend([word] if held is None else shlex.split(held))
-    return words
-
-
-def option(command: list[str], *names: str) -> str:
-    """Return the value of an option in a command, empty when it is not given."""
-    for index, word in enumerate(command):
-        name, equals, value = word.partition("=")
-        if name in names:
-            return value if equals else " ".join(command[index + 1 : index + 2])
-    return ""
 
 
 def refuse_if_instances(step: Step) -> None:

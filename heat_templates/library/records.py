@@ -52,9 +52,19 @@ class Recorded:
         return self.mode != "check"
 
     def note(self, remark: str) -> None:
-        """Tell the operator something that is not a change."""
+        """Tell the operator something that is not a change, once."""
+        if remark in self.facts.get("notes", []):
+            return
         self.facts.setdefault("notes", []).append(remark)
         LOG.info("note: %s", remark)
+
+    def disturb(self, what: str) -> None:
+        """Tell that the change interrupts what the host does, so that it has to be taken out first.
+
+        Steps that may do that tell ``disturbs: false`` where they do not.
+        """
+        self.facts["disturbs"] = True
+        self.facts.setdefault("disturbed", []).append(what[:200])
 
     def read_record(self) -> None:
         """Read the record, and the journal if it is of this run.

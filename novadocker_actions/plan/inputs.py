@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 
 from novadocker_actions.errors import Refused
+from novadocker_actions.plan import engine_settings
 from novadocker_actions.plan.references import Reference
 
 _HOST_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$"}
@@ -74,7 +75,11 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         },
         "Give a requirement such as nova-docker or nova-docker==1.0.",
     ),
-    "docker": ({}, {"type": "object"}, "Give settings of Docker's daemon.json as an object."),
+    "docker": (
+        {},
+        engine_settings.SCHEMA,
+        "Give settings of Docker's daemon.json as an object, each as the engine takes it.",
+    ),
     "drain": ("refuse", {"enum": ["refuse", "skip"]}, "Give refuse or skip."),
     "aggregate": (
         "docker-hosts",
@@ -116,6 +121,8 @@ def _listed(value: Any) -> Any:
 
 def _explain(value: Any, fault: jsonschema.ValidationError) -> str:
     leaf = jsonschema.exceptions.best_match(fault.context or []) or fault
+    if "propertyNames" in leaf.absolute_schema_path:
+        return engine_settings.unknown_key(str(leaf.instance))
     if leaf.validator == "pattern" and leaf.instance == value:
         return f"{value!r} is not of the expected form."
     if leaf.validator == "pattern":
@@ -148,7 +155,8 @@ def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
             jsonschema.Draft202012Validator(schema).iter_errors(value)
         )
         if fault is not None:
-            raise Refused(name, _explain(value, fault), remedy)
+            where = ".".join([name, *map(str, fault.absolute_path)]) if name == "docker" else name
+            raise Refused(where, _explain(value, fault), remedy)
         settings[name] = value
     settings["images"] = [Reference.parse(text).familiar for text in settings["images"]]
     if "images" not in names:

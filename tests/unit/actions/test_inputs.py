@@ -71,6 +71,46 @@ def test_a_misfit_is_named_with_its_remedy(given: dict[str, Any], said: str) -> 
         inputs.validate("deploy", given)
 
 
+@pytest.mark.parametrize(
+    ("docker", "said"),
+    [
+        ({"log-opts": {"max-file": 3}}, r"docker\.log-opts\.max-file: 3 is not of type 'string'"),
+        ({"iptables": "false"}, r"docker\.iptables: 'false' is not of type 'boolean'"),
+        ({"hosts": ["fd://", "tcp://0.0.0.0:2376"]}, "docker: hosts cannot be set by a run: the u"),
+        ({"data_root": "/srv"}, "docker: data_root is no key .* Is data-root meant"),
+        ({"insecure-registries": "reg:5000"}, r"docker\.insecure-registries: .* type 'array'"),
+        ({"registry-mirrors": [1]}, r"docker\.registry-mirrors\.0: 1 is not of type 'string'"),
+        ({"proxies": {"default": {}}}, r"docker\.proxies: Additional properties are not allowed"),
+        ({"default-address-pools": [{"base": "10.0.0.0/8"}]}, "'size' is a required property"),
+        ({"tlsverify": True}, "docker: tlsverify cannot be set by a run"),
+        ({"graph": "/srv"}, "it is called data-root now"),
+        ({"mtu": True}, r"docker\.mtu: True is not of type 'integer'"),
+        ({"log-level": "loud"}, r"docker\.log-level: 'loud' is not one of"),
+    ],
+)
+def test_settings_that_no_engine_takes_are_refused_by_name(
+    docker: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Refused, match=said):
+        inputs.validate("deploy", {"docker": docker})
+
+
+def test_settings_that_engines_take_are_taken() -> None:
+    docker = {
+        "data-root": "/srv/docker",
+        "default-address-pools": [{"base": "10.10.0.0/16", "size": 24}],
+        "default-ulimits": {"nofile": {"Name": "nofile", "Hard": 64000, "Soft": 64000}},
+        "features": {"buildkit": True},
+        "insecure-registries": ["10.0.0.0/8"],
+        "log-driver": "journald",
+        "log-opts": {"tag": "{{.Name}}"},
+        "proxies": {"http-proxy": "http://proxy:3128", "no-proxy": "localhost"},
+        "registry-mirrors": ["https://mirror:5443"],
+        "runtimes": {"kata": {"path": "/usr/bin/kata-runtime"}},
+    }
+    assert inputs.validate("deploy", {"docker": docker})["docker"] == docker
+
+
 @pytest.mark.parametrize("text", ["nova-docker", "nova-docker==1.2", "nova-docker>=1.0,<2"])
 def test_requirements_of_pip(text: str) -> None:
     assert inputs.validate("deploy", {"driver_requirement": text})["driver_requirement"] == text

@@ -14,7 +14,15 @@ from typing import Any
 
 import install_docker
 import pytest
-from library import apt_locks, changes, faults, packages
+from library import (
+    apt_locks,
+    changes,
+    daemon_settings,
+    engine_network,
+    faults,
+    packages,
+    scratch_engine,
+)
 from library import engine as library_engine
 
 from .conftest import Calls, Make, Programs
@@ -26,8 +34,9 @@ NO_CONTAINERS = {("GET", "/containers/json"): (200, [])}
 
 @pytest.fixture(autouse=True)
 def no_engine(programs: Programs) -> None:
-    """Let no host have an engine, where a test does not say otherwise."""
+    """Let no host have an engine, where a test does not say otherwise, and none be started."""
     programs("systemctl", "echo LoadState=not-found")
+    programs("unshare", "echo 'unshare: unshare failed: Operation not permitted' >&2; exit 1")
 
 
 @pytest.fixture
@@ -162,12 +171,38 @@ class TestNetworks:
         self, make_step: Make, answers: Any, root: pathlib.Path
     ) -> None:
         answers.append({"Names": ["/x"], "HostConfig": {"NetworkMode": "none"}})
-        (root / "etc/docker/daemon.json").write_text('{"icc": false}')
+        (root / "etc/docker/daemon.json").write_text('{"debug": true}')
         step = make_step("install_docker", daemon_settings=self.NONE)
         step.record = {"packages": ["docker.io"]}
         install_docker.write_daemon_settings(step)
         text = (root / "etc/docker/daemon.json").read_text()
-        assert json.loads(text) == {"icc": False, **self.NONE}
+        assert json.loads(text) == {"debug": True, **self.NONE}
+
+    @pytest.mark.parametrize("packages", [[], ["docker.io"]])
+    @pytest.mark.parametrize(
+        ("settings", "why"),
+        [
+            ({"icc": False, "no-new-privileges": True, "userland-proxy": False}, "icc"),
+            ({"bip": "192.0.2.1/24"}, "bip"),
+            ({"bridge": "br-ops"}, "br-ops"),
+        ],
+    )
+    def test_an_operator_who_sets_the_networks_up_keeps_them_in_each_run(
+        self,
+        make_step: Make,
+        answers: Any,
+        root: pathlib.Path,
+        settings: dict,
+        why: str,
+        packages: list,
+    ) -> None:
+        (root / "etc/docker/daemon.json").write_text(json.dumps(settings))
+        step = make_step("install_docker", daemon_settings={**self.NONE, **OURS})
+        step.record = {"packages": packages}
+        install_docker.write_daemon_settings(step)
+        text = (root / "etc/docker/daemon.json").read_text()
+        assert json.loads(text) == {**settings, **OURS}
+        assert why in step.facts["notes"][0]
 
     @pytest.mark.parametrize("mode", ["default", "bridge", "shop_net"])
     def test_an_engine_of_ours_keeps_the_networks_of_the_operators_containers(
@@ -651,7 +686,6 @@ class TestRefusals:
         calls: Calls,
     ) -> None:
         programs("systemctl", "")
-        programs("dockerd", "echo 'unknown flag: --validate' >&2; exit 125")
         monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
         monkeypatch.setattr(install_docker, "wait_until", lambda condition, _s: condition())
         answers = {
@@ -668,9 +702,10 @@ class TestRefusals:
     def test_settings_that_the_engine_refuses_are_told(
         self, make_step: Make, programs: Programs
     ) -> None:
+        programs("unshare", 'while [ "$1" != dockerd ]; do shift; done; exec "$@"')
         programs("dockerd", "echo 'unable to configure: bad log-opts' >&2; exit 1")
         with pytest.raises(faults.StepFailed, match="bad log-opts"):
-            install_docker.restart_engine(make_step("install_docker"), False)
+            scratch_engine.try_settings(make_step("install_docker"), {})
 
 
 class TestPowerCut:
@@ -690,9 +725,9 @@ class TestPowerCut:
         programs("systemctl", "printf 'LoadState=loaded\\nActiveState=active\\nMainPID=0\\n'")
         programs("dpkg", "")
         programs("apt-get", 'case "$*" in *" -s "*) echo "Inst docker.io [1] (1 Debian)";; esac')
-        for name in ("await_engine", "tell_engine", "restart_engine"):
+        for name in ("await_engine", "tell_engine", "restart_engine", "refuse_if_restart_stops"):
             monkeypatch.setattr(install_docker, name, lambda *_args: None)
-        monkeypatch.setattr(install_docker, "container_networks", lambda _step: [])
+        monkeypatch.setattr(daemon_settings, "container_networks", lambda _step: [])
 
         def run(state: str, mode: str = "apply") -> Any:
             programs("dpkg-query", f"printf 'docker.io {state}\\niptables installed\\n'")
@@ -767,7 +802,7 @@ COMMIT
 
 class TestNetworkTraces:
     def test_only_the_engines_rules_and_chains_go(self) -> None:
-        assert install_docker.engine_rules(SAVED) == [
+        assert engine_network.engine_rules(SAVED) == [
             ["-D", "FORWARD", "-j", "DOCKER-USER"],
             ["-D", "FORWARD", "-o", "docker0", "-j", "DOCKER"],
             ["-F", "DOCKER"],
@@ -782,14 +817,14 @@ class TestNetworkTraces:
             "-A OUTPUT -m addrtype --dst-type LOCAL -j DOCKER\n"
             "-A OUTPUT -d 127.0.0.11/32 -j DOCKER_OUTPUT\nCOMMIT\n"
         )
-        assert install_docker.engine_rules(saved) == [
+        assert engine_network.engine_rules(saved) == [
             ["-D", "OUTPUT", "-m", "addrtype", "--dst-type", "LOCAL", "-j", "DOCKER"],
             ["-F", "DOCKER"],
             ["-X", "DOCKER"],
         ]
 
     def test_a_table_without_the_engine_is_not_touched(self) -> None:
-        assert install_docker.engine_rules("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n") == []
+        assert engine_network.engine_rules("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n") == []
 
 
 def test_a_place_that_was_there_empty_is_emptied_and_keeps_its_mode(

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the host starts its Docker Engine: the command of its unit, and what its flags set.
+
+What is a flag must not be in the configuration file as well: the engine would not start.
+"""
+
+import re
+import shlex
+from dataclasses import dataclass
+
+from library.engine import ENGINES
+from library.services import find_service
+from library.step import Step, program_path
+
+ENGINE_UNIT = "docker.service"
+ENGINE_SETTINGS = "/etc/docker/daemon.json"
+DOCKER_DIRECTORY = "/var/lib/docker"
+#: Where packages of the engine let arguments be set.
+ENGINE_VARIABLES = ("/etc/default/docker", "/etc/sysconfig/docker")
+
+#: Keys of the configuration file by the engine's flags, where they are not called alike.
+KEYS_OF_FLAGS = {
+    "D": "debug",
+    "G": "group",
+    "H": "hosts",
+    "add-runtime": "runtimes",
+    "allow-nondistributable-artifact": "allow-nondistributable-artifacts",
+    "authorization-plugin": "authorization-plugins",
+    "b": "bridge",
+    "cdi-spec-dir": "cdi-spec-dirs",
+    "default-address-pool": "default-address-pools",
+    "default-network-opt": "default-network-opts",
+    "default-ulimit": "default-ulimits",
+    "dns-opt": "dns-opts",
+    "exec-opt": "exec-opts",
+    "g": "data-root",
+    "graph": "data-root",
+    "host": "hosts",
+    "insecure-registry": "insecure-registries",
+    "l": "log-level",
+    "label": "labels",
+    "log-opt": "log-opts",
+    "node-generic-resource": "node-generic-resources",
+    "p": "pidfile",
+    "registry-mirror": "registry-mirrors",
+    "s": "storage-driver",
+    "storage-opt": "storage-opts",
+}
+#: Flags without a word of their own for the value, by key.
+SWITCHES = frozenset(
+    (
+        "bridge-accept-fwmark",
+        "cri-containerd",
+        "debug",
+        "experimental",
+        "help",
+        "icc",
+        "init",
+        "ip-forward",
+        "ip-forward-no-drop",
+        "ip-masq",
+        "ip6tables",
+        "iptables",
+        "ipv6",
+        "live-restore",
+        "no-new-privileges",
+        "raw-logs",
+        "rootless",
+        "selinux-enabled",
+        "tls",
+        "tlsverify",
+        "userland-proxy",
+        "validate",
+        "version",
+        "v",
+    )
+)
+
+
+@dataclass(frozen=True)
+class EngineFlag:
+    """A flag of the engine's command.
+
+    :param key: what it is called in the configuration file
+    :param value: as text; that of a switch is true or false
+    :param words: as it stands in the command
+    """
+
+    key: str
+    value: str
+    words: tuple[str, ...]
+
+
+def engine_command(step: Step) -> list[str]:
+    """Return the engine's program and arguments as its unit starts them the next time.
+
+    Variables are replaced by what they hold. Empty where there is no unit.
+    """
+    if not program_path("systemctl"):
+        return []
+    wanted = "ExecStart,Environment,EnvironmentFiles"
+    shown = step.run(
+        ["systemctl", "show", "--no-pager", "-p", wanted, ENGINE_UNIT], ok=(0, 1, 4)
+    ).stdout
+    found = re.search(r"argv\[\]=(.*?) ; ignore_errors", shown)
+    if found is None:
+        service = find_service(step, (ENGINE_UNIT,))
+        return service.command if service else []
+    variables = unit_variables(step, shown)
+    words: list[str] = []
+    for word in shell_words(found.group(1)):
+        whole = re.fullmatch(r"\$(\w+)|\$\{(\w+)\}", word)
+        if whole:
+            words.extend(shell_words(variables.get(whole.group(1) or whole.group(2), "")))
+        else:
+            words.append(re.sub(r"\$\{(\w+)\}", lambda m: variables.get(m.group(1), ""), word))
+    return words
+
+
+def shell_words(text: str) -> list[str]:
+    """Return the words of a text as a shell reads it; where it could not, those between spaces."""
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
+
+
+def unit_variables(step: Step, shown: str) -> dict[str, str]:
+    """Return the variables of a unit: its own, and those in the files that it names.
+
+    :param shown: what systemctl shows of the unit
+    """
+    variables: dict[str, str] = {}
+    for line in re.findall(r"^Environment=(.*)", shown, re.M):
+        for pair in shell_words(line):
+            variable, _, value = pair.partition("=")
+            variables[variable] = value
+    named = re.findall(r"^EnvironmentFiles=(\S+) \(", shown, re.M)
+    for name in dict.fromkeys((*ENGINE_VARIABLES, *named)):
+        path = step.path(name)
+        for line in path.read_text().splitlines() if path.is_file() else ():
+            variable, equals, value = line.strip().partition("=")
+            if equals and re.fullmatch(r"\w+", variable):
+                variables[variable] = " ".join(shell_words(value))
+    return variables
+
+
+def engine_flags(command: list[str]) -> list[EngineFlag]:
+    """Return the flags in the engine's command."""
+    flags, rest = [], list(command[1:])
+    while rest:
+        word = rest.pop(0)
+        short = re.fullmatch(r"-([A-Za-z])=?(.*)", word)
+        long = re.fullmatch(r"--([\w-]+)(=?)(.*)", word)
+        if not short and not long:
+            continue
+        name = short.group(1) if short else long.group(1) if long else ""
+        value = short.group(2) if short else long.group(3) if long else ""
+        given = bool(value or (long and long.group(2)))
+        key, words = KEYS_OF_FLAGS.get(name, name), [word]
+        if key in SWITCHES:
+            value = value or "true"
+        elif not given and rest:
+            value = rest.pop(0)
+            words.append(value)
+        flags.append(EngineFlag(key, value, tuple(words)))
+    return flags
+
+
+def engine_flag(flags: list[EngineFlag], key: str) -> str:
+    """Return what the last flag sets a key to, empty when none does."""
+    return next((flag.value for flag in reversed(flags) if flag.key == key), "")
+
+
+def engine_program(step: Step) -> str:
+    """Return the engine's program, as its unit starts it."""
+    command = engine_command(step)
+    if command and command[0].rpartition("/")[2].startswith("dockerd"):
+        return command[0]
+    return next((name for name in ENGINES if step.path(name).exists()), "dockerd")
+
+
+def settings_file(step: Step) -> str:
+    """Return the engine's configuration file."""
+    return engine_flag(engine_flags(engine_command(step)), "config-file") or ENGINE_SETTINGS
