@@ -52,9 +52,9 @@ def names(folder: str, pattern: str) -> list[str]:
     """
     roots = list(_roots())
     for root in roots:
-        found = sorted(path.name for path in (root / folder).glob(pattern))
-        if found:
-            return found
+        files = sorted(path.name for path in (root / folder).glob(pattern))
+        if files:
+            return files
     looked = ", ".join(str(root) for root in roots)
     raise errors.MissingFile(
         f"{folder}/{pattern} is in none of {looked}. Install novadocker-deploy again."

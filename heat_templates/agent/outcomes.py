@@ -57,10 +57,10 @@ def main(argv: list[str]) -> int:
 def configs() -> list[dict[str, Any]]:
     """Return what Heat wants of this host now."""
     try:
-        found = json.loads(CONFIGS.read_text() or "[]")
+        wanted = json.loads(CONFIGS.read_text() or "[]")
     except (OSError, ValueError):
         return []
-    return list(found or [])
+    return list(wanted or [])
 
 
 def files(identity: str) -> tuple[Path, Path, Path]:

@@ -29,8 +29,8 @@ def converge(step: Step) -> None:
     registries = Registries(step)
     wanted = list(dict.fromkeys(step.settings["images"]))
     with ThreadPoolExecutor(8) as pool:
-        found = pool.map(lambda reference: (reference, look(registries, reference)), wanted)
-        step.facts.update(found)
+        answers = pool.map(lambda reference: (reference, look(registries, reference)), wanted)
+        step.facts.update(answers)
 
 
 def look(registries: Registries, reference: str) -> dict[str, Any]:

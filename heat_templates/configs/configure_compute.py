@@ -122,10 +122,10 @@ def effective(step: Step, service: Service, options: dict[str, dict[str, str]], 
     names = {section: list(values) for section, values in options.items()}
     program = Path(service.program[0]).name
     arguments = [*service.program[1:], *more]
-    found = in_service_python(
+    read = in_service_python(
         step, service, effective_options, json.dumps(names), program, *arguments
     )
-    return bool(found == options)
+    return bool(read == options)
 
 
 def make_effective(step: Step, service: Service, options: dict[str, dict[str, str]]) -> Service:

@@ -58,8 +58,7 @@ def converge(step: Step) -> None:
         return
     restarted = None
     try:
-        found = formats(step, service)
-        if set(wanted) - set(found):
+        if set(wanted) - set(formats(step, service)):
             raise StepFailed(
                 f"{DROP_IN} does not take effect for {service.unit}: its command line or "
                 "environment names files that win; add the formats there, under [image_format] "
@@ -77,14 +76,14 @@ def formats(step: Step, service: Service) -> list[Any]:
     program = service.program
     name = Path(program[0]).name if program else ""
     arguments = program[1:] if name == "glance-api" else []
-    found = in_service_python(step, service, glance_formats, name, *arguments)
-    strange = [item for item in found if not FORMAT.fullmatch(str(item))]
+    accepted = in_service_python(step, service, glance_formats, name, *arguments)
+    strange = [item for item in accepted if not FORMAT.fullmatch(str(item))]
     if strange:
         raise StepFailed(
             f"{service.unit} has a container format that is no plain word ({strange[0]!r}): mend "
             "container_formats under [image_format] in its configuration, then repeat"
         )
-    return list(found)
+    return list(accepted)
 
 
 def undo(step: Step) -> None:

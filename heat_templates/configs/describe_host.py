@@ -38,8 +38,8 @@ def converge(step: Step) -> None:
         docker=attempted(step, "docker", engine),
         free_disk_gb=round(free_disk_bytes(step) / 1024**3, 1),
     )
-    found = step.facts["nova"] or {}
-    step.facts["novadocker"] = {"driver_version": found.pop("driver_version", None)}
+    of_nova = step.facts["nova"] or {}
+    step.facts["novadocker"] = {"driver_version": of_nova.pop("driver_version", None)}
 
 
 def attempted(
@@ -99,12 +99,12 @@ def nova(step: Step) -> Optional[dict[str, Any]]:
     try:
         if not service.python:
             raise StepFailed(f"the Python of {service.unit} cannot be told from its command")
-        found = in_service_python(step, service, versions, "nova", DRIVER)
+        installed = in_service_python(step, service, versions, "nova", DRIVER)
         program, arguments = Path(service.program[0]).name, facts["config_args"]
         options = in_service_python(step, service, nova_options, program, *arguments)
         facts.update(options, host=options["host"] or socket.gethostname())
-        facts.update(version=found["nova"], python_version=found["python"])
-        facts["driver_version"] = found[DRIVER]
+        facts.update(version=installed["nova"], python_version=installed["python"])
+        facts["driver_version"] = installed[DRIVER]
     except (StepFailed, OSError, ValueError, KeyError) as err:
         step.note(f"nova: {str(err)[:300]}")
     return facts

@@ -63,8 +63,8 @@ def converge(step: Step) -> None:
 
 def inspected(reference: str) -> Optional[dict[str, Any]]:
     """Return what the engine knows of an image, None when it does not have it."""
-    found = docker(f"/images/{urllib.parse.quote(reference, safe='')}/json")
-    return dict(found) if found else None
+    image = docker(f"/images/{urllib.parse.quote(reference, safe='')}/json")
+    return dict(image) if image else None
 
 
 def pull(step: Step, reference: str) -> None:

@@ -129,10 +129,10 @@ def converge(step: Step) -> None:
         wake.touch(mode=0o600)
         step.run(["systemctl", "daemon-reload"])
         step.run(["systemctl", "enable", UNIT])
-        found = find_service(step, (UNIT,))
-        if found is None:
+        started = find_service(step, (UNIT,))
+        if started is None:
             raise StepFailed(f"systemd does not know {UNIT} after its file was written")
-        restart_service(step, found, 60)
+        restart_service(step, started, 60)
 
 
 def refuse_foreign_agent(step: Step) -> None:

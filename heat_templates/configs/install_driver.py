@@ -67,8 +67,8 @@ def pip_command(step: Step, service: Service, environment: dict[str, Any]) -> li
             text = step.run([*command, "--version"], ok=(0,)).stdout
         except StepFailed:
             continue
-        found = re.match(r"pip (\d+)\.(\d+)", text)
-        version = (int(found.group(1)), int(found.group(2))) if found else (0, 0)
+        told = re.match(r"pip (\d+)\.(\d+)", text)
+        version = (int(told.group(1)), int(told.group(2))) if told else (0, 0)
         if version < (22, 3):
             continue
         chosen = command if command == own else [*command, "--python", service.python]

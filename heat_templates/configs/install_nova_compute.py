@@ -172,7 +172,7 @@ def file_text(step: Step, sections: dict[str, dict[str, Any]]) -> str:
         lines.append(f"[{section}]\n")
         for name, value in options.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
-            filled = re.sub(r"@\{([\w.-]+)\}", lambda found: secret(step, found.group(1)), text)
+            filled = re.sub(r"@\{([\w.-]+)\}", lambda match: secret(step, match.group(1)), text)
             if "\n" in filled:
                 raise StepFailed(f"files: {section}.{name} is more than one line")
             lines.append(f"{name} = {filled}\n")

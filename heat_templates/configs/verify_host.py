@@ -47,10 +47,10 @@ def converge(step: Step) -> None:
         faults.append(f"{service.unit} is {service.state}")
     try:
         in_service_python(step, service, engine_ping, DOCKER_SOCKET)
-        found = in_service_python(step, service, nova_driver, *service.program)
-        step.facts["nova"]["compute_driver"] = found["compute_driver"]
-        if found["driver"].split(".")[0] != DRIVER_PACKAGE:
-            faults.append(f"{service.unit} is configured for the driver {found['compute_driver']}")
+        loaded = in_service_python(step, service, nova_driver, *service.program)
+        step.facts["nova"]["compute_driver"] = loaded["compute_driver"]
+        if loaded["driver"].split(".")[0] != DRIVER_PACKAGE:
+            faults.append(f"{service.unit} is configured for the driver {loaded['compute_driver']}")
     except StepFailed as err:
         last = str(err).strip().splitlines()[-1]
         faults.append(f"as user {service.user}: {last[-300:]}")

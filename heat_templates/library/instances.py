@@ -39,10 +39,10 @@ def instance_containers(step: Step) -> list[str]:
     """
     query = urllib.parse.urlencode({"all": "1", "filters": json.dumps({"label": [INSTANCE_LABEL]})})
     try:
-        found = docker(f"/containers/json?{query}")
+        containers = docker(f"/containers/json?{query}")
     except StepFailed:
         return sorted(kept.name for kept in kept_containers(step) if kept.is_instance)
-    return sorted(item["Names"][0].lstrip("/") for item in found)
+    return sorted(item["Names"][0].lstrip("/") for item in containers)
 
 
 def kept_containers(step: Step) -> list[KeptContainer]:

@@ -60,8 +60,8 @@ def nova_options(program: str, *arguments: str) -> dict[str, str | None]:
 
     conf = cfg.ConfigOpts()
     log.register_options(conf)
-    found = importlib.util.find_spec("nova")
-    base = os.path.dirname(os.path.dirname(str(found and found.origin)))
+    package = importlib.util.find_spec("nova")
+    base = os.path.dirname(os.path.dirname(str(package and package.origin)))
     conf.register_opts(
         [
             cfg.StrOpt("compute_driver"),
@@ -93,12 +93,12 @@ def nova_driver(*command: str) -> dict[str, str]:
 
     config.parse_args(sys.argv, configure_db=False, init_rpc=False)
     name = config.CONF.compute_driver
-    found = importutils.import_class("nova.virt." + name)
-    if not issubclass(found, driver.ComputeDriver):
+    loaded = importutils.import_class("nova.virt." + name)
+    if not issubclass(loaded, driver.ComputeDriver):
         raise SystemExit(name + " is not a nova.virt.driver.ComputeDriver")
     return {
         "compute_driver": name,
-        "driver": found.__module__ + "." + found.__name__,
+        "driver": loaded.__module__ + "." + loaded.__name__,
         "root_helper": utils.get_root_helper(),
     }
 

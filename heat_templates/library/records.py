@@ -198,13 +198,13 @@ def parse_record(data: bytes) -> tuple[dict[str, Any], dict[str, Any], list[str]
 
     :raises ValueError: when it is not a record
     """
-    found = json.loads(data)
-    if not isinstance(found, dict):
+    content = json.loads(data)
+    if not isinstance(content, dict):
         raise ValueError("it does not hold an object")
-    if "baseline" not in found:
-        return found, {}, []
-    record, run = found["baseline"], found.get("run") or {}
-    replaced = found.get("replaced") or []
+    if "baseline" not in content:
+        return content, {}, []
+    record, run = content["baseline"], content.get("run") or {}
+    replaced = content.get("replaced") or []
     if not isinstance(record, dict) or not isinstance(run, dict) or not isinstance(replaced, list):
         raise ValueError("it does not hold a record")
     if run and not all(isinstance(run.get(name), dict) for name in ("found", "changes")):

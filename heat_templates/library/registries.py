@@ -79,26 +79,26 @@ class Registries:
             with urllib.request.urlopen(
                 request, timeout=REGISTRY_TIMEOUT_S, context=self.tls(url)
             ) as response:
-                found = {name.lower(): value for name, value in response.headers.items()}
-                return response.status, found, response.read(1024 * 1024)
+                lowered = {name.lower(): value for name, value in response.headers.items()}
+                return response.status, lowered, response.read(1024 * 1024)
         except urllib.error.HTTPError as err:
-            found = {name.lower(): value for name, value in err.headers.items()}
-            return err.code, found, b""
+            lowered = {name.lower(): value for name, value in err.headers.items()}
+            return err.code, lowered, b""
 
     def manifest(self, endpoint: str, path: str, version: str) -> tuple[int, dict[str, str]]:
         """Return status and headers of an image's manifest, with a token where one is wanted."""
         url = f"{endpoint}/v2/{path}/manifests/{version}"
         headers = {"Accept": ", ".join(MANIFESTS)}
-        status, found, _ = self.ask(url, "HEAD", headers)
-        challenge = found.get("www-authenticate", "")
+        status, answered, _ = self.ask(url, "HEAD", headers)
+        challenge = answered.get("www-authenticate", "")
         if status == 401 and challenge.lower().startswith("basic") and self.basic(endpoint):
             authorization = {"Authorization": str(self.basic(endpoint))}
-            status, found, _ = self.ask(url, "HEAD", {**headers, **authorization})
+            status, answered, _ = self.ask(url, "HEAD", {**headers, **authorization})
         elif status == 401 and challenge.lower().startswith("bearer"):
             token = self.token(endpoint, challenge)
             authorization = {"Authorization": f"Bearer {token}"}
-            status, found, _ = self.ask(url, "HEAD", {**headers, **authorization})
-        return status, found
+            status, answered, _ = self.ask(url, "HEAD", {**headers, **authorization})
+        return status, answered
 
     def token(self, endpoint: str, challenge: str) -> str:
         """Return the token that a registry's challenge asks for."""

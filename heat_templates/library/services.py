@@ -67,11 +67,11 @@ def script_python(script: Path) -> str:
             head = handle.read(1024).decode(errors="replace")
     except OSError:
         return ""
-    found = re.match(r"#!\s*(\S*python[\d.]*)", head) or re.search(
+    line = re.match(r"#!\s*(\S*python[\d.]*)", head) or re.search(
         r"exec'? \"?(\S*python[\d.]*)", head
     )
-    if found:
-        return found.group(1)
+    if line:
+        return line.group(1)
     named = re.match(r"#!\s*\S*/env (python[\d.]*)", head)
     return program_path(named.group(1)) if named else ""
 
@@ -89,8 +89,8 @@ def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
         pid = int(values.get("MainPID") or 0)
         command, environment = process_command(pid)
         if not command:
-            found = re.search(r"argv\[\]=(.*?) ; ignore_errors", values.get("ExecStart", ""))
-            command = shlex.split(found.group(1)) if found else []
+            listed = re.search(r"argv\[\]=(.*?) ; ignore_errors", values.get("ExecStart", ""))
+            command = shlex.split(listed.group(1)) if listed else []
             environment = dict(
                 item.split("=", 1) for item in shlex.split(values.get("Environment", ""))
             )

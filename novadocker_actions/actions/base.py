@@ -52,8 +52,8 @@ class NovadockerAction(actions.Action):
         try:
             trust_id = self.settings.get("trust_id", "")
             return self.act(clients.connect(context, trust_id, self.patience_s))
-        except errors.Refused as refusal:
-            return actions.Result(error=refusal.to_dict())
+        except errors.Refused as err:
+            return actions.Result(error=err.to_dict())
 
     @abstractmethod
     def act(self, cloud: clients.Cloud) -> Any:
@@ -71,8 +71,8 @@ class PlainAction(NovadockerAction):
         del context
         try:
             return self.compute()
-        except errors.Refused as refusal:
-            return actions.Result(error=refusal.to_dict())
+        except errors.Refused as err:
+            return actions.Result(error=err.to_dict())
 
     def act(self, cloud: clients.Cloud) -> Any:
         """Do the work."""

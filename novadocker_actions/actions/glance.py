@@ -32,26 +32,26 @@ class VerifyGlance(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, and whether Glance accepts docker images."""
-        found = rows.read(self.rows)
+        host_rows = rows.read(self.rows)
         until = time.monotonic() + GLANCE_WAIT_S
         while True:
             reason = _why_not(cloud)
             if not reason or time.monotonic() + _POLL_S > until:
                 break
             time.sleep(_POLL_S)
-        for row in found:
+        for row in host_rows:
             if reason and "glance" in row.role.split(","):
                 row.fail("verify_glance", reason)
-        return {"rows": rows.write(found), "accepts_docker": not reason}
+        return {"rows": rows.write(host_rows), "accepts_docker": not reason}
 
 
 def _why_not(cloud: Cloud) -> str:
     try:
         accepts = glance.accepts_docker(cloud.image)
-    except CloudError as fault:
-        if fault.status < 500:
+    except CloudError as err:
+        if err.status < 500:
             raise
-        return f"Glance does not answer: {fault}"
+        return f"Glance does not answer: {err}"
     return "" if accepts else "the schema of Glance's API has no container format docker"
 
 
@@ -70,11 +70,11 @@ class FindImages(NovadockerAction):
         """Return ``ready`` and ``missing`` images."""
         ready, missing = [], []
         for wanted in self.images:
-            found = glance.published(
+            image = glance.published(
                 cloud.image, cloud.project_id, wanted["reference"], wanted["digest"]
             )
-            if found:
-                ready.append({**wanted, "id": found["id"], "ok": True, "changed": False})
+            if image:
+                ready.append({**wanted, "id": image["id"], "ok": True, "changed": False})
             else:
                 missing.append(wanted)
         return {"ready": ready, "missing": missing}
@@ -95,10 +95,10 @@ class ExportImage(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row with what is pending."""
-        found = rows.read(self.rows)
-        jobs = [(row, "export_image", {"image": self.reference}) for row in found]
+        host_rows = rows.read(self.rows)
+        jobs = [(row, "export_image", {"image": self.reference}) for row in host_rows]
         push_to_all(cloud, jobs, mode="apply", timeout_s=self.settings["step_timeout_s"])
-        return pushed(found)
+        return pushed(host_rows)
 
 
 @action
@@ -121,10 +121,10 @@ class UploadImage(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the row with what is pending, the Glance image and what it has to be."""
-        found = rows.read(self.rows)
-        row = found[0]
+        host_rows = rows.read(self.rows)
+        row = host_rows[0]
         if not row.ok:
-            return {**pushed(found), "image_id": "", "sha512": ""}
+            return {**pushed(host_rows), "image_id": "", "sha512": ""}
         key = HostKeys(cloud.orchestration).of(row.host)
         if not key:
             raise Refused("hosts", f"no key of {row.host} is pinned.", "Enrol it again.")
@@ -136,13 +136,13 @@ class UploadImage(NovadockerAction):
         result = {"image_id": record["id"], "sha512": exported["sha512"]}
         if record["status"] == "active":
             # Another run, or a lost executor's push, has uploaded it: its own hash holds.
-            return {**pushed(found), **result, "sha512": record.get("os_hash_value") or ""}
+            return {**pushed(host_rows), **result, "sha512": record.get("os_hash_value") or ""}
         goal = {"image_id": record["id"], "glance_url": cloud.image.url.removesuffix("/v2")}
         sealed = host_keys.seal({"token": cloud.token, **goal}, key)
         settings = {**goal, "digest": exported["digest"], "sealed_token": sealed}
         jobs = [(row, "upload_image", settings)]
         push_to_all(cloud, jobs, mode="apply", timeout_s=self.settings["step_timeout_s"])
-        return {**pushed(found), **result}
+        return {**pushed(host_rows), **result}
 
 
 @action
@@ -204,10 +204,10 @@ class RemoveImages(NovadockerAction):
             try:
                 cloud.image.delete(f"/v2/images/{record['id']}")
                 removed.append(name)
-            except CloudError as fault:
-                if fault.status not in (403, 409):
+            except CloudError as err:
+                if err.status not in (403, 409):
                     raise
-                kept.append(f"{name}: {fault}")
+                kept.append(f"{name}: {err}")
         if kept:
             raise NovadockerError("Images could not be removed: " + "; ".join(kept))
         return {"removed": removed, "notes": []}

@@ -40,9 +40,9 @@ class DisableCompute(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, with who was taken out of service by this run."""
-        found = rows.read(self.rows)
+        host_rows = rows.read(self.rows)
         by_host = {item["host"]: item for item in nova.services(cloud.compute)}
-        for row in found:
+        for row in host_rows:
             if not (row.ok and row.needs):
                 continue
             if row.host not in by_host:
@@ -50,9 +50,9 @@ class DisableCompute(NovadockerAction):
                 continue
             try:
                 nova.disable(cloud.compute, row, self.run_id, by_host[row.host])
-            except CloudError as fault:
-                row.fail("disable_compute", str(fault))
-        return {"rows": rows.write(found)}
+            except CloudError as err:
+                row.fail("disable_compute", str(err))
+        return {"rows": rows.write(host_rows)}
 
 
 @action
@@ -78,8 +78,8 @@ class RecheckInstances(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, those of occupied hosts as skipped."""
-        found = rows.read(self.rows)
-        looked = [row for row in found if row.ok and row.needs]
+        host_rows = rows.read(self.rows)
+        looked = [row for row in host_rows if row.ok and row.needs]
         asked = {row.host for row in looked if not self._is_repair(row)}
         self._keep_out_of_service(cloud, looked)
         looked = [row for row in looked if row.ok]
@@ -104,9 +104,9 @@ class RecheckInstances(NovadockerAction):
         if not pending:
             self._give_back(cloud, [row for row in looked if row.state == SKIPPED])
         return {
-            "rows": rows.write(found),
+            "rows": rows.write(host_rows),
             "pending": pending,
-            "ok": sum(1 for row in found if row.ok),
+            "ok": sum(1 for row in host_rows if row.ok),
         }
 
     def _is_repair(self, row: HostRow) -> bool:
@@ -122,8 +122,8 @@ class RecheckInstances(NovadockerAction):
             try:
                 if not nova.is_disabled(by_host[row.host]):
                     nova.disable(cloud.compute, row, self.run_id, by_host[row.host])
-            except CloudError as fault:
-                row.fail("recheck_instances", str(fault))
+            except CloudError as err:
+                row.fail("recheck_instances", str(err))
 
     @staticmethod
     def _look(
@@ -138,8 +138,8 @@ class RecheckInstances(NovadockerAction):
                 living[row.host] = occupancy.occupants(
                     cloud, row.host, hypervisors.get(row.host, [])
                 )
-            except CloudError as fault:
-                faults[row.host] = fault
+            except CloudError as err:
+                faults[row.host] = err
 
         mailbox.on_each(looked, ask)
         return living, faults
@@ -150,9 +150,9 @@ class RecheckInstances(NovadockerAction):
         for row in mine:
             try:
                 nova.enable(cloud.compute, row, by_host[row.host])
-            except CloudError as fault:
+            except CloudError as err:
                 # It stays marked as taken out by this run, which tries it again at the batch's end.
-                LOG.warning("%s is occupied and could not be enabled yet: %s", row.host, fault)
+                LOG.warning("%s is occupied and could not be enabled yet: %s", row.host, err)
 
 
 def _settling(living: list[occupancy.Occupant]) -> bool:
@@ -183,17 +183,17 @@ class EnableCompute(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows."""
-        found = rows.read(self.rows)
+        host_rows = rows.read(self.rows)
         by_host = {item["host"]: item for item in nova.services(cloud.compute)}
-        for row in found:
+        for row in host_rows:
             if row.host not in by_host:
                 continue
             try:
                 self._settle(cloud, row, by_host[row.host])
-            except CloudError as fault:
+            except CloudError as err:
                 row.fail("enable_compute", "it is in order, but its compute service is disabled")
-                row.add_reason(f"its compute service could not be changed: {fault}")
-        return {"rows": rows.finished(found)}
+                row.add_reason(f"its compute service could not be changed: {err}")
+        return {"rows": rows.finished(host_rows)}
 
     def _settle(self, cloud: Cloud, row: HostRow, current: dict[str, Any]) -> None:
         if row.stuck or self._half_changed(row):
@@ -227,10 +227,10 @@ class VerifyCompute(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, those that are not as wanted as failed, and how many these are."""
-        found = rows.read(self.rows)
+        host_rows = rows.read(self.rows)
         until = time.monotonic() + VERIFY_WAIT_S
         while True:
-            looked = [row for row in found if self._concerns(row)]
+            looked = [row for row in host_rows if self._concerns(row)]
             waiting = nova.unsettled(cloud.compute, looked, docker=self.docker) if looked else {}
             if not waiting or time.monotonic() + _POLL_S > until:
                 break
@@ -239,9 +239,9 @@ class VerifyCompute(NovadockerAction):
             if row.host in waiting:
                 row.fail("verify_compute", f"after the change {waiting[row.host]}")
         return {
-            "rows": rows.write(found),
+            "rows": rows.write(host_rows),
             "pending": len(waiting),
-            "ok": sum(1 for row in found if row.ok),
+            "ok": sum(1 for row in host_rows if row.ok),
         }
 
     def _concerns(self, row: HostRow) -> bool:
@@ -266,10 +266,10 @@ class Isolate(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows."""
-        found = rows.read(self.rows)
-        wanted = [row for row in found if row.ok]
+        host_rows = rows.read(self.rows)
+        wanted = [row for row in host_rows if row.ok]
         if not wanted:
-            return {"rows": rows.write(found), "ok": 0}
+            return {"rows": rows.write(host_rows), "ok": 0}
         nova = cloud.compute
         if self.member:
             aggregate: dict[str, Any] | None = aggregates.ensure(nova, self.aggregate)
@@ -278,9 +278,9 @@ class Isolate(NovadockerAction):
         for row in wanted if aggregate else []:
             try:
                 self._place(nova, aggregate or {}, row)
-            except CloudError as fault:
-                row.fail("isolate", str(fault))
-        return {"rows": rows.write(found), "ok": sum(1 for row in found if row.ok)}
+            except CloudError as err:
+                row.fail("isolate", str(err))
+        return {"rows": rows.write(host_rows), "ok": sum(1 for row in host_rows if row.ok)}
 
     def _place(self, nova: Service, aggregate: dict[str, Any], row: HostRow) -> None:
         if self.member:
@@ -342,11 +342,11 @@ class GiveUp(PlainAction):
 
     def compute(self) -> dict[str, Any]:
         """Return the rows."""
-        found = rows.read(self.rows)
+        host_rows = rows.read(self.rows)
         last = self.errors[-1] if self.errors else {}
         text = report.error_text(last.get("error"))
         step = str(last.get("name") or "unknown")
-        for row in found:
+        for row in host_rows:
             if row.pending is not None:
                 rows.give_up(row, f"{step} failed: {text}")
             if self.rolling_back and row.to_roll_back:
@@ -355,6 +355,6 @@ class GiveUp(PlainAction):
             elif row.ok:
                 row.fail(step, text)
         return {
-            "rows": rows.write(found),
-            "to_roll_back": sum(1 for row in found if row.to_roll_back),
+            "rows": rows.write(host_rows),
+            "to_roll_back": sum(1 for row in host_rows if row.to_roll_back),
         }

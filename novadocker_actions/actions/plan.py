@@ -122,12 +122,12 @@ class FindNeeds(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the rows, without their descriptions, and whether steps are to be asked."""
-        found = rows.read(self.rows)
-        computes = [row for row in found if row.role == _COMPUTE]
-        order.require_answers(found)
-        order.require_identity(found, nova.node_ids(cloud.compute))
+        host_rows = rows.read(self.rows)
+        computes = [row for row in host_rows if row.role == _COMPUTE]
+        order.require_answers(host_rows)
+        order.require_identity(host_rows, nova.node_ids(cloud.compute))
         order.require_nova(computes)
-        for row in found:
+        for row in host_rows:
             self._note_needs(row)
             row.facts = {}
         if self.workflow != "verify":
@@ -136,7 +136,7 @@ class FindNeeds(NovadockerAction):
             )
         if self.workflow == "preload_images":
             _require_docker(computes)
-        return {"rows": rows.write(found), "unknown": any(row.unknown for row in found)}
+        return {"rows": rows.write(host_rows), "unknown": any(row.unknown for row in host_rows)}
 
     def _note_needs(self, row: HostRow) -> None:
         steps = (
@@ -206,13 +206,13 @@ class Plan(PlainAction):
 
     def compute(self) -> dict[str, Any]:
         """Return the batches of computes, and the plan: all else that is known of the run."""
-        found = rows.read(self.rows)
+        host_rows = rows.read(self.rows)
         if self.workflow != "verify":
-            order.require_answers(found)
-        for row in found:
+            order.require_answers(host_rows)
+        for row in host_rows:
             row.facts = {}
-        computes = [row for row in found if row.role == _COMPUTE]
-        controllers = [row for row in found if row.role != _COMPUTE]
+        computes = [row for row in host_rows if row.role == _COMPUTE]
+        controllers = [row for row in host_rows if row.role != _COMPUTE]
         digest = order.digest(controllers, computes, self.settings)
         order.require_digest(self.settings["plan_digest"], digest)
         changing = [row for row in computes if row.needs and row.ok]

@@ -75,11 +75,11 @@ class Audit(NovadockerAction):
             notes.append("Glance does not accept docker images")
         shown = []
         for wanted in self.plan["images"]:
-            found = glance.published(
+            image = glance.published(
                 cloud.image, cloud.project_id, wanted["reference"], wanted["digest"]
             )
-            shown.append({**wanted, "id": found["id"] if found else "", "ok": bool(found)})
-            if not found:
+            shown.append({**wanted, "id": image["id"] if image else "", "ok": bool(image)})
+            if not image:
                 notes.append(
                     f"image {wanted['reference']} is not in Glance among those that this project "
                     "published"
@@ -136,8 +136,8 @@ class Report(NovadockerAction):
         """Run the action, if need be without the cloud: a report there must be."""
         try:
             cloud = clients.connect(context, self.settings.get("trust_id", ""))
-        except (NovadockerError, ClientException) as fault:
-            LOG.warning("The report is made without the cloud: %s", fault)
+        except (NovadockerError, ClientException) as err:
+            LOG.warning("The report is made without the cloud: %s", err)
             return self._report(f"execution {self.run_id}")
         return self.act(cloud)
 

@@ -23,8 +23,7 @@ def find(nova: Service, name: str) -> dict[str, Any] | None:
     """Return the aggregate of a name, None when there is none."""
     for aggregate in nova.get("/os-aggregates")["aggregates"]:
         if aggregate["name"] == name:
-            found: dict[str, Any] = aggregate
-            return found
+            return dict(aggregate)
     return None
 
 
@@ -34,8 +33,8 @@ def ensure(nova: Service, name: str) -> dict[str, Any]:
     if aggregate is None:
         try:
             aggregate = nova.post("/os-aggregates", json={"aggregate": {"name": name}})["aggregate"]
-        except CloudError as fault:
-            if fault.status != 409:
+        except CloudError as err:
+            if err.status != 409:
                 raise
             aggregate = find(nova, name)
             if aggregate is None:
@@ -59,9 +58,9 @@ def add(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
         return False
     try:
         _change(nova, aggregate, "add_host", host)
-    except CloudError as fault:
+    except CloudError as err:
         # Nova says so of a member, and of a host that may not become one: of another zone, say.
-        if fault.status == 409 and host in _members(nova, aggregate):
+        if err.status == 409 and host in _members(nova, aggregate):
             return False
         raise
     return True
@@ -78,8 +77,8 @@ def remove(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
         return False
     try:
         _change(nova, aggregate, "remove_host", host)
-    except CloudError as fault:
-        if fault.status == 404 and host not in _members(nova, aggregate):
+    except CloudError as err:
+        if err.status == 404 and host not in _members(nova, aggregate):
             return False
         raise
     return True

@@ -215,8 +215,8 @@ class Cloud:
             answer = self._session.delete(
                 f"{identity_url()}/v3/OS-TRUST/trusts/{trust_id}", raise_exc=False
             )
-        except exceptions.ClientException as fault:
-            LOG.warning("Trust %s is left to expire: %s", trust_id, fault)
+        except exceptions.ClientException as err:
+            LOG.warning("Trust %s is left to expire: %s", trust_id, err)
             return
         if answer.status_code >= 400 and answer.status_code != 404:
             LOG.warning("Trust %s is left to expire: %s", trust_id, told(answer))
@@ -288,8 +288,8 @@ def identity_url(url: str | None = None) -> str:
     :param url: when it is known, else Mistral's configuration tells
     """
     options = cfg.CONF.keystone_authtoken
-    found = url or getattr(options, "auth_url", None) or options.www_authenticate_uri
-    return str(found).rstrip("/").removesuffix("/v3")
+    known = url or getattr(options, "auth_url", None) or options.www_authenticate_uri
+    return str(known).rstrip("/").removesuffix("/v3")
 
 
 def _cafile() -> str | None:
@@ -304,8 +304,8 @@ def _service_user() -> BaseAuthPlugin | None:
     try:
         loading.register_auth_conf_options(cfg.CONF, _AUTHTOKEN)
         plugin: BaseAuthPlugin | None = loading.load_auth_from_conf_options(cfg.CONF, _AUTHTOKEN)
-    except (cfg.Error, exceptions.ClientException) as fault:
-        LOG.warning("No service token: [%s] cannot be read: %s", _AUTHTOKEN, fault)
+    except (cfg.Error, exceptions.ClientException) as err:
+        LOG.warning("No service token: [%s] cannot be read: %s", _AUTHTOKEN, err)
         return None
     return plugin
 

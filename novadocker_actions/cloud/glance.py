@@ -81,8 +81,8 @@ def published(
     :param reference: Docker reference
     :param digest: digest that the registry gives for it
     """
-    found = own(glance, project_id, docker_reference=reference, docker_digest=digest)
-    active = [image for image in found if image["status"] == "active"]
+    images = own(glance, project_id, docker_reference=reference, docker_digest=digest)
+    active = [image for image in images if image["status"] == "active"]
     return min(active, key=lambda image: str(image["created_at"]), default=None)
 
 
@@ -109,8 +109,8 @@ def create(glance: Service, image_id: str, reference: str, digest: str) -> dict[
     try:
         image: dict[str, Any] = glance.post("/v2/images", json=record)
         return image
-    except CloudError as fault:
-        if fault.status != 403:
+    except CloudError as err:
+        if err.status != 403:
             raise
     # Publishing to everybody is an administrator's right; the project can still use its own image.
     private: dict[str, Any] = glance.post("/v2/images", json={**record, "visibility": "private"})
@@ -133,14 +133,14 @@ def record_for(
     :param digest: digest that the registry gives for it
     :raises NovadockerError: when an image that is not ours has the id of this attempt
     """
-    found = published(glance, project_id, reference, digest)
-    if found:
-        return found
+    image = published(glance, project_id, reference, digest)
+    if image:
+        return image
     image_id = str(uuid.uuid5(_ATTEMPTS, f"{project_id} {attempt} {reference} {digest}"))
     try:
         return create(glance, image_id, reference, digest)
-    except CloudError as fault:
-        if fault.status != 409:
+    except CloudError as err:
+        if err.status != 409:
             raise
     record: dict[str, Any] = glance.get(f"/v2/images/{image_id}")
     if not is_own(record, project_id):

@@ -88,8 +88,8 @@ def fault_of(public_key: str) -> str:
     """
     try:
         _loaded(public_key)
-    except NovadockerError as fault:
-        return str(fault)
+    except NovadockerError as err:
+        return str(err)
     return ""
 
 
@@ -143,8 +143,8 @@ def _hmac(key: bytes, text: bytes) -> bytes:
 def _loaded(public_key: str) -> rsa.RSAPublicKey:
     try:
         key = serialization.load_der_public_key(base64.b64decode(public_key, validate=True))
-    except (binascii.Error, ValueError, exceptions.UnsupportedAlgorithm) as fault:
-        raise NovadockerError("A host's pinned key cannot be read.") from fault
+    except (binascii.Error, ValueError, exceptions.UnsupportedAlgorithm) as err:
+        raise NovadockerError("A host's pinned key cannot be read.") from err
     if not isinstance(key, rsa.RSAPublicKey):
         raise NovadockerError("A host's pinned key is no RSA key.")
     return key

@@ -51,10 +51,10 @@ def hypervisors(nova: Service, *, with_servers: bool = True) -> Iterator[dict[st
 
 def by_host(nova: Service) -> dict[str, list[dict[str, Any]]]:
     """Return the hypervisors of each host, with their servers."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    hypervisors_of: dict[str, list[dict[str, Any]]] = {}
     for item in hypervisors(nova):
-        found.setdefault(item["service"]["host"], []).append(item)
-    return found
+        hypervisors_of.setdefault(item["service"]["host"], []).append(item)
+    return hypervisors_of
 
 
 def docker_hosts(nova: Service) -> list[str]:
@@ -69,11 +69,11 @@ def node_ids(nova: Service) -> dict[str, set[str]]:
 
     :param nova: the compute service
     """
-    found: dict[str, set[str]] = {}
+    ids: dict[str, set[str]] = {}
     for item in hypervisors(nova, with_servers=False):
         if str(item["hypervisor_type"]).lower() not in _OWN_IDS:
-            found.setdefault(item["service"]["host"], set()).add(str(item["id"]))
-    return found
+            ids.setdefault(item["service"]["host"], set()).add(str(item["id"]))
+    return ids
 
 
 def disable(nova: Service, row: HostRow, run_id: str, current: dict[str, Any]) -> None:

@@ -44,41 +44,41 @@ def occupants(cloud: Cloud, host: str, hypervisors: list[dict[str, Any]]) -> lis
     :param host: Nova's service host name
     :param hypervisors: those of the host, with their servers, as Nova lists them
     """
-    found: dict[str, Occupant] = {}
+    living: dict[str, Occupant] = {}
     for server in _servers(cloud, host):
         task = server.get("OS-EXT-STS:task_state")
         state = server["status"] + (f", {task}" if task else "")
-        found[server["id"]] = Occupant(
+        living[server["id"]] = Occupant(
             f"instance {server['name']} ({server['id']}, {state})",
             settling=bool(task) or server["status"] == "BUILD",
         )
     for hypervisor in hypervisors:
         # With what the list of servers hides: an instance that can still be restored.
         for server in hypervisor.get("servers") or []:
-            found.setdefault(
+            living.setdefault(
                 server["uuid"], Occupant(f"instance {server['name']} ({server['uuid']})")
             )
     for migration in _migrations(cloud, host):
         uuid = str(migration["uuid"])
-        found[uuid] = Occupant(
+        living[uuid] = Occupant(
             f"{migration['migration_type']} {uuid} of instance {migration['instance_uuid']} "
             f"({migration['status']})",
             settling=migration["status"] != _UNCONFIRMED,
         )
         # The instance's own allocation here is that of this migration.
-        found.setdefault(str(migration["instance_uuid"]), found[uuid])
+        living.setdefault(str(migration["instance_uuid"]), living[uuid])
     for hypervisor in hypervisors:
         for consumer in _consumers(cloud, str(hypervisor["id"])):
-            found.setdefault(
+            living.setdefault(
                 consumer, Occupant(f"allocation of {consumer} in Placement", settling=True)
             )
-    return list(dict.fromkeys(found.values()))
+    return list(dict.fromkeys(living.values()))
 
 
-def told(found: list[Occupant]) -> str:
+def told(living: list[Occupant]) -> str:
     """Return who lives on a host, as a reason: the first few of many."""
-    shown = ", ".join(occupant.text for occupant in found[:_SHOWN])
-    more = len(found) - _SHOWN
+    shown = ", ".join(occupant.text for occupant in living[:_SHOWN])
+    more = len(living) - _SHOWN
     return f"it is occupied: {shown}" + (f" and {more} more" if more > 0 else "")
 
 
@@ -110,8 +110,8 @@ def _consumers(cloud: Cloud, provider_id: str) -> list[str]:
         return []
     try:
         answer = placement.get(f"/resource_providers/{provider_id}/allocations")
-    except CloudError as fault:
-        if fault.status != 404:
+    except CloudError as err:
+        if err.status != 404:
             raise
         return []
     return list(answer["allocations"])

@@ -250,10 +250,10 @@ def run_make_key(arguments: argparse.Namespace) -> None:
     """Make the executor's key; hosts that are enrolled from then on believe it."""
     try:
         user = pwd.getpwnam(arguments.user)
-    except KeyError as error:
+    except KeyError as err:
         raise Refused(
             "--user", f"there is no user {arguments.user} here.", "Name the Mistral executor's."
-        ) from error
+        ) from err
     messages.make_key(arguments.file, user.pw_uid, user.pw_gid)
     print(f"{arguments.file}: made, for the user {arguments.user} of each Mistral executor")
     print(f"{messages.public_file(arguments.file)}: made, for novadocker-enroll add and attach")

@@ -42,7 +42,7 @@ class Ssh:
     def run(self, address: str, remote: str, stdin: str, timeout_s: float) -> str:
         """Run a command on a host and return what it printed.
 
-        :raises Refused: when the host can not be reached, or the command fails there
+        :raises Refused: when the host cannot be reached, or the command fails there
         """
         try:
             done = subprocess.run(
@@ -53,17 +53,17 @@ class Ssh:
                 timeout=timeout_s,
                 check=False,
             )
-        except subprocess.TimeoutExpired as error:
+        except subprocess.TimeoutExpired as err:
             raise Refused(
                 address,
                 f"gave no answer over SSH in {timeout_s:g} s.",
                 "Look at the host, then repeat.",
-            ) from error
+            ) from err
         if done.returncode and not done.stdout.strip().startswith("{"):
             said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
             raise Refused(
                 address,
-                f"can not be worked on over SSH: {said[0]}.",
+                f"cannot be worked on over SSH: {said[0]}.",
                 f"`{' '.join(self.command(address, 'true'))}` has to work; give HOST=ADDRESS, "
                 "--ssh-config or --ssh-user.",
             )
@@ -128,8 +128,8 @@ def require_identity(ssh: Ssh, hosts: Mapping[str, str]) -> None:
     def fault_of(name: str) -> str:
         try:
             facts = run_step(ssh, hosts[name], "describe_host", "check", {}, 120)["facts"]
-        except Refused as error:
-            return str(error)
+        except Refused as err:
+            return str(err)
         fault = identity.fault_of(name, facts)
         why = [note for note in facts.get("notes") or [] if note.startswith("nova: ")]
         told = f"; {why[0]}" if fault and why else ""
@@ -150,7 +150,7 @@ def host_keys(ssh: Ssh, hosts: Mapping[str, str]) -> dict[str, str]:
     """Return each host's public key, made there if it had none.
 
     :param hosts: SSH addresses by host name
-    :raises Refused: when a host can not make one, or makes one that nobody can read
+    :raises Refused: when a host cannot make one, or makes one that nobody can read
     """
 
     def key_of(name: str) -> str:

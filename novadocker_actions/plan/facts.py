@@ -65,7 +65,7 @@ def _ascii(value: Any) -> Any:
 
 
 def _picked(facts: dict[str, Any], fields: dict[str, Any], where: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    picked: dict[str, Any] = {}
     for name, kind in fields.items():
         value = facts.get(name)
         if value is None:
@@ -74,9 +74,9 @@ def _picked(facts: dict[str, Any], fields: dict[str, Any], where: str = "") -> d
         if not isinstance(value, wanted):
             raise ValueError(f"{where}{name} of its facts is of type {type(value).__name__}")
         if isinstance(value, dict):
-            found[name] = _picked(value, kind, f"{where}{name}.")
+            picked[name] = _picked(value, kind, f"{where}{name}.")
         elif isinstance(value, str):
-            found[name] = value[:_TEXT_CHARS]
+            picked[name] = value[:_TEXT_CHARS]
         else:
-            found[name] = value
-    return found
+            picked[name] = value
+    return picked

@@ -59,9 +59,9 @@ def merge(
     :param aggregates: Nova's aggregates
     :param inventory: enrolled hosts by name: server_id, deployment_id, roles
     """
-    found: dict[str, Host] = {}
+    records: dict[str, Host] = {}
     for service in services:
-        found[service["host"]] = Host(
+        records[service["host"]] = Host(
             name=service["host"],
             roles=["compute"],
             service_id=str(service["id"]),
@@ -71,19 +71,19 @@ def merge(
             availability_zone=service.get("zone") or "",
         )
     for hypervisor in hypervisors:
-        host = found.get(hypervisor["service"]["host"])
+        host = records.get(hypervisor["service"]["host"])
         if host:
             host.hypervisor_type = hypervisor["hypervisor_type"]
             host.instances += len(hypervisor.get("servers") or [])
     for aggregate in aggregates:
         for name in aggregate["hosts"]:
-            if name in found:
-                found[name].aggregates.append(aggregate["name"])
-                found[name].labels.update(aggregate.get("metadata") or {})
+            if name in records:
+                records[name].aggregates.append(aggregate["name"])
+                records[name].labels.update(aggregate.get("metadata") or {})
     for name, mailbox in inventory.items():
-        host = found.setdefault(name, Host(name=name))
+        host = records.setdefault(name, Host(name=name))
         host.server_id = mailbox["server_id"]
         host.deployment_id = mailbox["deployment_id"]
         host.has_key = bool(mailbox.get("has_key"))
         host.roles = sorted({*host.roles, *(mailbox.get("roles") or [])})
-    return [found[name] for name in sorted(found)]
+    return [records[name] for name in sorted(records)]

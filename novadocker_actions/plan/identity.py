@@ -36,9 +36,9 @@ def fault_of(name: str, facts: Mapping[str, Any], node_ids: Collection[str] = ()
     return ""
 
 
-def _same_hostname(one: str, other: str) -> bool:
-    # One of them may be the full name and the other the first part of it.
-    one, other = one.lower().rstrip("."), other.lower().rstrip(".")
-    if "." in one and "." in other:
-        return one == other
-    return one.partition(".")[0] == other.partition(".")[0] != ""
+def _same_hostname(name: str, other: str) -> bool:
+    # Either may be the full name and the other the first part of it.
+    name, other = name.lower().rstrip("."), other.lower().rstrip(".")
+    if "." in name and "." in other:
+        return name == other
+    return name.partition(".")[0] == other.partition(".")[0] != ""

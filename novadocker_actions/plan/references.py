@@ -37,14 +37,14 @@ class Reference:
         :param text: such as ``busybox``, ``quay.io/org/app:1.2`` or ``app@sha256:…``
         :raises Refused: when it is not of that form
         """
-        found = _REFERENCE.fullmatch(text)
-        if not found or len(text) > 255:
+        parts = _REFERENCE.fullmatch(text)
+        if not parts or len(text) > 255:
             raise Refused(
                 "images",
                 f"{text!r} is not a Docker image reference.",
                 "Give [registry[:port]/]name[:tag][@sha256:digest], name in lower case.",
             )
-        domain, path = found["domain"] or "", found["path"]
+        domain, path = parts["domain"] or "", parts["path"]
         if domain and "." not in domain and ":" not in domain and domain != "localhost":
             if domain != domain.lower():
                 raise Refused(
@@ -55,8 +55,8 @@ class Reference:
             domain = ""
         if not domain and path.startswith("library/"):
             path = path.removeprefix("library/")
-        digest = found["digest"] or ""
-        return cls(domain, path, found["tag"] or ("" if digest else "latest"), digest)
+        digest = parts["digest"] or ""
+        return cls(domain, path, parts["tag"] or ("" if digest else "latest"), digest)
 
     @property
     def name(self) -> str:

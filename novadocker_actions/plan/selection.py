@@ -63,12 +63,12 @@ def _matches(host: Host, where: str) -> bool:
     record = {**Host(name="").__dict__, **host.__dict__}
     try:
         answer = _yaql_engine()(where).evaluate(data=record, context=yaql.create_context())
-    except (YaqlException, LookupError, TypeError, ValueError, ArithmeticError) as fault:
+    except (YaqlException, LookupError, TypeError, ValueError, ArithmeticError) as err:
         raise Refused(
             "where",
-            f"{where!r} cannot be evaluated for host {host.name}: {fault}.",
+            f"{where!r} cannot be evaluated for host {host.name}: {err}.",
             "Give a YAQL predicate such as $.availability_zone = 'az1' or null.",
-        ) from fault
+        ) from err
     if not isinstance(answer, bool):
         raise Refused(
             "where",

@@ -247,7 +247,7 @@ def _set_read_only(fd: int, read_only: bool) -> None:
 
 
 def _unescaped(path: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), path)
+    return re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), path)
 
 
 def _run(*argv: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:

@@ -37,7 +37,7 @@ def of_the_image(told: str) -> str | None:
     """
     if _OF_THE_RUNTIME in told:
         return None
-    found = _OF_THE_IMAGE.search(told)
-    if found is None:
+    part = _OF_THE_IMAGE.search(told)
+    if part is None:
         return None
-    return _ON_THE_HOST.sub("", found[0].removesuffix(": unknown"))
+    return _ON_THE_HOST.sub("", part[0].removesuffix(": unknown"))
