@@ -27,14 +27,21 @@ def refuse_unusable(parts: Parts, block_device_info: Any) -> None:
 
 
 @contextlib.contextmanager
-def in_place(parts: Parts, instance: Instance, block_device_info: Any) -> Iterator[None]:
-    """Attach the volumes of an instance, which is started inside.
+def in_place(
+    parts: Parts,
+    instance: Instance,
+    block_device_info: Any,
+    table: faults.Table = faults.EXISTING,
+) -> Iterator[None]:
+    """Attach the volumes of an instance, which is started inside; faults are translated.
 
+    :param table: table of the situation, as :func:`faults.translated` takes it
     :raises InvalidBDMFormat: the instance cannot have them
     """
-    refuse_unusable(parts, block_device_info)
-    with parts.attachments.mounted(instance, _attached(block_device_info)):
-        yield
+    with faults.translated(instance, table):
+        refuse_unusable(parts, block_device_info)
+        with parts.attachments.mounted(instance, _attached(block_device_info)):
+            yield
 
 
 def detach_all(

@@ -52,10 +52,7 @@ class Images:
 
     def _start_again(self, instance: Instance) -> None:
         block_device_info = block_devices.known(self.parts, instance)
-        with (
-            faults.translated(instance),
-            block_devices.in_place(self.parts, instance, block_device_info),
-        ):
+        with block_devices.in_place(self.parts, instance, block_device_info):
             self.parts.instances.start(instance, instance.get_network_info() or [])
 
     def cache_image(self, context: Context, image_id: str) -> bool:

@@ -56,10 +56,7 @@ class Life:
                 instance, image, image_meta, injected_files or [], admin_password, network_info
             )
 
-        with (
-            faults.translated(instance, faults.BUILDING),
-            block_devices.in_place(parts, instance, block_device_info),
-        ):
+        with block_devices.in_place(parts, instance, block_device_info, faults.BUILDING):
             if instance.launched_at is None:
                 # A rebuild or an unshelving would lose an instance that was allowed before.
                 isolation.check(instance.flavor)
@@ -127,10 +124,7 @@ class Life:
         """Reboot an instance from whatever state, also after a crash in a rescue or a migration."""
         parts = self.parts
         timeout_s = CONF.docker.stop_timeout_cap if reboot_type == "SOFT" else 0
-        with (
-            faults.translated(instance),
-            block_devices.in_place(parts, instance, block_device_info),
-        ):
+        with block_devices.in_place(parts, instance, block_device_info):
             parts.rescues.put_back(instance)
             parts.migrations.mend(context, instance)
             parts.instances.reboot(instance, network_info or [], timeout_s)
@@ -150,10 +144,7 @@ class Life:
         share_info: Any = None,
     ) -> None:
         """Start an instance."""
-        with (
-            faults.translated(instance),
-            block_devices.in_place(self.parts, instance, block_device_info),
-        ):
+        with block_devices.in_place(self.parts, instance, block_device_info):
             self.parts.instances.start(instance, network_info or [])
 
     def resume_state_on_host_boot(

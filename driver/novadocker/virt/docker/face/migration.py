@@ -56,10 +56,7 @@ class Migration:
     ) -> None:
         """Make an instance that was resized, or has moved here."""
         wait = self.parts.waiting.for_ports(instance, network_info, power_on)
-        with (
-            faults.translated(instance),
-            block_devices.in_place(self.parts, instance, block_device_info),
-        ):
+        with block_devices.in_place(self.parts, instance, block_device_info):
             self.parts.migrations.arrive(
                 context, instance, disk_info, network_info or [], wait, power_on
             )
@@ -82,8 +79,5 @@ class Migration:
     ) -> None:
         """Make an instance again what it was."""
         wait = self.parts.waiting.for_ports(instance, network_info, power_on)
-        with (
-            faults.translated(instance),
-            block_devices.in_place(self.parts, instance, block_device_info),
-        ):
+        with block_devices.in_place(self.parts, instance, block_device_info):
             self.parts.migrations.go_back(instance, network_info or [], wait, power_on)

@@ -73,10 +73,7 @@ class Rescue:
     def unrescue(self, context: Context, instance: Instance) -> None:
         """End a rescue, and run the instance with the repaired files."""
         block_device_info = block_devices.known(self.parts, instance)
-        with (
-            faults.translated(instance),
-            block_devices.in_place(self.parts, instance, block_device_info),
-        ):
+        with block_devices.in_place(self.parts, instance, block_device_info):
             self.parts.rescues.end(instance, instance.get_network_info() or [])
 
     def set_admin_password(self, instance: Instance, new_pass: str) -> None:
