@@ -17,9 +17,9 @@ import yaml
 from oslo_config import cfg
 
 from lab.stage.tempest import report, results
-from lab.stage.tempest.results import Rule
 from lab.stage.tempest.results import TestResult as Result
 from novadocker_actions.plan import inputs
+from tests import tempest_run
 
 TOP = Path(__file__).resolve().parents[3]
 
@@ -146,39 +146,16 @@ def test_every_input_of_a_workflow_says_what_it_takes() -> None:
             assert taken <= set(inputs.FIELDS), name
 
 
-LISTED = [
-    "tempest.api.compute.A.test_a[id-1]",
-    "tempest.api.compute.A.test_b[id-2,volume]",
-    "tempest.api.compute.B.test_c[id-3]",
-    "tempest.api.compute.B.test_d[id-4]",
-    "tempest.scenario.C.test_resize[id-5]",
-]
-
-
 def tempest_page(summary: results.Summary) -> str:
     """Return the page of a run, by way of the record as it is committed."""
     record = json.dumps(report.record(summary, "a machine", 120))
     return str(module("tempest").page(json.loads(record)))
 
 
-def tempest_summary() -> results.Summary:
-    return results.summarise(
-        LISTED,
-        [
-            Result("tempest.api.compute.A.test_a", "ok"),
-            Result("tempest.api.compute.A.test_b", "FAILED", "a_fault: <x>"),
-            Result("tempest.api.compute.B.test_c", "FAILED", "another"),
-            Result("tempest.api.compute.B.test_d", "SKIPPED", "Suspend is not available."),
-        ],
-        left_out=[Rule(r"^tempest\.scenario\.", "needs a guest")],
-        known_failures=[Rule(r"A\.test_b$", "a known bug")],
-    )
-
-
 def test_the_page_has_each_test_and_means_nothing_else_to_sphinx() -> None:
-    text = tempest_page(tempest_summary())
+    text = tempest_page(tempest_run.summary())
     check(text)
-    for test in LISTED:
+    for test in tempest_run.LISTED:
         assert f"``{results.plain_name(test).replace('tempest.', '', 1)}``" in text
     assert r"a\_fault: \<x\>" in text
     assert "It took 2 minutes on a machine." in text

@@ -10,15 +10,9 @@ import lab.stage.tempest
 from lab.stage.tempest import results
 from lab.stage.tempest.results import Rule
 from lab.stage.tempest.results import TestResult as Result
+from tests.tempest_run import LISTED, summary
 
 LISTS = pathlib.Path(lab.stage.tempest.__file__).parent
-LISTED = [
-    "tempest.api.compute.A.test_a[id-1]",
-    "tempest.api.compute.A.test_b[id-2,volume]",
-    "tempest.api.compute.B.test_c[id-3]",
-    "tempest.api.compute.B.test_d[id-4]",
-    "tempest.scenario.C.test_resize[id-5]",
-]
 
 
 @pytest.mark.parametrize(
@@ -91,20 +85,6 @@ def test_each_test_has_a_result_though_its_class_has_one_line() -> None:
         ("tempest.scenario.C.test_resize", "FAILED", results.NOT_RUN),
         ("tearDownClass (tempest.api.compute.A)", "FAILED", ""),
     ]
-
-
-def summary() -> results.Summary:
-    return results.summarise(
-        LISTED,
-        [
-            Result("tempest.api.compute.A.test_a", "ok"),
-            Result("tempest.api.compute.A.test_b", "FAILED", "a_fault: <x>"),
-            Result("tempest.api.compute.B.test_c", "FAILED", "another"),
-            Result("tempest.api.compute.B.test_d", "SKIPPED", "Suspend is not available."),
-        ],
-        left_out=[Rule(r"^tempest\.scenario\.", "needs a guest")],
-        known_failures=[Rule(r"A\.test_b$", "a known bug")],
-    )
 
 
 def test_known_failures_are_no_surprise_and_what_is_left_out_is_not_missed() -> None:
