@@ -14,13 +14,15 @@ PTH = "novadocker.pth"
 
 
 class BuildWithPth(build_py):
-    """``build_py`` which also lays the ``.pth`` file beside the package."""
+    """Build the package with the ``.pth`` file beside it."""
 
-    def run(self):
+    def run(self) -> None:
+        """Build the package, and put the file beside it."""
         super().run()
         self.copy_file(PTH, os.path.join(self.build_lib, PTH), preserve_mode=False)
 
-    def get_outputs(self, include_bytecode=True):
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        """Return all files that are built."""
         return [*super().get_outputs(include_bytecode), os.path.join(self.build_lib, PTH)]
 
 
