@@ -53,14 +53,14 @@ def ip_forward(step: Step) -> str:
 
 def forward_policies(step: Step) -> dict[str, str]:
     """Return what happens to forwarded packets, which the engine changes, by command."""
-    found = {}
+    policies = {}
     for command in ("iptables", "ip6tables"):
         if program_path(command):
             listed = step.run([command, "-S", "FORWARD"], ok=ANY_CODE).stdout
-            found[command] = "DROP" if listed.startswith("-P FORWARD DROP") else "ACCEPT"
+            policies[command] = "DROP" if listed.startswith("-P FORWARD DROP") else "ACCEPT"
         else:
-            found[command] = "ACCEPT"
-    return found
+            policies[command] = "ACCEPT"
+    return policies
 
 
 def engine_rules(saved: str) -> list[list[str]]:

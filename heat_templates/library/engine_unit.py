@@ -102,13 +102,13 @@ def engine_command(step: Step) -> list[str]:
     shown = step.run(
         ["systemctl", "show", "--no-pager", "-p", wanted, ENGINE_UNIT], ok=(0, 1, 4)
     ).stdout
-    found = re.search(r"argv\[\]=(.*?) ; ignore_errors", shown)
-    if found is None:
+    listed = re.search(r"argv\[\]=(.*?) ; ignore_errors", shown)
+    if listed is None:
         service = find_service(step, (ENGINE_UNIT,))
         return service.command if service else []
     variables = unit_variables(step, shown)
     words: list[str] = []
-    for word in shell_words(found.group(1)):
+    for word in shell_words(listed.group(1)):
         whole = re.fullmatch(r"\$(\w+)|\$\{(\w+)\}", word)
         if whole:
             words.extend(shell_words(variables.get(whole.group(1) or whole.group(2), "")))
