@@ -32,20 +32,19 @@ class BundleStage:
         wheels: Mapping[str, Wheel],
     ) -> None:
         """Install the bundle, load it into Mistral and enrol the hosts of the plan."""
-        wheel = wheels[bundle.BUNDLE.name]
 
         def take_up() -> None:
             with progress.step("load actions and workbook into Mistral"):
-                bundle.take_up(settings, controller, wheel)
+                bundle.take_up(settings, controller, wheels)
 
         def enrol() -> None:
             with progress.step("enrol the hosts"):
-                enrolment.enrol(settings, controller, wheel)
+                enrolment.enrol(settings, controller, wheels[bundle.BUNDLE.name])
 
         environment = blank.pool_environment(controller.address, settings.data_interface)
         controller.put(blank.POOL_ENVIRONMENT, environment)
         with progress.step("install the bundle on the controller"):
-            is_new = bundle.install(settings, controller, wheel)
+            is_new = bundle.install(settings, controller, wheels)
         parallel.each([take_up, enrol] if is_new else [enrol], lambda work: work())
 
     def prepare_compute(self, host: Host) -> None:

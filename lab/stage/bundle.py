@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bundle on the controller, as an operator installs it: wheel, Mistral restarted, workbook."""
+"""The bundle on the controller, as an operator installs it: wheels, Mistral restarted, workbook."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from keystoneauth1.exceptions import ClientException
 from openstack.connection import Connection
@@ -23,8 +24,11 @@ BUNDLE = Project(
         *("workbooks", "heat_templates", "novadocker_actions", "tempest_plugin"),
     ),
 )
+# The operator's commands.
+CLIENT = Project("novadocker-client", "novadocker_client", (".",))
 DRIVER = Project("nova-docker", "driver", (".",))
-PROJECTS = (BUNDLE, DRIVER)
+ON_CONTROLLER = (BUNDLE, CLIENT)
+PROJECTS = (*ON_CONTROLLER, DRIVER)
 STAMP = "/etc/novadocker-lab/bundle"
 MISTRAL_UNITS = ("mistral-api.service", "mistral-engine.service", "mistral-executor.service")
 WORKBOOK = "workbooks/novadocker.yaml"
@@ -32,30 +36,34 @@ WORKBOOK_NAME = "novadocker"
 WORKBOOK_TIMEOUT_S = 600
 
 
-def install(settings: LabSettings, controller: Host, wheel: Wheel) -> bool:
-    """Install the bundle into the controller's OpenStack environment.
+def install(settings: LabSettings, controller: Host, wheels: Mapping[str, Wheel]) -> bool:
+    """Install the bundle and the client into the controller's OpenStack environment.
 
-    :return: whether it was another one before, so that Mistral has to ``take_up`` this one
+    :param wheels: by project name
+    :return: whether they were others before, so that Mistral has to ``take_up`` these
     """
-    if controller.run(["cat", STAMP], check=False).stdout.strip() == wheel.digest:
+    if controller.run(["cat", STAMP], check=False).stdout.strip() == _stamp(wheels):
         return False
     pip = f"{settings.openstack_venv}/bin/pip"
-    controller.run([pip, "uninstall", "--quiet", "--yes", BUNDLE.name], check=False)
-    controller.run(
-        [pip, "install", "--quiet", f"{settings.wheelhouse_mount}/{wheel.path.name}"],
-        timeout_s=180,
-    )
+    names = [project.name for project in ON_CONTROLLER]
+    controller.run([pip, "uninstall", "--quiet", "--yes", *names], check=False)
+    paths = [f"{settings.wheelhouse_mount}/{wheels[name].path.name}" for name in names]
+    controller.run([pip, "install", "--quiet", *paths], timeout_s=180)
     return True
 
 
-def take_up(settings: LabSettings, controller: Host, wheel: Wheel) -> None:
+def take_up(settings: LabSettings, controller: Host, wheels: Mapping[str, Wheel]) -> None:
     """Let Mistral load the actions and the workbook of the bundle that was just installed."""
     controller.run(["systemctl", "restart", *MISTRAL_UNITS], timeout_s=240)
     try:
         load_workbook(settings, connect(settings))
     except (ClientException, SDKException) as err:
         raise LabError(f"{WORKBOOK} cannot be loaded into Mistral: {err}") from err
-    controller.put(STAMP, wheel.digest + "\n")
+    controller.put(STAMP, f"{_stamp(wheels)}\n")
+
+
+def _stamp(wheels: Mapping[str, Wheel]) -> str:
+    return " ".join(wheels[project.name].digest for project in ON_CONTROLLER)
 
 
 def load_workbook(settings: LabSettings, connection: Connection, timeout_s: float = 60) -> None:

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import openstack.exceptions
 from keystoneauth1.exceptions import ClientException
@@ -25,10 +24,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lab.client import workflows
 from lab.client.connection import connect
 from lab.errors import LabError
 from lab.settings import LabSettings
+from novadocker_client.connection import Cloud
+from novadocker_client.errors import BadInput, ClientError
+from novadocker_client.osc import result
+from novadocker_client.osc.follow import Lines
+from novadocker_client.runs import SUCCESS, Run, Runs, TimedOut
 
 IMAGE = "busybox"
 FLAVOR = "m1.nano"
@@ -45,44 +48,6 @@ COMMAND = (
 DEPLOY_TIMEOUT_S = 1800
 SERVER_TIMEOUT_S = 120
 PING_TIMEOUT_S = 60
-
-# What an ended task means to a reader, by workflow; others are shown only when they fail.
-MEANINGS = {
-    "deploy": {
-        "validate_inputs": "the inputs are in order",
-        "lock": "no other run is at these hosts",
-        "gate": "the batch is through",
-    },
-    "_prepare": {
-        "describe_hosts": "the hosts have described themselves",
-        "require_images": "the registry has the images",
-        "make_plan": "the plan is made",
-    },
-    "_convert_controllers": {
-        "install_docker": "Docker Engine is installed",
-        "configure_glance": "Glance is configured for docker images",
-        "verify_glance": "Glance's API says so, too",
-    },
-    "_publish_image": {
-        "export_image": "the image is pulled and saved",
-        "verify_image": "the image is in Glance",
-    },
-    "_convert_batch": {
-        "disable_compute": "out of service",
-        "recheck_instances": "nobody lives there",
-        "install_docker": "Docker Engine is installed",
-        "install_driver": "the driver is in Nova's environment",
-        "configure_compute": "nova-compute runs with the driver",
-        "verify_host": "the host finds itself in order",
-        "verify_compute": "Nova finds the hypervisor in order",
-        "isolate": "in the aggregate of Docker hosts",
-        "verify_images": "the images are preloaded",
-        "enable_compute": "in service again",
-    },
-    "_roll_back": {
-        "roll_back": "is put back as it was",
-    },
-}
 
 
 class DemoError(LabError):
@@ -103,13 +68,13 @@ class Demo:
     def run(self) -> None:
         """Show everything."""
         self.hypervisors("Hypervisors before")
-        execution = self.deploy()
+        run = self.deploy()
         servers = self.boot()
         self.ping(servers)
         self.console_log(servers[-1])
         self.hypervisors("Hypervisors after")
         self.servers()
-        self.report(execution)
+        self.report(run)
 
     def hypervisors(self, title: str) -> None:
         """Show the hypervisor list."""
@@ -122,24 +87,20 @@ class Demo:
             )
         self.console.print(table)
 
-    def deploy(self) -> workflows.Execution:
-        """Run novadocker.deploy and show its tasks as they end."""
-        self.command("openstack workflow execution create novadocker.deploy '{}'")
-        execution = workflows.start(self.cloud, "novadocker.deploy")
-        seen: set[str] = set()
-        began = time.monotonic()
-        with self.console.status("novadocker.deploy"):
-            execution = workflows.wait(
-                self.cloud,
-                execution.id,
-                timeout_s=DEPLOY_TIMEOUT_S,
-                on_tasks=lambda tasks: self._show_tasks(tasks, seen, began),
+    def deploy(self) -> Run:
+        """Run novadocker.deploy and show what happens in it."""
+        self.command("openstack docker deploy --wait")
+        runs = Runs(Cloud(self.cloud))
+        run = runs.start("deploy", description="the demonstration")
+        with self.console.status("novadocker.deploy"), Lines(self.console) as lines:
+            run = runs.wait(
+                run.id, timeout_s=DEPLOY_TIMEOUT_S, on_progress=lines.show, on_fault=lines.fault
             )
-        if execution.state != "SUCCESS":
-            self.report(execution)
-            raise DemoError(f"novadocker.deploy ended in {execution.state}: {execution.message}")
-        self.console.print(f"\n[bold green]{escape(execution.message)}[/]\n", highlight=False)
-        return execution
+        if run.state != SUCCESS:
+            self.report(run)
+            raise DemoError(f"novadocker.deploy ended as {run.outcome}: {run.message}")
+        self.console.print(f"\n[bold green]{escape(run.message)}[/]\n", highlight=False)
+        return run
 
     def boot(self) -> list[Server]:
         """Boot two servers apart from each other; return them when they are ACTIVE."""
@@ -220,16 +181,13 @@ class Demo:
             )  # fmt: skip
         self.console.print(table)
 
-    def report(self, execution: workflows.Execution) -> None:
+    def report(self, run: Run) -> None:
         """Show the report of a run."""
-        report = execution.report
-        table = self._table(f"Report: {report.get('state', execution.state)}",
-                            "Host", "Role", "State", "Changed", "Step", "Reason")  # fmt: skip
-        for row in report.get("rows", []):
-            table.add_row(*(_cell(row.get(key)) for key in
-                            ("host", "role", "state", "changed", "step", "reason")))  # fmt: skip
-        self.console.print(table)
-        totals = report.get("totals", {})
+        self.command(f"openstack docker run show {run.id}")
+        self.console.print(f"Report: {run.report.state or run.outcome}", style="bold")
+        for table in result.tables(run.report):
+            self.console.print(table)
+        totals = run.report.totals
         if totals:
             text = ", ".join(f"{count} {name}" for name, count in totals.items())
             self.console.print(f"  {text}", highlight=False)
@@ -237,32 +195,6 @@ class Demo:
     def command(self, text: str) -> None:
         """Show what an operator would type here."""
         self.console.print(f"\n[bold]$ {escape(text)}[/]", highlight=False, soft_wrap=True)
-
-    def _show_tasks(self, tasks: list[workflows.Task], seen: set[str], began: float) -> None:
-        for task in tasks:
-            if task.id in seen or task.state not in ("SUCCESS", "ERROR"):
-                continue
-            seen.add(task.id)
-            meaning = MEANINGS.get(task.workflow.rpartition(".")[2], {}).get(task.name)
-            if meaning is None and task.state == "SUCCESS":
-                continue
-            mark = "[green]ok[/]    " if task.state == "SUCCESS" else "[red]FAILED[/]"
-            text = ": ".join(
-                part for part in (", ".join(self._hosts(task)), meaning or task.name) if part
-            )
-            self.console.print(
-                f"  {time.monotonic() - began:6.1f} s  {mark}  {escape(text)}",
-                highlight=False,
-                soft_wrap=True,
-            )
-
-    def _hosts(self, task: workflows.Task) -> list[str]:
-        """Return the hosts that a task is about, with what is wrong with them."""
-        rows = workflows.published(self.cloud, task).get("rows") or []
-        return [
-            row["host"] + (f" ({row.get('reason')})" if row.get("state") == "failed" else "")
-            for row in rows
-        ]
 
     def _console_text(self, server: Server) -> str:
         return str(self.cloud.compute.get_server_console_output(server)["output"] or "")
@@ -295,17 +227,11 @@ def address(server: Server) -> str:
     return "-"
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else escape(str(value))
-
-
 @contextmanager
 def _one_line_errors(console: Console) -> Iterator[None]:
     try:
         yield
-    except LabError as err:
+    except (LabError, ClientError, BadInput, TimedOut) as err:
         console.print(f"\n[bold red]FAILED:[/] {escape(str(err))}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except (openstack.exceptions.SDKException, ClientException) as err:

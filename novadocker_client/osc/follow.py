@@ -24,10 +24,12 @@ _ORDER = {FAILED: 0, RUNNING: 1}
 _MARKS = {FAILED: ("failed", "bold red"), RUNNING: ("running", "yellow")}
 
 
-def line(event: events.Event, run: Run) -> str:
+def line(event: events.Event, run: Run) -> Text:
     """Return an event as a line, with how long after the run's beginning it was."""
-    mark = "ok    " if event.ok else "FAILED"
-    return f"{event.elapsed_s(run.created_at):7.1f} s  {mark}  {event.sentence()}"
+    mark = Text("ok    ", style="green") if event.ok else Text("FAILED", style="bold red")
+    return Text.assemble(
+        f"{event.elapsed_s(run.created_at):7.1f} s  ", mark, f"  {plain(event.sentence())}"
+    )
 
 
 class Lines:
@@ -59,12 +61,10 @@ class Lines:
         """Show that Mistral does not answer, once until it does again."""
         if not self._away:
             self._away = True
-            self._print(f"{fault} The run goes on; it is asked for again.")
+            self._print(Text(plain(f"{fault} The run goes on; it is asked for again.")))
 
-    def _print(self, text: str) -> None:
-        self._console.print(
-            Text(plain(text)), highlight=False, soft_wrap=True, overflow="ignore", crop=False
-        )
+    def _print(self, text: Text) -> None:
+        self._console.print(text, soft_wrap=True)
 
 
 class Screen:

@@ -89,31 +89,35 @@ def show(report: Report, out: TextIO) -> None:
     :param out: where to
     """
     console = Console(file=out, width=None if out.isatty() else _WIDTH, highlight=False)
-    if report.rows:
-        _print(console, COLUMNS, [row.cells for row in report.rows])
-    if report.images:
-        _print(
-            console,
-            ("Image", "In Glance", "Reason"),
-            [
-                (
-                    str(image.get("reference") or ""),
-                    "no" if image.get("ok") is False else "yes",
-                    str(image.get("reason") or ""),
-                )
-                for image in report.images
-            ],
-        )
+    for table in tables(report):
+        console.print(table)
 
 
-def _print(console: Console, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = Table(*columns)
-    for column in table.columns:
-        column.overflow = "fold"
+def tables(report: Report) -> list[Table]:
+    """Return a report's hosts and images as tables, without those that would be empty."""
+    hosts = _table(COLUMNS, [row.cells for row in report.rows])
+    images = _table(
+        ("Image", "In Glance", "Reason"),
+        [
+            (
+                str(image.get("reference") or ""),
+                "no" if image.get("ok") is False else "yes",
+                str(image.get("reason") or ""),
+            )
+            for image in report.images
+        ],
+    )
+    return [table for table in (hosts, images) if table.row_count]
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    table = Table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         # Nothing in them is markup, whatever a host has said.
         table.add_row(*(Text(plain(cell)) for cell in row))
-    console.print(table)
+    return table
 
 
 def fields(run: Run, *, formatter: str, full: bool) -> tuple[tuple[str, ...], tuple[Any, ...]]:

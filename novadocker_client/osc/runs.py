@@ -271,7 +271,7 @@ class Logs(base.Command):
     def _lines(run: Run, manager: Runs, host: str | None) -> Iterator[str]:
         for event in events.of(manager.progress(run.id)):
             if host is None or host in event.hosts:
-                yield follow.line(event, run)
+                yield follow.line(event, run).plain
         for row in run.report.rows:
             if row.log and host in (None, row.host):
                 yield f"{row.host}: its log of {row.step or 'the run'} is {row.log}"

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 
 from openstack.connection import Connection
 
-from lab.client import workflows
 from lab.errors import LabError
 from lab.hosts.access import Host
 from lab.stage.tempest import guest
 from lab.stage.tempest.conf import CloudFacts
+from novadocker_client.connection import Cloud
+from novadocker_client.runs import SUCCESS, Runs
 
 BASE_IMAGE = "busybox"
 DEPLOY_TIMEOUT_S = 900
@@ -22,10 +23,10 @@ def convert(cloud: Connection) -> None:
 
     :raises LabError: with its message when it did not end well
     """
-    execution = workflows.start(cloud, "novadocker.deploy")
-    execution = workflows.wait(cloud, execution.id, timeout_s=DEPLOY_TIMEOUT_S)
-    if execution.state != "SUCCESS":
-        raise LabError(f"novadocker.deploy ended in {execution.state}: {execution.message}")
+    runs = Runs(Cloud(cloud))
+    run = runs.wait(runs.start("deploy").id, timeout_s=DEPLOY_TIMEOUT_S)
+    if run.state != SUCCESS:
+        raise LabError(f"novadocker.deploy ended as {run.outcome}: {run.message}")
 
 
 def find_facts(

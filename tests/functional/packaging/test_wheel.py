@@ -27,7 +27,7 @@ def files(*patterns: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheels of the bundle and of the driver, built from what git has, by project name."""
+    """The wheels of bundle, driver and client, built from what git has, by project name."""
     where = tmp_path_factory.mktemp("wheels")
     tracked = subprocess.run(
         ["git", "ls-files", "-z"], cwd=TOP, check=True, capture_output=True
@@ -42,6 +42,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for project, folder, backend in (
         ("novadocker-deploy", ".", "pbr.build"),
         ("nova-docker", "driver", "setuptools.build_meta"),
+        ("novadocker-client", "novadocker_client", "setuptools.build_meta"),
     ):
         source, out = where / f"{project}-source", where / project
         source.mkdir()
@@ -136,7 +137,7 @@ def test_every_entry_point_can_be_loaded(environment: Path) -> None:
     assert {"console_scripts", "mistral.actions", "tempest.test_plugins"} <= set(groups.split())
 
 
-@pytest.mark.parametrize("project", ["novadocker-deploy", "nova-docker"])
+@pytest.mark.parametrize("project", ["novadocker-deploy", "nova-docker", "novadocker-client"])
 def test_a_wheel_has_its_license_with_it(wheels: dict[str, Path], project: str) -> None:
     with zipfile.ZipFile(wheels[project]) as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("/LICENSE"))
@@ -149,11 +150,19 @@ def test_the_version_is_told_once(wheels: dict[str, Path]) -> None:
     versions = {project: path.name.split("-")[1] for project, path in wheels.items()}
     assert versions == {
         "novadocker-deploy": VERSION["metadata"]["version"],
-        "nova-docker": driver_version(),
+        "nova-docker": version_in("driver/novadocker"),
+        "novadocker-client": version_in("novadocker_client"),
     }
 
 
-def driver_version() -> str:
-    """Return the version that the driver's package says it has."""
-    text = (TOP / "driver" / "novadocker" / "__init__.py").read_text()
+def test_the_client_s_wheel_has_all_modules_and_no_tests(wheels: dict[str, Path]) -> None:
+    wanted = files("novadocker_client/**/*.py", "novadocker_client/py.typed")
+    with zipfile.ZipFile(wheels["novadocker-client"]) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    assert names == {name for name in wanted if "/tests/" not in name and "/build/" not in name}
+
+
+def version_in(package: str) -> str:
+    """Return the version that a package says it has."""
+    text = (TOP / package / "__init__.py").read_text()
     return str(ast.literal_eval(text.partition("__version__ = ")[2].splitlines()[0]))

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
-import pytest
+import io
 
+import pytest
+from rich.console import Console
+
+from lab.stage import demo
 from novadocker_client import events
 from novadocker_client.connection import Cloud
 from novadocker_client.errors import BadInput, NotFound
@@ -80,6 +84,20 @@ def test_a_run_is_seen_while_it_is_under_way_and_is_stopped(
     with pytest.raises(BadInput, match="has ended already"):
         runs.stop(begun.id)
     assert not [task for task in runs.progress(begun.id).tasks if not task.ended]
+
+
+def test_the_demonstration_shows_what_happens_and_the_report(client_cloud: Cloud) -> None:
+    shown = io.StringIO()
+    demonstration = demo.Demo(client_cloud.connection, Console(file=shown, width=160))
+    demonstration.report(demonstration.deploy())
+    text = shown.getvalue()
+    for said in (
+        "s  ok      compute-docker-1: out of service",
+        "2 of 2 compute hosts are Docker hypervisors",
+        "Report: done",
+        "0 failed",
+    ):
+        assert said in text
 
 
 def test_a_run_that_is_none_is_not_found(client_cloud: Cloud) -> None:

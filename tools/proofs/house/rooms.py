@@ -134,6 +134,7 @@ ROOMS: Mapping[str, Room] = {
             {"machine": ("lab.machine",)},
             {"base": ("lab.settings", "lab.errors", "=lab")},
         ),
+        ("client",),
     ),
     "tempest plug-in": Room(
         ".",

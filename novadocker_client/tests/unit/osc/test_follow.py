@@ -6,11 +6,12 @@ from __future__ import annotations
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from novadocker_client.connection import Cloud
 from novadocker_client.errors import Unavailable
-from novadocker_client.osc.follow import Screen, view
+from novadocker_client.osc.follow import Lines, Screen, view
 from novadocker_client.runs import Runs
 from novadocker_client.tests.fake_cloud import FakeCloud
 
@@ -75,3 +76,60 @@ def test_a_service_that_is_away_is_told_below_what_is_known(fake: FakeCloud, clo
     last = text[text.rindex(f"deploy {run}") :]
     assert "host-0" in last
     assert "Mistral does not answer (503)" in last
+
+
+class Written:
+    """A run with a batch, which is shown as lines."""
+
+    def __init__(self, fake: FakeCloud, cloud: Cloud) -> None:
+        self._fake, self._cloud = fake, cloud
+        self.run = fake.add_run()
+        self.batch = fake.add_below(
+            self.run, self.run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": []}
+        )
+        self._out = io.StringIO()
+        self._lines = Lines(Console(file=self._out, width=160))
+
+    def add(self, name: str, state: str = "SUCCESS", rows: Any = None) -> None:
+        """Add a task of the batch."""
+        self._fake.add_task(self.batch, name, state, rows=rows)
+
+    def text(self) -> str:
+        """Return all that was shown, after another look."""
+        runs = Runs(self._cloud)
+        self._lines.show(runs.get(self.run), runs.progress(self.run))
+        return self._out.getvalue()
+
+
+@pytest.fixture
+def written(fake: FakeCloud, cloud: Cloud) -> Written:
+    """A run that is shown as lines."""
+    return Written(fake, cloud)
+
+
+def test_ended_task_is_shown_with_its_meaning_and_hosts(written: Written) -> None:
+    written.add("install_docker", rows=[{"host": "a"}, {"host": "b", "state": "ok"}])
+    assert "ok      a, b: Docker Engine is installed" in written.text()
+
+
+def test_failed_host_is_shown_with_its_reason(written: Written) -> None:
+    rows = [{"host": "a", "state": "failed", "reason": "[disk] full"}]
+    written.add("install_docker", rows=rows)
+    assert "FAILED  a: Install Docker Engine: [disk] full" in written.text()
+
+
+def test_running_and_uninteresting_tasks_are_not_shown(written: Written) -> None:
+    written.add("install_docker", "RUNNING")
+    written.add("settle")
+    assert written.text() == ""
+
+
+def test_failed_task_is_shown_whatever_it_is(written: Written) -> None:
+    written.add("settle", "ERROR")
+    assert "FAILED  Settle failed" in written.text()
+
+
+def test_task_is_shown_once(written: Written) -> None:
+    written.add("isolate", rows=[{"host": "a"}])
+    written.text()
+    assert written.text().count("the aggregate") == 1
