@@ -42,20 +42,20 @@ COMPUTE_MICROVERSION = "2.87"
 class Service:
     """One service's REST API, for which there is no client: JSON in, JSON out.
 
-    :param asked: how the service is asked
+    :param adapter: the service, as the caller
     """
 
-    def __init__(self, asked: ServiceAdapter) -> None:
-        self._asked = asked
+    def __init__(self, adapter: ServiceAdapter) -> None:
+        self._adapter = adapter
 
     def in_catalog(self) -> bool:
         """Whether the catalog has the service for this project."""
-        return self._asked.in_catalog()
+        return self._adapter.in_catalog()
 
     @property
     def url(self) -> str:
         """The service's address in the catalog, without a trailing slash."""
-        return self._asked.url
+        return self._adapter.url
 
     def get(self, path: str, params: dict[str, str] | None = None) -> Any:
         """Return what a GET gives."""
@@ -78,7 +78,7 @@ class Service:
                 raise
 
     def _request(self, method: str, path: str, **arguments: Any) -> Any:
-        answer = self._asked.request(path, method, **arguments)
+        answer = self._adapter.request(path, method, **arguments)
         return answer.json() if answer.content else None
 
 
@@ -145,10 +145,10 @@ class Cloud:
     @functools.cached_property
     def image(self) -> Service:
         """Glance."""
-        asked = self._adapter("image")
+        adapter = self._adapter("image")
         # Its entries in catalogs come with and without the version.
-        asked.endpoint_override = asked.url.removesuffix("/v2")
-        return Service(asked)
+        adapter.endpoint_override = adapter.url.removesuffix("/v2")
+        return Service(adapter)
 
     @functools.cached_property
     def orchestration(self) -> Heat:

@@ -115,8 +115,8 @@ class ServiceAdapter(adapter.Adapter):
         return answer
 
 
-def _may_pass(fault: BaseException) -> bool:
-    return isinstance(fault, CloudError) and fault.status in _PASSING
+def _may_pass(err: BaseException) -> bool:
+    return isinstance(err, CloudError) and err.status in _PASSING
 
 
 def told(answer: requests.Response) -> str:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from heatclient.v1.client import Client
+from openstack.connection import Connection
 
 from novadocker_actions import resources
 from novadocker_actions.cloud.services import ServiceAdapter
@@ -26,7 +27,7 @@ from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.enrolment.stacks import Enrolment
 from novadocker_actions.errors import CloudError, Refused
 from novadocker_actions.plan import identity
-from tests.fake_service import session_with
+from tests.fake_service import ADDRESS, session_with
 from tests.host_keys import public_text
 
 
@@ -538,6 +539,26 @@ def test_an_error_of_heat_is_an_error_of_ours():
     heat = Client(session=ServiceAdapter(session, "orchestration"))
     with pytest.raises(CloudError, match="500"):
         list(Enrolment(heat, print).pools())
+
+
+def test_the_sdks_own_session_is_used_and_a_heat_that_restarts_is_waited_for(monkeypatch, capsys):
+    asked = []
+    versions = [
+        {"id": "v1.0", "status": "CURRENT", "links": [{"rel": "self", "href": f"{ADDRESS}/v1"}]}
+    ]
+
+    def answer(method, path, query, _body):
+        asked.append((method, path, query))
+        if path == "/":
+            return 300, {"versions": versions}
+        return (503, {}) if len(asked) < 4 else (200, {"stacks": []})
+
+    connection = Connection(session=session_with(answer))
+    monkeypatch.setattr(enroll.openstack, "connect", lambda **_kwargs: connection)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _seconds: None)
+    assert enroll.main(["list"]) == 0
+    assert asked[1:] == 3 * [("GET", "/stacks", {"tags": "novadocker-hosts"})]
+    assert capsys.readouterr().out.split() == ["HOST", "ROLES", "STACK", "LAST", "MESSAGE"]
 
 
 @pytest.mark.parametrize("word", ["=10.0.0.1", ""])
