@@ -32,7 +32,7 @@ def add_options(
         "--from",
         dest="inputs_file",
         metavar="FILE",
-        help="A YAML or JSON file with inputs by name; options go before it.",
+        help="A YAML or JSON file with inputs by name; an option wins over what it says.",
     )
     for name in meanings.WORKFLOWS[workflow].inputs:
         if name not in without:
@@ -50,6 +50,7 @@ def _add_option(group: Any, name: str, told: Input) -> None:
         options["action"] = argparse.BooleanOptionalAction
     elif told.kind == meanings.CHOICE:
         options["choices"] = told.choices
+        options["metavar"] = f"{{{','.join(told.choices)}}}"
     else:
         options["metavar"] = _METAVARS[told.kind]
         options["type"] = _TYPES[told.kind]

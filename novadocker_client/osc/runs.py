@@ -59,8 +59,9 @@ class Start(_Run):
         parser.add_argument(
             "--wait",
             action="store_true",
-            help="Show how far it has come until it ends. Exit code: 0 done or unchanged, 1 failed "
-            "or some hosts are not as asked for, 2 refused, 3 drift, 4 stopped.",
+            help="Show how far it has come until it ends; --report does so as well. Exit code: 0 "
+            "done or unchanged, 1 failed or some hosts are not as asked for, 2 refused, 3 drift, "
+            "4 stopped.",
         )
         parser.add_argument(
             "--description", default="", metavar="TEXT", help="Why it is run; shown with the run."

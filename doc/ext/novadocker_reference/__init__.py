@@ -15,6 +15,7 @@ from sphinx.application import Sphinx
 
 from novadocker import conf
 from novadocker_actions.plan import inputs
+from novadocker_client import meanings
 from novadocker_reference import actions, host_steps, options, tempest, templates, workflows
 
 GENERATED = Path("reference") / "generated"
@@ -39,7 +40,10 @@ def generate(app: Sphinx) -> None:
     """Write all reference pages."""
     source = Path(app.srcdir)
     top = source.parent.parent
-    accepted = {name: remedy for name, (_, _, remedy) in inputs.FIELDS.items()}
+    accepted = {
+        name: f"{meanings.INPUTS[name].meaning} {remedy}" if name in meanings.INPUTS else remedy
+        for name, (_, _, remedy) in inputs.FIELDS.items()
+    }
     write_pages(source / GENERATED / "workflows", workflows.pages(top / "workbooks", accepted))
     write_pages(source / GENERATED / "actions", actions.pages(top / "pyproject.toml"))
     write_pages(source / GENERATED / "steps", host_steps.pages(top / "heat_templates" / "configs"))

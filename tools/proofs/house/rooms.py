@@ -152,7 +152,7 @@ ROOMS: Mapping[str, Room] = {
         "doc/ext",
         ("novadocker_reference",),
         ({"extension": ("novadocker_reference",)},),
-        ("actions", "driver"),
+        ("actions", "client", "driver"),
     ),
 }
 
