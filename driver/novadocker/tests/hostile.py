@@ -21,12 +21,15 @@ def _truncated() -> bytes:
 
 
 def _two_images() -> bytes:
-    config = Parts().config_file()
-    entry = {"Config": "config.json", "RepoTags": ["ubuntu:latest"], "Layers": ["l/layer.tar"]}
+    entries = [
+        {"Config": f"{name}.json", "RepoTags": ["ubuntu:latest"], "Layers": ["l/layer.tar"]}
+        for name in ("one", "two")
+    ]
     return tar(
-        ("config.json", config),
+        ("one.json", Parts().config_file()),
+        ("two.json", Parts(config={"author": "another"}).config_file()),
         ("l/layer.tar", LAYER),
-        ("manifest.json", json.dumps([entry, entry]).encode()),
+        ("manifest.json", json.dumps(entries).encode()),
     )
 
 
@@ -66,8 +69,20 @@ def _changed_config() -> bytes:
 
 
 def _two_platforms() -> bytes:
-    entry = {"digest": f"sha256:{digest(b'x')}", "platform": {"os": "linux"}}
-    return Parts().oci(manifests=[entry, entry])
+    config = Parts().config_file()
+    images = [
+        json.dumps(
+            {
+                "config": {"digest": f"sha256:{digest(config)}"},
+                "layers": [{"digest": f"sha256:{digest(LAYER)}"}],
+                "annotations": {"x": name},
+            }
+        ).encode()
+        for name in ("one", "two")
+    ]
+    blobs = [(f"blobs/sha256/{digest(one)}", one) for one in images]
+    entries = [{"digest": f"sha256:{digest(one)}", "platform": {"os": "linux"}} for one in images]
+    return Parts(extra=blobs).oci(manifests=entries)
 
 
 def _index_without_end() -> bytes:

@@ -34,14 +34,37 @@ class BoundedTar(tarfile.TarFile):
 
     def __init__(self, *args: Any, spending: budget.Budget, **kwargs: Any) -> None:
         self.spending = spending
+        self._last: tarfile.TarInfo | None = None
         # Some headers are read here already.
         super().__init__(*args, **{**kwargs, "tarinfo": _Header})
 
     def next(self) -> tarfile.TarInfo | None:
         """Read the next member; none that was read is kept."""
+        if self.firstmember is None and self._ends_in_padding():  # type: ignore[attr-defined]
+            self._loaded = True
+            return None
         member = super().next()
+        self._last = member
         self.members: list[tarfile.TarInfo] = []
         return member
+
+    def _ends_in_padding(self) -> bool:
+        """Move to the next header, and return whether the archive ends before.
+
+        Some tools leave out what fills the last block, and the engine does not miss it.
+
+        :raises ReadError: the archive ends within a member
+        """
+        if self._last is None or self.offset <= self._last.offset_data:
+            return False
+        file: Any = self.fileobj
+        end = min(self._last.offset_data + self._last.size, self.offset)
+        if file.tell() < end:
+            file.seek(end - 1)
+            if not file.read(1):
+                raise tarfile.ReadError("unexpected end of data")
+        rest: int = self.offset - file.tell()
+        return len(file.read(rest)) < rest
 
 
 class _Forward:

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 from novadocker import exceptions
 from novadocker.virt.docker.engine import budget, headers
-from novadocker.virt.docker.images import compression, layers
+from novadocker.virt.docker.images import compression, layers, manifests
 from novadocker.virt.docker.images import config as image_config
 
 # Parsed, JSON takes some forty times its size. A manifest of 125 layers has some 30 KiB.
@@ -30,10 +30,7 @@ MAX_NAME = 512
 # The overlay file system has a limit of about 127, which includes the container's own layer.
 MAX_LAYERS = 125
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_IN_NAME = re.compile(r"(?:^|[/:])([0-9a-f]{64})(?:\.json)?$")
-# Link that "docker save" wrote before Docker 25 for a layer that occurs twice.
-_SAME_LAYER_LINK = re.compile(r"\.\./[0-9a-f]{64}/layer\.tar")
 _END = b"\0" * (2 * tarfile.BLOCKSIZE)
 _DISKS = {
     b"QFI\xfb": "qcow2",
@@ -122,20 +119,32 @@ class Archive:
                     f"the archive has a name of {len(member.name)} characters; {MAX_NAME} are "
                     "allowed"
                 )
-            name = _safe_name(member.name)
+            name = manifests.safe_name(member.name)
             if member.isdir():
                 continue
-            link = member.issym() and _SAME_LAYER_LINK.fullmatch(member.linkname)
+            link = _target(name, member.linkname) if member.issym() else None
             if not link and not member.isreg():
                 raise exceptions.ImageRefused(f"the archive's member {name!r} is not a plain file")
             if member.offset_data + member.size > self._size:
                 raise exceptions.ImageRefused(f"the archive is truncated in {name!r}")
-            if name in members:
+            found = _Member(member.offset_data, member.size, link)
+            if name in members and not self._are_alike(found, members[name]):
                 raise exceptions.ImageRefused(f"the archive has {name!r} twice")
-            members[name] = _Member(
-                member.offset_data, member.size, member.linkname if link else None
-            )
+            members[name] = found
         return members
+
+    def _are_alike(self, one: _Member, other: _Member) -> bool:
+        """Return whether two files of a name are the same; some tools add a layer twice."""
+        if (one.size_bytes, one.link) != (other.size_bytes, other.link):
+            return False
+        digests = []
+        for member in (one, other):
+            digest = hashlib.sha256()
+            with self._reader(member) as opened:
+                while data := opened.read(compression.CHUNK):
+                    digest.update(data)
+            digests.append(digest.digest())
+        return digests[0] == digests[1]
 
     def image(self, machine: str, watched: str | None = None) -> Image:
         """Return the one image of the archive, verified.
@@ -144,17 +153,19 @@ class Archive:
         :param watched: directory to watch for; ``Layer.watched`` says which layers touch it
         :raises ImageRefused: the image is damaged, ambiguous, too large, or not for this host
         """
+        found = manifests.Manifests(self._json, self._verified_json, machine)
         if "manifest.json" in self._members:
-            config_name, layer_names = self._docker_manifest()
+            config_name, layer_names = found.docker()
+            layer_names = [self._resolve(layer) for layer in layer_names]
         elif "index.json" in self._members:
-            config_name, layer_names = self._oci_manifest()
+            config_name, layer_names = found.oci()
         else:
             raise exceptions.ImageRefused(
                 "there is neither a manifest.json nor an index.json in it: it is no image that "
                 "'docker save' wrote (perhaps it is one of 'docker export')"
             )
         config_bytes = self._verified(config_name, image_config.MAX_BYTES)
-        config = _json(config_bytes, config_name)
+        config = manifests.parsed(config_bytes, config_name)
         diff_ids = image_config.check(config, machine)
         if len(diff_ids) != len(layer_names):
             raise exceptions.ImageRefused(
@@ -201,69 +212,30 @@ class Archive:
         if bounded.count != layer.size_bytes or f"sha256:{digest.hexdigest()}" != layer.diff_id:
             raise exceptions.ImageRefused(f"layer {layer.member} changed while it was loaded")
 
-    def _docker_manifest(self) -> tuple[str, list[str]]:
-        images = _json(self._read("manifest.json", MAX_JSON_BYTES), "manifest.json")
-        if not isinstance(images, list) or not all(isinstance(one, dict) for one in images):
-            raise exceptions.ImageRefused("manifest.json is not a list of images")
-        if len(images) != 1:
-            raise exceptions.ImageRefused(f"there are {len(images)} images in it; one is wanted")
-        config, layers = images[0].get("Config"), images[0].get("Layers")
-        if (
-            not isinstance(config, str)
-            or not isinstance(layers, list)
-            or not all(isinstance(layer, str) for layer in layers)
-        ):
-            raise exceptions.ImageRefused("manifest.json names no configuration or no layers")
-        return _safe_name(config), [self._resolve(layer) for layer in layers]
-
-    def _oci_manifest(self) -> tuple[str, list[str]]:
-        index = _json(self._read("index.json", MAX_JSON_BYTES), "index.json")
-        manifest: Any = None
-        # An index may point to another one; no valid image needs more than two.
-        for _depth in range(3):
-            entries = index.get("manifests") if isinstance(index, dict) else None
-            if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
-                raise exceptions.ImageRefused("index.json is not an OCI index")
-            platforms = [one for one in entries if not _is_attestation(one)]
-            if len(platforms) != 1:
-                raise exceptions.ImageRefused(
-                    f"there are {len(platforms)} images or platforms in it; one is wanted"
-                )
-            manifest = _json(self._blob(platforms[0]), "manifest")
-            if isinstance(manifest, dict) and "manifests" not in manifest:
-                break
-            index = manifest
-        if not isinstance(manifest, dict) or "manifests" in manifest:
-            raise exceptions.ImageRefused("its indexes are nested too deep")
-        layers = manifest.get("layers")
-        if not isinstance(manifest.get("config"), dict) or not isinstance(layers, list):
-            raise exceptions.ImageRefused("its manifest names no configuration or no layers")
-        return _blob_name(manifest["config"]), [_blob_name(layer) for layer in layers]
-
-    def _blob(self, descriptor: dict[str, Any]) -> bytes:
-        return self._verified(_blob_name(descriptor), MAX_JSON_BYTES)
-
     def _resolve(self, layer: str) -> str:
-        """Return the name of a layer's file, following the one kind of link that is allowed."""
-        name = _safe_name(layer)
+        """Return the name of a layer's file, which may be behind one link."""
+        name = manifests.safe_name(layer)
         member = self._members.get(name)
-        if member is not None and member.link:
-            return _safe_name(
-                posixpath.join(
-                    posixpath.dirname(posixpath.dirname(name)), member.link[len("../") :]
-                )
-            )
-        return name
+        return member.link if member is not None and member.link else name
 
     def _open(self, name: str) -> IO[bytes]:
         member = self._members.get(name)
         if member is None or member.link:
             raise exceptions.ImageRefused(f"the archive has no file {name!r}")
-        header = tarfile.TarInfo(name)
+        return self._reader(member)
+
+    def _reader(self, member: _Member) -> IO[bytes]:
+        header = tarfile.TarInfo()
         header.offset_data, header.size = member.offset, member.size_bytes
         opened = self._tar.extractfile(header)
         assert opened is not None
         return opened
+
+    def _json(self, name: str) -> Any:
+        return manifests.parsed(self._read(name, MAX_JSON_BYTES), name)
+
+    def _verified_json(self, name: str) -> Any:
+        return manifests.parsed(self._verified(name, MAX_JSON_BYTES), name)
 
     def _read(self, name: str, limit: int) -> bytes:
         with self._open(name) as opened:
@@ -306,49 +278,23 @@ def _refuse_disks(source: IO[bytes]) -> None:
             raise exceptions.ImageRefused(f"it is a {kind} file, not an archive of an image")
 
 
-def _safe_name(name: str) -> str:
-    """Return a member's name, normalised.
+def _target(name: str, link: str) -> str | None:
+    """Return the member that a link leads to; None where it leads out of the archive.
 
-    :raises ImageRefused: the name leads out of the archive
+    Tools make such links for a layer that occurs twice, and for loaders of former days.
     """
-    parts = name.split("/")
-    if name.startswith("/") or ".." in parts or "\0" in name:
-        raise exceptions.ImageRefused(f"the archive names {name!r}, which leads out of it")
-    return "/".join(part for part in parts if part not in ("", "."))
-
-
-def _blob_name(descriptor: Any) -> str:
-    digest = descriptor.get("digest") if isinstance(descriptor, dict) else None
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        raise exceptions.ImageRefused(f"its manifest names {digest!r}, which is no sha256 digest")
-    if descriptor.get("urls"):
-        raise exceptions.ImageRefused("one of its layers is to be fetched from elsewhere")
-    return "blobs/sha256/" + digest[len("sha256:") :]
-
-
-def _is_attestation(descriptor: dict[str, Any]) -> bool:
-    platform = descriptor.get("platform")
-    return isinstance(platform, dict) and platform.get("os") == "unknown"
+    if link.startswith("/") or len(link) > MAX_NAME:
+        return None
+    try:
+        return manifests.safe_name(posixpath.join(posixpath.dirname(name), link))
+    except exceptions.ImageRefused:
+        return None
 
 
 def _compare(name: str, digest: str) -> None:
     named = _DIGEST_IN_NAME.search(name)
     if named and named.group(1) != digest:
         raise exceptions.ImageRefused(f"{name!r} does not have the digest in its name")
-
-
-def _json(data: bytes, name: str) -> Any:
-    try:
-        return json.loads(data, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as err:
-        raise exceptions.ImageRefused(f"{name} is not clear JSON: {err}") from err
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    merged = dict(pairs)
-    if len(merged) != len(pairs):
-        raise ValueError("a name occurs twice in an object")
-    return merged
 
 
 def size_bytes(config: bytes, layers: list[int]) -> int:

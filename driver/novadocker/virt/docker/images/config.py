@@ -26,6 +26,8 @@ _LEFT_OUT = {
     "exposedports",
 }
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# What kernels of another name run besides, where they are built for it.
+_ALSO = {"amd64": "386", "arm64": "arm"}
 _ARCHITECTURES = {
     "x86_64": "amd64",
     "aarch64": "arm64",
@@ -36,6 +38,15 @@ _ARCHITECTURES = {
     "s390x": "s390x",
     "riscv64": "riscv64",
 }
+
+
+def architectures(machine: str) -> list[str]:
+    """Return the architectures of images that a host runs, the best one first.
+
+    :param machine: the host's ``uname -m``
+    """
+    own = _ARCHITECTURES.get(machine, machine)
+    return [own, _ALSO[own]] if own in _ALSO else [own]
 
 
 def check(config: Any, machine: str) -> list[str]:
@@ -57,11 +68,11 @@ def check(config: Any, machine: str) -> list[str]:
     if inner is not None and not isinstance(inner, dict):
         raise exceptions.ImageRefused("its configuration's 'config' is not a JSON object")
     _check_settings(inner or {})
-    wanted = _ARCHITECTURES.get(machine, machine)
-    if folded.get("os", "linux") != "linux" or folded.get("architecture") != wanted:
+    wanted = architectures(machine)
+    if folded.get("os", "linux") != "linux" or folded.get("architecture") not in wanted:
         raise exceptions.ImageRefused(
             f"it is for {folded.get('os')}/{folded.get('architecture')}, "
-            f"this host is linux/{wanted}"
+            f"this host is linux/{wanted[0]}"
         )
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(diff_ids, list) or not all(

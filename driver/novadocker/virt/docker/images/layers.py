@@ -94,8 +94,10 @@ def _whole_blocks(size_bytes: int) -> int:
 
 def _refuse_names(entry: tarfile.TarInfo, name: str) -> None:
     for path in [entry.name, entry.linkname] if entry.islnk() else [entry.name]:
-        base = posixpath.basename(path.rstrip("/"))
-        if ".." in path.split("/") or base in (".wh.", ".wh..", ".wh..."):
+        # As the engine does, without a look at links; nothing may be in the place of the root.
+        clean = posixpath.normpath(path)
+        leads_out = clean.split("/")[0] == ".." or (clean in (".", "/") and ".." in path)
+        if leads_out or posixpath.basename(clean) in (".wh.", ".wh..", ".wh..."):
             raise exceptions.ImageRefused(
                 f"layer {name} has a file named {path!r}, which leads out of it"
             )
