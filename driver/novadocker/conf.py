@@ -175,6 +175,14 @@ OPTS: list[cfg.Opt] = [
         min=1,
         help="A snapshot of an image with at least this many layers is stored as one layer.",
     ),
+    cfg.BoolOpt(
+        "snapshot_freeze",
+        default=True,
+        help="Freeze a running instance while the engine measures and commits what it has "
+        "written: some seconds a gigabyte, and the snapshot is of one moment. Off, it goes on: "
+        "files that it writes meanwhile may be cut in the snapshot, and what it writes after it "
+        "was measured takes space of the engine's, past max_image_size_gb.",
+    ),
     cfg.StrOpt(
         "disk_quota",
         default="auto",

@@ -380,10 +380,10 @@ def test_a_host_looks_for_images_under_the_name_that_the_driver_gives_them() -> 
 
 
 def test_the_label_of_instances_that_host_steps_look_for_is_the_drivers() -> None:
-    prefix = literal(DRIVER, "LABEL", "containers.py")
+    prefix = literal(DRIVER, "LABEL", "names.py")
     given = {
         prefix + ast.literal_eval(key.right)
-        for path in sources(DRIVER, "containers.py")
+        for path in sources(DRIVER, "names.py")
         for node in ast.walk(tree(path))
         if isinstance(node, ast.Dict)
         for key in node.keys

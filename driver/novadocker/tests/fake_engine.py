@@ -14,6 +14,9 @@ from docker.types import HostConfig
 from novadocker import exceptions
 from novadocker.tests import archives
 
+# Of an image, in the engine.
+MOST_LAYERS = 125
+
 
 class Events(list[dict[str, Any]]):
     """A stream of events that ends."""
@@ -30,6 +33,7 @@ class FakeEngine:
     :ivar calls: verbs in the order of their calls
     :ivar failing: faults to raise, by verb
     :ivar size_rw: what has been written into each container, in bytes
+    :ivar helpers: what containers were asked for that are never started
     :ivar forgotten: how often what was agreed on with it was dropped
     :ivar quota: whether a limit of a file system is taken
     :ivar quota_holds: whether it is one, too
@@ -41,6 +45,7 @@ class FakeEngine:
         self.calls: list[str] = []
         self.failing: dict[str, Exception] = {}
         self.archives: dict[str, list[bytes]] = {}
+        self.helpers: list[dict[str, Any]] = []
         self.execs: list[dict[str, Any]] = []
         self.exec_codes: list[int | None] = [None, None]
         self.exec_code: int | None = 0
@@ -117,6 +122,8 @@ class FakeEngine:
         if name in self.names():
             raise exceptions.Conflict(f"The container name {name} is already in use", 409)
         identity = f"{next(self._ids):064x}"
+        if not host_config:
+            self.helpers.append(kwargs)
         mode = host_config.get("NetworkMode") or ""
         if mode.startswith("container:"):
             joined = self._find(mode.partition(":")[2])["Id"]
@@ -125,7 +132,12 @@ class FakeEngine:
             "Id": identity,
             "Name": f"/{name}",
             "Image": found["Id"],
-            "Config": {"Labels": kwargs.get("labels") or {}, "Cmd": kwargs.get("command")},
+            "Config": {
+                # As the engine does, the image's own where nothing is asked for.
+                **found["Config"],
+                "Labels": kwargs.get("labels") or {},
+                "Cmd": kwargs.get("command") or found["Config"].get("Cmd"),
+            },
             "HostConfig": host_config,
             "State": {"Status": "created", "Running": False},
             "NetworkSettings": {"SandboxKey": ""},
@@ -170,6 +182,10 @@ class FakeEngine:
         if one["State"]["Status"] != "paused":
             raise exceptions.EngineError("is not paused", 500)
         self._set(one, "running")
+
+    def _update_container(self, name: str, resources: dict[str, int]) -> None:
+        one = self._find(name)
+        one["HostConfig"] = {**one["HostConfig"], **resources}
 
     def _inspect_container(self, name: str) -> dict[str, Any]:
         return self._find(name)
@@ -237,10 +253,13 @@ class FakeEngine:
     def _exec_inspect(self, identity: str) -> dict[str, int | None]:
         return {"ExitCode": self.exec_codes.pop(0) if self.exec_codes else self.exec_code}
 
-    def _commit(self, name: str, repository: str, tag: str, pause: bool) -> dict[str, str]:
+    def _commit(self, name: str, repository: str, tag: str, pause: bool = True) -> dict[str, str]:
         one = self._find(name)
         base = self.images[one["Image"]]
-        config = {**base["Config"], "Labels": one["Config"]["Labels"]}
+        if len(base["RootFS"]["Layers"]) >= MOST_LAYERS:
+            raise exceptions.EngineError("max depth exceeded", 500)
+        own = {key: value for key, value in one["Config"].items() if value is not None}
+        config = {**base["Config"], **own}
         layers = len(base["RootFS"]["Layers"]) + 1
         return {"Id": self.add_image(f"{repository}:{tag}", config, layers)}
 
@@ -248,12 +267,12 @@ class FakeEngine:
         return self._image(name)
 
     def _images(self, filters: dict[str, Any]) -> list[dict[str, Any]]:
-        if filters.get("dangling"):
+        if "label" in filters:
             name, _, value = filters["label"].partition("=")
             return [
-                one
+                {**one, "RepoTags": [*one["RepoTags"]]}
                 for one in self.images.values()
-                if not one["RepoTags"] and (one["Config"].get("Labels") or {}).get(name) == value
+                if (one["Config"].get("Labels") or {}).get(name) == value
             ]
         prefix = filters["reference"].rstrip("*")
         return [
@@ -278,8 +297,11 @@ class FakeEngine:
         if not one["RepoTags"]:
             del self.images[one["Id"]]
 
-    def _import_image_from_data(self, data: bytes, repository: str, tag: str, changes: Any) -> None:
-        self.add_image(f"{repository}:{tag}")
+    def _import_image_from_data(self, data: Any, repository: str, tag: str, changes: Any) -> None:
+        if not isinstance(data, bytes):
+            b"".join(data)
+        labels = dict(one[6:].split("=", 1) for one in changes if one.startswith("LABEL "))
+        self.add_image(f"{repository}:{tag}", {"Labels": labels})
 
     def _load_image(self, parts: Any) -> list[dict[str, str]]:
         self.saved = b"".join(parts)
@@ -323,3 +345,18 @@ def names(instance: Any) -> set[str]:
 def workload(engine: Any, instance: Any) -> Any:
     """Return what the engine says of an instance's workload."""
     return engine.call("inspect_container", f"nova-{instance.uuid}")
+
+
+def when(engine: Any, verb: str, number: int, fault: BaseException, done: bool = False) -> None:
+    """Let one request fail, of those of a verb, once; it may be done all the same."""
+    answer, asked = getattr(engine, f"_{verb}"), []
+
+    def flaky(*args: Any, **kwargs: Any) -> Any:
+        asked.append(args)
+        if len(asked) == number:
+            if done:
+                answer(*args, **kwargs)
+            raise fault
+        return answer(*args, **kwargs)
+
+    setattr(engine, f"_{verb}", flaky)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova's objects for tests, with defaults for the fields that a test does not care about."""
 
+import dataclasses
 import uuid
 from typing import Any
 
@@ -18,6 +19,13 @@ META = {
     "checksum": "b" * 32,
     "size": 100,
 }
+
+
+def other_options(driver: Any) -> None:
+    """Change the options of a driver, so that whoever is resized has to be made anew."""
+    workloads = driver.parts.workloads
+    more = workloads._isolation.log_max_files + 1
+    workloads._isolation = dataclasses.replace(workloads._isolation, log_max_files=more)
 
 
 def flavor(**fields: Any) -> Any:
@@ -62,6 +70,7 @@ def instance(ctxt: Any = None, **fields: Any) -> Any:
             "device_metadata": None,
             "host": HOST,
             "task_state": None,
+            "migration_context": None,
             **fields,
         },
     )

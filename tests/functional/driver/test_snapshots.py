@@ -14,7 +14,7 @@ import pytest
 
 from novadocker import exceptions
 from novadocker.tests.archives import Parts, special, tar
-from novadocker.virt.docker.engine import client, containers, isolation
+from novadocker.virt.docker.engine import client, containers, isolation, kept
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images import snapshots, spool, store
 from novadocker.virt.docker.instances import guest
@@ -41,6 +41,7 @@ class Cloud:
         place = spool.Spool(str(directory), "host")
         low = client.Engine(own_engine.MACHINES)
         self.workloads = containers.Containers(low, HostFacts("host"), isolation.Isolation(()))
+        self.kept = kept.Kept(low, self.workloads, flatten_layers)
         self.images = store.Images(low, place, None, None, LIMIT)
         self.snapshots = snapshots.Snapshots(low, self.workloads, place, LIMIT, flatten_layers)
         monkeypatch.setattr(
@@ -201,7 +202,7 @@ def test_a_file_with_a_hole_of_terabytes_is_never_committed(
         cloud.snapshot(box)
     # Where an instance is made anew there is no limit but the space on its host.
     with pytest.raises(exceptions.HostFull, match="its host has space for"):
-        cloud.workloads.keep(box, str(uuid.uuid4()))
+        cloud.kept.keep(box, str(uuid.uuid4()))
     assert "containers" in asked
     assert cloud.engine.containers.get(box).status == "running"
 

@@ -13,7 +13,7 @@ from nova import objects
 from novadocker import exceptions
 from novadocker.tests import make
 from novadocker.tests.archives import Parts
-from novadocker.virt.docker.engine import client, containers, isolation, readiness
+from novadocker.virt.docker.engine import client, containers, isolation, names, readiness
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.instances import guest
 from tests.functional.driver import busybox, own_engine
@@ -66,7 +66,7 @@ class Boxes:
         sandbox = self.engine.containers.run(
             self.image, ["sleep", "600"], network_mode="none", detach=True, labels=labels
         )
-        name = containers.workload_name(identity)
+        name = names.workload_name(identity)
         self.workloads.create(
             containers.Workload(
                 name=name,

@@ -145,6 +145,16 @@ def docker_driver(new_driver: Callable[..., driver.DockerDriver]) -> driver.Dock
 
 
 @pytest.fixture
+def migrations(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Nova's record of the one migration that there is: on this host."""
+    found = mock.Mock(source_compute=make.HOST, dest_compute=make.HOST)
+    by_id = mock.Mock(return_value=found)
+    monkeypatch.setattr(objects.Migration, "get_by_id", by_id)
+    monkeypatch.setattr(objects.Migration, "get_by_instance_and_status", by_id)
+    return by_id
+
+
+@pytest.fixture
 def image_meta() -> Any:
     return make.image_meta()
 

@@ -12,6 +12,7 @@ from novadocker.virt.docker.engine.client import Engine
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.engine.events import Watcher
 from novadocker.virt.docker.engine.isolation import Isolation
+from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.engine.sandbox import Sandboxes
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images.cache import ImageCache
@@ -21,6 +22,7 @@ from novadocker.virt.docker.images.store import Images
 from novadocker.virt.docker.instances.contents import Contents
 from novadocker.virt.docker.instances.life import Instances, Settings
 from novadocker.virt.docker.instances.migrations import Migrations
+from novadocker.virt.docker.instances.networks import Networks
 from novadocker.virt.docker.instances.passwords import Passwords
 from novadocker.virt.docker.instances.rescues import Rescues
 from novadocker.virt.docker.network.waiting import Waiting
@@ -44,6 +46,7 @@ class Parts:
     engine: Engine
     volumes: Volumes
     workloads: Containers
+    kept: Kept
     sandboxes: Sandboxes
     attachments: Attachments
     wiring: Wiring
@@ -54,6 +57,7 @@ class Parts:
     snapshots: Snapshots
     contents: Contents
     passwords: Passwords
+    networks: Networks
     instances: Instances
     rescues: Rescues
     migrations: Migrations
@@ -82,20 +86,16 @@ class Parts:
         engine = engine or Engine.from_conf(conf)
         state = os.path.join(conf.state_path, "novadocker")
         max_bytes = section.max_image_size_gb * units.Gi
-        volumes = Volumes(
-            mounted.base(conf.state_path),
-            section.volume_file_systems,
-            connections or Connections(conf),
-            lambda: mounted.remapped_root(engine.call("info")),
-        )
-        limits = Isolation.from_section(section)
-        workloads = Containers(engine, facts, limits, volumes.bound, section.root_directory)
+        volumes = _volumes(conf, engine, connections or Connections(conf))
+        workloads = _workloads(section, engine, facts, volumes)
+        kept = Kept(engine, workloads, section.snapshot_flatten_layers)
         sandboxes = Sandboxes(engine)
         wiring = wiring or Wiring(section.tx_checksum)
         spool = Spool(section.image_spool_dir or os.path.join(state, "spool"), facts.name)
         images = Images(engine, spool, glance, section.shared_directory, max_bytes, workloads.room)
         snapshots = Snapshots(engine, workloads, spool, max_bytes, section.snapshot_flatten_layers)
-        instances = Instances(facts, Settings.from_section(section), workloads, sandboxes, wiring)
+        networks = Networks(facts, workloads, sandboxes, wiring)
+        instances = Instances(facts, Settings.from_section(section), workloads, kept, networks)
 
         def is_here(dest: str) -> bool:
             return dest in (facts.name, str(conf.my_ip))
@@ -106,6 +106,7 @@ class Parts:
             engine=engine,
             volumes=volumes,
             workloads=workloads,
+            kept=kept,
             sandboxes=sandboxes,
             attachments=Attachments(volumes, workloads),
             wiring=wiring,
@@ -116,7 +117,30 @@ class Parts:
             snapshots=snapshots,
             contents=Contents(facts, section, images, glance, workloads),
             passwords=Passwords(section, workloads),
+            networks=networks,
             instances=instances,
             rescues=Rescues(instances, workloads),
-            migrations=Migrations(instances, workloads, snapshots, images, glance, is_here),
+            migrations=Migrations(
+                instances, networks, workloads, kept, snapshots, images, glance, is_here
+            ),
         )
+
+
+def _volumes(conf: Any, engine: Engine, connections: Connections) -> Volumes:
+    return Volumes(
+        mounted.base(conf.state_path),
+        conf.docker.volume_file_systems,
+        connections,
+        lambda: mounted.remapped_root(engine.call("info")),
+    )
+
+
+def _workloads(section: Any, engine: Engine, facts: HostFacts, volumes: Volumes) -> Containers:
+    return Containers(
+        engine,
+        facts,
+        Isolation.from_section(section),
+        volumes.bound,
+        section.root_directory,
+        section.snapshot_freeze,
+    )

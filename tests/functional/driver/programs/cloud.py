@@ -245,6 +245,8 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         server = self.boot()
         self.sh(server, "touch /kept")
         memory = self.container(server).attrs["HostConfig"]["Memory"]
+        own = self.container(server).id
+        sandbox = self.engine.containers.get(f"nova-sandbox-{server['id']}").id
         bigger = self.api.get_flavors()[1]["id"]
         for ending, status in (("revertResize", "ACTIVE"), ("confirmResize", "ACTIVE")):
             self.act(server, "resize", {"flavorRef": bigger}, "VERIFY_RESIZE")
@@ -254,6 +256,8 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
             self.sh(server, "test -e /kept")
             if ending == "revertResize":
                 self.assertEqual(memory, self.container(server).attrs["HostConfig"]["Memory"])
+            self.assertEqual(own, self.container(server).id)
+            self.assertEqual(sandbox, self.engine.containers.get(f"nova-sandbox-{server['id']}").id)
         self.gone(server)
         self.assertEqual([], self.engine.images.list("nova-docker/instance"))
 
@@ -322,6 +326,17 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         temporary = self.container(server).attrs["Image"]
         self.gone(server)
         self.assertRaises(docker.errors.ImageNotFound, self.engine.images.get, temporary)
+
+    def test_migration_to_another_host_and_back(self) -> None:
+        server = self.boot()
+        self.sh(server, "touch /kept")
+        self.second_host()
+        self.act(server, "migrate", None, "VERIFY_RESIZE")
+        self.assertEqual(HOSTS[1], self.host_of(server))
+        self.act(server, "revertResize", None, "ACTIVE")
+        self.assertEqual(HOSTS[0], self.host_of(server))
+        self.sh(server, "test -e /kept")
+        self.gone(server)
 
     def test_interfaces(self) -> None:
         server = self.boot(

@@ -217,6 +217,11 @@ class CrashTestCase(unittest.TestCase):
     def destroy(self, driver: Any) -> None:
         driver.destroy(CONTEXT, self.instance, self.info)
 
+    def leave_anew(self, driver: Any) -> str:
+        """Leave to be made anew: the options are others than when it was made."""
+        nova_process.CONF.set_override("log_max_files", 7, group="docker")
+        return self.leave(self.started())
+
     def leave(self, driver: Any) -> str:
         left: str = driver.migrate_disk_and_power_off(
             CONTEXT, self.instance, HOST, self.instance.flavor, self.info
@@ -251,6 +256,14 @@ class LeakTest(CrashTestCase):
             driver.confirm_migration(CONTEXT, None, self.instance, self.info)
 
         self.at_every_step("resize", self.spawned, resize)
+
+    def test_nova_compute_killed_while_it_makes_a_resized_one_anew(self) -> None:
+        def resize(driver: Any) -> None:
+            left = self.leave_anew(driver)
+            driver.finish_migration(CONTEXT, None, self.instance, left, self.info, None, False, {})
+            driver.confirm_migration(CONTEXT, None, self.instance, self.info)
+
+        self.at_every_step("resize anew", self.spawned, resize)
 
     def test_nova_compute_killed_while_it_destroys_a_resized_and_rescued_one(self) -> None:
         def prepare() -> None:
@@ -346,6 +359,35 @@ class LossTest(CrashTestCase):
                 CONTEXT, self.instance, self.info, None, None, True
             ),
         )
+
+    def test_an_instance_that_was_about_to_be_made_anew_is_what_it_was(self) -> None:
+        self.at_every_step(
+            "leaving to be made anew",
+            self.spawned,
+            self.leave_anew,
+            lambda driver: driver.finish_revert_migration(
+                CONTEXT, self.instance, self.info, None, None, True
+            ),
+        )
+
+    def test_an_instance_that_was_about_to_get_other_limits_has_them_after_a_reboot(self) -> None:
+        self.instance.flavor = nova_process.make.flavor(vcpus=1, memory_mb=96, root_gb=0)
+
+        def resize(driver: Any) -> None:
+            left = self.leave(driver)
+            driver.finish_migration(CONTEXT, None, self.instance, left, self.info, None, False, {})
+
+        def reboot(driver: Any) -> None:
+            self.reboot(driver)
+            details = driver.parts.workloads.inspect(f"nova-{self.instance.uuid}")
+            assert details["HostConfig"]["Memory"] == 96 << 20
+
+        def spawned_small() -> None:
+            large, self.instance.flavor = self.instance.flavor, nova_process.instance().flavor
+            self.spawned()
+            self.instance.flavor = large
+
+        self.at_every_step("other limits", spawned_small, resize, reboot)
 
     def test_an_instance_that_was_about_to_be_rescued_is_what_it_was(self) -> None:
         self.at_every_step("rescue", self.spawned, self.rescue, self.reboot)

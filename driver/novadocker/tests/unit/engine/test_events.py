@@ -9,7 +9,7 @@ from nova.virt import event as virtevent
 
 from novadocker import exceptions
 from novadocker.tests.fake_engine import Events, FakeEngine
-from novadocker.virt.docker.engine import containers, events, isolation
+from novadocker.virt.docker.engine import containers, events, isolation, names
 from novadocker.virt.docker.host.facts import HostFacts
 
 STOPPED, STARTED, PAUSED = (
@@ -48,7 +48,7 @@ class Queue:
 
 
 def message(uuid: str, action: str) -> dict[str, Any]:
-    attributes = {f"{containers.LABEL}uuid": uuid, "name": containers.workload_name(uuid)}
+    attributes = {f"{names.LABEL}uuid": uuid, "name": names.workload_name(uuid)}
     return {"Action": action, "Actor": {"Attributes": attributes}}
 
 
@@ -116,7 +116,7 @@ def wait(condition: Callable[[], Any]) -> None:
 
 def add(engine: FakeEngine, uuid: str, status: str) -> None:
     labels = {
-        f"{containers.LABEL}{key}": value
+        f"{names.LABEL}{key}": value
         for key, value in (("uuid", uuid), ("host", "host"), ("role", "workload"))
     }
     engine._create_container("image:x", name=f"nova-{uuid}", labels=labels)
@@ -190,7 +190,7 @@ def test_containers_that_were_put_aside_are_not_told_of(
     engine: Any, watcher: Any, heard: Any
 ) -> None:
     aside = message("one", "die")
-    aside["Actor"]["Attributes"]["name"] = containers.resized_name("one")
+    aside["Actor"]["Attributes"]["name"] = names.resized_name("one")
     watcher.start()
     engine.live_events.put(aside)
     engine.live_events.put(message("two", "start"))

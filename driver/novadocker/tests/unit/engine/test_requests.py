@@ -9,7 +9,7 @@ import pytest
 
 from novadocker import exceptions
 from novadocker.tests import make
-from novadocker.virt.docker.engine import client, containers, isolation, room
+from novadocker.virt.docker.engine import client, containers, isolation, limits, names, room
 from novadocker.virt.docker.host.facts import HostFacts
 
 RUNNING = {"State": {"Status": "running"}}
@@ -61,12 +61,15 @@ def boxes(engine: Any, monkeypatch: pytest.MonkeyPatch) -> containers.Containers
             ],
         ),
         (
-            lambda one: one.forget_kept("uuid"),
+            lambda one: one.names_of("uuid"),
             [
-                mock.call("remove_image", "nova-docker/instance:uuid"),
                 mock.call(
-                    "images", filters={"dangling": True, "label": "org.openstack.nova.uuid=uuid"}
-                ),
+                    "containers",
+                    all=True,
+                    filters={
+                        "label": ["org.openstack.nova.host=H", "org.openstack.nova.uuid=uuid"]
+                    },
+                )
             ],
         ),
         (
@@ -188,6 +191,7 @@ def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engi
         init=init,
     )
     flavor = make.flavor()
+    engine.call.return_value = {"Memory": 1}
     boxes.create(workload, flavor, disk_gb=7)
     host_config, create = engine.call.mock_calls[0], engine.call.mock_calls[1]
     expected = isolation.arguments(boxes._isolation, {})
@@ -207,16 +211,20 @@ def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engi
         "sha256:1",
         name="box",
         command=["sh"],
-        labels={"a": "b", "org.openstack.nova.uuid": "U"},
+        labels={
+            "a": "b",
+            "org.openstack.nova.uuid": "U",
+            "org.openstack.nova.fixed": limits.fixed({}),
+        },
         environment={"C": "d"},
         tty=True,
         stdin_open=True,
-        host_config=engine.call.return_value,
+        host_config={"Memory": 1},
         healthcheck={"test": ["NONE"]},
     )
 
 
 def test_labels_that_are_not_there_are_empty() -> None:
-    assert containers.image_label({"Config": {"Labels": {}}}) == ""
-    found = containers.labels(make.instance(project_id=None), "H", containers.Role.SANDBOX)
+    assert names.image_label({"Config": {"Labels": {}}}) == ""
+    found = names.labels(make.instance(project_id=None), "H", names.Role.SANDBOX)
     assert found["org.openstack.nova.project"] == found["org.openstack.nova.image_id"] == ""

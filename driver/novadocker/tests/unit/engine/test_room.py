@@ -15,7 +15,7 @@ from nova.compute import vm_states
 
 from novadocker import exceptions
 from novadocker.tests import make
-from novadocker.virt.docker.engine import containers, room
+from novadocker.virt.docker.engine import names, room
 
 CONTEXT = context.RequestContext("admin", "admins", is_admin=True)
 TIB = 1 << 40
@@ -40,6 +40,8 @@ def _snapshot(docker_driver: Any, one: Any) -> None:
 
 
 def _resize(docker_driver: Any, one: Any) -> None:
+    # Its root disk is to have a limit: it has to be made anew.
+    docker_driver.parts.facts.disk_quota = True
     docker_driver.migrate_disk_and_power_off(CONTEXT, one, "192.0.2.1", one.flavor, [])
 
 
@@ -99,7 +101,7 @@ def test_a_file_with_a_hole_is_never_written_out(
 def test_what_fits_to_the_byte_is_committed(
     docker_driver: Any, engine: Any, one: Any, free: Callable[[int], None]
 ) -> None:
-    name = containers.workload_name(one.uuid)
+    name = names.workload_name(one.uuid)
     engine.size_rw = 5000
     free(5000)
     docker_driver.parts.workloads.commit(name, "x", "y", 5000)
@@ -113,7 +115,7 @@ def test_what_fits_to_the_byte_is_committed(
 def test_a_copy_of_all_files_takes_those_of_the_image_along(
     docker_driver: Any, engine: Any, one: Any, free: Callable[[int], None]
 ) -> None:
-    name = containers.workload_name(one.uuid)
+    name = names.workload_name(one.uuid)
     free(5500)
     engine.size_rw = 5000
     docker_driver.parts.workloads.room.require(name)
@@ -137,7 +139,7 @@ def test_what_the_engine_cannot_measure_is_refused(
 def test_it_is_frozen_while_it_is_measured_and_committed(
     state: str, fits: bool, docker_driver: Any, engine: Any, one: Any
 ) -> None:
-    name = containers.workload_name(one.uuid)
+    name = names.workload_name(one.uuid)
     found = engine._find(name)
     engine._set(found, state)
     engine.size_rw = 5000
@@ -158,7 +160,7 @@ def test_it_is_frozen_while_it_is_measured_and_committed(
 
 
 def test_what_a_crash_has_left_frozen_runs_again(docker_driver: Any, engine: Any, one: Any) -> None:
-    found = engine._find(containers.workload_name(one.uuid))
+    found = engine._find(names.workload_name(one.uuid))
     for believed, then in ((vm_states.PAUSED, "paused"), (vm_states.ACTIVE, "running")):
         engine._set(found, "paused")
         one.vm_state = believed
@@ -209,7 +211,7 @@ def test_with_the_store_of_containerd_the_files_are_counted_as_they_are_written(
 
     engine._export = export
     free(1_000_000)
-    name = containers.workload_name(one.uuid)
+    name = names.workload_name(one.uuid)
     docker_driver.parts.workloads.room.require(name)
     read.clear()
     with pytest.raises(exceptions.ImageRefused, match="holes in them included"):
@@ -305,7 +307,7 @@ def test_threads_that_ask_at_once_get_no_more_than_there_is(
 def test_a_commit_has_its_space_until_it_is_done(
     docker_driver: Any, engine: Any, one: Any, free: Callable[[int], None]
 ) -> None:
-    name = containers.workload_name(one.uuid)
+    name = names.workload_name(one.uuid)
     free(8000)
     engine.size_rw = 5000
     commit = engine._commit

@@ -9,7 +9,7 @@ from nova import exception, objects
 
 from novadocker import exceptions
 from novadocker.tests import make
-from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.engine import names
 from novadocker.virt.docker.face import listening, service
 
 
@@ -99,7 +99,7 @@ class TestFrozen:
     def one(self, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         """An instance that is frozen, as Nova knows it."""
         found = spawn(make.instance())
-        engine.call("pause", containers.workload_name(found.uuid))
+        engine.call("pause", names.workload_name(found.uuid))
         monkeypatch.setattr(objects.Instance, "get_by_uuid", lambda _context, _uuid: found)
         return found
 
@@ -119,7 +119,7 @@ class TestFrozen:
         for name, value in fields.items():
             setattr(one, name, value)
         assert listener.thawed(one.uuid) is told
-        assert engine._find(containers.workload_name(one.uuid))["State"]["Status"] == state
+        assert engine._find(names.workload_name(one.uuid))["State"]["Status"] == state
 
     def test_who_is_deleted_is_left_alone(
         self, listener: Any, monkeypatch: pytest.MonkeyPatch

@@ -117,7 +117,10 @@ class TestSpawn:
             f"{prefix}project": "project",
             f"{prefix}image_id": IMAGE_ID,
             f"{prefix}role": "workload",
+            # A digest.
+            f"{prefix}fixed": labels[f"{prefix}fixed"],
         }
+        assert len(labels[f"{prefix}fixed"]) == 32
 
     def test_metadata_is_environment(self, spawn: Any, engine: Any) -> None:
         instance = spawn(make.instance(metadata={"COLOUR": "green", "not=a name": "x"}))

@@ -210,7 +210,7 @@ class TestDriver:
         assert seen == [1]
 
     def test_they_leave_with_the_instance_and_arrive_with_it(
-        self, allowing: Any, host: FakeHost, instance: Any
+        self, allowing: Any, host: FakeHost, instance: Any, migrations: Any
     ) -> None:
         spawn(allowing, instance, 1)
         left = allowing.migrate_disk_and_power_off(

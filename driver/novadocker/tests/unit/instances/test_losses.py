@@ -8,7 +8,8 @@ from nova import exception
 
 from novadocker import exceptions
 from novadocker.tests import make
-from novadocker.virt.docker.engine import containers
+from novadocker.tests.fake_engine import when
+from novadocker.virt.docker.engine import kept, names
 
 KILLED = exceptions.EngineUnreachable("killed")
 
@@ -25,12 +26,13 @@ def box(engine: Any, instance: Any) -> Any:
 
 
 def remove(engine: Any, instance: Any, *, sandbox: bool) -> None:
-    name = containers.sandbox_name if sandbox else containers.workload_name
+    name = names.sandbox_name if sandbox else names.workload_name
     engine._remove_container(name(instance.uuid), force=True)
 
 
 def resized(docker_driver: Any, instance: Any) -> None:
-    """Resize an instance on its host, and do not confirm it."""
+    """Resize an instance on its host by making it anew, and do not confirm it."""
+    make.other_options(docker_driver)
     info = docker_driver.migrate_disk_and_power_off(
         None, instance, "192.0.2.1", instance.flavor, []
     )
@@ -42,23 +44,8 @@ def kept_images(engine: Any) -> list[str]:
         tag
         for image in engine.images.values()
         for tag in image["RepoTags"]
-        if tag.startswith(containers.KEPT)
+        if tag.startswith(kept.REPOSITORY)
     ]
-
-
-def when(engine: Any, verb: str, number: int, fault: Exception, done: bool = False) -> None:
-    """Let one request fail, of those of a verb, once; it may be done all the same."""
-    answer, asked = getattr(engine, f"_{verb}"), []
-
-    def flaky(*args: Any, **kwargs: Any) -> Any:
-        asked.append(args)
-        if len(asked) == number:
-            if done:
-                answer(*args, **kwargs)
-            raise fault
-        return answer(*args, **kwargs)
-
-    setattr(engine, f"_{verb}", flaky)
 
 
 class TestTheSandboxIsGone:
@@ -193,6 +180,7 @@ class TestResize:
         """Have what a resize leaves that could not be confirmed."""
         resized(docker_driver, one)
         assert f"nova-{one.uuid}-resize" in engine.names()
+        make.other_options(docker_driver)
 
     def test_what_an_earlier_one_has_left_is_no_obstacle(
         self, docker_driver: Any, engine: Any, one: Any

@@ -6,7 +6,7 @@ for requests that are answered soon, one for those that may be silent for long (
 """
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Literal
 
 import docker
@@ -49,6 +49,7 @@ Verb = Literal[
     "stats",
     "stop",
     "unpause",
+    "update_container",
     "version",
     "wait",
 ]
@@ -83,6 +84,14 @@ class _Client(docker.APIClient):
         to read.
         """
         return super().create_container(*args, use_config_proxy=False, **kwargs)
+
+    def update_container(self, container: str, *, resources: Mapping[str, int]) -> Any:
+        """Change limits of a container. The SDK's method does not know that of processes.
+
+        :param resources: bytes, microseconds and numbers, by the engine's names
+        """
+        url = self._url("/containers/{0}/update", container)
+        return self._result(self._post_json(url, data=dict(resources)), True)
 
     @property
     def trust_env(self) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Containers of instances: names, labels, commands, life cycle."""
+"""Containers of instances: their life cycle, and what is done in them."""
 
+import contextlib
 import dataclasses
 import enum
 import shlex
@@ -11,27 +12,16 @@ from typing import Any, Literal
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.types import Flavor, Instance
-from novadocker.virt.docker.engine import client, isolation, room, streams
+from novadocker.types import Flavor
+from novadocker.virt.docker.engine import client, isolation, limits, names, room, streams
 from novadocker.virt.docker.host.facts import HostFacts
 
 LOG = logging.getLogger(__name__)
 
-LABEL = "org.openstack.nova."
-# Images that containers were recreated from, committed from their own file system; the tag is the
-# instance's UUID.
-KEPT = "nova-docker/instance"
 # Time limit of a command in a container.
 _RUN_S = 30
 # Files that the engine bind-mounts into every container.
 _ENGINES_FILES = frozenset({".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf"})
-
-
-class Role(enum.Enum):
-    """Role of a container in its instance."""
-
-    WORKLOAD = "workload"
-    SANDBOX = "sandbox"
 
 
 class State(enum.Enum):
@@ -60,56 +50,6 @@ class Workload:
     init: bool
 
 
-def workload_name(uuid: str) -> str:
-    """Return the name of the container of an instance."""
-    return f"nova-{uuid}"
-
-
-def sandbox_name(uuid: str) -> str:
-    """Return the name of the sandbox of an instance."""
-    return f"nova-sandbox-{uuid}"
-
-
-def new_name(uuid: str) -> str:
-    """Return the name of the container that is about to replace that of an instance."""
-    return f"nova-{uuid}-new"
-
-
-def resized_name(uuid: str) -> str:
-    """Return the name of the container that a resize or a migration is reverted to."""
-    return f"nova-{uuid}-resize"
-
-
-def rescued_name(uuid: str) -> str:
-    """Return the name of an instance's own container while it is rescued."""
-    return f"nova-{uuid}-rescued"
-
-
-def aside_names(uuid: str) -> tuple[str, ...]:
-    """Return the names of containers that can replace a lost one, in order of preference."""
-    return rescued_name(uuid), resized_name(uuid), new_name(uuid)
-
-
-def labels(instance: Instance, host: str, role: Role, image_id: str = "") -> dict[str, str]:
-    """Return the labels of a container of an instance.
-
-    All are always set: a label that is not set would be taken from the image, which a tenant made.
-    """
-    return {
-        LABEL + "uuid": instance.uuid,
-        LABEL + "name": instance.name,
-        LABEL + "host": host,
-        LABEL + "project": instance.project_id or "",
-        LABEL + "image_id": image_id,
-        LABEL + "role": role.value,
-    }
-
-
-def image_label(details: Mapping[str, Any]) -> str:
-    """Return the id of the Glance image that a container was made from."""
-    return str(details["Config"]["Labels"].get(f"{LABEL}image_id", ""))
-
-
 def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[str] | None:
     """Return the command of a workload.
 
@@ -135,6 +75,7 @@ class Containers:
 
     :param facts: only containers labelled with this host's name are listed
     :param root_directory: the engine's data directory, where it is not as the engine says
+    :param freezes: whether a running container is frozen while its files are written out
     :param bound: returns the host directories to mount in the workload of an instance, by its UUID
     """
 
@@ -142,13 +83,15 @@ class Containers:
         self,
         engine: client.Engine,
         facts: HostFacts,
-        limits: isolation.Isolation,
+        options: isolation.Isolation,
         bound: Callable[[str], list[dict[str, Any]]] = lambda _uuid: [],
         root_directory: str | None = None,
+        freezes: bool = True,
     ) -> None:
         self._engine = engine
         self._facts = facts
-        self._isolation = limits
+        self._freezes = freezes
+        self._isolation = options
         self._bound = bound
         self.room = room.Room(engine, root_directory)
 
@@ -158,28 +101,13 @@ class Containers:
         :param disk_gb: limit of its file system; None for no limit
         :raises Conflict: the name is taken
         """
-        arguments = isolation.arguments(self._isolation, flavor.get("extra_specs", {}) or {})
-        if disk_gb:
-            arguments["storage_opt"] = {"size": f"{disk_gb}G"}
-        host_config = self._engine.call(
-            "create_host_config",
-            network_mode=f"container:{workload.sandbox}",
-            restart_policy={"Name": "no"},
-            init=workload.init or None,
-            mounts=[
-                *arguments.pop("mounts", ()),
-                *self._bound(workload.labels[f"{LABEL}uuid"]),
-            ]
-            or None,
-            **isolation.limits(flavor),
-            **arguments,
-        )
+        host_config = self._host_config(workload, flavor, disk_gb)
         self._engine.call(
             "create_container",
             workload.image,
             name=workload.name,
             command=workload.command,
-            labels=dict(workload.labels),
+            labels={**workload.labels, names.FIXED: limits.fixed(host_config)},
             environment=dict(workload.environment),
             tty=workload.tty,
             stdin_open=workload.tty,
@@ -188,15 +116,77 @@ class Containers:
             healthcheck={"test": ["NONE"]},
         )
 
+    def can_become(self, workload: Workload, flavor: Flavor, disk_gb: int | None) -> bool:
+        """Return whether the container that there is takes new limits to be as it would be made.
+
+        :param disk_gb: limit of its file system; None for no limit
+        :raises NotFound: there is none of that name
+        :raises DriverError: the flavor asks for what the operator has not allowed on this host
+        """
+        labelled = self.inspect(workload.name)["Config"]["Labels"].get(names.FIXED)
+        return bool(labelled == limits.fixed(self._host_config(workload, flavor, disk_gb)))
+
+    def limit(self, name: str, flavor: Flavor, details: Mapping[str, Any] | None = None) -> None:
+        """Give a container the limits of a flavor, unless it has them.
+
+        :param details: the engine's description of the container, where it was asked already
+        :raises NotFound: there is none of that name
+        :raises FlavorRefused: an extra spec is not a number, or not one that the kernel takes
+        """
+        had = (details or self.inspect(name))["HostConfig"]
+        specs = flavor.get("extra_specs", {}) or {}
+        wanted = limits.changeable(
+            self._engine.call(
+                "create_host_config",
+                **isolation.limits(flavor),
+                pids_limit=isolation.pids_limit(self._isolation, specs),
+            )
+        )
+        if limits.changeable(had) != wanted:
+            LOG.info("The limits of %s are %s", name, wanted)
+            self._engine.call("update_container", name, resources=wanted)
+
+    def _host_config(
+        self, workload: Workload, flavor: Flavor, disk_gb: int | None
+    ) -> Mapping[str, Any]:
+        arguments = isolation.arguments(self._isolation, flavor.get("extra_specs", {}) or {})
+        if disk_gb:
+            arguments["storage_opt"] = {"size": f"{disk_gb}G"}
+        made: Mapping[str, Any] = self._engine.call(
+            "create_host_config",
+            network_mode=f"container:{workload.sandbox}",
+            restart_policy={"Name": "no"},
+            init=workload.init or None,
+            mounts=[
+                *arguments.pop("mounts", ()),
+                *self._bound(workload.labels[f"{names.LABEL}uuid"]),
+            ]
+            or None,
+            **isolation.limits(flavor),
+            **arguments,
+        )
+        return made
+
+    def names_of(self, uuid: str) -> set[str]:
+        """Return the names of all containers of an instance, in one request."""
+        listed = self._engine.call(
+            "containers",
+            all=True,
+            filters={
+                "label": [f"{names.LABEL}host={self._facts.name}", f"{names.LABEL}uuid={uuid}"]
+            },
+        )
+        return {name.lstrip("/") for one in listed for name in one["Names"]}
+
     def names_by_uuid(self) -> dict[str, str]:
         """Return the names of the instances that have a container here, by UUID, in one request."""
         listed = self._engine.call(
-            "containers", all=True, filters={"label": [f"{LABEL}host={self._facts.name}"]}
+            "containers", all=True, filters={"label": [f"{names.LABEL}host={self._facts.name}"]}
         )
         return {
-            one["Labels"][LABEL + "uuid"]: one["Labels"].get(LABEL + "name", "")
+            one["Labels"][names.LABEL + "uuid"]: one["Labels"].get(names.LABEL + "name", "")
             for one in listed
-            if one["Labels"].get(LABEL + "uuid")
+            if one["Labels"].get(names.LABEL + "uuid")
         }
 
     def states_by_uuid(self) -> dict[str, State]:
@@ -205,14 +195,17 @@ class Containers:
             "containers",
             all=True,
             filters={
-                "label": [f"{LABEL}host={self._facts.name}", f"{LABEL}role={Role.WORKLOAD.value}"]
+                "label": [
+                    f"{names.LABEL}host={self._facts.name}",
+                    f"{names.LABEL}role={names.Role.WORKLOAD.value}",
+                ]
             },
         )
         # Containers that were put aside by a resize or a rescue have other names.
         return {
-            one["Labels"][f"{LABEL}uuid"]: state_of(one["State"])
+            one["Labels"][f"{names.LABEL}uuid"]: state_of(one["State"])
             for one in listed
-            if f"/{workload_name(one['Labels'][f'{LABEL}uuid'])}" in one["Names"]
+            if f"/{names.workload_name(one['Labels'][f'{names.LABEL}uuid'])}" in one["Names"]
         }
 
     def inspect(self, name: str) -> dict[str, Any]:
@@ -254,7 +247,12 @@ class Containers:
 
         A paused workload is unpaused first, so that it receives the signal.
         """
-        self.unpause(name)
+        self.end(name, self.state(name), timeout_s)
+
+    def end(self, name: str, state: State, timeout_s: int) -> None:
+        """Do what :meth:`stop` does to a container whose state is known."""
+        if state is State.PAUSED:
+            self.unpause(name)
         if timeout_s <= 0:
             self.kill(name)
             return
@@ -383,53 +381,28 @@ class Containers:
         :return: id of the image
         :raises ImageRefused, HostFull: there is more in it, or no space for it
         """
-        running = self.state(name) is State.RUNNING
-        if running:
-            self.pause(name)
-        try:
-            with self.room.reserve(name, max_bytes, reserve_bytes=reserve_bytes):
-                made = self._engine.call(
-                    "commit", name, repository=repository, tag=tag, pause=False, patient=True
-                )
-        finally:
-            if running:
-                self.unpause(name)
+        with (
+            self.frozen(name),
+            self.room.reserve(name, max_bytes, reserve_bytes=reserve_bytes),
+        ):
+            made = self._engine.call(
+                "commit", name, repository=repository, tag=tag, pause=False, patient=True
+            )
         return str(made["Id"])
 
-    def keep(self, name: str, uuid: str) -> str:
-        """Make the image that a container of an instance is recreated from.
-
-        :return: id of the image
-        """
-        # An image that a crash has left unused would lose its name, and stay.
-        self.forget_kept(uuid)
-        return self.commit(name, KEPT, uuid, reserve_bytes=0)  # the instance may be nowhere else
-
-    def kept(self, uuid: str) -> str:
-        """Return the id of the image that an instance was last recreated from.
-
-        :raises NotFound: the instance never was recreated
-        """
-        return str(self._engine.call("inspect_image", f"{KEPT}:{uuid}")["Id"])
-
-    def forget_kept(self, uuid: str) -> None:
-        """Remove the images that an instance was recreated from, if there are any.
-
-        The engine refuses to remove an image that a container uses. Where an instance was recreated
-        several times, only the last image has the name; the others are found by their label.
-        """
-        self._remove_image(f"{KEPT}:{uuid}")
-        nameless = {"dangling": True, "label": f"{LABEL}uuid={uuid}"}
-        for image in self._engine.call("images", filters=nameless):
-            self._remove_image(image["Id"])
-
-    def _remove_image(self, image: str) -> None:
-        try:
-            self._engine.call("remove_image", image)
-        except exceptions.NotFound:
+    @contextlib.contextmanager
+    def frozen(self, name: str) -> Iterator[None]:
+        """Freeze a container while something is done inside, if it runs and the option says so."""
+        if not self._freezes or self.state(name) is not State.RUNNING:
+            yield
             return
-        except exceptions.Conflict as err:
-            LOG.debug("The image %s stays: %s", image, err)
+        self.pause(name)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.unpause(name)
+            LOG.info("%s was frozen for %.1f s", name, time.monotonic() - began)
 
     def export(self, name: str) -> Iterator[bytes]:
         """Return a container's file system as one archive."""

@@ -13,7 +13,7 @@ from nova.virt import event as virtevent
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.virt.docker.engine import client, containers
+from novadocker.virt.docker.engine import client, containers, names
 
 LOG = logging.getLogger(__name__)
 
@@ -114,8 +114,8 @@ class Watcher:
             "type": "container",
             "event": [*TRANSITIONS, "destroy"],
             "label": [
-                f"{containers.LABEL}host={self._host}",
-                f"{containers.LABEL}role={containers.Role.WORKLOAD.value}",
+                f"{names.LABEL}host={self._host}",
+                f"{names.LABEL}role={names.Role.WORKLOAD.value}",
             ],
         }
         self._stream = self._engine.call("events", decode=True, filters=filters, patient=True)
@@ -127,9 +127,9 @@ class Watcher:
             if self._stopped.is_set():
                 return
             attributes = message["Actor"]["Attributes"]
-            uuid = attributes.get(f"{containers.LABEL}uuid")
+            uuid = attributes.get(f"{names.LABEL}uuid")
             # Containers that were put aside by a resize or a rescue have other names.
-            if uuid and attributes.get("name") == containers.workload_name(uuid):
+            if uuid and attributes.get("name") == names.workload_name(uuid):
                 self._take(uuid, message["Action"])
 
     def _meet(self) -> bool:
@@ -187,7 +187,7 @@ class Watcher:
     def _look(self, uuid: str, times: int) -> None:
         self._timers.pop(uuid, None)
         try:
-            state = self._workloads.state(containers.workload_name(uuid))
+            state = self._workloads.state(names.workload_name(uuid))
         except exceptions.NotFound:
             return
         except exceptions.EngineError as err:

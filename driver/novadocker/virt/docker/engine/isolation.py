@@ -132,14 +132,22 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
     else:
         translated["cap_drop"] = ["ALL"]
         translated["cap_add"] = list(isolation.capabilities)
-    asked = _number(extra_specs, "docker:pids_limit", 0)
-    pids = [limit for limit in (isolation.pids_limit, asked) if limit > 0]
-    if pids:
-        translated["pids_limit"] = min(pids)
+    pids = pids_limit(isolation, extra_specs)
+    if pids is not None:
+        translated["pids_limit"] = pids
     if isolation.runtime:
         translated["runtime"] = isolation.runtime
     translated["security_opt"] = security
     return translated
+
+
+def pids_limit(isolation: Isolation, extra_specs: Mapping[str, str]) -> int | None:
+    """Return the most processes and threads of a container; None for no limit.
+
+    :raises FlavorRefused: the extra spec is not a number
+    """
+    asked = _number(extra_specs, "docker:pids_limit", 0)
+    return min((limit for limit in (isolation.pids_limit, asked) if limit > 0), default=None)
 
 
 def _number(specs: Mapping[str, str], key: str, default: int) -> int:

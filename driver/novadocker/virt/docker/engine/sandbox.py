@@ -243,12 +243,12 @@ class Sandboxes:
             self.ensure_image()
             self._engine.call("create_container", self.image, **create)
 
-    def ensure_running(self, name: str) -> Namespace:
+    def ensure_running(self, name: str, details: Mapping[str, Any]) -> Namespace:
         """Start a sandbox unless it runs.
 
+        :param details: the engine's description of it
         :raises NotFound: there is none of that name
         """
-        details = self._engine.call("inspect_container", name)
         fresh = not details["State"]["Running"]
         return Namespace(self.start(name) if fresh else _path(details), fresh)
 
@@ -280,5 +280,5 @@ def _too_much() -> Iterator[bytes]:
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
 
-def _path(details: dict[str, Any]) -> str:
+def _path(details: Mapping[str, Any]) -> str:
     return str(details["NetworkSettings"]["SandboxKey"])

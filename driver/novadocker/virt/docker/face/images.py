@@ -8,7 +8,7 @@ from nova.compute import task_states, vm_states
 
 from novadocker import conf, exceptions
 from novadocker.types import Context, Instance
-from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.engine import names
 from novadocker.virt.docker.face import block_devices, faults
 from novadocker.virt.docker.images import snapshots
 from novadocker.virt.docker.instances import guest
@@ -27,7 +27,7 @@ class Images:
     ) -> None:
         """Store an instance's file system as an image."""
         parts = self.parts
-        name = containers.workload_name(instance.uuid)
+        name = names.workload_name(instance.uuid)
         if not parts.workloads.exists(name):
             raise exception.InstanceNotRunning(instance_id=instance.uuid)
         update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods of a compute driver that make, start, stop and remove instances."""
 
+import contextlib
 import time
 from typing import Any
 
 from nova.compute import task_states
 from oslo_log import log as logging
 
-from novadocker import conf
+from novadocker import conf, exceptions
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
-from novadocker.virt.docker.face import block_devices, faults
+from novadocker.virt.docker.face import block_devices, faults, migration
 from novadocker.virt.docker.instances.life import Content
 from novadocker.virt.docker.network import tags
 from novadocker.virt.docker.parts import Parts
@@ -83,14 +84,18 @@ class Life:
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        """Remove every trace of an instance."""
+        """Remove every trace of an instance; of one that goes back, only what it came as."""
         parts = self.parts
+        reverting = instance.task_state == task_states.RESIZE_REVERTING
+        if reverting and migration.is_resized_in_place(parts, instance):
+            # It is what it goes back to, too.
+            with contextlib.suppress(exceptions.NotFound):
+                parts.instances.stop(instance, CONF.docker.stop_timeout_cap)
+            block_devices.detach_all(parts, instance, block_device_info)
+            return
         try:
-            parts.instances.destroy(instance, network_info or [])
+            parts.instances.destroy(instance, network_info or [], aside=not reverting)
         finally:
-            parts.rescues.forget(instance)
-            if instance.task_state != task_states.RESIZE_REVERTING:
-                parts.migrations.confirm(instance)
             parts.migrations.forget_left(context, instance)
             block_devices.detach_all(parts, instance, block_device_info, forget=True)
 

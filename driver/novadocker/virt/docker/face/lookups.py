@@ -9,7 +9,7 @@ from oslo_utils import units
 
 from novadocker import conf
 from novadocker.types import Context, Instance
-from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.engine import containers, names
 from novadocker.virt.docker.face import faults
 from novadocker.virt.docker.instances import diagnostics
 from novadocker.virt.docker.parts import Parts
@@ -43,12 +43,12 @@ class Lookups:
 
     def instance_exists(self, instance: Instance) -> bool:
         """Return whether an instance has a container here."""
-        return self.parts.workloads.exists(containers.workload_name(instance.uuid))
+        return self.parts.workloads.exists(names.workload_name(instance.uuid))
 
     def get_info(self, instance: Instance, use_cache: bool = True) -> hardware.InstanceInfo:
         """Return the power state of an instance."""
         with faults.translated(instance):
-            details = self.parts.workloads.inspect(containers.workload_name(instance.uuid))
+            details = self.parts.workloads.inspect(names.workload_name(instance.uuid))
         state = containers.state_of(details["State"]["Status"])
         return hardware.InstanceInfo(state=_POWER_STATES[state], internal_id=details["Id"])
 
@@ -56,7 +56,7 @@ class Lookups:
         """Return the end of the workload's output."""
         with faults.translated(instance):
             output = self.parts.workloads.log_tail(
-                containers.workload_name(instance.uuid),
+                names.workload_name(instance.uuid),
                 CONF.docker.console_lines,
                 MAX_CONSOLE_BYTES,
             )
@@ -73,8 +73,8 @@ class Lookups:
             return diagnostics.versioned(self._counters(instance), instance)
 
     def _counters(self, instance: Instance) -> diagnostics.Counters:
-        name = containers.workload_name(instance.uuid)
-        namespace = self.parts.sandboxes.namespace(containers.sandbox_name(instance.uuid))
+        name = names.workload_name(instance.uuid)
+        namespace = self.parts.sandboxes.namespace(names.sandbox_name(instance.uuid))
         return diagnostics.Counters(
             self.parts.workloads.state(name),
             self.parts.workloads.stats(name),

@@ -3,12 +3,32 @@
 
 from typing import Any
 
-from nova import exception
+from nova import context as nova_context
+from nova import exception, objects
 
 from novadocker.types import Context, Flavor, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
 from novadocker.virt.docker.face import block_devices, faults
 from novadocker.virt.docker.parts import Parts
+
+
+def is_resized_in_place(parts: Parts, instance: Instance) -> bool:
+    """Return whether an instance that goes back was resized here, in its own container.
+
+    Only Nova knows whether it has come from another host; without its record nothing is removed.
+
+    :raises MigrationNotFound: Nova knows of no migration
+    """
+    if parts.migrations.is_put_aside(instance):
+        return False
+    context = nova_context.get_admin_context()
+    if instance.migration_context is not None:
+        migration = objects.Migration.get_by_id(context, instance.migration_context.migration_id)
+    else:
+        migration = objects.Migration.get_by_instance_and_status(
+            context, instance.uuid, "reverting"
+        )
+    return bool(migration.source_compute == migration.dest_compute)
 
 
 class Migration:
@@ -35,7 +55,7 @@ class Migration:
         with faults.translated(instance, faults.LEAVING):
             isolation.check(flavor)
             disk_info = self.parts.migrations.leave(
-                context, instance, dest, network_info or [], timeout
+                context, instance, dest, flavor, network_info or [], timeout
             )
         block_devices.detach_all(self.parts, instance, block_device_info)
         return disk_info

@@ -23,25 +23,25 @@ class Ports:
             if listening.is_to_run(instance):
                 # A commit that was cut short has left it frozen, and no user.
                 self.parts.instances.thaw(instance)
-            self.parts.instances.plug(instance, network_info or [])
+            self.parts.networks.plug(instance, network_info or [])
 
     def unplug_vifs(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Unplug the ports of an instance."""
         with faults.translated(instance, faults.UNPLUGGING):
-            self.parts.instances.unplug(instance, network_info or [])
+            self.parts.networks.unplug(instance, network_info or [])
 
     def attach_interface(
         self, context: Context, instance: Instance, image_meta: ImageMeta, vif: Vif
     ) -> None:
         """Wire one more port."""
         try:
-            self.parts.instances.attach(instance, vif)
+            self.parts.networks.attach(instance, vif)
             instance.device_metadata = tags.of_interfaces(context, instance)
             instance.save()
         except BaseException as err:
             # Nova does not remember the port: nobody else would unplug it.
             LOG.error("Port %s is not attached: %s", vif["id"], err, instance=instance)
-            self.parts.instances.unplug_dead(instance, [vif])
+            self.parts.networks.unplug_dead(instance, [vif])
             if not isinstance(err, Exception):
                 raise
             raise exception.InterfaceAttachFailed(instance_uuid=instance.uuid) from err
@@ -49,4 +49,4 @@ class Ports:
     def detach_interface(self, context: Context, instance: Instance, vif: Vif) -> None:
         """Unplug one port."""
         with faults.translated(instance, faults.DETACHING_PORT):
-            self.parts.instances.unplug(instance, [vif])
+            self.parts.networks.unplug(instance, [vif])

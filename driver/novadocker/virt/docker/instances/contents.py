@@ -8,7 +8,7 @@ from oslo_utils import units
 
 from novadocker import exceptions
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
-from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.engine import containers, names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images.store import EngineImage, Images
@@ -113,13 +113,13 @@ class Contents:
 
         :raises NotFound: there is no such instance
         """
-        details = self._workloads.inspect(containers.workload_name(instance.uuid))
+        details = self._workloads.inspect(names.workload_name(instance.uuid))
         image = self._images.inspect(details["Image"])
         try:
             command = _command(instance.image_meta, image)
         except exceptions.ImageRefused:
             command = containers.command(None, image.config)
-        return self._to_rescue(instance, image, containers.image_label(details), command)
+        return self._to_rescue(instance, image, names.image_label(details), command)
 
     def _to_rescue(
         self, instance: Instance, image: EngineImage, image_id: str, command: list[str] | None

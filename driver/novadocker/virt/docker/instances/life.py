@@ -14,13 +14,13 @@ from typing import Any
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.types import Instance, NetworkInfo, Vif
-from novadocker.virt.docker.engine import containers
+from novadocker.types import Flavor, Instance, NetworkInfo
+from novadocker.virt.docker.engine import containers, names
 from novadocker.virt.docker.engine.containers import Containers
-from novadocker.virt.docker.engine.sandbox import Sandboxes
+from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.host.facts import HostFacts
+from novadocker.virt.docker.instances.networks import Networks
 from novadocker.virt.docker.network.waiting import PortsWait
-from novadocker.virt.docker.network.wiring import Wiring, dns_servers
 
 LOG = logging.getLogger(__name__)
 
@@ -67,14 +67,14 @@ class Instances:
         facts: HostFacts,
         settings: Settings,
         workloads: Containers,
-        sandboxes: Sandboxes,
-        wiring: Wiring,
+        kept: Kept,
+        networks: Networks,
     ) -> None:
         self._facts = facts
         self._settings = settings
         self._workloads = workloads
-        self._sandboxes = sandboxes
-        self._wiring = wiring
+        self._kept = kept
+        self._networks = networks
 
     def build(
         self,
@@ -97,42 +97,32 @@ class Instances:
             wanted = content()
             self.create_workload(instance, wanted)
             if wanted.files:
-                self._workloads.put_archive(containers.workload_name(instance.uuid), wanted.files)
+                self._workloads.put_archive(names.workload_name(instance.uuid), wanted.files)
 
         self._make(instance, network_info, make_workload, wait, power_on)
 
-    def destroy(self, instance: Instance, network_info: NetworkInfo, quiet: bool = False) -> None:
-        """Remove every trace of an instance. Idempotent.
+    def destroy(
+        self,
+        instance: Instance,
+        network_info: NetworkInfo,
+        quiet: bool = False,
+        aside: bool = False,
+    ) -> None:
+        """Remove an instance. Idempotent.
 
         :param quiet: only log a port that cannot be unplugged
+        :param aside: whether to remove what a resize or a rescue has put aside, too
         :raises NetworkError: a port is left; everything else is removed
         :raises EngineError: a container is left
         """
-        self._workloads.remove(containers.workload_name(instance.uuid))
-        self._workloads.remove(containers.new_name(instance.uuid))
+        own = {names.workload_name(instance.uuid), names.new_name(instance.uuid)}
+        there = self._workloads.names_of(instance.uuid) - {names.sandbox_name(instance.uuid)}
+        for name in sorted(there if aside else there & own):
+            self._workloads.remove(name)
         try:
-            self.remove_network(instance, network_info, quiet)
+            self._networks.remove(instance, network_info, quiet)
         finally:
-            self._workloads.forget_kept(instance.uuid)
-
-    def remove_network(
-        self, instance: Instance, network_info: NetworkInfo, quiet: bool = False
-    ) -> None:
-        """Unplug the ports of an instance and remove its sandbox.
-
-        :param quiet: only log a port that cannot be unplugged
-        :raises NetworkError: a port is left; the sandbox is removed
-        """
-        fault: exceptions.NetworkError | None = None
-        try:
-            self._wiring.unplug(instance, network_info)
-        except exceptions.NetworkError as err:
-            fault = err
-        self._workloads.remove(containers.sandbox_name(instance.uuid))
-        if fault is not None:
-            if not quiet:
-                raise fault
-            LOG.error("A port of the instance may be left: %s", fault, instance=instance)
+            self._kept.forget(instance.uuid)
 
     def start(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Start an instance from whatever state, its network first.
@@ -140,20 +130,46 @@ class Instances:
         :raises NotFound: there is no such instance
         :raises NetworkError: a port could not be wired
         """
-        name = containers.workload_name(instance.uuid)
         details = self._restored(instance, network_info)
         state = containers.state_of(details["State"]["Status"])
-        sandbox_id = self._sandbox_id(instance, network_info)
-        if details["HostConfig"]["NetworkMode"] != f"container:{sandbox_id}":
+        self._start(instance, network_info, details, state)
+
+    def _start(
+        self,
+        instance: Instance,
+        network_info: NetworkInfo,
+        details: Mapping[str, Any],
+        state: containers.State,
+    ) -> None:
+        """Start an instance.
+
+        :param details: the engine's description of its container
+        :param state: its state by now
+        """
+        name = names.workload_name(instance.uuid)
+        sandbox = self._networks.sandbox(instance, network_info)
+        if details["HostConfig"]["NetworkMode"] != f"container:{sandbox['Id']}":
             # The sandbox that the workload joined was removed: the engine knows sandboxes by id.
             LOG.warning("Joining the sandbox that there is", instance=instance)
             self.recreate(instance)
             state = containers.State.STOPPED
-        if self._ensure_network(instance, network_info) and state is not containers.State.STOPPED:
+        elif state is containers.State.STOPPED:
+            self._limit(instance, details)
+        fresh = self._networks.ensure(instance, network_info, sandbox)
+        if fresh and state is not containers.State.STOPPED:
             # The workload still runs in the namespace that is gone.
             self._workloads.kill(name)
-        self._workloads.unpause(name)
+        elif state is containers.State.PAUSED:
+            self._workloads.unpause(name)
         self._workloads.start(name)
+
+    def _limit(self, instance: Instance, details: Mapping[str, Any]) -> None:
+        """Give a stopped instance the limits of its flavor, which a resize may have changed."""
+        try:
+            self._workloads.limit(names.workload_name(instance.uuid), instance.flavor, details)
+        except exceptions.FlavorRefused as err:
+            # It lived with this flavor before.
+            LOG.warning("It keeps the limits that it has: %s", err, instance=instance)
 
     def stop(self, instance: Instance, timeout_s: int) -> None:
         """Stop the workload; the sandbox keeps the ports, disconnected.
@@ -161,30 +177,32 @@ class Instances:
         :param timeout_s: seconds that the workload has to end by itself, capped by the option
         :raises NotFound: there is no such instance
         """
-        timeout_s = min(timeout_s, self._settings.stop_timeout_cap_s)
-        self._workloads.stop(containers.workload_name(instance.uuid), timeout_s)
-        self._set_links(instance, up=False)
+        self._workloads.stop(names.workload_name(instance.uuid), self._capped(timeout_s))
+        self._networks.connect(instance, up=False)
+
+    def _capped(self, timeout_s: int) -> int:
+        return min(timeout_s, self._settings.stop_timeout_cap_s)
 
     def pause(self, instance: Instance) -> None:
         """Freeze an instance, and disconnect it, as the kernel would answer pings for it.
 
         :raises NotFound: there is no such instance
         """
-        self._workloads.pause(containers.workload_name(instance.uuid))
-        self._set_links(instance, up=False)
+        self._workloads.pause(names.workload_name(instance.uuid))
+        self._networks.connect(instance, up=False)
 
     def unpause(self, instance: Instance) -> None:
         """Unfreeze an instance, and connect it.
 
         :raises NotFound: there is no such instance
         """
-        self._set_links(instance, up=True)
-        self._workloads.unpause(containers.workload_name(instance.uuid))
+        self._networks.connect(instance, up=True)
+        self._workloads.unpause(names.workload_name(instance.uuid))
 
     def thaw(self, instance: Instance) -> None:
         """Unfreeze an instance that is frozen, if there is one; its ports are left alone."""
         with contextlib.suppress(exceptions.NotFound):
-            self._workloads.unpause(containers.workload_name(instance.uuid))
+            self._workloads.unpause(names.workload_name(instance.uuid))
 
     def reboot(self, instance: Instance, network_info: NetworkInfo, timeout_s: int) -> None:
         """Stop and start an instance from whatever state.
@@ -192,35 +210,12 @@ class Instances:
         :param timeout_s: seconds that the workload has to end by itself; 0 is a hard reboot
         :raises NotFound: there is no such instance
         """
-        try:
-            self.stop(instance, timeout_s)
-        except exceptions.NotFound:
-            LOG.warning("There is nothing to stop", instance=instance)
-        self.start(instance, network_info)
-
-    def plug(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Wire the ports of an instance if its sandbox runs; otherwise its start does that."""
-        path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
-        if path is not None:
-            self._wiring.plug(instance, network_info, path, self._is_running(instance))
-
-    def unplug(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Unplug ports of an instance in whatever state."""
-        self._wiring.unplug(instance, network_info)
-
-    def unplug_dead(self, instance: Instance, network_info: NetworkInfo) -> None:
-        """Unplug ports that Nova does not know any more; a failure is only logged."""
-        self._wiring.unplug_dead(instance, network_info)
-
-    def attach(self, instance: Instance, vif: Vif) -> None:
-        """Wire one more port.
-
-        The sandbox runs also while the instance is stopped. Only after a restart of the host it
-        does not; the port is then wired with the others when the instance starts.
-        """
-        path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
-        if path is not None:
-            self._wiring.plug_new(instance, vif, path, self._is_running(instance))
+        name = names.workload_name(instance.uuid)
+        details = self._restored(instance, network_info)
+        state = containers.state_of(details["State"]["Status"])
+        if state is not containers.State.STOPPED:
+            self._workloads.end(name, state, self._capped(timeout_s))
+        self._start(instance, network_info, details, containers.State.STOPPED)
 
     def recreate(self, instance: Instance, old: str | None = None) -> None:
         """Recreate the workload's container from its own file system, stopped.
@@ -230,14 +225,14 @@ class Instances:
         :param old: name of the container to make it from, which stays; by default the workload's
             own, which is replaced once the new one exists
         """
-        name = containers.workload_name(instance.uuid)
-        new = name if old else containers.new_name(instance.uuid)
+        name = names.workload_name(instance.uuid)
+        new = name if old else names.new_name(instance.uuid)
         details = self._workloads.inspect(old or name)
         if self._workloads.remove(new):
             LOG.warning("Removed the left-over container %s", new, instance=instance)
-        image = self._workloads.keep(old or name, instance.uuid)
+        image = self._kept.keep(old or name, instance.uuid)
         # Command and environment are in the committed image.
-        content = Content(image=image, image_id=containers.image_label(details))
+        content = Content(image=image, image_id=names.image_label(details))
         self.create_workload(instance, content, new)
         if old is None:
             self._workloads.remove(name)
@@ -250,25 +245,50 @@ class Instances:
 
         :param name: name of the container; by default that of the instance's workload
         """
-        workload = containers.Workload(
-            name=name or containers.workload_name(instance.uuid),
-            sandbox=containers.sandbox_name(instance.uuid),
-            image=content.image,
-            labels=containers.labels(
-                instance, self._facts.name, containers.Role.WORKLOAD, content.image_id
-            ),
-            command=content.command,
-            environment=content.environment,
-            tty=self._settings.tty,
-            init=self._settings.init,
-        )
-        disk_gb = int(instance.flavor.root_gb) if self._facts.disk_quota else None
+        workload = self._specified(instance, content, name)
+        disk_gb = self._disk_gb(instance.flavor)
         try:
             self._workloads.create(workload, instance.flavor, disk_gb)
         except exceptions.Conflict:
             LOG.warning("Removing the left-over container %s", workload.name, instance=instance)
             self._workloads.remove(workload.name)
             self._workloads.create(workload, instance.flavor, disk_gb)
+
+    def can_become(self, instance: Instance, flavor: Flavor) -> bool:
+        """Return whether an instance takes nothing but new limits to be one of another flavor.
+
+        :raises NotFound: there is no such instance
+        :raises DriverError: the flavor asks for what the operator has not allowed on this host
+        """
+        workload = self._specified(instance, Content(image="", image_id=""))
+        return self._workloads.can_become(workload, flavor, self._disk_gb(flavor))
+
+    def become(self, instance: Instance, network_info: NetworkInfo, power_on: bool) -> None:
+        """Give an instance that was stopped for a resize the limits of its present flavor.
+
+        :param power_on: whether to start it
+        :raises NotFound: there is no such instance
+        """
+        self._workloads.limit(names.workload_name(instance.uuid), instance.flavor)
+        if power_on:
+            self.start(instance, network_info)
+
+    def _disk_gb(self, flavor: Flavor) -> int | None:
+        return int(flavor.root_gb) if self._facts.disk_quota else None
+
+    def _specified(
+        self, instance: Instance, content: Content, name: str | None = None
+    ) -> containers.Workload:
+        return containers.Workload(
+            name=name or names.workload_name(instance.uuid),
+            sandbox=names.sandbox_name(instance.uuid),
+            image=content.image,
+            labels=names.labels(instance, self._facts.name, names.Role.WORKLOAD, content.image_id),
+            command=content.command,
+            environment=content.environment,
+            tty=self._settings.tty,
+            init=self._settings.init,
+        )
 
     def adopt(
         self,
@@ -284,7 +304,7 @@ class Instances:
         :raises DriverError: the instance could not be made; nothing is left of it
         """
         # A migration may have left its ports, in a namespace that is gone.
-        self._wiring.unplug_dead(instance, network_info)
+        self._networks.unplug_dead(instance, network_info)
         self._make(instance, network_info, lambda: self.recreate(instance, old), wait, power_on)
 
     def _make(
@@ -296,17 +316,17 @@ class Instances:
         power_on: bool,
     ) -> None:
         def plug() -> None:
-            self._wiring.plug_host(instance, network_info)
+            self._networks.plug_host(instance, network_info)
 
         try:
             with wait(), contextlib.ExitStack() as works:
                 with _meanwhile(plug, f"novadocker-ports-{instance.uuid}"):
-                    self._create_sandbox(instance, network_info)
+                    self._networks.create_sandbox(instance, network_info)
                     works.enter_context(_meanwhile(make_workload, f"novadocker-{instance.uuid}"))
-                    path = self._sandboxes.start(containers.sandbox_name(instance.uuid))
-                self._wiring.attach(network_info, path)
+                    path = self._networks.start_sandbox(instance)
+                self._networks.wire(network_info, path)
             if power_on:
-                self._workloads.start(containers.workload_name(instance.uuid))
+                self._workloads.start(names.workload_name(instance.uuid))
         except BaseException:
             # BaseException: on eventlet, a timeout is no Exception.
             LOG.warning(
@@ -315,80 +335,28 @@ class Instances:
             self.destroy(instance, network_info, quiet=True)
             raise
 
-    def _ensure_network(self, instance: Instance, network_info: NetworkInfo) -> bool:
-        """Start the sandbox unless it runs, and wire all ports.
-
-        :return: whether the namespace is new
-        """
-        name = containers.sandbox_name(instance.uuid)
-        namespace = self._sandboxes.ensure_running(name)
-        if namespace.fresh:
-            # The switch still has ports whose devices went with the old namespace.
-            self._wiring.unplug_dead(instance, network_info)
-        self._wiring.plug(instance, network_info, namespace.path)
-        return namespace.fresh
-
-    def _is_running(self, instance: Instance) -> bool:
-        """Return whether ports are to be connected: those of a stopped or frozen one are not."""
-        try:
-            state = self._workloads.state(containers.workload_name(instance.uuid))
-        except exceptions.NotFound:
-            return False
-        return state is containers.State.RUNNING
-
-    def _set_links(self, instance: Instance, up: bool) -> None:
-        path = self._sandboxes.namespace(containers.sandbox_name(instance.uuid))
-        try:
-            self._wiring.set_links(path, up)
-        except exceptions.NetworkError as err:
-            LOG.warning("%s", err, instance=instance)
-
-    def _create_sandbox(self, instance: Instance, network_info: NetworkInfo) -> None:
-        name = containers.sandbox_name(instance.uuid)
-        arguments = (
-            name,
-            containers.labels(instance, self._facts.name, containers.Role.SANDBOX),
-            instance.hostname,
-            dns_servers(network_info or []),
-        )
-        try:
-            self._sandboxes.create(*arguments)
-        except exceptions.Conflict:
-            LOG.warning("Removing the left-over container %s", name, instance=instance)
-            self._workloads.remove(name)
-            self._sandboxes.create(*arguments)
-
     def _restored(self, instance: Instance, network_info: NetworkInfo) -> dict[str, Any]:
         """Return the workload's container, restored where a crash or somebody has removed it.
 
         :return: the engine's description
         :raises NotFound: there is no such instance, nor anything to restore it from
         """
-        name = containers.workload_name(instance.uuid)
+        name = names.workload_name(instance.uuid)
         with contextlib.suppress(exceptions.NotFound):
             return self._workloads.inspect(name)
-        for aside in containers.aside_names(instance.uuid):
+        for aside in names.aside_names(instance.uuid):
             if self._workloads.exists(aside):
                 LOG.warning("The container is gone: taking %s", aside, instance=instance)
                 self._workloads.rename(aside, name)
                 return self._workloads.inspect(name)
-        image = self._workloads.kept(instance.uuid)
+        image = self._kept.find(instance.uuid)
         LOG.error(
             "The container is gone: making it again from the image that it was made from last",
             instance=instance,
         )
-        self._sandbox_id(instance, network_info)
+        self._networks.sandbox(instance, network_info)
         self.create_workload(instance, Content(image=image, image_id=instance.image_ref or ""))
         return self._workloads.inspect(name)
-
-    def _sandbox_id(self, instance: Instance, network_info: NetworkInfo) -> str:
-        """Return the id of the sandbox, which is made where there is none."""
-        name = containers.sandbox_name(instance.uuid)
-        with contextlib.suppress(exceptions.NotFound):
-            return str(self._workloads.inspect(name)["Id"])
-        LOG.warning("The sandbox is gone: making it again", instance=instance)
-        self._create_sandbox(instance, network_info)
-        return str(self._workloads.inspect(name)["Id"])
 
 
 @contextlib.contextmanager

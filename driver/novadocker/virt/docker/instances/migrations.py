@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resize and cold migration, on one host and between hosts.
 
-The old container is kept, stopped and renamed, until the user confirms. The new one is made from
-its file system: directly by the engine on the same host, through a temporary image in Glance on
-another one.
+A resize on one host changes the limits of the container that there is, which is stopped meanwhile:
+it keeps its files, its sandbox and its ports, nothing is copied, and a revert changes the limits
+back. Nova's flavor is all that there is to remember: wherever a crash cuts it short, the next start
+gives the container the limits of the flavor that the instance has.
+
+Otherwise, and where the container has to be another one (a root disk of another size, privileges,
+options that have changed), the old container is kept, stopped and renamed, until the user confirms.
+The new one is made from its file system: directly by the engine on the same host, through a
+temporary image in Glance on another one.
 """
 
 import contextlib
@@ -15,12 +21,15 @@ from nova import exception
 from oslo_log import log as logging
 
 from novadocker import exceptions
-from novadocker.types import Context, Instance, NetworkInfo
-from novadocker.virt.docker.engine import containers
+from novadocker.types import Context, Flavor, Instance, NetworkInfo
+from novadocker.virt.docker.engine import containers, names
 from novadocker.virt.docker.engine.containers import Containers
+from novadocker.virt.docker.engine.kept import REPOSITORY as KEPT
+from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.images.snapshots import Snapshots, glance_meta
 from novadocker.virt.docker.images.store import EngineImage, Images
 from novadocker.virt.docker.instances.life import Content, Instances
+from novadocker.virt.docker.instances.networks import Networks
 from novadocker.virt.docker.network.waiting import PortsWait
 
 LOG = logging.getLogger(__name__)
@@ -36,14 +45,18 @@ class Migrations:
     def __init__(
         self,
         instances: Instances,
+        networks: Networks,
         workloads: Containers,
+        kept: Kept,
         snapshots: Snapshots,
         images: Images,
         glance: Any,
         is_here: Callable[[str], bool],
     ) -> None:
         self._instances = instances
+        self._networks = networks
         self._workloads = workloads
+        self._kept = kept
         self._snapshots = snapshots
         self._images = images
         self._glance = glance
@@ -54,34 +67,40 @@ class Migrations:
         context: Context,
         instance: Instance,
         dest: str,
+        flavor: Flavor,
         network_info: NetworkInfo,
         timeout_s: int,
     ) -> str:
-        """Stop an instance and put its container aside.
+        """Stop an instance, and put its container aside unless that stays.
 
         :param dest: name or address of the host that it goes to
+        :param flavor: flavor that it is to have
         :param timeout_s: seconds that the workload has to end by itself
         :return: what :meth:`arrive` needs to know, as JSON
         :raises NotMoved: the instance could not leave, and runs on if it ran
         """
         name, kept = (
-            containers.workload_name(instance.uuid),
-            containers.resized_name(instance.uuid),
+            names.workload_name(instance.uuid),
+            names.resized_name(instance.uuid),
         )
         was = self._workloads.state(name)
+        image_id = None
         try:
             if self._workloads.remove(kept):
                 LOG.warning("Removed the left-over container %s", kept, instance=instance)
+            stays = self._is_here(dest) and self._instances.can_become(instance, flavor)
             self._instances.stop(instance, timeout_s)
-            # Before it is put aside: there would be no way back from where it does not fit.
-            self._workloads.room.require(name)
-            image_id = None if self._is_here(dest) else self._upload(context, instance, name)
-            self._workloads.rename(name, kept)
-            self._instances.remove_network(instance, network_info, quiet=True)
+            if not stays:
+                # Before it is put aside: there would be no way back from where it does not fit.
+                self._workloads.room.require(name)
+                if not self._is_here(dest):
+                    image_id = self._upload(context, instance, name)
+                self._workloads.rename(name, kept)
+                self._networks.remove(instance, network_info, quiet=True)
         except Exception as err:
             self._stay(instance, network_info, was)
             raise exceptions.NotMoved(str(err)) from err
-        return json.dumps({"image_id": image_id})
+        return json.dumps({"image_id": image_id, "stays": stays})
 
     def _stay(self, instance: Instance, network_info: NetworkInfo, was: containers.State) -> None:
         """Start an instance again that could not leave, if it ran."""
@@ -103,11 +122,17 @@ class Migrations:
         """Make an instance that has left another host, or this one with another flavor.
 
         :param disk_info: what :meth:`leave` returned
-        :raises DriverError: the instance could not be made; nothing is left of it
+        :raises DriverError: the instance could not be made; nothing is left of it here, but what it
+            was before a resize on this host
         """
-        image_id = json.loads(disk_info)["image_id"]
+        left = json.loads(disk_info)
+        image_id = left["image_id"]
+        # Another release's nova-compute has said nothing of it.
+        if left.get("stays"):
+            self._instances.become(instance, network_info, power_on)
+            return
         if image_id is None:
-            kept = containers.resized_name(instance.uuid)
+            kept = names.resized_name(instance.uuid)
             self._instances.adopt(instance, kept, network_info, wait, power_on)
             return
         image = self._fetch(context, instance, image_id)
@@ -135,11 +160,11 @@ class Migrations:
                 self._forget(context, instance, image_id)
 
     def _is_there(self, instance: Instance) -> bool:
-        names = (containers.workload_name(instance.uuid), *containers.aside_names(instance.uuid))
-        if any(self._workloads.exists(name) for name in names):
+        wanted = {names.workload_name(instance.uuid), *names.aside_names(instance.uuid)}
+        if wanted & self._workloads.names_of(instance.uuid):
             return True
         try:
-            self._workloads.kept(instance.uuid)
+            self._kept.find(instance.uuid)
         except exceptions.NotFound:
             return False
         return True
@@ -147,29 +172,33 @@ class Migrations:
     def _fetch(self, context: Context, instance: Instance, image_id: str) -> EngineImage:
         # Named after the instance, so that it is removed with the instance.
         return self._images.ensure_for_one(
-            context, self._glance.get(context, image_id), f"{containers.KEPT}:{instance.uuid}"
+            context, self._glance.get(context, image_id), f"{KEPT}:{instance.uuid}"
         )
 
     def confirm(self, instance: Instance) -> None:
         """Remove what a revert would need; where the instance has left this host, everything."""
-        self._workloads.remove(containers.resized_name(instance.uuid))
-        if not self._workloads.exists(containers.workload_name(instance.uuid)):
-            self._workloads.forget_kept(instance.uuid)
+        self._workloads.remove(names.resized_name(instance.uuid))
+        if not self._workloads.exists(names.workload_name(instance.uuid)):
+            self._kept.forget(instance.uuid)
 
     def go_back(
         self, instance: Instance, network_info: NetworkInfo, wait: PortsWait, power_on: bool
     ) -> None:
-        """Make the former instance again; the new one is destroyed already.
+        """Make the former instance again; the new one is destroyed already, unless it stayed.
 
         Nova calls this also when nova-compute starts after it was killed while an instance left. An
-        instance that was not put aside by then is merely started.
+        instance that was not put aside has its former limits again, and is started.
         """
-        kept = containers.resized_name(instance.uuid)
+        kept = names.resized_name(instance.uuid)
         if self._workloads.exists(kept):
             self._instances.adopt(instance, kept, network_info, wait, power_on)
             self._workloads.remove(kept)
-        elif power_on:
-            self._instances.start(instance, network_info)
+        else:
+            self._instances.become(instance, network_info, power_on)
+
+    def is_put_aside(self, instance: Instance) -> bool:
+        """Return whether there is a container here that an instance goes back to."""
+        return self._workloads.exists(names.resized_name(instance.uuid))
 
     def _upload(self, context: Context, instance: Instance, name: str) -> str:
         self.forget_left(context, instance)

@@ -7,7 +7,7 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Instance
-from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.engine import names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.instances import guest
 
@@ -31,7 +31,7 @@ class Passwords:
         :raises PasswordNotSet: the image has no working chpasswd
         """
         argv, environment = guest.password_command(password)
-        code = self._workloads.run(containers.workload_name(instance.uuid), argv, environment)
+        code = self._workloads.run(names.workload_name(instance.uuid), argv, environment)
         if code != 0:
             LOG.warning("chpasswd ended with %d", code, instance=instance)
             raise exceptions.PasswordNotSet(f"chpasswd ended with {code}")

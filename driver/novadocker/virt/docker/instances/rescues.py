@@ -12,7 +12,7 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Instance, NetworkInfo
-from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.engine import names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.instances import guest
 from novadocker.virt.docker.instances.life import Content, Instances
@@ -45,7 +45,7 @@ class Rescues:
         :raises DriverError: the rescue failed; the instance has its own container, stopped
         """
         self.put_back(instance)
-        name, new = containers.workload_name(instance.uuid), new_name(instance.uuid)
+        name, new = names.workload_name(instance.uuid), new_name(instance.uuid)
         self._workloads.room.require(name, **_A_COPY_AND_BACK)
         self._workloads.stop(name, 0)
         try:
@@ -56,7 +56,7 @@ class Rescues:
                 self._workloads.copy(name, "/", new, MOUNT_POINT)
             if content.files:
                 self._workloads.put_archive(new, content.files)
-            self._workloads.rename(name, containers.rescued_name(instance.uuid))
+            self._workloads.rename(name, names.rescued_name(instance.uuid))
             self._workloads.rename(new, name)
             self._instances.start(instance, network_info)
         except BaseException:
@@ -70,7 +70,7 @@ class Rescues:
 
         :raises HostFull: there is no space for the files; the rescue goes on
         """
-        name, kept = containers.workload_name(instance.uuid), containers.rescued_name(instance.uuid)
+        name, kept = names.workload_name(instance.uuid), names.rescued_name(instance.uuid)
         if self._workloads.exists(kept):
             if self._workloads.exists(name):
                 self._workloads.stop(name, 0)
@@ -96,13 +96,13 @@ class Rescues:
 
     def put_back(self, instance: Instance) -> None:
         """Give a rescued instance its own container back. Idempotent."""
-        kept = containers.rescued_name(instance.uuid)
+        kept = names.rescued_name(instance.uuid)
         if self._workloads.exists(kept):
-            name = containers.workload_name(instance.uuid)
+            name = names.workload_name(instance.uuid)
             self._workloads.remove(name)
             self._workloads.rename(kept, name)
 
     def forget(self, instance: Instance) -> None:
         """Remove the containers of a rescue. Idempotent."""
-        self._workloads.remove(containers.rescued_name(instance.uuid))
+        self._workloads.remove(names.rescued_name(instance.uuid))
         self._workloads.remove(new_name(instance.uuid))

@@ -8,7 +8,7 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Instance
-from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.engine import names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.volumes.mounted import Attached, Volumes
 
@@ -58,7 +58,7 @@ class Attachments:
     def aside(self, instance: Instance) -> Iterator[None]:
         """Stop an instance that has volumes, and unmount them while something is done inside."""
         if self._volumes.any(instance.uuid):
-            self._workloads.stop(containers.workload_name(instance.uuid), 0)
+            self._workloads.stop(names.workload_name(instance.uuid), 0)
         with self._volumes.aside(instance.uuid):
             yield
 
@@ -68,7 +68,7 @@ class Attachments:
         :raises VolumeError: it does not
         """
         try:
-            pid = self._workloads.pid(containers.workload_name(instance.uuid))
+            pid = self._workloads.pid(names.workload_name(instance.uuid))
         except exceptions.NotFound:
             return
         unseen = self._volumes.unseen(instance.uuid, pid) if pid else []

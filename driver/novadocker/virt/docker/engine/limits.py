@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of a container can be changed while it exists, and what takes another container.
+
+Both are read from the engine's ``HostConfig``: of a container that there is, and of one that would
+be made now.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# What the kernel takes for no number of shares that is given.
+_DEFAULT_SHARES = 1024
+_CHANGEABLE = ("Memory", "MemorySwap", "CpuPeriod", "CpuQuota", "CpuShares", "PidsLimit")
+# The sandbox is another container, whatever the options say.
+_NOT_COMPARED = {*_CHANGEABLE, "NetworkMode"}
+
+
+def changeable(host_config: Mapping[str, Any]) -> dict[str, int]:
+    """Return the limits that the engine changes in a container that exists.
+
+    :return: bytes, microseconds and numbers, by the engine's names; each is set
+    """
+    found = {name: int(host_config.get(name) or 0) for name in _CHANGEABLE}
+    found["CpuShares"] = found["CpuShares"] or _DEFAULT_SHARES
+    # The engine tells 0 or nothing for no limit, and takes -1.
+    found["PidsLimit"] = found["PidsLimit"] if found["PidsLimit"] > 0 else -1
+    return found
+
+
+def fixed(host_config: Mapping[str, Any]) -> str:
+    """Return a digest of all that takes another container: privileges, size of the disk, mounts."""
+    compared = {
+        name: value
+        for name, value in host_config.items()
+        if name not in _NOT_COMPARED and value not in (None, "", [], {})
+    }
+    told = json.dumps(compared, sort_keys=True, default=str)
+    return hashlib.sha256(told.encode()).hexdigest()[:32]

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network of an instance: its sandbox, and the ports that are wired into it."""
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_log import log as logging
+
+from novadocker import exceptions
+from novadocker.types import Instance, NetworkInfo, Vif
+from novadocker.virt.docker.engine import containers, names
+from novadocker.virt.docker.engine.containers import Containers
+from novadocker.virt.docker.engine.sandbox import Sandboxes
+from novadocker.virt.docker.host.facts import HostFacts
+from novadocker.virt.docker.network.wiring import Wiring, dns_servers
+
+LOG = logging.getLogger(__name__)
+
+
+class Networks:
+    """Makes, connects and removes the networks of instances."""
+
+    def __init__(
+        self, facts: HostFacts, workloads: Containers, sandboxes: Sandboxes, wiring: Wiring
+    ) -> None:
+        self._facts = facts
+        self._workloads = workloads
+        self._sandboxes = sandboxes
+        self._wiring = wiring
+
+    def create_sandbox(self, instance: Instance, network_info: NetworkInfo) -> None:
+        """Make the sandbox of an instance, without starting it."""
+        name = names.sandbox_name(instance.uuid)
+        arguments = (
+            name,
+            names.labels(instance, self._facts.name, names.Role.SANDBOX),
+            instance.hostname,
+            dns_servers(network_info or []),
+        )
+        try:
+            self._sandboxes.create(*arguments)
+        except exceptions.Conflict:
+            LOG.warning("Removing the left-over container %s", name, instance=instance)
+            self._workloads.remove(name)
+            self._sandboxes.create(*arguments)
+
+    def start_sandbox(self, instance: Instance) -> str:
+        """Start the sandbox of an instance.
+
+        :return: path of its network namespace
+        """
+        return self._sandboxes.start(names.sandbox_name(instance.uuid))
+
+    def sandbox(self, instance: Instance, network_info: NetworkInfo) -> dict[str, Any]:
+        """Return the engine's description of the sandbox, which is made where there is none."""
+        name = names.sandbox_name(instance.uuid)
+        with contextlib.suppress(exceptions.NotFound):
+            return self._workloads.inspect(name)
+        LOG.warning("The sandbox is gone: making it again", instance=instance)
+        self.create_sandbox(instance, network_info)
+        return self._workloads.inspect(name)
+
+    def ensure(
+        self, instance: Instance, network_info: NetworkInfo, sandbox: Mapping[str, Any]
+    ) -> bool:
+        """Start the sandbox unless it runs, and wire all ports.
+
+        :param sandbox: the engine's description of it
+        :return: whether the namespace is new
+        :raises NetworkError: a port could not be wired
+        """
+        namespace = self._sandboxes.ensure_running(names.sandbox_name(instance.uuid), sandbox)
+        if namespace.fresh:
+            # The switch still has ports whose devices went with the old namespace.
+            self._wiring.unplug_dead(instance, network_info)
+        self._wiring.plug(instance, network_info, namespace.path)
+        return namespace.fresh
+
+    def plug_host(self, instance: Instance, network_info: NetworkInfo) -> None:
+        """Plug the host's ends of all ports of a new instance, so that Neutron wires them."""
+        self._wiring.plug_host(instance, network_info)
+
+    def wire(self, network_info: NetworkInfo, path: str) -> None:
+        """Move the ends of all ports into the namespace of a new instance.
+
+        :param path: path of the sandbox's network namespace
+        """
+        self._wiring.attach(network_info, path)
+
+    def remove(self, instance: Instance, network_info: NetworkInfo, quiet: bool = False) -> None:
+        """Unplug the ports of an instance and remove its sandbox.
+
+        :param quiet: only log a port that cannot be unplugged
+        :raises NetworkError: a port is left; the sandbox is removed
+        """
+        fault: exceptions.NetworkError | None = None
+        try:
+            self._wiring.unplug(instance, network_info)
+        except exceptions.NetworkError as err:
+            fault = err
+        self._workloads.remove(names.sandbox_name(instance.uuid))
+        if fault is not None:
+            if not quiet:
+                raise fault
+            LOG.error("A port of the instance may be left: %s", fault, instance=instance)
+
+    def plug(self, instance: Instance, network_info: NetworkInfo) -> None:
+        """Wire the ports of an instance if its sandbox runs; otherwise its start does that."""
+        path = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
+        if path is not None:
+            self._wiring.plug(instance, network_info, path, self._is_running(instance))
+
+    def unplug(self, instance: Instance, network_info: NetworkInfo) -> None:
+        """Unplug ports of an instance in whatever state."""
+        self._wiring.unplug(instance, network_info)
+
+    def unplug_dead(self, instance: Instance, network_info: NetworkInfo) -> None:
+        """Unplug ports that Nova does not know any more; a failure is only logged."""
+        self._wiring.unplug_dead(instance, network_info)
+
+    def attach(self, instance: Instance, vif: Vif) -> None:
+        """Wire one more port.
+
+        The sandbox runs also while the instance is stopped. Only after a restart of the host it
+        does not; the port is then wired with the others when the instance starts.
+        """
+        path = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
+        if path is not None:
+            self._wiring.plug_new(instance, vif, path, self._is_running(instance))
+
+    def connect(self, instance: Instance, up: bool) -> None:
+        """Connect or disconnect the ports of an instance; a failure is only logged."""
+        path = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
+        try:
+            self._wiring.set_links(path, up)
+        except exceptions.NetworkError as err:
+            LOG.warning("%s", err, instance=instance)
+
+    def _is_running(self, instance: Instance) -> bool:
+        """Return whether ports are to be connected: those of a stopped or frozen one are not."""
+        try:
+            state = self._workloads.state(names.workload_name(instance.uuid))
+        except exceptions.NotFound:
+            return False
+        return state is containers.State.RUNNING
