@@ -143,7 +143,7 @@ class FileChanges(Recorded):
     def _forget_file(self, name: str) -> None:
         del self.to_undo["files"][name]
         if self.mode != "undo":
-            # It is again what this run found, and the record says of it what it said then.
+            # The file is again what this run found, and the record says of it what it said then.
             files = self.record.setdefault("files", {})
             files.pop(name, None)
             if name in self.found.get("files", {}):

@@ -36,7 +36,7 @@ class Snapshots:
 
     @property
     def _prefix(self) -> str:
-        # Those of another networking are not older ones of this.
+        # Snapshots of another networking are not older ones of this.
         return f"{self.settings.image_prefix}-ready-{self.settings.networking}-"
 
     def complete(self) -> bool:

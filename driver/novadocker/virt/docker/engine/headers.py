@@ -123,7 +123,7 @@ class _Header(tarfile.TarInfo):
 
     def _proc_member(self, archive: BoundedTar) -> Any:
         if self.size < 0:
-            # It would lead back to what was read before.
+            # A negative size would lead back to what was read before.
             raise exceptions.ImageRefused(f"a header in the archive has the size {self.size}")
         if self.type == tarfile.GNUTYPE_SPARSE:
             raise exceptions.ImageRefused(

@@ -111,7 +111,7 @@ class _Gzip:
         return self._inner.unused_data
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
-        # It takes 0 for no limit, where the others take -1.
+        # zlib takes 0 for no limit, where the others take -1.
         return self._inner.decompress(self._inner.unconsumed_tail + data, max(max_length, 0))
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-# So that an image that a later release of something takes is not refused for ever.
+# Not for ever, as a later release of the engine or the driver may take the image.
 KEPT_S = 3600
 MAX_REFUSALS = 1000
 
