@@ -3,7 +3,7 @@
 
 A zip archive that Python runs (PEP 441), with the steps, their library and the agent's program in
 it. Hosts know it by its digest, which each message asks for, so it is the same to the byte for the
-same sources: nothing is compressed, and no time, owner or order of a directory is in it.
+same sources.
 """
 
 from __future__ import annotations
@@ -11,19 +11,14 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import io
-import zipfile
+import runpy
 import zlib
 
 from novadocker_actions import resources
 
 FOLDERS = ("agent", "configs", "library")
 _ROOT = "heat_templates"
-_START = b"#!/usr/bin/env python3\n"
 _ENTRY = "__main__.py"
-# What comes before it has no time in a zip archive.
-_TIME = (1980, 1, 1, 0, 0, 0)
-_FILE_MODE = 0o100644
 
 
 def contents() -> dict[str, str]:
@@ -35,21 +30,16 @@ def contents() -> dict[str, str]:
     for folder in FOLDERS:
         for name in resources.names(f"{_ROOT}/{folder}", "*.py"):
             found[f"{folder}/{name}"] = resources.text(f"{_ROOT}/{folder}/{name}")
-    found[_ENTRY] = found.pop(f"agent/{_ENTRY}")
-    return dict(sorted(found.items()))
+    return {**found, _ENTRY: resources.text(f"{_ROOT}/package/{_ENTRY}")}
 
 
 @functools.cache
 def build() -> bytes:
     """Return the package."""
-    data = io.BytesIO()
-    data.write(_START)
-    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:
-        for name, text in contents().items():
-            entry = zipfile.ZipInfo(name, _TIME)
-            entry.create_system, entry.external_attr = 3, _FILE_MODE << 16
-            archive.writestr(entry, text.encode())
-    return data.getvalue()
+    # Hosts that a stack brings the texts to put it together by the same program.
+    program = runpy.run_path(str(resources.path(f"{_ROOT}/package/archive.py")))
+    data: bytes = program["archive"](contents())
+    return data
 
 
 @functools.cache
@@ -60,5 +50,10 @@ def digest() -> str:
 
 @functools.cache
 def compressed() -> str:
-    """Return the package as a message carries it: compressed (zlib), as base64."""
+    """Return the package as it travels: compressed (zlib), as base64."""
     return base64.b64encode(zlib.compress(build(), 9)).decode()
+
+
+def settings() -> dict[str, str]:
+    """Return the settings of the step install_package that bring this package to a host."""
+    return {"sha256": digest(), "data": compressed()}

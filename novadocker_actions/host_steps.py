@@ -15,6 +15,8 @@ import jsonschema
 from novadocker_actions import errors, resources
 
 LIBRARY = "heat_templates/library"
+# The first of joined modules says it for all.
+_FUTURE = "from __future__ import annotations\n"
 
 #: What is applied to a host of each role, in this order. Undone in the reverse.
 CONTROLLER_STEPS = ("install_docker", "configure_glance")
@@ -55,7 +57,7 @@ def joined(step: str, *more: str) -> str:
         if PurePosixPath(name).stem in needed:
             texts.insert(0, resources.text(name))
             needed |= _imported(texts[0])
-    return "\n".join((resources.text(head), *texts))
+    return "\n".join((resources.text(head), *(text.replace(_FUTURE, "") for text in texts)))
 
 
 def _imported(text: str) -> set[str]:

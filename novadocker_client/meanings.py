@@ -164,6 +164,7 @@ STEPS: Mapping[str, Step] = {
     "install_nova_compute": Step("Install nova-compute", "nova-compute is installed"),
     "install_agent": Step("Install the agent", "the host has its agent"),
     "make_host_key": Step("Make the host's key", "the host has a key of its own"),
+    "install_package": Step("Install the host steps", "the host has the package of this release"),
     "check_images": Step("Ask the registry", "the registry has the images"),
     "export_image": Step("Export the image", "the image is pulled and saved"),
     "upload_image": Step("Upload the image", "the image is uploaded to Glance"),

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What heat-agents leave open: nothing that Heat waits for is lost without an outcome.
 
-Installed beside the hooks of heat-agents and called in each refresh of a host as
+A part of the package that is beside the hooks of heat-agents, called in each refresh of a host as
 
 * ``refuse`` before 55-heat-config: what was interrupted is run once more; what cannot be run (no
-  hook for its group, an input without a value), has expired, or is meant for another host, is told
-  to Heat as failed instead of never; input values become text, which the script hook needs;
+  hook for its group, an input without a value), has expired, is meant for another host, or is not
+  a message that the operator signs, is told to Heat as failed instead of never; input values become
+  text, which the script hook needs;
 * ``hook NAME`` in place of a hook of heat-agents: the hook writes every input into its log, so it
   is not given those that say how to signal, which are secrets;
 * ``notify CONFIG`` in place of heat-config-notify: the outcome is cut to a size that Heat takes,
@@ -37,6 +38,11 @@ WAKE = Path(os.environ.get("HEAT_AGENT_WAKE", "/var/lib/heat-config/wake.conf"))
 # Made by `novadocker-enroll` over SSH: the key of this host, and the name that it is enrolled by.
 HOST_KEY = Path(os.environ.get("NOVADOCKER_HOST_KEY", "/etc/novadocker/host.key"))
 HOST_NAME = Path(os.environ.get("NOVADOCKER_HOST_NAME", "/etc/novadocker/host.name"))
+# Made by it, too: the keys of the operator, and whether what they did not sign is to be run.
+OPERATOR_KEYS = Path(os.environ.get("NOVADOCKER_OPERATOR_KEYS", "/etc/novadocker/operator.pub"))
+UNSIGNED = Path(os.environ.get("NOVADOCKER_UNSIGNED", "/etc/novadocker/unsigned"))
+#: The group of messages; the hook of ours for it says itself what it refuses.
+MESSAGES = "novadocker"
 TEXT_CHARS = 64 * 1024
 REASON_CHARS = 2000
 SIGNAL_INPUTS = "deploy_"
@@ -109,10 +115,18 @@ def unrunnable(config: dict[str, Any]) -> str:
 
 
 def refusal(config: dict[str, Any]) -> str:
-    """Return why a message must not be run here and now, empty when it may.
+    """Return why a config must not be run here and now, empty when it may.
 
-    Configs that tell neither a host nor an end, such as those of a pool's stack, are not refused.
+    Those that tell neither a host nor an end, such as a pool's stack has, are not refused for that.
     """
+    if config.get("group") == MESSAGES:
+        return ""
+    if OPERATOR_KEYS.exists() and not unsigned_may_run():
+        return (
+            f"this host runs what the operator has signed, and a config of the group "
+            f"{config.get('group')} is not: to have stacks of Heat push to it, enrol it with "
+            "--trust-stacks"
+        )
     given = values(config)
     host, expires_at = given.get("host"), given.get("expires_at")
     name = host_name()
@@ -130,8 +144,18 @@ def refusal(config: dict[str, Any]) -> str:
     return ""
 
 
+def unsigned_may_run() -> bool:
+    """Return whether the operator wants this host to run what stacks of Heat have for it."""
+    return UNSIGNED.exists() and UNSIGNED.read_text().strip() == "run"
+
+
 def values(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a config's inputs by name."""
+    """Return a config's inputs by name; for a message, what its signed text says instead."""
+    if config.get("group") == MESSAGES:
+        try:
+            return dict(json.loads(config.get("config") or ""))
+        except (TypeError, ValueError, RecursionError):
+            return {}
     return {str(item.get("name")): item.get("value") for item in config.get("inputs") or []}
 
 
@@ -158,6 +182,11 @@ def fail(config: dict[str, Any], reason: str) -> None:
 
 def hook(program: Path, config: dict[str, Any]) -> int:
     """Run a hook of heat-agents without the inputs that are for the signal alone."""
+    fault = refusal(config)
+    if fault:
+        # Whatever has kept `refuse` from saying so before.
+        print(json.dumps({"deploy_stdout": "", "deploy_stderr": fault, "deploy_status_code": 1}))
+        return 0
     inputs = config.get("inputs") or []
     config["inputs"] = [item for item in inputs if not item["name"].startswith(SIGNAL_INPUTS)]
     done = subprocess.run([program], input=json.dumps(config), text=True, check=False)

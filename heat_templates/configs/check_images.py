@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ask the registries, as this host's Docker Engine would, whether images exist; changes nothing."""
 
+from __future__ import annotations
+
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

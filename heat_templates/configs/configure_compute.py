@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make nova-compute use the Docker driver, by drop-in files; restart it only on a change."""
 
+from __future__ import annotations
+
 import json
 import re
 from pathlib import Path

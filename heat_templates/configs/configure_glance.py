@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make Glance accept docker images, by a drop-in file that adds to the operator's list."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 from typing import Any

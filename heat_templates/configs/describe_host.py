@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tell what this host is and what it runs; changes nothing in any mode."""
 
+from __future__ import annotations
+
 import platform
 import shutil
 import socket

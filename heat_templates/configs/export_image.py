@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pull an image with this host's Docker Engine and save it to a file, for upload_image."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import json

@@ -5,6 +5,8 @@ All of it lives in /opt/heat-agent, but for /etc/os-collect-config.conf and the 
 the Python index that the host is set up for.
 """
 
+from __future__ import annotations
+
 import json
 import shlex
 import shutil
@@ -15,7 +17,10 @@ from typing import Any
 
 from library.faults import StepFailed
 from library.files import replace_file
+from library.inbox import RAN, turn
+from library.message import HOST_NAME, OPERATOR_KEYS
 from library.outcome import run_step
+from library.package import CURRENT, PACKAGES
 from library.services import find_service, restart_service
 from library.step import ANY_CODE, Step
 
@@ -47,15 +52,21 @@ SETTINGS = {
             "description": "Source distribution that the hook scripts are taken from.",
             "default": "heat-agents",
         },
-        "outcomes": {
-            "type": "string",
-            "description": "Text of agent/outcomes.py.",
-            "default": "",
-        },
         "host": {
             "type": "string",
             "description": "Name that the host is enrolled by.",
             "default": "",
+        },
+        "operator_keys": {
+            "type": "string",
+            "description": "Public keys (PEM) of those whose messages the host runs.",
+            "default": "",
+        },
+        "unsigned": {
+            "type": "string",
+            "description": "Whether what the operator did not sign is run, as stacks of Heat want.",
+            "enum": ["refuse", "run"],
+            "default": "refuse",
         },
     },
 }
@@ -63,7 +74,7 @@ SETTINGS = {
 HOME = "/opt/heat-agent"
 CONFIGURATION = "/etc/os-collect-config.conf"
 HOST_KEY = "/etc/novadocker/host.key"
-HOST_NAME = "/etc/novadocker/host.name"
+UNSIGNED = "/etc/novadocker/unsigned"
 UNIT = "os-collect-config.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 WAKE = "/var/lib/heat-config/wake.conf"
@@ -132,7 +143,9 @@ def converge(step: Step) -> None:
         started = find_service(step, (UNIT,))
         if started is None:
             raise StepFailed(f"systemd does not know {UNIT} after its file was written")
-        restart_service(step, started, 60)
+        # A recipe that is under way would have to be run once more.
+        with turn(step.root):
+            restart_service(step, started, 60)
 
 
 def refuse_foreign_agent(step: Step) -> None:
@@ -189,16 +202,19 @@ def unpack_hooks(archive: Path, home: Path) -> None:
 
 def own_files(step: Step) -> dict[str, tuple[str, int]]:
     """Return the texts and modes of the files that are ours."""
-    call = f"exec {HOME}/bin/python {HOME}/outcomes.py"
+    # The link is followed here: what runs already is not to get another package under its feet.
+    call = f'exec {HOME}/bin/python -I "$(readlink -f {PACKAGES}/{CURRENT})"'
     shell = "#!/bin/sh\n"
     configure = f"{HOME}/os-refresh-config/configure.d"
-    name = step.settings.get("host")
+    name, keys = step.settings.get("host"), step.settings.get("operator_keys")
     return {
         **({HOST_NAME: (f"{name}\n", 0o600)} if name else {}),
-        f"{HOME}/outcomes.py": (step.settings["outcomes"], 0o755),
+        **({OPERATOR_KEYS: (keys, 0o644)} if keys else {}),
+        **({UNSIGNED: (f"{step.settings['unsigned']}\n", 0o644)} if keys else {}),
         COLLECT: (COLLECT_TEXT, 0o755),
         f"{HOME}/notify": (f'{shell}{call} notify "$1"\n', 0o755),
         f"{HOME}/hooks/script": (f"{shell}{call} hook script\n", 0o755),
+        f"{HOME}/hooks/novadocker": (f"{shell}{call} message\n", 0o755),
         f"{configure}/50-refuse": (f"{shell}{call} refuse\n", 0o755),
         f"{configure}/60-settle": (f"{shell}{call} settle\n", 0o755),
         CONFIGURATION: (configuration(step.settings), 0o600),
@@ -267,7 +283,7 @@ def undo(step: Step) -> None:
         step.run(["systemctl", "disable", "--now", UNIT], ok=ANY_CODE)
     step.restore_files(force=True)
     if step.to_undo.get("home") and step.will(f"remove {HOME} and the agent's state"):
-        for name in (HOME, *STATE):
+        for name in (HOME, *STATE, RAN, PACKAGES):
             shutil.rmtree(step.path(name), ignore_errors=True)
         step.path(HOST_KEY).unlink(missing_ok=True)
         place = step.path(HOST_KEY).parent

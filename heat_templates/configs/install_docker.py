@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Install the distribution's Docker Engine, with its settings in place at its first start."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 from typing import Any, Optional

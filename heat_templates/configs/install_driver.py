@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Install the Docker driver into Nova's own Python environment, changing no other package in it."""
 
+from __future__ import annotations
+
 import json
 import re
 import sys

@@ -6,6 +6,8 @@ already. Options that are secret are references, ``@{name}``, to a file on the h
 can read: no secret goes through Heat.
 """
 
+from __future__ import annotations
+
 import json
 import re
 import shutil

@@ -6,6 +6,8 @@ does both that is asked of it, in every OpenSSL from 1.1.1 on: the agent signs o
 (PSS), and what is for this host alone is sealed with it (OAEP). 3072 bits are worth 128.
 """
 
+from __future__ import annotations
+
 from library.faults import StepFailed
 from library.outcome import run_step
 from library.step import Step, program_path

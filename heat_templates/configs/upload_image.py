@@ -5,6 +5,8 @@ It was sealed to the key that this host was enrolled with, for one image and one
 other is the token sent.
 """
 
+from __future__ import annotations
+
 import base64
 import binascii
 import hashlib

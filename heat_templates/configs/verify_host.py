@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prove, from the host's side, that it is a Docker hypervisor; changes nothing in any mode."""
 
+from __future__ import annotations
+
 import json
 import time
 import urllib.parse

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """apt and dpkg, with their locks: waited for, as the host's own upgrades hold them now and then."""
 
+from __future__ import annotations
+
 import fcntl
 import os
 import re

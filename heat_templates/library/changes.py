@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that a step changes, and puts back."""
 
+from __future__ import annotations
+
 import base64
 import copy
 import hashlib

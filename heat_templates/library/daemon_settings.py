@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine's configuration file: what is merged into the operator's, and taken out again."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

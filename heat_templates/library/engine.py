@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Docker Engine of the host, over its socket."""
 
+from __future__ import annotations
+
 import grp
 import http.client
 import json

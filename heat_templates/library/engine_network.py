@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an engine does to its host's network: its bridge, its packet filter, forwarding."""
 
+from __future__ import annotations
+
 import re
 
 from library.daemon_settings import daemon_settings

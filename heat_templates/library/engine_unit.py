@@ -4,6 +4,8 @@
 What is a flag must not be in the configuration file as well: the engine would not start.
 """
 
+from __future__ import annotations
+
 import re
 import shlex
 from dataclasses import dataclass

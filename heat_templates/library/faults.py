@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What ends a step: each fault says what failed, where, and what to do next."""
 
+from __future__ import annotations
+
 import logging
 
 LOG = logging.getLogger("novadocker")

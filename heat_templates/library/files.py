@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of the host: read whole, and written so that a power cut leaves the old or the new."""
 
+from __future__ import annotations
+
 import base64
 import errno
 import hashlib

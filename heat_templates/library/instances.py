@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The containers of this host that are instances, which keep it a Docker hypervisor."""
 
+from __future__ import annotations
+
 import json
 import urllib.parse
 from dataclasses import dataclass

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A step as a program: its inputs, its log, and the outcome that it always leaves."""
 
+from __future__ import annotations
+
 import json
 import logging
 import os
@@ -37,16 +39,26 @@ def run_step(
     """
     root = Path(os.environ.get("NOVADOCKER_ROOT", "/"))
     log = open_log(root, name)
-    try:
+
+    def done() -> dict[str, Any]:
         timeout_s, step = read_inputs(name, schema, root)
-        outcome = supervise(step, work_of(step.mode, converge, undo), timeout_s)
-    except StepFailed as err:
-        outcome = {"ok": False, "reason": str(err), "actions": [], "facts": {}}
-    except Exception as err:  # noqa: BLE001 - it is told as the outcome
-        LOG.exception("the step broke")
-        outcome = {"ok": False, "reason": f"the step broke: {err!r}", "actions": [], "facts": {}}
+        return supervise(step, work_of(step.mode, converge, undo), timeout_s)
+
+    outcome = outcome_of(done)
     write_outputs(outcome, log)
     sys.exit(0 if outcome["ok"] else 1)
+
+
+def outcome_of(done: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the outcome of what is done; whatever keeps it from ending is its failure."""
+    try:
+        return done()
+    except StepFailed as err:
+        reason = str(err)
+    except Exception as err:  # noqa: BLE001 - it is told as the outcome
+        LOG.exception("the step broke")
+        reason = f"the step broke: {err!r}"
+    return {"ok": False, "reason": reason, "actions": [], "facts": {}}
 
 
 def work_of(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Packages of the distribution: what an installation would do, and then exactly that."""
 
+from __future__ import annotations
+
 import re
 from abc import ABC, abstractmethod
 

@@ -4,6 +4,8 @@
 They import what they need themselves, take text, and return what JSON can hold.
 """
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable
 from typing import Any

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a step changed on the host: the record of all runs, and the journal of this one."""
 
+from __future__ import annotations
+
 import copy
 import json
 from dataclasses import dataclass, field

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registries as this host's Docker Engine sees them: references, mirrors, accounts, manifests."""
 
+from __future__ import annotations
+
 import json
 import re
 import ssl

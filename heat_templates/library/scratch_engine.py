@@ -4,6 +4,8 @@
 ``dockerd --validate`` accepts files that the engine then refuses, and 20.10 has no such option.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import shutil

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services of systemd: how they are called, restarted, and asked in their own Python."""
 
+from __future__ import annotations
+
 import grp
 import json
 import pwd

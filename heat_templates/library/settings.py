@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings of a step, checked on the host against the schema that the workflow checks too."""
 
+from __future__ import annotations
+
 import re
 from typing import Any
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run of a step, and the commands that it runs."""
 
+from __future__ import annotations
+
 import os
 import pwd
 import re

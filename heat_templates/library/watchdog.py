@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The process that does the work, and the one that ends it when its time is up."""
 
+from __future__ import annotations
+
 import ctypes
 import fcntl
 import json
@@ -17,6 +19,8 @@ from library.faults import LOG, StepFailed
 from library.step import Step
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+#: Steps that touch nothing that another step looks at, and so wait for none.
+BESIDE = ("install_package",)
 
 
 def supervise(step: Step, work: Callable[[Step], None], timeout_s: float) -> dict[str, Any]:
@@ -34,11 +38,14 @@ def supervise(step: Step, work: Callable[[Step], None], timeout_s: float) -> dic
         os._exit(0)
     os.close(writer)
     signal.signal(signal.SIGTERM, _stopped)
+    stopped = False
     try:
         told = read_until(reader, time.monotonic() + timeout_s)
         reason = f"timed out after {timeout_s:g} s; everything it had started was stopped"
     except InterruptedError:
-        told, reason = None, "stopped by a signal before the end"
+        told, reason, stopped = None, "stopped by a signal before the end", True
+    finally:
+        os.close(reader)
     if told is None:
         end_descendants()
     else:
@@ -46,7 +53,8 @@ def supervise(step: Step, work: Callable[[Step], None], timeout_s: float) -> dic
         reason = "the step ended without an outcome"
     if told:
         return dict(json.loads(told))
-    return {"ok": False, "reason": reason, "actions": [], "facts": {}}
+    failed = {"ok": False, "reason": reason, "actions": [], "facts": {}}
+    return {**failed, "stopped": True} if stopped else failed
 
 
 def _stopped(_number: int, _frame: Any) -> None:
@@ -79,13 +87,15 @@ class locked:  # noqa: N801 - reads as a word: with locked(step)
     """Only one step changes a host at a time; checks may run beside each other."""
 
     def __init__(self, step: Step) -> None:
+        self.beside = step.name in BESIDE
         self.shared = step.mode == "check"
         self.path = step.path("/run/novadocker.lock")
 
     def __enter__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.handle = open(self.path, "a")
-        fcntl.flock(self.handle, fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX)
+        if not self.beside:
+            fcntl.flock(self.handle, fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX)
 
     def __exit__(self, *_error: object) -> None:
         self.handle.close()

@@ -12,6 +12,7 @@ from lab.settings import HostSettings, LabSettings
 
 STAMP = "/etc/novadocker-lab/enrolled"
 POLLING_INTERVAL_S = 2
+MESSAGE_KEY = "/etc/novadocker/message.key"
 
 
 def enrol(settings: LabSettings, controller: Host, wheel: Wheel) -> bool:
@@ -26,6 +27,7 @@ def enrol(settings: LabSettings, controller: Host, wheel: Wheel) -> bool:
     wanted = " ".join([wheel.digest, *(host.name for host in settings.hosts)])
     if controller.run(["cat", STAMP], check=False).stdout.strip() == wanted:
         return False
+    _make_key(settings, controller)
     pools: list[tuple[str, Sequence[str], Sequence[HostSettings]]] = [
         ("controllers", ["controller", "glance"], [settings.controller]),
         ("computes", ["compute"], settings.computes),
@@ -33,6 +35,12 @@ def enrol(settings: LabSettings, controller: Host, wheel: Wheel) -> bool:
     parallel.each(pools, lambda pool: _add(settings, controller, *pool))
     controller.put(STAMP, wanted + "\n")
     return True
+
+
+def _make_key(settings: LabSettings, controller: Host) -> None:
+    """Make the key that Mistral's executor signs messages with, unless there is one."""
+    if controller.run(["test", "-e", MESSAGE_KEY], check=False).returncode:
+        controller.run([f"{settings.openstack_venv}/bin/novadocker-enroll", "make-key"])
 
 
 def _add(
@@ -46,6 +54,8 @@ def _add(
         *(f"{settings.openstack_venv}/bin/novadocker-enroll", "add", "--pool", pool),
         *(part for role in roles for part in ("--role", role)),
         *("--polling-interval", str(POLLING_INTERVAL_S)),
+        # The stacks of node_groups.yaml push to these hosts.
+        "--trust-stacks",
         *(host.name for host in hosts),
     ]
     controller.run(

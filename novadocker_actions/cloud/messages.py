@@ -12,6 +12,7 @@ import base64
 import functools
 import json
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from oslo_config import cfg
 
 from novadocker_actions import host_package
+
+# The input that carries the signature is called as the output that carries a host's.
+from novadocker_actions.cloud.host_keys import SIGNATURE as SIGNATURE
 from novadocker_actions.errors import NovadockerError, Refused
 
 #: Heat's name for what runs a config: the hook of ours on hosts.
@@ -33,6 +37,7 @@ MODES = ("apply", "check", "undo", "roll_back")
 KEY_FILE = "/etc/novadocker/message.key"
 KEY_BITS = 3072
 MAKE_KEY = "novadocker-enroll make-key"
+_HELP = f"See `{MAKE_KEY} --help`."
 OPTIONS = (
     cfg.StrOpt(
         "message_key_file",
@@ -45,6 +50,7 @@ _OPTION_GROUP = "novadocker"
 # Signatures of one kind are never good for another.
 _PURPOSE = b"novadocker-message\n"
 _SALT_BYTES = 32
+_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----\n?", re.S)
 # Group may read: a secret that is mounted into a container belongs to a group.
 _NOT_FOR_KEYS = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
 _KINDS: Mapping[str, tuple[type, ...]] = {
@@ -162,15 +168,37 @@ def _loaded(path: Path, _changed_ns: int) -> rsa.RSAPrivateKey:
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError) as fault:
-        raise _refusal(path, "holds no private key in PEM.", f"See `{MAKE_KEY} --help`.") from fault
+        raise _refusal(path, "holds no private key in PEM.", _HELP) from fault
     if not isinstance(key, rsa.RSAPrivateKey):
-        raise _refusal(path, "holds a key that is not RSA.", f"See `{MAKE_KEY} --help`.")
+        raise _refusal(path, "holds a key that is not RSA.", _HELP)
     return key
 
 
 def public_file(path: Path) -> Path:
     """Return where the public half of a key file is."""
     return path.with_suffix(".pub")
+
+
+def read_public(path: Path) -> str:
+    """Return the public keys (PEM) of a file, as hosts are given them.
+
+    :raises Refused: when there is none that can be used
+    """
+    try:
+        text = path.read_text(encoding="ascii")
+        keys = [serialization.load_pem_public_key(pem.encode()) for pem in _PEM.findall(text)]
+    except FileNotFoundError as fault:
+        raise Refused(
+            str(path),
+            "is not there: hosts know by it whose messages they may run.",
+            f"Make it with `{MAKE_KEY}` where the Mistral executor runs, or name it with "
+            "--operator-key.",
+        ) from fault
+    except (OSError, ValueError) as fault:
+        raise Refused(str(path), f"cannot be read: {fault}.", _HELP) from fault
+    if not keys or not all(isinstance(key, rsa.RSAPublicKey) for key in keys):
+        raise Refused(str(path), "holds no public RSA key in PEM.", _HELP)
+    return "".join(f"{pem.strip()}\n" for pem in _PEM.findall(text))
 
 
 def make_key(path: Path, uid: int = -1, gid: int = -1) -> str:

@@ -18,7 +18,7 @@ from openstack.exceptions import SDKException
 from novadocker_actions.cloud import messages
 from novadocker_actions.cloud.services import Patience, ServiceAdapter
 from novadocker_actions.enrolment import agent
-from novadocker_actions.enrolment.agent import Ssh, change_agent
+from novadocker_actions.enrolment.agent import Ssh, change_agent, update_packages
 from novadocker_actions.enrolment.roster import Roster, parse_hosts
 from novadocker_actions.enrolment.stacks import ROLES, STACK_PREFIX, Enrolment
 from novadocker_actions.errors import NovadockerError, Refused
@@ -79,6 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     attach.set_defaults(run=run_attach)
 
+    update = verbs.add_parser("update", help="bring this release's host steps to enrolled hosts")
+    _ssh_options(update)
+    update.add_argument(
+        "hosts", nargs="*", metavar="HOST[=ADDRESS]", help="which hosts (default: all enrolled)"
+    )
+    update.set_defaults(run=run_update)
+
     listing = verbs.add_parser("list", help="show enrolled hosts")
     listing.set_defaults(run=run_list)
 
@@ -88,6 +95,11 @@ def build_parser() -> argparse.ArgumentParser:
     remove.add_argument("hosts", nargs="+", metavar="HOST[=ADDRESS]")
     remove.set_defaults(run=run_remove)
 
+    _add_make_key(verbs)
+    return parser
+
+
+def _add_make_key(verbs: Any) -> None:
     key = verbs.add_parser(
         "make-key", help="make the key that signs messages to hosts, once for all executors"
     )
@@ -99,7 +111,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     key.add_argument("--user", default="mistral", help="who may read it (default: %(default)s)")
     key.set_defaults(run=run_make_key)
-    return parser
 
 
 # No CFN_SIGNAL: Keystone takes its signed address for 15 minutes only ([credential] auth_ttl), and
@@ -109,6 +120,20 @@ TRANSPORTS = {
     "heat": {"software_config_transport": "POLL_SERVER_HEAT", "signal_transport": "HEAT_SIGNAL"},
     "swift": {"software_config_transport": "POLL_TEMP_URL", "signal_transport": "TEMP_URL_SIGNAL"},
 }
+
+
+def _agent_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what all agents are given alike.
+
+    :raises Refused: when there is no key by which hosts would know the operator
+    """
+    files = arguments.operator_key or [messages.public_file(Path(messages.KEY_FILE))]
+    keys = dict.fromkeys(messages.read_public(file) for file in files)
+    return {
+        "polling_interval_s": arguments.polling_interval,
+        "operator_keys": "".join(keys),
+        "unsigned": "run" if arguments.trust_stacks else "refuse",
+    }
 
 
 def _ssh_options(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +149,20 @@ def _agent_options(parser: argparse.ArgumentParser) -> None:
         default=30,
         metavar="SECONDS",
         help="longest pause between an agent's questions to Heat (default: 30)",
+    )
+    parser.add_argument(
+        "--operator-key",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="public key of the Mistral executors, whose messages the hosts run; may be repeated "
+        f"(default: {messages.public_file(Path(messages.KEY_FILE))})",
+    )
+    parser.add_argument(
+        "--trust-stacks",
+        action="store_true",
+        help="have the hosts run what is not signed as well: what stacks of Heat, such as those of "
+        "compute_pool.yaml and node_groups.yaml, and so every member of their project, push to it",
     )
     parser.add_argument(
         "--timeout", type=int, default=900, metavar="SECONDS", help="for all of it (default: 900)"
@@ -146,7 +185,7 @@ def keys_of(ssh: Ssh, hosts: Mapping[str, str]) -> dict[str, str]:
 
 def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     """Enrol hosts in a pool and wait until their agents have answered."""
-    hosts, ssh = parse_hosts(arguments.hosts), _ssh(arguments)
+    hosts, ssh, settings = parse_hosts(arguments.hosts), _ssh(arguments), _agent_settings(arguments)
     for stack in enrol.pools():
         if stack["stack_name"] != f"{STACK_PREFIX}{arguments.pool}":
             elsewhere = sorted(set(hosts) & set(enrol.inventory(stack)))
@@ -168,7 +207,7 @@ def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     enrol.pin(name, roster.active, keys)
     stack = enrol.write(arguments.pool, roster, arguments.timeout, **parameters)
     enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, {len(roster.active)} hosts")
-    enrol.attach(stack, hosts, ssh, arguments.polling_interval, arguments.timeout)
+    enrol.attach(stack, hosts, ssh, settings, arguments.timeout)
     stack = enrol.await_complete(stack, arguments.timeout)
     enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, every agent has answered")
 
@@ -186,14 +225,25 @@ def run_attach(enrol: Enrolment, arguments: argparse.Namespace) -> None:
         raise Refused(
             "stack", f"there is none called {arguments.stack}.", "See openstack stack list."
         )
-    ssh = _ssh(arguments)
+    ssh, settings = _ssh(arguments), _agent_settings(arguments)
     # Pools tell their hosts by a parameter, before the servers exist.
     names = Roster.of_parameters(stack["parameters"]).active or tuple(enrol.servers(stack))
     addresses = {name: name for name in names} | parse_hosts(arguments.hosts)
     if not addresses:
         raise Refused("stack", f"{arguments.stack} has no deployed servers.", "Name its hosts.")
     enrol.pin(stack["stack_name"], list(addresses), keys_of(ssh, addresses))
-    enrol.attach(stack, addresses, ssh, arguments.polling_interval, arguments.timeout)
+    enrol.attach(stack, addresses, ssh, settings, arguments.timeout)
+
+
+def run_update(enrol: Enrolment, arguments: argparse.Namespace) -> None:
+    """Put the package of this release on hosts."""
+    enrolled = {name: name for stack in enrol.pools() for name in enrol.inventory(stack)}
+    hosts = parse_hosts(arguments.hosts) or enrolled
+    unknown = sorted(set(hosts) - set(enrolled))
+    if unknown or not hosts:
+        what = f"{unknown[0]} is not enrolled." if unknown else "none is enrolled."
+        raise Refused("host", what, "See novadocker-enroll list.")
+    update_packages(_ssh(arguments), hosts, enrol.tell)
 
 
 def run_list(enrol: Enrolment, _arguments: argparse.Namespace) -> None:

@@ -7,10 +7,10 @@ import concurrent.futures
 import dataclasses
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from novadocker_actions import host_steps
+from novadocker_actions import host_package
 from novadocker_actions.cloud.host_keys import fault_of
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import identity
@@ -70,18 +70,25 @@ class Ssh:
         return done.stdout
 
 
+# What runs on the host comes by standard input, as credentials are among it, and leaves no file.
+_PROGRAM = """\
+import base64, json, os, subprocess, sys, tempfile, zlib
+with tempfile.TemporaryDirectory(prefix="novadocker-") as folder:
+    path = os.path.join(folder, "novadocker-host.pyz")
+    with open(path, "wb") as file:
+        file.write(zlib.decompress(base64.b64decode({package!r})))
+    env = {{**os.environ, **json.loads({inputs!r})}}
+    command = [sys.executable, "-I", path, {step!r}]
+    code = subprocess.call(command, env=env, stdin=subprocess.DEVNULL)
+sys.exit(code)
+"""
+
+
 def step_script(step: str, mode: str, settings: Mapping[str, Any], timeout_s: float) -> str:
-    """Return the program for a host's Python that runs a host step."""
+    """Return the program for a host's Python that runs a step out of the package."""
     inputs = {"mode": mode, "settings": json.dumps(dict(settings)), "timeout_s": str(timeout_s)}
-    given = f"import json, os\nos.environ.update(json.loads({json.dumps(inputs)!r}))"
-    text, name = host_steps.joined(step, given), f"<{step}>"
-    # A step sends functions of its own as text to the Python of a service. Python keeps no source
-    # of a program that comes by standard input: this is where it looks for one.
-    return (
-        f"import linecache\ntext = {text!r}\n"
-        f"linecache.cache[{name!r}] = (len(text), None, text.splitlines(True), {name!r})\n"
-        f"exec(compile(text, {name!r}, 'exec'))\n"
-    )
+    given = json.dumps(inputs)
+    return _PROGRAM.format(package=host_package.compressed(), inputs=given, step=step)
 
 
 def agent_script(mode: str, settings: Mapping[str, Any], timeout_s: int) -> str:
@@ -116,6 +123,39 @@ def change_agent(
     :raises Refused: with the host's own reason
     """
     return bool(run_step(ssh, address, "install_agent", mode, settings, timeout_s)["changed"])
+
+
+def install_package(ssh: Ssh, address: str, timeout_s: int = 120) -> bool:
+    """Put the package of host steps on a host; return whether it had another one.
+
+    :raises Refused: with the host's own reason
+    """
+    settings = {"sha256": host_package.digest()}
+    return bool(run_step(ssh, address, "install_package", "apply", settings, timeout_s)["changed"])
+
+
+def update_packages(ssh: Ssh, hosts: Mapping[str, str], tell: Callable[[str], None]) -> None:
+    """Put the package on hosts that have the agent; a recipe that is under way is not disturbed.
+
+    :param hosts: SSH addresses by host name
+    :param tell: called with each line for the operator
+    :raises Refused: naming every host on which it could not be done; it is on the others
+    """
+
+    def update(name: str) -> str:
+        try:
+            changed = install_package(ssh, hosts[name])
+        except Refused as error:
+            return f"{name}: {error}"
+        tell(
+            f"{name}: package {host_package.digest()[:12]} {'installed' if changed else 'is there'}"
+        )
+        return ""
+
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        faults = [fault for fault in pool.map(update, hosts) if fault]
+    if faults:
+        raise Refused("hosts", " ".join(faults), "Mend that, then repeat the command.")
 
 
 def require_identity(ssh: Ssh, hosts: Mapping[str, str]) -> None:

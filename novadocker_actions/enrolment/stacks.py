@@ -17,7 +17,7 @@ from heatclient.v1.client import Client as Heat
 from novadocker_actions import resources
 from novadocker_actions.cloud import inventory
 from novadocker_actions.cloud.host_keys import KEYS_PREFIX, KEYS_TAG, STACK_TAG
-from novadocker_actions.enrolment.agent import PARALLEL, Ssh, change_agent
+from novadocker_actions.enrolment.agent import PARALLEL, Ssh, change_agent, install_package
 from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.errors import CloudError, Refused
 
@@ -163,29 +163,30 @@ class Enrolment:
         stack: Mapping[str, Any],
         addresses: Mapping[str, str],
         ssh: Ssh,
-        polling_interval_s: float,
+        common: Mapping[str, Any],
         timeout_s: float,
         parallel: int = PARALLEL,
     ) -> None:
-        """Put the agent on hosts of a stack, each as soon as Heat has its credentials.
+        """Put package and agent on hosts of a stack, each as soon as Heat has its credentials.
 
         :param addresses: SSH addresses by host name
+        :param common: settings of install_agent that are the same for all of them
         :raises Refused: naming every host that could not be attached
         """
         deadline = time.monotonic() + timeout_s
         waiting, faults = dict(addresses), []
-        common = {
-            "polling_interval_s": polling_interval_s,
-            "outcomes": resources.text("heat_templates/agent/outcomes.py"),
-        }
+
+        def set_up(address: str, settings: Mapping[str, Any]) -> bool:
+            changed = install_package(ssh, address)
+            return change_agent(ssh, address, "apply", settings) or changed
+
         with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
             running: dict[concurrent.futures.Future[bool], str] = {}
             while waiting and time.monotonic() < deadline:
                 for name, config in self.servers(stack).items():
                     if name in waiting:
                         settings = {**common, "os_collect_config": config, "host": name}
-                        address = waiting.pop(name)
-                        running[pool.submit(change_agent, ssh, address, "apply", settings)] = name
+                        running[pool.submit(set_up, waiting.pop(name), settings)] = name
                 if waiting:
                     time.sleep(POLL_S)
             for done in concurrent.futures.as_completed(running):

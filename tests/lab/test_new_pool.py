@@ -23,6 +23,7 @@ from lab.stage import BundleStage
 # Without "docker" in its name: other tests' deployments leave it alone.
 HOST = "pool-1"
 STACK = "test-pool"
+LEFT = ("os-collect-config", "/etc/novadocker", "/usr/local/lib/novadocker", "uuidd.service")
 SERVER = "test-pool-container"
 
 Hosts = dict[str, Host]
@@ -76,7 +77,10 @@ def pool(
 def test_blank_host_becomes_a_docker_hypervisor(
     pool: None, cloud: Connection, operator: Any, await_stack: Any, eventually: Any
 ) -> None:
-    operator("novadocker-enroll", "attach", STACK, "--polling-interval", "2", timeout_s=600)
+    operator(
+        *("novadocker-enroll", "attach", STACK, "--polling-interval", "2", "--trust-stacks"),
+        timeout_s=600,
+    )
     await_stack(STACK, "CREATE")
     # It is there when the scheduler has mapped the host to its cell.
     row = eventually(lambda: hypervisor(cloud), lambda found: found is not None)
@@ -118,10 +122,8 @@ def test_absent_gives_back_a_blank_host(
     changes = [
         line
         for line in listing.differences(before, listing.take(blank))
-        # The agent stays until `novadocker-enroll remove` or the host itself goes, and with it the
-        # host's key; uuidd is started by its socket whenever something wants a UUID.
-        if not any(
-            word in line for word in ("os-collect-config", "/etc/novadocker", "uuidd.service")
-        )
+        # The agent stays until `novadocker-enroll remove` or the host itself goes, and with it key
+        # and package; uuidd is started by its socket whenever something wants a UUID.
+        if not any(word in line for word in LEFT)
     ]
     assert changes == []

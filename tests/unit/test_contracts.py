@@ -368,7 +368,7 @@ def test_a_step_is_given_the_inputs_that_it_reads() -> None:
     ]
     assert given
     assert all(inputs <= names for names in given)
-    for name in ("enrolment.yaml", "compute_pool_host.yaml", "node_groups.yaml"):
+    for name in ("compute_pool_host.yaml", "node_groups.yaml"):
         for body in template(name)["resources"].values():
             if body["type"] == "OS::Heat::SoftwareConfig":
                 assert {item["name"] for item in body["properties"]["inputs"]} == inputs, name
@@ -400,11 +400,53 @@ def test_the_trait_that_the_driver_reports_is_the_one_that_images_and_aggregates
 def test_a_host_s_key_is_where_all_that_use_it_look_for_it() -> None:
     place = literal(f"{TEMPLATES}/configs", "KEY", "make_host_key.py")
     assert alike([place, *literals(f"{TEMPLATES}/configs", "HOST_KEY")])
-    name = literal(f"{TEMPLATES}/configs", "HOST_NAME")
+    name = literal(f"{TEMPLATES}/library", "HOST_NAME")
     assert {place, name} <= says(f"{TEMPLATES}/agent", "outcomes.py")
     rounds = literal(f"{TEMPLATES}/configs", "PBKDF2_ROUNDS")
     assert rounds == literal(ACTIONS, "_PBKDF2_ROUNDS")
     assert literal(ACTIONS, "KEYS_TAG") in template("host_keys.yaml")["description"]
+
+
+def test_a_host_knows_the_operator_by_what_the_executor_signs_with() -> None:
+    library, agent = f"{TEMPLATES}/library", f"{TEMPLATES}/agent"
+    signed = ("FORMAT", "FORMAT"), ("_PURPOSE", "PURPOSE")
+    for there, here in signed:
+        assert literal(ACTIONS, there, "messages.py") == literal(library, here, "message.py")
+    assert literal(library, "SALT_BYTES") == literal(ACTIONS, "_SALT_BYTES", "messages.py")
+    # The group of messages is the name of the hook, and of what it refuses nothing before it does.
+    group = literal(ACTIONS, "GROUP", "messages.py")
+    assert literal(agent, "MESSAGES") == group
+    assert any(text.endswith(f"/hooks/{group}") for text in says(f"{TEMPLATES}/configs"))
+    places = literal(library, "OPERATOR_KEYS"), literal(f"{TEMPLATES}/configs", "UNSIGNED")
+    assert set(places) <= says(agent, "outcomes.py")
+
+
+def test_agents_and_templates_start_the_package_where_it_is_installed() -> None:
+    library = f"{TEMPLATES}/library"
+    place = f"{literal(library, 'PACKAGES')}/{literal(library, 'CURRENT')}"
+    for name in ("compute_pool_host.yaml", "node_groups.yaml"):
+        for body in template(name)["resources"].values():
+            if body["type"] == "OS::Heat::SoftwareConfig":
+                assert f"readlink -f {place})" in body["properties"]["config"], name
+
+
+def test_a_message_has_the_fields_that_the_host_reads() -> None:
+    (composed,) = (
+        {getattr(key, "value", "") for key in value.keys}
+        for path in sources(ACTIONS, "messages.py")
+        for value in assigned(path, "message")
+        if isinstance(value, ast.Dict)
+    )
+    kinds = set(literal_keys(f"{TEMPLATES}/library", "KINDS"))
+    assert kinds | {"format", "steps"} == composed
+    assert {*literal_keys(ACTIONS, "_KINDS"), "format"} == composed
+
+
+def literal_keys(room: str, name: str) -> list[str]:
+    """Return the keys of the only dictionary that a room assigns to a name."""
+    (found,) = (value for path in sources(room) for value in assigned(path, name))
+    assert isinstance(found, ast.Dict)
+    return [ast.literal_eval(key) for key in found.keys if key]
 
 
 def test_enrolment_tags_the_stacks_that_the_workflows_look_for() -> None:

@@ -126,6 +126,14 @@ def test_installed_actions_find_their_host_scripts(environment: Path) -> None:
     assert found.count(str(environment)) == 2 + len(files("heat_templates/library/*.py"))
 
 
+def test_an_installed_bundle_makes_the_package_of_this_checkout(environment: Path) -> None:
+    program = "from novadocker_actions import host_package; print(host_package.digest())"
+    here = subprocess.run(
+        [sys.executable, "-c", program], cwd=TOP, check=True, capture_output=True, text=True
+    )
+    assert ask(environment, program) == here.stdout
+
+
 def test_every_entry_point_can_be_loaded(environment: Path) -> None:
     groups = ask(
         environment,

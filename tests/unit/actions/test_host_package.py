@@ -34,7 +34,6 @@ def test_each_step_and_module_is_in_it_to_the_letter(package: pathlib.Path) -> N
         path.relative_to(TEMPLATES).as_posix()
         for folder in host_package.FOLDERS
         for path in (TEMPLATES / folder).glob("*.py")
-        if path.name != "__main__.py"
     ]
     with zipfile.ZipFile(package) as archive:
         assert archive.testzip() is None

@@ -99,10 +99,13 @@ def outcomes(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         "SCRIPTS": "scripts",
         "HOOKS": "hooks",
         "WAKE": "wake.conf",
+        "OPERATOR_KEYS": "operator.pub",
+        "UNSIGNED": "unsigned",
     }.items():
         monkeypatch.setattr(module, name, tmp_path / place)
     (tmp_path / "hooks").mkdir()
     (tmp_path / "hooks/script").touch()
+    (tmp_path / "hooks/novadocker").touch()
     (tmp_path / "home/bin").mkdir(parents=True)
     (tmp_path / "deployed").mkdir()
     answer(tmp_path)

@@ -9,11 +9,14 @@ import pathlib
 import subprocess
 import sys
 import tarfile
+import threading
+import types
 from typing import Any
 
 import install_agent
 import pytest
-from library import faults
+from library import faults, inbox
+from library import step as steps
 
 from .agent import answer, config, want
 from .conftest import Make
@@ -173,7 +176,9 @@ class TestInstall:
             polling_interval_s=2,
             requirements=["os-collect-config"],
             hooks_requirement="heat-agents",
-            outcomes="# outcomes\n",
+            host="compute-1",
+            operator_keys="-----BEGIN PUBLIC KEY-----\n",
+            unsigned="refuse",
         )
 
     def test_the_configuration_holds_what_heat_gave(self, make_step: Make) -> None:
@@ -188,6 +193,46 @@ class TestInstall:
         settings = {"os_collect_config": {}, "polling_interval_s": 30}
         with pytest.raises(faults.StepFailed, match="names no collectors"):
             install_agent.configuration(settings)
+
+    def test_the_hook_for_messages_is_the_package_that_the_link_leads_to_when_it_starts(
+        self, make_step: Make
+    ) -> None:
+        files = install_agent.own_files(self.step(make_step))
+        text, mode = files[f"{install_agent.HOME}/hooks/novadocker"]
+        assert text.splitlines()[1] == (
+            "exec /opt/heat-agent/bin/python -I "
+            '"$(readlink -f /usr/local/lib/novadocker/novadocker-host.pyz)" message'
+        )
+        assert mode == 0o755
+
+    @pytest.mark.parametrize("unsigned", ["refuse", "run"])
+    def test_a_host_knows_its_operator_and_whether_stacks_may_push(
+        self, make_step: Make, unsigned: str
+    ) -> None:
+        step = self.step(make_step)
+        step.settings["unsigned"] = unsigned
+        files = install_agent.own_files(step)
+        assert files["/etc/novadocker/operator.pub"] == ("-----BEGIN PUBLIC KEY-----\n", 0o644)
+        assert files["/etc/novadocker/unsigned"] == (f"{unsigned}\n", 0o644)
+
+    def test_a_message_that_is_under_way_is_ended_by_no_restart_of_the_agent(
+        self, make_step: Make, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        began, restarted = threading.Event(), threading.Event()
+        service = types.SimpleNamespace(active=False)
+        monkeypatch.setattr(install_agent, "install", lambda step: True)
+        monkeypatch.setattr(install_agent, "find_service", lambda *_: service)
+        monkeypatch.setattr(steps.Step, "run", lambda *_, **__: began.set())
+        monkeypatch.setattr(install_agent, "restart_service", lambda *_: restarted.set())
+        step = self.step(make_step)
+        step.settings["os_collect_config"] = CREDENTIALS
+        with inbox.turn(root):
+            thread = threading.Thread(target=install_agent.converge, args=(step,))
+            thread.start()
+            assert began.wait(20)
+            assert not restarted.wait(0.5)
+        assert restarted.wait(20)
+        thread.join()
 
     def test_credentials_are_for_root_only(self, make_step: Make) -> None:
         files = install_agent.own_files(self.step(make_step))

@@ -296,7 +296,7 @@ class TestSealing:
 class TestEnrolment:
     def test_the_agent_knows_the_name_that_it_signs_with(self, make_step: Make) -> None:
         settings = {"os_collect_config": {"collectors": ["cfn"]}, "polling_interval_s": 30}
-        step = make_step("install_agent", outcomes="", host=HOST, **settings)
+        step = make_step("install_agent", host=HOST, **settings)
         assert install_agent.own_files(step)[install_agent.HOST_NAME] == (f"{HOST}\n", 0o600)
 
     def test_a_host_that_is_taken_out_keeps_neither_key_nor_name(

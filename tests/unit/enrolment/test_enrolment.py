@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from heatclient.v1.client import Client
 from openstack.connection import Connection
 
-from novadocker_actions import resources
+from novadocker_actions import host_package, resources
+from novadocker_actions.cloud import messages
 from novadocker_actions.cloud.services import ServiceAdapter
 from novadocker_actions.cmd import enroll
 from novadocker_actions.enrolment import agent, roster, stacks
@@ -135,8 +136,9 @@ class TestProbes:
     """A step over SSH asks services in their own Python, as it does under the agent."""
 
     @pytest.fixture
-    def host(self, fake_ssh, tmp_path):
+    def host(self, fake_ssh, tmp_path, monkeypatch):
         """Return a function that makes a host with a nova-compute unit, started by a Python."""
+        real = resources.text
 
         def make(python: str) -> None:
             root, program = tmp_path / "root", tmp_path / "nova-compute"
@@ -155,11 +157,19 @@ class TestProbes:
                 ";; *) echo LoadState=not-found;; esac\n"
             )
             systemctl.chmod(0o755)
-            fake_ssh(
-                "for last; do :; done\n"
-                f"sed 's#/usr/local/sbin:#{tmp_path}/bin:&#' "
-                f'| NOVADOCKER_ROOT={root} sh -c "$last"'
+            step = "heat_templates/library/step.py"
+            monkeypatch.setattr(
+                resources,
+                "text",
+                lambda name: (
+                    real(name).replace("/usr/local/sbin:", f"{tmp_path}/bin:/usr/local/sbin:")
+                    if name == step
+                    else real(name)
+                ),
             )
+            for cached in (host_package.build, host_package.compressed):
+                monkeypatch.setattr(host_package, cached.__name__, cached.__wrapped__)
+            fake_ssh(f'for last; do :; done\nNOVADOCKER_ROOT={root} exec sh -c "$last"')
 
         return make
 
@@ -272,8 +282,16 @@ def key_of(address):
     return public_text(rsa.generate_private_key(public_exponent=65537, key_size=2048))
 
 
+@pytest.fixture(scope="session")
+def executors_key(tmp_path_factory):
+    """Return the place of the key that executors sign messages with."""
+    path = tmp_path_factory.mktemp("executor") / "message.key"
+    messages.make_key(path)
+    return path
+
+
 @pytest.fixture
-def cloud(monkeypatch):
+def cloud(monkeypatch, executors_key):
     """Return a cloud with hosts that take any agent: Heat, and what was done to which host."""
     heat, done = Heat(), []
     heat.hosts = {}
@@ -290,6 +308,7 @@ def cloud(monkeypatch):
         return {"changed": True, "facts": {**facts, "public_key": key_of(address)}}
 
     heat.named = {"10.0.0.1": "ctl", "10.0.0.2": "b"}
+    monkeypatch.setattr(messages, "KEY_FILE", str(executors_key))
     monkeypatch.setattr(agent, "run_step", run_step)
     monkeypatch.setattr(stacks, "change_agent", change)
     monkeypatch.setattr(enroll, "change_agent", change)
@@ -365,6 +384,103 @@ class TestKeys:
         assert keys(heat) == {"b": key_of("b")}
         enroll.main(["remove", "b"])
         assert keys(heat) is None
+
+
+class TestOperator:
+    """A host runs what the operator's key has signed, and it gets that key over SSH."""
+
+    def test_each_agent_is_given_the_operators_key_after_its_package(self, cloud, executors_key):
+        heat, done = cloud
+        assert enroll.main(["add", "--pool", "c", "a"]) == 0
+        (settings,) = [settings for _, _, settings in done]
+        assert settings["operator_keys"] == messages.public_file(executors_key).read_text()
+        assert settings["unsigned"] == "refuse"
+        assert "install_package apply a" in heat.asked
+
+    def test_several_keys_are_believed_while_one_is_replaced(self, cloud, executors_key, tmp_path):
+        messages.make_key(tmp_path / "new.key")
+        files = [messages.public_file(executors_key), tmp_path / "new.pub"]
+        words = [word for file in files for word in ("--operator-key", str(file))]
+        assert enroll.main(["add", "--pool", "c", *words, "a"]) == 0
+        assert cloud[1][0][2]["operator_keys"] == "".join(file.read_text() for file in files)
+
+    @pytest.mark.parametrize("verb", [["add", "--pool", "c", "a"], ["attach", "s"]])
+    def test_without_a_key_no_host_is_enrolled(self, cloud, tmp_path, monkeypatch, capsys, verb):
+        heat, done = cloud
+        monkeypatch.setattr(messages, "KEY_FILE", str(tmp_path / "none.key"))
+        heat.stacks["s"] = {**heat.stacks["nested"], "stack_name": "s", "id": "3"}
+        assert enroll.main(verb) == 1
+        said = capsys.readouterr().err
+        assert "none.pub: is not there" in said
+        assert "`novadocker-enroll make-key`" in said
+        assert done == []
+        assert not [line for line in heat.asked if "POST" in line or "make_host_key" in line]
+
+    @pytest.mark.parametrize("text", ["", "-----BEGIN", "€"])
+    def test_what_is_no_key_is_told(self, cloud, tmp_path, capsys, text):
+        (tmp_path / "x.pub").write_text(text)
+        assert enroll.main(["add", "--pool", "c", "--operator-key", str(tmp_path / "x.pub"), "a"])
+        assert f"{tmp_path}/x.pub: " in capsys.readouterr().err
+        assert cloud[1] == []
+
+    def test_a_private_key_never_goes_to_a_host(self, cloud, executors_key, capsys):
+        words = ["--operator-key", str(executors_key)]
+        assert enroll.main(["add", "--pool", "c", *words, "a"]) == 1
+        assert "holds no public RSA key" in capsys.readouterr().err
+        assert cloud[1] == []
+
+    def test_stacks_may_push_where_the_operator_says_so(self, cloud):
+        assert enroll.main(["add", "--pool", "c", "--trust-stacks", "a"]) == 0
+        assert cloud[1][0][2]["unsigned"] == "run"
+        # Each enrolment says it anew.
+        assert enroll.main(["add", "--pool", "c", "a"]) == 0
+        assert cloud[1][1][2]["unsigned"] == "refuse"
+
+
+class TestUpdate:
+    def test_all_enrolled_hosts_get_the_package(self, cloud, capsys):
+        heat, done = cloud
+        enroll.main(["add", "--pool", "c", "a", "b"])
+        heat.asked.clear()
+        done.clear()
+        assert enroll.main(["update"]) == 0
+        changed = [line for line in heat.asked if "GET" not in line]
+        assert sorted(changed) == ["install_package apply a", "install_package apply b"]
+        # Their agents are left as they are.
+        assert done == []
+        assert f"a: package {host_package.digest()[:12]} installed" in capsys.readouterr().out
+
+    def test_some_of_them_by_name_and_address(self, cloud):
+        heat, _ = cloud
+        enroll.main(["add", "--pool", "c", "a", "b=10.0.0.2"])
+        heat.asked.clear()
+        assert enroll.main(["update", "b=10.0.0.2"]) == 0
+        assert [line for line in heat.asked if "GET" not in line] == [
+            "install_package apply 10.0.0.2"
+        ]
+
+    def test_those_that_failed_are_named_and_the_others_have_it(self, cloud, monkeypatch, capsys):
+        enroll.main(["add", "--pool", "c", "a", "b"])
+        real = agent.run_step
+
+        def run_step(ssh, address, *given):
+            if address == "a":
+                raise Refused("a", "disk full.", "Mend it.")
+            return real(ssh, address, *given)
+
+        monkeypatch.setattr(agent, "run_step", run_step)
+        assert enroll.main(["update"]) == 1
+        told = capsys.readouterr()
+        assert "a: a: disk full." in told.err
+        assert "b: package" in told.out
+
+    @pytest.mark.parametrize(
+        ("words", "said"),
+        [(["update", "zz"], "zz is not enrolled."), (["update"], "none is enrolled.")],
+    )
+    def test_a_host_that_is_not_enrolled_is_refused(self, cloud, capsys, words, said):
+        assert enroll.main(words) == 1
+        assert said in capsys.readouterr().err
 
 
 class TestIdentity:

@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import ast
+import json
+import os
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,7 +17,8 @@ from heat.common import exception
 from heat.engine import constraints, resource
 from heat.engine.resources.openstack.nova import server
 
-from novadocker_actions import host_steps
+from novadocker_actions import host_package
+from novadocker_actions.cloud import messages
 
 TEMPLATES = pathlib.Path(__file__).parents[3] / "heat_templates"
 HOSTS = {"hosts": ["compute-4", "compute-5"], "host_count": 2}
@@ -28,7 +33,7 @@ COMPUTE_STEPS = ["install_docker", "install_driver", "configure_compute"]
 
 def test_enrolment_is_valid(validate):
     made = validate("enrolment.yaml", {"pool": "computes", "roles": ["compute"], **HOSTS})
-    assert {"describe", "members"} == set(made)
+    assert {"greeting", "members"} == set(made)
 
 
 def test_enrolment_refuses_a_pool_name_that_is_no_stack_name(validate):
@@ -43,7 +48,7 @@ def test_compute_pool_is_valid(validate, kind, state, monkeypatch):
     monkeypatch.setattr(constraints.CustomConstraint, "validate", lambda *args, **kwargs: None)
     monkeypatch.setattr(server.Server, "validate", resource.Resource.validate)
     made = validate("compute_pool.yaml", {**POOL, "state": state}, f"environments/{kind}.yaml")
-    assert list(made) == ["members"]
+    assert sorted(made) == ["members", "package"]
 
 
 def test_compute_pool_needs_an_environment(validate):
@@ -78,8 +83,10 @@ def test_a_pool_host_is_undone_in_the_opposite_order():
     resources = _resources("compute_pool_host.yaml")
     done = _chain(resources, "mailbox")[:-1]
     undone = _chain(resources, "undo_install_nova_compute")
-    assert done == ["install_nova_compute", *COMPUTE_STEPS]
-    assert undone == [f"undo_{step}" for step in reversed(done)]
+    assert done == ["install_package", "install_nova_compute", *COMPUTE_STEPS]
+    # What is undone comes out of the package, too.
+    assert undone == ["install_package", *(f"undo_{step}" for step in reversed(done[1:]))]
+    undone = undone[1:]
     assert {_mode(resources[name]) for name in done} == {"apply"}
     assert {_mode(resources[name]) for name in undone} == {"undo"}
 
@@ -89,26 +96,34 @@ def test_node_groups_go_controllers_first_and_back_last():
     done = _chain(resources, "computes_verify_host")
     undone = _chain(resources, "undo_controllers_install_docker")
     assert done == [
+        "install_package",
         "controllers_install_docker",
         "glance_configure_glance",
         *(f"computes_{step}" for step in [*COMPUTE_STEPS, "verify_host"]),
     ]
-    assert undone == [f"undo_{name}" for name in reversed(done[:-1])]
+    assert undone == ["install_package", *(f"undo_{name}" for name in reversed(done[1:-1]))]
 
 
-@pytest.mark.parametrize("name", ["enrolment.yaml", "compute_pool_host.yaml", "node_groups.yaml"])
-def test_scripts_get_the_library_and_their_step_and_text_inputs(name):
-    configs = [
-        item["properties"]
-        for item in _resources(name).values()
+def _step(config: dict[str, Any]) -> str:
+    """Return the step that a config runs out of the package."""
+    program, step = config["config"].rsplit(maxsplit=1)
+    assert program == (
+        '#!/bin/sh\nexec python3 -I "$(readlink -f /usr/local/lib/novadocker/novadocker-host.pyz)"'
+    )
+    return str(step)
+
+
+@pytest.mark.parametrize("template", ["compute_pool_host.yaml", "node_groups.yaml"])
+def test_steps_come_out_of_the_package_and_get_text_inputs(template):
+    configs = {
+        name: item["properties"]
+        for name, item in _resources(template).items()
         if item["type"] == "OS::Heat::SoftwareConfig"
-    ]
+    }
     assert configs
-    for config in configs:
-        _, library, (step,) = config["config"]["list_join"]
-        files = [f"heat_templates/{part['get_file']}" for part in library]
-        assert files == list(host_steps.library_files())
-        assert (TEMPLATES / step["get_file"]).is_file()
+    for name, config in configs.items():
+        assert f"{_step(config)}_config" == name
+        assert (TEMPLATES / "configs" / f"{_step(config)}.py").is_file()
         types = {item["name"]: item["type"] for item in config["inputs"]}
         # The script hook of heat-agents hands numbers to the process as they are, which fails.
         assert types == {"mode": "String", "settings": "Json", "timeout_s": "String"}
@@ -117,17 +132,46 @@ def test_scripts_get_the_library_and_their_step_and_text_inputs(name):
         }
 
 
+def test_a_new_mailbox_asks_for_nothing_and_any_host_answers():
+    config = _resources("enrolment.yaml")["greeting"]["properties"]
+    assert config["group"] == messages.GROUP
+    assert json.loads(config["config"]) == {"format": messages.FORMAT, "steps": []}
+
+
+def test_a_stack_brings_the_package_that_messages_ask_for(validate, tmp_path):
+    made = validate("host_package.yaml", {})
+    config = made["config"].properties
+    script = tmp_path / "script"
+    script.write_text(config["config"])
+    types = {item["name"]: item["type"] for item in config["inputs"]}
+    assert types == {"mode": "String", "timeout_s": "String"}
+    environment = {
+        **os.environ,
+        "NOVADOCKER_ROOT": str(tmp_path / "root"),
+        "heat_outputs_path": str(tmp_path / "out"),
+        "mode": "apply",
+        "timeout_s": "60",
+    }
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (tmp_path / "out.deploy_result").read_text() == "ok", done.stderr
+    place = tmp_path / "root/usr/local/lib/novadocker"
+    assert (place / "novadocker-host.pyz").resolve() == place / f"{host_package.digest()}.pyz"
+    assert (place / "novadocker-host.pyz").read_bytes() == host_package.build()
+
+
 @pytest.mark.parametrize("name", ["compute_pool_host.yaml", "node_groups.yaml"])
 def test_settings_in_templates_are_settings_of_the_steps(name):
     resources = _resources(name)
     for item in resources.values():
-        values = item["properties"].get("input_values", {})
+        values = item.get("properties", {}).get("input_values", {})
         settings = values.get("settings")
         if not settings or "get_param" in settings:
             continue
-        step = resources[item["properties"]["config"]["get_resource"]]["properties"]
-        path = TEMPLATES / step["config"]["list_join"][2][0]["get_file"]
-        assert set(settings) <= set(_schema(path)["properties"])
+        config = resources[item["properties"]["config"]["get_resource"]]["properties"]
+        schema = _schema(TEMPLATES / "configs" / f"{_step(config)}.py")
+        assert set(settings) <= set(schema["properties"])
 
 
 def _schema(path: pathlib.Path) -> dict[str, Any]:

@@ -89,13 +89,15 @@ ROOMS: Mapping[str, Room] = {
         ("configs", "library"),
         (
             {"steps": ("configs",)},
+            {"mailbox": ("library.inbox",)},
+            {"recipe": ("library.recipe",)},
             {"program": ("library.outcome", "library.watchdog")},
             {"packages": ("library.packages", "library.apt_locks"), "host": ("library",)},
             {"run": ("library.step", "library.changes", "library.records")},
             {"base": ("library.faults", "library.files", "library.settings", "library.joined")},
         ),
     ),
-    # A program that is installed beside Heat's: neither steps nor their library are there.
+    # What is around Heat's agent on a host: it knows neither steps nor their library.
     "agent": Room("heat_templates", ("agent",), ({"agent": ("agent",)},)),
     "client": Room(
         ".",
@@ -119,6 +121,10 @@ ROOMS: Mapping[str, Room] = {
                 )
             },
         ),
+    ),
+    # The entrance of what is installed on hosts.
+    "package": Room(
+        "heat_templates", ("package",), ({"package": ("package",)},), ("host steps", "agent")
     ),
     "lab": Room(
         ".",

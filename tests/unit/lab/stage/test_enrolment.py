@@ -23,12 +23,18 @@ class Controller(Host):
         super().__init__("controller", SETTINGS)
         self.files: dict[str, str] = {}
         self.enrolled: list[str] = []
+        self.keys = 0
 
     def run(self, argv: Sequence[str], **_: Any) -> subprocess.CompletedProcess[str]:
         if argv[0] == "cat":
             text = self.files.get(argv[1])
             return subprocess.CompletedProcess(argv, 0 if text else 1, text or "", "")
-        if any(word.endswith("novadocker-enroll") for word in argv):
+        if argv[0] == "test":
+            return subprocess.CompletedProcess(argv, 0 if self.keys else 1, "", "")
+        if argv[-1] == "make-key":
+            assert not self.enrolled
+            self.keys += 1
+        elif any(word.endswith("novadocker-enroll") for word in argv):
             self.enrolled += [host.name for host in SETTINGS.hosts if host.name in argv]
         return subprocess.CompletedProcess(argv, 0, "", "")
 
@@ -54,3 +60,11 @@ def test_another_bundle_enrols_them_again_whatever_of_it_is_another() -> None:
     controller.enrolled.clear()
     assert enrolment.enrol(SETTINGS, controller, wheel("two"))
     assert sorted(controller.enrolled) == sorted(host.name for host in SETTINGS.hosts)
+
+
+def test_the_executor_has_a_key_before_any_host_is_enrolled_and_keeps_it() -> None:
+    controller = Controller()
+    enrolment.enrol(SETTINGS, controller, wheel("one"))
+    controller.enrolled.clear()
+    enrolment.enrol(SETTINGS, controller, wheel("two"))
+    assert controller.keys == 1
