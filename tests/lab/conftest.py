@@ -82,11 +82,11 @@ def lab_settings() -> LabSettings:
 @pytest.fixture(scope="session")
 def lab(lab_settings: LabSettings) -> dict[str, Host]:
     """The hosts of the lab by name."""
-    found = lab_hosts(lab_settings)
-    absent = [name for name, host in found.items() if host.state() != "running"]
+    by_name = lab_hosts(lab_settings)
+    absent = [name for name, host in by_name.items() if host.state() != "running"]
     if absent:
         pytest.fail(f"the lab is not up ({', '.join(absent)}): run `tools/lab up`", pytrace=False)
-    return found
+    return by_name
 
 
 @pytest.fixture(scope="session")
@@ -219,9 +219,9 @@ def eventually() -> Eventually:
         read: Callable[[], Any], wanted: Callable[[Any], bool], timeout_s: float = 60
     ) -> Any:
         deadline = time.monotonic() + timeout_s
-        while not wanted(found := read()) and time.monotonic() < deadline:
+        while not wanted(answer := read()) and time.monotonic() < deadline:
             time.sleep(0.5)
-        return found
+        return answer
 
     return read_until
 

@@ -63,9 +63,9 @@ def refusal(run_workflow: Any, **inputs: Any) -> str:
     """Start a deployment that must be refused and return the words."""
     try:
         execution = run_workflow(DEPLOY, inputs, timeout_s=180)
-    except LabError as fault:
+    except LabError as err:
         # Mistral itself refuses an input that the workflow does not have.
-        return str(fault)
+        return str(err)
     assert execution.state == "ERROR", execution
     assert execution.report.get("state") in ("refused", None), execution.report
     print(f"refused: {inputs}: {execution.message}")

@@ -31,8 +31,8 @@ Hosts = dict[str, Host]
 
 def hypervisor(cloud: Connection) -> Hypervisor | None:
     """Return the new host's hypervisor, None where Nova knows none."""
-    found = cloud.compute.hypervisors(details=True)
-    return next((row for row in found if row.name == HOST), None)
+    hypervisors = cloud.compute.hypervisors(details=True)
+    return next((row for row in hypervisors if row.name == HOST), None)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_blank_host_becomes_a_docker_hypervisor(
     )
     await_stack(STACK, "CREATE")
     # It is there when the scheduler has mapped the host to its cell.
-    row = eventually(lambda: hypervisor(cloud), lambda found: found is not None)
+    row = eventually(lambda: hypervisor(cloud), lambda shown: shown is not None)
     assert row is not None, f"Nova does not know {HOST}"
     assert (row.hypervisor_type, row.state, row.status) == ("docker", "up", "enabled")
 

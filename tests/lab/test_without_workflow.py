@@ -79,7 +79,7 @@ def test_a_stack_converts_the_node_groups_and_gives_them_back(
     operator("openstack", "stack", "create", *TEMPLATE, *parameters(server_ids), STACK)
     await_stack(STACK, "CREATE")
     between = listing.take_all(lab)
-    assert eventually(docker_hosts, lambda found: found == SELECTED) == SELECTED
+    assert eventually(docker_hosts, lambda hosts: hosts == SELECTED) == SELECTED
     assert "docker" in image_formats(cloud)
     assert set(listing.touched(before, between)) == {"controller", *SELECTED}
     assert "docker.io" in between["controller"].packages
@@ -91,6 +91,6 @@ def test_a_stack_converts_the_node_groups_and_gives_them_back(
     )
     await_stack(STACK, "UPDATE")
     operator("openstack", "stack", "delete", "--yes", "--wait", STACK)
-    assert eventually(docker_hosts, lambda found: found == []) == []
+    assert eventually(docker_hosts, lambda hosts: hosts == []) == []
     assert image_formats(cloud) == formats
     assert listing.differing(before, listing.take_all(lab)) == {}

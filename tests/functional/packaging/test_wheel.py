@@ -114,7 +114,7 @@ def ask(environment: Path, program: str) -> str:
 
 
 def test_installed_actions_find_their_host_scripts(environment: Path) -> None:
-    found = ask(
+    answered = ask(
         environment,
         "from novadocker_actions import resources;"
         "print(resources.__file__);"
@@ -123,7 +123,7 @@ def test_installed_actions_find_their_host_scripts(environment: Path) -> None:
         "print(resources.path('heat_templates/configs/install_docker.py'));"
         "assert 'run_step(' in host_steps.script('install_docker')",
     )
-    assert found.count(str(environment)) == 2 + len(files("heat_templates/library/*.py"))
+    assert answered.count(str(environment)) == 2 + len(files("heat_templates/library/*.py"))
 
 
 def test_an_installed_bundle_makes_the_package_of_this_checkout(environment: Path) -> None:

@@ -97,12 +97,12 @@ class FakeCompute:
         assert params["name"] == f"^{self.made['name']}"
         wanted = params.get("status")
         states = self.states.pop(0) if wanted and len(self.states) > 1 else self.states[0]
-        found = [
+        answers = [
             {"id": str(number)}
             for number, state in enumerate(states)
             if str(number) not in self.deleted and wanted in (None, state)
         ]
-        return type("Answer", (), {"status_code": 200, "json": lambda _: {"servers": found}})()
+        return type("Answer", (), {"status_code": 200, "json": lambda _: {"servers": answers}})()
 
     def get_server(self, server_id: str) -> Any:
         return type("Server", (), {"fault": {"message": f"fault of {server_id}"}})()
@@ -112,10 +112,10 @@ class FakeCompute:
 
 
 def servers(compute: FakeCompute) -> Servers:
-    found = object.__new__(Servers)
-    found.cloud = type("Cloud", (), {"compute": compute})()  # type: ignore[assignment]
-    found.image_id, found.network_id, found.flavor_id = "image", "network", "flavor"
-    return found
+    servers = object.__new__(Servers)
+    servers.cloud = type("Cloud", (), {"compute": compute})()  # type: ignore[assignment]
+    servers.image_id, servers.network_id, servers.flavor_id = "image", "network", "flavor"
+    return servers
 
 
 def test_servers_are_active_and_then_deleted(monkeypatch: pytest.MonkeyPatch) -> None:

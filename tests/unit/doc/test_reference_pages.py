@@ -130,9 +130,9 @@ def test_every_action_workflow_step_and_template_of_the_project_has_a_page() -> 
         "templates": TOP / "heat_templates",
         "tempest": TOP / "doc" / "results",
     }
-    found = [module(name).pages(where) for name, where in places.items()]
-    found.append(module("workflows").pages(TOP / "workbooks", {}))
-    for pages in found:
+    made = [module(name).pages(where) for name, where in places.items()]
+    made.append(module("workflows").pages(TOP / "workbooks", {}))
+    for pages in made:
         assert pages
         for page in pages.values():
             check(page)
@@ -162,7 +162,7 @@ def test_the_page_has_each_test_and_means_nothing_else_to_sphinx() -> None:
 
 
 def test_the_page_is_the_same_whatever_the_order_of_the_tests() -> None:
-    found = (
+    outcomes = (
         Result("tempest.b", "SKIPPED", "Found networks: [{'id': 'of this cloud'}]"),
         Result("tempest.c", "SKIPPED", "Found networks: [{'id': 'of another'}]"),
         Result("tempest.a", "ok"),
@@ -170,7 +170,7 @@ def test_the_page_is_the_same_whatever_the_order_of_the_tests() -> None:
     )
     pages = {
         tempest_page(results.Summary(ordered, (), (), (4, 1, 3)))
-        for ordered in (found, found[::-1])
+        for ordered in (outcomes, outcomes[::-1])
     }
     (text,) = pages
     assert "   * - Found networks\n     - 2\n   * - another reason\n     - 1\n" in text

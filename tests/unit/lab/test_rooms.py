@@ -42,8 +42,8 @@ def test_the_stage_is_imported_by_the_program_alone() -> None:
 @pytest.mark.parametrize("room", ROOMS)
 def test_a_room_imports_rooms_below_it_only(room: str) -> None:
     below = {*ROOMS[: ROOMS.index(room) + 1], *TOP}
-    found = {(name, to) for name, its_room, to in imported() if its_room == room}
-    assert {(name, to) for name, to in found if to not in below} == set()
+    imports = {(name, to) for name, its_room, to in imported() if its_room == room}
+    assert {(name, to) for name, to in imports if to not in below} == set()
 
 
 def test_the_cloud_has_nothing_that_only_this_bundle_wants() -> None:

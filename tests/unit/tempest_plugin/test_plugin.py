@@ -31,15 +31,15 @@ test_functions.__test__ = False  # type: ignore[attr-defined]
 
 
 def test_each_test_has_an_id_of_its_own() -> None:
-    found: dict[str, str] = {}
+    names: dict[str, str] = {}
     for name, function in test_functions():
         decorators = [ast.unparse(decorator) for decorator in function.decorator_list]
         ids = re.findall(r"decorators\.idempotent_id\('(.+?)'\)", "\n".join(decorators))
         assert len(ids) == 1, name
         assert str(uuid.UUID(ids[0])) == ids[0], name
-        assert ids[0] not in found, f"{name} has the ID of {found.get(ids[0])}"
-        found[ids[0]] = name
-    assert len(found) >= 13
+        assert ids[0] not in names, f"{name} has the ID of {names.get(ids[0])}"
+        names[ids[0]] = name
+    assert len(names) >= 13
 
 
 def test_options_register_with_their_groups() -> None:

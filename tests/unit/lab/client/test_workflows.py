@@ -143,8 +143,8 @@ def test_tasks_of_sub_workflows_follow_their_task(mistral: Mistral) -> None:
     mistral.answer_tasks("e1", task("a"), task("sub", kind="WORKFLOW"), task("b"))
     mistral.answer_tasks("e2", task("inner"))
     mistral.answer("GET /executions of id-sub", {"executions": [{"id": "e2"}]})
-    found = workflows.TaskTree(mistral.cloud, "e1").read()
-    assert [(t.name, t.depth) for t in found] == [("a", 0), ("sub", 0), ("inner", 1), ("b", 0)]
+    tasks = workflows.TaskTree(mistral.cloud, "e1").read()
+    assert [(t.name, t.depth) for t in tasks] == [("a", 0), ("sub", 0), ("inner", 1), ("b", 0)]
 
 
 def test_sub_workflow_is_read_again_until_it_has_ended(mistral: Mistral) -> None:
@@ -165,8 +165,8 @@ def test_sub_workflow_is_read_again_until_it_has_ended(mistral: Mistral) -> None
 def test_published_values_are_read_by_task(mistral: Mistral) -> None:
     mistral.answer_tasks("e1", task("a"))
     mistral.answer("GET /tasks/id-a", task("a"))
-    (found,) = workflows.TaskTree(mistral.cloud, "e1").read()
-    assert workflows.published(mistral.cloud, found) == {"from": "a"}
+    (shown,) = workflows.TaskTree(mistral.cloud, "e1").read()
+    assert workflows.published(mistral.cloud, shown) == {"from": "a"}
 
 
 def test_failed_run_without_report_tells_mistrals_reason(mistral: Mistral) -> None:

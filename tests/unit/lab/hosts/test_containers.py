@@ -93,7 +93,7 @@ def test_hosts_that_are_there_come_in_the_plans_order_then_added_ones(
         return subprocess.CompletedProcess(argv, 0, out, "")
 
     monkeypatch.setattr(commands, "run", run)
-    found = containers.existing(SETTINGS)
-    assert [host.name for host in found] == ["controller", "compute-3", "added"]
-    assert found[0] == SETTINGS.controller
-    assert found[-1].address == "10.88.0.21"
+    hosts = containers.existing(SETTINGS)
+    assert [host.name for host in hosts] == ["controller", "compute-3", "added"]
+    assert hosts[0] == SETTINGS.controller
+    assert hosts[-1].address == "10.88.0.21"

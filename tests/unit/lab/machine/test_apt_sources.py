@@ -37,8 +37,8 @@ def folder(tmp_path: pathlib.Path, **files: str) -> pathlib.Path:
 
 
 def test_deb822_sources_keep_the_releases_own_suites_and_components(tmp_path: pathlib.Path) -> None:
-    found = apt_sources.machine_sources("bookworm", folder(tmp_path, debian_sources=DEB822))
-    assert found == [
+    sources = apt_sources.machine_sources("bookworm", folder(tmp_path, debian_sources=DEB822))
+    assert sources == [
         Source(
             "http://archive.example/debian",
             ("bookworm", "bookworm-updates"),
@@ -55,8 +55,8 @@ def test_one_line_sources_with_and_without_options(tmp_path: pathlib.Path) -> No
         "deb-src http://archive.example/debian bookworm main\n"
         "# deb http://off.example/ bookworm main\n"
     )
-    found = apt_sources.machine_sources("bookworm", folder(tmp_path, list=text))
-    assert found == [
+    sources = apt_sources.machine_sources("bookworm", folder(tmp_path, list=text))
+    assert sources == [
         Source("http://archive.example/debian", ("bookworm",), ("main",)),
         Source("http://sec.example/", ("bookworm-security",), ("main",), "/k.gpg"),
     ]
@@ -68,8 +68,8 @@ def test_third_parties_archives_are_left_out(tmp_path: pathlib.Path) -> None:
         "deb http://engine.example/linux bookworm stable\n"
         "deb http://db.example/apt bookworm-pgdg main\n"
     )
-    found = apt_sources.machine_sources("bookworm", folder(tmp_path, list=text))
-    assert [source.uri for source in found] == ["http://archive.example/debian"]
+    sources = apt_sources.machine_sources("bookworm", folder(tmp_path, list=text))
+    assert [source.uri for source in sources] == ["http://archive.example/debian"]
 
 
 def test_no_source_of_the_release_is_an_error_that_names_the_place(tmp_path: pathlib.Path) -> None:

@@ -38,10 +38,10 @@ def test_proxies_and_uvs_own_settings_win() -> None:
         "https_proxy": "http://proxy.example:3128",
         "UV_DEFAULT_INDEX": "https://uv.example/",
     }
-    found = python_index.index_environment("global.index-url='https://pip.example/'", environ)
-    assert found["https_proxy"] == "http://proxy.example:3128"
-    assert found["UV_DEFAULT_INDEX"] == "https://uv.example/"
-    assert found["PIP_INDEX_URL"] == "https://pip.example/"
+    variables = python_index.index_environment("global.index-url='https://pip.example/'", environ)
+    assert variables["https_proxy"] == "http://proxy.example:3128"
+    assert variables["UV_DEFAULT_INDEX"] == "https://uv.example/"
+    assert variables["PIP_INDEX_URL"] == "https://pip.example/"
 
 
 def test_the_environment_of_pip_wins_over_its_files() -> None:

@@ -77,9 +77,9 @@ def test_filters_are_those_of_the_labs_scheduler_which_has_all_that_nova_chooses
 
 
 def test_servers_are_moved_between_hosts_of_docker() -> None:
-    found = parsed(FACTS)["compute"]
-    assert found["migration_source_host"] == "compute-docker-1"
-    assert found["migration_dest_host"] == "compute-docker-2"
+    options = parsed(FACTS)["compute"]
+    assert options["migration_source_host"] == "compute-docker-1"
+    assert options["migration_dest_host"] == "compute-docker-2"
     alone = parsed(dataclasses.replace(FACTS, docker_hosts=("compute-docker-1",)))
     assert "migration_source_host" not in alone["compute"]
     assert alone["compute"]["min_compute_nodes"] == "1"

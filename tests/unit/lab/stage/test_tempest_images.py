@@ -96,19 +96,19 @@ class Connection:
 @pytest.fixture
 def controller(tmp_path: pathlib.Path) -> Controller:
     (tmp_path / "dropbear").write_bytes(b"a server")
-    found = Controller("controller")
-    found.programs = (tmp_path / "dropbear",)
-    return found
+    host = Controller("controller")
+    host.programs = (tmp_path / "dropbear",)
+    return host
 
 
 def test_a_layer_is_added_and_all_digests_are_right() -> None:
     made = guest.with_layer(BASE, {"bin/chpasswd": b"a program"}, {"root/.ssh": 0o700})
-    config, found = layers(made)
+    config, unpacked = layers(made)
     assert config["rootfs"]["diff_ids"] == [
-        f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in found
+        f"sha256:{hashlib.sha256(layer).hexdigest()}" for layer in unpacked
     ]
-    assert len(found) == 2
-    with tarfile.open(fileobj=io.BytesIO(found[1])) as layer:
+    assert len(unpacked) == 2
+    with tarfile.open(fileobj=io.BytesIO(unpacked[1])) as layer:
         assert layer.getmember("bin/chpasswd").mode == 0o755
         assert read(layer, "bin/chpasswd") == b"a program"
         assert layer.getmember("root/.ssh").isdir()
@@ -117,13 +117,13 @@ def test_a_layer_is_added_and_all_digests_are_right() -> None:
 
 def test_an_image_has_the_server_and_all_scripts_and_is_made_once(controller: Controller) -> None:
     connection: Any = Connection()
-    found = facts.guest_image(connection, "tempest", controller)
-    image = connection.image.kept[found]
+    image_id = facts.guest_image(connection, "tempest", controller)
+    image = connection.image.kept[image_id]
     assert image.properties["os_command_line"] == guest.COMMAND
     with tarfile.open(fileobj=io.BytesIO(layers(image.content)[1][-1])) as layer:
         assert read(layer, "usr/sbin/dropbear") == b"a server"
         assert set(guest.SCRIPTS) < set(layer.getnames())
-    assert facts.guest_image(connection, "tempest", controller) == found
+    assert facts.guest_image(connection, "tempest", controller) == image_id
     assert len(connection.image.kept) == 2
 
 
@@ -133,8 +133,8 @@ def test_an_image_with_other_contents_is_made_anew(controller: Controller) -> No
     idle = facts.container_image(connection, "tempest")
     assert set(connection.image.kept) == {"base", idle}
     assert connection.image.kept[idle].properties["os_command_line"] == guest.IDLE_COMMAND
-    found = facts.guest_image(connection, "tempest", controller)
-    assert set(connection.image.kept) == {"base", found}
+    image = facts.guest_image(connection, "tempest", controller)
+    assert set(connection.image.kept) == {"base", image}
 
 
 def test_a_controller_without_the_server_is_named() -> None:

@@ -34,8 +34,8 @@ LISTS = pathlib.Path(lab.stage.tempest.__file__).parent
 def test_outcomes_are_read_from_the_output(
     line: str, expected: tuple[str, str, str] | None
 ) -> None:
-    found = results.parse_results([line])
-    assert [dataclasses.astuple(result) for result in found] == ([expected] if expected else [])
+    outcomes = results.parse_results([line])
+    assert [dataclasses.astuple(result) for result in outcomes] == ([expected] if expected else [])
 
 
 def test_a_failure_has_the_end_of_its_traceback_as_reason() -> None:
@@ -68,7 +68,7 @@ def test_the_list_of_tests_is_told_from_what_else_is_printed() -> None:
 
 
 def test_each_test_has_a_result_though_its_class_has_one_line() -> None:
-    found = results.complete(
+    outcomes = results.complete(
         LISTED,
         [
             Result("tempest.api.compute.A.test_a", "ok"),
@@ -77,7 +77,7 @@ def test_each_test_has_a_result_though_its_class_has_one_line() -> None:
             Result("tearDownClass (tempest.api.compute.A)", "FAILED"),
         ],
     )
-    assert [dataclasses.astuple(result) for result in found] == [
+    assert [dataclasses.astuple(result) for result in outcomes] == [
         ("tempest.api.compute.A.test_a", "ok", ""),
         ("tempest.api.compute.A.test_b", "FAILED", "why"),
         ("tempest.api.compute.B.test_c", "SKIPPED", "no volumes"),
@@ -88,10 +88,10 @@ def test_each_test_has_a_result_though_its_class_has_one_line() -> None:
 
 
 def test_known_failures_are_no_surprise_and_what_is_left_out_is_not_missed() -> None:
-    found = summary()
-    assert [result.test for result in found.unexpected] == ["tempest.api.compute.B.test_c"]
-    assert found.left_out == (("tempest.scenario.C.test_resize", "needs a guest"),)
-    assert len(found.results) == 4
+    told = summary()
+    assert [result.test for result in told.unexpected] == ["tempest.api.compute.B.test_c"]
+    assert told.left_out == (("tempest.scenario.C.test_resize", "needs a guest"),)
+    assert len(told.results) == 4
 
 
 def test_the_share_is_of_what_upstreams_gate_kept() -> None:

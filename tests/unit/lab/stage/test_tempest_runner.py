@@ -42,8 +42,8 @@ def test_outcomes_are_shown_with_the_progress(
     docker: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(docker, "echo '{0} pkg.A.test_b [0.1s] ... ok'; echo else; exit 0")
-    found = runner.run(SETTINGS, "^pkg", concurrency=2, tests=7)
-    assert found == [results.TestResult("pkg.A.test_b", "ok")]
+    outcomes = runner.run(SETTINGS, "^pkg", concurrency=2, tests=7)
+    assert outcomes == [results.TestResult("pkg.A.test_b", "ok")]
     shown = capsys.readouterr().out
     assert "min, 1 of 7] {0} pkg.A.test_b [0.1s] ... ok\nelse\n" in shown
     said = pathlib.Path(f"{docker}.args").read_text()
@@ -64,8 +64,8 @@ def test_what_spoils_other_tests_is_run_after_them(
 ) -> None:
     script = """echo "$@" >>"$0.all"; echo "{0} pkg.A.test_$(wc -l <"$0.all") [0.1s] ... ok" """
     write(docker, script)
-    found = runner.run(SETTINGS, runner.COMPUTE_TESTS, tests=2)
-    assert [result.test for result in found] == ["pkg.A.test_1", "pkg.A.test_2"]
+    outcomes = runner.run(SETTINGS, runner.COMPUTE_TESTS, tests=2)
+    assert [result.test for result in outcomes] == ["pkg.A.test_1", "pkg.A.test_2"]
     assert "min, 2 of 2]" in capsys.readouterr().out
     assert FILES[runner.EXCLUDE_LIST] == f"{runner.APART[0]}\n"
     first, second = pathlib.Path(f"{docker}.all").read_text().splitlines()
