@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from novadocker_client.connection import MISTRAL, Cloud
@@ -22,19 +22,25 @@ _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "SKIPPED")
 _TASK_FIELDS = ["id", "name", "type", "state", "created_at", "started_at", "finished_at"]
 #: States of a host, and of a host at a step.
 RUNNING, OK, FAILED, SKIPPED = "running", "ok", "failed", "skipped"
+#: Of a step whose outcome a run did not live to see.
+UNKNOWN = "unknown"
 #: The task that puts hosts back that failed.
 ROLL_BACK = "roll_back"
 
 
 @dataclass(frozen=True)
 class HostRow:
-    """What a task said of a host."""
+    """What a task said of a host.
+
+    :param pending: whether it was asked to do something, and its outcome is yet to come
+    """
 
     host: str
     role: str = ""
     state: str = OK
     reason: str = ""
     rolled_back: bool = False
+    pending: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,35 +105,35 @@ class Progress:
 
     :param tasks: in the order in which they were started
     :param settled: tasks of the workflows that had ended, by the task that ran them
+    :param ended: whether the run has ended, so that what has no outcome will have none
     """
 
     tasks: tuple[Task, ...] = ()
     settled: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
+    ended: bool = False
 
     def cells(self) -> Iterator[Cell]:
-        """Yield each host at each step that it has come to, in the order of the steps."""
+        """Yield each host at each step that it has come to, once, in the order of the steps.
+
+        A step that several tasks are about has ended when one of them says so of the host.
+        """
+        found: dict[tuple[str, str], Cell] = {}
         failed: set[str] = set()
         for task in self.tasks:
             for row in task.rows:
-                if row.state == SKIPPED:
+                cell = _cell(task, row, failed)
+                if cell is None:
                     continue
-                state, reason = OK if task.ended else RUNNING, ""
-                if row.state == FAILED:
-                    # Where it has failed before, it is only carried along, or put back.
-                    if row.host in failed and not (row.rolled_back and task.name == ROLL_BACK):
-                        continue
-                    if row.host not in failed:
-                        failed.add(row.host)
-                        state, reason = FAILED, row.reason
-                yield Cell(
-                    row.host,
-                    task.name,
-                    state,
-                    task.id,
-                    task.started_at,
-                    task.finished_at,
-                    reason,
-                )
+                known = found.get((row.host, task.name))
+                if known and known.state == RUNNING:
+                    cell = replace(cell, started_at=known.started_at)
+                elif known and known.state == cell.state:
+                    continue
+                elif known:
+                    del found[row.host, task.name]
+                found[row.host, task.name] = cell
+        for cell in found.values():
+            yield replace(cell, state=UNKNOWN) if self.ended and cell.state == RUNNING else cell
 
     def steps(self) -> list[str]:
         """Return the names of the steps that hosts have come to, each once, in order."""
@@ -150,6 +156,24 @@ class Progress:
                 cell.finished_at or cell.started_at,
             )
         return list(found.values())
+
+
+def _cell(task: Task, row: HostRow, failed: set[str]) -> Cell | None:
+    """Return what a task says of a host, None where it has only been carried along.
+
+    :param failed: the hosts that have failed so far
+    """
+    if row.state == SKIPPED:
+        return None
+    state, reason = OK if task.ended and not row.pending else RUNNING, ""
+    if row.state == FAILED:
+        if row.host in failed and not (row.rolled_back and task.name == ROLL_BACK):
+            return None
+        if row.host not in failed:
+            failed.add(row.host)
+            state, reason = FAILED, row.reason
+    finished_at = None if state == RUNNING else task.finished_at
+    return Cell(row.host, task.name, state, task.id, task.started_at, finished_at, reason)
 
 
 def look(cloud: Cloud, run_id: str, *, ended: bool, before: Progress | None = None) -> Progress:
@@ -178,7 +202,7 @@ def look(cloud: Cloud, run_id: str, *, ended: bool, before: Progress | None = No
                 settled[key] = found
             tasks += settled[key]
     tasks.sort(key=lambda task: task.started_at or _LATE)
-    return Progress(tuple(tasks), settled)
+    return Progress(tuple(tasks), settled, ended)
 
 
 _LATE = datetime.datetime.max.replace(tzinfo=datetime.UTC)
@@ -293,6 +317,7 @@ def host_rows(rows: Any) -> tuple[HostRow, ...]:
             state=str(row.get("state") or OK),
             reason=str(row.get("reason") or ""),
             rolled_back=row.get("rolled_back") is True,
+            pending=bool(row.get("pending")),
         )
         for row in (rows if isinstance(rows, list) else [])
         if isinstance(row, Mapping) and row.get("host")

@@ -15,13 +15,17 @@ from novadocker_client import events, meanings
 from novadocker_client.errors import Unavailable
 from novadocker_client.osc import base
 from novadocker_client.osc.base import plain
-from novadocker_client.progress import FAILED, RUNNING, HostProgress, Progress
+from novadocker_client.progress import FAILED, RUNNING, UNKNOWN, HostProgress, Progress
 from novadocker_client.runs import Run, Runs, TimedOut
 
 #: Lines of the terminal that the hosts do not get.
 _AROUND = 8
-_ORDER = {FAILED: 0, RUNNING: 1}
-_MARKS = {FAILED: ("failed", "bold red"), RUNNING: ("running", "yellow")}
+_ORDER = {FAILED: 0, UNKNOWN: 1, RUNNING: 2}
+_MARKS = {
+    FAILED: ("failed", "bold red"),
+    UNKNOWN: ("unknown", "bold red"),
+    RUNNING: ("running", "yellow"),
+}
 
 
 def line(event: events.Event, run: Run) -> Text:
@@ -106,7 +110,7 @@ def view(run: Run, progress: Progress, *, rows: int) -> RenderableType:
     :param rows: for how many hosts there is room
     """
     now = datetime.datetime.now(datetime.UTC)
-    hosts = sorted(progress.hosts(), key=lambda host: _ORDER.get(host.state, 2))
+    hosts = sorted(progress.hosts(), key=lambda host: _ORDER.get(host.state, 3))
     table = Table(title=_title(run, now), title_justify="left", caption_justify="left")
     for column in ("Host", "Step", "State", "For"):
         table.add_column(column, overflow="fold")
@@ -132,7 +136,7 @@ def _step(host: HostProgress) -> str:
     words = meanings.step(host.step)
     if host.state == FAILED:
         return f"{words.title}: {host.reason}"
-    return words.title if host.state == RUNNING else words.done
+    return words.title if host.state in (RUNNING, UNKNOWN) else words.done
 
 
 def _age(host: HostProgress, now: datetime.datetime) -> str:

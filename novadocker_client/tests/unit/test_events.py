@@ -53,3 +53,18 @@ def test_a_task_that_failed_is_told_with_the_hosts_at_which_it_was(
         "Look for other runs failed",
         "c1: Stage hosts failed",
     ]
+
+
+def test_a_host_is_told_once_for_a_step_and_not_before_its_outcome_is_there(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run = fake.add_run()
+    batch = fake.add_below(run, run, "stage", "_recipe", "RUNNING", input={"rows": []})
+    waiting = rows("c2", pending={"push_id": "p"})
+    fake.add_task(batch, "describe_host", rows=[*rows("c1", pending={"push_id": "p"}), *waiting])
+    fake.add_task(batch, "describe_host", rows=[*rows("c1"), *waiting])
+    fake.add_task(batch, "describe_host", rows=rows("c1", "c2"))
+    assert [event.sentence() for event in events.of(Runs(cloud).progress(run))] == [
+        "c1: the host has described itself",
+        "c2: the host has described itself",
+    ]

@@ -133,3 +133,39 @@ def test_what_is_no_row_is_left_out(fake: FakeCloud, cloud: Cloud) -> None:
     run = fake.add_run(state="SUCCESS")
     fake.add_task(run, "odd", rows=[None, "c1", {"host": ""}, {"host": "c2"}])  # type: ignore[list-item]
     assert cells(Runs(cloud).progress(run)) == [("c2", "odd", "ok")]
+
+
+def test_a_host_whose_outcome_is_yet_to_come_is_at_the_step_until_it_does(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run = fake.add_run()
+    batch = fake.add_below(run, run, "prepare", "_prepare", "RUNNING", input={"rows": []})
+    asked = rows("c1", "c2", pending={"push_id": "p"})
+    fake.add_task(batch, "describe_hosts", rows=asked)
+    assert cells(Runs(cloud).progress(run)) == [
+        ("c1", "describe_hosts", "running"),
+        ("c2", "describe_hosts", "running"),
+    ]
+    # Two looks: the first host has answered at the first, the other at none.
+    for _ in range(2):
+        fake.add_task(batch, "describe_hosts", rows=[*rows("c1"), *asked[1:]])
+    progress = Runs(cloud).progress(run)
+    assert cells(progress) == [("c1", "describe_hosts", "ok"), ("c2", "describe_hosts", "running")]
+    first, second = progress.cells()
+    assert first.started_at == second.started_at
+    fake.executions[run]["state"] = "CANCELLED"
+    assert cells(Runs(cloud).progress(run)) == [
+        ("c1", "describe_hosts", "ok"),
+        ("c2", "describe_hosts", "unknown"),
+    ]
+
+
+def test_a_step_that_went_well_and_then_failed_has_failed(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run()
+    batch = fake.add_below(run, run, "prepare", "_prepare", "RUNNING", input={"rows": []})
+    fake.add_task(batch, "verify_host", rows=rows("c1"))
+    fake.add_task(batch, "isolate", rows=rows("c1"))
+    fake.add_task(batch, "verify_host", rows=rows("c1", state="failed", reason="gone"))
+    progress = Runs(cloud).progress(run)
+    assert cells(progress) == [("c1", "isolate", "ok"), ("c1", "verify_host", "failed")]
+    assert [host.reason for host in progress.hosts()] == ["gone"]
