@@ -34,6 +34,9 @@ def sources(room: str, *files: str) -> Iterator[pathlib.Path]:
     """Return the modules of a room, tests aside; only those called so when file names are given."""
     for path in sorted((TOP / room).rglob("*.py")):
         within = path.relative_to(TOP / room).parts
+        if within[0] == "build":
+            # The client's folder is its package: a wheel that was built there leaves copies.
+            continue
         if ("tests" not in within or room == TEMPEST) and (not files or path.name in files):
             yield path
 
