@@ -21,13 +21,14 @@ from typing import Any
 import pytest
 from openstack.connection import Connection
 
-from lab.client import workflows
 from lab.client.connection import connect
 from lab.hosts import listing
 from lab.hosts.access import Host, lab_hosts
 from lab.settings import LabSettings
+from novadocker_client.connection import Cloud
+from novadocker_client.runs import Run, Runs
 
-RunWorkflow = Callable[..., workflows.Execution]
+RunWorkflow = Callable[..., Run]
 DockerHosts = Callable[[], list[str]]
 Operator = Callable[..., str]
 AwaitStack = Callable[[str, str], None]
@@ -35,7 +36,7 @@ Eventually = Callable[..., Any]
 Hypervisors = Callable[[], dict[str, str]]
 Converting = Callable[[], AbstractContextManager[None]]
 
-DEPLOY, UNDEPLOY = "novadocker.deploy", "novadocker.undeploy"
+DEPLOY, UNDEPLOY = "deploy", "undeploy"
 SELECTED = ["compute-docker-1", "compute-docker-2"]
 # The first module finds hosts that nothing was done to. The demonstration converts them, and what
 # it did is taken back; a stack does both in its own way; and a run whose executor is killed
@@ -96,14 +97,17 @@ def cloud(lab: dict[str, Host], lab_settings: LabSettings) -> Connection:
 
 
 @pytest.fixture(scope="session")
-def run_workflow(cloud: Connection) -> RunWorkflow:
-    """A function that runs a workflow to its end and returns the execution."""
+def runs(cloud: Connection) -> Runs:
+    """The runs of workflows, as the admin sees them."""
+    return Runs(Cloud(cloud))
 
-    def run(
-        name: str, inputs: Mapping[str, Any] | None = None, timeout_s: float = 900
-    ) -> workflows.Execution:
-        execution = workflows.start(cloud, name, inputs)
-        return workflows.wait(cloud, execution.id, timeout_s=timeout_s)
+
+@pytest.fixture(scope="session")
+def run_workflow(runs: Runs) -> RunWorkflow:
+    """A function that runs a workflow to its end and returns the run."""
+
+    def run(name: str, inputs: Mapping[str, Any] | None = None, timeout_s: float = 900) -> Run:
+        return runs.wait(runs.start(name, inputs).id, timeout_s=timeout_s)
 
     return run
 

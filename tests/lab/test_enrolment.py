@@ -9,7 +9,7 @@ from lab.hosts.access import Host
 
 # Never converted by other tests: an agent cannot be taken off a host that is.
 HOST = "compute-3"
-PLAN = "novadocker.plan"
+PLAN = "plan"
 # A predicate over host records; the match alone selects every compute.
 WHERE = "$.availability_zone = 'nova' and $.name.endsWith('-3')"
 AGENT = ("/opt/heat-agent", "/etc/os-collect-config.conf", "/var/lib/heat-config")
@@ -41,5 +41,5 @@ def test_a_host_is_taken_out_and_enrolled_again(
     assert HOST in operator("novadocker-enroll", "list")
     planned = run_workflow(PLAN, {"match": "compute", "where": WHERE})
     assert planned.state == "SUCCESS", planned.message
-    assert planned.report["hosts"]["selected"] == [HOST]
-    assert WHERE in planned.report["hosts"]["rule"]
+    assert planned.report.data["hosts"]["selected"] == [HOST]
+    assert WHERE in planned.report.rule

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from openstack.connection import Connection
 
-from lab.client import workflows
 from lab.hosts.access import Host
+from novadocker_client.runs import Runs
 
-DEPLOY = "novadocker.deploy"
+DEPLOY = "deploy"
 EXECUTOR = "mistral-executor.service"
 CONVERTED = ["compute-docker-1", "compute-docker-2"]
 DOWN_S = 3
@@ -29,6 +29,11 @@ def step_runs_on(host: Host) -> bool:
     )
 
 
+def tasks_of(runs: Runs, run_id: str) -> set[str]:
+    """Return the names of the tasks that a run has come to."""
+    return {task.name for task in runs.progress(run_id).tasks}
+
+
 def kill_executor(controller: Host) -> None:
     """Kill the executor as a power cut would, and start it again after a while."""
     # systemd would start it again by itself, too early for this test.
@@ -41,22 +46,23 @@ def kill_executor(controller: Host) -> None:
 
 
 def test_run_ends_right_though_the_executor_was_killed(
-    unconverted: None, lab: Hosts, cloud: Connection, docker_hosts: Callable[[], list[str]]
+    unconverted: None,
+    lab: Hosts,
+    cloud: Connection,
+    runs: Runs,
+    docker_hosts: Callable[[], list[str]],
 ) -> None:
     began = time.monotonic()
-    run = workflows.start(cloud, DEPLOY)
+    run = runs.start(DEPLOY)
     kills = []
-    tasks = workflows.TaskTree(cloud, run.id)
     for stage, host in CHANGES.items():
         # Once while a controller is changed, once while the first compute is.
-        while not (stage in {task.name for task in tasks.read()} and step_runs_on(lab[host])):
-            assert not workflows.get(cloud, run.id).ended, (
-                "the run ended before the executor's death"
-            )
+        while not (stage in tasks_of(runs, run.id) and step_runs_on(lab[host])):
+            assert not runs.get(run.id).ended, "the run ended before the executor's death"
             time.sleep(0.2)
         kill_executor(lab["controller"])
         kills.append(time.monotonic() - began)
-    execution = workflows.wait(cloud, run.id, timeout_s=900)
+    execution = runs.wait(run.id, timeout_s=900)
 
     assert execution.state == "SUCCESS", execution.message
     hypervisors = {row.name: row for row in cloud.compute.hypervisors(details=True)}

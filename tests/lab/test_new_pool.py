@@ -105,10 +105,10 @@ def test_container_boots_on_the_new_host(pool: None, cloud: Connection, image_id
 
 
 def test_workflows_know_the_new_host(pool: None, run_workflow: Any) -> None:
-    execution = run_workflow("novadocker.plan", {"hosts": [HOST]})
+    execution = run_workflow("plan", {"hosts": [HOST]})
     assert execution.state == "SUCCESS", execution.message
-    assert execution.report["hosts"]["selected"] == [HOST]
-    assert execution.report["totals"]["failed"] == 0
+    assert execution.report.data["hosts"]["selected"] == [HOST]
+    assert execution.report.totals["failed"] == 0
 
 
 def test_absent_gives_back_a_blank_host(

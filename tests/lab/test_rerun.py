@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from openstack.connection import Connection
 
-from lab.client import workflows
 from lab.hosts import listing
 from lab.hosts.access import Host
+from novadocker_client.runs import Run, Runs
 
-DEPLOY = "novadocker.deploy"
+DEPLOY = "deploy"
 
 Hosts = dict[str, Host]
 
@@ -22,7 +22,7 @@ Hosts = dict[str, Host]
 class Deploy:
     """A deployment over a converted cloud, with what there was before and after it."""
 
-    execution: workflows.Execution
+    execution: Run
     hosts_before: dict[str, listing.Listing]
     hosts_after: dict[str, listing.Listing]
     images_before: list[str]
@@ -44,8 +44,8 @@ def second(converted: None, lab: Hosts, cloud: Connection, run_workflow: Any) ->
 def test_second_deploy_changes_and_restarts_nothing(second: Deploy, lab: Hosts) -> None:
     execution = second.execution
     assert execution.state == "SUCCESS", execution.message
-    assert execution.report["totals"]["changed"] == 0
-    assert [row for row in execution.report["rows"] if row.get("changed")] == []
+    assert execution.report.totals["changed"] == 0
+    assert [row for row in execution.report.rows if row.changed] == []
     assert listing.touched(second.hosts_before, second.hosts_after) == {}
     print(f"figures: {len(lab)} hosts, 0 changes, 0 restarts in the second deploy")
 
@@ -56,9 +56,9 @@ def test_second_deploy_keeps_the_images(second: Deploy) -> None:
     assert second.images_after == second.images_before
 
 
-def test_one_of_two_deploys_at_once_is_refused(converted: None, cloud: Connection) -> None:
-    started = [workflows.start(cloud, DEPLOY) for _ in range(2)]
-    ended = [workflows.wait(cloud, run.id, timeout_s=300) for run in started]
+def test_one_of_two_deploys_at_once_is_refused(converted: None, runs: Runs) -> None:
+    started = [runs.start(DEPLOY) for _ in range(2)]
+    ended = [runs.wait(run.id, timeout_s=300) for run in started]
 
     # Mistral tells the time of creation in whole seconds, so either can count as the earlier.
     by_state = {run.state: run for run in ended}

@@ -10,7 +10,7 @@ from openstack.connection import Connection
 from lab.hosts import listing
 from lab.hosts.access import Host
 
-UNDEPLOY = "novadocker.undeploy"
+UNDEPLOY = "undeploy"
 
 Hosts = dict[str, Host]
 

@@ -43,7 +43,7 @@ def no_stack_left(
         cloud.orchestration.delete_stack(stack)
         cloud.orchestration.wait_for_delete(stack, wait=120)
         # By their records, hosts know what was done on them, whoever had it done.
-        run_workflow("novadocker.undeploy")
+        run_workflow("undeploy")
 
 
 def parameters(server_ids: dict[str, str]) -> list[str]:
