@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from library import inbox, package, recipe
+from library import inbox, message, package, recipe
 from oslo_config import cfg
 
 from novadocker_actions import host_package
@@ -121,7 +121,7 @@ class Host:
 
     def run(self, sent: dict[str, Any]) -> dict[str, Any]:
         """Hand a config to the hook as heat-agents do; return what it tells."""
-        done = self.start().communicate(json.dumps(sent), timeout=60)
+        done = self.start().communicate(json.dumps(sent), timeout=120)
         assert done[0], done[1]
         return dict(json.loads(done[0]))
 
@@ -163,8 +163,8 @@ def compose(*steps: tuple[str, dict[str, Any]], **more: Any) -> str:
         "push_id": "p1",
         "run_id": "r1",
         "mode": "apply",
-        "expires_at": round(time.time()) + 60,
-        "timeout_s": 60,
+        "expires_at": round(time.time()) + 600,
+        "timeout_s": 300,
     }
     return messages.compose(**{**given, **more}, steps=steps or [("count", {})])
 
@@ -211,7 +211,7 @@ class TestRecipe:
         steps = [("count", {"then": "hang"}), ("count", {})]
         began = time.monotonic()
         outputs = host.run(sent(compose(*steps, timeout_s=1)))
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 50
         assert "timed out after" in reason(outputs)
         assert host.counted == ["apply 0"]
 
@@ -399,10 +399,12 @@ class TestOnce:
     def test_a_failure_is_told_again_too_when_its_time_is_over(
         self, host: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        text = compose(("count", {"then": "fail"}), expires_at=round(time.time()) + 2)
+        text = compose(("count", {"then": "fail"}))
         first = host.run(sent(text))
-        time.sleep(max(0, json.loads(text)["expires_at"] + 0.1 - time.time()))
-        assert host.run(sent(text)) == first
+        monkeypatch.setattr(message.time, "time", lambda: json.loads(text)["expires_at"] + 1)
+        told = host.refuse(sent(text))
+        assert told == {name: first[name] for name in told}
+        assert reason(told) == "it went wrong"
         assert host.counted == ["apply 0"]
 
     def test_a_crash_in_the_middle_has_it_run_once_more_from_its_first_step(
@@ -444,11 +446,13 @@ class TestOnce:
         (record,) = (host.root / "var/lib/novadocker/messages").iterdir()
         assert json.loads(record.read_text())["outputs"] is None
 
-    def test_after_a_crash_it_is_not_begun_when_its_time_is_over(self, host: Any) -> None:
-        text = compose(("count", {"then": "hang"}), expires_at=round(time.time()) + 2)
+    def test_after_a_crash_it_is_not_begun_when_its_time_is_over(
+        self, host: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = compose(("count", {"then": "hang"}))
         self.crash(host, text, 1)
-        time.sleep(max(0, json.loads(text)["expires_at"] + 0.1 - time.time()))
-        told = reason(host.run(sent(text)))
+        monkeypatch.setattr(message.time, "time", lambda: json.loads(text)["expires_at"] + 1)
+        told = reason(host.refuse(sent(text)))
         assert told.startswith("the host went down while it ran this; now this message expired")
 
     def test_two_at_a_time_are_one_after_the_other(self, host: Any) -> None:
@@ -477,7 +481,7 @@ class TestOnce:
         assert not record.exists()
 
 
-def wait(condition: Callable[[], Any], timeout_s: float = 30) -> None:
+def wait(condition: Callable[[], Any], timeout_s: float = 120) -> None:
     """Wait until something is true."""
     until = time.monotonic() + timeout_s
     while not condition():
