@@ -9,7 +9,7 @@ from typing import Any
 
 import heatclient.exc
 import requests
-from keystoneauth1.exceptions import ClientException
+from keystoneauth1.exceptions import CatalogException, ClientException
 from mistralclient.api.base import APIException
 from openstack.exceptions import SDKException
 
@@ -47,11 +47,11 @@ class NotAllowed(ClientError):
 
 
 class NotFound(ClientError):
-    """It is not there, or not any more."""
+    """It is not there, or not any more; or the catalog has no such service."""
 
 
 class Unavailable(ClientError):
-    """The service is away, overloaded, or not in the catalog. It may be back in a moment."""
+    """The service is away or overloaded. It may be back in a moment."""
 
     remedy = "See whether the service is up, then repeat it."
 
@@ -119,5 +119,7 @@ def asking(service: str, doing: str) -> Iterator[None]:
 
 def _told(service: str, doing: str, fault: Any) -> ClientError:
     status = _status(fault)
+    if isinstance(fault, CatalogException):
+        return NotFound(service, doing, f"the catalog has none: {_reason(fault)}")
     kind = _KINDS.get(status, ClientError if 400 <= status < 500 else Unavailable)
     return kind(service, doing, _reason(fault), status)

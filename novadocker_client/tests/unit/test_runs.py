@@ -144,6 +144,14 @@ def test_a_run_that_takes_too_long_goes_on(fake: FakeCloud, cloud: Cloud) -> Non
     assert fake.executions[run_id]["state"] == "RUNNING"
 
 
+def test_wait_gives_up_and_names_what_runs(fake: FakeCloud, cloud: Cloud) -> None:
+    run_id = fake.add_run()
+    fake.add_task(run_id, "done")
+    fake.add_task(run_id, "stuck", "RUNNING")
+    with pytest.raises(TimedOut, match=r"tasks under way: stuck\.$"):
+        Runs(cloud).wait(run_id, timeout_s=-1)
+
+
 def test_a_run_that_is_gone_or_is_not_the_user_s_says_so(fake: FakeCloud, cloud: Cloud) -> None:
     with pytest.raises(NotFound, match=r"Mistral does not show the run gone \(404\)"):
         Runs(cloud).get("gone")
@@ -169,5 +177,5 @@ def test_a_plan_is_deployed_with_its_inputs_and_its_digest() -> None:
 
 def test_a_cloud_without_mistral_says_so() -> None:
     cloud = FakeCloud({"compute": "nova/v2.1"}).cloud()
-    with pytest.raises((NotFound, Unavailable), match=r"^Mistral does not answer"):
+    with pytest.raises(NotFound, match=r"^Mistral does not answer: the catalog has none"):
         Runs(cloud).list()
