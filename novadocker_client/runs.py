@@ -206,13 +206,13 @@ class Runs:
             if until is not None and time.monotonic() > until:
                 raise TimedOut(
                     f"The run {run_id} is {run.outcome} after {timeout_s:g} s, and goes on;"
-                    f" tasks under way: {', '.join(self._under_way(run_id)) or 'none'}."
+                    f" tasks under way: {self._under_way(run_id) or 'none'}."
                 )
         raise AssertionError("it is looked at until it has ended")
 
-    def _under_way(self, run_id: str) -> list[str]:
+    def _under_way(self, run_id: str) -> str:
         tasks = progress.look(self._cloud, run_id, ended=False).tasks
-        return list(dict.fromkeys(task.name for task in tasks if not task.ended))
+        return ", ".join(dict.fromkeys(task.name for task in tasks if not task.ended))
 
     def _looks(
         self,
