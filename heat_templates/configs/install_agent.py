@@ -17,7 +17,7 @@ from typing import Any
 
 from library.faults import StepFailed
 from library.files import replace_file
-from library.inbox import RAN, turn
+from library.inbox import RAN, alone
 from library.message import HOST_NAME, OPERATOR_KEYS
 from library.outcome import run_step
 from library.package import CURRENT, PACKAGES
@@ -144,7 +144,7 @@ def converge(step: Step) -> None:
         if started is None:
             raise StepFailed(f"systemd does not know {UNIT} after its file was written")
         # A recipe that is under way would have to be run once more.
-        with turn(step.root):
+        with alone(step):
             restart_service(step, started, 60)
 
 
@@ -270,6 +270,12 @@ def unit_text(step: Step) -> str:
 
 def undo(step: Step) -> None:
     """Take the agent away, unless the host is still converted: then nothing could undo that."""
+    with alone(step):
+        remove(step)
+
+
+def remove(step: Step) -> None:
+    """Take it away while nothing else is under way."""
     converted = [path.stem for path in step.record_path.parent.glob("*.json")]
     converted = sorted(set(converted) - {step.name})
     if converted:

@@ -34,6 +34,8 @@ from library.message import (
 from library.outcome import open_log
 from library.recipe import outputs_of, parts_of, refused, run_recipe
 from library.records import STATE_DIRECTORY
+from library.step import Step
+from library.watchdog import locked
 
 #: The outcomes of messages that were run, until nobody can have them run again.
 RAN = f"{STATE_DIRECTORY}/messages"
@@ -116,6 +118,16 @@ def turn(root: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def alone(step: Step) -> Iterator[None]:
+    """Do something while neither a message nor a step is under way; wait for what is.
+
+    In this order, as a message takes the lock of steps again and again while it has its own.
+    """
+    with turn(step.root), locked(step):
         yield
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -19,8 +20,8 @@ from library.faults import LOG, StepFailed
 from library.step import Step
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-#: Steps that touch nothing that another step looks at, and so wait for none.
-BESIDE = ("install_package",)
+#: Steps that touch nothing that another step looks at, and so wait for none; or wait by themselves.
+BESIDE = ("install_agent", "install_package")
 
 
 def supervise(step: Step, work: Callable[[Step], None], timeout_s: float) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def worked(step: Step, work: Callable[[Step], None]) -> dict[str, Any]:
         "facts": step.facts,
     }
     try:
-        with locked(step):
+        with contextlib.nullcontext() if step.name in BESIDE else locked(step):
             step.begin()
             work(step)
     except StepFailed as err:
@@ -87,15 +88,13 @@ class locked:  # noqa: N801 - reads as a word: with locked(step)
     """Only one step changes a host at a time; checks may run beside each other."""
 
     def __init__(self, step: Step) -> None:
-        self.beside = step.name in BESIDE
         self.shared = step.mode == "check"
         self.path = step.path("/run/novadocker.lock")
 
     def __enter__(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.handle = open(self.path, "a")
-        if not self.beside:
-            fcntl.flock(self.handle, fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX)
+        fcntl.flock(self.handle, fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX)
 
     def __exit__(self, *_error: object) -> None:
         self.handle.close()

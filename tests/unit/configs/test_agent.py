@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import pathlib
@@ -15,7 +16,7 @@ from typing import Any
 
 import install_agent
 import pytest
-from library import faults, inbox
+from library import faults, inbox, watchdog
 from library import step as steps
 
 from .agent import answer, config, want
@@ -231,7 +232,26 @@ class TestInstall:
             thread.start()
             assert began.wait(20)
             assert not restarted.wait(0.5)
+            # The message may go on to its next step meanwhile.
+            with open(root / "run/novadocker.lock", "a") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         assert restarted.wait(20)
+        thread.join()
+
+    def test_nor_is_a_step_that_a_stack_has_under_way(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
+        with watchdog.locked(make_step("install_docker")):
+            entered = threading.Event()
+
+            def restart() -> None:
+                with inbox.alone(self.step(make_step)):
+                    entered.set()
+
+            thread = threading.Thread(target=restart)
+            thread.start()
+            assert not entered.wait(0.5)
+        assert entered.wait(20)
         thread.join()
 
     def test_credentials_are_for_root_only(self, make_step: Make) -> None:
