@@ -155,7 +155,7 @@ class Progress:
                 cell.reason,
                 cell.finished_at or cell.started_at,
             )
-        return list(found.values())
+        return [found[host] for host in roles if host in found]
 
 
 def _cell(task: Task, row: HostRow, failed: set[str]) -> Cell | None:

@@ -163,9 +163,15 @@ def test_a_host_whose_outcome_is_yet_to_come_is_at_the_step_until_it_does(
 def test_a_step_that_went_well_and_then_failed_has_failed(fake: FakeCloud, cloud: Cloud) -> None:
     run = fake.add_run()
     batch = fake.add_below(run, run, "prepare", "_prepare", "RUNNING", input={"rows": []})
-    fake.add_task(batch, "verify_host", rows=rows("c1"))
+    fake.add_task(batch, "verify_host", rows=rows("c1", "c2"))
     fake.add_task(batch, "isolate", rows=rows("c1"))
-    fake.add_task(batch, "verify_host", rows=rows("c1", state="failed", reason="gone"))
+    broken = rows("c1", state="failed", reason="gone")
+    fake.add_task(batch, "verify_host", rows=[*broken, *rows("c2")])
     progress = Runs(cloud).progress(run)
-    assert cells(progress) == [("c1", "isolate", "ok"), ("c1", "verify_host", "failed")]
-    assert [host.reason for host in progress.hosts()] == ["gone"]
+    assert cells(progress) == [
+        ("c2", "verify_host", "ok"),
+        ("c1", "isolate", "ok"),
+        ("c1", "verify_host", "failed"),
+    ]
+    # As the run came to them.
+    assert [(host.host, host.reason) for host in progress.hosts()] == [("c1", "gone"), ("c2", "")]

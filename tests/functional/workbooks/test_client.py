@@ -36,7 +36,7 @@ def test_a_run_is_begun_followed_and_listed_through_mistral_s_api(
     runs = Runs(client_cloud)
     begun = runs.start("deploy", {"match": "docker"}, description="the first")
     looks = []
-    run = runs.wait(begun.id, timeout_s=60, on_progress=lambda _, progress: looks.append(progress))
+    run = runs.wait(begun.id, timeout_s=300, on_progress=lambda _, progress: looks.append(progress))
     assert (run.outcome, run.description, run.inputs["match"]) == ("done", "the first", "docker")
     assert "2 of 2 compute hosts are Docker hypervisors" in run.message
     progress = looks[-1]
@@ -61,7 +61,7 @@ def test_a_host_that_fails_is_seen_at_the_step_that_failed(
 ) -> None:
     cloud.hosts["compute-docker-1"].faults["install_driver", "apply"] = "fail"
     runs = Runs(client_cloud)
-    run = runs.wait(runs.start("deploy").id, timeout_s=60)
+    run = runs.wait(runs.start("deploy").id, timeout_s=300)
     assert run.outcome == "failed"
     failed = {host.host: host for host in runs.progress(run.id).hosts()}["compute-docker-1"]
     assert failed.state == "failed"
