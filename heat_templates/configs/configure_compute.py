@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from library.faults import StepFailed
 from library.instances import instance_containers, refuse_if_instances
 from library.outcome import run_step
-from library.probes import effective_options, nova_driver
+from library.probes import effective_options, nova_driver, versions
 from library.services import (
     NOVA_UNITS,
     Service,
@@ -52,6 +53,11 @@ DROP_IN = "/etc/nova/nova-compute.conf.d/90-novadocker.conf"
 SUDOERS = "/etc/sudoers.d/novadocker"
 HEADER = "# Written by novadocker; `undo` of the step configure_compute removes it.\n"
 START_TIMEOUT_S = 120
+DRIVER_DISTRIBUTION = "nova-docker"
+OVERRIDDEN = (
+    f"something overrides {DROP_IN} even as the last --config-file of {{unit}}: look at the unit's "
+    "environment and arguments"
+)
 
 
 def wanted_options(settings: dict[str, Any]) -> dict[str, dict[str, str]]:
@@ -77,6 +83,7 @@ def drop_in_text(options: dict[str, dict[str, str]]) -> str:
 
 def converge(step: Step) -> None:
     """Write the drop-ins, prove that they take effect and that the driver loads, then restart."""
+    step.facts["disturbs"] = False
     service = nova_service(step)
     options = wanted_options(step.settings)
     step.facts.update(unit=service.unit, python=service.python)
@@ -87,8 +94,11 @@ def converge(step: Step) -> None:
     running = service.active and (may_use_engine(service) or not is_member(service.user))
     if not changed and running and effective(step, service, options):
         return
+    if service.active:
+        step.disturb(f"{service.unit} is restarted")
     if step.mode == "check":
         step.will(f"restart {service.unit}")
+        foresee(step, service, options)
         return
     restarted = None
     try:
@@ -106,10 +116,34 @@ def converge(step: Step) -> None:
         raise
 
 
-def prove_driver(step: Step, service: Service) -> str:
-    """Load Nova's configuration and the driver in Nova's environment; return Nova's root helper."""
+def foresee(step: Step, service: Service, options: dict[str, dict[str, str]]) -> None:
+    """Find out with a draft of the drop-in what applying it would: whether it wins, what loads.
+
+    :raises StepFailed: when it would be overridden, or the driver is there and does not load
+    """
+    with tempfile.TemporaryDirectory(prefix="novadocker-") as place:
+        draft = Path(place, Path(DROP_IN).name)
+        # Nova's own user reads it.
+        Path(place).chmod(0o755)
+        draft.write_text(drop_in_text(options))
+        draft.chmod(0o644)
+        argument = f"--config-file={draft}"
+        if not effective(step, service, options, argument):
+            raise StepFailed(OVERRIDDEN.format(unit=service.unit))
+        installed = in_service_python(step, service, versions, DRIVER_DISTRIBUTION)
+        if installed[DRIVER_DISTRIBUTION] is None:
+            step.note("whether the driver loads is known when it is installed")
+            return
+        allow_privileged_helper(step, service, prove_driver(step, service, argument))
+
+
+def prove_driver(step: Step, service: Service, *more: str) -> str:
+    """Load Nova's configuration and the driver in Nova's environment; return Nova's root helper.
+
+    :param more: arguments of Nova's, after those of its unit
+    """
     try:
-        loaded = in_service_python(step, service, nova_driver, *service.program)
+        loaded = in_service_python(step, service, nova_driver, *service.program, *more)
     except StepFailed as err:
         last = str(err).strip().splitlines()[-1]
         raise StepFailed(
@@ -136,10 +170,7 @@ def make_effective(step: Step, service: Service, options: dict[str, dict[str, st
         return service
     argument = f"--config-file={DROP_IN}"
     if argument in service.program or not effective(step, service, options, argument):
-        raise StepFailed(
-            f"something overrides {DROP_IN} even as the last --config-file of {service.unit}: "
-            "look at the unit's environment and arguments"
-        )
+        raise StepFailed(OVERRIDDEN.format(unit=service.unit))
     command = [service.python, *service.program, argument]
     name = f"/etc/systemd/system/{service.unit}.d/90-novadocker.conf"
     lines = (HEADER, "[Service]\n", "ExecStart=\n", f"ExecStart={systemd_command(command)}\n")

@@ -35,9 +35,18 @@ SETTINGS = {
     },
 }
 
+#: A version as PEP 440 has it.
+VERSION = re.compile(
+    r"v?(?:\d+!)?\d+(?:\.\d+)*(?:[-_.]?(?:alpha|a|beta|b|preview|pre|c|rc)[-_.]?\d*)?"
+    r"(?:-\d+|[-_.]?(?:post|rev|r)[-_.]?\d*)?(?:[-_.]?dev[-_.]?\d*)?"
+    r"(?:\+[a-z0-9]+(?:[-_.][a-z0-9]+)*)?",
+    re.IGNORECASE,
+)
+
 
 def converge(step: Step) -> None:
     """Make the environment satisfy the requirement."""
+    step.facts["disturbs"] = False
     service = nova_service(step)
     environment = in_service_python(step, service, inventory)
     before = environment["packages"]
@@ -50,6 +59,8 @@ def converge(step: Step) -> None:
     pip = pip_command(step, service, environment)
     wanted = plan(step, pip, name, before)
     shown = ", ".join(f"{item} {version}" for item, version in sorted(wanted.items()))
+    if name in before and name in wanted and service.active:
+        step.disturb(f"{service.unit} may have the driver loaded that is replaced")
     if wanted and step.will(f"install {shown} into the environment of {service.python}"):
         record(step, name, wanted, before, service.python)
         install(step, pip, name, wanted, before)
@@ -96,9 +107,15 @@ def managed(environment: dict[str, Any], version: tuple[int, int]) -> bool:
 
 
 def constraints(before: dict[str, str], name: str) -> str:
-    """Return pip constraints that hold every package but the driver where it is."""
+    """Return pip constraints that hold every package but the driver where it is.
+
+    A distribution's own packages may have versions that pip does not take for one: it would refuse
+    all of the constraints. That these stay as they are is seen by what pip plans, and afterwards.
+    """
     return "".join(
-        f"{item}=={version}\n" for item, version in sorted(before.items()) if item != name
+        f"{item}=={version}\n"
+        for item, version in sorted(before.items())
+        if item != name and VERSION.fullmatch(version)
     )
 
 
@@ -125,6 +142,8 @@ def plan(step: Step, pip: list[str], name: str, before: dict[str, str]) -> dict[
     :raises StepFailed: when one that is there would change
     """
     arguments = ["--dry-run", "--quiet", "--report", "-", step.settings["requirement"]]
+    if step.mode == "check":
+        arguments.append("--no-cache-dir")
     if step.settings["upgrade"]:
         arguments.append("--upgrade")
     text = run_pip(step, pip, constraints(before, name), arguments)

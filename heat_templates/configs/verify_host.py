@@ -11,7 +11,7 @@ from typing import Any
 from library.engine import DOCKER_SOCKET, docker
 from library.faults import StepFailed
 from library.outcome import run_step
-from library.probes import engine_ping, nova_driver
+from library.probes import container_fault, engine_ping, nova_driver
 from library.services import Service, in_service_python, is_member, may_use_engine, nova_service
 from library.step import Step
 
@@ -53,6 +53,8 @@ def converge(step: Step) -> None:
         step.facts["nova"]["compute_driver"] = loaded["compute_driver"]
         if loaded["driver"].split(".")[0] != DRIVER_PACKAGE:
             faults.append(f"{service.unit} is configured for the driver {loaded['compute_driver']}")
+        else:
+            faults.extend(container_faults(step, service))
     except StepFailed as err:
         last = str(err).strip().splitlines()[-1]
         faults.append(f"as user {service.user}: {last[-300:]}")
@@ -63,6 +65,17 @@ def converge(step: Step) -> None:
         faults.append(str(err))
     if faults:
         raise StepFailed("; ".join(faults))
+
+
+def container_faults(step: Step, service: Service) -> list[str]:
+    """Return why the engine does not start a container as the driver does, if it does not."""
+    fault = str(in_service_python(step, service, container_fault, *service.program) or "")
+    if not fault:
+        return []
+    remedy = "; see `journalctl -u docker`"
+    if "apparmor" in fault.lower():
+        remedy = "; install the package apparmor, as the kernel has AppArmor switched on"
+    return [f"no container starts here: {fault[-400:]}{remedy}"]
 
 
 def group_faults(service: Service) -> list[str]:

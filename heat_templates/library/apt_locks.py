@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import struct
+import tempfile
 import time
 from pathlib import Path
 
@@ -26,6 +27,8 @@ APT_LOCK_REFUSALS = re.compile(r"[Cc]ould not get lock|[Uu]nable to (?:acquire|l
 UNCONFIGURED = ("unpacked", "half-configured", "triggers-awaited", "triggers-pending")
 APT_OPTIONS = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confold")
 
+NO_CACHES = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
+
 
 class AptGet:
     """The commands of apt and dpkg."""
@@ -43,9 +46,18 @@ class AptGet:
             # What is in conflict is told on standard output, that it is so on standard error.
             unmet = re.search(r"unmet dependencies:\n((?: .*\n?)+)", done.stdout)
             said = f"{unmet.group(1) if unmet else ''}{done.stderr or done.stdout}".split()
-            shown = " ".join(arguments)[:120]
-            raise StepFailed(f"apt-get {shown} failed: {' '.join(said)[-600:]}")
+            shown = " ".join(arguments[arguments.count("-o") * 2 :])[:120]
+            told = f"apt-get {shown} failed: {' '.join(said)[-600:]}"
+            raise StepFailed(told + (self.held_in(unmet.group(1)) if unmet else ""))
         return done.stdout
+
+    def held_in(self, text: str) -> str:
+        """Return which packages that a text names are kept at their version by the operator."""
+        wants = self.step.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Want}\\n"]).stdout
+        pairs = [line.split() for line in wants.splitlines() if line.endswith(" hold")]
+        held = [pair[0] for pair in pairs if re.search(rf"(?<![\w.+-]){re.escape(pair[0])} ", text)]
+        names = " ".join(held)
+        return f" ({names} is held: `apt-mark unhold {names}`, then repeat)" if held else ""
 
     def change(self, *arguments: str) -> None:
         """Have apt-get change something, when nobody else does."""
@@ -61,14 +73,27 @@ class AptGet:
                     raise
 
     def simulate(self, *arguments: str) -> str:
-        """Return what apt-get would do; where it cannot tell, its index is renewed first."""
+        """Return what apt-get would do; where it cannot tell, its index is renewed first.
+
+        A check renews one of its own, which is gone after, and leaves the host's caches alone.
+        """
+        if self.step.mode != "check":
+            try:
+                return self.ask("-s", *arguments)
+            except StepFailed:
+                self.change("update")
+                return self.ask("-s", *arguments)
         try:
-            return self.ask("-s", *arguments)
+            return self.ask(*NO_CACHES, "-s", *arguments)
         except StepFailed:
-            if self.step.mode == "check":
-                raise
-            self.change("update")
-            return self.ask("-s", *arguments)
+            with tempfile.TemporaryDirectory(prefix="novadocker-") as place:
+                for name in ("lists/partial", "cache/archives/partial"):
+                    Path(place, name).mkdir(parents=True)
+                # Downloads are another user's.
+                os.chmod(place, 0o755)
+                own = ("-o", f"Dir::State::lists={place}/lists", "-o", f"Dir::Cache={place}/cache")
+                self.ask(*own, "update")
+                return self.ask(*own, "-s", *arguments)
 
     def states(self) -> dict[str, str]:
         """Return what dpkg says of each package that it knows."""

@@ -10,6 +10,16 @@ from library.apt_locks import AptGet
 from library.faults import StepFailed
 from library.step import Step, program_path
 
+#: What is known of packages that an engine of the distribution's would take the place of.
+CONFLICTS = {
+    "containerd.io": (
+        "it is from Docker's own repository, so install docker-ce from there (`apt-get install "
+        "docker-ce`), then repeat"
+    ),
+    "podman-docker": "remove it (`apt-get remove podman-docker`), or leave the host out",
+}
+IN_CONFLICT = "remove it if nobody needs it, or leave the host out"
+
 
 class PackageManager(ABC):
     """What is asked of the distribution's packages; all that differs by distribution is here.
@@ -79,15 +89,21 @@ class Apt(PackageManager):
     def planned(self, packages: list[str]) -> list[str]:
         """Return the packages that are new, from apt's simulation."""
         text = self._apt.simulate("install", "--no-install-recommends", *packages)
-        disturbed = re.findall(r"^Inst (\S+) \[", text, re.M) + re.findall(
-            r"^Remv (\S+)", text, re.M
-        )
         # One of ours that a power cut has left half installed is put in anew.
-        disturbed = [name for name in disturbed if name not in self.step.record.get("packages", [])]
-        if disturbed:
+        ours = self.step.record.get("packages", [])
+        gone = [name for name in re.findall(r"^Remv (\S+)", text, re.M) if name not in ours]
+        if gone:
+            remedy = next((CONFLICTS[name] for name in gone if name in CONFLICTS), IN_CONFLICT)
             raise StepFailed(
-                f"installing {packages[0]} would upgrade or remove packages of this host "
-                f"({', '.join(disturbed[:10])}): bring them up to date first, then repeat"
+                f"installing {packages[0]} would remove {', '.join(gone[:10])}, in conflict with "
+                f"it or what it needs: {remedy}"
+            )
+        raised = re.findall(r"^Inst (\S+) \[", text, re.M)
+        raised = [name for name in raised if name not in ours]
+        if raised:
+            raise StepFailed(
+                f"installing {packages[0]} would upgrade packages of this host "
+                f"({', '.join(raised[:10])}): bring them up to date first, then repeat"
             )
         return re.findall(r"^Inst (\S+) \(", text, re.M)
 
@@ -152,8 +168,17 @@ class Dnf(PackageManager):
 
     def planned(self, packages: list[str]) -> list[str]:
         """Return the packages that are new, from a transaction that is declined."""
-        text = self.step.run([*self.command, "--assumeno", *packages], ok=(0, 1)).stdout
-        disturbed = re.search(r"^(Upgrading|Removing|Downgrading):\n (\S+)", text, re.M)
+        done = self.step.run([*self.command, "--assumeno", *packages], ok=(0, 1))
+        text = done.stdout
+        if done.code and "Operation aborted" not in done.stdout + done.stderr:
+            said = " ".join((done.stderr or done.stdout).split())[-600:]
+            raise StepFailed(
+                f"dnf cannot install {packages[0]}: {said}. Remove what is in conflict, or install "
+                "the Docker Engine by hand, then repeat"
+            )
+        disturbed = re.search(
+            r"^(Upgrading|Removing|Downgrading|Reinstalling)[\w ]*:\n (\S+)", text, re.M
+        )
         if disturbed:
             raise StepFailed(
                 f"installing {packages[0]} would change {disturbed.group(2)} "

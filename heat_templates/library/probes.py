@@ -119,6 +119,36 @@ def engine_ping(path: str) -> str:
     return answer.read().decode()
 
 
+def container_fault(*command: str) -> str:
+    """Start a container as the driver does, and remove it; return why it does not start, or ""."""
+    import contextlib
+    import os
+    import sys
+
+    sys.argv = list(command)
+    import nova.cmd.compute  # noqa: F401 - registers options and patches what Nova patches
+    from nova import config
+
+    from novadocker import conf, exceptions
+    from novadocker.virt.docker.engine import client, sandbox
+
+    conf.register(config.CONF)
+    config.parse_args(sys.argv, configure_db=False, init_rpc=False)
+    engine = client.Engine.from_conf(config.CONF)
+    sandboxes = sandbox.Sandboxes(engine)
+    name = f"nova-docker-verify-{os.getpid()}"
+    try:
+        sandboxes.ensure_image()
+        sandboxes.create(name, {}, None, [])
+        sandboxes.start(name)
+    except exceptions.DriverError as err:
+        return str(err)
+    finally:
+        with contextlib.suppress(exceptions.NotFound):
+            engine.call("remove_container", name, force=True)
+    return ""
+
+
 def glance_formats(program: str, *arguments: str) -> list[str]:
     """Return the container formats that Glance accepts.
 

@@ -50,6 +50,7 @@ def nova(monkeypatch: pytest.MonkeyPatch) -> Any:
         service = service()
         wins_with: set[str] = {""}
         fault = ""
+        installed: str | None = None
         restarts: list[str] = []
 
     nova = Nova()
@@ -57,9 +58,13 @@ def nova(monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def effective(step: Any, found: Any, options: Any, *more: Any) -> Any:
         present = step.path(configure_compute.DROP_IN).exists()
+        drafts = [word.partition("=")[2] for word in more if "/tmp/" in word]
+        if drafts:
+            assert pathlib.Path(drafts[0]).read_text() == configure_compute.drop_in_text(options)
+            return "nothing" not in nova.wins_with
         return present and bool(nova.wins_with & {"", *found.program, *more})
 
-    def load(step: Any, found: Any) -> Any:
+    def load(step: Any, found: Any, *more: Any) -> Any:
         if nova.fault:
             raise faults.StepFailed(nova.fault)
         return "sudo"
@@ -69,6 +74,7 @@ def nova(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(module, "find_service", lambda _step, _units: nova.service)
     monkeypatch.setattr(module, "effective", effective)
     monkeypatch.setattr(module, "prove_driver", load)
+    monkeypatch.setattr(module, "in_service_python", lambda *_args: {"nova-docker": nova.installed})
     monkeypatch.setattr(module, "allow_privileged_helper", lambda *_args: None)
     monkeypatch.setattr(module, "instance_containers", lambda _step: [])
     monkeypatch.setattr(instances, "instance_containers", lambda _step: [])
@@ -134,6 +140,31 @@ class TestCompute:
             self.run(make_step)
         assert not (root / "etc/nova").exists()
         assert nova.restarts == []
+
+    def test_a_check_finds_what_nothing_can_outdo(self, make_step: Make, nova: Any) -> None:
+        nova.wins_with = {"nothing"}
+        with pytest.raises(faults.StepFailed, match="something overrides .* nova-compute.service"):
+            self.run(make_step, "check")
+
+    def test_a_check_loads_a_driver_that_is_there_and_says_where_none_is(
+        self, make_step: Make, nova: Any, root: pathlib.Path
+    ) -> None:
+        nova.fault = "No module named 'docker'"
+        step = self.run(make_step, "check")
+        assert step.facts["notes"] == ["whether the driver loads is known when it is installed"]
+        nova.installed = "1.0"
+        with pytest.raises(faults.StepFailed, match="No module named 'docker'"):
+            self.run(make_step, "check")
+        assert not (root / "etc/nova").exists()
+
+    def test_a_restart_disturbs_what_runs_and_nothing_else(
+        self, make_step: Make, nova: Any
+    ) -> None:
+        for mode in ("check", "apply"):
+            assert self.run(make_step, mode).facts["disturbs"] is True
+        assert self.run(make_step).facts["disturbs"] is False
+        nova.service = service(active=False)
+        assert self.run(make_step, "check").facts["disturbs"] is False
 
     def test_a_driver_that_does_not_load_never_restarts_nova(
         self, make_step: Make, nova: Any, root: pathlib.Path
@@ -440,10 +471,22 @@ class TestVerify:
     ) -> Any:
         monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
 
-        def run(found: Any = None, images: Any = (), answer: Any = None, wait_s: Any = 0) -> Any:
+        def run(
+            found: Any = None,
+            images: Any = (),
+            answer: Any = None,
+            wait_s: Any = 0,
+            fault: str = "",
+        ) -> Any:
             monkeypatch.setattr(verify_host, "nova_service", lambda _s: found or service())
             reply = answer or {"compute_driver": DRIVER, "driver": DRIVER}
-            monkeypatch.setattr(verify_host, "in_service_python", lambda *_args: reply)
+            monkeypatch.setattr(
+                verify_host,
+                "in_service_python",
+                lambda _step, _found, probe, *_args: (
+                    fault if probe is probes.container_fault else reply
+                ),
+            )
             step = make_step("verify_host", "check", images=list(images), wait_s=wait_s)
             held = [{"Id": "sha256:1", "RepoTags": [f"nova-glance/{self.IMAGE}:0123456789abcdef"]}]
             with engine(tmp_path / "s", {("GET", "/images/json"): (200, held)}):
@@ -456,6 +499,19 @@ class TestVerify:
         step = verify(images=[self.IMAGE])
         assert step.facts["images"] == {self.IMAGE: "sha256:1"}
         assert step.actions == []
+
+    @pytest.mark.parametrize(
+        ("fault", "remedy"),
+        [
+            ("AppArmor enabled on system but the docker-default profile", "package apparmor"),
+            ("OCI runtime create failed: no cgroup", "journalctl -u docker"),
+        ],
+    )
+    def test_a_host_on_which_no_container_starts_is_not_right(
+        self, verify: Any, fault: str, remedy: str
+    ) -> None:
+        with pytest.raises(faults.StepFailed, match=f"no container starts here: {fault}.*{remedy}"):
+            verify(fault=fault)
 
     def test_all_faults_are_told_at_once(self, verify: Any) -> None:
         down = service(active=False, state="failed/failed")

@@ -423,12 +423,19 @@ class TestApt:
         assert "-s install --no-install-recommends docker.io iptables" in calls()[0]
         assert "DPkg::Lock::Timeout" in calls()[0]
 
-    @pytest.mark.parametrize("line", ["Inst libc6 [2.36-1] (2.36-9 x)", "Remv podman-docker [4.3]"])
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ("Inst libc6 [2.36-1] (2.36-9 x)", r"upgrade .*\(libc6\): bring them up to date first"),
+            ("Remv podman-docker [4.3]", "would remove podman-docker, in conflict .* remove it"),
+            ("Remv theirs [1]", "would remove theirs, in conflict .* if nobody needs it"),
+        ],
+    )
     def test_a_plan_that_touches_other_packages_is_refused(
-        self, make_step: Make, programs: Programs, line: Any
+        self, make_step: Make, programs: Programs, line: Any, said: str
     ) -> None:
         programs("apt-get", f"cat <<'E'\n{line}\n{SIMULATION}E")
-        with pytest.raises(faults.StepFailed, match="up to date first"):
+        with pytest.raises(faults.StepFailed, match=said):
             packages.Apt(make_step("install_docker")).planned(["docker.io"])
 
     def test_the_index_is_renewed_once_when_the_candidate_is_not_known(
@@ -445,7 +452,10 @@ class TestApt:
         programs("apt-get", "exit 100")
         with pytest.raises(faults.StepFailed):
             packages.Apt(make_step("install_docker", "check")).planned(["docker.io"])
-        assert len(calls()) == 1
+        renewed = [call for call in calls() if "-s install" not in call]
+        assert len(renewed) == 1
+        assert "-o Dir::State::lists=/tmp/novadocker-" in renewed[0]
+        assert "-o Dir::Cache=/tmp/novadocker-" in renewed[0]
 
     def test_purge_refuses_to_take_other_packages_along(
         self, make_step: Make, programs: Programs

@@ -129,6 +129,33 @@ def test_a_driver_that_needs_another_version_of_a_package_is_refused(
     assert packages() == before
 
 
+@pytest.mark.parametrize("version", ["1.7build1", "2.36+ds", "1.0.0-dirty", "0.1~rc1"])
+def test_a_version_of_the_distribution_s_own_kind_is_no_hindrance_and_stays(
+    make_step: Make, packages: Any, environment: Any, version: str
+) -> None:
+    site = next(pathlib.Path(environment.python).parents[1].glob("lib/python*/site-packages"))
+    info = site / "distro_info-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: distro-info\nVersion: {version}\n"
+    )
+    before = packages()
+    assert before["distro-info"] == version
+    assert run(make_step).facts["driver_version"] == "1.0"
+    assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.0"}
+
+
+def test_only_a_driver_that_nova_compute_may_have_loaded_disturbs(
+    make_step: Make, packages: Any
+) -> None:
+    assert run(make_step, "check").facts["disturbs"] is False
+    assert run(make_step).facts["disturbs"] is False
+    assert run(make_step).facts["disturbs"] is False
+    found = run(make_step, "check", requirement="nova-docker==1.1", run_id="two").facts
+    assert found["disturbs"] is True
+    assert "nova-compute.service may have the driver loaded" in found["disturbed"][0]
+
+
 def test_an_unknown_driver_is_refused_with_what_pip_said(make_step: Make, environment: Any) -> None:
     with pytest.raises(faults.StepFailed, match="nova-dokcer"):
         run(make_step, requirement="nova-dokcer")

@@ -96,6 +96,8 @@ ROOMS: Mapping[str, Room] = {
             {"run": ("library.step", "library.changes", "library.records")},
             {"base": ("library.faults", "library.files", "library.settings", "library.joined")},
         ),
+        # Probes run in Nova's own Python, where the driver is.
+        ("driver",),
     ),
     # What is around Heat's agent on a host: it knows neither steps nor their library.
     "agent": Room("heat_templates", ("agent",), ({"agent": ("agent",)},)),
