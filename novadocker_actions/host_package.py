@@ -26,11 +26,11 @@ def contents() -> dict[str, str]:
 
     :raises MissingFile: when the bundle lacks a folder
     """
-    found = {f"{folder}/__init__.py": "" for folder in FOLDERS}
+    texts = {f"{folder}/__init__.py": "" for folder in FOLDERS}
     for folder in FOLDERS:
         for name in resources.names(f"{_ROOT}/{folder}", "*.py"):
-            found[f"{folder}/{name}"] = resources.text(f"{_ROOT}/{folder}/{name}")
-    return {**found, _ENTRY: resources.text(f"{_ROOT}/package/{_ENTRY}")}
+            texts[f"{folder}/{name}"] = resources.text(f"{_ROOT}/{folder}/{name}")
+    return {**texts, _ENTRY: resources.text(f"{_ROOT}/package/{_ENTRY}")}
 
 
 @functools.cache

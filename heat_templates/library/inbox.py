@@ -81,17 +81,17 @@ def package_for(message: Message, own: Path, root: Path) -> Path | None:
     """
     if [name for name, _ in message.steps] == [INSTALL_PACKAGE]:
         return None
-    found = package.held(root, message.package)
-    if found is not None:
-        package.keep(found)
+    wanted = package.held(root, message.package)
+    if wanted is not None:
+        package.keep(wanted)
     if package.digest_of(own) == message.package:
         return None
-    if found is None:
+    if wanted is None:
         raise StepFailed(
             f"this message was made for the package {message.package[:12]} of steps, and this host "
             f"has {package.digest_of(own)[:12]}: run `novadocker-enroll update {message.host}`"
         )
-    return found
+    return wanted
 
 
 def handed_over(config: dict[str, Any], other: Path) -> Outputs:

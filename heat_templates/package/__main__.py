@@ -54,8 +54,8 @@ def message() -> int:
 def digest() -> int:
     """Import every module, and print the digest of this package."""
     for folder in map(importlib.import_module, FOLDERS):
-        for found in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}."):
-            importlib.import_module(found.name)
+        for module in pkgutil.iter_modules(folder.__path__, f"{folder.__name__}."):
+            importlib.import_module(module.name)
     print(package.digest_of(package.own_package()))
     return 0
 

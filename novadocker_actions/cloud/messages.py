@@ -106,8 +106,8 @@ def parse(text: str) -> dict[str, Any]:
     """
     try:
         message = json.loads(text)
-    except (ValueError, RecursionError) as fault:
-        raise NovadockerError("A message to a host is not JSON.") from fault
+    except (ValueError, RecursionError) as err:
+        raise NovadockerError("A message to a host is not JSON.") from err
     if not isinstance(message, dict) or message.get("format") != FORMAT:
         raise NovadockerError(f"A message to a host is not of format {FORMAT}.")
     for name, kinds in _KINDS.items():
@@ -147,13 +147,13 @@ def sign(text: str) -> str:
         if state.st_mode & _NOT_FOR_KEYS:
             raise _refusal(path, "can be read by others.", f"Run `chmod 600 {path}`.")
         key = _loaded(path, state.st_mtime_ns)
-    except OSError as fault:
+    except OSError as err:
         raise _refusal(
             path,
-            f"cannot be read by the Mistral executor: {fault.strerror}.",
+            f"cannot be read by the Mistral executor: {err.strerror}.",
             f"Make it with `{MAKE_KEY}`, once, and copy it to all executors; then enrol the hosts "
             "again with `novadocker-enroll add`.",
-        ) from fault
+        ) from err
     pss = padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_BYTES)
     return base64.b64encode(key.sign(covered(text), pss, hashes.SHA256())).decode()
 
@@ -167,8 +167,8 @@ def _loaded(path: Path, _changed_ns: int) -> rsa.RSAPrivateKey:
     # Reading a key proves it, which takes longer than to sign: so only when the file is another.
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError) as fault:
-        raise _refusal(path, "holds no private key in PEM.", _HELP) from fault
+    except (ValueError, TypeError) as err:
+        raise _refusal(path, "holds no private key in PEM.", _HELP) from err
     if not isinstance(key, rsa.RSAPrivateKey):
         raise _refusal(path, "holds a key that is not RSA.", _HELP)
     return key
@@ -187,15 +187,15 @@ def read_public(path: Path) -> str:
     try:
         text = path.read_text(encoding="ascii")
         keys = [serialization.load_pem_public_key(pem.encode()) for pem in _PEM.findall(text)]
-    except FileNotFoundError as fault:
+    except FileNotFoundError as err:
         raise Refused(
             str(path),
             "is not there: hosts know by it whose messages they may run.",
             f"Make it with `{MAKE_KEY}` where the Mistral executor runs, or name it with "
             "--operator-key.",
-        ) from fault
-    except (OSError, ValueError) as fault:
-        raise Refused(str(path), f"cannot be read: {fault}.", _HELP) from fault
+        ) from err
+    except (OSError, ValueError) as err:
+        raise Refused(str(path), f"cannot be read: {err}.", _HELP) from err
     if not keys or not all(isinstance(key, rsa.RSAPublicKey) for key in keys):
         raise Refused(str(path), "holds no public RSA key in PEM.", _HELP)
     return "".join(f"{pem.strip()}\n" for pem in _PEM.findall(text))
@@ -234,8 +234,8 @@ def make_key(path: Path, uid: int = -1, gid: int = -1) -> str:
         try:
             # Whole or not at all, and never in place of another.
             os.link(draft.name, path)
-        except FileExistsError as fault:
-            raise _there_already(path) from fault
+        except FileExistsError as err:
+            raise _there_already(path) from err
     return public.decode()
 
 

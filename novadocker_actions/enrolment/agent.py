@@ -145,8 +145,8 @@ def update_packages(ssh: Ssh, hosts: Mapping[str, str], tell: Callable[[str], No
     def update(name: str) -> str:
         try:
             changed = install_package(ssh, hosts[name])
-        except Refused as error:
-            return f"{name}: {error}"
+        except Refused as err:
+            return f"{name}: {err}"
         tell(
             f"{name}: package {host_package.digest()[:12]} {'installed' if changed else 'is there'}"
         )

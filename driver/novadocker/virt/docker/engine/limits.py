@@ -22,11 +22,11 @@ def changeable(host_config: Mapping[str, Any]) -> dict[str, int]:
 
     :return: bytes, microseconds and numbers, by the engine's names; each is set
     """
-    found = {name: int(host_config.get(name) or 0) for name in _CHANGEABLE}
-    found["CpuShares"] = found["CpuShares"] or _DEFAULT_SHARES
+    limits = {name: int(host_config.get(name) or 0) for name in _CHANGEABLE}
+    limits["CpuShares"] = limits["CpuShares"] or _DEFAULT_SHARES
     # The engine tells 0 or nothing for no limit, and takes -1.
-    found["PidsLimit"] = found["PidsLimit"] if found["PidsLimit"] > 0 else -1
-    return found
+    limits["PidsLimit"] = limits["PidsLimit"] if limits["PidsLimit"] > 0 else -1
+    return limits
 
 
 def fixed(host_config: Mapping[str, Any]) -> str:

@@ -127,18 +127,18 @@ class Archive:
                 raise exceptions.ImageRefused(f"the archive's member {name!r} is not a plain file")
             if member.offset_data + member.size > self._size:
                 raise exceptions.ImageRefused(f"the archive is truncated in {name!r}")
-            found = _Member(member.offset_data, member.size, link)
-            if name in members and not self._are_alike(found, members[name]):
+            file = _Member(member.offset_data, member.size, link)
+            if name in members and not self._are_alike(file, members[name]):
                 raise exceptions.ImageRefused(f"the archive has {name!r} twice")
-            members[name] = found
+            members[name] = file
         return members
 
-    def _are_alike(self, one: _Member, other: _Member) -> bool:
+    def _are_alike(self, file: _Member, other: _Member) -> bool:
         """Return whether two files of a name are the same; some tools add a layer twice."""
-        if (one.size_bytes, one.link) != (other.size_bytes, other.link):
+        if (file.size_bytes, file.link) != (other.size_bytes, other.link):
             return False
         digests = []
-        for member in (one, other):
+        for member in (file, other):
             digest = hashlib.sha256()
             with self._reader(member) as opened:
                 while data := opened.read(compression.CHUNK):
@@ -153,12 +153,12 @@ class Archive:
         :param watched: directory to watch for; ``Layer.watched`` says which layers touch it
         :raises ImageRefused: the image is damaged, ambiguous, too large, or not for this host
         """
-        found = manifests.Manifests(self._json, self._verified_json, machine)
+        named = manifests.Manifests(self._json, self._verified_json, machine)
         if "manifest.json" in self._members:
-            config_name, layer_names = found.docker()
+            config_name, layer_names = named.docker()
             layer_names = [self._resolve(layer) for layer in layer_names]
         elif "index.json" in self._members:
-            config_name, layer_names = found.oci()
+            config_name, layer_names = named.oci()
         else:
             raise exceptions.ImageRefused(
                 "there is neither a manifest.json nor an index.json in it: it is no image that "

@@ -73,7 +73,7 @@ class Manifests:
         images = dict(self._images(self._read("index.json"), 1))
         manifest = self._one(
             list(images.values()),
-            lambda one: self._config(self._verify, blob_name(one.get("config"))),
+            lambda image: self._config(self._verify, blob_name(image.get("config"))),
             "images or platforms",
         )
         layers = manifest.get("layers")
