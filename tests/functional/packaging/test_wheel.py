@@ -114,16 +114,20 @@ def ask(environment: Path, program: str) -> str:
 
 
 def test_installed_actions_find_their_host_scripts(environment: Path) -> None:
-    answered = ask(
+    names = [
+        name
+        for folder in ("agent", "configs", "library")
+        for name in files(f"heat_templates/{folder}/*.py")
+    ]
+    told = ask(
         environment,
         "from novadocker_actions import resources;"
         "print(resources.__file__);"
-        "from novadocker_actions import host_steps;"
-        "print(*map(resources.path, host_steps.library_files()));"
-        "print(resources.path('heat_templates/configs/install_docker.py'));"
-        "assert 'run_step(' in host_steps.script('install_docker')",
+        f"print(*map(resources.path, {names!r}));"
+        "from novadocker_actions import host_package;"
+        "assert 'run_step(' in host_package.contents()['configs/install_docker.py']",
     )
-    assert answered.count(str(environment)) == 2 + len(files("heat_templates/library/*.py"))
+    assert told.count(str(environment)) == 1 + len(names)
 
 
 def test_an_installed_bundle_makes_the_package_of_this_checkout(environment: Path) -> None:
