@@ -51,6 +51,8 @@ class FakeCloud(BaseAdapter):
         self.images: list[dict[str, Any]] = []
         #: Of each request the method, the path and the query.
         self.requests: list[tuple[str, str, dict[str, str]]] = []
+        #: Of each request the path and the headers.
+        self.headers: list[tuple[str, dict[str, str]]] = []
         #: Status by a beginning of the path; a number of times, or for ever where it is None.
         self.faults: dict[str, tuple[int, int | None]] = {}
         self.on_request: Callable[[str, str], None] = lambda method, path: None
@@ -209,6 +211,7 @@ class FakeCloud(BaseAdapter):
         """Answer a request."""
         parts = urlsplit(str(request.url))
         query = dict(parse_qsl(parts.query))
+        self.headers.append((parts.path, dict(request.headers)))
         status, answer = self.answer(str(request.method), parts.path, query, request.body)
         response = requests.Response()
         response.status_code = status

@@ -67,6 +67,13 @@ def test_no_host_is_asked_for_on_its_own_and_nothing_is_warned_of(
     assert len(asked) == len(set(asked)) <= 7
 
 
+def test_nova_asks_no_host_for_what_it_tells_of_them(fake: FakeCloud, cloud: Cloud) -> None:
+    hosts.listed(cloud)
+    asked = [head for path, head in fake.headers if path.endswith("/os-hypervisors/detail")]
+    # From 2.88 on it asks each host, and one that is away makes the whole list an error.
+    assert [head["X-OpenStack-Nova-API-Version"] for head in asked] == ["2.87"]
+
+
 def test_heat_that_is_away_is_told_and_the_hosts_are_there(fake: FakeCloud, cloud: Cloud) -> None:
     fake.faults["/heat"] = (503, None)
     listing = hosts.listed(cloud)
