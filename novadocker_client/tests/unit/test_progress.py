@@ -175,3 +175,40 @@ def test_a_step_that_went_well_and_then_failed_has_failed(fake: FakeCloud, cloud
     ]
     # As the run came to them.
     assert [(host.host, host.reason) for host in progress.hosts()] == [("c1", "gone"), ("c2", "")]
+
+
+def test_tasks_of_sub_workflows_follow_their_task(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run()
+    fake.add_task(run, "a")
+    below = fake.add_below(run, run, "sub", "_prepare")
+    fake.add_task(below, "inner")
+    fake.add_task(run, "b")
+    found = Runs(cloud).progress(run).tasks
+    assert [(task.name, task.batch) for task in found] == [
+        ("a", ""),
+        ("sub", ""),
+        ("inner", "sub"),
+        ("b", ""),
+    ]
+
+
+def test_sub_workflow_is_read_again_until_it_has_ended(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run()
+    below = fake.add_below(run, run, "sub", "_prepare", "RUNNING")
+    fake.add_task(below, "one")
+    progress, seen = None, []
+    for name in ("two", "must not be read", ""):
+        progress = Runs(cloud).progress(run, progress)
+        seen.append([task.name for task in progress.tasks])
+        fake.executions[below]["state"] = "SUCCESS"
+        fake.add_task(below, name)
+    assert seen == [["sub", "one"], ["sub", "one", "two"], ["sub", "one", "two"]]
+
+
+def test_published_values_are_read_by_task(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run()
+    below = fake.add_below(run, run, "sub", "_prepare")
+    fake.add_task(below, "a", rows=rows("c1"))
+    fake.add_task(below, "b", rows=rows("c2"))
+    found = {task.name: [row.host for row in task.rows] for task in Runs(cloud).progress(run).tasks}
+    assert found == {"sub": [], "a": ["c1"], "b": ["c2"]}

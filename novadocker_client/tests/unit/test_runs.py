@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import datetime
+import json
 
 import pytest
 
 from novadocker_client import runs
 from novadocker_client.connection import Cloud
-from novadocker_client.errors import BadInput, NotAllowed, NotFound, Unavailable
+from novadocker_client.errors import BadInput, NotAccepted, NotAllowed, NotFound, Unavailable
+from novadocker_client.progress import Progress
+from novadocker_client.reports import Report
 from novadocker_client.runs import Run, Runs, TimedOut
 from novadocker_client.tests.fake_cloud import FakeCloud
 
@@ -179,3 +182,41 @@ def test_a_cloud_without_mistral_says_so() -> None:
     cloud = FakeCloud({"compute": "nova/v2.1"}).cloud()
     with pytest.raises(NotFound, match=r"^Mistral does not answer: the catalog has none"):
         Runs(cloud).list()
+
+
+def test_inputs_are_sent_as_json_text(fake: FakeCloud, cloud: Cloud) -> None:
+    sent = []
+    create = cloud.mistral.executions.http_client.post
+    cloud.mistral.executions.http_client.post = lambda url, body, headers=None: (
+        sent.append(json.loads(body)) or create(url, body, headers)
+    )
+    started = Runs(cloud).start("plan", {"hosts": ["a"]})
+    assert not started.ended
+    assert sent[0]["workflow_name"] == "novadocker.plan"
+    assert json.loads(sent[0]["input"]) == {"hosts": ["a"]}
+
+
+def test_refused_input_is_told_in_mistrals_words(fake: FakeCloud, cloud: Cloud) -> None:
+    fake.faults["/mistral"] = (400, 1)
+    with pytest.raises(NotAccepted, match=r"Mistral does not start plan .*: no, for a reason"):
+        Runs(cloud).start("plan")
+
+
+def test_wait_returns_the_ended_execution_and_shows_tasks(fake: FakeCloud, cloud: Cloud) -> None:
+    run_id = fake.add_run("plan")
+    fake.add_task(run_id, "a")
+    shown: list[list[str]] = []
+
+    def show(run: Run, progress: Progress) -> None:
+        shown.append([task.name for task in progress.tasks])
+        fake.executions[run_id].update(state="SUCCESS", output='{"message": "done"}')
+
+    ended = Runs(cloud).wait(run_id, on_progress=show)
+    assert ended.message == "done"
+    assert shown == [["a"], ["a"]]
+
+
+def test_failed_run_without_report_tells_mistrals_reason(fake: FakeCloud, cloud: Cloud) -> None:
+    run = Runs(cloud).get(fake.add_run("plan", "ERROR", state_info="because"))
+    assert run.message == "because"
+    assert run.report == Report()
