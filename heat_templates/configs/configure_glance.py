@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ SETTINGS = {
 }
 
 DROP_IN = "/etc/glance/glance-api.conf.d/90-novadocker.conf"
+CONFIGURATION = "/etc/glance/glance-api.conf"
 HEADER = "# Written by novadocker; `undo` of the step configure_glance removes it.\n"
 START_TIMEOUT_S = 120
 #: What Glance's own process says is written by root, so it has to be what it should be.
@@ -43,18 +45,23 @@ FORMAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 def converge(step: Step) -> None:
     """Add what is missing, see that it takes effect, and restart Glance then only."""
+    step.facts["disturbs"] = False
     service = find_service(step, GLANCE_UNITS)
-    if service is None:
-        raise StepFailed(f"no Glance API unit on this host (looked for {', '.join(GLANCE_UNITS)})")
-    if not service.python:
-        raise StepFailed(f"{service.unit} is {service.state}: start it, then repeat")
     wanted = step.settings["container_formats_add"]
+    if service is None or not service.python:
+        told = formats_in_files(step)
+        if set(wanted) - set(told):
+            raise StepFailed(by_other_means(service, wanted))
+        step.facts["container_formats"] = told
+        return
     now = formats(step, service)
     missing = [name for name in wanted if name not in now]
     step.facts.update(unit=service.unit, container_formats=[*now, *missing])
     if not missing:
         return
     text = f"{HEADER}[image_format]\ncontainer_formats = {','.join([*now, *missing])}\n"
+    if service.active:
+        step.disturb(f"{service.unit} is restarted")
     step.write_file(DROP_IN, text)
     if not step.will(f"restart {service.unit}"):
         return
@@ -71,6 +78,37 @@ def converge(step: Step) -> None:
     except StepFailed:
         put_back(step, restarted)
         raise
+
+
+def by_other_means(service: Service | None, wanted: list[str]) -> str:
+    """Return what to do where this step cannot change Glance."""
+    setting = f"{','.join(wanted)} to container_formats under [image_format]"
+    by_tool = (
+        f"add {setting} of its configuration with the tool that deployed it, and have that restart "
+        f"it; then repeat (this host's own {CONFIGURATION} is read)"
+    )
+    if service is None:
+        units = ", ".join(GLANCE_UNITS)
+        return f"no Glance API unit on this host (looked for {units}), as in containers: {by_tool}"
+    if not service.active:
+        return f"{service.unit} is {service.state}: start it, then repeat"
+    program = Path(service.command[0]).name if service.command else "an unknown program"
+    return f"{service.unit} runs {program}, whose Python cannot be told: {by_tool}"
+
+
+def formats_in_files(step: Step) -> list[str]:
+    """Return the formats that this host's files of Glance name, none where they name none."""
+    place = step.path(CONFIGURATION)
+    found: list[str] = []
+    for path in (place, *sorted(place.with_name(f"{place.name}.d").glob("*.conf"))):
+        parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
+        try:
+            parser.read_string(path.read_text() if path.exists() else "")
+        except (configparser.Error, ValueError):
+            continue
+        value = parser.get("image_format", "container_formats", fallback=None)
+        found = [name.strip() for name in value.split(",")] if value else found
+    return [name for name in found if FORMAT.fullmatch(name)]
 
 
 def formats(step: Step, service: Service) -> list[Any]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import shutil
@@ -15,13 +14,8 @@ from library.engine import docker, docker_response
 from library.faults import StepFailed
 from library.outcome import run_step
 from library.records import EXPORTS
-from library.registries import (
-    HUB,
-    HUB_ACCOUNT,
-    Registries,
-    name_and_version,
-    split_reference,
-)
+from library.registries import Registries, name_and_version, split_reference
+from library.registry_accounts import HUB, HUB_ACCOUNT
 from library.step import Step
 
 SETTINGS = {
@@ -39,7 +33,8 @@ SETTINGS = {
 }
 
 PIECE_BYTES = 1024 * 1024
-SILENCE_S = 300
+#: The engine says nothing while it writes out a large image: the step's own time limits it.
+SILENCE_S = None
 
 
 def converge(step: Step) -> None:
@@ -96,13 +91,7 @@ def message_of(line: str) -> str:
 def engine_account(step: Step, reference: str) -> dict[str, str]:
     """Return the header that gives the engine the account for the image's registry, if any."""
     domain, _, _ = split_reference(reference)
-    encoded = Registries(step).account(domain)
-    if not encoded:
-        return {}
-    user, _, password = base64.b64decode(encoded).decode().partition(":")
-    server = HUB_ACCOUNT if domain == HUB else domain
-    account = {"username": user, "password": password, "serveraddress": server}
-    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(account).encode()).decode()}
+    return Registries(step).account(domain).header(HUB_ACCOUNT if domain == HUB else domain)
 
 
 def digest_of(reference: str, image: dict[str, Any]) -> str:

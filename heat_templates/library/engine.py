@@ -19,7 +19,7 @@ DOCKER_SOCKET = "/run/docker.sock"
 class SocketConnection(http.client.HTTPConnection):
     """HTTP over the Docker Engine's local socket."""
 
-    def __init__(self, path: str, timeout_s: float) -> None:
+    def __init__(self, path: str, timeout_s: float | None) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self.socket_path = path
 
@@ -31,7 +31,10 @@ class SocketConnection(http.client.HTTPConnection):
 
 
 def docker_response(
-    path: str, method: str = "GET", timeout_s: float = 30, headers: dict[str, str] | None = None
+    path: str,
+    method: str = "GET",
+    timeout_s: float | None = 30,
+    headers: dict[str, str] | None = None,
 ) -> http.client.HTTPResponse:
     """Ask the Docker Engine and return the open response, for bodies that are streamed.
 
@@ -45,9 +48,12 @@ def docker_response(
         raise StepFailed(f"the Docker Engine does not answer at {DOCKER_SOCKET}: {err}") from err
 
 
-def engine_answers(path: str) -> bool:
-    """Tell whether an engine answers at a socket."""
-    connection = SocketConnection(path, 5)
+def engine_answers(path: str = "") -> bool:
+    """Tell whether an engine answers.
+
+    :param path: of its socket, if it is not the host's own engine
+    """
+    connection = SocketConnection(path or DOCKER_SOCKET, 5)
     try:
         connection.request("GET", "/_ping")
         return connection.getresponse().read() == b"OK"

@@ -32,6 +32,7 @@ MODULES = (
     "scratch_engine",
     "apt_locks",
     "packages",
+    "registry_accounts",
     "registries",
     "watchdog",
     "outcome",

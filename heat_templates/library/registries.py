@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
+import socket
 import ssl
 import urllib.error
 import urllib.parse
@@ -12,11 +14,10 @@ import urllib.request
 from typing import Any
 
 from library.faults import StepFailed
+from library.registry_accounts import CLIENT_SETTINGS, HUB, Account, registry_account
 from library.step import Step
 
-HUB = "docker.io"
 HUB_REGISTRY = "https://registry-1.docker.io"
-HUB_ACCOUNT = "https://index.docker.io/v1/"
 REGISTRY_TIMEOUT_S = 15
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
@@ -32,7 +33,8 @@ class Registries:
     def __init__(self, step: Step) -> None:
         self.step = step
         self.daemon = self._json("/etc/docker/daemon.json")
-        self.accounts = self._json("/root/.docker/config.json").get("auths", {})
+        self.client = self._json(CLIENT_SETTINGS)
+        self.insecure = list(map(str, self.daemon.get("insecure-registries") or []))
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.step.path(name)
@@ -46,8 +48,25 @@ class Registries:
         if domain == HUB:
             mirrors = [str(url).rstrip("/") for url in self.daemon.get("registry-mirrors", [])]
             return [*mirrors, HUB_REGISTRY]
-        insecure = domain in self.daemon.get("insecure-registries", [])
-        return [f"https://{domain}", f"http://{domain}"] if insecure else [f"https://{domain}"]
+        secure = not self.is_insecure(domain)
+        return [f"https://{domain}"] if secure else [f"https://{domain}", f"http://{domain}"]
+
+    def is_insecure(self, domain: str) -> bool:
+        """Tell whether the engine takes a registry without TLS: by name, by network, or local."""
+        host = re.sub(r":\d+$", "", domain).strip("[]")
+        if domain in self.insecure or host == "localhost":
+            return True
+        try:
+            addresses = {ipaddress.ip_address(host)}
+        except ValueError:
+            addresses = resolved(host) if any("/" in item for item in self.insecure) else set()
+        networks = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")]
+        for item in self.insecure:
+            try:
+                networks += [ipaddress.ip_network(item)] if "/" in item else []
+            except ValueError:
+                continue
+        return any(address in network for address in addresses for network in networks)
 
     def tls(self, url: str) -> ssl.SSLContext:
         """Return how to trust a registry: as the system does, and as the engine was told to."""
@@ -55,22 +74,38 @@ class Registries:
         name = urllib.parse.urlsplit(url).netloc
         for path in sorted(self.step.path(f"/etc/docker/certs.d/{name}").glob("*.crt")):
             context.load_verify_locations(path)
-        if name in self.daemon.get("insecure-registries", []):
+        if self.is_insecure(name):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
 
-    def account(self, domain: str) -> str:
-        """Return base64 of user and password that root has stored for a registry, else ""."""
-        keys = (domain, f"https://{domain}", *((HUB_ACCOUNT,) if domain == HUB else ()))
-        stored = [str(self.accounts.get(key, {}).get("auth") or "") for key in keys]
-        return next((item for item in stored if item), "")
+    def account(self, domain: str) -> Account:
+        """Return the account that root has for a registry."""
+        return registry_account(self.step, self.client, domain)
 
     def basic(self, url: str) -> str | None:
         """Return the Authorization header that the operator stored for a registry."""
         domain = HUB if url == HUB_REGISTRY else urllib.parse.urlsplit(url).netloc
-        stored = self.account(domain)
+        stored = self.account(domain).basic
         return f"Basic {stored}" if stored else None
+
+    def opener(self, url: str) -> urllib.request.OpenerDirector:
+        """Return what opens an address as the engine does: with its proxies, which come first."""
+        told = self.daemon.get("proxies") or {}
+        proxies = {
+            scheme: str(told[f"{scheme}-proxy"])
+            for scheme in ("http", "https")
+            if told.get(f"{scheme}-proxy")
+        }
+        host, without = urllib.parse.urlsplit(url).netloc, {"no": str(told.get("no-proxy") or "")}
+        if proxies and urllib.request.proxy_bypass_environment(host, without):  # type: ignore[attr-defined]
+            proxies = {}
+        handlers: list[urllib.request.BaseHandler] = [
+            urllib.request.HTTPSHandler(context=self.tls(url))
+        ]
+        if told:
+            handlers.append(urllib.request.ProxyHandler(proxies))
+        return urllib.request.build_opener(*handlers)
 
     def ask(
         self, url: str, method: str, headers: dict[str, str]
@@ -78,9 +113,7 @@ class Registries:
         """Send a request; return status, headers in lower case and body."""
         request = urllib.request.Request(url, method=method, headers=headers)
         try:
-            with urllib.request.urlopen(
-                request, timeout=REGISTRY_TIMEOUT_S, context=self.tls(url)
-            ) as response:
+            with self.opener(url).open(request, timeout=REGISTRY_TIMEOUT_S) as response:
                 lowered = {name.lower(): value for name, value in response.headers.items()}
                 return response.status, lowered, response.read(1024 * 1024)
         except urllib.error.HTTPError as err:
@@ -114,6 +147,15 @@ class Registries:
         status, _, body = self.ask(f"{realm}?{query}", "GET", headers)
         answer = json.loads(body) if status == 200 else {}
         return str(answer.get("token") or answer.get("access_token") or "")
+
+
+def resolved(host: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """Return the addresses of a host, none where its name is not known."""
+    try:
+        found = socket.getaddrinfo(host, None)
+    except OSError:
+        return set()
+    return {ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in found}
 
 
 def name_and_version(reference: str) -> tuple[str, str]:

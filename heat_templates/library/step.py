@@ -41,10 +41,12 @@ class Step(FileChanges):
         user: str | None = None,
         env: dict[str, str] | None = None,
         stdin: str | None = None,
+        quiet: bool = False,
     ) -> Done:
         """Run a command without a terminal and with a clean environment.
 
         :param ok: exit codes that are no failure
+        :param quiet: keep what it prints out of the log, as it is a secret
         :param user: run it as this user, with all their groups, instead of root
         :raises StepFailed: for any other exit code, or when there is no such command
         """
@@ -69,9 +71,8 @@ class Step(FileChanges):
         except OSError as err:
             raise StepFailed(f"{argv[0]} cannot be run: {err.strerror}") from err
         shown = " ".join(argv)[:300]
-        LOG.debug(
-            "$ %s -> %s\n%s%s", shown, done.returncode, done.stdout[-8000:], done.stderr[-8000:]
-        )
+        printed = "" if quiet else done.stdout[-8000:]
+        LOG.debug("$ %s -> %s\n%s%s", shown, done.returncode, printed, done.stderr[-8000:])
         if done.returncode not in ok:
             said = (done.stderr.strip() or done.stdout.strip())[-600:]
             raise StepFailed(f"{shown[:120]} failed with exit code {done.returncode}: {said}")

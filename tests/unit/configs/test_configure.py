@@ -410,6 +410,44 @@ class TestGlance:
         with pytest.raises(faults.StepFailed, match="no plain word"):
             configure_glance.formats(make_step("configure_glance"), service())
 
+    @pytest.mark.parametrize(
+        ("found", "said"),
+        [
+            (None, "as in containers: add docker to container_formats under .image_format"),
+            (
+                {"unit": "devstack@g-api.service", "command": ["/usr/bin/uwsgi", "--ini", "/x"]},
+                "devstack@g-api.service runs uwsgi, whose Python cannot be told: add docker",
+            ),
+            ({"active": False, "state": "failed/failed", "command": []}, "start it, then repeat"),
+        ],
+    )
+    def test_a_glance_that_cannot_be_changed_is_refused_until_its_own_tool_did_it(
+        self,
+        make_step: Make,
+        monkeypatch: pytest.MonkeyPatch,
+        root: pathlib.Path,
+        found: Any,
+        said: str,
+    ) -> None:
+        monkeypatch.setattr(
+            configure_glance, "find_service", lambda *_args: found and service(**found)
+        )
+        for mode in ("check", "apply"):
+            step = make_step("configure_glance", mode, container_formats_add=["docker"])
+            with pytest.raises(faults.StepFailed, match=said):
+                configure_glance.converge(step)
+        (root / "etc/glance/glance-api.conf.d").mkdir(parents=True)
+        (root / "etc/glance/glance-api.conf").write_text(
+            "[image_format]\ncontainer_formats = bare\n"
+        )
+        with pytest.raises(faults.StepFailed, match=said):
+            configure_glance.converge(step)
+        text = "[DEFAULT]\n[image_format]\ncontainer_formats = bare, docker\n"
+        (root / "etc/glance/glance-api.conf.d/50-ops.conf").write_text(text)
+        configure_glance.converge(step)
+        assert step.facts["container_formats"] == ["bare", "docker"]
+        assert (step.actions, step.facts["disturbs"]) == ([], False)
+
     def test_a_drop_in_without_effect_is_refused_and_put_back(
         self, make_step: Make, glance: Any, root: pathlib.Path
     ) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.server
 import json
@@ -25,7 +26,7 @@ from library import registries as library_registries
 from novadocker_actions.cloud import host_keys
 from tests.host_keys import public_text
 
-from .conftest import Make
+from .conftest import Make, Programs
 from .engine import engine
 
 DIGEST = "sha256:" + "d" * 64
@@ -125,6 +126,133 @@ class TestCheckImages:
         registries = library_registries.Registries(make_step("check_images"))
         assert registries.basic("https://quay.io") == "Basic dTpw"
         assert registries.basic("https://other.io") is None
+
+    def accounts(self, make_step: Make, root: pathlib.Path, **settings: Any) -> Any:
+        (root / "root/.docker").mkdir(parents=True)
+        (root / "root/.docker/config.json").write_text(json.dumps(settings))
+        return library_registries.Registries(make_step("check_images"))
+
+    @pytest.mark.parametrize(
+        "key", ["https://reg.example/v2/", "http://reg.example", "REG.example"]
+    )
+    def test_accounts_under_whole_addresses_are_found(
+        self, make_step: Make, root: pathlib.Path, key: str
+    ) -> None:
+        found = self.accounts(make_step, root, auths={key: {"auth": "dTpw"}}).account("reg.example")
+        assert (found.user, found.password) == ("u", "p")
+
+    def test_the_hub_s_account_goes_to_the_hub_alone(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
+        auths = {"https://index.docker.io/v1/": {"auth": "dTpw"}}
+        registries = self.accounts(make_step, root, auths=auths)
+        assert registries.account("docker.io").user == "u"
+        for domain in ("localhost", "localhost:5000", "reg.example", "docker.io.example"):
+            assert registries.account(domain).header(domain) == {}
+
+    def test_a_token_for_tokens_is_no_empty_password(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
+        entry = {"auth": "dTo=", "identitytoken": "t0ken"}
+        account = self.accounts(make_step, root, auths={"reg.example": entry}).account(
+            "reg.example"
+        )
+        assert account.basic == ""
+        header = account.header("reg.example")["X-Registry-Auth"]
+        assert json.loads(base64.urlsafe_b64decode(header)) == {
+            "identitytoken": "t0ken",
+            "serveraddress": "reg.example",
+        }
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"credHelpers": {"reg.example": "ops"}, "credsStore": "none"},
+            {"credsStore": "ops", "auths": {"reg.example": {}}},
+        ],
+    )
+    def test_helpers_are_asked_and_their_secret_is_not_logged(
+        self,
+        make_step: Make,
+        root: pathlib.Path,
+        programs: Programs,
+        caplog: pytest.LogCaptureFixture,
+        settings: Any,
+    ) -> None:
+        programs("docker-credential-ops", """echo '{"Username": "u", "Secret": "s3cret"}'""")
+        with caplog.at_level("DEBUG"):
+            found = self.accounts(make_step, root, **settings).account("reg.example")
+        assert (found.user, found.password) == ("u", "s3cret")
+        assert "s3cret" not in caplog.text
+
+    def test_a_helper_that_is_not_there_is_named(
+        self, make_step: Make, root: pathlib.Path, programs: Programs
+    ) -> None:
+        registries = self.accounts(make_step, root, credHelpers={"reg.example": "gone"})
+        with pytest.raises(faults.StepFailed, match="docker-credential-gone on this host: install"):
+            registries.account("reg.example")
+        assert registries.account("other.example").header("other.example") == {}
+
+    @pytest.mark.parametrize(
+        ("domain", "insecure"),
+        [
+            ("localhost:5000", True),
+            ("127.0.0.5:5000", True),
+            ("[::1]:5000", True),
+            ("10.2.3.4:5000", True),
+            ("192.0.2.1:5000", False),
+            ("reg.example", False),
+            ("named.example:5000", True),
+        ],
+    )
+    def test_what_the_engine_takes_without_tls_is_asked_without(
+        self, make_step: Make, root: pathlib.Path, domain: str, insecure: bool
+    ) -> None:
+        (root / "etc/docker").mkdir()
+        settings = {"insecure-registries": ["10.0.0.0/8", "named.example:5000"]}
+        (root / "etc/docker/daemon.json").write_text(json.dumps(settings))
+        registries = library_registries.Registries(make_step("check_images"))
+        assert (f"http://{domain}" in registries.endpoints(domain)) is insecure
+
+    def test_proxies_of_the_engine_s_file_are_gone_through_but_for_what_it_spares(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
+        (root / "etc/docker").mkdir()
+
+        class Proxy(Registry):
+            def do_HEAD(self) -> None:
+                self._end(200, {"Docker-Content-Digest": DIGEST})
+
+        with serving(Proxy) as place:
+            settings = {
+                "proxies": {"http-proxy": f"http://{place}", "no-proxy": "spared.invalid"},
+                "insecure-registries": ["reg.invalid", "spared.invalid"],
+            }
+            (root / "etc/docker/daemon.json").write_text(json.dumps(settings))
+            found = self.run(make_step, ["reg.invalid/app:1", "spared.invalid/app:1"])
+        assert found["reg.invalid/app:1"]["ok"] is True
+        assert found["spared.invalid/app:1"]["ok"] is False
+
+    def test_where_an_engine_is_it_is_the_one_that_looks(
+        self,
+        make_step: Make,
+        root: pathlib.Path,
+        tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
+        answers: Any = {
+            ("GET", "/_ping"): (200, "OK"),
+            ("GET", "/distribution/reg.invalid/app:1/json"): (
+                200,
+                {"Descriptor": {"digest": DIGEST}},
+            ),
+            ("GET", "/distribution/reg.invalid/no:1/json"): (401, {"message": "unauthorized"}),
+        }
+        with engine(tmp_path / "s", answers):
+            found = self.run(make_step, ["reg.invalid/app:1", "reg.invalid/no:1"])
+        assert found["reg.invalid/app:1"] == {"ok": True, "digest": DIGEST, "reason": ""}
+        assert found["reg.invalid/no:1"]["reason"] == "the engine says: unauthorized"
 
 
 ARCHIVE = b"not really a tar" * 1000
