@@ -28,6 +28,12 @@ DEFAULT_CAPABILITIES = [
     "SYS_CHROOT",
 ]
 
+# Those that the engine knows.
+ULIMITS = (
+    *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc"),
+    *("rss", "rtprio", "rttime", "sigpending", "stack"),
+)
+
 OPTS: list[cfg.Opt] = [
     # the engine
     cfg.StrOpt(
@@ -89,6 +95,22 @@ OPTS: list[cfg.Opt] = [
         help="Most processes and threads of an instance; 0 is no limit. The flavor's extra spec "
         "docker:pids_limit can only lower it.",
     ),
+    cfg.ListOpt(
+        "ulimits",
+        default=["core=0", "nofile=16384"],
+        item_type=types.String(regex=f"^({'|'.join(ULIMITS)})=[0-9]+(:[0-9]+)?$"),
+        help="Limits of each process of an instance, as NAME=SOFT or NAME=SOFT:HARD, in the place "
+        "of the engine's. Cores are off, as the host's core_pattern may pipe them into a program "
+        "that runs as the host's root; some programs close as many files as they may have. An "
+        "engine without CAP_SYS_RESOURCE sets none above its own.",
+    ),
+    cfg.IntOpt(
+        "shm_size_mb",
+        default=64,
+        min=1,
+        help="Size of /dev/shm in MiB, which counts as the instance's memory. The flavor's extra "
+        "spec docker:shm_size_mb asks for another.",
+    ),
     cfg.StrOpt(
         "runtime", help="OCI runtime to start instances with (runsc, kata); default: the engine's."
     ),
@@ -100,7 +122,13 @@ OPTS: list[cfg.Opt] = [
         "Default: they see the host's.",
     ),
     # the workload
-    cfg.BoolOpt("tty", default=True, help="Give the workload a terminal and keep its input open."),
+    cfg.BoolOpt(
+        "tty",
+        default=False,
+        help="Give every workload a terminal, of which the host has some thousands for all. The "
+        "flavor's extra spec docker:tty=true asks for one where the option is off. Their input is "
+        "kept open in any case, so that a shell does not end.",
+    ),
     cfg.BoolOpt(
         "init",
         default=False,

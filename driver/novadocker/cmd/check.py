@@ -20,6 +20,8 @@ from typing import Any
 from novadocker import _alias
 
 MIN_API = (1, 41)
+# Of Docker: its own seccomp profile took io_uring out for escapes from containers.
+FIRST_WITHOUT_IO_URING = 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,15 +136,7 @@ def engine(conf: Any) -> list[Finding]:
                 "/etc/docker/daemon.json: they disturb Neutron",
             )
         )
-    if not any("seccomp" in option for option in info.get("SecurityOptions") or []):
-        findings.append(
-            Finding(
-                "seccomp",
-                "warning",
-                "Docker does not filter system calls",
-                "use a kernel with seccomp",
-            )
-        )
+    findings += _system_calls(conf, version["Version"], info)
     return [*findings, *abilities(conf, info)]
 
 
@@ -159,13 +153,15 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
     limited = storage in ("overlay2 on xfs", "btrfs", "zfs")
     results = [
         Finding("cgroups", "ok", f"version {info.get('CgroupVersion', '1')}"),
-        Finding(
+        Finding("user namespace", "ok", "root in an instance is another user on the host")
+        if remapped
+        else Finding(
             "user namespace",
-            "ok",
-            "root in an instance is another user on the host"
-            if remapped
-            else "root in an instance is root on the host, with the capabilities that are left "
-            "(userns-remap is off)",
+            "warning",
+            "root in an instance is root on the host, with the capabilities that are left, and "
+            "shares the host's limits of root",
+            'set "userns-remap": "default" in /etc/docker/daemon.json before there are instances: '
+            "the engine then begins with an empty data directory",
         ),
     ]
     if limited or conf.docker.disk_quota != "require":
@@ -174,9 +170,12 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
             Finding(
                 "disk quota",
                 # Only the driver tries it out.
-                "warning" if limited and conf.docker.disk_quota != "off" else "ok",
+                "ok" if conf.docker.disk_quota == "off" else "warning",
                 f"root disks {told}: {storage}",
-                "see in nova-compute's log whether root disks are limited" if limited else "",
+                "see in nova-compute's log whether root disks are limited"
+                if limited
+                else "put Docker's data directory on XFS mounted with pquota, or set "
+                "[docker]disk_quota = off",
             )
         )
     else:
@@ -195,6 +194,41 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
             Finding("runtime", "error", str(err), "configure it in /etc/docker/daemon.json")
         )
     return results
+
+
+def _system_calls(conf: Any, version: str, info: dict[str, Any]) -> list[Finding]:
+    if not any("seccomp" in option for option in info.get("SecurityOptions") or []):
+        told, remedy = "Docker does not filter system calls", "use a kernel with seccomp"
+    elif not conf.docker.seccomp_profile and _release(version) < FIRST_WITHOUT_IO_URING:
+        told = f"the filter of Docker {version} lets instances use io_uring and vsock"
+        remedy = "install Docker 25 or later, or set [docker]seccomp_profile to its profile"
+    else:
+        return []
+    return [Finding("seccomp", "warning", told, remedy)]
+
+
+def _release(version: str) -> int:
+    """Return the first number of a version."""
+    first = version.partition(".")[0]
+    return int(first) if first.isdigit() else 0
+
+
+def shared_limits(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are called alike
+    """Check the limits of the kernel that instances share with each other and with the host."""
+    from novadocker.virt.docker.host import shared_limits as limits_of
+
+    low = limits_of.too_low()
+    if not low:
+        return [Finding("shared limits", "ok", "the host's limits are for many instances")]
+    return [
+        Finding(
+            "shared limits",
+            "warning",
+            f"{limit.sysctl} is {found}: one instance can keep all others from {limit.takes}",
+            f"set {limit.sysctl} = {limit.least} in /etc/sysctl.d",
+        )
+        for limit, found in low
+    ]
 
 
 def ovsdb(conf: Any) -> list[Finding]:
@@ -310,6 +344,7 @@ def volumes(conf: Any) -> list[Finding]:
 CHECKS: tuple[Callable[[Any], list[Finding]], ...] = (
     configuration,
     engine,
+    shared_limits,
     ovsdb,
     privileges,
     lxcfs,

@@ -3,6 +3,7 @@
 
 import dataclasses
 import os
+from collections.abc import Callable
 from typing import Any
 
 from nova.image import glance as nova_glance
@@ -94,12 +95,11 @@ class Parts:
         spool = Spool(section.image_spool_dir or os.path.join(state, "spool"), facts.name)
         images = Images(engine, spool, glance, section.shared_directory, max_bytes, workloads.room)
         snapshots = Snapshots(engine, workloads, spool, max_bytes, section.snapshot_flatten_layers)
-        networks = Networks(facts, workloads, sandboxes, wiring)
+        waiting = Waiting(virtapi)
+        networks = Networks(facts, workloads, sandboxes, wiring, waiting)
         instances = Instances(facts, Settings.from_section(section), workloads, kept, networks)
 
-        def is_here(dest: str) -> bool:
-            return dest in (facts.name, str(conf.my_ip))
-
+        is_here = _is_here(conf, facts)
         return cls(
             facts=facts,
             glance=glance,
@@ -110,7 +110,7 @@ class Parts:
             sandboxes=sandboxes,
             attachments=Attachments(volumes, workloads),
             wiring=wiring,
-            waiting=Waiting(virtapi),
+            waiting=waiting,
             spool=spool,
             images=images,
             cache=ImageCache(engine, os.path.join(state, "images.json")),
@@ -144,3 +144,7 @@ def _workloads(section: Any, engine: Engine, facts: HostFacts, volumes: Volumes)
         section.root_directory,
         section.snapshot_freeze,
     )
+
+
+def _is_here(conf: Any, facts: HostFacts) -> Callable[[str], bool]:
+    return lambda dest: dest in (facts.name, str(conf.my_ip))

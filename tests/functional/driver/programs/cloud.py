@@ -61,6 +61,8 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         self.flags(state_path=self.useFixture(fixtures.TempDir()).path)
         # A shell does not end when it is asked to.
         self.flags(stop_timeout_cap=1, host_url=own_engine.MACHINES, group="docker")
+        # Without one it greets nobody.
+        self.flags(tty=True, group="docker")
         self.flags(vif_plugging_timeout=0, allow_resize_to_same_host=True)
         self.engine = docker.from_env()
         self._archives[IMAGE_ID] = busybox.image()

@@ -142,8 +142,26 @@ class NetworkTest(unittest.TestCase):
             "nameserver 192.0.2.53",
         ):
             self.assertIn(wanted, shown)
+        self.assertNotIn("search", shown.replace("search .", ""))
+        hosts = self.sh(one, "cat /etc/hosts; ping -c 1 -W 3 $(hostname)")
+        self.assertIn("198.51.100.11\tweb", hosts)
+        self.assertIn("2001:db8::11\tweb", hosts)
+        self.assertIn(" 0% packet loss", hosts)
         address = next(line for line in shown.splitlines() if "2001:db8::11" in line)
         self.assertNotIn("tentative", address)
+
+    def test_who_has_no_name_server_asks_none_of_the_hosts(self) -> None:
+        without = {**subnet("192.0.2.5", "192.0.2.0/24"), "dns": []}
+        one, _ = self.spawn(port(1, model.Subnet(**without)))
+        found = self.sh(one, "grep -v ^# /etc/resolv.conf").split()
+        self.assertEqual(["nameserver", "127.0.0.1"], [x for x in found if x[0] in "n1"][:2])
+        self.assertEqual(1, found.count("nameserver"))
+
+    def test_limits_of_processes_and_of_what_they_share(self) -> None:
+        one, _ = self.spawn(port(1, v4(11)))
+        told = self.sh(one, "ulimit -c; ulimit -n; df -k /dev/shm | tail -1; tty || true")
+        self.assertEqual(["0", "16384"], told.split()[:2])
+        self.assertEqual("65536", told.split()[3])
 
     def test_a_long_name_is_no_obstacle(self) -> None:
         one, _ = self.spawn(port(1, v4(11)), hostname=f"web.{'long.' * 20}example.org")

@@ -14,6 +14,7 @@ from novadocker.cmd import check
 from novadocker.privsep import mounts
 from novadocker.tests.fake_engine import FakeEngine
 from novadocker.virt.docker.engine import client
+from novadocker.virt.docker.host import shared_limits
 from novadocker.virt.docker.network import wiring as wiring_module
 
 
@@ -73,8 +74,9 @@ class TestEngine:
         assert self.states(conf) == {
             "docker": "ok",
             "cgroups": "ok",
-            "user namespace": "ok",
-            "disk quota": "ok",
+            "seccomp": "warning",
+            "user namespace": "warning",
+            "disk quota": "warning",
         }
 
     @pytest.mark.parametrize(
@@ -82,7 +84,7 @@ class TestEngine:
         [
             ({"CgroupVersion": "2"}, ("cgroups", "version 2")),
             ({}, ("cgroups", "version 1")),
-            ({}, ("user namespace", "userns-remap is off")),
+            ({}, ("user namespace", "shares the host's limits of root")),
             ({"SecurityOptions": ["name=userns"]}, ("user namespace", "is another user")),
             ({"Driver": "overlay2"}, ("disk quota", "no limit: overlay2")),
             ({"Driver": "zfs"}, ("disk quota", "can be limited")),
@@ -115,7 +117,8 @@ class TestEngine:
             ("zfs", "auto", "warning"),
             ("zfs", "require", "warning"),
             ("zfs", "off", "ok"),
-            ("overlay2", "auto", "ok"),
+            ("overlay2", "auto", "warning"),
+            ("overlay2", "off", "ok"),
         ],
     )
     def test_what_is_only_inferred_is_no_ok(
@@ -124,7 +127,7 @@ class TestEngine:
         option("disk_quota", wanted)
         found = {one.what: one for one in check.abilities(conf, {"Driver": driver})}
         assert found["disk quota"].state == state
-        assert bool(found["disk quota"].remedy) == (driver == "zfs")
+        assert found["disk quota"].remedy
 
     def test_what_is_wanted_and_cannot_be_is_an_error(self, conf: Any, option: Any) -> None:
         option("disk_quota", "require")
@@ -144,8 +147,8 @@ class TestEngine:
             "bridge": "warning",
             "seccomp": "warning",
             "cgroups": "ok",
-            "user namespace": "ok",
-            "disk quota": "ok",
+            "user namespace": "warning",
+            "disk quota": "warning",
         }
 
     def test_an_engine_that_does_not_answer(self, conf: Any, engine: Any) -> None:
@@ -153,6 +156,53 @@ class TestEngine:
         (found,) = check.engine(conf)
         assert found.state == "error"
         assert "group docker" in found.remedy
+
+    @pytest.mark.parametrize(
+        ("version", "profile", "warned"),
+        [
+            ("20.10.24+dfsg1", None, True),
+            ("24.0.9", None, True),
+            ("24.0.9", "/etc/profile.json", False),
+            ("25.0.0", None, False),
+            ("29.1.0", None, False),
+        ],
+    )
+    def test_a_filter_of_system_calls_that_is_old_is_told(
+        self,
+        version: str,
+        profile: str | None,
+        warned: bool,
+        conf: Any,
+        option: Any,
+        engine: Any,
+        monkeypatch: Any,
+    ) -> None:
+        option("seccomp_profile", profile)
+        answer = {"Version": version, "ApiVersion": "1.44"}
+        monkeypatch.setattr(engine, "_version", lambda: answer)
+        found = [one for one in check.engine(conf) if one.what == "seccomp"]
+        assert bool(found) is warned
+        assert all("io_uring" in one.found for one in found)
+
+
+def test_limits_that_all_share_are_looked_at(
+    conf: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_limits, "SYSCTLS", tmp_path)
+    assert [one.state for one in check.shared_limits(conf)] == ["ok"]
+    for name, value in (
+        ("fs/inotify/max_user_instances", "128"),
+        ("fs/aio-max-nr", "65536"),
+        ("kernel/pid_max", "4194304"),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{value}\n")
+    found = check.shared_limits(conf)
+    assert {one.state for one in found} == {"warning"}
+    assert "fs.inotify.max_user_instances is 128" in found[0].found
+    assert "fs.aio-max-nr = 1048576" in found[1].remedy
+    assert len(found) == 2
+    assert check.shared_limits in check.CHECKS
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits and privileges of containers."""
 
+from typing import Any
+
 import pytest
 
 from novadocker import exceptions
@@ -60,9 +62,11 @@ class TestIsolation:
         options = isolation.Isolation(("KILL",), False, 0, "{}", "runsc")
         assert isolation.arguments(options, {}) == {
             "log_config": {
-                "Type": "json-file",
-                "Config": {"max-size": "10m", "max-file": "3"},
+                "Type": "local",
+                "Config": {"max-size": "10m", "max-file": "3", "mode": "non-blocking"},
             },
+            "shm_size": "64m",
+            "ulimits": [],
             "cap_drop": ["ALL"],
             "cap_add": ["KILL"],
             "runtime": "runsc",
@@ -79,6 +83,35 @@ class TestIsolation:
         options = isolation.Isolation((), pids_limit=option)
         found = isolation.arguments(options, {"docker:pids_limit": asked})
         assert found.get("pids_limit") == limit
+
+    def test_limits_of_processes_are_the_options(self, conf: Any) -> None:
+        options = isolation.Isolation.from_section(conf.docker)
+        assert isolation.arguments(options, {})["ulimits"] == [
+            {"Name": "core", "Soft": 0, "Hard": 0},
+            {"Name": "nofile", "Soft": 16384, "Hard": 16384},
+        ]
+
+    def test_a_soft_limit_may_be_lower(self, option: Any, conf: Any) -> None:
+        option("ulimits", ["nofile=1024:4096"])
+        options = isolation.Isolation.from_section(conf.docker)
+        assert isolation.arguments(options, {})["ulimits"] == [
+            {"Name": "nofile", "Soft": 1024, "Hard": 4096}
+        ]
+
+    @pytest.mark.parametrize("value", ["nofile", "nofile=-1", "nofile=1:", "=5", "files=1"])
+    def test_a_limit_that_is_none_is_refused(self, value: str, conf: Any) -> None:
+        with pytest.raises(ValueError, match="regex"):
+            conf.set_override("ulimits", [value], group="docker")
+
+    def test_shared_memory_is_as_large_as_the_flavor_says(self, option: Any, conf: Any) -> None:
+        option("shm_size_mb", 7)
+        options = isolation.Isolation.from_section(conf.docker)
+        assert isolation.arguments(options, {})["shm_size"] == "7m"
+        asked = {"docker:shm_size_mb": "512"}
+        assert isolation.arguments(options, asked)["shm_size"] == "512m"
+        for wrong in ("0", "-1", "much"):
+            with pytest.raises(exceptions.FlavorRefused, match="shm_size_mb"):
+                isolation.check(make.flavor(extra_specs={"docker:shm_size_mb": wrong}))
 
     @pytest.mark.parametrize("value", ["false", "", "0"])
     def test_privileged_is_asked_for_by_true_alone(self, value: str) -> None:

@@ -40,7 +40,7 @@ def boxes(engine: Any, monkeypatch: pytest.MonkeyPatch) -> containers.Containers
         (lambda one: one.kill("box"), [mock.call("kill", "box"), mock.call("wait", "box")]),
         (
             lambda one: one.remove("box"),
-            [mock.call("remove_container", "box", force=True, v=True)],
+            [mock.call("remove_container", "box", force=True, v=True, patient=True)],
         ),
         (lambda one: one.rename("box", "new"), [mock.call("rename", "box", "new")]),
         (
@@ -107,6 +107,15 @@ def test_a_stop_is_patient_and_a_hurry_kills(boxes: Any, engine: Any) -> None:
         )
     boxes.stop("box", 0)
     assert engine.call.mock_calls[-2:] == [mock.call("kill", "box"), mock.call("wait", "box")]
+
+
+def test_a_removal_that_goes_on_is_awaited_even_where_it_ends_first(
+    boxes: Any, engine: Any
+) -> None:
+    busy = exceptions.Conflict("removal of container box is already in progress", 409)
+    engine.call.side_effect = [busy, exceptions.NotFound("No such container: box", 404)]
+    assert boxes.remove("box")
+    assert engine.call.mock_calls[-1] == mock.call("wait", "box", condition="removed", patient=True)
 
 
 def test_log_is_read_whole_and_not_followed(boxes: Any, engine: Any) -> None:

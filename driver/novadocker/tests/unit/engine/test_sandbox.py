@@ -42,20 +42,24 @@ class TestSandbox:
     def test_an_image_that_was_pruned_is_made_again(self) -> None:
         engine = FakeEngine()
         boxes = sandbox.Sandboxes(engine)
-        boxes.create("box", {}, "host", [])
+        boxes.create("box", {}, "host", [], [])
         boxes.ensure_image()
         assert engine.calls.count("import_image_from_data") == 1
 
     def test_the_sandbox_can_do_nothing(self) -> None:
         engine = FakeEngine()
         boxes = sandbox.Sandboxes(engine)
-        boxes.create("box", {}, "host", ["192.0.2.53"])
+        boxes.create("box", {}, "host", ["192.0.2.53"], ["192.0.2.5", "2001:db8::5"])
         asked = engine._find("box")
         config = asked["HostConfig"]
         assert config["NetworkMode"] == "none"
         assert config["CapDrop"] == ["ALL"]
         assert config["ReadonlyRootfs"]
         assert config["Dns"] == ["192.0.2.53"]
+        # Given, so that the host's are not taken.
+        assert config["DnsSearch"] == ["."]
+        assert config["DnsOptions"]
+        assert config["ExtraHosts"] == ["host:192.0.2.5", "host:2001:db8::5"]
         assert asked["asked"]["hostname"] == "host"
 
     @pytest.mark.parametrize(
@@ -73,13 +77,13 @@ class TestSandbox:
         self, name: str | None, given: str | None
     ) -> None:
         engine = FakeEngine()
-        sandbox.Sandboxes(engine).create("box", {}, name, [])
+        sandbox.Sandboxes(engine).create("box", {}, name, [], [])
         assert engine._find("box")["asked"]["hostname"] == given
 
     def test_ipv6_is_left_alone_where_the_host_has_none(self, monkeypatch: Any) -> None:
         monkeypatch.setattr(sandbox.os.path, "exists", lambda _path: False)
         engine = FakeEngine()
-        sandbox.Sandboxes(engine).create("box", {}, "host", [])
+        sandbox.Sandboxes(engine).create("box", {}, "host", [], [])
         assert not engine._find("box")["HostConfig"].get("Sysctls")
 
     def test_a_dead_engine_is_not_taken_for_one_without_quotas(self) -> None:

@@ -230,8 +230,8 @@ class TestLife:
     ) -> None:
         one = spawn(make.instance())
         assert workload(engine, one)["HostConfig"]["LogConfig"] == {
-            "Type": "json-file",
-            "Config": {"max-size": "10m", "max-file": "3"},
+            "Type": "local",
+            "Config": {"max-size": "10m", "max-file": "3", "mode": "non-blocking"},
         }
         option("log_max_size", "200k")
         option("log_max_files", 1)
@@ -240,7 +240,60 @@ class TestLife:
         assert workload(engine, other)["HostConfig"]["LogConfig"]["Config"] == {
             "max-size": "200k",
             "max-file": "1",
+            "mode": "non-blocking",
         }
+
+    @pytest.mark.parametrize(
+        ("option_set", "specs", "terminal"),
+        [
+            (None, {}, False),
+            (True, {}, True),
+            (None, {"docker:tty": "true"}, True),
+            (None, {"docker:tty": "no"}, False),
+        ],
+    )
+    def test_a_terminal_is_asked_for_and_input_stays_open(
+        self,
+        option_set: bool | None,
+        specs: dict[str, str],
+        terminal: bool,
+        new_driver: Any,
+        engine: Any,
+        option: Any,
+    ) -> None:
+        if option_set is not None:
+            option("tty", option_set)
+        one = make.instance()
+        one.flavor = make.flavor(extra_specs=specs)
+        new_driver().spawn(None, one, make.image_meta(), [], None, {}, [])
+        asked = workload(engine, one)["asked"]
+        assert (asked["tty"], asked["stdin_open"]) == (terminal, True)
+
+    def test_a_new_namespace_is_wired_before_anything_runs_in_it(
+        self,
+        docker_driver: Any,
+        spawn: Any,
+        engine: Any,
+        wiring: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        one = spawn(make.instance())
+        waits: list[list[str]] = []
+        monkeypatch.setattr(
+            docker_driver.parts.waiting,
+            "until_wired",
+            lambda _instance, _ports: waits.append(list(engine.calls)),
+        )
+        docker_driver.power_off(one)
+        docker_driver.power_on(None, one, [port()])
+        assert waits == []
+        for name in names(one):
+            engine.call("kill", name) if "sandbox" in name else docker_driver.power_off(one)
+        engine.calls.clear()
+        docker_driver.power_on(None, one, [port()])
+        # The sandbox runs by then, and the workload does not.
+        assert [calls.count("start") for calls in waits] == [1]
+        assert engine.calls.count("start") == 2
 
     def test_console_is_the_end_of_the_log(
         self, docker_driver: Any, spawn: Any, engine: Any

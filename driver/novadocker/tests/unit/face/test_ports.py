@@ -88,6 +88,19 @@ class TestPorts:
         assert [device.tags for device in one.device_metadata.devices] == [["web"], ["db"]]
         one.save.assert_called_once_with()
 
+    def test_who_has_lost_its_sandbox_cannot_have_a_port(
+        self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
+    ) -> None:
+        instance = spawn(make.instance())
+        engine.call("kill", f"nova-sandbox-{instance.uuid}")
+        with pytest.raises(exception.InterfaceAttachFailed) as refused:
+            docker_driver.attach_interface(None, instance, None, port())
+        assert "reboot" in str(refused.value.__cause__)
+        # It is plugged as it starts.
+        docker_driver.power_off(instance)
+        docker_driver.attach_interface(None, instance, None, port())
+        wiring.plug_new.assert_not_called()
+
     def test_interfaces_come_and_go(self, docker_driver: Any, spawn: Any, wiring: Any) -> None:
         instance = spawn(make.instance())
         docker_driver.attach_interface(None, instance, None, port())

@@ -72,3 +72,34 @@ def test_neutrons_agents_do_not_say_so_in_the_switch(nova: Nova) -> None:
     switch = Switch()
     assert early(nova, switch, port(1, "openvswitch"), port(2, "ovn", active=True)) == []
     assert switch.asked == []
+
+
+def test_who_starts_again_waits_for_ovn_whatever_nova_knows(nova: Nova) -> None:
+    switch = Switch("tap1")
+    waits = waiting.Waiting(nova, switch)  # type: ignore[arg-type]
+    ports = [port(1, "ovn", active=True), port(2, "openvswitch", active=True)]
+    waits.until_wired(INSTANCE, ports)
+    assert switch.asked == ["tap1"]
+    # That it is silent is no reason not to start.
+    waits.until_wired(INSTANCE, [port(3, "ovn", active=True)])
+    waits.until_wired(INSTANCE, [])
+    assert nova.early == []
+
+
+def test_a_switch_that_is_away_is_not_asked_by_everybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def away(_switch: ovn.Switch) -> None:
+        asked.append(1)
+        raise OSError("refused")
+
+    monkeypatch.setattr(ovn.Switch, "_connected", away)
+    now = [1000.0]
+    monkeypatch.setattr(ovn.time, "monotonic", lambda: now[0])
+    switch = ovn.Switch("unix:/none")
+    for _ in range(5):
+        assert not switch.await_installed(["tap1"])
+    assert len(asked) == 1
+    now[0] += ovn.ASKED_AGAIN_S
+    assert not switch.await_installed(["tap1"])
+    assert len(asked) == 2

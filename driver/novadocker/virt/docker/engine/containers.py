@@ -38,6 +38,7 @@ class Workload:
 
     :param image: id of the image in the engine
     :param command: arguments to the image's entry point; None for the image's own
+    :param tty: whether it has a terminal
     """
 
     name: str
@@ -110,7 +111,8 @@ class Containers:
             labels={**workload.labels, names.FIXED: limits.fixed(host_config)},
             environment=dict(workload.environment),
             tty=workload.tty,
-            stdin_open=workload.tty,
+            # A shell that reads its end would end as well.
+            stdin_open=True,
             host_config=host_config,
             # An image's health check runs commands whose result nobody here reads.
             healthcheck={"test": ["NONE"]},
@@ -281,13 +283,15 @@ class Containers:
         :return: False when there was none
         """
         try:
-            self._engine.call("remove_container", name, force=True, v=True)
+            # Millions of files take the engine minutes.
+            self._engine.call("remove_container", name, force=True, v=True, patient=True)
         except exceptions.NotFound:
             return False
         except exceptions.Conflict as err:
             if "already in progress" not in str(err):
                 raise
-            self._engine.call("wait", name, condition="removed")
+            with contextlib.suppress(exceptions.NotFound):
+                self._engine.call("wait", name, condition="removed", patient=True)
         return True
 
     def rename(self, name: str, new_name: str) -> None:

@@ -5,6 +5,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from docker.types import Ulimit
+
 from novadocker import exceptions
 from novadocker.types import Flavor
 from novadocker.virt.docker.engine import lxcfs
@@ -30,6 +32,8 @@ class Isolation:
     lxcfs_path: str | None = None
     log_max_size: str = "10m"
     log_max_files: int = 3
+    ulimits: tuple[str, ...] = ()
+    shm_size_mb: int = 64
 
     @classmethod
     def from_section(cls, section: Any) -> "Isolation":
@@ -48,6 +52,8 @@ class Isolation:
             lxcfs_path=section.lxcfs_path,
             log_max_size=section.log_max_size,
             log_max_files=section.log_max_files,
+            ulimits=tuple(section.ulimits),
+            shm_size_mb=section.shm_size_mb,
         )
 
 
@@ -59,6 +65,7 @@ def check(flavor: Flavor) -> None:
     limits(flavor)
     specs = flavor.get("extra_specs", {}) or {}
     _number(specs, "docker:pids_limit", 0)
+    _shm_size_mb(specs, 1)
     if _number(specs, "quota:cpu_quota", -1) == 0:
         raise exceptions.FlavorRefused(
             f"quota:cpu_quota=0 of the flavor is less than {_MIN_CPU_QUOTA_US} microseconds; "
@@ -109,20 +116,24 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
     """
     translated: dict[str, Any] = {
         # Not the daemon's default: the console is read from these files, and their size is bounded.
+        # Who writes faster than the engine stores loses lines, and takes less of the host's time.
         "log_config": {
-            "Type": "json-file",
+            "Type": "local",
             "Config": {
                 "max-size": isolation.log_max_size,
                 "max-file": str(isolation.log_max_files),
+                "mode": "non-blocking",
             },
-        }
+        },
+        "shm_size": f"{_shm_size_mb(extra_specs, isolation.shm_size_mb)}m",
+        "ulimits": [_ulimit(one) for one in isolation.ulimits],
     }
     if isolation.lxcfs_path:
         translated["mounts"] = lxcfs.mounts(isolation.lxcfs_path)
     security = ["no-new-privileges:true"] if isolation.no_new_privileges else []
     if isolation.seccomp:
         security.append(f"seccomp={isolation.seccomp}")
-    if extra_specs.get("docker:privileged", "").lower() == "true":
+    if _is_true(extra_specs, "docker:privileged"):
         if not isolation.allow_privileged:
             raise exceptions.DriverError(
                 "the flavor asks for docker:privileged and [docker]allow_privileged is "
@@ -148,6 +159,30 @@ def pids_limit(isolation: Isolation, extra_specs: Mapping[str, str]) -> int | No
     """
     asked = _number(extra_specs, "docker:pids_limit", 0)
     return min((limit for limit in (isolation.pids_limit, asked) if limit > 0), default=None)
+
+
+def wants_terminal(flavor: Flavor) -> bool:
+    """Return whether a flavor asks for a terminal for its instances."""
+    return _is_true(flavor.get("extra_specs", {}) or {}, "docker:tty")
+
+
+def _is_true(specs: Mapping[str, str], key: str) -> bool:
+    return str(specs.get(key, "")).lower() == "true"
+
+
+def _shm_size_mb(specs: Mapping[str, str], default: int) -> int:
+    size_mb = _number(specs, "docker:shm_size_mb", default)
+    if size_mb < 1:
+        raise exceptions.FlavorRefused(
+            f"docker:shm_size_mb={size_mb} of the flavor is less than 1 MiB"
+        )
+    return size_mb
+
+
+def _ulimit(text: str) -> Ulimit:
+    name, _, limits = text.partition("=")
+    soft, _, hard = limits.partition(":")
+    return Ulimit(name=name, soft=int(soft), hard=int(hard or soft))
 
 
 def _number(specs: Mapping[str, str], key: str, default: int) -> int:

@@ -15,7 +15,7 @@ import os
 import platform
 import struct
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from oslo_log import log as logging
@@ -200,12 +200,18 @@ class Sandboxes:
         return False
 
     def create(
-        self, name: str, labels: dict[str, str], hostname: str | None, dns: list[str]
+        self,
+        name: str,
+        labels: dict[str, str],
+        hostname: str | None,
+        dns: list[str],
+        addresses: Sequence[str] = (),
     ) -> None:
         """Make a sandbox, without starting it.
 
         :param hostname: host name that the workload sees
-        :param dns: name servers of the workload; without any, it gets the host's
+        :param dns: name servers of the workload
+        :param addresses: addresses of the host name in ``/etc/hosts``
         :raises Conflict: the name is taken
         """
         sysctls = {}
@@ -222,7 +228,11 @@ class Sandboxes:
             network_mode="none",
             cap_drop=["ALL"],
             read_only=True,
-            dns=dns or None,
+            dns=dns,
+            # No domains of the host's, and none of its options: one that is the default.
+            dns_search=["."],
+            dns_opt=["ndots:1"],
+            extra_hosts=[f"{host_name(hostname)}:{one}" for one in addresses] if hostname else None,
             security_opt=["no-new-privileges:true"],
             sysctls=sysctls or None,
             # The sandbox's program is one thread; the runtime that starts it needs some more.

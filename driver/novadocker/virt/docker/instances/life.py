@@ -15,7 +15,7 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Flavor, Instance, NetworkInfo
-from novadocker.virt.docker.engine import containers, names
+from novadocker.virt.docker.engine import containers, isolation, names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.host.facts import HostFacts
@@ -286,7 +286,7 @@ class Instances:
             labels=names.labels(instance, self._facts.name, names.Role.WORKLOAD, content.image_id),
             command=content.command,
             environment=content.environment,
-            tty=self._settings.tty,
+            tty=self._settings.tty or isolation.wants_terminal(instance.flavor),
             init=self._settings.init,
         )
 

@@ -13,7 +13,9 @@ from novadocker.virt.docker.engine import containers, names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.engine.sandbox import Sandboxes
 from novadocker.virt.docker.host.facts import HostFacts
-from novadocker.virt.docker.network.wiring import Wiring, dns_servers
+from novadocker.virt.docker.network import dns
+from novadocker.virt.docker.network.waiting import Waiting
+from novadocker.virt.docker.network.wiring import Wiring
 
 LOG = logging.getLogger(__name__)
 
@@ -22,12 +24,18 @@ class Networks:
     """Makes, connects and removes the networks of instances."""
 
     def __init__(
-        self, facts: HostFacts, workloads: Containers, sandboxes: Sandboxes, wiring: Wiring
+        self,
+        facts: HostFacts,
+        workloads: Containers,
+        sandboxes: Sandboxes,
+        wiring: Wiring,
+        waiting: Waiting,
     ) -> None:
         self._facts = facts
         self._workloads = workloads
         self._sandboxes = sandboxes
         self._wiring = wiring
+        self._waiting = waiting
 
     def create_sandbox(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Make the sandbox of an instance, without starting it."""
@@ -36,7 +44,8 @@ class Networks:
             name,
             names.labels(instance, self._facts.name, names.Role.SANDBOX),
             instance.hostname,
-            dns_servers(network_info or []),
+            dns.servers(network_info or []),
+            dns.addresses(network_info or []),
         )
         try:
             self._sandboxes.create(*arguments)
@@ -75,6 +84,9 @@ class Networks:
             # The switch still has ports whose devices went with the old namespace.
             self._wiring.unplug_dead(instance, network_info)
         self._wiring.plug(instance, network_info, namespace.path)
+        if namespace.fresh:
+            # As after a reboot of the host: what runs in it may ask for its database at once.
+            self._waiting.until_wired(instance, network_info)
         return namespace.fresh
 
     def plug_host(self, instance: Instance, network_info: NetworkInfo) -> None:
@@ -124,10 +136,16 @@ class Networks:
 
         The sandbox runs also while the instance is stopped. Only after a restart of the host it
         does not; the port is then wired with the others when the instance starts.
+
+        :raises NetworkError: the port could not be wired, or the sandbox of a running instance is
+            gone
         """
         path = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
+        running = self._is_running(instance)
         if path is not None:
-            self._wiring.plug_new(instance, vif, path, self._is_running(instance))
+            self._wiring.plug_new(instance, vif, path, running)
+        elif running:
+            raise exceptions.NetworkError("its sandbox has ended: reboot the instance first")
 
     def connect(self, instance: Instance, up: bool) -> None:
         """Connect or disconnect the ports of an instance; a failure is only logged."""

@@ -7,6 +7,7 @@ and tells Nova in batches of ``[DEFAULT]send_events_interval``, 2 s by default.
 """
 
 import threading
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ LOG = logging.getLogger(__name__)
 SCHEMA = "Open_vSwitch"
 INSTALLED = "ovn-installed"
 CONNECT_TIMEOUT_S = 10
+# Each try takes the whole timeout, and all who wait are tried one after the other.
+ASKED_AGAIN_S = 60.0
 # Usually it takes some ten milliseconds; OVN before 20.12 never reports it.
 SAID_WITHIN_S = 5.0
 
@@ -45,6 +48,7 @@ class Switch:
         self._remote = remote
         self._lock = threading.Lock()
         self._connection: connection.Connection | None = None
+        self._not_before = 0.0
 
     def await_installed(self, names: Collection[str], timeout_s: float = SAID_WITHIN_S) -> bool:
         """Wait until the flows of all ports are in the switch.
@@ -55,9 +59,12 @@ class Switch:
         """
         try:
             with self._lock:
+                if time.monotonic() < self._not_before:
+                    return False
                 connected = self._connected()
         except Exception as err:  # noqa: BLE001 - python-ovs raises whatever it meets
             LOG.warning("%s does not answer, waiting for Neutron instead: %s", self._remote, err)
+            self._not_before = time.monotonic() + ASKED_AGAIN_S
             return False
         replica: _Replica = connected.idl
         waits = [_Installed(name, timeout_s) for name in names]

@@ -71,6 +71,17 @@ class Waiting:
             if CONF.vif_plugging_is_fatal:
                 raise exception.VirtualInterfaceCreateException() from err
 
+    def until_wired(self, instance: Instance, network_info: NetworkInfo) -> None:
+        """Wait until OVN has wired the ports of an instance that starts again, if it binds them.
+
+        Neutron sends no events for them, as they were wired before. Whatever comes of it, the
+        instance starts.
+        """
+        of_ovn = ovn.devices(network_info or [])
+        timeout_s = min(ovn.SAID_WITHIN_S, CONF.vif_plugging_timeout)
+        if of_ovn and timeout_s and not self._switch.await_installed(of_ovn.values(), timeout_s):
+            LOG.warning("OVN has not said that its ports are wired", instance=instance)
+
     def _hear_from_ovn(self, waiting: list[tuple[str, str]], network_info: NetworkInfo) -> None:
         """Stop waiting for Neutron's events about ports that OVN has wired."""
         of_ovn = ovn.devices(network_info)

@@ -28,6 +28,7 @@ from novadocker.types import Instance, NetworkInfo, Vif
 LOG = logging.getLogger(__name__)
 
 DEFAULT_MTU = 1500
+_BOUND_NO_MORE = (model.VIF_TYPE_UNBOUND, model.VIF_TYPE_BINDING_FAILED)
 _FAULTS = (
     os_vif.exception.ExceptionBase,
     privsep_daemon.FailedToDropPrivileges,
@@ -81,17 +82,6 @@ def plan(network_info: NetworkInfo) -> list[Nic]:
             Nic(vif["address"].lower(), int(mtu), tuple(addresses), tuple(routes), tuple(gateways))
         )
     return nics
-
-
-def dns_servers(network_info: NetworkInfo) -> list[str]:
-    """Return the name servers of all subnets, without duplicates, in their order."""
-    servers = {
-        ip["address"]: None
-        for vif in network_info
-        for subnet in vif["network"]["subnets"]
-        for ip in subnet.get("dns") or []
-    }
-    return list(servers)
 
 
 def to_wait_for(network_info: NetworkInfo) -> list[tuple[str, str]]:
@@ -249,6 +239,9 @@ class Wiring:
         return created
 
     def _unplug_vif(self, instance: Instance, vif: Vif) -> None:
+        if vif.get("type") in _BOUND_NO_MORE:
+            # It may have been plugged while it was bound.
+            vif = model.VIF(**{**vif, "type": model.VIF_TYPE_OVS})
         try:
             port = _os_vif_port(vif)
         except exceptions.NetworkError as err:
