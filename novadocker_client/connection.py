@@ -25,10 +25,11 @@ class Cloud:
     """The services of a cloud, for one user.
 
     :param connection: from ``openstack.connect()``, from OpenStackClient, or made of a token
+    :param connect_retries: how often an API that cannot be reached is tried again
     """
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
+    def __init__(self, connection: Connection, *, connect_retries: int = CONNECT_RETRIES) -> None:
+        self.connection, self._connect_retries = connection, connect_retries
 
     @functools.cached_property
     def mistral(self) -> Any:
@@ -63,7 +64,7 @@ class Cloud:
             interface=adapter.interface,
             region_name=adapter.region_name,
             endpoint=adapter.get_endpoint(),
-            connect_retries=CONNECT_RETRIES,
+            connect_retries=self._connect_retries,
         )
 
     def project_id(self) -> str:
@@ -92,7 +93,7 @@ class Cloud:
             service_type=service_type,
             interface=config.get_interface(service_type),
             region_name=config.get_region_name(service_type),
-            connect_retries=CONNECT_RETRIES,
+            connect_retries=self._connect_retries,
         )
         with asking(name, "answer"):
             if not adapter.get_endpoint():

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import heatclient.exc
-from openstack.compute.v2 import hypervisor, service
-from openstack.resource import Body
+from openstack.exceptions import raise_from_response
 
 from novadocker_client.connection import COMPUTE_MICROVERSION, HEAT, NOVA, Cloud
 from novadocker_client.errors import ClientError, NotFound, asking
@@ -23,11 +22,6 @@ STACK_PREFIX = "novadocker-hosts-"
 #: How the reason begins for which runs take a host out of service, or leave it so.
 _REASONS = ("novadocker: ", "novadocker failed: ")
 _RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-
-class _Hypervisor(hypervisor.Hypervisor):  # type: ignore[misc, unused-ignore]
-    # The SDK warns of it, as it went away with 2.88; an older one is asked for.
-    running_vms = Body("running_vms", type=int)
 
 
 @dataclass(frozen=True)
@@ -136,32 +130,41 @@ def disabled_by(cloud: Cloud, run_id: str) -> list[str]:
 
 
 def _computes(cloud: Cloud) -> Iterator[Host]:
-    nova = cloud.connection.compute
     with asking(NOVA, "list hypervisors"):
         hypervisors = {
-            str(item.service_details["host"]): item
-            for item in _Hypervisor.list(
-                nova, base_path="/os-hypervisors/detail", microversion=COMPUTE_MICROVERSION
-            )
-            if item.service_details
+            str(item["service"]["host"]): item
+            for item in _records(cloud, "/os-hypervisors/detail", "hypervisors")
+            if item.get("service")
         }
     with asking(NOVA, "list compute services"):
-        services = list(
-            service.Service.list(nova, microversion=COMPUTE_MICROVERSION, binary="nova-compute")
-        )
+        services = list(_records(cloud, "/os-services", "services", binary="nova-compute"))
     for known in services:
-        item = hypervisors.get(str(known.host))
+        item = hypervisors.get(str(known["host"]), {})
         yield Host(
-            name=str(known.host),
-            hypervisor_type=str(item.hypervisor_type or "") if item else "",
-            hypervisor_version=str(item.hypervisor_version or "") if item else "",
-            instances=int(item.running_vms or 0) if item else 0,
+            name=str(known["host"]),
+            hypervisor_type=str(item.get("hypervisor_type") or ""),
+            hypervisor_version=str(item.get("hypervisor_version") or ""),
+            instances=int(item.get("running_vms") or 0),
             # Of a cell that does not answer, Nova tells no more than the name.
-            state=str(known.state or "unknown"),
-            status=str(known.status or "unknown"),
-            reason=str(known.disabled_reason or ""),
-            availability_zone=str(known.availability_zone or ""),
+            state=str(known.get("state") or "unknown"),
+            status=str(known.get("status") or "unknown"),
+            reason=str(known.get("disabled_reason") or ""),
+            availability_zone=str(known.get("zone") or ""),
         )
+
+
+def _records(cloud: Cloud, path: str, key: str, **query: str) -> Iterator[Mapping[str, Any]]:
+    # The SDK takes milliseconds to make an object of each of them, which is seconds for a thousand.
+    nova = cloud.connection.compute
+    marker: dict[str, str] = {}
+    while True:
+        answer = nova.get(path, params={**query, **marker}, microversion=COMPUTE_MICROVERSION)
+        raise_from_response(answer)
+        told = answer.json()
+        yield from told[key]
+        if not any(link.get("rel") == "next" for link in told.get(f"{key}_links") or ()):
+            return
+        marker = {"marker": str(told[key][-1]["id"])}
 
 
 def _enrolled(cloud: Cloud) -> Iterator[tuple[str, Enrolment]]:

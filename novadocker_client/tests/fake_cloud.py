@@ -45,6 +45,8 @@ class FakeCloud(BaseAdapter):
         self.executions: dict[str, dict[str, Any]] = {}
         self.tasks: dict[str, dict[str, Any]] = {}
         self.hypervisors: list[dict[str, Any]] = []
+        #: How many hypervisors Nova tells of at once.
+        self.nova_page = 1000
         self.compute_services: list[dict[str, Any]] = []
         self.stacks: dict[str, dict[str, Any]] = {}
         self.deployments: list[dict[str, Any]] = []
@@ -325,7 +327,13 @@ class FakeCloud(BaseAdapter):
         return 200, {"version": version}
 
     def _list_hypervisors(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
-        return 200, {"hypervisors": self.hypervisors}
+        keys = [item["id"] for item in self.hypervisors]
+        begin = keys.index(query["marker"]) + 1 if "marker" in query else 0
+        shown = self.hypervisors[begin : begin + self.nova_page]
+        more = begin + len(shown) < len(keys)
+        # The address is the one that Nova believes to have.
+        links = [{"rel": "next", "href": "http://inside/os-hypervisors/detail"}] if more else []
+        return 200, {"hypervisors": shown, "hypervisors_links": links}
 
     def _list_services(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
         return 200, {"services": self.compute_services}

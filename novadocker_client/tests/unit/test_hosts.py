@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 
 import pytest
@@ -72,6 +73,23 @@ def test_nova_asks_no_host_for_what_it_tells_of_them(fake: FakeCloud, cloud: Clo
     asked = [head for path, head in fake.headers if path.endswith("/os-hypervisors/detail")]
     # From 2.88 on it asks each host, and one that is away makes the whole list an error.
     assert [head["X-OpenStack-Nova-API-Version"] for head in asked] == ["2.87"]
+
+
+def test_hypervisors_are_read_to_the_last_page(fake: FakeCloud, cloud: Cloud) -> None:
+    fake.nova_page = 20
+    for number in range(49):
+        fake.add_host(f"many-{number}", hypervisor_type="docker", running_vms=1)
+    found = [host for host in hosts.listed(cloud).hosts if host.name.startswith("many-")]
+    assert len(found) == 49
+    assert all(host.is_docker and host.instances == 1 for host in found)
+
+
+def test_a_list_of_a_thousand_hosts_takes_less_than_a_second(fake: FakeCloud, cloud: Cloud) -> None:
+    for number in range(1000):
+        fake.add_host(f"many-{number}")
+    began = time.process_time()
+    hosts.listed(cloud)
+    assert time.process_time() - began < 1
 
 
 def test_heat_that_is_away_is_told_and_the_hosts_are_there(fake: FakeCloud, cloud: Cloud) -> None:
