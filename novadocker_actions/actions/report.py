@@ -188,6 +188,7 @@ class Report(NovadockerAction):
 
     def _url(self, cloud: Cloud) -> str:
         try:
-            return cloud.dashboard_url() or f"{cloud.workflow_url}/executions/{self.run_id}"
+            page = report.page(cloud.dashboard_url(), self.run_id)
+            return page or f"{cloud.workflow_url}/executions/{self.run_id}"
         except (NovadockerError, ClientException):
             return f"execution {self.run_id}"

@@ -12,6 +12,8 @@ from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, HostRow
 DONE, UNCHANGED, PARTIAL, REFUSED = "done", "unchanged", "partial", "refused"
 PLANNED, DRIFT, BROKEN = "planned", "drift", "failed"
 _NAMES_SHOWN = 10
+#: Where the plug-in of the dashboard shows a run.
+RUN_PAGE = "admin/docker_hosts/runs/{run_id}/"
 #: States with which a workflow ends in ERROR.
 BAD = (REFUSED, BROKEN, DRIFT)
 
@@ -181,6 +183,15 @@ def names(hosts: Sequence[str]) -> str:
     shown = ", ".join(hosts[:_NAMES_SHOWN])
     more = len(hosts) - _NAMES_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def page(dashboard: str, run_id: str) -> str:
+    """Return the address of a run's page.
+
+    :param dashboard: the dashboard's address, "" where the cloud has none
+    :return: "" without a dashboard
+    """
+    return f"{dashboard.rstrip('/')}/{RUN_PAGE.format(run_id=run_id)}" if dashboard else ""
 
 
 def message(facts: Facts, report: dict[str, Any], url: str) -> str:

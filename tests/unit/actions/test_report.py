@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from novadocker_actions.plan import report
 from novadocker_actions.plan.report import Facts
 from novadocker_actions.plan.rows import FAILED, HostRow
@@ -117,3 +119,14 @@ def test_drift() -> None:
     assert told(workflow="verify", computes=[SAME])[0] == "unchanged"
     assert told(workflow="verify", computes=[drifted])[0] == "drift"
     assert told(workflow="verify", computes=[SAME], notes=["Glance is odd"])[0] == "drift"
+
+
+@pytest.mark.parametrize("dashboard", ["https://cloud.test/horizon", "https://cloud.test/horizon/"])
+def test_a_run_is_seen_on_its_own_page_of_the_dashboard(dashboard: str) -> None:
+    assert report.page(dashboard, "1234") == (
+        "https://cloud.test/horizon/admin/docker_hosts/runs/1234/"
+    )
+
+
+def test_a_cloud_without_a_dashboard_has_no_page_of_a_run() -> None:
+    assert report.page("", "1234") == ""
