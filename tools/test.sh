@@ -3,14 +3,14 @@
 # Runs all tests: style, unit, functional, documentation, then the whole cloud in the lab.
 #
 #   tools/test.sh                 everything, from a clean state
-#   tools/test.sh PHASE...        only these: pep8 py3 templates functional functional-driver docs
-#                                 releasenotes lab
+#   tools/test.sh PHASE...        only these: pep8 py3 templates functional functional-driver dashboard
+#                                 docs releasenotes lab
 #
 # Each phase's output is shown as it goes and kept in a log. The last line says what failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-phases=(pep8 py3 templates functional-driver functional docs releasenotes lab)
+phases=(pep8 py3 templates functional-driver functional dashboard docs releasenotes lab)
 case ${1:-} in
 -h | --help)
     sed -n '3,10s/^# \{0,1\}//p' "$0"

@@ -25,7 +25,7 @@ from novadocker_client import meanings
 
 TOP = pathlib.Path(__file__).parents[2]
 ACTIONS, DRIVER, LAB, TEMPEST = "novadocker_actions", "driver/novadocker", "lab", "tempest_plugin"
-CLIENT = "novadocker_client"
+CLIENT, DASHBOARD = "novadocker_client", "dashboard/novadocker_dashboard"
 TEMPLATES = "heat_templates"
 BUNDLE_TEMPLATES = ("compute_pool.yaml", "node_groups.yaml")
 
@@ -669,6 +669,26 @@ def test_the_client_finds_what_runs_and_enrolment_leave_in_heat_nova_and_glance(
     assert literal(CLIENT, "ROLL_BACK") in {
         name for body in workflows().values() for name in body["tasks"]
     }
+
+
+def test_a_runs_message_and_the_commands_lead_to_the_pages_of_the_dashboard() -> None:
+    (panel,) = sources(DASHBOARD, "_2190_admin_docker_hosts_panel.py")
+    of_panel = {
+        name: next(map(ast.literal_eval, assigned(panel, name)))
+        for name in ("PANEL", "PANEL_DASHBOARD")
+    }
+    index = f"{of_panel['PANEL_DASHBOARD']}/{of_panel['PANEL']}/"
+    assert literal(CLIENT, "PANEL") == index
+    (urls,) = (
+        path for path in sources(DASHBOARD, "urls.py") if path.parent.name == panel_of(index)
+    )
+    page = literal(ACTIONS, "RUN_PAGE").removeprefix(index).format(run_id="<uuid:run_id>")
+    assert page in strings(tree(urls))
+
+
+def panel_of(index: str) -> str:
+    """Return the package of a panel whose pages begin so."""
+    return index.strip("/").rpartition("/")[2]
 
 
 def test_all_that_differs_by_package_manager_is_its_class() -> None:

@@ -124,6 +124,33 @@ ROOMS: Mapping[str, Room] = {
             },
         ),
     ),
+    "dashboard": Room(
+        "dashboard",
+        ("novadocker_dashboard",),
+        (
+            {
+                "switches": (
+                    "novadocker_dashboard.enabled",
+                    "novadocker_dashboard.local_settings",
+                )
+            },
+            {
+                "docker hosts": ("novadocker_dashboard.content.docker_hosts",),
+                "containers": ("novadocker_dashboard.content.containers",),
+            },
+            {"pages": ("novadocker_dashboard.pages", "=novadocker_dashboard.content")},
+            {
+                "base": (
+                    "novadocker_dashboard.cloud",
+                    "novadocker_dashboard.paging",
+                    "novadocker_dashboard.rights",
+                    "novadocker_dashboard.sending",
+                    "=novadocker_dashboard",
+                )
+            },
+        ),
+        ("client",),
+    ),
     # The entrance of what is installed on hosts.
     "package": Room(
         "heat_templates", ("package",), ({"package": ("package",)},), ("host steps", "agent")
@@ -169,6 +196,7 @@ OUTSIDE: Mapping[str, str] = {
     "tests": "tests are bound by the rules on names and on tests only",
     "driver/novadocker/tests": "the same",
     "novadocker_client/tests": "the same",
+    "dashboard/tests": "the same",
     "tools/proofs": "the proofs look at the rooms from outside",
     "setup.py": "packaging",
     "driver/setup.py": "packaging",

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Project > Compute > Containers: a tenant's containers, and how one is booted."""

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pages that begin a run: from chosen hosts, or a deploy from the plan that was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from novadocker_client import runs
+from novadocker_client.errors import BadInput
+from novadocker_client.meanings import WORKFLOWS
+from novadocker_client.runs import Run, Runs
+from novadocker_dashboard import pages, rights, sending
+from novadocker_dashboard.content.docker_hosts.inputs import InputsForm
+
+#: What is begun from chosen hosts, and who may. Deploy is not among it: it takes a plan.
+STARTED: Mapping[str, rights.Rules] = {
+    "plan": rights.PLAN,
+    "verify": rights.PLAN,
+    "undeploy": rights.CHANGE,
+    "preload_images": rights.CHANGE,
+}
+LIST = "horizon:admin:docker_hosts:runs"
+RUN = "horizon:admin:docker_hosts:run"
+
+
+class Start(pages.Page):
+    """The inputs of a run, with the hosts that were chosen."""
+
+    rules = rights.SEE
+    template = "novadocker/docker_hosts/start.html"
+
+    def get(self, request: HttpRequest, workflow: str) -> HttpResponse:
+        """Show the form without hosts, or with the inputs of another run."""
+        self._require(workflow)
+        initial: Mapping[str, Any] = {}
+        if like := request.GET.get("like"):
+            with self.asking():
+                initial = Runs(self.cloud).get(like).inputs
+        return self._form(workflow, InputsForm(workflow, given=initial))
+
+    def post(self, request: HttpRequest, workflow: str) -> HttpResponse:
+        """Show the form with the chosen hosts, or begin the run when it has been filled in."""
+        self._require(workflow)
+        if sending.FIELD not in request.POST:
+            chosen = request.POST.getlist("host")
+            if "all" in request.POST:
+                chosen = request.POST.get("all_names", "").split()
+            return self._form(workflow, InputsForm(workflow, given={"hosts": chosen}))
+        form = InputsForm(workflow, request.POST)
+        if not form.is_valid():
+            return self._form(workflow, form, status=400)
+        try:
+            with (
+                self.asking(),
+                sending.once(request.user.id, request.POST[sending.FIELD]) as sent,
+            ):
+                run = Runs(self.cloud).start(
+                    workflow, form.inputs(), description=form.cleaned_data["description"]
+                )
+                sent.result = run.id
+                return self.leave(
+                    _address(run.id), said=_("%s has begun.") % WORKFLOWS[workflow].title
+                )
+        except sending.SentBefore as before:
+            return self.leave(_address(before.result), failed=str(before))
+        return self._form(workflow, form, status=pages.NOT_DONE)
+
+    def _require(self, workflow: str) -> None:
+        if workflow not in STARTED:
+            raise Http404
+        rights.require(self.request, STARTED[workflow])
+
+    def _form(self, workflow: str, form: InputsForm, status: int = 200) -> HttpResponse:
+        return self.show(
+            {
+                "workflow": workflow,
+                "words": WORKFLOWS[workflow],
+                "form": form,
+                "once": self.request.POST.get(sending.FIELD) or sending.token(),
+            },
+            status,
+        )
+
+
+class Deploy(pages.Page):
+    """Does what a plan showed, and nothing else."""
+
+    rules = rights.CHANGE
+    template = "novadocker/docker_hosts/deploy.html"
+    back = LIST
+
+    def get(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
+        """Show what would be done."""
+        return self._page(str(run_id))
+
+    def post(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
+        """Begin the deploy, unless the plan is another one or is being deployed."""
+        plan_id = str(run_id)
+        try:
+            with self.asking():
+                run = self._begin(plan_id, request.POST.get("digest", ""))
+                return self.leave(_address(run.id), said=_("Deploy has begun."))
+        except sending.SentBefore as before:
+            return self.leave(_address(before.result), failed=str(before))
+        return self._page(plan_id, status=pages.NOT_DONE)
+
+    def _begin(self, plan_id: str, seen: str) -> Run:
+        found = Runs(self.cloud)
+        inputs = runs.deploy_inputs(found.get(plan_id))
+        digest = inputs["plan_digest"]
+        if seen != digest:
+            raise BadInput("plan", "it is not the one that you looked at.", "Look at it again.")
+        # Whoever sends it: what one operator has begun, another does not begin beside it.
+        with sending.once("deploy", plan_id, digest) as sent:
+            for run in found.list(workflow="deploy", outputs=False):
+                if not run.ended and run.inputs.get("plan_digest") == digest:
+                    raise sending.SentBefore(run.id)
+            run = found.start("deploy", inputs, description=f"plan {plan_id}")
+            sent.result = run.id
+        return run
+
+    def _page(self, plan_id: str, status: int = 200) -> HttpResponse:
+        context: dict[str, Any] = {"run_id": plan_id}
+        with self.asking():
+            plan = Runs(self.cloud).get(plan_id)
+            digest = runs.deploy_inputs(plan)["plan_digest"]
+            context.update(plan=plan, digest=digest, rows=plan.report.rows)
+        return self.show(context, status)
+
+
+def _address(run_id: str) -> str:
+    return str(reverse(RUN, args=[run_id]) if run_id else reverse(LIST))

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page that stops a run."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from novadocker_client import hosts
+from novadocker_client.runs import Runs
+from novadocker_dashboard import pages, rights
+from novadocker_dashboard.content.docker_hosts import starting
+
+
+class Stop(pages.Page):
+    """Asks whether a run is to be stopped, as its hosts stay where they are."""
+
+    rules = rights.STOP
+    template = "novadocker/docker_hosts/stop.html"
+    back = starting.LIST
+
+    def get(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
+        """Show what stopping it leaves."""
+        context: dict[str, Any] = {"run_id": str(run_id)}
+        with self.asking():
+            context["run"] = Runs(self.cloud).get(str(run_id))
+            context["out_of_service"] = hosts.disabled_by(self.cloud, str(run_id))
+        return self.show(context)
+
+    def post(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
+        """Stop it."""
+        back = reverse(starting.RUN, args=[run_id])
+        with self.asking():
+            Runs(self.cloud).stop(str(run_id))
+            return self.leave(back, said=_("The run is stopped where it was."))
+        return self.leave(back, failed=self.faults[0])

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a browser is allowed and asked to do by our pages."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+from html.parser import HTMLParser
+from urllib.parse import urlsplit
+
+from django.test import override_settings
+
+import novadocker_dashboard
+from novadocker_dashboard import pages
+from tests.cases import CONTAINERS, HOSTS, AdminPageTests
+
+FILES = pathlib.Path(novadocker_dashboard.__file__).parent
+
+
+class Page(HTMLParser):
+    """What of a page a Content-Security-Policy would stop, and what it loads."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.inline: list[str] = []
+        self.loaded: list[str] = []
+        self.labelled: set[str] = set()
+        self.fields: list[dict[str, str | None]] = []
+        self._open: str = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Look at a tag."""
+        given = dict(attrs)
+        self.inline += [name for name in given if name.startswith("on") or name == "style"]
+        if tag in ("script", "style") and not given.get("src"):
+            self.inline.append(tag)
+        if tag in ("script", "img", "iframe", "link", "form"):
+            self.loaded.append(given.get("src") or given.get("href") or given.get("action") or "")
+        if tag == "label" and given.get("for"):
+            self.labelled.add(str(given["for"]))
+        if tag == "label" and not given.get("for"):
+            self._open = "label"
+        visible = given.get("type") not in ("hidden", "submit")
+        if tag in ("input", "select", "textarea") and visible and self._open != "label":
+            self.fields.append(given)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Look at the end of a tag."""
+        if tag == "label":
+            self._open = ""
+
+
+class FrameTests(AdminPageTests):
+    """The frame of all pages."""
+
+    def shown(self) -> list[tuple[str, str]]:
+        """Return each page's address and text."""
+        self.fake.add_host("vm-1")
+        run = self.fake.add_run(
+            "plan", "SUCCESS", output={"report": {"state": "planned", "plan_digest": "d"}}
+        )
+        server = self.fake.add_server("web-1")
+        asked = [
+            (HOSTS + "index",),
+            (HOSTS + "start", "plan"),
+            (HOSTS + "runs",),
+            (HOSTS + "run", run),
+            (HOSTS + "deploy", run),
+            (HOSTS + "stop", run),
+            (CONTAINERS + "index",),
+            (CONTAINERS + "log", server),
+            (CONTAINERS + "boot",),
+            (CONTAINERS + "upload",),
+        ]
+        found = []
+        for name, *args in asked:
+            response = self.look(name, *args)
+            policy = response["Content-Security-Policy"]
+            self.assertIn("script-src 'self';", policy)
+            self.assertIn("style-src 'self';", policy)
+            self.assertNotIn("unsafe", policy)
+            found.append((name, response.content.decode()))
+        return found
+
+    def test_no_page_has_what_its_policy_forbids(self) -> None:
+        """Scripts, styles and handlers within it: Horizon's own frame has some."""
+        for name, text in self.shown():
+            self.assertEqual([], Page(text).inline, name)
+            self.assertNotIn("ng-app", text, name)
+
+    def test_no_page_loads_anything_from_outside(self) -> None:
+        """Nor sends a form there."""
+        for name, text in self.shown():
+            for address in Page(text).loaded:
+                self.assertEqual("", urlsplit(address).netloc, (name, address))
+
+    def test_every_field_has_a_label(self) -> None:
+        """By its label, around it or by its id, or by what a screen reader says."""
+        for name, text in self.shown():
+            page = Page(text)
+            for field in page.fields:
+                known = field.get("aria-label") or field.get("id") in page.labelled
+                self.assertTrue(known, (name, field))
+
+    def test_scripts_and_styles_load_nothing_either(self) -> None:
+        """They ask only for the address that the page names, which is its own."""
+        for path in (FILES / "static").rglob("*.*"):
+            self.assertEqual([], re.findall(r"https?://|url\(|@import|eval\(", path.read_text()))
+
+    def test_static_files_of_another_host_are_allowed_by_name(self) -> None:
+        """And nothing else of it."""
+        with override_settings(STATIC_URL="https://static.example.com/horizon/"):
+            policy = pages.content_security_policy()
+        self.assertIn("script-src 'self' https://static.example.com;", policy)
+        self.assertIn("connect-src 'self';", policy)
