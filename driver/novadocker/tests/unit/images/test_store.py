@@ -106,6 +106,25 @@ class TestEnsure:
             store.ensure("context", META)
         fetch.assert_not_called()
 
+    @pytest.mark.parametrize(
+        ("size", "fault"),
+        [
+            (100, None),
+            (None, "does not say how large"),
+            ((1 << 20) + 1, r"max_image_size_gb allows 1048576"),
+        ],
+    )
+    def test_a_size_that_nova_does_not_know_is_asked_for(
+        self, size: int | None, fault: str | None, store: Any, fetch: Any, glance: Any
+    ) -> None:
+        glance.get.return_value = {**META, "size": size}
+        if fault is None:
+            assert store.ensure("context", {**META, "size": None}).fetched
+            return
+        with pytest.raises(exceptions.ImageRefused, match=fault):
+            store.ensure("context", {**META, "size": None})
+        fetch.assert_not_called()
+
     def test_a_disk_that_is_full_when_it_is_fetched_is_the_hosts_matter(
         self, store: Any, fetch: Any, tmp_path: Path
     ) -> None:

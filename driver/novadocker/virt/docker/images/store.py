@@ -169,7 +169,15 @@ class Images:
                 LOG.info("Taking image %s from %s", meta["id"], self._shared)
                 return seed
         path = os.path.join(directory, "image")
-        with self._spool.promise(path, int(meta.get("size") or 0)):
+        size = meta.get("size")
+        if size is None:
+            # Nova does not always know it; what is promised could not be kept.
+            size = self._glance.get(context, meta["id"]).get("size")
+        if size is None:
+            raise exceptions.ImageRefused("Glance does not say how large it is")
+        if int(size) > self._max_bytes:
+            raise exceptions.ImageRefused(_too_large(int(size), self._max_bytes))
+        with self._spool.promise(path, int(size)):
             nova_images.fetch(context, meta["id"], path, trusted_certs)
         return path
 
@@ -257,6 +265,8 @@ def check_meta(meta: dict[str, Any], max_bytes: int) -> None:
             f"its disk_format is {meta.get('disk_format')!r}; an archive of 'docker save' is 'raw'"
         )
     if int(meta.get("size") or 0) > max_bytes:
-        raise exceptions.ImageRefused(
-            f"it has {meta['size']} bytes; [docker]max_image_size_gb allows {max_bytes}"
-        )
+        raise exceptions.ImageRefused(_too_large(int(meta["size"]), max_bytes))
+
+
+def _too_large(size_bytes: int, max_bytes: int) -> str:
+    return f"it has {size_bytes} bytes; [docker]max_image_size_gb allows {max_bytes}"
