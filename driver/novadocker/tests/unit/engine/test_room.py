@@ -31,6 +31,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     def set_free(size_bytes: int) -> None:
         usage = mock.Mock(free=room.RESERVE_BYTES + size_bytes)
         monkeypatch.setattr(room.shutil, "disk_usage", lambda _path: usage)
+        monkeypatch.setattr(room, "_used_files", lambda _directory: 0)
 
     return set_free
 
@@ -302,6 +303,41 @@ def test_threads_that_ask_at_once_get_no_more_than_there_is(
     with futures.ThreadPoolExecutor(20) as pool:
         assert sum(pool.map(lambda _number: ask(), range(20))) == 3
     assert ledger.left(str(tmp_path)) == 100
+
+
+def test_files_take_more_than_what_is_in_them(
+    docker_driver: Any,
+    engine: Any,
+    one: Any,
+    free: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The engine says bytes; a million files of one byte each take 5 GB of a disk."""
+    name = names.workload_name(one.uuid)
+    engine.size_rw = 5000
+    free(5000 + 1000 * room.FILE_BYTES)
+    monkeypatch.setattr(room, "_used_files", lambda _directory: 1000)
+    engine.calls.clear()
+    docker_driver.parts.workloads.room.require(name)
+    assert "export" not in engine.calls
+    # Most of them are of somebody else: those in the container are counted, at 512 bytes a header.
+    monkeypatch.setattr(room, "_used_files", lambda _directory: 1001)
+    engine._export = lambda _name: [b"\0" * (6000 + 999 * 512 + 511)]
+    docker_driver.parts.workloads.room.require(name)
+    engine._export = lambda _name: [b"\0" * (6000 + 1001 * 512)]
+    with pytest.raises(exceptions.HostFull, match=r"have 5000 bytes.* and take up to \d+ more"):
+        docker_driver.parts.workloads.room.require(name)
+
+
+def test_a_file_system_that_counts_no_files_has_them_counted(
+    docker_driver: Any, engine: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = {"f_frsize": 4096, "f_blocks": 1 << 30, "f_bfree": 1 << 30, "f_bavail": 1 << 30}
+    counted = mock.Mock(f_files=0, f_ffree=0, **blocks)
+    monkeypatch.setattr(room.os, "statvfs", lambda _directory: counted)
+    engine.calls.clear()
+    docker_driver.parts.workloads.room.require(names.workload_name(one.uuid))
+    assert "export" in engine.calls
 
 
 def test_a_commit_has_its_space_until_it_is_done(

@@ -122,6 +122,7 @@ class TestSnapshots:
     ) -> None:
         free = room.RESERVE_BYTES + 10
         monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
+        monkeypatch.setattr(room, "_used_files", lambda _directory: 0)
         engine.saved = Parts().docker()
         with pytest.raises(exceptions.HostFull, match="there is no space for the instance"):
             self.take(engine, place, 1)

@@ -9,6 +9,8 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import sys
+import tarfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,6 +25,8 @@ LOG = logging.getLogger(__name__)
 
 # What stays free on a file system where whoever asks can be refused.
 RESERVE_BYTES = 512 << 20
+# Most that a file takes besides of what is in it.
+FILE_BYTES = 4096 + 1024
 # Where containerd keeps its data, unless the engine started it, below its own directory.
 _CONTAINERD_ROOT = "/var/lib/containerd"
 
@@ -142,11 +146,10 @@ class Room:
         """
         container_id = self._engine.call("inspect_container", name)["Id"]
         info = self._engine.call("info")
-        if sandbox.has_containerd_store(info):
-            most = max(self._left(info, reserve_bytes), 0) // times
-            size = self._exported(container_id, most if max_bytes is None else min(most, max_bytes))
-        else:
-            size = self._listed(container_id, whole)
+        most = max(self._left(info, reserve_bytes), 0) // times
+        size, every = self._sizes(
+            container_id, info, whole, most if max_bytes is None else min(most, max_bytes)
+        )
         told = f"the instance's files have {size} bytes, the holes in them included"
         if max_bytes is not None and size > max_bytes:
             raise exceptions.ImageRefused(
@@ -160,7 +163,19 @@ class Room:
                 "file is mostly a hole"
             )
 
-        with LEDGER.hold(*self._claims(info, size * times, refusal, reserve_bytes)):
+        claims = self._claims(info, size * times, refusal, reserve_bytes)
+        # Whatever has holes, or is too large, ends here: what follows may read all of it.
+        with LEDGER.hold(*claims):
+            pass
+        overhead = 0
+        # Where nothing has to stay free, an instance may be nowhere else.
+        if every is not None and reserve_bytes:
+            left = self._left(info, reserve_bytes) // times
+            overhead = self._overhead(container_id, claims, size, every, left)
+        told = f"{told}, and take up to {overhead} more as they lie on a disk"
+        for claim in claims:
+            claim.size_bytes += overhead * times
+        with LEDGER.hold(*claims):
             yield
 
     @contextlib.contextmanager
@@ -182,7 +197,41 @@ class Room:
         with LEDGER.hold(*claims):
             yield claims
 
-    def _listed(self, container_id: str, whole: bool) -> int:
+    def _sizes(
+        self, container_id: str, info: Mapping[str, Any], whole: bool, most: int
+    ) -> tuple[int, int | None]:
+        """Return the bytes that are written out, and those of all files of the container.
+
+        :param whole: whether all files are written out
+        :param most: where counting may end
+        :return: the second one is None where the first one has what describes the files in it
+        """
+        if sandbox.has_containerd_store(info):
+            return self._exported(container_id, most), None
+        written, every = self._listed(container_id)
+        return (every if whole else written), every
+
+    def _overhead(
+        self, container_id: str, claims: list[Claim], size: int, every: int, left: int
+    ) -> int:
+        """Return the most that files take besides of what is in them: an inode, and a last block.
+
+        The engine does not say how many there are. They are no more than the file system has, or
+        as many as an archive of them has headers.
+
+        :param size: of what is written out
+        :param every: size of all files of the container
+        :param left: space for what is written out
+        """
+        bound = max(_used_files(claim.directory) for claim in claims) * FILE_BYTES
+        if size + bound <= left:
+            return bound
+        most = every + ((left - size) // FILE_BYTES + 1) * tarfile.BLOCKSIZE
+        headers = max(self._exported(container_id, most) - every, 0)
+        return headers // tarfile.BLOCKSIZE * FILE_BYTES
+
+    def _listed(self, container_id: str) -> tuple[int, int]:
+        """Return the bytes that were written into a container, and those of all its files."""
         (listed,) = self._engine.call(
             "containers", all=True, size=True, filters={"id": [container_id]}, patient=True
         )
@@ -193,7 +242,7 @@ class Room:
             raise exceptions.ImageRefused(
                 "the engine cannot tell how large the instance's files are; its log says why"
             )
-        return every if whole else written
+        return written, every
 
     def _exported(self, container_id: str, most: int) -> int:
         """Return the size of all files as the engine writes them, or some size above a limit.
@@ -249,3 +298,9 @@ class Room:
                 {"directory": directory, "seen": seen},
             )
         return seen
+
+
+def _used_files(directory: str) -> int:
+    """Return how many files a file system has; very many where it does not count them."""
+    counted = os.statvfs(directory)
+    return counted.f_files - counted.f_ffree if counted.f_files else sys.maxsize
