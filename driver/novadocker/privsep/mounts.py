@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 from novadocker import exceptions
-from novadocker.privsep import ctx
+from novadocker.privsep import volumes_ctx as ctx
 
 _BLKROSET = 0x125D
 _MIB = 1 << 20
@@ -27,6 +27,9 @@ _MIB = 1 << 20
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
 _PATIENCE_S = 3.0
+# Of a program, and of one that writes all over a volume.
+_TIMEOUT_S = 60.0
+_LONG_TIMEOUT_S = 1800.0
 _ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 
 # An error in a file system must not panic the host, whatever the superblock asks for.
@@ -125,7 +128,7 @@ def make(device: str, file_system: str, owner: list[int] | None) -> None:
         _set_read_only(fd, False)
     finally:
         os.close(fd)
-    _run(*_MAKE[file_system], device)
+    _run(*_MAKE[file_system], device, timeout_s=_LONG_TIMEOUT_S)
     if owner:
         with tempfile.TemporaryDirectory() as aside:
             _mount(device, aside, file_system, False)
@@ -205,7 +208,8 @@ def release(device: str) -> bool:
 @ctx.entrypoint
 def grow(source: str, target: str, file_system: str) -> None:
     """Grow a mounted file system to the size of its device."""
-    _run(_GROW[file_system], source if file_system == "ext4" else target)
+    where = source if file_system == "ext4" else target
+    _run(_GROW[file_system], where, timeout_s=_LONG_TIMEOUT_S)
 
 
 def programs(file_system: str) -> list[str]:
@@ -250,7 +254,9 @@ def _unescaped(path: str) -> str:
     return re.sub(r"\\([0-7]{3})", lambda escape: chr(int(escape[1], 8)), path)
 
 
-def _run(*argv: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+def _run(
+    *argv: str, codes: tuple[int, ...] = (0,), timeout_s: float = _TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
     try:
         done = subprocess.run(
             argv,
@@ -260,9 +266,14 @@ def _run(*argv: str, codes: tuple[int, ...] = (0,)) -> subprocess.CompletedProce
             errors="replace",
             env=_ENVIRONMENT,
             check=False,
+            timeout=timeout_s,
         )
     except FileNotFoundError as err:
         raise exceptions.VolumeError(f"the host has no program {argv[0]}") from err
+    except subprocess.TimeoutExpired as err:
+        raise exceptions.VolumeError(
+            f"{argv[0]} has not ended after {timeout_s:.0f} s: does the volume's storage answer?"
+        ) from err
     if done.returncode not in codes:
         said = " ".join((done.stderr or done.stdout).split())[-300:] or f"code {done.returncode}"
         raise exceptions.VolumeError(said if said.startswith(argv[0]) else f"{argv[0]}: {said}")

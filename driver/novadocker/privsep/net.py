@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import ipaddress
 import os
 import socket
 import struct
@@ -25,6 +26,9 @@ LOG = logging.getLogger(__name__)
 
 _SIOCETHTOOL = 0x8946
 _ETHTOOL_STXCSUM = 0x17
+# RT_SCOPE_UNIVERSE, RT_TABLE_MAIN and RTPROT_STATIC, which is pyroute2's default.
+_GLOBAL, _MAIN_TABLE, _STATIC = 0, 254, 4
+_DEFAULT = {int(socket.AF_INET): "0.0.0.0/0", int(socket.AF_INET6): "::/0"}
 
 
 @ctx.entrypoint
@@ -97,7 +101,8 @@ def ns_attach(netns: str, peer: str, nic: dict[str, Any]) -> str:
     :param peer: name of the device on the host, kept as its alias in the namespace: addresses are
         not unique there
     :param nic: ``mac``, ``mtu``, ``addresses`` (with prefix), ``routes`` (destination, gateway or
-        None) and ``gateways`` (address, whether it is outside its subnet)
+        None), ``gateways`` (address, whether it is outside its subnet), and whether they replace
+        another one (``replaces``); other addresses and routes that the driver has set are removed
     :return: name of the device in the namespace
     """
     with NetNS(netns, flags=0) as ns:
@@ -153,6 +158,7 @@ def ns_peers_set(netns: str, state: str) -> None:
 
 
 def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
+    _drop_others(ns, index, nic)
     for address in nic["addresses"]:
         ip, prefix = address.split("/")
         flags = {"flags": 0x02} if ":" in ip else {}  # IFA_F_NODAD: Neutron keeps addresses unique
@@ -164,13 +170,44 @@ def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
         onlink = {"flags": ["onlink"]} if outside else {}
         with _unless(errno.EEXIST):
             ns.route(
-                "add",
-                dst="::/0" if family == socket.AF_INET6 else "0.0.0.0/0",
+                "replace" if nic["replaces"] else "add",
+                dst=_default(gateway),
                 family=family,
                 gateway=gateway,
                 oif=index,
                 **onlink,
             )
+
+
+def _drop_others(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
+    """Remove addresses and routes that a port had, and does not have any more.
+
+    An old address would stay the source of what the instance sends, which Neutron drops.
+    """
+    addresses = {ipaddress.ip_interface(one) for one in nic["addresses"]}
+    for found in ns.get_addr(index=index):
+        address = f"{found.get_attr('IFA_ADDRESS')}/{found['prefixlen']}"
+        if found["scope"] == _GLOBAL and ipaddress.ip_interface(address) not in addresses:
+            LOG.info("%s is not the port's any more", address)
+            ip, prefix = address.split("/")
+            ns.addr("del", index=index, address=ip, prefixlen=int(prefix))
+    routes = {(ipaddress.ip_network(to, strict=False), via) for to, via in nic["routes"]}
+    routes |= {(ipaddress.ip_network(_default(via)), via) for via, _outside in nic["gateways"]}
+    for found in ns.get_routes(oif=index, table=_MAIN_TABLE):
+        family = found["family"]
+        to = found.get_attr("RTA_DST")
+        destination = f"{to}/{found['dst_len']}" if to else _DEFAULT[family]
+        gateway = found.get_attr("RTA_GATEWAY")
+        # Others are the kernel's own.
+        if found["proto"] == _STATIC and (ipaddress.ip_network(destination), gateway) not in routes:
+            LOG.info("The route to %s by %s is not the port's any more", destination, gateway)
+            via = {"gateway": gateway} if gateway else {}
+            with _unless(errno.ESRCH):
+                ns.route("del", dst=destination, oif=index, family=family, **via)
+
+
+def _default(gateway: str) -> str:
+    return _DEFAULT[_family(gateway)]
 
 
 def _set_route(ns: NetNS, index: int, destination: str, gateway: str | None) -> None:

@@ -55,7 +55,7 @@ def setUpModule() -> None:
     engine = entered.enter_context(own_engine.running())
     nova_process.set_up(HOST, host_url=engine.url, stop_timeout_cap=0)
     os_vif.initialize()
-    for privileges in (privsep.ctx, ovs_privsep.vif_plug):
+    for privileges in (privsep.ctx, privsep.volumes_ctx, ovs_privsep.vif_plug):
         # Each step is a process of its own that ends soon: helpers would only cost time.
         privileges.set_client_mode(False)
     nova_process.serve_image(busybox.image())

@@ -20,7 +20,7 @@ SIZES = {"ext4": 64 * MIB, "xfs": 400 * MIB}
 
 
 def setUpModule() -> None:
-    privsep.ctx.set_client_mode(False)
+    privsep.volumes_ctx.set_client_mode(False)
     environment = mock.patch.object(mounts, "_ENVIRONMENT", xfsprogs.programs())
     environment.start()
     unittest.addModuleCleanup(environment.stop)

@@ -10,7 +10,7 @@ from tests.functional.driver import nova_process  # isort: skip - before anythin
 
 import docker
 import os_vif
-from nova import context, exception
+from nova import context, exception, objects
 from nova.compute import vm_states
 from nova.network import model
 from pyroute2 import IPRoute, NetNS
@@ -267,6 +267,34 @@ class NetworkTest(unittest.TestCase):
         before = self.sh(one, "ip addr")
         self.driver.plug_vifs(one, info)
         self.assertEqual(before, self.sh(one, "ip addr"))
+
+    def test_addresses_routes_and_gateways_are_those_that_neutron_has(self) -> None:
+        one, info = self.spawn(port(1, v4(11, routes=[("203.0.113.0/24", "198.51.100.9")]), v6(11)))
+        changed = subnet("198.51.100.21", "198.51.100.0/24", "198.51.100.254")
+        info[0]["network"]["subnets"] = [changed, v6(21)]
+        for again in (
+            lambda: self.driver.inject_network_info(one, info),
+            lambda: self.driver.reboot(self.context, one, info, "HARD"),
+        ):
+            again()
+            shown = self.sh(one, "ip addr; ip route; ip -6 route; ip route get 198.51.100.77")
+            for wanted in (
+                "198.51.100.21/24",
+                "2001:db8::21/64",
+                "default via 198.51.100.254",
+                "src 198.51.100.21",
+            ):
+                self.assertIn(wanted, shown)
+            for gone in ("198.51.100.11", "2001:db8::11", "198.51.100.1 ", "203.0.113.0"):
+                self.assertNotIn(gone, shown)
+
+    def test_the_gateway_of_a_port_that_goes_is_the_next_ones(self) -> None:
+        second = subnet("192.0.2.5", "192.0.2.0/24", "192.0.2.1")
+        one, info = self.spawn(port(1, v4(11)), port(2, second))
+        one.info_cache = objects.InstanceInfoCache(network_info=info)
+        self.assertIn("default via 198.51.100.1", self.sh(one, "ip route"))
+        self.driver.detach_interface(self.context, one, info[0])
+        self.assertIn("default via 192.0.2.1", self.sh(one, "ip route"))
 
     def test_interfaces_come_and_go(self) -> None:
         one, info = self.spawn(port(1, v4(11)))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from nova import exception, objects
+from nova.network import model
 
 from novadocker import compat, exceptions
 from novadocker.tests import make
@@ -87,6 +88,29 @@ class TestPorts:
         docker_driver.attach_interface(None, one, None, port())
         assert [device.tags for device in one.device_metadata.devices] == [["web"], ["db"]]
         one.save.assert_called_once_with()
+
+    def test_what_neutron_has_changed_arrives(
+        self, docker_driver: Any, spawn: Any, wiring: Any
+    ) -> None:
+        instance = spawn(make.instance())
+        docker_driver.inject_network_info(instance, [port()])
+        assert wiring.plug.call_args[0][1] == [port()]
+        wiring.plug.side_effect = exceptions.NetworkError("no")
+        with pytest.raises(exception.VirtualInterfacePlugException):
+            docker_driver.inject_network_info(instance, [port()])
+
+    def test_the_gateway_of_a_port_that_goes_is_another_ports(
+        self, docker_driver: Any, spawn: Any, wiring: Any
+    ) -> None:
+        instance = spawn(make.instance())
+        other = model.VIF(**{**port(), "id": "another"})
+        info = model.NetworkInfo([port(), other])
+        instance.info_cache = objects.InstanceInfoCache(network_info=info)
+        docker_driver.detach_interface(None, instance, port())
+        assert wiring.plug.call_args[0][1] == [other]
+        # The port is gone, whatever becomes of the others.
+        wiring.plug.side_effect = exceptions.NetworkError("no")
+        docker_driver.detach_interface(None, instance, port())
 
     def test_who_has_lost_its_sandbox_cannot_have_a_port(
         self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any

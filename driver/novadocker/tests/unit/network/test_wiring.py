@@ -202,6 +202,7 @@ class TestWiring:
 
     def test_a_hybrid_port_joins_its_bridge(self, net: Any, vif: Any) -> None:
         Wiring().plug_new(make.instance(), port(details={"ovs_hybrid_plug": True}), NETNS)
+        assert net.ns_attach.call_args[0][2]["replaces"] is False
         net.bridge_add.assert_called_once_with("qbr33333333-22", "tap33333333-22")
         assert net.ns_attach.call_args[0][0] == NETNS
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from novadocker import exceptions, privsep
-from novadocker.privsep import mounts
+from novadocker.privsep import mounts, net
 
 MOUNTINFO = r"""
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
@@ -46,9 +46,9 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> Programs:
 
 @pytest.fixture(autouse=True)
 def _here() -> Iterator[None]:
-    privsep.ctx.set_client_mode(False)
+    privsep.volumes_ctx.set_client_mode(False)
     yield
-    privsep.ctx.set_client_mode(True)
+    privsep.volumes_ctx.set_client_mode(True)
 
 
 @pytest.fixture(autouse=True)
@@ -286,3 +286,18 @@ def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
     assert mounts.search_path() == "/nowhere"
     with pytest.raises(exceptions.VolumeError, match="no program xfs_growfs"):
         mounts.grow("/dev/x", "/there", "xfs")
+
+
+def test_storage_that_does_not_answer_stops_no_port() -> None:
+    helpers = [(net.veth_create, privsep.ctx), (mounts.look, privsep.volumes_ctx)]
+    assert len({one.pypath for _function, one in helpers}) == 2
+    # Both are started as the operator has set it for the one.
+    assert {one.cfg_section for _function, one in helpers} == {"novadocker_privileged"}
+    for function, context in helpers:
+        assert context.is_entrypoint(function)
+
+
+def test_a_program_that_does_not_end_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounts, "_TIMEOUT_S", 0.1)
+    with pytest.raises(exceptions.VolumeError, match="does the volume's storage answer"):
+        mounts._run("sleep", "60", timeout_s=0.1)

@@ -2,6 +2,7 @@
 """Network devices, on a kernel in memory; the real one is asked in the functional tests."""
 
 import errno
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ class Kernel:
         self.done: list[tuple[Any, ...]] = []
         self.failing: dict[str, Exception] = {}
         self.unreachable: set[str] = set()
+        self.addresses: list[Link] = []
+        self.routes: list[Link] = []
 
     def link(self, name: str, mac: str | None, kind: str | None = None) -> Link:
         info = Link(IFLA_INFO_KIND=kind) if kind else None
@@ -78,6 +81,13 @@ class Socket:
         elif "ifname" in more:
             one["IFLA_IFNAME"] = more["ifname"]
 
+    def get_addr(self, index: int) -> list[Link]:
+        return list(self.kernel.addresses)
+
+    def get_routes(self, oif: int, table: int) -> list[Link]:
+        assert table == 254, "the kernel's own tables are none of ours"
+        return list(self.kernel.routes)
+
     def addr(self, verb: str, **more: Any) -> None:
         self.kernel.done.append(("addr", verb, more))
 
@@ -107,7 +117,25 @@ def names(links: list[Link]) -> list[str]:
 
 
 def nic(**more: Any) -> dict[str, Any]:
-    return {"mac": MAC, "mtu": 1400, "addresses": (), "routes": (), "gateways": (), **more}
+    empty = {"addresses": (), "routes": (), "gateways": (), "replaces": True}
+    return {"mac": MAC, "mtu": 1400, **empty, **more}
+
+
+def address(ip: str, prefixlen: int, scope: int = 0) -> Link:
+    """Make an address as the kernel tells it."""
+    return Link(IFA_ADDRESS=ip, prefixlen=prefixlen, scope=scope)
+
+
+def route(to: str | None, gateway: str | None, proto: int = 4, v6: bool = False) -> Link:
+    """Make a route as the kernel tells it; without a destination, the default."""
+    dst, _, length = (to or "/0").partition("/")
+    return Link(
+        RTA_DST=dst or None,
+        RTA_GATEWAY=gateway,
+        dst_len=int(length),
+        proto=proto,
+        family=socket.AF_INET6 if v6 else socket.AF_INET,
+    )
 
 
 class TestHost:
@@ -209,6 +237,56 @@ class TestNamespace:
             ("::/0", "fd00::1", ["onlink"]),
         ]
 
+    def test_what_a_port_has_no_more_goes(self, kernel: Kernel, netns: str) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        kernel.addresses = [
+            address("10.0.0.5", 24),
+            address("10.0.0.9", 24),
+            address("10.0.0.9", 25),
+            address("2001:db8::9", 64),
+            address("2001:db8::5", 64),
+            address("fe80::1", 64, scope=253),
+        ]
+        kernel.routes = [
+            route(None, "10.0.0.1"),
+            route(None, "10.0.0.254"),
+            route(None, "2001:db8::1", v6=True),
+            route("10.0.0.0/24", None, proto=2),
+            route("192.0.2.0/24", "10.0.0.7"),
+            route("192.0.2.0/24", "10.0.0.8"),
+            route("198.51.100.0/24", None),
+        ]
+        wanted = nic(
+            addresses=["10.0.0.9/24", "2001:db8:0:0::9/64"],
+            routes=[("192.0.2.0/24", "10.0.0.8")],
+            gateways=[("10.0.0.254", False)],
+        )
+        net.ns_attach(netns, "nd1", wanted)
+        gone = [
+            (one[2]["address"], one[2]["prefixlen"])
+            for one in kernel.done
+            if one[:2] == ("addr", "del")
+        ]
+        assert gone == [("10.0.0.5", 24), ("10.0.0.9", 25), ("2001:db8::5", 64)]
+        assert [
+            (one[2]["dst"], one[2].get("gateway"))
+            for one in kernel.done
+            if one[:2] == ("route", "del")
+        ] == [
+            ("0.0.0.0/0", "10.0.0.1"),
+            ("::/0", "2001:db8::1"),
+            ("192.0.2.0/24", "10.0.0.7"),
+            ("198.51.100.0/24", None),
+        ]
+
+    @pytest.mark.parametrize(("replaces", "verb"), [(True, "replace"), (False, "add")])
+    def test_one_more_port_leaves_the_default_gateway_to_the_others(
+        self, replaces: bool, verb: str, kernel: Kernel, netns: str
+    ) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        net.ns_attach(netns, "nd1", nic(gateways=[("10.0.0.1", False)], replaces=replaces))
+        assert [one[1] for one in kernel.done if one[0] == "route"] == [verb]
+
     def test_two_ports_with_one_address_are_two_devices(self, kernel: Kernel, netns: str) -> None:
         for number in ("1", "2", "1"):
             net.veth_create(f"tap{number}", f"nd{number}", MAC, 1400, True)
@@ -237,11 +315,12 @@ class TestNamespace:
 
     def test_a_default_route_that_is_there_stays(self, kernel: Kernel, netns: str) -> None:
         net.veth_create("tap1", "nd1", MAC, 1400, True)
+        one_more = nic(gateways=[("10.0.0.1", False)], replaces=False)
         kernel.failing["route"] = NetlinkError(errno.EEXIST, "File exists")
-        net.ns_attach(netns, "nd1", nic(gateways=[("10.0.0.1", False)]))
+        net.ns_attach(netns, "nd1", one_more)
         kernel.failing["route"] = NetlinkError(errno.EHOSTUNREACH, "No route to host")
         with pytest.raises(NetlinkError):
-            net.ns_attach(netns, "nd1", nic(gateways=[("10.0.0.1", False)]))
+            net.ns_attach(netns, "nd1", one_more)
 
     def test_a_device_that_is_nowhere_is_a_fault(
         self, kernel: Kernel, netns: str, monkeypatch: pytest.MonkeyPatch

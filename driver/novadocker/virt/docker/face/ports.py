@@ -4,6 +4,7 @@
 from nova import exception
 from oslo_log import log as logging
 
+from novadocker import exceptions
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo, Vif
 from novadocker.virt.docker.face import faults, listening
 from novadocker.virt.docker.network import tags
@@ -50,3 +51,14 @@ class Ports:
         """Unplug one port."""
         with faults.translated(instance, faults.DETACHING_PORT):
             self.parts.networks.unplug(instance, [vif])
+        # It may have had the default gateway, which is another port's now.
+        left = [one for one in instance.get_network_info() or [] if one["id"] != vif["id"]]
+        try:
+            self.parts.networks.plug(instance, left)
+        except exceptions.DriverError as err:
+            LOG.error("The other ports may have no gateway: %s", err, instance=instance)
+
+    def inject_network_info(self, instance: Instance, nw_info: NetworkInfo) -> None:
+        """Give an instance the addresses, routes and gateways that its ports have by now."""
+        with faults.translated(instance):
+            self.parts.networks.plug(instance, nw_info or [])

@@ -43,6 +43,7 @@ class Nic:
 
     :param routes: destination and gateway (None: on the link) of each route
     :param gateways: default gateways, at most one a family, and whether each is outside its subnet
+    :param replaces: whether they replace another default gateway of the instance
     """
 
     mac: str
@@ -50,6 +51,7 @@ class Nic:
     addresses: tuple[str, ...] = ()
     routes: tuple[tuple[str, str | None], ...] = ()
     gateways: tuple[tuple[str, bool], ...] = ()
+    replaces: bool = True
 
 
 def plan(network_info: NetworkInfo) -> list[Nic]:
@@ -143,7 +145,8 @@ class Wiring:
 
     def plug_new(self, instance: Instance, vif: Vif, netns: str, connected: bool = True) -> None:
         """Wire one more port; its gateway is the default route where the instance has none yet."""
-        self._plug_vif(instance, vif, plan([vif])[0], netns, connected)
+        nic = dataclasses.replace(plan([vif])[0], replaces=False)
+        self._plug_vif(instance, vif, nic, netns, connected)
 
     def unplug(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Unplug ports of an instance; missing ones are skipped.
