@@ -12,6 +12,7 @@ import time
 from lab.errors import CommandError, EngineError
 from lab.machine import commands
 
+PID_FILE = pathlib.Path("/var/run/docker.pid")
 PACKAGES = {
     "dockerd": ("docker.io", "iptables"),
     "docker": ("docker-cli",),
@@ -102,14 +103,15 @@ def _start(log: pathlib.Path) -> None:
 
 
 def _dockerd_is_running() -> bool:
-    """Return whether a dockerd runs already, even if it does not answer yet."""
-    for comm in pathlib.Path("/proc").glob("[0-9]*/comm"):
-        try:
-            if comm.read_text().strip() == "dockerd":
-                return True
-        except OSError:
-            continue
-    return False
+    """Return whether the machine's dockerd runs already, even if it does not answer yet.
+
+    Others, with data and sockets of their own, are none of the machine's.
+    """
+    try:
+        pid = int(PID_FILE.read_text())
+        return pathlib.Path(f"/proc/{pid}/comm").read_text().strip() == "dockerd"
+    except (OSError, ValueError):
+        return False
 
 
 def _wait(timeout_s: float, log: pathlib.Path) -> str:

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import pathlib
+import shutil
+import subprocess
 from collections.abc import Callable
 
 import pytest
@@ -58,3 +60,19 @@ def test_an_engine_that_starts_is_not_started_twice(
     monkeypatch.setattr(engine.pathlib.Path, "is_dir", lambda _path: False)
     monkeypatch.setattr(engine.os, "geteuid", lambda: 0)
     assert engine.ensure(tmp_path / "log", timeout_s=5) == "20.10"
+
+
+def test_an_engine_with_a_socket_of_its_own_is_not_the_machines(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    program = tmp_path / "dockerd"
+    shutil.copy("/bin/sleep", program)
+    with subprocess.Popen([program, "60"]) as other:
+        try:
+            monkeypatch.setattr(engine, "PID_FILE", tmp_path / "docker.pid")
+            assert engine._dockerd_is_running() is False
+            engine.PID_FILE.write_text(f"{other.pid}\n")
+            assert engine._dockerd_is_running() is True
+        finally:
+            other.kill()
+    assert engine._dockerd_is_running() is False
