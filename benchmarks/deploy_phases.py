@@ -36,13 +36,14 @@ from lab.client.connection import connect
 from lab.errors import LabError
 from lab.hosts.access import Host, lab_hosts
 from lab.settings import LabSettings
-from novadocker_actions import host_steps, step_settings
+from novadocker_actions import host_steps, recipes
 from novadocker_actions.plan import inputs
 
 TIMEOUT_S = 900
 CONTROLLERS, COMPUTES = "controllers", "computes"
 # Whose tasks these are.
-GROUPS = {"novadocker._convert_controllers": CONTROLLERS, "novadocker._convert_batch": COMPUTES}
+GROUPS = {"novadocker._controllers": CONTROLLERS, "novadocker._switch_batch": COMPUTES}
+STAGE = ("novadocker.deploy", "stage")
 
 # Run on the host: runs scripts one after another as the agent's hook does.
 _RUN = r"""
@@ -106,14 +107,14 @@ def steps_of(group: str) -> list[dict[str, Any]]:
     """
     settings = inputs.validate("deploy", {})
     role = "compute" if group == COMPUTES else "controller,glance"
-    steps = host_steps.COMPUTE_STEPS if group == COMPUTES else host_steps.CONTROLLER_STEPS
+    steps = recipes.for_role(role)
     return [
         {
             "name": step,
             "config": host_steps.script(step),
             "inputs": {
                 "mode": "apply",
-                "settings": step_settings.for_step(step, role, settings),
+                "settings": recipes.settings_of(step, role, settings),
                 "timeout_s": TIMEOUT_S,
                 host_steps.PUSH_ID: "direct",
             },
@@ -152,10 +153,11 @@ def deploy(cloud: Connection) -> Run:
     took_s = time.monotonic() - began
     spans = []
     for task in workflows.TaskTree(cloud, execution.id).read():
-        if task.workflow in GROUPS:
+        group = COMPUTES if (task.workflow, task.name) == STAGE else GROUPS.get(task.workflow)
+        if group:
             record = cloud.workflow.get(f"/tasks/{task.id}").json()
             seconds = moment(record["updated_at"]) - moment(record["created_at"])
-            spans.append(Span(GROUPS[task.workflow], task.name, seconds, task.id))
+            spans.append(Span(group, task.name, seconds, task.id))
     return Run(took_s, tuple(spans))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 #: Status of a service that gave no answer at all.
 NO_ANSWER = 0
+#: Statuses of a service that may answer in another way in a while.
+PASSING = (NO_ANSWER, 429, 500, 502, 503, 504)
 
 
 class NovadockerError(Exception):
@@ -44,12 +46,26 @@ class CloudError(NovadockerError):
     def __init__(self, service: str, request: str, status: int, text: str) -> None:
         self.service = service
         self.status = status
+        #: Of a service that is away, overloaded, or behind one that is.
+        self.may_pass = status in PASSING
         answered = f"answered {request} with {status}" if status else f"did not answer {request}"
         super().__init__(f"{service} {answered}: {text}")
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form in which a workflow carries that a service stayed away."""
+        return {"away": self.service, "message": str(self)}
+
 
 class HostBusy(NovadockerError):
-    """A step of another run is under way on a host."""
+    """A host belongs to another run.
+
+    :param text: which one, and what to do
+    :param uncollected: whether nothing is under way, but the other run has yet to collect it
+    """
+
+    def __init__(self, text: str, *, uncollected: bool = False) -> None:
+        self.uncollected = uncollected
+        super().__init__(text)
 
 
 class MissingFile(NovadockerError):

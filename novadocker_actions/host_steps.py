@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host steps: their scripts, the schemas of their settings, and the order that undoes them."""
+"""The host steps: their scripts, and the schemas of their settings."""
 
 from __future__ import annotations
 
@@ -17,12 +17,6 @@ from novadocker_actions import errors, resources
 LIBRARY = "heat_templates/library"
 # The first of joined modules says it for all.
 _FUTURE = "from __future__ import annotations\n"
-
-#: What is applied to a host of each role, in this order. Undone in the reverse.
-CONTROLLER_STEPS = ("install_docker", "configure_glance")
-COMPUTE_STEPS = ("install_docker", "install_driver", "configure_compute")
-#: Those steps: what changes a host, and can be undone.
-CONVERTING = frozenset((*CONTROLLER_STEPS, *COMPUTE_STEPS))
 
 #: Input that names a push. The host's agent tells it back, and signs it with the outcome.
 PUSH_ID = "push_id"

@@ -22,10 +22,12 @@ _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "SKIPPED")
 _TASK_FIELDS = ["id", "name", "type", "state", "created_at", "started_at", "finished_at"]
 #: States of a host, and of a host at a step.
 RUNNING, OK, FAILED, SKIPPED = "running", "ok", "failed", "skipped"
-#: Of a step whose outcome a run did not live to see.
+#: Of a step whose outcome a run did not live to see, and in a row: as a service was away.
 UNKNOWN = "unknown"
 #: The task that puts hosts back that failed.
 ROLL_BACK = "roll_back"
+#: Tasks that have hosts run the steps of the task that runs them: they are told by its name.
+_OF_A_RECIPE = ("push", "collect")
 
 
 @dataclass(frozen=True)
@@ -293,12 +295,13 @@ def _task(
         # Its own tasks tell of its hosts.
         rows = ()
     elif state in _ENDED:
-        rows = host_rows(_mapping(record.get("published")).get("rows"))
+        rows = host_rows(_rows_in(_mapping(record.get("published"))))
     else:
         rows = under_way.get(str(record["id"])) or tuple(row for row in given if row.state == OK)
+    name = str(record.get("name") or "")
     return Task(
         id=str(record["id"]),
-        name=str(record.get("name") or ""),
+        name=batch if batch and name in _OF_A_RECIPE else name,
         kind=kind,
         state=state,
         batch=batch,
@@ -308,13 +311,18 @@ def _task(
     )
 
 
+def _rows_in(published: Mapping[str, Any]) -> Any:
+    batch = published.get("batch")
+    return batch.get("rows") if isinstance(batch, Mapping) else published.get("rows")
+
+
 def host_rows(rows: Any) -> tuple[HostRow, ...]:
     """Return what a workflow's rows say of hosts; what is no row is left out."""
     return tuple(
         HostRow(
             host=str(row["host"]),
             role=str(row.get("role") or ""),
-            state=str(row.get("state") or OK),
+            state=FAILED if row.get("state") == UNKNOWN else str(row.get("state") or OK),
             reason=str(row.get("reason") or ""),
             rolled_back=row.get("rolled_back") is True,
             pending=bool(row.get("pending")),

@@ -5,15 +5,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, TypeVar, dataclass_transform
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from mistral_lib import actions
 
 from novadocker_actions import errors
 from novadocker_actions.cloud import clients
+from novadocker_actions.plan import rows
 
-#: How long actions bear services that are away.
+#: How long actions bear services that are away. It is the only measure of that: workflows repeat
+#: an action for no other reason than that its executor was lost.
 PATIENCE_S = 90
+#: How long those bear it that are in the middle of a change: as long as an upgrade of a service.
+LONG_PATIENCE_S = 900
 
 Action = TypeVar("Action", bound="NovadockerAction")
 
@@ -30,9 +34,9 @@ def action(cls: type[Action]) -> type[Action]:
 class NovadockerAction(actions.Action):
     """An action of this bundle.
 
-    Constructor arguments are JSON: Mistral sends an action's attributes to its executors. A refusal
-    becomes an error result that is an object, which workflows do not try again; any other error is
-    text, which they do, for it may be a service's bad moment or a lost executor.
+    Constructor arguments are JSON: Mistral sends an action's attributes to its executors. A
+    refusal, and what a service answered at last, become an error result that is an object, which
+    workflows do not try again; any other error is text, which they do: it may be a lost executor.
     """
 
     #: The workflow's settings; in them the trust with which a run outlives an executor.
@@ -50,10 +54,18 @@ class NovadockerAction(actions.Action):
         :return: data for the workflow, or an error result
         """
         try:
-            trust_id = self.settings.get("trust_id", "")
+            # Who begins a run has no settings yet.
+            trust_id = getattr(self, "settings", {}).get("trust_id", "")
             return self.act(clients.connect(context, trust_id, self.patience_s))
-        except errors.Refused as err:
-            return actions.Result(error=err.to_dict())
+        except (errors.Refused, errors.CloudError) as err:
+            return self.failed(err)
+
+    def failed(self, fault: errors.Refused | errors.CloudError) -> Any:
+        """Return what a workflow is given when the action could not be done.
+
+        :param fault: a refusal, or what a service answered at last
+        """
+        return actions.Result(error=fault.to_dict())
 
     @abstractmethod
     def act(self, cloud: clients.Cloud) -> Any:
@@ -61,6 +73,31 @@ class NovadockerAction(actions.Action):
 
         :param cloud: the cloud's services as the caller
         """
+
+
+class ChangingAction(NovadockerAction):
+    """An action on hosts in the middle of a change.
+
+    A service that stays away for too long is no host's fault: hosts are given back as unknown, and
+    the run goes on with what it can still do for them.
+    """
+
+    rows: list[dict[str, Any]]
+    #: Name of the task, for the reason.
+    task: ClassVar[str] = ""
+
+    @property
+    def patience_s(self) -> float:
+        """How long it bears services that are away, all its requests together."""
+        return LONG_PATIENCE_S
+
+    def failed(self, fault: errors.Refused | errors.CloudError) -> Any:
+        """Return the hosts, those that were well until now as unknown."""
+        host_rows = rows.read(self.rows)
+        for row in host_rows:
+            if row.ok or row.pending is not None:
+                row.lose(self.task, str(fault))
+        return rows.batch(host_rows)
 
 
 class PlainAction(NovadockerAction):

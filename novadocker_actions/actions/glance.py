@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from novadocker_actions.actions.base import NovadockerAction, action
-from novadocker_actions.actions.steps import push_to_all, pushed
+from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
+from novadocker_actions.actions.steps import push_to_all
 from novadocker_actions.cloud import glance, host_keys, nova
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.cloud.host_keys import HostKeys
@@ -20,39 +20,51 @@ _POLL_S = 1.0
 
 
 @action
-class VerifyGlance(NovadockerAction):
-    """See in the schema of Glance's API that it takes images of container format docker.
+class VerifyGlance(ChangingAction):
+    """See that Glance's API answers and, when all its nodes are done, that it takes docker images.
+
+    Nodes stand behind one address: so that it takes them is to be seen several times in a row.
 
     :param rows: controllers; those with the role glance fail when it does not
     :param settings: the workflow's
+    :param docker: whether it is to take docker images by now
     """
 
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
+    docker: bool = True
+
+    task = "verify_glance"
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows, and whether Glance accepts docker images."""
+        """Return the controllers."""
         host_rows = rows.read(self.rows)
+        nodes = [row for row in host_rows if row.ok and "glance" in row.role.split(",")]
         until = time.monotonic() + GLANCE_WAIT_S
-        while True:
-            reason = _why_not(cloud)
-            if not reason or time.monotonic() + _POLL_S > until:
+        seen, reason = 0, ""
+        while seen < 2 * len(nodes) - 1:
+            reason = _why_not(cloud, self.docker)
+            seen = 0 if reason else seen + 1
+            if reason and time.monotonic() + _POLL_S > until:
                 break
-            time.sleep(_POLL_S)
-        for row in host_rows:
-            if reason and "glance" in row.role.split(","):
+            if reason:
+                time.sleep(_POLL_S)
+        for row in nodes:
+            if reason:
                 row.fail("verify_glance", reason)
-        return {"rows": rows.write(host_rows), "accepts_docker": not reason}
+        return rows.batch(host_rows)
 
 
-def _why_not(cloud: Cloud) -> str:
+def _why_not(cloud: Cloud, docker: bool) -> str:
     try:
         accepts = glance.accepts_docker(cloud.image)
     except CloudError as err:
         if err.status < 500:
             raise
         return f"Glance does not answer: {err}"
-    return "" if accepts else "the schema of Glance's API has no container format docker"
+    if accepts or not docker:
+        return ""
+    return "the schema of Glance's API has no container format docker"
 
 
 @action
@@ -85,20 +97,21 @@ class ExportImage(NovadockerAction):
     """Push export_image to a controller: pull the image and save it to a file.
 
     :param rows: the controller
-    :param reference: Docker reference
+    :param image: reference, and the digest that the registry gives for it
     :param settings: the workflow's
     """
 
     rows: list[dict[str, Any]]
-    reference: str
+    image: dict[str, str]
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the row with what is pending."""
+        """Return the controller with what is pending."""
         host_rows = rows.read(self.rows)
-        jobs = [(row, "export_image", {"image": self.reference}) for row in host_rows]
-        push_to_all(cloud, jobs, mode="apply", timeout_s=self.settings["step_timeout_s"])
-        return pushed(host_rows)
+        jobs = [(row, [("export_image", {"image": self.image["reference"]})]) for row in host_rows]
+        timeout_s, run_id = self.settings["step_timeout_s"], self.settings["run_id"]
+        push_to_all(cloud, jobs, mode="apply", timeout_s=timeout_s, run_id=run_id)
+        return rows.batch(host_rows)
 
 
 @action
@@ -109,14 +122,12 @@ class UploadImage(NovadockerAction):
     this image and Glance's address alone. No key that an outcome brings is used for it.
 
     :param rows: the controller, with the facts of its export
-    :param reference: Docker reference
-    :param digest: digest that the registry gives for it
+    :param image: reference, and the digest that the registry gives for it
     :param settings: the workflow's
     """
 
     rows: list[dict[str, Any]]
-    reference: str
-    digest: str
+    image: dict[str, str]
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
@@ -124,25 +135,25 @@ class UploadImage(NovadockerAction):
         host_rows = rows.read(self.rows)
         row = host_rows[0]
         if not row.ok:
-            return {**pushed(host_rows), "image_id": "", "sha512": ""}
+            return {**rows.batch(host_rows), "image_id": "", "sha512": ""}
         key = HostKeys(cloud.orchestration).of(row.host)
         if not key:
             raise Refused("hosts", f"no key of {row.host} is pinned.", "Enrol it again.")
         exported = row.facts
-        digest = self.digest or str(exported["digest"])
-        record = glance.record_for(
-            cloud.image, cloud.project_id, cloud.task_id, self.reference, digest
-        )
+        reference = self.image["reference"]
+        digest = self.image["digest"] or str(exported["digest"])
+        record = glance.record_for(cloud.image, cloud.project_id, cloud.task_id, reference, digest)
         result = {"image_id": record["id"], "sha512": exported["sha512"]}
         if record["status"] == "active":
             # Another run, or a lost executor's push, has uploaded it: its own hash holds.
-            return {**pushed(host_rows), **result, "sha512": record.get("os_hash_value") or ""}
+            return {**rows.batch(host_rows), **result, "sha512": record.get("os_hash_value") or ""}
         goal = {"image_id": record["id"], "glance_url": cloud.image.url.removesuffix("/v2")}
         sealed = host_keys.seal({"token": cloud.token, **goal}, key)
         settings = {**goal, "digest": exported["digest"], "sealed_token": sealed}
-        jobs = [(row, "upload_image", settings)]
-        push_to_all(cloud, jobs, mode="apply", timeout_s=self.settings["step_timeout_s"])
-        return {**pushed(host_rows), **result}
+        jobs = [(row, [("upload_image", settings)])]
+        timeout_s, run_id = self.settings["step_timeout_s"], self.settings["run_id"]
+        push_to_all(cloud, jobs, mode="apply", timeout_s=timeout_s, run_id=run_id)
+        return {**rows.batch(host_rows), **result}
 
 
 @action
@@ -150,31 +161,30 @@ class VerifyImage(NovadockerAction):
     """See that an uploaded image is active and is what the host exported; remove it if not.
 
     :param rows: the controller
-    :param reference: Docker reference
-    :param image_id: Glance image, "" when it came to none
-    :param sha512: hash of the archive
+    :param image: reference and digest
+    :param upload: what upload_image gave: ``image_id``, "" when it came to none, and ``sha512``
     :param settings: the workflow's
     """
 
     rows: list[dict[str, Any]]
-    reference: str
-    image_id: str
-    sha512: str
+    image: dict[str, str]
+    upload: dict[str, Any]
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the image as the report shows it."""
         row = rows.read(self.rows)[0]
-        image: dict[str, Any] = {"reference": self.reference, "id": self.image_id, "ok": False}
+        image_id, reference = self.upload["image_id"], self.image["reference"]
+        image: dict[str, Any] = {"reference": reference, "id": image_id, "ok": False}
         reason = f"{row.step} on {row.host}: {row.reason}" if not row.ok else ""
-        if self.image_id:
-            record = cloud.image.get(f"/v2/images/{self.image_id}")
-            fault = glance.fault_of(record, self.sha512)
+        if image_id:
+            record = cloud.image.get(f"/v2/images/{image_id}")
+            fault = glance.fault_of(record, self.upload["sha512"])
             if not fault:
                 digest = record.get("docker_digest", "")
                 return {**image, "ok": True, "changed": True, "digest": digest}
             if glance.is_own(record, cloud.project_id):
-                cloud.image.delete(f"/v2/images/{self.image_id}")
+                cloud.image.delete(f"/v2/images/{image_id}")
             reason = reason or fault
         return {**image, "id": "", "reason": rows.shorten(reason)}
 

@@ -5,125 +5,133 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
 from typing import Any
 
-from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
-from novadocker_actions.cloud import aggregates, mailbox, nova, occupancy
+from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
+from novadocker_actions.cloud import aggregates, mailbox, nova, occupancy, runs
 from novadocker_actions.cloud.clients import Cloud, Service
 from novadocker_actions.errors import CloudError
-from novadocker_actions.plan import hosts, order, report, rows
-from novadocker_actions.plan.rows import FAILED, SKIPPED, HostRow
+from novadocker_actions.plan import hosts, order, rows
+from novadocker_actions.plan.rows import FAILED, SKIPPED, UNKNOWN, HostRow
 
 LOG = logging.getLogger(__name__)
 
-#: How long one look at Nova stays; workflows repeat it.
-VERIFY_WAIT_S = 20
+#: How long Nova may take to show a host as wanted after its restart.
+VERIFY_WAIT_S = 120
+#: How long builds and migrations that are under way may take to end.
+SETTLE_WAIT_S = 120
 #: How long a decision of the scheduler may take to show as a claim in Placement.
 QUIET_S = 2.0
-#: How long Nova may be away when hosts are put back into service.
-ENABLE_PATIENCE_S = 300
-_POLL_S = 1.0
+#: The pauses between looks at Nova grow from one to the other.
+FIRST_POLL_S, LONGEST_POLL_S = 0.5, 10.0
+
+
+def _pauses(wait_s: float) -> Iterator[float]:
+    """Yield the growing pauses between looks, until the time is over.
+
+    :param wait_s: how long to look, from now on
+    """
+    until, pause_s = time.monotonic() + wait_s, FIRST_POLL_S
+    while time.monotonic() + pause_s < until:
+        yield pause_s
+        pause_s = min(pause_s * 1.5, LONGEST_POLL_S)
 
 
 @action
-class DisableCompute(NovadockerAction):
+class DisableCompute(ChangingAction):
     """Take the hosts that are going to change out of service, telling why.
 
+    What a run that was lost has left out of service becomes this run's, which puts it back into
+    service at its end.
+
     :param rows: hosts
-    :param run_id: execution that does it
     :param settings: the workflow's
     """
 
     rows: list[dict[str, Any]]
-    run_id: str
     settings: dict[str, Any]
 
+    task = "disable_compute"
+
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows, with who was taken out of service by this run."""
+        """Return the hosts, with who was taken out of service by this run."""
         host_rows = rows.read(self.rows)
-        by_host = {item["host"]: item for item in nova.services(cloud.compute)}
-        for row in host_rows:
-            if not (row.ok and row.needs):
+        _take_out(cloud, host_rows, self.settings["run_id"], self.task)
+        return rows.batch(host_rows)
+
+
+def _take_out(cloud: Cloud, host_rows: list[HostRow], run_id: str, task: str) -> None:
+    by_host = {item["host"]: item for item in nova.services(cloud.compute)}
+    active: dict[str, bool] = {}
+    for row in host_rows:
+        if not (row.ok and row.needs):
+            continue
+        if row.host not in by_host:
+            row.fail(task, "Nova has no compute service for it any more")
+            continue
+        other = nova.parked_by(by_host[row.host])
+        if other and other != run_id:
+            if other not in active:
+                active[other] = runs.is_active(cloud.workflow, other)
+            if active[other]:
+                row.skip(task, f"run {other}, which is active, has taken it out of service")
                 continue
-            if row.host not in by_host:
-                row.fail("disable_compute", "Nova has no compute service for it any more")
-                continue
-            try:
-                nova.disable(cloud.compute, row, self.run_id, by_host[row.host])
-            except CloudError as err:
-                row.fail("disable_compute", str(err))
-        return {"rows": rows.write(host_rows)}
+        try:
+            nova.disable(cloud.compute, row, run_id, by_host[row.host])
+        except CloudError as err:
+            row.lose(task, str(err))
 
 
 @action
-class RecheckInstances(NovadockerAction):
+class RecheckInstances(ChangingAction):
     """Give back the hosts that are occupied now that they are out of service.
 
     Instances were counted when the plan was made; until its batch came, a host was in service. The
     containers of a host that is a Docker hypervisor already live through its repair.
-
-    A build that was on the way gets some time to end: ``pending`` tells that it is worth to ask
-    again, from the same rows.
+    A build that was on the way gets some time to end.
 
     :param rows: hosts that were taken out of service
-    :param run_id: execution that does it
     :param settings: the workflow's
     :param converting: whether hosts become Docker hypervisors, or cease to be
     """
 
     rows: list[dict[str, Any]]
-    run_id: str
     settings: dict[str, Any]
     converting: bool = True
 
+    task = "recheck_instances"
+
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows, those of occupied hosts as skipped."""
+        """Return the hosts, those that are occupied as skipped."""
         host_rows = rows.read(self.rows)
+        # An executor that was lost here may have given some of them back already.
+        _take_out(cloud, host_rows, self.settings["run_id"], self.task)
         looked = [row for row in host_rows if row.ok and row.needs]
         asked = {row.host for row in looked if not self._is_repair(row)}
-        self._keep_out_of_service(cloud, looked)
-        looked = [row for row in looked if row.ok]
         if asked:
             # The scheduler may be about to claim for a request that saw the host in service.
             time.sleep(QUIET_S)
-        until = time.monotonic() + VERIFY_WAIT_S
+        pauses = _pauses(SETTLE_WAIT_S)
         while True:
             living, faults = self._look(cloud, looked)
-            settling = [h for h in asked & set(living) if _settling(living[h])]
-            pending = len(settling) + len(faults)
-            if not pending or time.monotonic() + _POLL_S > until:
+            waiting = bool(faults) or any(_settling(living[h]) for h in asked & set(living))
+            pause_s = next(pauses, None) if waiting else None
+            if pause_s is None:
                 break
-            time.sleep(_POLL_S)
+            time.sleep(pause_s)
         for row in looked:
             if row.host in faults:
-                row.fail("recheck_instances", f"who lives on it cannot be told: {faults[row.host]}")
+                row.lose("recheck_instances", f"who lives on it cannot be told: {faults[row.host]}")
             elif self._is_repair(row):
                 order.note_instances(row, len(living[row.host]))
             elif living[row.host]:
                 row.skip("recheck_instances", occupancy.told(living[row.host]))
-        if not pending:
-            self._give_back(cloud, [row for row in looked if row.state == SKIPPED])
-        return {
-            "rows": rows.write(host_rows),
-            "pending": pending,
-            "ok": sum(1 for row in host_rows if row.ok),
-        }
+        self._give_back(cloud, [row for row in looked if row.state == SKIPPED])
+        return rows.batch(host_rows)
 
     def _is_repair(self, row: HostRow) -> bool:
         return self.converting and row.hypervisor_type == hosts.DOCKER
-
-    def _keep_out_of_service(self, cloud: Cloud, looked: list[HostRow]) -> None:
-        # An executor that was lost here may have given some of them back already.
-        by_host = {item["host"]: item for item in nova.services(cloud.compute)}
-        for row in looked:
-            if row.host not in by_host:
-                row.fail("recheck_instances", "Nova has no compute service for it any more")
-                continue
-            try:
-                if not nova.is_disabled(by_host[row.host]):
-                    nova.disable(cloud.compute, row, self.run_id, by_host[row.host])
-            except CloudError as err:
-                row.fail("recheck_instances", str(err))
 
     @staticmethod
     def _look(
@@ -160,29 +168,25 @@ def _settling(living: list[occupancy.Occupant]) -> bool:
 
 
 @action
-class EnableCompute(NovadockerAction):
+class EnableCompute(ChangingAction):
     """Put hosts back into service: those that this run took out of it, and what is in order.
 
     A host that is as wanted is enabled whichever run of ours disabled it, whether or not it needed
     anything. One that failed and could not be put back as it was stays out, with the reason, and
-    one that its operator took out of service stays out with his.
+    one that its operator took out of service stays out with his. One of which nothing is known
+    stays as this run took it out: the next run takes it up.
 
     :param rows: hosts
-    :param run_id: execution that did it
     :param settings: the workflow's
     """
 
     rows: list[dict[str, Any]]
-    run_id: str
     settings: dict[str, Any]
 
-    @property
-    def patience_s(self) -> float:
-        """How long it bears services that are away: hosts are not to stay disabled for good."""
-        return ENABLE_PATIENCE_S
+    task = "enable_compute"
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows."""
+        """Return the hosts."""
         host_rows = rows.read(self.rows)
         by_host = {item["host"]: item for item in nova.services(cloud.compute)}
         for row in host_rows:
@@ -193,11 +197,13 @@ class EnableCompute(NovadockerAction):
             except CloudError as err:
                 row.fail("enable_compute", "it is in order, but its compute service is disabled")
                 row.add_reason(f"its compute service could not be changed: {err}")
-        return {"rows": rows.finished(host_rows)}
+        return rows.batch(host_rows)
 
     def _settle(self, cloud: Cloud, row: HostRow, current: dict[str, Any]) -> None:
-        if row.stuck or self._half_changed(row):
-            nova.explain_disabled(cloud.compute, row, self.run_id, current)
+        if row.state == UNKNOWN and (row.stuck or row.done):
+            row.add_reason("it is left out of service; the next run takes it up")
+        elif self._left_half_way(row) and (row.parked or nova.is_disabled(current)):
+            nova.explain_disabled(cloud.compute, row, self.settings["run_id"], current)
         elif row.ok or row.parked:
             by_this_run = row.parked
             enabled = nova.enable(cloud.compute, row, current)
@@ -206,14 +212,14 @@ class EnableCompute(NovadockerAction):
             row.add_reason(f"its compute service stays disabled: {current['disabled_reason']}")
 
     @staticmethod
-    def _half_changed(row: HostRow) -> bool:
+    def _left_half_way(row: HostRow) -> bool:
         # One without needs was not taken out of service, and just its aggregate may have changed.
         changed = bool(row.done or (row.changed and row.needs))
-        return row.state == FAILED and changed and not row.rolled_back
+        return row.stuck or (row.state == FAILED and changed and not row.rolled_back)
 
 
 @action
-class VerifyCompute(NovadockerAction):
+class VerifyCompute(ChangingAction):
     """See that Nova shows the hosts up, and as Docker hypervisors or not.
 
     :param rows: hosts
@@ -225,24 +231,23 @@ class VerifyCompute(NovadockerAction):
     settings: dict[str, Any]
     docker: bool = True
 
+    task = "verify_compute"
+
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows, those that are not as wanted as failed, and how many these are."""
+        """Return the hosts, those that are not as wanted in time as failed."""
         host_rows = rows.read(self.rows)
-        until = time.monotonic() + VERIFY_WAIT_S
+        pauses = _pauses(VERIFY_WAIT_S)
         while True:
             looked = [row for row in host_rows if self._concerns(row)]
             waiting = nova.unsettled(cloud.compute, looked, docker=self.docker) if looked else {}
-            if not waiting or time.monotonic() + _POLL_S > until:
+            pause_s = next(pauses, None) if waiting else None
+            if pause_s is None:
                 break
-            time.sleep(_POLL_S)
+            time.sleep(pause_s)
         for row in looked:
             if row.host in waiting:
                 row.fail("verify_compute", f"after the change {waiting[row.host]}")
-        return {
-            "rows": rows.write(host_rows),
-            "pending": len(waiting),
-            "ok": sum(1 for row in host_rows if row.ok),
-        }
+        return rows.batch(host_rows)
 
     def _concerns(self, row: HostRow) -> bool:
         # A host of which nothing was undone is what it was, a Docker hypervisor or not.
@@ -250,37 +255,37 @@ class VerifyCompute(NovadockerAction):
 
 
 @action
-class Isolate(NovadockerAction):
+class Isolate(ChangingAction):
     """Make the hosts members of the Docker hypervisors' aggregate, or end their membership.
 
     :param rows: hosts
-    :param aggregate: name
     :param member: whether they are to be members
     :param settings: the workflow's
     """
 
     rows: list[dict[str, Any]]
-    aggregate: str
     settings: dict[str, Any]
     member: bool = True
 
+    task = "isolate"
+
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows."""
+        """Return the hosts."""
         host_rows = rows.read(self.rows)
         wanted = [row for row in host_rows if row.ok]
         if not wanted:
-            return {"rows": rows.write(host_rows), "ok": 0}
-        nova = cloud.compute
+            return rows.batch(host_rows)
+        nova, name = cloud.compute, self.settings["aggregate"]
         if self.member:
-            aggregate: dict[str, Any] | None = aggregates.ensure(nova, self.aggregate)
+            aggregate: dict[str, Any] | None = aggregates.ensure(nova, name)
         else:
-            aggregate = aggregates.find(nova, self.aggregate)
+            aggregate = aggregates.find(nova, name)
         for row in wanted if aggregate else []:
             try:
                 self._place(nova, aggregate or {}, row)
             except CloudError as err:
                 row.fail("isolate", str(err))
-        return {"rows": rows.write(host_rows), "ok": sum(1 for row in host_rows if row.ok)}
+        return rows.batch(host_rows)
 
     def _place(self, nova: Service, aggregate: dict[str, Any], row: HostRow) -> None:
         if self.member:
@@ -291,70 +296,54 @@ class Isolate(NovadockerAction):
 
 @action
 class PreloadImages(NovadockerAction):
-    """Have Nova fetch images onto the hosts of the aggregate.
+    """Have Nova fetch images onto the hosts of the aggregate; it does not wait for them.
 
-    :param aggregate: name
     :param image_ids: Glance images
     :param settings: the workflow's
     """
 
-    aggregate: str
     image_ids: list[str]
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return what was asked of Nova."""
-        aggregate = aggregates.ensure(cloud.compute, self.aggregate)
-        aggregates.precache(cloud.compute, aggregate, self.image_ids)
-        return {"asked": self.image_ids}
+        """Return what was asked of Nova, and why that was not possible.
+
+        Images that are late are no reason to keep a host out of service: that is but told.
+        """
+        try:
+            aggregate = aggregates.ensure(cloud.compute, self.settings["aggregate"])
+            aggregates.precache(cloud.compute, aggregate, self.image_ids)
+        except CloudError as err:
+            LOG.warning("Nova could not be asked to fetch images: %s", err)
+            return {"asked": [], "reason": str(err)}
+        return {"asked": self.image_ids, "reason": ""}
 
 
 @action
 class FindDockerHosts(NovadockerAction):
     """Find the hypervisors of type docker that are left; drop the aggregate when there are none.
 
-    :param aggregate: name
     :param settings: the workflow's
+    :param stopped: why the run has not come to all batches, "" when it has
     """
 
-    aggregate: str
     settings: dict[str, Any]
+    stopped: str
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the hosts, and whether the aggregate was removed."""
+        """Return the hosts, and whether images and controllers are to follow."""
         left = nova.docker_hosts(cloud.compute)
-        removed = not left and aggregates.remove_if_empty(cloud.compute, self.aggregate)
-        return {"hosts": left, "aggregate_removed": removed}
-
-
-@action
-class GiveUp(PlainAction):
-    """Turn an error of a task into the failure of the hosts that it was about.
-
-    :param rows: hosts
-    :param errors: failed tasks: name and error
-    :param rolling_back: whether the task was to put hosts back; then they are left as they are
-    """
-
-    rows: list[dict[str, Any]]
-    errors: list[dict[str, Any]]
-    rolling_back: bool = False
-
-    def compute(self) -> dict[str, Any]:
-        """Return the rows."""
-        host_rows = rows.read(self.rows)
-        last = self.errors[-1] if self.errors else {}
-        text = report.error_text(last.get("error"))
-        step = str(last.get("name") or "unknown")
-        for row in host_rows:
-            if row.pending is not None:
-                rows.give_up(row, f"{step} failed: {text}")
-            if self.rolling_back and row.to_roll_back:
-                row.stuck = True
-                row.add_reason(f"it could not be put back: {text}")
-            elif row.ok:
-                row.fail(step, text)
+        busy = [run["id"] for run in runs.others(cloud.workflow, self.settings["run_id"])]
+        removed = (
+            not left
+            and not busy
+            and aggregates.remove_if_empty(cloud.compute, self.settings["aggregate"])
+        )
         return {
-            "rows": rows.write(host_rows),
-            "to_roll_back": sum(1 for row in host_rows if row.to_roll_back),
+            "hosts": left,
+            "aggregate_removed": removed,
+            "images": self.settings["remove_images"] and not self.stopped and not busy,
+            # What another run needs while it makes its first Docker hypervisor stays.
+            "controllers": self.settings["controllers"] == "auto" and not left and not busy,
+            "notes": [f"controllers were kept: run {busy[0]} is under way"] if busy else [],
         }

@@ -6,12 +6,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from novadocker_actions import host_steps, step_settings
+from mistral_lib import actions
+
+from novadocker_actions import host_steps, recipes
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
 from novadocker_actions.cloud import inventory, nova, runs
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import NovadockerError, Refused
-from novadocker_actions.host_steps import COMPUTE_STEPS, CONTROLLER_STEPS
 from novadocker_actions.plan import hosts, inputs, order, references, rows, selection
 from novadocker_actions.plan.rows import FAILED, HostRow
 
@@ -20,37 +21,43 @@ _LOCK_WAIT_S = 20
 
 
 @action
-class ValidateInputs(PlainAction):
-    """Check a workflow's inputs and return its settings: all fields, in one form.
+class Begin(NovadockerAction):
+    """Check a workflow's inputs, and let Mistral's service user go on for the caller.
 
-    :param workflow: name without the workbook's
+    From here on a run outlives its executors: so this is short, and asks Keystone alone.
+
     :param inputs: the workflow's inputs by name
     """
 
-    workflow: str
     inputs: dict[str, Any]
 
-    def compute(self) -> dict[str, Any]:
-        """Return the settings, which every step takes as well."""
-        settings = inputs.validate(self.workflow, self.inputs)
-        for role, steps in ((_COMPUTE, COMPUTE_STEPS), ("controller,glance", CONTROLLER_STEPS)):
-            for step in steps:
-                host_steps.check_settings(step, step_settings.for_step(step, role, settings))
-        return settings
-
-
-@action
-class Delegate(NovadockerAction):
-    """Let Mistral's service user act for the caller, so that the run outlives an executor.
-
-    :param settings: a workflow's settings
-    """
-
-    settings: dict[str, Any]
+    def run(self, context: Any) -> Any:
+        """Run the action; bad inputs are refused before anything is asked."""
+        try:
+            workflow = str(context.execution.workflow_name).partition(".")[2]
+            self._checked = checked(workflow, self.inputs)
+        except Refused as err:
+            return actions.Result(error=err.to_dict())
+        return super().run(context)
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the settings, with the trust in them, and the run's id, which hosts are told."""
-        return {**self.settings, "trust_id": cloud.delegate(), "run_id": cloud.execution_id}
+        """Return the settings: all fields in one form, the run's id and the trust that it has."""
+        made = {**self._checked, "run_id": cloud.execution_id}
+        return {**made, "trust_id": cloud.delegate()}
+
+
+def checked(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Return a workflow's settings: what every step takes as well, and the workflow's name.
+
+    :param workflow: name without the workbook's
+    :param given: its inputs by name
+    :raises Refused: on the first input that does not fit
+    """
+    settings = {**inputs.validate(workflow, given), "workflow": workflow}
+    for role in (_COMPUTE, "controller,glance"):
+        for step in recipes.for_role(role):
+            host_steps.check_settings(step, recipes.settings_of(step, role, settings))
+    return settings
 
 
 @action
@@ -111,44 +118,47 @@ def _row_of(record: hosts.Host, role: str) -> HostRow:
 class FindNeeds(NovadockerAction):
     """Judge the hosts' descriptions: refuse what cannot work, note which steps each host needs.
 
-    :param workflow: name without the workbook's
     :param rows: all hosts, described
     :param settings: the workflow's
     """
 
-    workflow: str
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
 
+    @property
+    def _workflow(self) -> str:
+        return str(self.settings["workflow"])
+
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows, without their descriptions, and whether steps are to be asked."""
+        """Return the hosts, without their descriptions."""
         host_rows = rows.read(self.rows)
         computes = [row for row in host_rows if row.role == _COMPUTE]
         order.require_answers(host_rows)
         order.require_identity(host_rows, nova.node_ids(cloud.compute))
         order.require_nova(computes)
+        exporting = next((r.host for r in host_rows if "controller" in r.role.split(",")), "")
         for row in host_rows:
-            self._note_needs(row)
+            self._note_needs(row, exporting)
             row.facts = {}
-        if self.workflow != "verify":
+        if self._workflow != "verify":
             order.spare_occupied(
-                computes, self.settings["drain"], converting=self.workflow != "undeploy"
+                computes, self.settings["drain"], converting=self._workflow != "undeploy"
             )
-        if self.workflow == "preload_images":
+        if self._workflow == "preload_images":
             _require_docker(computes)
-        return {"rows": rows.write(host_rows), "unknown": any(row.unknown for row in host_rows)}
+        return rows.batch(host_rows)
 
-    def _note_needs(self, row: HostRow) -> None:
-        steps = (
-            list(COMPUTE_STEPS)
-            if row.role == _COMPUTE
-            else step_settings.controller_steps(row.role)
-        )
-        if self.workflow == "verify":
-            row.unknown = steps
-        elif self.workflow == "undeploy":
+    def _note_needs(self, row: HostRow, exporting: str) -> None:
+        steps = recipes.for_role(row.role)
+        if self._workflow == "undeploy":
             order.needs_to_undo(row, steps)
-        elif self.workflow != "preload_images":
+            return
+        if row.role != _COMPUTE and row.host != exporting:
+            # One controller exports the images: the others need no engine.
+            steps = [step for step in steps if step != "install_docker"]
+        if self._workflow == "verify":
+            row.unknown = steps
+        elif self._workflow != "preload_images":
             order.needs_from_facts(row, steps)
 
 
@@ -191,14 +201,12 @@ class RequireImages(PlainAction):
 class Plan(PlainAction):
     """Put what is to be done in order, and give it a digest.
 
-    :param workflow: name without the workbook's
     :param rows: all hosts with what they need
     :param selected: what select_hosts returned
     :param images: references and digests
     :param settings: the workflow's
     """
 
-    workflow: str
     rows: list[dict[str, Any]]
     selected: dict[str, Any]
     images: list[dict[str, str]]
@@ -207,10 +215,8 @@ class Plan(PlainAction):
     def compute(self) -> dict[str, Any]:
         """Return the batches of computes, and the plan: all else that is known of the run."""
         host_rows = rows.read(self.rows)
-        if self.workflow != "verify":
+        if self.settings["workflow"] != "verify":
             order.require_answers(host_rows)
-        for row in host_rows:
-            row.facts = {}
         computes = [row for row in host_rows if row.role == _COMPUTE]
         controllers = [row for row in host_rows if row.role != _COMPUTE]
         digest = order.digest(controllers, computes, self.settings)
@@ -230,7 +236,7 @@ class Plan(PlainAction):
             "images": self.images,
             "digest": digest,
         }
-        return {"plan": plan, "batches": [rows.write(batch) for batch in batches]}
+        return {"plan": plan, "batches": [rows.batch(batch) for batch in batches]}
 
 
 @action
@@ -238,12 +244,10 @@ class Lock(NovadockerAction):
     """Refuse to change hosts that an earlier run, still active, is about.
 
     :param hosts: names of this run's compute hosts
-    :param run_id: this run's execution
     :param settings: the workflow's
     """
 
     hosts: list[str]
-    run_id: str
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
@@ -253,7 +257,7 @@ class Lock(NovadockerAction):
         """
         until = time.monotonic() + _LOCK_WAIT_S
         while True:
-            others = runs.earlier(cloud.workflow, self.run_id)
+            others = runs.earlier(cloud.workflow, self.settings["run_id"])
             unsaid = [other["id"] for other in others if self._unsaid(cloud, other)]
             if not unsaid:
                 return {"looked_at": [other["id"] for other in others]}

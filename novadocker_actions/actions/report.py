@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from keystoneauth1.exceptions import ClientException
@@ -13,7 +14,7 @@ from novadocker_actions.cloud import aggregates, clients, glance, nova
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import NovadockerError
 from novadocker_actions.plan import gate, report, rows
-from novadocker_actions.plan.rows import FAILED
+from novadocker_actions.plan.rows import HostRow
 
 LOG = logging.getLogger(__name__)
 
@@ -22,21 +23,18 @@ LOG = logging.getLogger(__name__)
 class Gate(PlainAction):
     """Decide after a batch whether the run goes on.
 
-    :param rows: hosts of all batches until now
-    :param max_failed: how many may fail
-    :param next_batch: index of the batch that would come next
-    :param batches: how many there are
+    :param failures: how many hosts of all batches failed until now
+    :param max_failed: how many hosts may fail
+    :param left: how many batches would come next
     """
 
-    rows: list[dict[str, Any]]
+    failures: int
     max_failed: int
-    next_batch: int
-    batches: int
+    left: int
 
     def compute(self) -> dict[str, Any]:
         """Return ``go_on`` and ``stopped``, the reason why not."""
-        failed = sum(1 for row in self.rows if row.get("state") == FAILED)
-        decision = gate.decide(failed, self.max_failed, self.next_batch, self.batches)
+        decision = gate.decide(self.failures, self.max_failed, self.left)
         return {"go_on": decision.go_on, "stopped": decision.reason}
 
 
@@ -50,12 +48,12 @@ class Audit(NovadockerAction):
     """
 
     plan: dict[str, Any]
-    batches: list[list[dict[str, Any]]]
+    batches: list[dict[str, Any]]
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return compute rows with their faults, images, and remarks."""
-        computes = rows.read(row for batch in self.batches for row in batch)
+        """Return the compute hosts with their faults, images, and remarks."""
+        computes = _rows_of(self.batches)
         waiting = nova.unsettled(cloud.compute, computes, docker=True)
         aggregate = aggregates.find(cloud.compute, self.settings["aggregate"]) or {"hosts": []}
         disabled = {
@@ -84,19 +82,21 @@ class Audit(NovadockerAction):
                     f"image {wanted['reference']} is not in Glance among those that this project "
                     "published"
                 )
-        return {"rows": rows.write(computes), "images": shown, "notes": notes}
+        return {"batches": [rows.batch(computes)], "images": shown, "notes": notes}
+
+
+def _rows_of(batches: Iterable[dict[str, Any]]) -> list[HostRow]:
+    return rows.read(row for batch in batches for row in batch["rows"])
 
 
 class Report(NovadockerAction):
     """Put together what a run did: state, totals, a row a host, and one sentence with a URL.
 
-    :param workflow: name without the workbook's
-    :param run_id: this run's execution
     :param plan: from the plan action, {} when it did not come to that
-    :param batches: rows of the compute hosts that were not come to
-    :param controllers: rows of the controller group
-    :param rows: rows of the compute hosts of all batches
+    :param batches: compute hosts as they were planned, of those that the run has not come to
+    :param done: compute hosts of the batches that have ended, of those that were put back too
     :param lost: rows of a batch whose sub-workflow was lost
+    :param controllers: rows of the controller group
     :param images: published images
     :param stopped: the gate's reason
     :param errors: failed tasks: name and error
@@ -106,26 +106,22 @@ class Report(NovadockerAction):
 
     def __init__(
         self,
-        workflow: str,
-        run_id: str,
         plan: dict[str, Any],
-        batches: list[list[dict[str, Any]]] | None = None,
-        controllers: list[dict[str, Any]] | None = None,
-        rows: list[dict[str, Any]] | None = None,
+        batches: list[dict[str, Any]] | None = None,
+        done: list[dict[str, Any]] | None = None,
         lost: list[dict[str, Any]] | None = None,
+        controllers: list[dict[str, Any]] | None = None,
         images: list[dict[str, Any]] | None = None,
         stopped: str = "",
         errors: list[dict[str, Any]] | None = None,
         settings: dict[str, Any] | None = None,
         notes: list[str] | None = None,
     ) -> None:
-        self.workflow = workflow
-        self.run_id = run_id
         self.plan = plan
         self.batches = batches or []
-        self.controllers = controllers or []
-        self.rows = rows or []
+        self.done = done or []
         self.lost = lost or []
+        self.controllers = controllers or []
         self.images = images or []
         self.stopped = stopped
         self.errors = errors or []
@@ -134,11 +130,13 @@ class Report(NovadockerAction):
 
     def run(self, context: Any) -> Any:
         """Run the action, if need be without the cloud: a report there must be."""
+        self._workflow = str(context.execution.workflow_name).partition(".")[2]
+        self._run_id = str(context.execution.workflow_execution_id)
         try:
             cloud = clients.connect(context, self.settings.get("trust_id", ""))
         except (NovadockerError, ClientException) as err:
             LOG.warning("The report is made without the cloud: %s", err)
-            return self._report(f"execution {self.run_id}")
+            return self._report(f"execution {self._run_id}")
         return self.act(cloud)
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
@@ -155,21 +153,19 @@ class Report(NovadockerAction):
         return {"message": text, "url": url, "report": made, "bad": made["state"] in report.BAD}
 
     def _facts(self) -> report.Facts:
-        finished = rows.read(self.rows)
+        finished = _rows_of(self.done)
         for row in rows.read(self.lost):
-            row.fail("unknown", "its batch's sub-workflow was lost: see the execution's tasks")
+            row.lose("unknown", "its batch's sub-workflow was lost: see the execution's tasks")
             finished.append(row)
         known = {row.host for row in finished}
-        planned = rows.read(row for batch in self.batches for row in batch)
-        not_started = [row for row in planned if row.host not in known]
+        planned = [row for row in _rows_of(self.batches) if row.host not in known]
         rest = rows.read(self.plan.get("rest", []))
-        dry_run = bool(self.settings.get("dry_run"))
-        planning = dry_run or self.workflow == "plan"
+        planning = self._workflow == "plan"
         return report.Facts(
-            workflow=self.workflow,
+            workflow=self._workflow,
             controllers=rows.read(self.controllers or self._planned_controllers(planning)),
-            computes=[*finished, *not_started, *rest],
-            not_started=() if planning else [row.host for row in not_started],
+            computes=[*finished, *planned, *rest],
+            not_started=() if planning else [row.host for row in planned],
             unselected=self.plan.get("unselected", []),
             images=self.images or (self.plan.get("images", []) if planning else []),
             stopped=self.stopped,
@@ -177,18 +173,17 @@ class Report(NovadockerAction):
             rule=self.plan.get("rule", ""),
             plan_digest=self.plan.get("digest", ""),
             max_failed=self.settings.get("max_failed", 0),
-            dry_run=dry_run,
             notes=self.notes,
         )
 
     def _planned_controllers(self, planning: bool) -> list[dict[str, Any]]:
-        wanted = planning or self.workflow == "verify"
+        wanted = planning or self._workflow == "verify"
         controllers: list[dict[str, Any]] = self.plan.get("controllers", []) if wanted else []
         return controllers
 
     def _url(self, cloud: Cloud) -> str:
         try:
-            page = report.page(cloud.dashboard_url(), self.run_id)
-            return page or f"{cloud.workflow_url}/executions/{self.run_id}"
+            page = report.page(cloud.dashboard_url(), self._run_id)
+            return page or f"{cloud.workflow_url}/executions/{self._run_id}"
         except (NovadockerError, ClientException):
-            return f"execution {self.run_id}"
+            return f"execution {self._run_id}"

@@ -1,160 +1,201 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Actions that push host steps to a batch of hosts, and the one that collects their outcomes."""
+"""Actions that push recipes to a batch of hosts, and the one that collects their outcomes."""
 
 from __future__ import annotations
 
 import time
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from novadocker_actions import host_steps, step_settings
-from novadocker_actions.actions.base import NovadockerAction, action
-from novadocker_actions.cloud import aggregates, mailbox
+from novadocker_actions import host_steps, recipes
+from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
+from novadocker_actions.cloud import aggregates, mailbox, runs
 from novadocker_actions.cloud.clients import Cloud
-from novadocker_actions.errors import CloudError, HostBusy
+from novadocker_actions.errors import CloudError, HostBusy, Refused
 from novadocker_actions.plan import hosts, rows
 from novadocker_actions.plan.rows import HostRow
 
-#: How long a push waits for another run's step to end; then the host failed.
+#: How long a push waits for a host that belongs to another run; then the host failed.
 BUSY_WAIT_S = 90
+#: How long another run that only looks at a host has to collect what came of it.
+COLLECTED_S = 30
 #: The longest that verify_host waits for images.
 IMAGE_WAIT_S = 3600
 #: How long one collect stays; workflows repeat it.
 COLLECT_WAIT_S = 20
-#: As long as a look lasts, so that looks which fail take as much of the time as others.
-COLLECT_PATIENCE_S = 20
 
-#: A host, a step for it and the step's settings.
-Job = tuple[HostRow, str, dict[str, Any]]
+#: How long it is believed that another run is active.
+_ACTIVITY_S = 5
+
+#: A host, and the steps with their settings that it is to run.
+Job = tuple[HostRow, list[tuple[str, dict[str, Any]]]]
 
 
-def converting(row: HostRow, step: str, settings: dict[str, Any]) -> Job:
-    """Return a converting step as a host is to be given it.
+def job(
+    row: HostRow,
+    steps: Sequence[str],
+    settings: dict[str, Any],
+    own: Mapping[str, dict[str, Any]] | None = None,
+) -> Job:
+    """Return a recipe as a host is to be given it.
 
+    :param steps: names of steps
     :param settings: the workflow's
+    :param own: settings of a step that are not made from the workflow's
     """
-    return row, step, step_settings.for_step(step, row.role, settings)
+    given = own or {}
+    return row, [
+        (name, given.get(name) or recipes.settings_of(name, row.role, settings)) for name in steps
+    ]
 
 
-def push_to_all(
-    cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run_id: str = ""
-) -> None:
-    """Push steps into mailboxes; a task that runs again after a lost executor pushes them once.
+def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run_id: str) -> None:
+    """Push recipes into mailboxes; a task that runs again after a lost executor pushes them once.
 
     :param cloud: the cloud
     :param jobs: at most one a host
     :param mode: ``apply``, ``check``, ``undo`` or ``roll_back``
-    :param timeout_s: limit on the host
-    :param run_id: the run that changes the hosts, and can be rolled back
+    :param timeout_s: limit on the host, for all steps of its recipe
+    :param run_id: the run that the hosts belong to by that, and that can be rolled back
     """
-    by_host = {row.host: (row, step, settings) for row, step, settings in jobs}
-    for step, settings in {step: settings for _, step, settings in jobs}.items():
-        host_steps.check_settings(step, settings)
+    by_host = {row.host: steps for row, steps in jobs}
+    for steps in by_host.values():
+        for name, settings in steps:
+            host_steps.check_settings(name, settings)
+
+    activity: dict[str, tuple[float, bool]] = {}
+
+    def is_active(other: str) -> bool:
+        asked_at, active = activity.get(other, (0.0, False))
+        if time.monotonic() > asked_at + _ACTIVITY_S:
+            active = runs.is_active(cloud.workflow, other)
+            activity[other] = (time.monotonic(), active)
+        return active
 
     def push(row: HostRow) -> None:
-        _, step, settings = by_host[row.host]
-        push_id = mailbox.key(cloud.task_id, row.host, step, mode)
+        steps = by_host[row.host]
+        names = [name for name, _ in steps]
+        push_id = mailbox.key(cloud.task_id, row.host, mode, *names)
         until = time.monotonic() + BUSY_WAIT_S
+        collected_at = time.monotonic() + COLLECTED_S
+        looked_at: Callable[[str], bool] = is_active
         while True:
             try:
                 mailbox.push(
                     cloud.orchestration,
                     row,
-                    step,
-                    settings,
+                    steps,
                     mode=mode,
                     timeout_s=timeout_s,
                     push_id=push_id,
                     run_id=run_id,
+                    is_active=looked_at,
                 )
                 return
-            except HostBusy as fault:
-                if time.monotonic() > until:
-                    rows.not_pushed(row, step, str(fault), mode)
+            except HostBusy as err:
+                if err.uncollected and time.monotonic() > collected_at:
+                    looked_at = _has_collected
+                elif time.monotonic() > until:
+                    rows.not_pushed(row, names, str(err), mode)
                     return
+            except CloudError as err:
+                if mode == "check":
+                    raise
+                rows.perhaps_pushed(row, names, str(err), mode)
+                return
             time.sleep(1)
 
-    mailbox.on_each([row for row, _, _ in jobs], push)
+    mailbox.on_each([row for row, _ in jobs], push)
 
 
-def pushed(found: list[HostRow]) -> dict[str, Any]:
-    """Return a push's result: the rows, and at how many hosts a step is under way."""
-    return {"rows": rows.write(found), "pending": sum(1 for row in found if row.pending)}
+def _has_collected(_run_id: str) -> bool:
+    return False
 
 
 @action
-class ConvertingStep(NovadockerAction):
-    """Push one converting step to the hosts that need it.
+class PushRecipe(ChangingAction):
+    """Push a recipe to hosts: of the named steps those that each host needs, in this order.
+
+    A step that only looks is for every host; one that converts, for those that need it. In mode
+    ``apply`` a host where nothing is left to apply runs the looking steps in mode ``check``.
 
     :param rows: hosts
     :param settings: the workflow's
-    :param mode: ``apply``, or ``undo``
+    :param steps: names of host steps, in the order in which hosts run them
+    :param mode: ``apply``, ``check`` or ``undo``
+    :param timeout_s: limit for all steps together, null for step_timeout_s
+    :param in_service: whether hosts are in service: then what would disturb that is left out
+    :param image_ids: Glance images that verify_host looks for
+    :param remark: whether a step that fails is but a remark
     """
-
-    step: ClassVar[str] = ""
 
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
+    steps: list[str]
     mode: str = "apply"
+    timeout_s: int | None = None
+    in_service: bool = False
+    image_ids: list[str] | None = None
+    remark: bool = False
+
+    task = "push"
+
+    def failed(self, fault: Refused | CloudError) -> Any:
+        """Return an error where hosts are but looked at; else the hosts, as unknown."""
+        if self.mode == "check":
+            return NovadockerAction.failed(self, fault)
+        if self.remark:
+            return rows.batch(_remarked(rows.read(self.rows), fault))
+        return super().failed(fault)
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows with what is pending."""
-        found = rows.read(self.rows)
-        jobs = [
-            converting(row, self.step, self.settings)
-            for row in found
-            if row.ok and self.step in row.needs
-        ]
-        push_to_all(
-            cloud,
-            jobs,
-            mode=self.mode,
-            timeout_s=self.settings["step_timeout_s"],
-            run_id=self.settings.get("run_id", ""),
-        )
-        return pushed(found)
+        """Return the hosts with what is pending."""
+        host_rows = rows.read(self.rows)
+        if self.remark and not self.image_ids:
+            return rows.batch(host_rows)
+        timeout_s = self.timeout_s or self.settings["step_timeout_s"]
+        own = {"verify_host": self._image_settings(timeout_s)} if self.image_ids else None
+        wanted = {row.host: self._steps_of(row) for row in host_rows if row.ok}
+        for mode in ("apply", "check", "undo"):
+            jobs = [
+                job(row, wanted[row.host], self.settings, own)
+                for row in host_rows
+                if wanted.get(row.host) and self._mode_of(wanted[row.host]) == mode
+            ]
+            run_id = self.settings["run_id"]
+            push_to_all(cloud, jobs, mode=mode, timeout_s=timeout_s, run_id=run_id)
+        for row in host_rows:
+            if row.pending is not None:
+                row.pending.remark = self.remark
+        return rows.batch(host_rows)
+
+    def _steps_of(self, row: HostRow) -> list[str]:
+        steps = [name for name in self.steps if self._is_for(row, name)]
+        if self.mode == "check":
+            row.unknown = [name for name in row.unknown if name not in steps]
+        return steps
+
+    def _is_for(self, row: HostRow, name: str) -> bool:
+        if name not in recipes.CONVERTING:
+            return True
+        if self.mode == "check":
+            return name in row.unknown
+        disturbs = name in recipes.DISTURBING or name in row.disturbs
+        return name in row.needs and name not in row.done and not (self.in_service and disturbs)
+
+    def _mode_of(self, steps: Sequence[str]) -> str:
+        return self.mode if recipes.CONVERTING & set(steps) else "check"
+
+    def _image_settings(self, timeout_s: int) -> dict[str, Any]:
+        return {"images": self.image_ids, "wait_s": min(timeout_s - 15, IMAGE_WAIT_S)}
 
 
-class InstallDocker(ConvertingStep):
-    """Push install_docker: the Docker Engine, its settings, and who may use it."""
-
-    step = "install_docker"
-
-
-class InstallDriver(ConvertingStep):
-    """Push install_driver: nova-docker into Nova's own Python environment."""
-
-    step = "install_driver"
-
-
-class ConfigureCompute(ConvertingStep):
-    """Push configure_compute: drop-in configuration, and a restart where it changed."""
-
-    step = "configure_compute"
-
-
-class ConfigureGlance(ConvertingStep):
-    """Push configure_glance: the container format docker, where it is missing."""
-
-    step = "configure_glance"
-
-
-@action
-class DescribeHosts(NovadockerAction):
-    """Push describe_host to all hosts.
-
-    :param rows: hosts
-    :param settings: the workflow's
-    """
-
-    rows: list[dict[str, Any]]
-    settings: dict[str, Any]
-
-    def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows with what is pending."""
-        found = rows.read(self.rows)
-        jobs: list[Job] = [(row, "describe_host", {}) for row in found]
-        push_to_all(cloud, jobs, mode="check", timeout_s=self.settings["agent_timeout_s"])
-        return pushed(found)
+def _remarked(host_rows: list[HostRow], fault: Exception) -> list[HostRow]:
+    for row in host_rows:
+        if row.ok:
+            row.pending = None
+            row.add_reason(f"whether images are there is not known: {fault}")
+    return host_rows
 
 
 @action
@@ -169,57 +210,51 @@ class CheckImages(NovadockerAction):
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the row of the controller that asks."""
-        found = [row for row in rows.read(self.rows) if "controller" in row.role.split(",")][:1]
-        jobs = [(row, "check_images", {"images": self.settings["images"]}) for row in found]
+        """Return the controller that asks."""
+        host_rows = [row for row in rows.read(self.rows) if "controller" in row.role.split(",")][:1]
+        jobs = [job(row, ["check_images"], self.settings) for row in host_rows]
         timeout_s = self.settings["agent_timeout_s"] + 60
-        push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s)
-        return pushed(found)
+        run_id = self.settings["run_id"]
+        push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s, run_id=run_id)
+        return rows.batch(host_rows)
 
 
 @action
-class CheckSteps(NovadockerAction):
-    """Push, in check mode, the next step of which a host does not know whether it needs it.
-
-    :param rows: hosts
-    :param settings: the workflow's
-    """
-
-    rows: list[dict[str, Any]]
-    settings: dict[str, Any]
-
-    def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows with what is pending, and whether more is to be asked afterwards."""
-        found = rows.read(self.rows)
-        jobs = [
-            converting(row, row.unknown.pop(0), self.settings)
-            for row in found
-            if row.ok and row.unknown
-        ]
-        push_to_all(cloud, jobs, mode="check", timeout_s=self.settings["step_timeout_s"])
-        return {**pushed(found), "unknown": any(row.ok and row.unknown for row in found)}
-
-
-@action
-class RollBack(NovadockerAction):
-    """Push, to each host that failed, that the last step that changed it takes that back.
+class RollBack(ChangingAction):
+    """Push to each host that is not to become what was wanted what takes back all that it ran.
 
     The host goes back to how this run found it, which may be a Docker hypervisor that an earlier
     run made. One that has instances and had lost a part of what makes it one is left as it is.
 
     :param rows: hosts
     :param settings: the workflow's
+    :param not_started: whether hosts that are well are put back, as their batch does not begin
     """
 
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
+    not_started: bool = False
+
+    task = "roll_back"
+
+    def failed(self, fault: Refused | CloudError) -> Any:
+        """Return the hosts; what could not be put back is left as it is."""
+        host_rows = rows.read(self.rows)
+        for row in self._not_wanted(host_rows):
+            row.stuck = True
+            row.add_reason(f"it could not be put back: {fault}")
+        return rows.batch(host_rows)
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows with what is pending, and whether more is to be undone afterwards."""
-        found = rows.read(self.rows)
-        rows.leave_mended(found)
-        self._leave_aggregate(cloud, found)
-        jobs = [converting(row, row.done.pop(), self.settings) for row in found if row.to_roll_back]
+        """Return the hosts with what is pending."""
+        host_rows = rows.read(self.rows)
+        rows.leave_mended(self._not_wanted(host_rows))
+        self._leave_aggregate(cloud, host_rows)
+        jobs = [
+            job(row, list(reversed(row.done)), self.settings)
+            for row in host_rows
+            if row.to_roll_back
+        ]
         push_to_all(
             cloud,
             jobs,
@@ -227,16 +262,22 @@ class RollBack(NovadockerAction):
             timeout_s=self.settings["step_timeout_s"],
             run_id=self.settings["run_id"],
         )
-        return pushed(found)
+        return rows.batch(host_rows)
 
-    def _leave_aggregate(self, cloud: Cloud, found: list[HostRow]) -> None:
-        leaving = [row for row in found if row.to_roll_back and not self._stays_docker(row)]
+    def _not_wanted(self, host_rows: list[HostRow]) -> list[HostRow]:
+        for row in host_rows if self.not_started else []:
+            if row.ok:
+                row.skip("", "not started")
+        return [row for row in host_rows if row.to_roll_back]
+
+    def _leave_aggregate(self, cloud: Cloud, host_rows: list[HostRow]) -> None:
+        leaving = [row for row in host_rows if row.to_roll_back and not self._stays_docker(row)]
         aggregate = aggregates.find(cloud.compute, self.settings["aggregate"]) if leaving else None
         for row in leaving if aggregate else []:
             try:
                 aggregates.remove(cloud.compute, aggregate or {}, row.host)
-            except CloudError as fault:
-                row.add_reason(f"it is still in the aggregate: {fault}")
+            except CloudError as err:
+                row.add_reason(f"it is still in the aggregate: {err}")
 
     @staticmethod
     def _stays_docker(row: HostRow) -> bool:
@@ -244,60 +285,30 @@ class RollBack(NovadockerAction):
 
 
 @action
-class VerifyHost(NovadockerAction):
-    """Push verify_host: the engine answers user nova, the driver loads, images are there.
-
-    :param rows: hosts
-    :param settings: the workflow's
-    :param image_ids: Glance images that the host is to hold
-    :param required: whether a host without them has failed; else they are late, and that is told
-    """
-
-    rows: list[dict[str, Any]]
-    settings: dict[str, Any]
-    image_ids: list[str] | None = None
-    required: bool = True
-
-    def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows with what is pending."""
-        found = rows.read(self.rows)
-        timeout_s = self.settings["step_timeout_s"]
-        settings = {
-            "images": self.image_ids or [],
-            "wait_s": min(timeout_s - 15, IMAGE_WAIT_S) if self.image_ids else 0,
-        }
-        jobs = [(row, "verify_host", settings) for row in found if row.ok]
-        push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s)
-        for row in found:
-            if row.pending is not None:
-                row.pending.remark = not self.required
-        return pushed(found)
-
-
-@action
-class Collect(NovadockerAction):
+class Collect(ChangingAction):
     """Collect the outcomes of what was pushed: look for a while, say how many are still pending.
 
-    :param rows: hosts with pending steps
+    :param rows: hosts with pending recipes
     :param settings: the workflow's
     """
 
     rows: list[dict[str, Any]]
     settings: dict[str, Any]
 
-    @property
-    def patience_s(self) -> float:
-        """How long it bears services that are away; workflows repeat it."""
-        return COLLECT_PATIENCE_S
+    task = "collect"
+
+    def failed(self, fault: Refused | CloudError) -> Any:
+        """Return an error where hosts are but looked at; else the hosts, as unknown."""
+        host_rows = rows.read(self.rows)
+        pending = [row.pending for row in host_rows if row.pending]
+        if all(item.remark for item in pending):
+            return rows.batch(_remarked(host_rows, fault))
+        if all(item.mode == "check" for item in pending):
+            return NovadockerAction.failed(self, fault)
+        return super().failed(fault)
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the rows, how many are pending, ok, and to be rolled back."""
-        found = rows.read(self.rows)
-        pending = mailbox.look_at_all(cloud.orchestration, found, COLLECT_WAIT_S)
-        return {
-            "rows": rows.write(found),
-            "pending": pending,
-            "ok": sum(1 for row in found if row.ok),
-            "to_roll_back": sum(1 for row in found if row.to_roll_back),
-            "unknown": any(row.ok and row.unknown for row in found),
-        }
+        """Return the hosts, with their outcomes as far as they have come."""
+        host_rows = rows.read(self.rows)
+        mailbox.look_at_all(cloud.orchestration, host_rows, COLLECT_WAIT_S)
+        return rows.batch(host_rows)

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a step reaches a host: one long-lived Heat deployment a host, whose config is replaced.
+"""How a recipe reaches a host: one long-lived Heat deployment a host, whose config is replaced.
 
-Heat hands any signal that comes in to what the mailbox holds at that time, and keeps output values
-until new ones replace them. So each push has a name of its own (``push_id``), outputs are blanked
-with it, and an outcome is believed only when it is signed with the host's key for just this push.
+The config is one message (:mod:`novadocker_actions.cloud.messages`), signed by the executor. Heat
+hands any signal that comes in to what the mailbox holds at that time, and keeps output values until
+new ones replace them. So each push has a name of its own (``push_id``), outputs are blanked with
+it, and an outcome is believed only when it is signed with the host's key for just this push.
 Any other, be it a late one of an earlier push or a forged one, ends nothing: the mailbox is opened
-again, and as the host's own outcome may have been lost by it, the step is pushed anew, at doubling
-intervals until the push's time is over.
-A step of another run that is under way is never replaced before its time is over.
+again, and as the host's own outcome may have been lost by it, the message is pushed anew, at
+doubling intervals until the push's time is over; a host that has run it tells its outcome again.
+A compute host belongs to one run at a time: what an active run has pushed to change it is a lease
+until the message's end, between two recipes as well. What only looks, and what is for controllers,
+which runs share, is one until its outcome has come and there was time to collect it. A recipe that
+is under way is never replaced.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from typing import Any
 from heatclient.v1.client import Client as Heat
 
 from novadocker_actions import host_steps
-from novadocker_actions.cloud import host_keys
+from novadocker_actions.cloud import host_keys, messages
 from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, HostBusy, NovadockerError
 from novadocker_actions.plan import rows
@@ -31,16 +35,17 @@ from novadocker_actions.plan.rows import HostRow, Pending
 
 LOG = logging.getLogger(__name__)
 
-#: The script on the host enforces its own limit and signals; this is for the way there and back.
+#: The host itself keeps the limit of a recipe and signals; this is for the way there and back.
 GRACE_S = 30
 _PARALLEL = 8
-_CONFIG_PREFIX = "novadocker-"
-_EXPIRES = "expires_at"
+_CONFIG_NAME = "novadocker-message"
 _GONE = "its mailbox is gone from Heat: enrol it again with novadocker-enroll"
-#: How often this push was made anew, and when it was made last.
+#: How often this push was made anew, and when it was made last: nobody signs that.
 _AGAIN, _PUSHED = "again", "pushed_at"
 #: The first time it is made anew at once, then after this long, after twice as long, and so on.
 AGAIN_S = 5
+#: A look in which Heat took longer than this to answer had to wait until it was back.
+OUTAGE_S = 10
 _OUTPUTS = (*host_keys.SAID, host_steps.PUSH_ID, host_keys.SIGNATURE)
 _BLANK = dict.fromkeys((*_OUTPUTS, "deploy_stdout", "deploy_stderr", "deploy_status_code"), "")
 
@@ -56,69 +61,88 @@ def key(*parts: str) -> str:
 def push(
     heat: Heat,
     row: HostRow,
-    step: str,
-    settings: dict[str, Any],
+    steps: Sequence[tuple[str, dict[str, Any]]],
     *,
     mode: str,
     timeout_s: int,
     push_id: str,
     run_id: str = "",
+    is_active: Callable[[str], bool] = lambda _run_id: False,
 ) -> None:
-    """Put a step into a host's mailbox, unless just this push is in it already.
+    """Put a recipe into a host's mailbox, unless just this push is in it already.
 
     :param heat: Heat's client
-    :param row: the host; gets the step as pending
-    :param step: name of a step
-    :param settings: its settings
+    :param row: the host; gets the recipe as pending
+    :param steps: names of steps with their settings, in the order in which the host runs them
     :param mode: ``apply``, ``check``, ``undo`` (of all runs) or ``roll_back`` (of this one)
-    :param timeout_s: limit that the host itself enforces
+    :param timeout_s: limit for all steps together, which the host itself keeps
     :param push_id: from :func:`key`
     :param run_id: the run that it is done in; the host can go back to how this run found it
-    :raises HostBusy: while a step of another run is under way there
+    :param is_active: whether another run is under way
+    :raises HostBusy: while the host belongs to another run
     """
+    names = [name for name, _ in steps]
     expires_at = round(time.time() + timeout_s + GRACE_S)
     try:
         current = _deployment(heat, row)
     except CloudError as fault:
         if fault.status != 404:
             raise
-        rows.not_pushed(row, step, _GONE, mode)
+        rows.not_pushed(row, names, _GONE, mode)
         return
     held = _config(heat, current["config_id"])
-    held_inputs = _inputs(held)
-    if held_inputs.get(host_steps.PUSH_ID) == push_id:
+    message = _message(held)
+    if message.get(host_steps.PUSH_ID) == push_id:
         # A lost executor pushed it before it told so.
-        config_id, expires_at = held["id"], held_inputs[_EXPIRES]
-    elif current["status"] == "IN_PROGRESS" and held_inputs.get(_EXPIRES, 0) > time.time():
-        raise HostBusy(
-            f"{held['name'].removeprefix(_CONFIG_PREFIX)} of another run is under way on "
-            f"{row.host}. Wait for that run to end, or leave the host out with exclude."
-        )
+        config_id, expires_at = held["id"], message["expires_at"]
     else:
-        inputs = {
-            "mode": mode,
-            "settings": settings,
-            "timeout_s": timeout_s,
-            "run_id": run_id,
-            "host": row.host,
-            host_steps.PUSH_ID: push_id,
-            _EXPIRES: expires_at,
-            _PUSHED: int(time.time()),
-        }
-        config_id = _replace(heat, row, held, step, host_steps.script(step), inputs)
-    row.pending = Pending(step, mode, push_id, config_id, expires_at)
+        _require_free(row, current, message, run_id, is_active)
+        text = messages.compose(
+            host=row.host,
+            push_id=push_id,
+            run_id=run_id,
+            mode=mode,
+            expires_at=expires_at,
+            timeout_s=timeout_s,
+            steps=steps,
+        )
+        inputs = {host_keys.SIGNATURE: messages.sign(text), _PUSHED: int(time.time())}
+        config_id = _replace(heat, row, held, text, inputs)
+    row.pending = Pending(names, mode, push_id, config_id, expires_at)
 
 
-def look(heat: Heat, row: HostRow, keys: HostKeys | None = None) -> None:
+def _require_free(
+    row: HostRow,
+    current: dict[str, Any],
+    message: dict[str, Any],
+    run_id: str,
+    is_active: Callable[[str], bool],
+) -> None:
+    if message.get("expires_at", 0) <= time.time():
+        return
+    told, holder = ", ".join(step["name"] for step in message["steps"]), message["run_id"]
+    remedy = "Wait for that run to end, or leave the host out with exclude."
+    if current["status"] == "IN_PROGRESS":
+        raise HostBusy(f"{told} of another run is under way on {row.host}. {remedy}")
+    if holder and holder != run_id and is_active(holder):
+        raise HostBusy(
+            f"{row.host} belongs to run {holder}, which has done {told}. {remedy}",
+            uncollected=message["mode"] == "check" or row.role != "compute",
+        )
+
+
+def look(heat: Heat, row: HostRow, keys: HostKeys | None = None, asked_at: float = 0) -> None:
     """Take over a host's outcome if it is there, or give the host up when its time is over.
 
     :param heat: Heat's client
-    :param row: a host with a pending step
+    :param row: a host with a pending recipe
     :param keys: the hosts' pinned keys
+    :param asked_at: when this look at all hosts began, by ``time.time``
     """
     pending = row.pending
     if pending is None:
         return
+    asked_at = asked_at or time.time()
     try:
         deployment = _deployment(heat, row)
     except CloudError as fault:
@@ -128,17 +152,20 @@ def look(heat: Heat, row: HostRow, keys: HostKeys | None = None) -> None:
         return
     if deployment["config_id"] != pending.config_id:
         held = _config(heat, deployment["config_id"])
-        if _inputs(held).get(host_steps.PUSH_ID) != pending.push_id:
-            rows.give_up(row, "another run has put its own step into the host's mailbox")
+        message = _message(held)
+        if message.get(host_steps.PUSH_ID) != pending.push_id:
+            rows.give_up(row, "another run has put its own steps into the host's mailbox")
             return
         # Two executors pushed the same, or it was pushed anew: the mailbox has the last of them.
-        inputs = _inputs(held)
-        pending.config_id, pending.again = held["id"], inputs.get(_AGAIN, 0)
+        pending.config_id, pending.again = held["id"], _inputs(held).get(_AGAIN, 0)
         # The host signs the end that it was told.
-        pending.deadline = inputs[_EXPIRES]
+        pending.deadline = message["expires_at"]
+    if time.time() - asked_at > OUTAGE_S:
+        # Heat was away, so the host could not tell it anything either.
+        pending.awaited = round(time.time() + GRACE_S)
     if deployment["status"] != "IN_PROGRESS":
         _take(heat, row, deployment, keys or HostKeys(heat))
-    elif time.time() > pending.deadline:
+    elif time.time() > max(pending.deadline, pending.awaited):
         _give_up(row, pending)
     elif pending.again:
         _push_anew(heat, row, pending)
@@ -169,7 +196,7 @@ def _take(heat: Heat, row: HostRow, deployment: dict[str, Any], keys: HostKeys) 
     fault = _refusal(row, pending, outputs, keys)
     if fault:
         LOG.warning("An outcome in the mailbox of %s was refused: %s", row.host, fault)
-        if time.time() > pending.deadline:
+        if time.time() > max(pending.deadline, pending.awaited):
             _give_up(row, pending, fault)
         else:
             _open_again(heat, row, pending)
@@ -179,10 +206,11 @@ def _take(heat: Heat, row: HostRow, deployment: dict[str, Any], keys: HostKeys) 
         said["deploy_result"] = "failed"
     else:
         report = _report(said["report"])
-    again, step = pending.again, pending.step
-    rows.judge(row, said, "", report)
-    if again and row.ok:
-        row.reason = f"{again} outcomes of {step} were not signed by this host, and refused"
+    rows.judge(row, said, report)
+    if pending.again and row.ok:
+        row.reason = rows.shorten(
+            f"{pending.again} outcomes of {pending.told} were not signed by this host, and refused"
+        )
 
 
 def _refusal(row: HostRow, pending: Pending, outputs: dict[str, Any], keys: HostKeys) -> str:
@@ -205,7 +233,7 @@ def _refusal(row: HostRow, pending: Pending, outputs: dict[str, Any], keys: Host
 def _open_again(heat: Heat, row: HostRow, pending: Pending) -> None:
     # Heat takes no signal for what has ended, and the host's own is yet to come, or was lost.
     if not _push_anew(heat, row, pending):
-        again = {**_under_way(pending.step), "status_reason": "an outcome was refused"}
+        again = {**_under_way(), "status_reason": "an outcome was refused"}
         heat.software_deployments.update(row.deployment_id, **again)
 
 
@@ -213,11 +241,11 @@ def _push_anew(heat: Heat, row: HostRow, pending: Pending) -> bool:
     held = _config(heat, pending.config_id)
     inputs = {n: v for n, v in _inputs(held).items() if not n.startswith("deploy_")}
     pause_s = AGAIN_S * 2 ** (pending.again - 1) if pending.again else 0
-    if time.time() < inputs[_PUSHED] + pause_s:
+    if time.time() < inputs.get(_PUSHED, 0) + pause_s:
         return False
     pending.again += 1
     inputs.update({_AGAIN: pending.again, _PUSHED: int(time.time())})
-    pending.config_id = _replace(heat, row, held, pending.step, held["config"], inputs)
+    pending.config_id = _replace(heat, row, held, held["config"], inputs)
     return True
 
 
@@ -231,7 +259,12 @@ def look_at_all(heat: Heat, host_rows: Sequence[HostRow], wait_s: float) -> int:
     until = time.monotonic() + wait_s
     pause_s, keys = 0.3, HostKeys(heat)
     while True:
-        on_each([row for row in host_rows if row.pending], lambda row: _look_alone(heat, row, keys))
+        asked_at = time.time()
+
+        def look_alone(row: HostRow, asked_at: float = asked_at) -> None:
+            _look_alone(heat, row, keys, asked_at)
+
+        on_each([row for row in host_rows if row.pending], look_alone)
         left = sum(1 for row in host_rows if row.pending)
         if not left or time.monotonic() + pause_s > until:
             return left
@@ -239,10 +272,10 @@ def look_at_all(heat: Heat, host_rows: Sequence[HostRow], wait_s: float) -> int:
         pause_s = min(pause_s * 1.3, 2.0)
 
 
-def _look_alone(heat: Heat, row: HostRow, keys: HostKeys) -> None:
+def _look_alone(heat: Heat, row: HostRow, keys: HostKeys, asked_at: float) -> None:
     pending = row.pending
     try:
-        look(heat, row, keys)
+        look(heat, row, keys, asked_at)
     except NovadockerError:
         # The cloud's fault, and no host's.
         raise
@@ -282,26 +315,33 @@ def _inputs(config: dict[str, Any]) -> dict[str, Any]:
     return {entry["name"]: entry.get("value") for entry in config.get("inputs") or []}
 
 
+def _message(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the message that a config is, {} for one that is none: an empty mailbox's."""
+    if config.get("group") != messages.GROUP:
+        return {}
+    try:
+        return messages.parse(config["config"])
+    except NovadockerError as err:
+        # A new mailbox's greeting, or what somebody else has put there.
+        LOG.info("A mailbox holds what is no message: %s", err)
+        return {}
+
+
 def _replace(
-    heat: Heat,
-    row: HostRow,
-    held: dict[str, Any],
-    step: str,
-    script: str,
-    inputs: dict[str, Any],
+    heat: Heat, row: HostRow, held: dict[str, Any], text: str, inputs: dict[str, Any]
 ) -> str:
     # The deploy_* inputs carry the signal that Heat made for this mailbox.
     kept = [entry for entry in held["inputs"] if entry["name"].startswith("deploy_")]
     own = [{"name": name, "type": _type(value), "value": value} for name, value in inputs.items()]
     config = heat.software_configs.create(
-        name=f"{_CONFIG_PREFIX}{step}",
-        group="script",
-        config=script,
+        name=_CONFIG_NAME,
+        group=messages.GROUP,
+        config=text,
         inputs=own + kept,
         outputs=[{"name": name} for name in _OUTPUTS],
         options={},
     )
-    heat.software_deployments.update(row.deployment_id, config_id=config.id, **_under_way(step))
+    heat.software_deployments.update(row.deployment_id, config_id=config.id, **_under_way())
     try:
         heat.software_configs.delete(held["id"])
     except CloudError as err:
@@ -310,19 +350,17 @@ def _replace(
     return str(config.id)
 
 
-def _under_way(step: str) -> dict[str, Any]:
+def _under_way() -> dict[str, Any]:
     return {
         "action": "UPDATE",
         "status": "IN_PROGRESS",
-        "status_reason": f"{step} pushed",
+        "status_reason": "a message was pushed",
         # Heat keeps the values of the run before where it is given none.
         "output_values": _BLANK,
     }
 
 
 def _type(value: Any) -> str:
-    if isinstance(value, dict):
-        return "Json"
     return "Number" if isinstance(value, int | float) else "String"
 
 

@@ -79,20 +79,34 @@ def node_ids(nova: Service) -> dict[str, set[str]]:
 def disable(nova: Service, row: HostRow, run_id: str, current: dict[str, Any]) -> None:
     """Take a host out of service, unless its operator did so before: then it is left as it is.
 
+    What a run that was lost has taken out becomes this run's. A host that an earlier run left out
+    because it failed there stays so until it is in order.
+
     :param nova: the compute service
     :param row: the host
     :param run_id: execution that does it, told in the reason
     :param current: the host's service as Nova has it now
     """
-    if current["status"] == "disabled":
-        # An executor that was lost may have done it already.
-        row.parked = current.get("disabled_reason") == f"{REASON}{run_id}"
+    other = parked_by(current)
+    if is_disabled(current) and not other:
+        row.parked = current.get("disabled_reason") == _failure(run_id)
         return
-    nova.put(
-        f"/os-services/{current['id']}",
-        json={"status": "disabled", "disabled_reason": f"{REASON}{run_id}"},
-    )
+    if other != run_id:
+        nova.put(
+            f"/os-services/{current['id']}",
+            json={"status": "disabled", "disabled_reason": f"{REASON}{run_id}"},
+        )
     row.parked = True
+
+
+def parked_by(service: dict[str, Any]) -> str:
+    """Return the run that took a compute service out of service for a change, "" for none."""
+    reason = str(service.get("disabled_reason") or "") if is_disabled(service) else ""
+    return reason.removeprefix(REASON) if reason.startswith(REASON) else ""
+
+
+def _failure(run_id: str) -> str:
+    return f"{FAILURE}see {run_id}"
 
 
 def is_disabled(service: dict[str, Any]) -> bool:
@@ -132,7 +146,7 @@ def explain_disabled(nova: Service, row: HostRow, run_id: str, current: dict[str
     if is_ours(current) or not is_disabled(current):
         nova.put(
             f"/os-services/{current['id']}",
-            json={"status": "disabled", "disabled_reason": f"{FAILURE}see {run_id}"},
+            json={"status": "disabled", "disabled_reason": _failure(run_id)},
         )
     row.parked = False
     row.add_reason("its compute service is left disabled")

@@ -26,13 +26,23 @@ def earlier(mistral: Mistral, run_id: str) -> list[dict[str, Any]]:
     :param run_id: this run's execution
     """
     own = mistral.executions.get(run_id)
+    age = (own.created_at, own.id)
+    return [run for run in others(mistral, run_id) if (run["created_at"], run["id"]) < age]
+
+
+def others(mistral: Mistral, run_id: str) -> list[dict[str, Any]]:
+    """Return the active runs that change hosts, but for one, in whatever project.
+
+    :param mistral: Mistral's client
+    :param run_id: that one
+    """
     active = [
         execution.to_dict()
         for workflow in CHANGING
         for state in _ACTIVE
         for execution in _executions(mistral, workflow, state)
     ]
-    return [run for run in active if (run["created_at"], run["id"]) < (own.created_at, own.id)]
+    return [run for run in active if run["id"] != run_id]
 
 
 def _executions(mistral: Mistral, workflow: str, state: str) -> list[Any]:
@@ -57,6 +67,21 @@ def hosts_of(mistral: Mistral, run_id: str) -> set[str] | None:
         published = task.to_dict().get("published") or {}
         if isinstance(published, str):
             published = json.loads(published)
-        if "locked_hosts" in published:
-            return set(published["locked_hosts"])
+        if "selected" in published:
+            return {row["host"] for row in published["selected"]["computes"]}
     return None
+
+
+def is_active(mistral: Mistral, run_id: str) -> bool:
+    """Whether a run is under way, as far as Mistral shows it; one that is gone is not.
+
+    :param mistral: Mistral's client
+    :param run_id: execution
+    """
+    try:
+        run = mistral.executions.get(run_id)
+    except CloudError as err:
+        if err.status not in (400, 403, 404):
+            raise
+        return False
+    return run.state in _ACTIVE

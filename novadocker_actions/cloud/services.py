@@ -17,8 +17,8 @@ from keystoneauth1 import adapter, exceptions
 
 from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
 
-#: Statuses of a service that is away, overloaded, or behind one that is.
-_PASSING = (NO_ANSWER, 429, 500, 502, 503, 504)
+#: Pauses between requests that a service cannot answer now: each is twice the one before.
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1, 20
 
 
 class Patience:
@@ -62,7 +62,9 @@ class ServiceAdapter(adapter.Adapter):
         super().__init__(session, service_type, **{"connect_retries": 2, **options})
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
-            wait=tenacity.wait_exponential_jitter(initial=1, max=20),
+            wait=tenacity.wait_exponential_jitter(
+                FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=FIRST_PAUSE_S
+            ),
             stop=(patience or Patience()).is_over,
             reraise=True,
         )
@@ -116,7 +118,7 @@ class ServiceAdapter(adapter.Adapter):
 
 
 def _may_pass(err: BaseException) -> bool:
-    return isinstance(err, CloudError) and err.status in _PASSING
+    return isinstance(err, CloudError) and err.may_pass
 
 
 def told(answer: requests.Response) -> str:

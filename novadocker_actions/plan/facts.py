@@ -14,6 +14,8 @@ _TEXT_CHARS = 400
 #: Facts that nobody judges are kept up to this, for who reads a workflow's rows.
 _OTHER_BYTES = 1000
 
+#: A step tells it of itself in check mode: whether what it would do disturbs a host in service.
+DISTURBS = "disturbs"
 _TEXT = str
 _FIELDS: dict[str, dict[str, Any]] = {
     "describe_host": {
@@ -29,6 +31,8 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "novadocker": {"driver_version": _TEXT},
     },
     "export_image": {"digest": _TEXT, "sha512": _TEXT},
+    "install_docker": {"disturbs": bool},
+    "install_driver": {"disturbs": bool},
 }
 _ANSWER = {"ok": bool, "digest": _TEXT, "reason": _TEXT}
 

@@ -18,19 +18,17 @@ class Decision:
     reason: str = ""
 
 
-def decide(failed: int, max_failed: int, next_batch: int, batches: int) -> Decision:
+def decide(failed: int, max_failed: int, left: int) -> Decision:
     """Decide after a batch, over all that failed until now.
 
-    :param failed: hosts that failed until now
+    :param failed: hosts that failed until now, or of which nothing is known
     :param max_failed: how many may fail
-    :param next_batch: index of the batch that would come next
-    :param batches: how many there are
+    :param left: how many batches would come next
     """
     if failed > max_failed:
-        left = batches - next_batch
         return Decision(
             False,
             f"{failed} hosts failed and max_failed is {max_failed}"
             + (f": {left} batches were not started" if left else ""),
         )
-    return Decision(next_batch < batches)
+    return Decision(left > 0)

@@ -91,7 +91,11 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"type": ["string", "null"], "pattern": r"^https?://\S+$", "maxLength": 2000},
         "Give an http or https URL, or null.",
     ),
-    "dry_run": (False, {"type": "boolean"}, "Give true or false."),
+    "dry_run": (
+        None,
+        {"type": "null"},
+        "There is none any more: novadocker.plan shows what deploy would do with the same inputs.",
+    ),
     "remove_images": (False, {"type": "boolean"}, "Give true or false."),
     "controllers": ("auto", {"enum": ["auto", "keep"]}, "Give auto or keep."),
 }

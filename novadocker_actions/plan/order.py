@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from novadocker_actions import host_steps
+from novadocker_actions import host_steps, recipes
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import identity
 from novadocker_actions.plan.hosts import DOCKER
@@ -17,6 +17,7 @@ from novadocker_actions.plan.rows import FAILED, HostRow
 
 #: Nova's major version of 2025.1, the oldest that the driver supports.
 OLDEST_NOVA = 31
+_DESCRIBE = "describe_host"
 _GROWTH = (1, 5, 25, 100)
 #: Heat looks at every deployment in progress once a second, so no batch is larger than this.
 LARGEST_BATCH = 100
@@ -59,16 +60,19 @@ def _docker_driver(facts: dict[str, Any]) -> bool:
 
 
 def needs_from_facts(row: HostRow, steps: Sequence[str]) -> None:
-    """Note which steps a described host needs, or that each has to be asked.
+    """Note which steps a described host needs as far as that is plain, and that each is asked.
+
+    Each host is asked by the check mode of all its steps, whether it needs them or not: what it
+    would refuse is to be known before anything has changed.
 
     :param row: a host with the facts of describe_host
     :param steps: the steps of its role, in order
     """
-    if looks_converted(row.facts, row.role):
-        row.unknown = list(steps)
-        return
-    row.needs = list(steps)
-    note_instances(row, row.instances)
+    row.unknown = list(steps)
+    if not looks_converted(row.facts, row.role):
+        row.needs = list(steps)
+        row.damaged = row.role == "compute"
+        note_instances(row, row.instances)
 
 
 def note_instances(row: HostRow, instances: int) -> None:
@@ -78,8 +82,7 @@ def note_instances(row: HostRow, instances: int) -> None:
     :param instances: how many
     """
     row.instances = instances
-    damaged = set(host_steps.COMPUTE_STEPS) <= set(row.needs)
-    row.mended |= damaged and row.hypervisor_type == DOCKER and instances > 0
+    row.mended |= row.damaged and row.hypervisor_type == DOCKER and instances > 0
 
 
 def needs_to_undo(row: HostRow, steps: Sequence[str]) -> None:
@@ -95,19 +98,28 @@ def needs_to_undo(row: HostRow, steps: Sequence[str]) -> None:
 
 
 def require_answers(rows: Iterable[HostRow]) -> None:
-    """Refuse hosts whose agent did not answer, or could not describe its host.
+    """Refuse hosts whose agent did not answer, or on which a step would fail.
 
     :raises Refused: naming the hosts
     """
     silent = [row for row in rows if row.state == FAILED]
     if silent:
+        mute = any(row.step == _DESCRIBE for row in silent)
         raise Refused(
             "hosts",
-            "; ".join(f"{row.host} could not be described: {row.reason}" for row in silent[:20])
+            "; ".join(_unfit(row) for row in silent[:20])
             + ("." if len(silent) <= 20 else f"; and {len(silent) - 20} more."),
             "See that os-collect-config runs there (`systemctl status os-collect-config`), raise "
-            "agent_timeout_s, or leave them out with exclude.",
+            "agent_timeout_s, or leave them out with exclude."
+            if mute
+            else "Mend that, or leave them out with exclude.",
         )
+
+
+def _unfit(row: HostRow) -> str:
+    if row.step == _DESCRIBE:
+        return f"{row.host} could not be described: {row.reason}"
+    return f"{row.step} would fail on {row.host}: {row.reason}"
 
 
 def require_identity(rows: Iterable[HostRow], node_ids: Mapping[str, Collection[str]]) -> None:
@@ -192,9 +204,7 @@ def digest(
         "controllers": [[row.host, row.needs] for row in controllers],
         "computes": [[row.host, row.needs, row.state] for row in computes],
         "settings": {name: settings[name] for name in relevant},
-        "scripts": host_steps.digest(
-            tuple(sorted({*host_steps.COMPUTE_STEPS, *host_steps.CONTROLLER_STEPS}))
-        ),
+        "scripts": host_steps.digest(tuple(sorted(recipes.CONVERTING))),
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

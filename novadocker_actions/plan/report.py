@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, HostRow
+from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, UNKNOWN, HostRow
 
 DONE, UNCHANGED, PARTIAL, REFUSED = "done", "unchanged", "partial", "refused"
 PLANNED, DRIFT, BROKEN = "planned", "drift", "failed"
@@ -24,7 +24,7 @@ class Facts:
 
     :param workflow: name without the workbook's
     :param computes: selected hosts, converted ones with their outcome
-    :param not_started: hosts that the gate kept from being touched
+    :param not_started: hosts that were not touched
     :param stopped: the gate's reason, "" when all batches ran
     :param errors: failed tasks: name and error
     :param rule: how the hosts were selected
@@ -41,7 +41,6 @@ class Facts:
     rule: str = ""
     plan_digest: str = ""
     max_failed: int = 0
-    dry_run: bool = False
     notes: Sequence[str] = field(default_factory=list)
 
 
@@ -74,7 +73,7 @@ def _planned_row(row: HostRow) -> dict[str, Any]:
 
 
 def _planning(facts: Facts) -> bool:
-    return facts.workflow in ("plan", "verify") or facts.dry_run
+    return facts.workflow in ("plan", "verify")
 
 
 def _unstarted_row(host: str) -> dict[str, Any]:
@@ -105,6 +104,9 @@ def build(facts: Facts) -> dict[str, Any]:
         "unchanged": sum(1 for entry in entries if entry["state"] == "unchanged"),
         "skipped": sum(1 for entry in entries if entry["state"] == SKIPPED),
     }
+    unknown = sum(1 for entry in entries if entry["state"] == UNKNOWN)
+    if unknown:
+        totals["unknown"] = unknown
     report: dict[str, Any] = {
         "state": _state(facts, totals),
         "hosts": {
@@ -141,9 +143,10 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
         return DRIFT if _drifted(facts, totals) else UNCHANGED
     if _planning(facts):
         return PLANNED
-    if totals["failed"] > facts.max_failed:
+    failed = totals["failed"] + totals.get("unknown", 0)
+    if failed > facts.max_failed:
         return BROKEN
-    if totals["failed"] or _late(facts):
+    if failed or _late(facts):
         return PARTIAL
     images_changed = any(image.get("changed") for image in facts.images)
     return DONE if totals["changed"] or images_changed else UNCHANGED
@@ -151,7 +154,8 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
 
 def _late(facts: Facts) -> list[HostRow]:
     # A host that the plan leaves out is as asked for; one that was occupied later is not.
-    return [row for row in facts.computes if row.state == SKIPPED and row.step != "plan"]
+    # Nor is one that the gate has stopped before.
+    return [row for row in facts.computes if row.state == SKIPPED and row.step not in ("", "plan")]
 
 
 def _drifted(facts: Facts, totals: dict[str, int]) -> bool:
@@ -210,9 +214,10 @@ def _faults(facts: Facts, report: dict[str, Any]) -> list[str]:
         first = next(e.get("error") for e in facts.errors if is_refusal(e.get("error")))
         return [f"Refused, nothing was changed: {error_text(first).rstrip('.')}"]
     parts = [f"Task {e['task']} failed: {e['error'].rstrip('.')}" for e in report.get("errors", [])]
-    failed = [entry for entry in report["rows"] if entry["state"] == FAILED]
+    failed = [entry for entry in report["rows"] if entry["state"] in (FAILED, UNKNOWN)]
     for entry in failed[:3]:
-        parts.append(f"{entry['host']} failed at {entry['step']}: {entry['reason']}"[:500])
+        how = "failed" if entry["state"] == FAILED else "was lost"
+        parts.append(f"{entry['host']} {how} at {entry['step']}: {entry['reason']}"[:500])
     if len(failed) > 3:
         parts.append(f"{len(failed) - 3} more hosts failed")
     late = _late(facts)
@@ -238,8 +243,6 @@ def _achieved(facts: Facts, report: dict[str, Any]) -> list[str]:
         "undeploy": _undeployed,
         "preload_images": _preloaded,
     }[facts.workflow]
-    if facts.dry_run:
-        describe = _planned
     return describe(facts)
 
 

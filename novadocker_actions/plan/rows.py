@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from novadocker_actions import host_steps
+from novadocker_actions import recipes
 from novadocker_actions.plan import facts
 
 #: A reason is cut to this, so that a thousand of them stay under Mistral's 1 MiB a field.
@@ -19,33 +19,44 @@ _FOR_THE_WAY = (
     "deployment_id",
     "service_id",
     "needs",
+    "disturbs",
+    "damaged",
     "done",
     "facts",
     "instances",
 )
 
-OK, FAILED, SKIPPED = "ok", "failed", "skipped"
+#: Of a host. Unknown is one that could not be heard as a service was away: no fault of its own.
+OK, FAILED, SKIPPED, UNKNOWN = "ok", "failed", "skipped", "unknown"
 
-#: Modes of a step that takes back: what all runs did, or this one.
+#: Modes of a recipe that takes back: what all runs did, or this one.
 TAKING_BACK = ("undo", "roll_back")
 
 
 @dataclass
 class Pending:
-    """A step that was pushed to a host and not yet collected.
+    """A recipe that was pushed to a host and not yet collected.
 
+    :param steps: in the order in which the host runs them
     :param deadline: seconds since the epoch after which the host is given up; it keeps it as well
+    :param awaited: until when it is waited for after that, since Heat was away
     :param again: how often it was pushed anew since an outcome had come that was not the host's
-    :param remark: whether it is but a remark when the step fails
+    :param remark: whether it is but a remark when a step fails
     """
 
-    step: str
+    steps: list[str]
     mode: str
     push_id: str
     config_id: str
     deadline: int
+    awaited: int = 0
     again: int = 0
     remark: bool = False
+
+    @property
+    def told(self) -> str:
+        """The steps, for a sentence."""
+        return ", ".join(self.steps)
 
 
 @dataclass
@@ -54,16 +65,18 @@ class HostRow:
 
     :param needs: host steps that are to be applied
     :param unknown: host steps of which it is not known yet whether they are needed
+    :param disturbs: needed steps that would disturb what the host serves with
+    :param damaged: whether the run found that it lacks a part of what makes a Docker hypervisor
     :param done: host steps that may have changed the host in this run, in order
     :param step: the step that it is at, or that failed
-    :param parked: whether this run disabled its compute service
+    :param parked: whether this run disabled its compute service, or one that was lost before it
     :param preloaded: whether it was seen to hold the images
     :param hypervisor_type: what it was when the run began
     :param rolled_back: whether it was put back as it was
     :param mended: whether it is a Docker hypervisor with instances that had lost a part of what
         makes it one: what mends it is never taken back, for that would be the older hypervisor
-    :param stuck: whether putting it back failed, so that it stays out of service
-    :param facts: what the last collected step found, for the task that follows
+    :param stuck: whether it cannot be put back now, so that it stays out of service
+    :param facts: what the last collected recipe found, for the task that follows
     """
 
     host: str
@@ -73,6 +86,8 @@ class HostRow:
     service_id: str = ""
     needs: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    disturbs: list[str] = field(default_factory=list)
+    damaged: bool = False
     done: list[str] = field(default_factory=list)
     state: str = OK
     step: str = ""
@@ -96,8 +111,8 @@ class HostRow:
 
     @property
     def to_roll_back(self) -> bool:
-        """Whether it failed and steps are left that may have changed it."""
-        return self.state == FAILED and bool(self.done) and not self.stuck
+        """Whether it is not to become what was wanted, and steps are left that changed it."""
+        return not self.ok and bool(self.done) and not self.stuck
 
     def fail(self, step: str, reason: str, log: str = "") -> None:
         """Note that the host failed; the first failure is the one that is told."""
@@ -106,12 +121,36 @@ class HostRow:
             return
         self.state, self.step, self.reason, self.log = FAILED, step, shorten(reason), log
 
+    def lose(self, step: str, fault: str) -> None:
+        """Note that a service was away when it came to this host.
+
+        Where a recipe is under way on it, nobody can say how that ends: it is let alone, and the
+        next run asks the host.
+
+        :param step: the task that could not be done
+        :param fault: what the service answered
+        """
+        under_way, self.pending = self.pending, None
+        if self.ok:
+            self.state, self.step, self.reason = UNKNOWN, step, shorten(fault)
+        else:
+            self.add_reason(f"{step}: {fault}")
+        if under_way is None:
+            return
+        self.stuck = True
+        if under_way.mode == "apply":
+            needed = [name for name in under_way.steps if name in self.needs]
+            self.done += [name for name in needed if name not in self.done]
+        self.add_reason(f"how {under_way.told} ended is not known")
+
     def add_reason(self, text: str) -> None:
         """Add to what is told of the host."""
         self.reason = shorten(f"{self.reason} ({text})" if self.reason else text)
 
     def skip(self, step: str, reason: str) -> None:
-        """Note that the host is left as it is, and why."""
+        """Note that the host is left as it is, and why; one that has failed has failed."""
+        if not self.ok:
+            return
         self.state, self.step, self.reason = SKIPPED, step, shorten(reason)
 
     def to_dict(self) -> dict[str, Any]:
@@ -161,33 +200,76 @@ def write(rows: Iterable[HostRow]) -> list[dict[str, Any]]:
     return [row.to_dict() for row in rows]
 
 
-def judge(
-    row: HostRow, outputs: dict[str, Any], status_reason: str, report: dict[str, Any]
-) -> None:
-    """Take over what a host said of its step.
+def batch(rows: Sequence[HostRow]) -> dict[str, Any]:
+    """Return hosts as a workflow carries them: their rows, and what its routes depend on.
+
+    :param rows: hosts
+    """
+    return {
+        "rows": write(rows),
+        "hosts": len(rows),
+        "ok": sum(1 for row in rows if row.ok),
+        "failed": sum(1 for row in rows if row.state in (FAILED, UNKNOWN)),
+        "pending": sum(1 for row in rows if row.pending),
+        "changing": sum(1 for row in rows if row.ok and row.needs),
+        "unknown": sum(1 for row in rows if row.ok and row.unknown),
+        "to_roll_back": sum(1 for row in rows if row.to_roll_back),
+    }
+
+
+def judge(row: HostRow, outputs: dict[str, Any], report: dict[str, Any]) -> None:
+    """Take over what a host said of its recipe, step by step.
 
     Success is ``deploy_result=ok`` in the host's own words, never the absence of an error.
 
-    :param row: the host, with the step that is pending
+    :param row: the host, with the recipe that is pending
     :param outputs: output values of the Heat deployment
-    :param status_reason: Heat's words on it
-    :param report: the script's report, {} when it left none
+    :param report: the host's report, {} when it left none
     """
     pending = row.pending
     if pending is None:
         return
-    row.pending = None
-    changed = str(outputs.get("changed")).lower() == "true"
+    row.pending, row.facts = None, {}
     fault = ""
     if outputs.get("deploy_result") != "ok":
-        said = report.get("reason") or _last_lines(outputs.get("deploy_stderr")) or status_reason
+        said = report.get("reason") or _last_lines(outputs.get("deploy_stderr"))
         fault = str(said or "the host reported no outcome")
-    try:
-        row.facts = facts.judged(pending.step, report.get("facts"))
-    except (ValueError, RecursionError) as misfit:
-        row.facts = {}
-        fault = fault or f"what it told cannot be read: {misfit}"
-    _take(row, pending, fault, changed=changed, log=shorten(report.get("log") or ""))
+    if fault and report.get("steps") == [] and not report.get("log"):
+        # The host refused the message: nothing was begun.
+        not_pushed(row, pending.steps, fault, pending.mode)
+        return
+    for step, entry in zip(pending.steps, _entries(report), strict=False):
+        entry_fault = _fault_of(entry, step, fault)
+        try:
+            told = facts.judged(step, entry.get("facts"))
+        except (ValueError, RecursionError) as misfit:
+            told = {}
+            entry_fault = entry_fault or f"what it told cannot be read: {misfit}"
+        changed = entry.get("changed") is True
+        if pending.mode == "check" and changed and told.pop(facts.DISTURBS, True):
+            row.disturbs.append(step)
+        row.facts.update(told)
+        _take(row, pending, step, entry_fault, changed=changed, log=shorten(entry.get("log") or ""))
+        if entry_fault:
+            return
+    left = pending.steps[len(_entries(report)) :]
+    if left or fault:
+        _lost(row, pending, left or pending.steps[-1:], fault or f"it told no outcome of {left[0]}")
+
+
+def _entries(report: dict[str, Any]) -> list[dict[str, Any]]:
+    entries = report.get("steps")
+    if not isinstance(entries, list):
+        return []
+    return [entry for entry in entries if isinstance(entry, dict)]
+
+
+def _fault_of(entry: dict[str, Any], step: str, fault: str) -> str:
+    if entry.get("step") != step:
+        return f"it told of {entry.get('step')!r} where {step} was to be"
+    if entry.get("ok") is True:
+        return ""
+    return str(entry.get("reason") or fault or "the host reported no outcome")
 
 
 def leave_mended(rows: Iterable[HostRow]) -> None:
@@ -207,62 +289,85 @@ def leave_mended(rows: Iterable[HostRow]) -> None:
 def give_up(row: HostRow, fault: str) -> None:
     """Note that nothing more is to be awaited from a host.
 
-    :param row: the host, with the step that is pending
+    :param row: the host, with the recipe that is pending
     :param fault: why
     """
     if row.pending is not None:
         pending, row.pending = row.pending, None
-        _take(row, pending, fault, changed=False, log="")
+        _lost(row, pending, pending.steps, fault)
 
 
-def not_pushed(row: HostRow, step: str, reason: str, mode: str) -> None:
-    """Note that a step did not come to its host.
+def not_pushed(row: HostRow, steps: Sequence[str], reason: str, mode: str) -> None:
+    """Note that a recipe did not come to its host.
 
-    A host that was to be put back is as it was before: the step is still to be taken back, but not
-    by this run.
+    A host that was to be put back is as it was before: that is still to be done, but not by this
+    run.
 
     :param row: the host
-    :param step: name of the step
+    :param steps: of the recipe
     :param reason: why
-    :param mode: of the step
+    :param mode: of the recipe
     """
     if mode not in TAKING_BACK or row.ok:
-        row.fail(step, reason)
+        row.fail(steps[0], reason)
         return
-    row.done.append(step)
     row.stuck = True
-    row.add_reason(f"undoing {step} could not begin: {reason}")
+    row.add_reason(f"undoing {', '.join(steps)} could not begin: {reason}")
 
 
-def _take(row: HostRow, pending: Pending, fault: str, *, changed: bool, log: str) -> None:
+def perhaps_pushed(row: HostRow, steps: Sequence[str], fault: str, mode: str) -> None:
+    """Note that Heat was away when a recipe was pushed, so that the host may have got it or not.
+
+    :param row: the host
+    :param steps: of the recipe
+    :param fault: what Heat answered
+    :param mode: of the recipe
+    """
+    row.pending = Pending(list(steps), mode, "", "", 0)
+    row.lose("push", fault)
+
+
+def _lost(row: HostRow, pending: Pending, steps: Sequence[str], fault: str) -> None:
+    # Any of them may have been half done when it was heard of no more.
+    told = ", ".join(steps)
+    if pending.mode == "apply" and not pending.remark:
+        row.done += [step for step in steps if step in row.needs and step not in row.done]
+    _take(row, pending, told, fault, changed=False, log="")
+
+
+def _take(
+    row: HostRow, pending: Pending, step: str, fault: str, *, changed: bool, log: str
+) -> None:
     if pending.remark:
         row.preloaded = not fault
         if fault:
             row.add_reason(f"not all images are there yet: {fault}")
         return
-    if pending.mode in TAKING_BACK and row.state == FAILED:
+    if pending.mode in TAKING_BACK and not row.ok:
         row.stuck = bool(fault)
-        row.rolled_back = not fault and not row.done
         if fault:
-            row.reason = shorten(f"{row.reason}; undoing {pending.step} failed: {fault}")
+            row.reason = shorten(f"{row.reason}; undoing {step} failed: {fault}")
+            return
+        row.done = [name for name in row.done if name != step]
+        row.rolled_back = not row.done
         return
     if fault:
-        row.fail(pending.step, fault, log)
+        row.fail(step, fault, log)
         row.stuck = pending.mode in TAKING_BACK
-        if pending.mode == "apply" and pending.step in row.needs:
+        if pending.mode == "apply" and step in row.needs and step not in row.done:
             # It may have changed the host before it failed; undo knows what it did.
-            row.done.append(pending.step)
+            row.done.append(step)
         return
     if pending.mode == "check":
-        if changed and pending.step in host_steps.CONVERTING:
-            row.needs.append(pending.step)
+        if changed and step in recipes.CONVERTING and step not in row.needs:
+            row.needs.append(step)
         return
-    row.step = pending.step
+    row.step = step
     row.changed |= changed
-    if pending.mode == "apply" and (changed or pending.step in row.needs):
+    if pending.mode == "apply" and (changed or step in row.needs):
         # A step that ran twice for one push says of the second time that it changed nothing; its
         # host knows what this run did there, and takes back that alone.
-        row.done.append(pending.step)
+        row.done.append(step)
 
 
 def _last_lines(text: Any) -> str:

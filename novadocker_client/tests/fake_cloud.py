@@ -148,7 +148,7 @@ class FakeCloud(BaseAdapter):
             "created_at": self.now(),
             "started_at": self.now(),
             "finished_at": None if state == "RUNNING" else self.now(),
-            "published": json.dumps({} if rows is None else {"rows": rows}),
+            "published": json.dumps({} if rows is None else {"batch": {"rows": rows}}),
         }
         return key
 

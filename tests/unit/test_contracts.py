@@ -137,7 +137,23 @@ def settings_of(step: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def converting() -> set[str]:
     """The steps that change a host and can be undone, as the actions name them."""
-    return {*literal(ACTIONS, "COMPUTE_STEPS"), *literal(ACTIONS, "CONTROLLER_STEPS")}
+    (table,) = (value for path in sources(ACTIONS) for value in assigned(path, "CONVERTING_STEPS"))
+    return {
+        ast.literal_eval(node.args[0])
+        for node in ast.walk(table)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "HostStep"
+    }
+
+
+def recipes() -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Return the recipes of the workbook, by workflow and task."""
+    for name, body in workflows().items():
+        for task, given in body["tasks"].items():
+            found = given.get("input") if isinstance(given.get("input"), dict) else {}
+            for key in ("recipe", "afterwards"):
+                recipe = found.get(key)
+                if isinstance(recipe, dict) and "steps" in recipe:
+                    yield name, task, recipe
 
 
 def test_a_host_step_is_called_like_its_file() -> None:
@@ -150,38 +166,28 @@ def test_each_converting_step_has_an_undo_and_a_task_that_is_called_like_it(
     converting: set[str],
 ) -> None:
     undoable = {name for name, call in steps().items() if len(call.args) == 4}
-    tasks = {name: set(body["tasks"]) for name, body in workflows().items()}
     assert converting <= undoable
-    assert converting <= tasks["_convert_controllers"] | tasks["_convert_batch"]
+    # The workbook calls it so, in the recipes that its tasks have hosts run.
+    named_steps = {step for _, _, recipe in recipes() for step in recipe["steps"]}
+    assert converting <= named_steps
+    assert named_steps <= set(steps())
 
 
 def test_a_converting_step_has_settings_an_action_and_tasks_that_apply_and_undo_it(
     converting: set[str],
 ) -> None:
-    (makers,) = (value for path in sources(ACTIONS) for value in assigned(path, "_MAKERS"))
-    assert strings(makers) == converting
-    classes = {
-        node.name: ast.literal_eval(value)
-        for path in sources(ACTIONS)
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.ClassDef) and "ConvertingStep" in map(ast.unparse, node.bases)
-        for value in assigned_in(node, "step")
-    }
-    assert set(classes.values()) == converting
-    actions = entry_points("pyproject.toml")["mistral.actions"]
-    step_of = {name: classes.get(target.partition(":")[2]) for name, target in actions.items()}
-    applied, undone = set(), set()
-    for name, body in workflows().items():
-        for task in body["tasks"].values():
-            given = task.get("input")
-            step = step_of.get(given.get("action", "")) if isinstance(given, dict) else None
-            mode = (given.get("options") or {}).get("mode") if step else None
-            if step and mode == "undo":
-                undone.add(step)
-            elif step and name.startswith("_convert_"):
-                applied.add(step)
-    assert applied == converting
-    assert undone == converting
+    in_mode: dict[str, list[str]] = {}
+    for _, _, recipe in recipes():
+        in_mode.setdefault(recipe.get("mode", "apply"), []).extend(recipe["steps"])
+    for mode in ("apply", "check", "undo"):
+        assert converting <= set(in_mode[mode]), mode
+    assert set(in_mode["undo"]) == converting
+    # In the order of the table, and back.
+    (table,) = (value for path in sources(ACTIONS) for value in assigned(path, "CONVERTING_STEPS"))
+    order = [ast.literal_eval(row.args[0]) for row in table.elts]  # type: ignore[attr-defined]
+    for _, task, recipe in recipes():
+        known = [order.index(step) for step in recipe["steps"] if step in order]
+        assert known == sorted(known, reverse=recipe.get("mode") == "undo"), task
 
 
 def test_a_step_is_pushed_in_the_modes_that_it_knows() -> None:
@@ -190,12 +196,7 @@ def test_a_step_is_pushed_in_the_modes_that_it_knows() -> None:
     assert {"apply", "check", *literal(ACTIONS, "TAKING_BACK")} == modes
     for room in (ACTIONS, f"{TEMPLATES}/library", f"{TEMPLATES}/configs"):
         assert set(modes_in(room)) - modes == set(), room
-    given = [
-        task["input"]["options"].get("mode", "apply")
-        for body in workflows().values()
-        for task in body["tasks"].values()
-        if isinstance(task.get("input"), dict) and isinstance(task["input"].get("options"), dict)
-    ]
+    given = [recipe.get("mode", "apply") for _, _, recipe in recipes()]
     assert given
     assert set(given) <= modes
 
@@ -231,8 +232,10 @@ def test_what_is_kept_of_a_host_s_facts_is_what_it_tells() -> None:
     assert names_of(described) <= told
     # Those of Nova's configuration: the identity of a host is among them.
     assert {"host", "compute_id"} <= options <= described["nova"].keys()
-    assert names_of(fields["export_image"]) <= keys(
-        *sources(f"{TEMPLATES}/configs", "export_image.py")
+    for step in set(fields) - {"describe_host"}:
+        assert names_of(fields[step]) <= keys(*sources(f"{TEMPLATES}/configs", f"{step}.py")), step
+    assert (
+        literal(ACTIONS, "DISTURBS") in fields["install_docker"].keys() & fields["install_driver"]
     )
 
 
@@ -469,7 +472,7 @@ def test_a_run_finds_in_another_run_s_task_the_hosts_that_it_works_on() -> None:
     )
     for name in literal(ACTIONS, "CHANGING"):
         published = workflows()[name.removeprefix("novadocker.")]["tasks"][task]["publish"]
-        assert {"locked_hosts"} <= set(published) & reads, name
+        assert {"selected"} <= set(published) & reads, name
 
 
 def test_a_host_is_described_with_the_glance_units_that_are_configured() -> None:
@@ -598,9 +601,17 @@ def test_the_oldest_nova_that_a_plan_takes_is_the_oldest_that_is_proven() -> Non
 
 def test_the_workbook_calls_the_actions_that_mistral_is_given() -> None:
     tasks = [task for workflow in workflows().values() for task in workflow["tasks"].values()]
-    # A task's own action, and the one that _step is handed.
+    # A task's own action, the one that _recipe is handed, and the one that it has by itself.
     named_actions = {task.get("action") for task in tasks} | {
         task["input"].get("action") for task in tasks if isinstance(task.get("input"), dict)
+    }
+    named_actions |= {
+        value
+        for workflow in workflows().values()
+        for entry in workflow["input"]
+        if isinstance(entry, dict)
+        for value in entry.values()
+        if isinstance(value, str)
     }
     called = {name for name in named_actions if str(name).startswith("novadocker.")}
     assert called == set(entry_points("pyproject.toml")["mistral.actions"])

@@ -72,7 +72,7 @@ def test_ctrl_c_on_a_terminal_leaves_the_run_running(cloud: FakeCloud) -> None:
     os.close(end)
     run = await_run(cloud)
     batch = cloud.add_below(
-        run, run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": [{"host": "c1"}]}
+        run, run, "switch_batch", "_switch_batch", "RUNNING", input={"rows": [{"host": "c1"}]}
     )
     cloud.add_task(batch, "disable_compute", rows=[{"host": "c1"}])
     seen = ""

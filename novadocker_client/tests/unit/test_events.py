@@ -16,10 +16,10 @@ def rows(*hosts: str, **more: object) -> list[dict[str, object]]:
 
 def test_what_has_ended_is_told_once_in_words_and_in_order(fake: FakeCloud, cloud: Cloud) -> None:
     run = fake.add_run()
-    fake.add_task(run, "validate_inputs")
+    fake.add_task(run, "begin")
     fake.add_task(run, "a_task_without_words")
     batch = fake.add_below(
-        run, run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": rows("c1")}
+        run, run, "switch_batch", "_switch_batch", "RUNNING", input={"rows": rows("c1")}
     )
     many = [f"c{number}" for number in range(9)]
     fake.add_task(batch, "disable_compute", rows=rows(*many))

@@ -27,10 +27,10 @@ def test_a_host_is_at_the_step_that_is_under_way(fake: FakeCloud, cloud: Cloud) 
     prepare = fake.add_below(run, run, "prepare", "_prepare")
     fake.add_task(prepare, "describe_hosts", rows=rows("c1", "c2"))
     batch = fake.add_below(
-        run, run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": rows("c1")}
+        run, run, "switch_batch", "_switch_batch", "RUNNING", input={"rows": rows("c1")}
     )
     fake.add_task(batch, "disable_compute", rows=rows("c1"))
-    fake.add_below(run, batch, "install_docker", "_step", "RUNNING", input={"rows": rows("c1")})
+    fake.add_below(run, batch, "install_docker", "_recipe", "RUNNING", input={"rows": rows("c1")})
     progress = Runs(cloud).progress(run)
     assert cells(progress) == [
         ("c1", "describe_hosts", "ok"),
@@ -48,7 +48,7 @@ def test_a_host_is_at_the_step_that_is_under_way(fake: FakeCloud, cloud: Cloud) 
 def test_an_action_that_is_under_way_is_about_its_batch(fake: FakeCloud, cloud: Cloud) -> None:
     run = fake.add_run()
     batch = fake.add_below(
-        run, run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": rows("c1")}
+        run, run, "switch_batch", "_switch_batch", "RUNNING", input={"rows": rows("c1")}
     )
     fake.add_task(batch, "disable_compute", "RUNNING")
     assert cells(Runs(cloud).progress(run)) == [("c1", "disable_compute", "running")]
@@ -58,7 +58,7 @@ def test_a_host_fails_at_the_step_that_failed_and_is_put_back(
     fake: FakeCloud, cloud: Cloud
 ) -> None:
     run = fake.add_run(state="ERROR")
-    batch = fake.add_below(run, run, "convert_batch", "_convert_batch")
+    batch = fake.add_below(run, run, "switch_batch", "_switch_batch")
     broken = {"state": "failed", "step": "install_driver", "reason": "pip <b>broke</b>"}
     fake.add_task(batch, "install_docker", rows=rows("c1", "c2"))
     fake.add_task(batch, "install_driver", rows=[*rows("c1", **broken), *rows("c2")])
@@ -75,9 +75,26 @@ def test_a_host_fails_at_the_step_that_failed_and_is_put_back(
     assert failed.reason == "pip <b>broke</b>"
 
 
+def test_a_recipe_is_told_by_the_task_that_has_hosts_run_it(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run(state="ERROR")
+    recipe = fake.add_below(run, run, "stage", "_recipe")
+    fake.add_task(recipe, "push", rows=rows("c1", "c2"))
+    lost = {"state": "unknown", "step": "collect", "reason": "Heat was away"}
+    fake.add_task(recipe, "collect", rows=[*rows("c1", **lost), *rows("c2")])
+
+    progress = Runs(cloud).progress(run)
+
+    assert progress.steps() == ["stage"]
+    # Of what nobody knows it is not told that it went well.
+    assert {host.host: (host.state, host.reason) for host in progress.hosts()} == {
+        "c1": ("failed", "Heat was away"),
+        "c2": ("ok", ""),
+    }
+
+
 def test_a_host_that_is_left_as_it_is_is_at_no_step(fake: FakeCloud, cloud: Cloud) -> None:
     run = fake.add_run(state="SUCCESS")
-    batch = fake.add_below(run, run, "convert_batch", "_convert_batch")
+    batch = fake.add_below(run, run, "switch_batch", "_switch_batch")
     fake.add_task(batch, "recheck_instances", rows=rows("c1", state="skipped", step="x"))
     assert cells(Runs(cloud).progress(run)) == []
 
@@ -91,10 +108,10 @@ def test_a_look_asks_no_more_for_a_thousand_hosts_than_for_one(
         prepare = fake.add_below(run, run, "prepare", "_prepare")
         fake.add_task(prepare, "describe_hosts", rows=rows(*hosts))
         batch = fake.add_below(
-            run, run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": rows(*hosts)}
+            run, run, "switch_batch", "_switch_batch", "RUNNING", input={"rows": rows(*hosts)}
         )
         fake.add_below(
-            run, batch, "install_docker", "_step", "RUNNING", input={"rows": rows(*hosts)}
+            run, batch, "install_docker", "_recipe", "RUNNING", input={"rows": rows(*hosts)}
         )
         fake.requests.clear()
         progress = Runs(cloud).progress(run)
@@ -107,10 +124,10 @@ def test_a_look_asks_no_more_for_a_thousand_hosts_than_for_one(
 def test_what_has_ended_is_not_asked_for_again(fake: FakeCloud, cloud: Cloud) -> None:
     run = fake.add_run()
     for number in range(5):
-        done = fake.add_below(run, run, "convert_batch", "_convert_batch")
+        done = fake.add_below(run, run, "switch_batch", "_switch_batch")
         fake.add_task(done, "disable_compute", rows=rows(f"c{number}"))
     now = fake.add_below(
-        run, run, "convert_batch", "_convert_batch", "RUNNING", input={"rows": rows("c5")}
+        run, run, "switch_batch", "_switch_batch", "RUNNING", input={"rows": rows("c5")}
     )
     runs = Runs(cloud)
     before = runs.progress(run)
@@ -125,7 +142,7 @@ def test_what_has_ended_is_not_asked_for_again(fake: FakeCloud, cloud: Cloud) ->
 def test_long_lists_are_read_to_their_end(fake: FakeCloud, cloud: Cloud) -> None:
     run = fake.add_run(state="SUCCESS")
     for number in range(150):
-        fake.add_below(run, run, f"batch_{number}", "_convert_batch")
+        fake.add_below(run, run, f"batch_{number}", "_switch_batch")
     assert len(Runs(cloud).progress(run).tasks) == 150
 
 

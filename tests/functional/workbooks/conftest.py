@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 
 import pytest
 import requests
+from cryptography.hazmat.primitives import serialization
 from keystoneauth1 import access, session
 from keystoneauth1.identity.access import AccessInfoPlugin
 from keystoneauth1.plugin import BaseAuthPlugin
+from oslo_config import cfg
 
 from novadocker_actions.actions import base, nova, steps
-from novadocker_actions.cloud import clients
+from novadocker_actions.cloud import clients, messages, services
 from tests.functional.workbooks.fake_cloud import (
     CALLER,
     CATALOG,
@@ -46,9 +49,12 @@ def trustee(cloud: FakeCloud, trust_id: str) -> AccessInfoPlugin:
 def engine() -> Iterator[Mistral]:
     """A running Mistral with the workbook."""
     mistral = Mistral()
-    mistral.start()
-    yield mistral
-    mistral.stop()
+    try:
+        mistral.start()
+        yield mistral
+    finally:
+        # Its threads would keep the tests from ending.
+        mistral.stop()
 
 
 @pytest.fixture
@@ -58,8 +64,22 @@ def mistral(engine: Mistral) -> Iterator[Mistral]:
     yield engine
 
 
+@pytest.fixture(scope="session")
+def operators_key(engine: Mistral, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The public half of the executor's key, as hosts have it."""
+    path = tmp_path_factory.mktemp("keys") / "message.key"
+    public = messages.make_key(path)
+    cfg.CONF.register_opts(messages.OPTIONS, "novadocker")
+    cfg.CONF.set_override("message_key_file", str(path), group="novadocker")
+    der = serialization.load_pem_public_key(public.encode()).public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    yield base64.b64encode(der).decode()
+    cfg.CONF.clear_override("message_key_file", group="novadocker")
+
+
 @pytest.fixture
-def cloud(mistral: Mistral, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
+def cloud(mistral: Mistral, operators_key: str, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
     """The lab's hosts: a controller, two computes with docker in their names, and one without."""
     fake = FakeCloud()
     fake.add_host("controller", "controller", "glance")
@@ -73,9 +93,12 @@ def cloud(mistral: Mistral, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
         return session.Session(session=transport)
 
     monkeypatch.setattr(nova, "QUIET_S", 0)
-    monkeypatch.setattr(base, "PATIENCE_S", 0)
-    monkeypatch.setattr(nova, "ENABLE_PATIENCE_S", 0)
-    monkeypatch.setattr(steps, "COLLECT_PATIENCE_S", 0)
+    monkeypatch.setattr(steps, "COLLECTED_S", 1)
+    monkeypatch.setattr(base, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(base, "LONG_PATIENCE_S", 1)
+    monkeypatch.setattr(services, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(services, "LONGEST_PAUSE_S", 0.1)
+    fake.operators_key = operators_key
     monkeypatch.setattr(clients, "new_session", new_session)
     monkeypatch.setattr(clients, "identity_url", lambda url=None: "http://cloud.test/keystone")
     monkeypatch.setattr(clients, "_service_user", ServiceUser)

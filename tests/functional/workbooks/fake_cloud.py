@@ -24,7 +24,8 @@ import requests
 from cryptography.hazmat.primitives.asymmetric import rsa
 from requests.adapters import BaseAdapter
 
-from novadocker_actions.cloud import host_keys
+from novadocker_actions import host_package
+from novadocker_actions.cloud import host_keys, messages
 from tests.host_keys import public_text, sign, unseal
 
 TOKEN = "a-callers-token"
@@ -64,6 +65,11 @@ _KEYS = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in
 _TURN = itertools.cycle(_KEYS)
 
 
+def inputs_of(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the inputs of a config by name."""
+    return {entry["name"]: entry.get("value") for entry in config["inputs"]}
+
+
 @dataclass
 class FakeHost:
     """A host: what is on it, and how it misbehaves.
@@ -72,6 +78,8 @@ class FakeHost:
     :param servers: uuid, and name and status where they are not vm and ACTIVE
     :param claims: who has an allocation there besides the servers
     :param faults: (step, mode) to ``fail``, ``hang``, ``unsigned`` or a count of failures
+    :param out_of_service: what it ran while its compute service was disabled
+    :param outcomes: what it said of the messages that it has run, by push_id
     :param told: facts of describe_host that are others than a right host's
     :param key: what it signs its outcomes with
     :param pinned: whether it was enrolled with that key
@@ -90,6 +98,8 @@ class FakeHost:
     runs: list[tuple[str, str]] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     changes_again: set[str] = field(default_factory=set)
+    out_of_service: list[tuple[str, str]] = field(default_factory=list)
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     restarts: int = 0
     journal: dict[tuple[str, str], bool] = field(default_factory=dict)
     server_id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -158,7 +168,9 @@ class FakeCloud(BaseAdapter):
         self.migrations: list[dict[str, str]] = []
         self.step_s = 0.0
         self.tokens: list[str] = []
+        self.operators_key = ""
         self.after_push: Callable[[FakeHost, dict[str, Any]], None] = lambda host, config: None
+        self.after_step: Callable[[FakeHost, str, str], None] = lambda host, step, mode: None
         self._ready: dict[str, tuple[float, dict[str, Any]]] = {}
         self._aggregate_ids = itertools.count(1)
         self._lock = threading.RLock()
@@ -170,7 +182,7 @@ class FakeCloud(BaseAdapter):
         host = FakeHost(name, list(roles), **state)
         self.hosts[name] = host
         if enrolled:
-            config_id = self._add_config("mailbox", [])
+            config_id = self._add_config("mailbox", "script", [])
             self.deployments[host.deployment_id] = {
                 "id": host.deployment_id,
                 "server_id": host.server_id,
@@ -182,7 +194,9 @@ class FakeCloud(BaseAdapter):
             }
         return host
 
-    def _add_config(self, name: str, inputs: list[dict[str, Any]], text: str = "") -> str:
+    def _add_config(
+        self, name: str, group: str, inputs: list[dict[str, Any]], text: str = ""
+    ) -> str:
         signal = {
             "name": "deploy_signal_id",
             "type": "String",
@@ -191,7 +205,7 @@ class FakeCloud(BaseAdapter):
         config = {
             "id": str(uuid.uuid4()),
             "name": name,
-            "group": "script",
+            "group": group,
             "config": text,
             "inputs": inputs or [signal],
             "outputs": [],
@@ -272,7 +286,9 @@ class FakeCloud(BaseAdapter):
             (
                 "GET",
                 f"{mistral}/executions/([^/]+)",
-                lambda query, body, run_id: (200, self.execution(run_id)),
+                lambda query, body, run_id: (
+                    (200, found) if (found := self.execution(run_id)) else (404, {})
+                ),
             ),
             (
                 "GET",
@@ -354,7 +370,7 @@ class FakeCloud(BaseAdapter):
         deployment.update({name: value for name, value in body.items() if value})
         if body.get("config_id"):
             host = next(h for h in self.hosts.values() if h.deployment_id == key)
-            outcome = self.run_step(host, self.configs[body["config_id"]])
+            outcome = self.run_recipe(host, self.configs[body["config_id"]])
             if outcome is None:
                 self._ready.pop(key, None)
             else:
@@ -368,7 +384,7 @@ class FakeCloud(BaseAdapter):
         return 200, {"software_config": self.configs[key]}
 
     def _post_config(self, query: dict[str, str], body: Any) -> Any:
-        key = self._add_config(body["name"], body["inputs"], body["config"])
+        key = self._add_config(body["name"], body["group"], body["inputs"], body["config"])
         self.configs[key]["outputs"] = body["outputs"]
         return 200, {"software_config": self.configs[key]}
 
@@ -379,38 +395,84 @@ class FakeCloud(BaseAdapter):
 
     # -- hosts
 
-    def run_step(self, host: FakeHost, config: dict[str, Any]) -> dict[str, Any] | None:
-        """Run a step as the host's agent would; None when nothing ever comes back."""
-        given = {entry["name"]: entry.get("value") for entry in config["inputs"]}
-        step, mode = config["name"].removeprefix("novadocker-"), given["mode"]
-        host.runs.append((step, mode))
-        host.settings[step] = given["settings"]
-        fault = host.faults.get((step, mode))
-        if isinstance(fault, int) and not isinstance(fault, bool):
-            host.faults[step, mode] = fault - 1
-            fault = "fail" if fault > 0 else None
-        if fault == "hang":
-            return None
-        changed, facts, reason = self._do(host, step, mode, given["settings"], given["run_id"])
-        if fault == "fail":
-            reason = reason or f"{step} broke on purpose"
+    def run_recipe(self, host: FakeHost, config: dict[str, Any]) -> dict[str, Any] | None:
+        """Run a message as the host's agent would; None when nothing ever comes back.
+
+        What it has run already it does not run again: it tells the same outcome.
+        """
+        message, given = messages.parse(config["config"]), inputs_of(config)
+        said = host.outcomes.get(message["push_id"])
+        if said is None:
+            refusal = self._refusal(host, config["config"], message, given)
+            said = {"reason": refusal, "steps": []} if refusal else self._run(host, message)
+            if said is None:
+                return None
+            host.outcomes[message["push_id"]] = said
+        good = not said["reason"]
         details = {
-            "deploy_result": "failed" if reason else "ok",
-            "changed": str(changed).lower(),
+            "deploy_result": "ok" if good else "failed",
+            "changed": str(any(step["changed"] for step in said["steps"])).lower(),
             "report": json.dumps(
-                {
-                    "reason": reason,
-                    "actions": [],
-                    "facts": facts,
-                    "log": f"/var/log/novadocker/{step}.log",
-                }
+                {**said, "log": "/var/log/novadocker/recipe.log" if said["steps"] else ""}
             ),
-            "push_id": given["push_id"],
-            "deploy_status_code": 1 if reason else 0,
+            "push_id": message["push_id"],
+            "deploy_status_code": 0 if good else 1,
         }
-        said = (host.name, given["push_id"], given["expires_at"], details)
-        details["signature"] = sign(host.key, host_keys.document(*said))
-        return {} if fault == "unsigned" else details
+        signed = (host.name, message["push_id"], message["expires_at"], details)
+        details["signature"] = sign(host.key, host_keys.document(*signed))
+        unsigned = "unsigned" in [
+            host.faults.get((s["name"], message["mode"])) for s in message["steps"]
+        ]
+        return {} if unsigned else details
+
+    def _refusal(
+        self, host: FakeHost, text: str, message: dict[str, Any], given: dict[str, Any]
+    ) -> str:
+        signature = given.get(host_keys.SIGNATURE)
+        if not host_keys.is_signed(self.operators_key, signature, messages.covered(text)):
+            return "the message is not signed by the operator of this host"
+        if message["host"] != host.name:
+            return f"the message is for {message['host']}"
+        if message["package"] != host_package.digest():
+            return "the message wants another package"
+        return ""
+
+    def _run(self, host: FakeHost, message: dict[str, Any]) -> dict[str, Any] | None:
+        done: list[dict[str, Any]] = []
+        mode = message["mode"]
+        for entry in message["steps"]:
+            step = entry["name"]
+            host.runs.append((step, mode))
+            host.settings[step] = entry["settings"]
+            if host.status == "disabled":
+                host.out_of_service.append((step, mode))
+            fault = host.faults.get((step, mode))
+            if isinstance(fault, int) and not isinstance(fault, bool):
+                host.faults[step, mode] = fault - 1
+                fault = "fail" if fault > 0 else None
+            if fault == "hang":
+                return None
+            changed, facts, reason = self._do(
+                host, step, mode, entry["settings"], message["run_id"]
+            )
+            if fault == "fail":
+                reason = reason or f"{step} broke on purpose"
+            done.append(
+                {
+                    "step": step,
+                    "ok": not reason,
+                    "changed": changed,
+                    "reason": reason,
+                    "facts": facts,
+                    "actions": [],
+                    "log": f"/var/log/novadocker/{step}.log",
+                    "seconds": 0.1,
+                }
+            )
+            self.after_step(host, step, mode)
+            if reason:
+                return {"steps": done, "reason": reason}
+        return {"steps": done, "reason": ""}
 
     def _do(
         self, host: FakeHost, step: str, mode: str, settings: dict[str, Any], run_id: str
@@ -429,10 +491,13 @@ class FakeCloud(BaseAdapter):
                 host.journal.setdefault((run_id, step), getattr(host, attribute[step]))
             elif mode == "roll_back":
                 wanted = host.journal.get((run_id, step), getattr(host, attribute[step]))
-            changed = getattr(host, attribute[step]) != wanted or step in host.changes_again
-            if mode != "check":
-                setattr(host, attribute[step], wanted)
-                host.restarts += changed and step in ("configure_compute", "configure_glance")
+            there = getattr(host, attribute[step])
+            changed = there != wanted or step in host.changes_again
+            if mode == "check":
+                # What is not there yet disturbs nobody when it comes.
+                return changed, {"disturbs": changed and there}, ""
+            setattr(host, attribute[step], wanted)
+            host.restarts += changed and step in ("configure_compute", "configure_glance")
             return changed, {}, ""
         if step == "describe_host":
             return False, host.facts(), ""

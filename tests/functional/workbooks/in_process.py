@@ -143,18 +143,22 @@ class Mistral:
         raise AssertionError(f"{run_id} has not ended in {timeout_s} s:\n{self.tree(run_id)}")
 
     def read(self, run_id: str) -> dict[str, Any]:
-        """Return an execution as it is now."""
+        """Return an execution as it is now, {} when there is none."""
         mistral_context.set_ctx(caller())
         with db_api.transaction(read_only=True):
-            found = db_api.get_workflow_execution(run_id)
-            return {
-                "id": found.id,
-                "state": found.state,
-                "state_info": found.state_info,
-                "output": dict(found.output or {}),
-                "created_at": str(found.created_at),
-                "workflow_name": found.workflow_name,
-            }
+            found = db_api.load_workflow_execution(run_id)
+            return (
+                {}
+                if found is None
+                else {
+                    "id": found.id,
+                    "state": found.state,
+                    "state_info": found.state_info,
+                    "output": dict(found.output or {}),
+                    "created_at": str(found.created_at),
+                    "workflow_name": found.workflow_name,
+                }
+            )
 
     def listed(self, query: dict[str, str]) -> list[dict[str, Any]]:
         """Return executions as Mistral's API lists them."""

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from novadocker_actions.cloud import host_keys, mailbox
-from tests.functional.workbooks.fake_cloud import TOKEN, FakeCloud, FakeHost
+from novadocker_actions.cloud import host_keys, mailbox, messages
+from tests.functional.workbooks.fake_cloud import TOKEN, FakeCloud, FakeHost, inputs_of
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, refused, rows, writes
 from tests.host_keys import public_text, sign, unseal
@@ -27,12 +27,21 @@ Forge = Callable[[FakeCloud, FakeHost, dict[str, Any]], dict[str, Any]]
 
 def given(config: dict[str, Any]) -> dict[str, Any]:
     """Return what a reader sees in a config."""
-    return {entry["name"]: entry.get("value") for entry in config["inputs"]}
+    return {**inputs_of(config), **messages.parse(config["config"])}
+
+
+def settings_of(config: dict[str, Any], step: str) -> dict[str, Any]:
+    """Return what a message gives to a step, {} when it is not of that step."""
+    steps = {entry["name"]: dict(entry["settings"]) for entry in given(config)["steps"]}
+    return steps.get(step, {})
 
 
 def outcome(config: dict[str, Any], **more: Any) -> dict[str, Any]:
     """Return an outcome that tells what readers can know."""
-    said = {"deploy_result": "ok", "changed": "true", "report": '{"facts": {}}'}
+    steps = [
+        {"step": entry["name"], "ok": True, "changed": True} for entry in given(config)["steps"]
+    ]
+    said = {"deploy_result": "ok", "changed": "true", "report": json.dumps({"steps": steps})}
     return {**said, "push_id": given(config)["push_id"], **more}
 
 
@@ -41,8 +50,7 @@ def signed(
 ) -> dict[str, Any]:
     """Return an outcome that somebody has signed."""
     said = outcome(config, **more)
-    message = given(config)
-    text = host_keys.document(host, message["push_id"], message["expires_at"], said)
+    text = host_keys.document(host, said["push_id"], given(config)["expires_at"], said)
     return {**said, "signature": sign(key, text)}
 
 
@@ -68,11 +76,8 @@ def signed_as_itself(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -
 
 def replayed(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
     """Return the host's own answer to another push: a true signature."""
-    earlier = {"inputs": [{**entry} for entry in config["inputs"]]}
-    for entry in earlier["inputs"]:
-        if entry["name"] == "push_id":
-            entry["value"] = "an-earlier-push"
-    return {**signed(host.key, host.name, earlier), "push_id": given(config)["push_id"]}
+    said = signed(host.key, host.name, config, push_id="an-earlier-push")
+    return {**said, "push_id": given(config)["push_id"]}
 
 
 def of_a_megabyte(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +89,8 @@ def forging(cloud: FakeCloud, step: str, mode: str, forge: Forge, times: int = 2
     done: list[str] = []
 
     def after_push(host: FakeHost, config: dict[str, Any]) -> None:
-        right = (config["name"], given(config).get("mode")) == (f"novadocker-{step}", mode)
+        message = given(config)
+        right = step in [entry["name"] for entry in message["steps"]] and message["mode"] == mode
         if host.name == VICTIM and right and len(done) < times:
             done.append(given(config)["push_id"])
             cloud.signal(host.deployment_id, forge(cloud, host, config))
@@ -118,11 +124,13 @@ def test_a_step_that_a_forger_made_run_twice_is_taken_back(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
     victim = cloud.hosts[VICTIM]
-    victim.faults["verify_host", "check"] = "fail"
+    victim.faults["verify_host", "apply"] = "fail"
 
     def lost(cloud: FakeCloud, host: FakeHost, config: dict[str, Any]) -> dict[str, Any]:
         # Heat drops the host's own outcome, as the forged one has come before it.
         del cloud._ready[host.deployment_id]
+        # It went down before it had noted that it was done.
+        host.outcomes.clear()
         return outcome(config)
 
     done = forging(cloud, "configure_compute", "apply", lost, times=1)
@@ -138,7 +146,8 @@ def test_a_step_that_a_forger_made_run_twice_is_taken_back(
 def test_a_forger_who_never_ends_costs_one_host_and_no_more(
     mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mailbox, "GRACE_S", -26)
+    monkeypatch.setattr(mailbox, "GRACE_S", -24)
+    monkeypatch.setattr(mailbox, "AGAIN_S", 60)
     # The host is not heard in time, and its mailbox is told that all is well, again and again.
     cloud.hosts[VICTIM].faults["install_driver", "apply"] = "hang"
     done = forging(cloud, "install_driver", "apply", unsigned, times=1000)
@@ -149,7 +158,7 @@ def test_a_forger_who_never_ends_costs_one_host_and_no_more(
     # It was sent twice in all, whatever came.
     assert len(done) == 2
     row = rows(run)[VICTIM]
-    assert (row["state"], row["step"]) == ("failed", "install_driver")
+    assert (row["state"], row["step"]) == ("failed", "install_docker, install_driver")
     assert "no outcome with this host's signature came in time, but 1 or more" in row["reason"]
     assert cloud.hosts[VICTIM].state == UNTOUCHED
     assert cloud.hosts["compute-docker-2"].state == CONVERTED
@@ -163,16 +172,17 @@ def test_a_forged_export_outcome_gains_no_token(
     forged: list[str] = []
 
     def after_push(host: FakeHost, config: dict[str, Any]) -> None:
-        settings = given(config).get("settings") or {}
-        sent.extend([settings["sealed_token"]] if "sealed_token" in settings else [])
-        if config["name"] == "novadocker-export_image" and len(forged) < 3:
+        settings = settings_of(config, "upload_image")
+        sent.extend([settings["sealed_token"]] if settings else [])
+        if settings_of(config, "export_image") and len(forged) < 3:
             forged.append(given(config)["push_id"])
             facts = {
                 "digest": "sha256:" + "b" * 64,
                 "sha512": "0" * 128,
                 "public_key": public_text(ATTACKERS_KEY),
             }
-            report = json.dumps({"facts": facts, "log": "", "reason": ""})
+            step = {"step": "export_image", "ok": True, "changed": True, "facts": facts}
+            report = json.dumps({"steps": [step], "log": "", "reason": ""})
             key = None if len(forged) == 1 else ATTACKERS_KEY
             said = signed(key, "controller", config, report=report) if key else outcome(config)
             cloud.signal(host.deployment_id, {**said, "report": report})
@@ -195,7 +205,7 @@ def test_a_forged_export_outcome_gains_no_token(
 def test_no_token_is_sealed_for_a_host_whose_key_was_changed_by_itself(
     mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mailbox, "GRACE_S", -27)
+    monkeypatch.setattr(mailbox, "GRACE_S", -24)
     monkeypatch.setattr(cloud, "_public_keys", lambda *_: pinned(cloud, VICTIM))
 
     run = mistral.run("novadocker.deploy", {"step_timeout_s": 30, "agent_timeout_s": 30}, 240)

@@ -31,8 +31,8 @@ def _quick_heartbeats() -> Iterator[None]:
     ("action", "before"),
     [
         ("SelectHosts", True),
-        ("InstallDocker", True),
-        ("InstallDocker", False),
+        ("PushRecipe", True),
+        ("PushRecipe", False),
         ("Collect", True),
         ("UploadImage", False),
         ("EnableCompute", True),
@@ -48,7 +48,9 @@ def test_the_run_goes_on_after_the_executor_is_lost(
     lost: list[str] = []
 
     def dying(self: DefaultExecutor, run: Any, action_ex_id: str, *rest: Any) -> Any:
-        if type(run).__name__ != action or lost:
+        # Of the recipes the one that changes hosts first, which is still in service.
+        other = type(run).__name__ != action or not getattr(run, "in_service", True)
+        if other or lost:
             return REAL(self, run, action_ex_id, *rest)
         lost.append(action_ex_id)
         # Without an id the executor tells nobody what came of it.
@@ -66,7 +68,7 @@ def test_the_run_goes_on_after_the_executor_is_lost(
         assert (host.state, host.status) == (CONVERTED, "enabled")
         # No step was run twice on a host.
         applied = [step for step, mode in host.runs if mode == "apply"]
-        assert applied == ["install_docker", "install_driver", "configure_compute"]
+        assert applied == ["install_docker", "install_driver", "configure_compute", "verify_host"]
     assert len(cloud.glance_images) == 1
     # Mistral forgot the caller's token with the executor; the trust took its place.
     assert cloud.headers[-1]["X-Auth-Token"] == TRUSTEES_TOKEN

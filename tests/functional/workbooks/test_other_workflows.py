@@ -152,17 +152,18 @@ def test_undeploy_leaves_a_host_out_of_service_that_it_took_half_apart(
     bad = cloud.hosts["compute-docker-1"]
     real = mailbox.push
 
-    def push(heat: Any, row: HostRow, step: str, *given: Any, **more: Any) -> None:
-        if (row.host, step, more["mode"]) == (bad.name, "install_driver", "undo"):
+    def push(heat: Any, row: HostRow, steps: Any, **more: Any) -> None:
+        real(heat, row, steps, **more)
+        if (row.host, more["mode"]) == (bad.name, "undo"):
+            # Nobody hears how it ended.
             cloud.deployments.pop(bad.deployment_id, None)
-        real(heat, row, step, *given, **more)
 
     monkeypatch.setattr(mailbox, "push", push)
 
     run = mistral.run("novadocker.undeploy", {"hosts": bad.name})
 
     row = rows(run)[bad.name]
-    assert (row["state"], row["step"]) == ("failed", "install_driver")
+    assert (row["state"], row["step"]) == ("failed", "configure_compute")
     assert (bad.docker, bad.driver, bad.configured) == (True, True, False)
     assert (bad.status, bad.disabled_reason) == (
         "disabled",
@@ -185,3 +186,21 @@ def test_undeploy_leaves_a_host_out_of_service_that_nova_shows_down_afterwards(
         "disabled",
         f"novadocker failed: see {run['id']}",
     )
+
+
+def test_undeploy_puts_a_host_into_service_before_the_rest_is_removed(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    mistral.run("novadocker.deploy")
+    bad = cloud.hosts["compute-docker-1"]
+    bad.out_of_service.clear()
+    bad.faults["install_driver", "undo"] = "fail"
+
+    run = mistral.run("novadocker.undeploy", {"hosts": bad.name})
+
+    # It is what it was, with something left on it that disturbs nobody.
+    assert (bad.configured, bad.status) == (False, "enabled")
+    assert bad.out_of_service == [("configure_compute", "undo")]
+    assert ("install_docker", "undo") not in bad.runs
+    row = rows(run)[bad.name]
+    assert (row["state"], row["step"]) == ("failed", "install_driver")

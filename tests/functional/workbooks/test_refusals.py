@@ -133,5 +133,8 @@ def test_a_host_on_which_another_run_is_at_work(
         mistral.cancel(first)
 
     assert plan["state"] == "ERROR"
-    assert "install_docker of another run is under way on compute-docker-1." in plan["state_info"]
+    assert (
+        "install_docker, install_driver of another run is under way on compute-docker-1."
+        in (plan["state_info"])
+    )
     assert cloud.hosts["compute-docker-1"].runs[-1] == ("install_docker", "apply")

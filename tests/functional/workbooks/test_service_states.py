@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from keystoneauth1 import exceptions
 
-from novadocker_actions.actions import nova, steps
+from novadocker_actions.actions import base, steps
 from novadocker_actions.cloud import mailbox
 from novadocker_actions.errors import HostBusy
-from tests.functional.workbooks.fake_cloud import FakeCloud
+from tests.functional.workbooks.fake_cloud import FakeCloud, FakeHost
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, rows
 
@@ -20,7 +20,7 @@ def test_a_host_that_cannot_be_enabled_is_told_and_the_others_are_in_service(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
     bad = cloud.hosts["compute-docker-1"]
-    bad.refusals = 1
+    bad.refusals = 1000
 
     run = mistral.run("novadocker.deploy", {"batch_size": 2})
 
@@ -31,6 +31,7 @@ def test_a_host_that_cannot_be_enabled_is_told_and_the_others_are_in_service(
     assert rows(run)["compute-docker-2"]["state"] == "ok"
     assert cloud.hosts["compute-docker-2"].status == "enabled"
     # The next run puts it back into service, though it needs nothing.
+    bad.refusals = 0
     again = mistral.run("novadocker.deploy")
     assert again["state"] == "SUCCESS", mistral.tree(again["id"])
     assert (bad.status, bad.disabled_reason) == ("enabled", None)
@@ -40,7 +41,7 @@ def test_a_host_that_cannot_be_enabled_is_told_and_the_others_are_in_service(
 def test_nova_may_be_away_for_a_while_when_hosts_are_enabled(
     mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nova, "ENABLE_PATIENCE_S", 30)
+    monkeypatch.setattr(base, "LONG_PATIENCE_S", 30)
     host = cloud.hosts["compute-docker-1"]
     host.refusals = 3
 
@@ -82,7 +83,7 @@ def test_a_failure_leaves_a_host_out_of_service_that_was_so_before(
 ) -> None:
     host = cloud.hosts["compute-docker-1"]
     host.status, host.disabled_reason = "disabled", "novadocker failed: see a-run"
-    host.faults["install_driver", "apply"] = "fail"
+    host.faults["configure_compute", "apply"] = "fail"
 
     run = mistral.run("novadocker.deploy")
 
@@ -140,7 +141,7 @@ def test_a_host_that_nova_does_not_take_into_the_aggregate_fails_alone(
 
 def test_a_host_that_is_put_back_leaves_the_aggregate(mistral: Mistral, cloud: FakeCloud) -> None:
     bad, good = cloud.hosts["compute-docker-1"], cloud.hosts["compute-docker-2"]
-    bad.faults["verify_host", "check"] = "fail"
+    bad.faults["verify_host", "apply"] = "fail"
     # A run that was lost after it had joined has left it there.
     cloud.add_aggregate("docker-hosts", bad.name)
 
@@ -183,7 +184,7 @@ def test_images_that_are_late_are_a_remark_and_no_failure(
 def test_hosts_are_converted_though_nova_cannot_be_asked_for_images(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    cloud.failures += [("POST", "os-aggregates/1/images", 500)] * 6
+    cloud.failures += [("POST", "os-aggregates/1/images", 500)] * 1000
 
     run = mistral.run("novadocker.deploy", {"hosts": "compute-docker-1"}, timeout_s=120)
 
@@ -195,16 +196,13 @@ def test_hosts_are_converted_though_nova_cannot_be_asked_for_images(
 def test_a_roll_back_that_no_service_answers_ends(mistral: Mistral, cloud: FakeCloud) -> None:
     bad = cloud.hosts["compute-docker-1"]
     bad.faults["configure_compute", "apply"] = "fail"
-    real = cloud.run_step
 
-    def run_step(host: Any, config: dict[str, Any]) -> Any:
-        outcome = real(host, config)
-        if host.runs[-1] == ("configure_compute", "roll_back"):
+    def after_step(host: FakeHost, *at: str) -> None:
+        if at == ("configure_compute", "roll_back"):
             # It is away from now on.
             cloud.failures += [("GET", "software_deployments", 503)] * 1000
-        return outcome
 
-    cloud.run_step = run_step  # type: ignore[method-assign]
+    cloud.after_step = after_step
 
     run = mistral.run("novadocker.deploy", {"step_timeout_s": 30}, timeout_s=300)
 
@@ -255,31 +253,25 @@ def test_a_host_that_no_undo_reaches_stays_out_of_service(
 ) -> None:
     monkeypatch.setattr(steps, "BUSY_WAIT_S", 1)
     bad = cloud.hosts["compute-docker-1"]
-    bad.faults["verify_host", "check"] = "fail"
-    real = cloud.run_step
+    bad.faults["verify_host", "apply"] = "fail"
 
-    def run_step(host: Any, config: dict[str, Any]) -> Any:
-        outcome = real(host, config)
-        if host is bad and host.runs[-1] == ("configure_compute", "roll_back"):
-            monkeypatch.setattr(mailbox, "push", push)
-        return outcome
-
-    def push(heat: Any, row: Any, step: str, *given: Any, **more: Any) -> None:
-        if row.host == bad.name and fault == "gone":
+    def push(heat: Any, row: Any, steps: Any, **more: Any) -> None:
+        if more["mode"] == "roll_back" and fault == "gone":
             cloud.deployments.pop(bad.deployment_id, None)
-        elif row.host == bad.name:
+        elif more["mode"] == "roll_back":
             raise HostBusy(f"verify_host of another run is under way on {bad.name}.")
-        real_push(heat, row, step, *given, **more)
+        real_push(heat, row, steps, **more)
 
     real_push = mailbox.push
-    cloud.run_step = run_step  # type: ignore[method-assign]
+    monkeypatch.setattr(mailbox, "push", push)
 
     run = mistral.run("novadocker.deploy", {"hosts": bad.name})
 
     row = rows(run)[bad.name]
     assert (row["state"], row["step"], row.get("rolled_back")) == ("failed", "verify_host", None)
-    assert "undoing install_driver could not begin" in row["reason"]
-    assert (bad.docker, bad.driver, bad.configured) == (True, True, False)
+    recipe = "configure_compute, install_driver, install_docker"
+    assert f"undoing {recipe} could not begin" in row["reason"]
+    assert bad.state == CONVERTED
     assert (bad.status, bad.disabled_reason) == (
         "disabled",
         f"novadocker failed: see {run['id']}",

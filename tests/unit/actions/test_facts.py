@@ -73,8 +73,8 @@ def test_what_is_not_of_its_type_is_told(step: str, told: Any, fault: str) -> No
 
 
 def test_nobody_s_facts_take_room() -> None:
-    assert facts.judged("install_docker", {"a": 1}) == {"a": 1}
-    assert facts.judged("install_docker", {"a": "x" * 2000}) == {}
+    assert facts.judged("verify_host", {"a": 1}) == {"a": 1}
+    assert facts.judged("verify_host", {"a": "x" * 2000}) == {}
     assert len(facts.judged("describe_host", {"hostname": "x" * 10_000})["hostname"]) == 400
 
 
@@ -82,8 +82,9 @@ def test_three_thousand_described_hosts_stay_within_a_field_of_mistral() -> None
     told = []
     for number in range(3000):
         run = HostRow(f"rack-{number:04}-docker.region-one.cloud.test", "compute", "s" * 36)
-        run.pending = Pending("describe_host", "check", "p" * 32, "c" * 36, 1)
-        rows.judge(run, {"deploy_result": "ok"}, "", {"facts": DEBIAN, "log": "/var/log/é"})
+        run.pending = Pending(["describe_host"], "check", "p" * 32, "c" * 36, 1)
+        step = {"step": "describe_host", "ok": True, "facts": DEBIAN, "log": "/var/log/é"}
+        rows.judge(run, {"deploy_result": "ok"}, {"steps": [step]})
         told.append(run)
 
     # So Mistral measures (mistral.db.v2.sqlalchemy.models.validate_long_type_length).

@@ -8,20 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from novadocker_actions import host_steps, resources, step_settings
+from novadocker_actions import host_steps, recipes, resources
 from novadocker_actions.actions import plan
 from novadocker_actions.errors import MissingFile, Refused
 from novadocker_actions.plan import inputs
 
-STEPS = [*host_steps.COMPUTE_STEPS, "configure_glance"]
-
 
 @pytest.mark.parametrize("role", ["compute", "controller,glance"])
-@pytest.mark.parametrize("step", STEPS)
-def test_the_settings_of_a_run_fit_the_step_s_schema(step: str, role: str) -> None:
+@pytest.mark.parametrize("step", [*recipes.CONVERTING_STEPS, *recipes.LOOKING_STEPS])
+def test_the_settings_of_a_run_fit_the_step_s_schema(step: recipes.HostStep, role: str) -> None:
     settings = inputs.validate("deploy", {})
 
-    host_steps.check_settings(step, step_settings.for_step(step, role, settings))
+    host_steps.check_settings(step.name, step.settings(role, settings))
 
 
 def test_a_requirement_that_a_run_takes_is_one_that_the_step_takes() -> None:
@@ -38,7 +36,7 @@ def test_what_a_step_would_refuse_is_refused_before_a_run_begins(
     given = {"driver_requirement": "nova-docker >= 1.0 , < 2.0"}
 
     with pytest.raises(Refused, match="install_driver requirement: 'nova-docker >= 1.0 , < 2.0'"):
-        plan.ValidateInputs(workflow="deploy", inputs=given).compute()
+        plan.checked("deploy", given)
 
 
 def test_settings_that_do_not_fit_are_refused_by_name() -> None:
@@ -48,18 +46,15 @@ def test_settings_that_do_not_fit_are_refused_by_name() -> None:
 
 def test_the_operator_s_daemon_settings_win() -> None:
     settings = inputs.validate("deploy", {"docker": {"live-restore": False, "debug": True}})
-    daemon = step_settings.install_docker("compute", settings)["daemon_settings"]
+    daemon = recipes.settings_of("install_docker", "compute", settings)["daemon_settings"]
 
     assert (daemon["live-restore"], daemon["debug"], daemon["bridge"]) == (False, True, "none")
 
 
 def test_the_steps_of_a_controller_depend_on_its_roles() -> None:
-    assert step_settings.controller_steps("controller") == ["install_docker"]
-    assert step_settings.controller_steps("glance") == ["configure_glance"]
-    assert step_settings.controller_steps("controller,glance") == [
-        "install_docker",
-        "configure_glance",
-    ]
+    assert recipes.for_role("controller") == ["install_docker"]
+    assert recipes.for_role("glance") == ["configure_glance"]
+    assert recipes.for_role("controller,glance") == ["install_docker", "configure_glance"]
 
 
 def test_a_step_that_there_is_not() -> None:

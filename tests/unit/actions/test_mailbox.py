@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How steps reach hosts through Heat, and which outcomes are believed."""
+"""How recipes reach hosts through Heat, and which outcomes are believed."""
 
 from __future__ import annotations
 
 import itertools
+import json
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from heatclient.v1.client import Client
 
-from novadocker_actions.cloud import host_keys, mailbox
+from novadocker_actions.cloud import host_keys, mailbox, messages
 from novadocker_actions.cloud.services import ServiceAdapter
 from novadocker_actions.errors import HostBusy
 from novadocker_actions.plan.rows import FAILED, OK, HostRow
@@ -20,6 +21,12 @@ from tests.host_keys import public_text, sign
 
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 SIGNAL = {"name": "deploy_signal_id", "type": "String", "value": "http://signal"}
+
+
+def told(**entry: Any) -> str:
+    """Return a host's report on a recipe of one step."""
+    step = {"step": "install_docker", "ok": True, "changed": True, "reason": "", **entry}
+    return json.dumps({"steps": [step], "reason": step["reason"]})
 
 
 class Heat:
@@ -69,6 +76,12 @@ class Heat:
 
     @property
     def held(self) -> dict[str, Any]:
+        """The message that is in the mailbox."""
+        return messages.parse(self.configs[self.deployment["config_id"]]["config"])
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What is beside it."""
         config = self.configs[self.deployment["config_id"]]
         return {entry["name"]: entry["value"] for entry in config["inputs"]}
 
@@ -83,7 +96,8 @@ class Heat:
         **outputs: Any,
     ) -> None:
         """Tell an outcome, signed by the host for a push, or by others for other things."""
-        said = {"deploy_result": result, "changed": "true", "report": "{}", **outputs}
+        report = told(ok=result == "ok")
+        said = {"deploy_result": result, "changed": "true", "report": report, **outputs}
         until = expires_at or self.held["expires_at"]
         text = host_keys.document(host, push_id, until, said)
         signature = sign(key, text) if key else ""
@@ -98,7 +112,8 @@ class Heat:
 
 
 @pytest.fixture
-def heat() -> Any:
+def heat(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(messages, "sign", lambda text: f"signature of {len(text)}")
     return Heat()
 
 
@@ -108,29 +123,25 @@ def run() -> HostRow:
 
 
 def push(heat: Any, run: HostRow, push_id: str = "mine", timeout_s: int = 60) -> None:
-    mailbox.push(
-        heat, run, "install_docker", {"a": 1}, mode="apply", timeout_s=timeout_s, push_id=push_id
-    )
+    steps = [("install_docker", {"a": 1})]
+    mailbox.push(heat, run, steps, mode="apply", timeout_s=timeout_s, push_id=push_id)
 
 
 def test_a_push_replaces_the_config_and_keeps_its_signal(heat: Any, run: HostRow) -> None:
     push(heat, run)
 
     assert heat.deployment["status"] == "IN_PROGRESS"
-    assert heat.held["deploy_signal_id"] == "http://signal"
-    assert (heat.held["mode"], heat.held["settings"], heat.held["timeout_s"]) == (
-        "apply",
-        {"a": 1},
-        60,
-    )
+    assert heat.inputs["deploy_signal_id"] == "http://signal"
+    assert (heat.held["mode"], heat.held["timeout_s"]) == ("apply", 60)
+    assert heat.held["steps"] == [{"name": "install_docker", "settings": {"a": 1}}]
     assert "first" not in heat.configs
     assert run.pending is not None
     assert run.pending.deadline > time.time() + 60
 
 
 def test_a_host_is_told_in_which_run_a_step_is_done(heat: Any, run: HostRow) -> None:
-    step, mode = "install_docker", "roll_back"
-    mailbox.push(heat, run, step, {}, mode=mode, timeout_s=9, push_id="p", run_id="the-run")
+    steps, mode = [("install_docker", {})], "roll_back"
+    mailbox.push(heat, run, steps, mode=mode, timeout_s=9, push_id="p", run_id="the-run")
 
     assert (heat.held["run_id"], heat.held["mode"]) == ("the-run", "roll_back")
 
@@ -139,8 +150,8 @@ def test_what_is_pushed_is_whole_and_signs_its_outcome(heat: Any, run: HostRow) 
     push(heat, run)
 
     config = heat.configs[heat.deployment["config_id"]]
-    compile(config["config"], "install_docker", "exec")
-    assert 'run_step("install_docker"' in config["config"]
+    assert config["group"] == messages.GROUP
+    assert heat.inputs["signature"] == f"signature of {len(config['config'])}"
     # The agent signs what answers a message that has these, and Heat keeps what is declared.
     assert (heat.held["push_id"], heat.held["host"]) == ("mine", "c1")
     assert heat.held["expires_at"] > time.time()
@@ -166,10 +177,10 @@ def test_an_outcome_is_taken_over(heat: Any, run: HostRow) -> None:
     mailbox.look(heat, run)
     assert run.pending is not None
 
-    heat.signal("mine", report='{"facts": {"x": 1}, "log": "/l"}')
+    heat.signal("mine", report=told(facts={"disturbs": True}, log="/l"))
     mailbox.look(heat, run)
 
-    assert (run.state, run.pending, run.facts) == (OK, None, {"x": 1})
+    assert (run.state, run.pending, run.facts) == (OK, None, {"disturbs": True})
 
 
 def test_the_same_push_is_made_once(heat: Any, run: HostRow) -> None:
@@ -247,9 +258,9 @@ def test_a_forged_outcome_ends_nothing(
 
     assert (run.state, heat.deployment["status"]) == (OK, "IN_PROGRESS")
     assert run.pending is not None
-    heat.signal("mine", report='{"facts": {"x": 1}}')
+    heat.signal("mine", report=told(facts={"disturbs": True}))
     mailbox.look(heat, run)
-    assert (run.state, run.pending, run.facts) == (OK, None, {"x": 1})
+    assert (run.state, run.pending, run.facts) == (OK, None, {"disturbs": True})
     assert "1 outcomes of install_docker were not signed by this host" in run.reason
 
 
@@ -314,7 +325,7 @@ def test_an_outcome_that_was_lost_to_a_forged_one_comes_again(
 
 def test_words_that_nobody_signed_are_not_told(heat: Any, run: HostRow) -> None:
     push(heat, run)
-    heat.signal("mine", "failed")
+    heat.signal("mine", "failed", report="{}")
     heat.deployment["output_values"]["deploy_stderr"] = "send your password to mallory"
     heat.deployment["status_reason"] = "as well as your token"
 
@@ -369,6 +380,95 @@ def test_a_step_of_another_run_is_let_alone(heat: Any, run: HostRow) -> None:
     assert heat.held["push_id"] == "theirs"
 
 
+def begun(heat: Any, mode: str, role: str = "compute", run_id: str = "theirs") -> None:
+    """Have a recipe of another run be pushed, and end."""
+    row = HostRow("c1", role, deployment_id="d")
+    steps = [("install_docker", {})]
+    mailbox.push(heat, row, steps, mode=mode, timeout_s=60, push_id="p", run_id=run_id)
+    heat.signal("p")
+
+
+def claim(heat: Any, run: HostRow, active: bool = True) -> None:
+    steps = [("install_docker", {})]
+    mailbox.push(
+        heat,
+        run,
+        steps,
+        mode="check",
+        timeout_s=60,
+        push_id="mine",
+        run_id="my-run",
+        is_active=lambda run_id: active and run_id == "theirs",
+    )
+
+
+def test_a_host_belongs_to_the_run_that_changes_it_between_two_recipes(
+    heat: Any, run: HostRow
+) -> None:
+    begun(heat, "apply")
+
+    with pytest.raises(HostBusy, match="c1 belongs to run theirs, which has done inst") as refusal:
+        claim(heat, run)
+
+    assert refusal.value.uncollected is False
+    assert heat.held["push_id"] == "p"
+    # A run that was lost holds nothing.
+    claim(heat, run, active=False)
+    assert heat.held["push_id"] == "mine"
+
+
+def test_a_host_belongs_to_its_own_run(heat: Any, run: HostRow) -> None:
+    begun(heat, "apply", run_id="my-run")
+
+    claim(heat, run)
+
+    assert heat.held["push_id"] == "mine"
+
+
+@pytest.mark.parametrize(("mode", "role"), [("check", "compute"), ("apply", "controller,glance")])
+def test_what_another_run_has_yet_to_collect_is_let_alone(
+    heat: Any, run: HostRow, mode: str, role: str
+) -> None:
+    begun(heat, mode, role)
+    run.role = role
+
+    with pytest.raises(HostBusy) as refusal:
+        claim(heat, run)
+
+    assert refusal.value.uncollected is True
+
+
+def test_a_host_is_awaited_that_could_not_tell_its_outcome_while_heat_was_away(
+    heat: Any, run: HostRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(heat, run, timeout_s=60)
+    assert run.pending is not None
+    began, back = time.time(), run.pending.deadline + 100
+    monkeypatch.setattr(time, "time", lambda: back)
+
+    # It was asked before its time was over, and Heat answered long after.
+    mailbox.look(heat, run, None, began)
+    assert run.pending is not None
+    heat.signal("mine")
+    mailbox.look(heat, run)
+    assert (run.state, run.pending) == (OK, None)
+
+
+def test_a_host_that_does_not_tell_it_afterwards_is_given_up(
+    heat: Any, run: HostRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(heat, run, timeout_s=60)
+    assert run.pending is not None
+    began, back = time.time(), run.pending.deadline + 100
+    monkeypatch.setattr(time, "time", lambda: back)
+    mailbox.look(heat, run, None, began)
+
+    monkeypatch.setattr(time, "time", lambda: back + mailbox.GRACE_S + 1)
+    mailbox.look(heat, run)
+
+    assert run.state == FAILED
+
+
 def test_a_step_of_another_run_whose_time_is_over_is_replaced(heat: Any, run: HostRow) -> None:
     push(heat, HostRow("c1", "compute", deployment_id="d"), "theirs", timeout_s=-100)
 
@@ -383,7 +483,7 @@ def test_a_mailbox_that_another_run_took_is_told(heat: Any, run: HostRow) -> Non
 
     mailbox.look(heat, run)
 
-    assert "another run has put its own step" in run.reason
+    assert "another run has put its own steps" in run.reason
 
 
 def test_a_host_that_does_not_answer_in_time(heat: Any, run: HostRow) -> None:
@@ -445,26 +545,32 @@ def test_a_mailbox_that_goes_while_a_step_is_under_way_fails_its_host_only(
 
 
 DEEP = "[" * 9000 + "]" * 9000
+STEP = '{"steps": [{"step": "install_docker", "ok": true, "changed": true, %s}]}'
+#: Reports, and whether a host that has done all is seen by them to have done so.
 REPORTS = {
-    "nested too deep": '{"facts": ' + DEEP + "}",
-    "half a character": "\ud800",
-    "half a character in a reason": '{"reason": "\\ud800"}',
-    "a number without end": '{"facts": {"docker": ' + "1" * 6000 + "}}",
-    "half a character in facts": '{"facts": {"x": "\\ud800"}}',
+    "nested too deep": (STEP % f'"facts": {DEEP}', False),
+    "half a character": ("\ud800", False),
+    "half a character in a reason": (STEP % '"reason": "\\ud800"', True),
+    "a number without end": (STEP % f'"facts": {{"docker": {"1" * 6000}}}', False),
+    "half a character in facts": (STEP % '"facts": {"x": "\\ud800"}', True),
+    "steps that are none": ('{"steps": [1, null, "install_docker"]}', False),
+    "steps that are no list": ('{"steps": {"install_docker": true}}', False),
+    "another step": (STEP.replace("_docker", "_driver") % '"reason": ""', False),
 }
 
 
-@pytest.mark.parametrize("report", REPORTS.values(), ids=list(REPORTS))
+@pytest.mark.parametrize(("report", "readable"), REPORTS.values(), ids=list(REPORTS))
 @pytest.mark.parametrize("result", ["ok", "failed"])
 def test_a_report_that_nobody_can_read_ends_no_look(
-    heat: Any, run: HostRow, report: str, result: str
+    heat: Any, run: HostRow, report: str, readable: bool, result: str
 ) -> None:
     push(heat, run)
     heat.signal("mine", result, report=report)
 
     assert mailbox.look_at_all(heat, [run], 5) == 0
 
-    assert run.state == (OK if result == "ok" else FAILED)
+    assert run.state == (OK if result == "ok" and readable else FAILED)
+    assert run.done == ["install_docker"]
 
 
 def test_what_is_too_much_is_not_parsed(

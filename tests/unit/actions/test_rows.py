@@ -8,18 +8,25 @@ from typing import Any
 import pytest
 
 from novadocker_actions.plan import rows
-from novadocker_actions.plan.rows import FAILED, OK, HostRow, Pending
+from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, UNKNOWN, HostRow, Pending
 
-REPORT = {"reason": "", "facts": {"a": 1}, "log": "/var/log/novadocker/x.log"}
-
-
-def run(step: str = "install_docker", mode: str = "apply", **values: Any) -> HostRow:
-    values.setdefault("needs", [step])
-    return HostRow("c1", "compute", pending=Pending(step, mode, "p", "cfg", 1.0), **values)
+ENTRY = {"facts": {"a": 1}, "log": "/var/log/novadocker/x.log"}
 
 
-def judged(host: HostRow, outputs: dict[str, Any], **report: Any) -> HostRow:
-    rows.judge(host, outputs, "Outputs received", {**REPORT, **report})
+def run(*steps: str, mode: str = "apply", **values: Any) -> HostRow:
+    recipe = list(steps or ["install_docker"])
+    values.setdefault("needs", recipe)
+    return HostRow("c1", "compute", pending=Pending(recipe, mode, "p", "cfg", 1), **values)
+
+
+def judged(host: HostRow, outputs: dict[str, Any], **entry: Any) -> HostRow:
+    """Judge a recipe of one step."""
+    assert host.pending is not None
+    good, reason = outputs.get("deploy_result") == "ok", entry.pop("reason", "")
+    changed = outputs.get("changed") == "true"
+    step = {"step": host.pending.steps[0], "ok": good, "changed": changed, "reason": reason}
+    steps = [{**step, **ENTRY, **entry}] if "deploy_result" in outputs else []
+    rows.judge(host, outputs, {"steps": steps, "reason": reason})
     return host
 
 
@@ -72,7 +79,7 @@ def test_a_check_that_would_change_something_is_a_need() -> None:
 
 def test_a_description_is_no_need() -> None:
     host = judged(
-        run("describe_host", "check", needs=[]),
+        run("describe_host", mode="check", needs=[]),
         {"deploy_result": "ok", "changed": "true"},
         facts={"hostname": "c1", "a": 1},
     )
@@ -93,10 +100,10 @@ def test_the_first_failure_is_the_one_that_is_told() -> None:
 
 
 def test_a_host_is_rolled_back_when_its_last_step_is_undone() -> None:
-    host = run(state=FAILED, mode="undo", done=["install_driver"])
+    host = run(state=FAILED, mode="undo", done=["install_driver", "install_docker"])
     judged(host, {"deploy_result": "ok", "changed": "true"})
     assert not host.rolled_back
-    host.pending = Pending(host.done.pop(), "undo", "p", "cfg", 1.0)
+    host.pending = Pending(["install_driver"], "undo", "p", "cfg", 1)
     judged(host, {"deploy_result": "ok", "changed": "true"})
 
     assert host.rolled_back
@@ -157,7 +164,7 @@ def test_a_foreign_character_does_not_double_the_size_of_a_field(text: str) -> N
 
 def test_facts_that_cannot_be_read_are_the_failure_of_that_host() -> None:
     host = judged(
-        run("describe_host", "check"), {"deploy_result": "ok"}, facts={"nova": ["a list"]}
+        run("describe_host", mode="check"), {"deploy_result": "ok"}, facts={"nova": ["a list"]}
     )
 
     assert (host.state, host.step, host.facts) == (FAILED, "describe_host", {})
@@ -165,7 +172,7 @@ def test_facts_that_cannot_be_read_are_the_failure_of_that_host() -> None:
 
 
 def test_images_that_are_late_do_not_make_a_host_fail() -> None:
-    host = run("verify_host", "check", changed=True)
+    host = run("verify_host", mode="check", changed=True)
     assert host.pending is not None
     host.pending.remark = True
 
@@ -178,8 +185,9 @@ def test_images_that_are_late_do_not_make_a_host_fail() -> None:
 @pytest.mark.parametrize("mode", rows.TAKING_BACK)
 def test_an_undo_that_does_not_come_to_a_failed_host_leaves_it_stuck(mode: str) -> None:
     host = HostRow("c1", "compute", state=FAILED, step="verify_host", reason="first")
+    host.done = ["install_docker"]
 
-    rows.not_pushed(host, "install_docker", "another run is at it", mode)
+    rows.not_pushed(host, ["install_docker"], "another run is at it", mode)
 
     assert (host.stuck, host.done, host.rolled_back) == (True, ["install_docker"], False)
     assert host.step == "verify_host"
@@ -190,7 +198,7 @@ def test_an_undo_that_does_not_come_to_a_failed_host_leaves_it_stuck(mode: str) 
 def test_a_step_that_does_not_come_to_a_host_fails_it(mode: str) -> None:
     host = HostRow("c1", "compute", needs=["install_docker"])
 
-    rows.not_pushed(host, "install_docker", "another run is at it", mode)
+    rows.not_pushed(host, ["install_docker"], "another run is at it", mode)
 
     assert (host.state, host.step, host.reason) == (
         FAILED,
@@ -198,3 +206,209 @@ def test_a_step_that_does_not_come_to_a_host_fails_it(mode: str) -> None:
         "another run is at it",
     )
     assert (host.stuck, host.done) == (False, [])
+
+
+def judge(host: HostRow, *entries: dict[str, Any], ok: bool = True, **report: Any) -> HostRow:
+    """Judge a recipe of several steps."""
+    outputs = {"deploy_result": "ok" if ok else "failed"}
+    rows.judge(host, outputs, {"steps": list(entries), "reason": "", "log": "/l", **report})
+    return host
+
+
+def told(step: str, *, ok: bool = True, changed: bool = True, **more: Any) -> dict[str, Any]:
+    return {"step": step, "ok": ok, "changed": changed, "reason": "", **more}
+
+
+RECIPE = ("install_docker", "install_driver", "configure_compute")
+
+
+def test_a_recipe_is_judged_step_by_step() -> None:
+    host = judge(run(*RECIPE), *(told(step) for step in RECIPE))
+
+    assert (host.state, host.done, host.changed) == (OK, list(RECIPE), True)
+    assert host.step == "configure_compute"
+
+
+def test_a_recipe_that_stops_tells_where_and_leaves_what_it_has_begun_to_be_undone() -> None:
+    broken = told("install_driver", ok=False, reason="no such version", log="/log/driver")
+    host = judge(run(*RECIPE), told("install_docker"), broken, ok=False)
+
+    assert (host.state, host.step, host.reason) == (FAILED, "install_driver", "no such version")
+    assert host.log == "/log/driver"
+    # It never came to the last one.
+    assert host.done == ["install_docker", "install_driver"]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [],
+        [told("install_docker")],
+        [told("install_docker"), told("configure_compute")],
+        [told("install_docker"), {"step": "install_driver", "ok": 1}],
+        [told("install_docker"), {"step": "install_driver"}, told("configure_compute")],
+    ],
+)
+def test_nothing_but_each_step_s_own_ok_is_success(entries: list[dict[str, Any]]) -> None:
+    host = judge(run(*RECIPE), *entries)
+
+    assert host.state == FAILED
+    assert "install_driver" in host.done
+
+
+def test_what_was_under_way_when_a_host_was_lost_is_undone_as_well() -> None:
+    host = run(*RECIPE)
+    rows.give_up(host, "no answer")
+
+    assert (host.state, host.step) == (FAILED, ", ".join(RECIPE))
+    assert host.done == list(RECIPE)
+
+
+def test_a_host_that_refuses_a_message_has_not_begun_with_it() -> None:
+    refused = judge(run(*RECIPE), ok=False, reason="another package", log="")
+
+    assert (refused.state, refused.reason, refused.done) == (FAILED, "another package", [])
+    back = judge(
+        run(*RECIPE, mode="roll_back", state=FAILED, reason="first", done=list(RECIPE)),
+        ok=False,
+        reason="another package",
+        log="",
+    )
+    assert back.stuck
+    assert not back.rolled_back
+    assert "could not begin: another package" in back.reason
+
+
+def test_a_host_is_put_back_step_by_step() -> None:
+    values: dict[str, Any] = {"state": FAILED, "reason": "first", "done": list(RECIPE)}
+    steps = RECIPE[::-1]
+    host = judge(run(*steps, mode="roll_back", **values), *(told(step) for step in steps))
+    assert (host.done, host.rolled_back, host.stuck) == ([], True, False)
+
+    broken = told("install_driver", ok=False, reason="no pip")
+    values["done"] = list(RECIPE)
+    host = judge(run(*steps, mode="roll_back", **values), told(steps[0]), broken, ok=False)
+    assert (host.done, host.rolled_back) == (["install_docker", "install_driver"], False)
+    assert host.stuck
+    assert host.reason == "first; undoing install_driver failed: no pip"
+
+
+def test_a_step_tells_whether_it_would_disturb_and_is_believed_to_where_it_does_not() -> None:
+    entries = [
+        told("install_docker", facts={"disturbs": False}),
+        told("install_driver", facts={}),
+        told("configure_compute", changed=False),
+    ]
+    host = judge(run(*RECIPE, mode="check", needs=[]), *entries)
+
+    assert host.needs == ["install_docker", "install_driver"]
+    assert host.disturbs == ["install_driver"]
+
+
+def test_a_service_that_is_away_is_no_failure_of_a_host() -> None:
+    idle = HostRow("c1", "compute", needs=["install_docker"], done=["install_docker"])
+    idle.lose("isolate", "compute did not answer")
+    # It can be put back, if that service is not needed for it.
+    assert (idle.state, idle.step, idle.to_roll_back) == (UNKNOWN, "isolate", True)
+
+    at_work = run("configure_compute", done=["install_docker"])
+    at_work.lose("collect", "orchestration did not answer")
+    # It is at work, for all that is known: nothing else may be begun there.
+    assert (at_work.state, at_work.pending, at_work.to_roll_back) == (UNKNOWN, None, False)
+    assert at_work.done == ["install_docker", "configure_compute"]
+    assert "how configure_compute ended is not known" in at_work.reason
+
+    failed = HostRow("c1", "compute", state=FAILED, step="verify_host", reason="first")
+    failed.lose("isolate", "compute did not answer")
+    assert (failed.state, failed.step) == (FAILED, "verify_host")
+
+
+def test_hosts_are_counted_as_routes_need_it() -> None:
+    batch = rows.batch(
+        [
+            HostRow("c1", "compute", needs=["install_docker"]),
+            HostRow("c2", "compute", state=FAILED, done=["install_docker"]),
+            HostRow("c3", "compute", state=UNKNOWN),
+            run("verify_host", mode="check", needs=[], unknown=["install_docker"]),
+        ]
+    )
+    del batch["rows"]
+
+    assert batch == {
+        "hosts": 4,
+        "ok": 2,
+        "failed": 2,
+        "pending": 1,
+        "changing": 1,
+        "unknown": 1,
+        "to_roll_back": 1,
+    }
+
+
+def lost(host: HostRow) -> None:
+    host.pending = Pending(["verify_host"], "apply", "p", "c", 1)
+    rows.give_up(host, "no answer")
+
+
+def refuses(host: HostRow) -> None:
+    rows.not_pushed(host, ["install_driver"], "another run is at it", "apply")
+
+
+def does(host: HostRow) -> None:
+    host.pending = Pending(["verify_host"], "apply", "p", "c", 1)
+    judge(host, told("verify_host", changed=False))
+
+
+def goes_back(host: HostRow) -> None:
+    host.pending = Pending(["install_docker"], "roll_back", "p", "c", 1)
+    judge(host, told("install_docker"))
+
+
+def does_not_go_back(host: HostRow) -> None:
+    host.pending = Pending(["install_docker"], "roll_back", "p", "c", 1)
+    judge(host, told("install_docker", ok=False, reason="no"), ok=False)
+
+
+#: What may happen to a host, and what each of the states becomes by it.
+EVENTS: dict[str, tuple[Any, dict[str, str]]] = {
+    "a step fails": (
+        lambda host: host.fail("isolate", "no"),
+        {OK: FAILED, FAILED: FAILED, SKIPPED: FAILED, UNKNOWN: FAILED},
+    ),
+    "it is occupied": (
+        lambda host: host.skip("recheck_instances", "vm"),
+        {OK: SKIPPED, FAILED: FAILED, SKIPPED: SKIPPED, UNKNOWN: UNKNOWN},
+    ),
+    "a service is away": (
+        lambda host: host.lose("isolate", "503"),
+        {OK: UNKNOWN, FAILED: FAILED, SKIPPED: SKIPPED, UNKNOWN: UNKNOWN},
+    ),
+    "it is not heard": (lost, {OK: FAILED, FAILED: FAILED, SKIPPED: FAILED, UNKNOWN: FAILED}),
+    "it is busy": (refuses, {OK: FAILED, FAILED: FAILED, SKIPPED: FAILED, UNKNOWN: FAILED}),
+    "it does its steps": (does, {OK: OK, FAILED: FAILED, SKIPPED: SKIPPED, UNKNOWN: UNKNOWN}),
+    "it goes back": (goes_back, {FAILED: FAILED, SKIPPED: SKIPPED, UNKNOWN: UNKNOWN}),
+    "it does not go back": (
+        does_not_go_back,
+        {FAILED: FAILED, SKIPPED: SKIPPED, UNKNOWN: UNKNOWN},
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "state"), [(event, state) for event, (_, ends) in EVENTS.items() for state in ends]
+)
+def test_each_state_meets_each_event(event: str, state: str) -> None:
+    happen, ends = EVENTS[event]
+    host = HostRow("c1", "compute", state=state, reason="first", done=["install_docker"])
+
+    happen(host)
+
+    assert host.state == ends[state]
+    assert host.pending is None
+    # What was changed is known until it was taken back.
+    assert host.rolled_back is (event == "it goes back")
+    assert ("install_docker" in host.done) is not host.rolled_back
+    assert host.stuck is (event == "it does not go back")
+    assert not (host.ok and host.to_roll_back)
+    assert host.to_roll_back is not (host.ok or host.rolled_back or host.stuck)
+    assert host.reason or host.ok

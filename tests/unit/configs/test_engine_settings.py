@@ -13,13 +13,13 @@ import pytest
 from library import engine as library_engine
 from library import engine_network, engine_unit, faults, scratch_engine
 
-from novadocker_actions import step_settings
+from novadocker_actions import recipes
 
 from .conftest import Calls, Make, Programs
 from .engine import engine
 
 Unit = Callable[..., None]
-OURS = step_settings.install_docker("compute", {"docker": {}})["daemon_settings"]
+OURS = recipes.settings_of("install_docker", "compute", {"docker": {}})["daemon_settings"]
 #: unshare without namespaces: it runs the engine of the test's host.
 AS_IT_IS = 'while [ "$1" != /usr/bin/dockerd ]; do shift; done; shift; exec dockerd "$@"'
 

@@ -68,7 +68,7 @@ ROOMS: Mapping[str, Room] = {
             {"actions": ("novadocker_actions.actions",)},
             {"enrolment": ("novadocker_actions.enrolment",)},
             {"cloud": ("novadocker_actions.cloud",)},
-            {"plan": ("novadocker_actions.plan", "novadocker_actions.step_settings")},
+            {"plan": ("novadocker_actions.plan", "novadocker_actions.recipes")},
             {
                 "host steps": (
                     "novadocker_actions.host_steps",

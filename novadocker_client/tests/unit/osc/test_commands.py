@@ -191,7 +191,7 @@ def test_progress_is_told_beside_the_output_a_line_an_event(
     fake: FakeCloud, execute: Execute
 ) -> None:
     run = fake.add_run("deploy", output={})
-    batch = fake.add_below(run, run, "convert_batch", "_convert_batch")
+    batch = fake.add_below(run, run, "switch_batch", "_switch_batch")
     fake.add_task(batch, "disable_compute", rows=[{"host": "c1"}])
     broken = {"host": "c1", "state": "failed", "reason": HOSTILE}
     fake.add_task(batch, "install_driver", rows=[broken])
@@ -329,7 +329,7 @@ def test_what_happened_is_shown_with_where_the_hosts_keep_their_logs(
 ) -> None:
     rows = [{"host": "c1", "state": "failed", "step": "install_driver", "log": "/var/log/x.log"}]
     run = fake.add_run("deploy", "ERROR", output={"report": {"rows": rows}})
-    batch = fake.add_below(run, run, "convert_batch", "_convert_batch")
+    batch = fake.add_below(run, run, "switch_batch", "_switch_batch")
     fake.add_task(batch, "disable_compute", rows=[{"host": "c1"}, {"host": "c2"}])
     lines = execute(commands.Logs, run).out.splitlines()
     assert lines[0].endswith("c1, c2: out of service")

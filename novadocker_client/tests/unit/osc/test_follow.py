@@ -35,8 +35,8 @@ def add(fake: FakeCloud, count: int) -> str:
     batch = fake.add_below(
         run,
         run,
-        "convert_batch",
-        "_convert_batch",
+        "switch_batch",
+        "_switch_batch",
         "RUNNING",
         input={"rows": [{"host": name} for name in names]},
     )

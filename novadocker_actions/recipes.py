@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host steps that recipes are made of: which hosts each is for, and what a run gives it.
+
+A recipe is a list of steps that a host runs in order for one message. Which steps, and in which
+order, the workbook says for each group of nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+COMPUTE_DRIVER = "novadocker.virt.docker.DockerDriver"
+_LOG_OPTIONS = {"log-opts": {"max-size": "10m", "max-file": "3"}}
+# Docker's own bridge and its iptables rules cut off Neutron's traffic (moby 39439, 50566), and a
+# host that forwards packets routes between its networks. Instances have Neutron's ports, and
+# controllers only pull and save images, so no engine of ours needs a network of its own.
+_NO_NETWORK = {"bridge": "none", "iptables": False, "ip6tables": False, "ip-forward": False}
+_ENGINE = {"live-restore": True, **_LOG_OPTIONS, **_NO_NETWORK}
+
+
+def _engine(role: str, settings: dict[str, Any]) -> dict[str, Any]:
+    daemon = {**_ENGINE, **settings["docker"]}
+    return {"daemon_settings": daemon, "users": ["nova"] if role == "compute" else []}
+
+
+def _driver(_role: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {"requirement": settings["driver_requirement"], "upgrade": False}
+
+
+def _compute(_role: str, _settings: dict[str, Any]) -> dict[str, Any]:
+    return {"compute_driver": COMPUTE_DRIVER, "options": {}}
+
+
+def _glance(_role: str, _settings: dict[str, Any]) -> dict[str, Any]:
+    return {"container_formats_add": ["docker"]}
+
+
+def _images(_role: str, settings: dict[str, Any]) -> dict[str, Any]:
+    return {"images": settings["images"]}
+
+
+def _no_images(_role: str, _settings: dict[str, Any]) -> dict[str, Any]:
+    return {"images": [], "wait_s": 0}
+
+
+def _nothing(_role: str, _settings: dict[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class HostStep:
+    """One idempotent piece of host work.
+
+    :param name: of its script; the workbook calls it so as well
+    :param roles: of the hosts that it is for
+    :param settings: makes what it is given from a host's role and the workflow's settings
+    """
+
+    name: str
+    roles: frozenset[str]
+    settings: Callable[[str, dict[str, Any]], dict[str, Any]]
+
+
+#: What changes a host and can be undone: applied in this order, undone in the reverse.
+CONVERTING_STEPS = (
+    HostStep("install_docker", frozenset({"controller", "compute"}), _engine),
+    HostStep("install_driver", frozenset({"compute"}), _driver),
+    HostStep("configure_compute", frozenset({"compute"}), _compute),
+    HostStep("configure_glance", frozenset({"glance"}), _glance),
+)
+#: What only looks.
+LOOKING_STEPS = (
+    HostStep("describe_host", frozenset({"controller", "glance", "compute"}), _nothing),
+    HostStep("check_images", frozenset({"controller"}), _images),
+    HostStep("verify_host", frozenset({"compute"}), _no_images),
+)
+CONVERTING = frozenset(step.name for step in CONVERTING_STEPS)
+#: Steps that restart what a host serves with, whatever the host itself says of it.
+DISTURBING = frozenset({"configure_compute", "configure_glance"})
+_BY_NAME = {step.name: step for step in (*CONVERTING_STEPS, *LOOKING_STEPS)}
+
+
+def for_role(role: str) -> list[str]:
+    """Return the converting steps for a host, in the order in which they are applied.
+
+    :param role: its roles, joined by commas
+    """
+    roles = set(role.split(","))
+    return [step.name for step in CONVERTING_STEPS if step.roles & roles]
+
+
+def settings_of(step: str, role: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what a step is given on a host.
+
+    :param step: name of a converting or a looking step
+    :param role: of the host
+    :param settings: the workflow's
+    """
+    return _BY_NAME[step].settings(role, settings)
