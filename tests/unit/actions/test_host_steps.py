@@ -59,7 +59,7 @@ def test_the_steps_of_a_controller_depend_on_its_roles() -> None:
 
 def test_a_step_that_there_is_not() -> None:
     with pytest.raises(MissingFile, match="no_such_step.py is in none of"):
-        host_steps.script("no_such_step")
+        host_steps.settings_schema("no_such_step")
 
 
 def test_files_are_found_where_they_are_installed(

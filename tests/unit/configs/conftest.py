@@ -19,6 +19,8 @@ sys.path[:0] = [str(CONFIGS), str(CONFIGS.parent)]
 from library import engine  # noqa: E402 - found through the path above
 from library import step as steps  # noqa: E402
 
+from novadocker_actions import host_package  # noqa: E402 - after it, as all that is ours
+
 from .agent import answer  # noqa: E402 - after it, as all that is ours
 
 #: Makes a run of a step; puts a script in place of a program; lists such programs' calls.
@@ -35,6 +37,14 @@ AGENT = sorted(path.stem for path in AGENT_PROGRAMS.glob("*.py"))
 def no_engine_of_this_machine(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep steps from the machine's own Docker Engine, which a test must not depend on."""
     monkeypatch.setattr(engine, "DOCKER_SOCKET", str(tmp_path / "no-engine"))
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Return the place of the package of host steps."""
+    path = tmp_path_factory.mktemp("package") / "novadocker-host.pyz"
+    path.write_bytes(host_package.build())
+    return path
 
 
 @pytest.fixture

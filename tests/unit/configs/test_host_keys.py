@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from library import faults, probes
 from library import step as steps
 
-from novadocker_actions import host_steps
 from novadocker_actions.cloud import host_keys
 from novadocker_actions.errors import NovadockerError
 from tests.host_keys import public_text
@@ -160,10 +159,8 @@ class TestSigning:
         assert outputs == {"deploy_result": "ok"}
 
     def test_a_script_signs_its_outcome_when_it_is_run(
-        self, agent: Any, made: Any, tmp_path: pathlib.Path
+        self, agent: Any, made: Any, tmp_path: pathlib.Path, package: pathlib.Path
     ) -> None:
-        script = tmp_path / "step.py"
-        script.write_text(host_steps.script("describe_host"))
         environment = {
             **os.environ,
             "heat_outputs_path": str(tmp_path / "out"),
@@ -172,7 +169,8 @@ class TestSigning:
             "timeout_s": "60",
             "NOVADOCKER_ROOT": str(tmp_path),
         }
-        subprocess.run([sys.executable, str(script)], env=environment, check=False, timeout=60)
+        command = [sys.executable, "-I", package, "describe_host"]
+        subprocess.run(command, env=environment, check=False, timeout=60)
         outcome = {
             name: (tmp_path / f"out.{name}").read_text()
             for name in ("deploy_result", "changed", "report")

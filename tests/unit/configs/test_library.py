@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import ast
-import collections
 import json
 import os
 import pathlib
 import platform
-import re
 import subprocess
 import sys
 import threading
@@ -20,8 +18,6 @@ import jsonschema
 import pytest
 from library import changes, faults, outcome, services, settings
 from library import step as steps
-
-from novadocker_actions import host_steps, resources
 
 from .conftest import AGENT, AGENT_PROGRAMS, CONFIGS, LIBRARY, MODULES, STEPS, Make, Programs
 
@@ -330,6 +326,12 @@ class TestReport:
 
 
 WORK = """
+import os, pwd, signal, subprocess, sys, time
+from library.faults import StepFailed
+from library.outcome import run_step
+from library.probes import versions
+from library.services import Service, in_service_python
+
 def converge(step):
     {body}
 
@@ -341,16 +343,13 @@ class TestProcess:
     """The whole program, as the hook of heat-agents starts it."""
 
     @pytest.fixture
-    def run(self, tmp_path: pathlib.Path, root: pathlib.Path) -> Any:
+    def run(self, tmp_path: pathlib.Path, root: pathlib.Path, package: pathlib.Path) -> Any:
         def start(body: str, undo: str = "None", **inputs: str) -> subprocess.Popen[str]:
             script = tmp_path / "script"
-            head, *modules = map(resources.text, host_steps.library_files())
-            said = "from __future__ import annotations\n"
-            library = "\n".join([head, *(text.replace(said, "") for text in modules)])
-            script.write_text(library + "\n" + WORK.format(body=body, undo=undo))
-            script.chmod(0o700)
+            script.write_text(WORK.format(body=body, undo=undo))
             env = {
                 **os.environ,
+                "PYTHONPATH": str(package),
                 "NOVADOCKER_ROOT": str(root),
                 "heat_outputs_path": str(tmp_path / "out"),
                 **inputs,
@@ -470,7 +469,7 @@ class TestProcess:
         stored = json.loads((root / "var/lib/novadocker/probe.json").read_text())
         assert stored["run"]["id"] == "out"
 
-    def test_a_probe_is_sent_to_a_services_python_out_of_the_joined_text(
+    def test_a_probe_is_sent_to_a_services_python_out_of_the_package(
         self, run: Any, outputs: Any
     ) -> None:
         state = (
@@ -495,12 +494,6 @@ class TestProcess:
         assert "old-0.log" not in left
 
 
-#: Steps that come out of the package alone, and modules that are for it.
-PACKAGED = ("install_agent", "install_package")
-OF_PACKAGE = {"inbox", "message", "package", "recipe"}
-SENT = [step for step in STEPS if step not in PACKAGED]
-
-
 @pytest.mark.parametrize("module", [*STEPS, *MODULES])
 def test_each_module_of_the_package_compiles_for_old_pythons(module: str) -> None:
     folder = CONFIGS if module in STEPS else LIBRARY
@@ -508,12 +501,6 @@ def test_each_module_of_the_package_compiles_for_old_pythons(module: str) -> Non
     ast.parse(text, feature_version=(3, 9))
     # Old Pythons would evaluate what newer ones can write in annotations.
     assert "\nfrom __future__ import annotations\n" in text
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_each_step_compiles_after_the_library_for_old_pythons(step: Any) -> None:
-    ast.parse(host_steps.joined(step), feature_version=(3, 9))
-    assert len(re.findall("^from __future__", host_steps.joined(step), re.M)) == 1
 
 
 @pytest.mark.parametrize("program", AGENT)
@@ -533,43 +520,16 @@ def test_only_the_standard_library_is_imported(step: Any) -> None:
             assert name.split(".")[0] in {*sys.stdlib_module_names, "library"}, name
 
 
-@pytest.mark.parametrize("step", SENT)
-def test_a_message_holds_all_that_its_step_uses_and_no_more(step: Any, root: pathlib.Path) -> None:
-    text = host_steps.joined(step)
-    script = root / "script"
-    script.write_text(text)
+@pytest.mark.parametrize("step", STEPS)
+def test_each_step_is_loaded_out_of_the_package(
+    step: str, package: pathlib.Path, root: pathlib.Path
+) -> None:
     # It is loaded whole before the inputs are read, which refuse this.
     env = {**os.environ, "NOVADOCKER_ROOT": str(root), "mode": "none"}
     done = subprocess.run(
-        [sys.executable, str(script)], env=env, capture_output=True, text=True, check=False
+        [sys.executable, "-I", package, step], env=env, capture_output=True, text=True, check=False
     )
     assert done.stderr.startswith("mode: must be one of")
-    assert ("class Apt(" in text) == (step in ("install_docker", "install_nova_compute"))
-    assert ("class Registries" in text) == (step in ("check_images", "export_image"))
-
-
-@pytest.mark.parametrize("step", STEPS)
-def test_library_and_step_share_a_namespace_in_which_nothing_is_defined_twice(step: Any) -> None:
-    names: collections.Counter[str] = collections.Counter()
-    # Templates join all of it, messages what is needed.
-    whole = [*host_steps.library_files(), f"heat_templates/configs/{step}.py"]
-    for node in ast.parse("\n".join(map(resources.text, whole))).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            names[node.name] += 1
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names.update(target.id for target in targets if isinstance(target, ast.Name))
-    assert [name for name, count in names.items() if count > 1] == []
-
-
-def test_the_library_is_whole_and_each_module_comes_after_those_that_it_imports() -> None:
-    order = [pathlib.Path(name).stem for name in host_steps.library_files()]
-    assert sorted(order) == sorted(set(MODULES) - OF_PACKAGE)
-    for name in order:
-        imported = re.findall(
-            r"^from library\.(\w+) import", (LIBRARY / f"{name}.py").read_text(), re.M
-        )
-        assert set(imported) <= set(order[: order.index(name)]), name
 
 
 def test_wait_until_gives_the_last_value() -> None:
