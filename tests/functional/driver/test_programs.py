@@ -107,6 +107,12 @@ def test_space_that_is_promised_stays_free() -> None:
 
 @pytest.mark.docker
 @pytest.mark.slow
+def test_amounts_are_bounded() -> None:
+    run_program("amounts", timeout_s=1800)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
 def test_volumes_in_novas_own_cloud() -> None:
     run_program("volumes", timeout_s=600)
 
