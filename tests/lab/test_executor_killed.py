@@ -17,7 +17,7 @@ CONVERTED = ["compute-docker-1", "compute-docker-2"]
 DOWN_S = 3
 # The task of the workflow that changes hosts, and the first host that it changes. A run whose
 # executor dies before that, in its very first task, ends as refused with nothing changed.
-CHANGES = {"convert_controllers": "controller", "convert_batch": "compute-docker-1"}
+CHANGES = {"convert_controllers": "controller", "stage": "compute-docker-1"}
 
 Hosts = dict[str, Host]
 
@@ -56,7 +56,7 @@ def test_run_ends_right_though_the_executor_was_killed(
     run = runs.start(DEPLOY)
     kills = []
     for stage, host in CHANGES.items():
-        # Once while a controller is changed, once while the first compute is.
+        # Once while a controller is changed, once while the computes are staged.
         while not (stage in tasks_of(runs, run.id) and step_runs_on(lab[host])):
             assert not runs.get(run.id).ended, "the run ended before the executor's death"
             time.sleep(0.2)
