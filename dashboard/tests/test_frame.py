@@ -33,7 +33,9 @@ class Page(HTMLParser):
         """Look at a tag."""
         given = dict(attrs)
         self.inline += [name for name in given if name.startswith("on") or name == "style"]
-        if tag in ("script", "style") and not given.get("src"):
+        # Sources of styles are compiled into a file where a browser looks at it.
+        source = given.get("type") == "text/scss"
+        if tag in ("script", "style") and not given.get("src") and not source:
             self.inline.append(tag)
         if tag in ("script", "img", "iframe", "link", "form"):
             self.loaded.append(given.get("src") or given.get("href") or given.get("action") or "")
