@@ -54,8 +54,6 @@ def _add(
         *(f"{settings.openstack_venv}/bin/novadocker-enroll", "add", "--pool", pool),
         *(part for role in roles for part in ("--role", role)),
         *("--polling-interval", str(POLLING_INTERVAL_S)),
-        # The stacks of node_groups.yaml push to these hosts.
-        "--trust-stacks",
         *(host.name for host in hosts),
     ]
     controller.run(

@@ -33,8 +33,27 @@ def server_ids(cloud: Connection) -> dict[str, str]:
 
 
 @pytest.fixture
+def stacks_may_push(lab: Hosts, operator: Any) -> Iterator[None]:
+    """The hosts run what a stack pushes to them, and afterwards only what is signed, again."""
+
+    def enrol(*options: str) -> None:
+        pools = {"controllers": ["controller"], "computes": [n for n in lab if n != "controller"]}
+        for pool, names in pools.items():
+            command = ("novadocker-enroll", "add", "--pool", pool, "--polling-interval", "2")
+            operator(*command, *options, *names, timeout_s=600)
+
+    enrol("--trust-stacks")
+    yield
+    enrol()
+
+
+@pytest.fixture
 def no_stack_left(
-    unconverted: None, cloud: Connection, run_workflow: Any, docker_hosts: Any
+    stacks_may_push: None,
+    unconverted: None,
+    cloud: Connection,
+    run_workflow: Any,
+    docker_hosts: Any,
 ) -> Iterator[None]:
     """Whatever becomes of the stack, there is none and no Docker hypervisor afterwards."""
     yield

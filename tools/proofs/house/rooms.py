@@ -94,7 +94,7 @@ ROOMS: Mapping[str, Room] = {
             {"program": ("library.outcome", "library.watchdog")},
             {"packages": ("library.packages", "library.apt_locks"), "host": ("library",)},
             {"run": ("library.step", "library.changes", "library.records")},
-            {"base": ("library.faults", "library.files", "library.settings", "library.joined")},
+            {"base": ("library.faults", "library.files", "library.settings")},
         ),
         # Probes run in Nova's own Python, where the driver is.
         ("driver",),
