@@ -66,8 +66,12 @@ def test_an_engine_with_a_socket_of_its_own_is_not_the_machines(
     monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
 ) -> None:
     program = tmp_path / "dockerd"
-    shutil.copy("/bin/sleep", program)
-    with subprocess.Popen([program, "60"]) as other:
+    shutil.copy("/bin/cat", program)
+    pipe = subprocess.PIPE
+    with subprocess.Popen([program], stdin=pipe, stdout=pipe, bufsize=0) as other:
+        assert other.stdin and other.stdout
+        other.stdin.write(b"it runs\n")
+        other.stdout.readline()
         try:
             monkeypatch.setattr(engine, "PID_FILE", tmp_path / "docker.pid")
             assert engine._dockerd_is_running() is False
