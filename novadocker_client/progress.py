@@ -84,6 +84,11 @@ class Cell:
     finished_at: datetime.datetime | None = None
     reason: str = ""
 
+    @property
+    def ended(self) -> bool:
+        """Whether the step has ended on the host, as far as is known."""
+        return self.state != RUNNING
+
 
 @dataclass(frozen=True)
 class HostProgress:
@@ -129,7 +134,8 @@ class Progress:
                 known = found.get((row.host, task.name))
                 if known and known.state == RUNNING:
                     cell = replace(cell, started_at=known.started_at)
-                elif known and known.state == cell.state:
+                elif known and (known.state == cell.state or (task.ended and not cell.ended)):
+                    # Mistral's times are whole seconds: who pushed may come after who collected.
                     continue
                 elif known:
                     del found[row.host, task.name]

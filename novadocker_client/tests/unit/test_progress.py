@@ -177,6 +177,19 @@ def test_a_host_whose_outcome_is_yet_to_come_is_at_the_step_until_it_does(
     ]
 
 
+def test_an_outcome_of_the_second_in_which_it_was_asked_for_stays(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run = fake.add_run(state="ERROR")
+    batch = fake.add_below(run, run, "prepare", "_prepare")
+    broken = rows("c1", state="failed", reason="gone")
+    fake.add_task(batch, "describe_hosts", rows=[*broken, *rows("c2")])
+    fake.add_task(batch, "describe_hosts", rows=rows("c1", "c2", pending={"push_id": "p"}))
+    progress = Runs(cloud).progress(run)
+    assert cells(progress) == [("c1", "describe_hosts", "failed"), ("c2", "describe_hosts", "ok")]
+    assert [host.reason for host in progress.hosts()] == ["gone", ""]
+
+
 def test_a_step_that_went_well_and_then_failed_has_failed(fake: FakeCloud, cloud: Cloud) -> None:
     run = fake.add_run()
     batch = fake.add_below(run, run, "prepare", "_prepare", "RUNNING", input={"rows": []})
