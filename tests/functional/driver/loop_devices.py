@@ -49,7 +49,8 @@ class LoopDevices:
         return hashlib.sha256(self.content(device)).hexdigest()
 
     def release(self, device: str) -> None:
-        """Let a device go."""
+        """Let a device go, writable for whoever is given it next."""
+        _run("blockdev", "--setrw", device)
         _run("losetup", "--detach", device)
         self._files.pop(device).unlink()
 

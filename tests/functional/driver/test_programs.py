@@ -102,11 +102,11 @@ def test_file_systems_of_volumes() -> None:
 @pytest.mark.docker
 @pytest.mark.slow
 def test_space_that_is_promised_stays_free() -> None:
-    run_program("space")
+    run_program("space", timeout_s=900)
 
 
 @pytest.mark.docker
-@pytest.mark.slow
+@pytest.mark.proof
 def test_amounts_are_bounded() -> None:
     run_program("amounts", timeout_s=1800)
 

@@ -122,7 +122,7 @@ class Mistral:
         return str(self.engine.start_workflow(workflow, wf_input=inputs or {})["id"])
 
     def run(
-        self, workflow: str, inputs: dict[str, Any] | None = None, timeout_s: float = 60
+        self, workflow: str, inputs: dict[str, Any] | None = None, timeout_s: float = 300
     ) -> dict[str, Any]:
         """Run a workflow to its end."""
         return self.wait(self.begin(workflow, inputs), timeout_s)
@@ -132,7 +132,7 @@ class Mistral:
         mistral_context.set_ctx(caller())
         self.engine.stop_workflow(run_id, "CANCELLED", "the test is over")
 
-    def wait(self, run_id: str, timeout_s: float = 60) -> dict[str, Any]:
+    def wait(self, run_id: str, timeout_s: float = 300) -> dict[str, Any]:
         """Return an execution when it has ended."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
