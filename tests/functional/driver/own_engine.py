@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +17,13 @@ import docker.errors
 
 # Of the engine that the other tests use.
 MACHINES = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
+# A dockerd without a bridge deletes docker0, wherever it finds it.
+_OWN_NETWORK = ("unshare", "--net", "--")
+
+
+def _has_docker0() -> bool:
+    """Return whether the network namespace of this process has the bridge of another engine."""
+    return "docker0" in [name for _, name in socket.if_nameindex()]
 
 
 class OwnEngine:
@@ -43,6 +51,7 @@ class OwnEngine:
                 "--config=/dev/null",
             )
         self._daemon = self._spawn(
+            *(_OWN_NETWORK if _has_docker0() else ()),
             "dockerd",
             f"--host={self.url}",
             f"--data-root={self.directory}/data",
@@ -67,7 +76,8 @@ class OwnEngine:
                 time.sleep(0.1)
 
     def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
-        with open(self.directory / f"{command[0]}.log", "ab") as log:
+        name = next(word for word in command if word not in _OWN_NETWORK)
+        with open(self.directory / f"{name}.log", "ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
     def client(self) -> docker.DockerClient:

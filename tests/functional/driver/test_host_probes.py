@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,8 +21,10 @@ from library import probes
 
 @pytest.fixture
 def engine() -> Iterator[own_engine.OwnEngine]:
+    before = socket.if_nameindex()
     with own_engine.running() as engine:
         yield engine
+    assert socket.if_nameindex() == before
 
 
 def test_a_container_starts_or_the_reason_is_told_and_none_is_left(
