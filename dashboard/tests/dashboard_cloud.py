@@ -30,26 +30,6 @@ class DashboardCloud(FakeCloud):
         #: Ids of the executions that were made through the API.
         self.created: list[str] = []
 
-    def catalog(self) -> list[dict[str, Any]]:
-        """Return the catalog, as a user's session has it."""
-        return [
-            {
-                "type": kind,
-                "name": kind,
-                "id": kind,
-                "endpoints": [
-                    {
-                        "interface": "public",
-                        "region": "RegionOne",
-                        "region_id": "RegionOne",
-                        "id": kind,
-                        "url": f"{self.url}/{path}",
-                    }
-                ],
-            }
-            for kind, path in self.services.items()
-        ]
-
     def add_server(self, name: str, *, docker: bool = True, **more: Any) -> str:
         """Add a server; return its id."""
         key = str(uuid.uuid4())

@@ -80,24 +80,28 @@ class FakeCloud(BaseAdapter):
             "methods": ["password"],
             "issued_at": "2026-01-01T00:00:00.000000Z",
             "expires_at": "2999-01-01T00:00:00.000000Z",
-            "catalog": [
-                {
-                    "type": kind,
-                    "name": kind,
-                    "id": kind,
-                    "endpoints": [
-                        {
-                            "interface": "public",
-                            "region": "RegionOne",
-                            "region_id": "RegionOne",
-                            "id": kind,
-                            "url": f"{self.url}/{path}",
-                        }
-                    ],
-                }
-                for kind, path in self.services.items()
-            ],
+            "catalog": self.catalog(),
         }
+
+    def catalog(self) -> list[dict[str, Any]]:
+        """Return the catalog, as a user's session has it."""
+        return [
+            {
+                "type": kind,
+                "name": kind,
+                "id": kind,
+                "endpoints": [
+                    {
+                        "interface": "public",
+                        "region": "RegionOne",
+                        "region_id": "RegionOne",
+                        "id": kind,
+                        "url": f"{self.url}/{path}",
+                    }
+                ],
+            }
+            for kind, path in self.services.items()
+        ]
 
     # -- what a test sets up
 
