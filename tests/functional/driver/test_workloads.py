@@ -102,7 +102,8 @@ def test_output_without_end_is_cut_and_the_console_shows_its_end(boxes: Boxes) -
     assert numbers == list(range(numbers[0], 20001))
     assert numbers[0] > 1
     details = boxes.workloads.inspect(name)["HostConfig"]["LogConfig"]
-    assert details == {"Type": "json-file", "Config": {"max-file": "2", "max-size": "20k"}}
+    bounded = {"max-file": "2", "max-size": "20k", "mode": "non-blocking"}
+    assert details == {"Type": "local", "Config": bounded}
 
 
 @pytest.mark.parametrize(
