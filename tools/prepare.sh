@@ -57,6 +57,11 @@ install_packages() {
 
 make_venv() {
     local log=$logs/prepare-python.log stamp
+    # In a shell that has this environment already, python3 would be the one that is made anew.
+    PATH=:$PATH:
+    PATH=${PATH//":$venv/bin:"/:}
+    PATH=${PATH#:}
+    PATH=${PATH%:}
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
         die "Python 3.11 or later is needed, this is $(python3 -V)"
     stamp=$(python3 -c 'import sys; print(sys.version)' | cat - lab/requirements.txt tools/prepare.sh | sha256sum)
