@@ -10,7 +10,7 @@ from typing import Any
 from keystoneauth1.exceptions import ClientException
 
 from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
-from novadocker_actions.cloud import aggregates, clients, glance, nova
+from novadocker_actions.cloud import aggregates, clients, glance, nova, trusts
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import NovadockerError
 from novadocker_actions.plan import gate, report, rows
@@ -144,6 +144,7 @@ class Report(NovadockerAction):
         result = self._report(self.settings.get("report_url") or self._url(cloud))
         if self.settings.get("trust_id"):
             cloud.revoke(self.settings["trust_id"])
+        trusts.sweep(cloud)
         return result
 
     def _report(self, url: str) -> dict[str, Any]:

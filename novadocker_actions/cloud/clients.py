@@ -206,6 +206,30 @@ class Cloud:
             return ""
         return str(answer.json()["trust"]["id"])
 
+    def trusts(self) -> list[str]:
+        """Return the trusts from the caller to Mistral's service user that are to expire."""
+        service, caller = _service_user(), self._caller
+        if service is None or not caller.get("user"):
+            return []
+        try:
+            answer = self._session.get(
+                f"{identity_url()}/v3/OS-TRUST/trusts",
+                params={"trustor_user_id": caller["user"]["id"]},
+                raise_exc=False,
+            )
+            trustee_id = service.get_user_id(self._session)
+        except exceptions.ClientException as err:
+            LOG.warning("Keystone does not tell the caller's trusts: %s", err)
+            return []
+        if answer.status_code >= 400:
+            LOG.warning("Keystone does not tell the caller's trusts: %s", told(answer))
+            return []
+        return [
+            str(trust["id"])
+            for trust in answer.json()["trusts"]
+            if trust["trustee_user_id"] == trustee_id and trust.get("expires_at")
+        ]
+
     def revoke(self, trust_id: str) -> None:
         """End a trust, as far as the caller's token still can; else it expires.
 

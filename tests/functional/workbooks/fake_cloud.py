@@ -253,6 +253,7 @@ class FakeCloud(BaseAdapter):
         heat, nova, glance, mistral = "/heat/v1/project", "/nova/v2.1", "/glance/v2", "/mistral/v2"
         return [
             ("POST", "/keystone/v3/OS-TRUST/trusts", self._post_trust),
+            ("GET", "/keystone/v3/OS-TRUST/trusts", self._get_trusts),
             ("DELETE", "/keystone/v3/OS-TRUST/trusts/([^/]+)", self._delete_trust),
             ("GET", f"{heat}/stacks", self._stacks),
             ("GET", f"{heat}/stacks/[^/]+/[^/]+/outputs/inventory", self._inventory),
@@ -303,6 +304,11 @@ class FakeCloud(BaseAdapter):
         key = str(uuid.uuid4())
         self.trusts[key] = body["trust"]
         return 201, {"trust": {**body["trust"], "id": key}}
+
+    def _get_trusts(self, query: dict[str, str], body: Any) -> Any:
+        made = [{**trust, "id": key} for key, trust in self.trusts.items()]
+        wanted = query.get("trustor_user_id")
+        return 200, {"trusts": [t for t in made if t["trustor_user_id"] == wanted]}
 
     def _delete_trust(self, query: dict[str, str], body: Any, key: str) -> Any:
         del self.trusts[key]

@@ -164,12 +164,16 @@ class Mistral:
         """Return executions as Mistral's API lists them."""
         mistral_context.set_ctx(caller())
         with db_api.transaction(read_only=True):
-            found = db_api.get_workflow_executions(
-                workflow_name=query["workflow_name"], state=query["state"]
-            )
+            asked = {name: query[name] for name in ("workflow_name", "state") if name in query}
+            found = db_api.get_workflow_executions(**asked)
             return [
-                {"id": ex.id, "created_at": str(ex.created_at), "workflow_name": ex.workflow_name}
-                for ex in found
+                {
+                    "id": ex.id,
+                    "created_at": str(ex.created_at),
+                    "workflow_name": ex.workflow_name,
+                    "state": ex.state,
+                }
+                for ex in sorted(found, key=lambda ex: ex.created_at, reverse=True)
             ]
 
     def tasks(self, run_id: str, query: dict[str, str] | None = None) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from keystoneauth1 import exceptions
 from novadocker_actions.actions import base, steps
 from novadocker_actions.cloud import mailbox
 from novadocker_actions.errors import HostBusy
-from tests.functional.workbooks.fake_cloud import FakeCloud, FakeHost
+from tests.functional.workbooks.fake_cloud import TRUSTEE, FakeCloud, FakeHost
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, rows
 
@@ -245,6 +246,27 @@ def test_there_is_a_report_when_keystone_is_away_at_the_end(
 
     assert run["state"] == "SUCCESS", mistral.tree(run["id"])
     assert run["output"]["report"]["state"] == "planned"
+
+
+def test_the_trust_of_a_run_that_was_cancelled_ends_with_the_next_run(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    cloud.trusts["cron"] = {"trustor_user_id": "u1", "trustee_user_id": "somebody-else"}
+    others = {"trustor_user_id": "u1", "trustee_user_id": TRUSTEE, "expires_at": "2999-01-01"}
+    cloud.trusts["of-another-tool"] = others
+    cancelled = mistral.begin("novadocker.deploy")
+    until = time.monotonic() + 60
+    while len(cloud.trusts) < 3 or not mistral.tasks(cancelled, {"name": "select_hosts"}):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    mistral.cancel(cancelled)
+    mistral.wait(cancelled)
+    assert len(cloud.trusts) == 3
+
+    run = mistral.run("novadocker.plan", {"hosts": ["compute-3"]})
+
+    assert run["output"]["message"]
+    assert set(cloud.trusts) == {"cron", "of-another-tool"}
 
 
 @pytest.mark.parametrize("fault", ["busy", "gone"])
