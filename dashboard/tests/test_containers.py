@@ -138,10 +138,12 @@ class BootTests(PageTests):
 class UploadTests(PageTests):
     """The form that makes an image of an archive."""
 
-    def upload(self, content: bytes) -> str:
+    def upload(self, content: bytes, command: str = "") -> str:
         """Send the form; return the page that it leads to."""
         file = SimpleUploadedFile("app.tar", content)
-        page = self.send(CONTAINERS + "upload", once="1", name="app-1", archive=file)
+        page = self.send(
+            CONTAINERS + "upload", once="1", name="app-1", archive=file, command=command
+        )
         return page.content.decode()
 
     def test_an_archive_becomes_a_docker_image(self) -> None:
@@ -154,6 +156,18 @@ class UploadTests(PageTests):
             (image["container_format"], image["disk_format"], image["img_hv_type"]),
         )
         self.assertEqual({image["id"]: content}, self.fake.uploads)
+        self.assertNotIn("os_command_line", image)
+
+    def test_the_image_says_which_command_its_containers_run(self) -> None:
+        """Where it is another than the image's own."""
+        self.assertIn("The image app-1 is there.", self.upload(archive(), "sh -c 'echo it is up'"))
+        (image,) = self.fake.images
+        self.assertEqual("sh -c 'echo it is up'", image["os_command_line"])
+
+    def test_a_command_that_cannot_be_split_is_not_uploaded(self) -> None:
+        """The hypervisor would refuse each container of it."""
+        self.assertIn("Its quotes do not end", self.upload(archive(), "echo it's up"))
+        self.assertEqual([], self.fake.images)
 
     def test_what_is_no_archive_is_not_uploaded(self) -> None:
         """A picture, or nothing."""

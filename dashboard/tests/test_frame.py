@@ -26,6 +26,7 @@ class Page(HTMLParser):
         self.loaded: list[str] = []
         self.labelled: set[str] = set()
         self.fields: list[dict[str, str | None]] = []
+        self.links: list[dict[str, str | None]] = []
         self._open: str = ""
         self.feed(text)
 
@@ -39,6 +40,8 @@ class Page(HTMLParser):
             self.inline.append(tag)
         if tag in ("script", "img", "iframe", "link", "form"):
             self.loaded.append(given.get("src") or given.get("href") or given.get("action") or "")
+        if tag == "a":
+            self.links.append(given)
         if tag == "label" and given.get("for"):
             self.labelled.add(str(given["for"]))
         if tag == "label" and not given.get("for"):
@@ -90,6 +93,25 @@ class FrameTests(AdminPageTests):
         for name, text in self.shown():
             self.assertEqual([], Page(text).inline, name)
             self.assertNotIn("ng-app", text, name)
+
+    def test_all_that_leads_somewhere_is_reached_by_the_tab_key_in_its_order(self) -> None:
+        """A link without an address is not, and one with a number of its own comes before all."""
+        for name, text in self.shown():
+            page = Page(text)
+            self.assertTrue(page.links, name)
+            for link in page.links:
+                # What is chosen already leads nowhere.
+                if "disabled" not in str(link.get("class")):
+                    self.assertTrue(link.get("href"), (name, link))
+                self.assertNotIn("tabindex", link, name)
+
+    def test_each_page_says_where_it_is(self) -> None:
+        """With the way to the panel's first page."""
+        for name, text in self.shown():
+            trail = text.partition('<ol class="breadcrumb">')[2].partition("</ol>")[0]
+            panel = "docker_hosts" if name.startswith(HOSTS) else "docker_containers"
+            self.assertIn(f"/{panel}/", trail, name)
+            self.assertNotIn("None", trail, name)
 
     def test_no_page_loads_anything_from_outside(self) -> None:
         """Nor sends a form there."""

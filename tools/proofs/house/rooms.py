@@ -145,6 +145,7 @@ ROOMS: Mapping[str, Room] = {
                     "novadocker_dashboard.paging",
                     "novadocker_dashboard.rights",
                     "novadocker_dashboard.sending",
+                    "novadocker_dashboard.templatetags",
                     "=novadocker_dashboard",
                 )
             },

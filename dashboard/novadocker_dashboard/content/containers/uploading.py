@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from django import forms
@@ -31,9 +32,31 @@ class UploadForm(forms.Form):
         label=_("Archive"), help_text=_("As docker save writes it, with exactly one image in it.")
     )
 
+    command = forms.CharField(
+        label=_("Command"),
+        help_text=_("What its containers run, with quotes as in a shell; else the image's own."),
+        max_length=255,
+        required=False,
+    )
+
     def __init__(self, data: Any = None, files: Any = None) -> None:
         super().__init__(data, files)
-        self.fields["name"].widget.attrs["class"] = "form-control"
+        for name in ("name", "command"):
+            self.fields[name].widget.attrs["class"] = "form-control"
+        for name in ("archive", "command"):
+            self.fields[name].widget.attrs["aria-describedby"] = f"help-{name}"
+
+    def clean_command(self) -> str:
+        """Return the command.
+
+        :raises ValidationError: when it cannot be split into arguments, as the hypervisor splits it
+        """
+        command = str(self.cleaned_data["command"])
+        try:
+            shlex.split(command)
+        except ValueError as fault:
+            raise forms.ValidationError(_("Its quotes do not end: %s.") % fault) from fault
+        return command
 
     def clean_archive(self) -> UploadedFile:
         """Return the archive. What is in it the hypervisor checks.
@@ -64,14 +87,14 @@ class Upload(pages.Page):
         form = UploadForm(request.POST, request.FILES)
         if not form.is_valid():
             return self._form(form, 400)
-        name = form.cleaned_data["name"]
+        given = form.cleaned_data
         try:
             with (
                 self.asking(),
                 sending.once(request.user.id, request.POST.get(sending.FIELD, "")) as sent,
             ):
-                sent.result = upload(self.cloud, name, form.cleaned_data["archive"])
-                return self.leave(reverse(LIST), said=_("The image %s is there.") % name)
+                sent.result = upload(self.cloud, **given)
+                return self.leave(reverse(LIST), said=_("The image %s is there.") % given["name"])
         except sending.SentBefore as before:
             return self.leave(reverse(LIST), failed=str(before))
         return self._form(form, pages.NOT_DONE)
@@ -81,10 +104,11 @@ class Upload(pages.Page):
         return self.show({"form": form, "once": once}, status)
 
 
-def upload(cloud: Cloud, name: str, archive: UploadedFile) -> str:
+def upload(cloud: Cloud, name: str, archive: UploadedFile, command: str = "") -> str:
     """Make a docker image; return its id. Half an image is not left behind.
 
     :param archive: as ``docker save`` writes it; it is not read into memory
+    :param command: what its containers run, "" for the image's own command
     :raises ClientError: when Glance does not take it
     """
     record = {
@@ -92,6 +116,7 @@ def upload(cloud: Cloud, name: str, archive: UploadedFile) -> str:
         "container_format": images.FORMAT,
         "disk_format": "raw",
         servers.HYPERVISOR: servers.DOCKER,
+        **({servers.COMMAND: command} if command else {}),
     }
     glance = cloud.connection.image
     with asking(GLANCE, f"make the image {name}"):

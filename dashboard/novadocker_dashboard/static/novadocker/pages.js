@@ -15,8 +15,9 @@
     }
 
     function look() {
-      // A page that nobody sees asks for nothing.
-      if (document.hidden) {
+      var selection = window.getSelection();
+      // A page that nobody sees asks for nothing, and what is being copied stays.
+      if (document.hidden || (!selection.isCollapsed && box.contains(selection.anchorNode))) {
         again(every);
         return;
       }
@@ -43,22 +44,39 @@
       });
     }
 
+    // What an element is about, which is the same after it was replaced.
+    function about(element) {
+      return element.getAttribute('href') || element.getAttribute('formaction') || element.className;
+    }
+
+    function same(element) {
+      return Array.prototype.find.call(box.querySelectorAll(element.tagName), function (other) {
+        return about(other) === about(element);
+      });
+    }
+
     function replace(text) {
-      var active = document.activeElement;
-      var at = box.contains(active) ? active.getAttribute('href') : null;
+      var active = box.contains(document.activeElement) ? document.activeElement : null;
+      var scrolled = Array.prototype.map.call(box.querySelectorAll('pre'), function (log) {
+        var atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 2;
+        return {log: log, top: log.scrollTop, atEnd: atEnd};
+      });
       box.innerHTML = text;
       box.classList.remove('novadocker-waiting');
-      if (at !== null) {
-        Array.prototype.some.call(box.querySelectorAll('a[href]'), function (link) {
-          if (link.getAttribute('href') === at) {
-            link.focus();
-            return true;
-          }
-          return false;
-        });
+      scrolled.forEach(function (was) {
+        var now = same(was.log);
+        if (now) {
+          now.scrollTop = was.atEnd ? now.scrollHeight : was.top;
+        }
+      });
+      if (active && same(active)) {
+        same(active).focus({preventScroll: true});
       }
     }
 
+    Array.prototype.forEach.call(box.querySelectorAll('pre'), function (log) {
+      log.scrollTop = log.scrollHeight;
+    });
     again(every);
   }
 
@@ -79,7 +97,9 @@
       var target = document.querySelector(part.dataset.target || part.getAttribute('href'));
       if (target) {
         event.preventDefault();
-        part.classList.toggle('collapsed', !target.classList.toggle('in'));
+        var opened = target.classList.toggle('in');
+        part.classList.toggle('collapsed', !opened);
+        part.setAttribute('aria-expanded', String(opened));
       }
     } else if (event.target.closest('[data-dismiss="alert"]')) {
       event.preventDefault();
