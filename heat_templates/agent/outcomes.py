@@ -19,9 +19,11 @@ A part of the package that is beside the hooks of heat-agents, called in each re
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -44,9 +46,12 @@ UNSIGNED = Path(os.environ.get("NOVADOCKER_UNSIGNED", "/etc/novadocker/unsigned"
 #: The group of messages; the hook of ours for it says itself what it refuses.
 MESSAGES = "novadocker"
 TEXT_CHARS = 64 * 1024
+DIGEST_CHARS = 32
 REASON_CHARS = 2000
 SIGNAL_INPUTS = "deploy_"
 NO_HOOK_NEEDED = ("os-apply-config",)
+# Files are named by it. Heat's own are UUIDs, but a template's metadata may say anything.
+IDENTITY = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 
 def main(argv: list[str]) -> int:
@@ -62,11 +67,34 @@ def main(argv: list[str]) -> int:
 
 def configs() -> list[dict[str, Any]]:
     """Return what Heat wants of this host now."""
+    return [config for config in given_configs() if is_config(config)]
+
+
+def given_configs() -> list[Any]:
+    """Return what came as that, whatever it is."""
     try:
         wanted = json.loads(CONFIGS.read_text() or "[]")
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
-    return list(wanted or [])
+    return wanted if isinstance(wanted, list) else [wanted]
+
+
+def is_config(given: Any) -> bool:
+    """Return whether something has the form in which Heat hands a config to agents.
+
+    Files are written that are called by its id, with all that it holds: one that leads elsewhere
+    would be a file of somebody's choice there.
+    """
+    if not isinstance(given, dict) or not isinstance(given.get("id"), str):
+        return False
+    if not IDENTITY.fullmatch(given["id"]):
+        return False
+    inputs = given.get("inputs", [])
+    return (
+        isinstance(given.get("group") or "", str)
+        and isinstance(inputs, list)
+        and all(isinstance(item, dict) and isinstance(item.get("name"), str) for item in inputs)
+    )
 
 
 def files(identity: str) -> tuple[Path, Path, Path]:
@@ -77,7 +105,10 @@ def files(identity: str) -> tuple[Path, Path, Path]:
 
 def refuse() -> int:
     """Before the hooks: rerun what was interrupted, refuse what cannot be run."""
-    wanted = configs()
+    given, wanted = given_configs(), configs()
+    if len(wanted) < len(given):
+        # Nobody can be told of them; what comes after this is not to see them.
+        LOG.error("%d configs that are none were left out", len(given) - len(wanted))
     for config in wanted:
         deployed, outcome, _ = files(config["id"])
         again = deployed.with_suffix(".again")
@@ -98,7 +129,7 @@ def refuse() -> int:
             value = item.get("value")
             if isinstance(value, (bool, int, float)):
                 item["value"] = json.dumps(value)
-    if wanted:
+    if given:
         write(CONFIGS, json.dumps(wanted))
     return 0
 
@@ -222,8 +253,9 @@ def signed(config: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
     """Return an outcome with this host's signature, where the message asks for it.
 
     Whoever may signal in the stack's project can tell Heat anything in a host's name, and any
-    signal goes to whatever the mailbox holds: so the signature covers the host, the message, until
-    when it was valid, and all that is told. What ended without a word of its own has failed.
+    signal goes to whatever the mailbox holds: so the signature covers the host, the message to the
+    letter, and all that is told. What is said of a text that somebody else has put there under the
+    name of a message is so no word on the message. What ended without a word of its own has failed.
     """
     given = values(config)
     push_id = given.get("push_id")
@@ -235,10 +267,18 @@ def signed(config: dict[str, Any], outcome: dict[str, Any]) -> dict[str, Any]:
         code = outcome.get("deploy_status_code")
         reason = said or f"the script ended without an outcome, with exit code {code}"
         told.update(deploy_result="failed", report=json.dumps({"reason": reason}))
-    covered = [host_name(), push_id, given.get("expires_at"), told["deploy_result"]]
+    covered = [host_name(), push_id, text_digest(config), told["deploy_result"]]
     covered += [told["changed"], told.get("report", "")]
     told["signature"] = signature(["novadocker-outcome", *map(str, covered)])
     return told
+
+
+def text_digest(config: dict[str, Any]) -> str:
+    """Return what tells a message's text from any other, empty for what is no message."""
+    if config.get("group") != MESSAGES:
+        return ""
+    text = str(config.get("config") or "").encode(errors="surrogatepass")
+    return hashlib.sha256(text).hexdigest()[:DIGEST_CHARS]
 
 
 def signature(parts: list[str]) -> str:

@@ -7,9 +7,15 @@ import base64
 import errno
 import hashlib
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
+
+from library.faults import StepFailed
+
+#: Who may not write what root trusts.
+OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def file_state(path: Path) -> dict[str, Any] | None:
@@ -47,6 +53,23 @@ def replace_file(
         os.fsync(handle.fileno())
     os.replace(draft, path)
     sync_directory(path.parent)
+
+
+def require_own(path: Path) -> None:
+    """Refuse to trust a file that others than this user, who is root, can put there or change.
+
+    :raises StepFailed: naming what others own or can write
+    """
+    for place in (path.parent, path):
+        if not os.path.lexists(place):
+            continue
+        state = place.lstat()
+        if stat.S_ISLNK(state.st_mode) or state.st_uid != os.geteuid() or state.st_mode & OTHERS:
+            raise StepFailed(
+                f"{place} is not root's alone, so what is in it is not trusted: see who changed "
+                f"it, then `chown root: {place}` and `chmod go-w {place}`, and run "
+                "`novadocker-enroll add` for this host again"
+            )
 
 
 def copy_attributes(source: Path, target: int) -> None:

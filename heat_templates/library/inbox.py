@@ -25,6 +25,7 @@ from library.files import replace_file, sync_directory
 from library.message import (
     OPERATOR_KEYS,
     Message,
+    begins_at,
     is_greeting,
     read_message,
     require_host,
@@ -70,8 +71,18 @@ def answer(config: dict[str, Any], own: Path, root: Path = Path("/")) -> Outputs
             return handed_over(config, other)
         with turn(root):
             return run_once(message, root)
+    except Interrupted as err:
+        return outputs_of({**refused(str(err)), "begun": True})
     except StepFailed as err:
         return outputs_of(refused(str(err)))
+    except Exception as err:  # noqa: BLE001 - it is told as the outcome: silence is waited for
+        LOG.exception("this message could not be answered")
+        reason = f"this host could not run the message: {err!r}"
+        return outputs_of({**refused(reason), "begun": True})
+
+
+class Interrupted(StepFailed):
+    """A message is not run, or not again, and its steps may have been begun before that."""
 
 
 def package_for(message: Message, own: Path, root: Path) -> Path | None:
@@ -144,13 +155,14 @@ def run_once(message: Message, root: Path) -> Outputs:
     begun = int(before.get("begun") or 0)
     again = "the host went down while it ran this" if begun else ""
     if begun >= BEGINNINGS:
-        raise StepFailed("the host went down twice while it ran this; it is not tried again")
+        raise Interrupted("the host went down twice while it ran this; it is not tried again")
     try:
-        require_time(message)
+        require_time(message, drop_old(record.parent))
         parts = parts_of(message)
     except StepFailed as err:
-        raise StepFailed(f"{again}; now {err}" if again else str(err)) from err
-    drop_old(record.parent)
+        if not again:
+            raise
+        raise Interrupted(f"{again}; now {err}") from err
     log = open_log(root, "-".join(dict.fromkeys(name for name, _ in message.steps))[:100])
     if again:
         LOG.warning("%s, and it is run once more", again)
@@ -158,7 +170,11 @@ def run_once(message: Message, root: Path) -> Outputs:
     report = run_recipe(message, parts, root, log)
     outputs = outputs_of(report)
     if not report.get("stopped"):
-        save(record, message, begun + 1, outputs)
+        try:
+            save(record, message, begun + 1, outputs)
+        except OSError as err:
+            # It is told all the same; should it come again, its steps find all done.
+            LOG.error("that this message was run is not on record: %s", err)
     return outputs
 
 
@@ -169,7 +185,7 @@ def recorded(record: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (TypeError, ValueError) as err:
-        raise StepFailed(
+        raise Interrupted(
             f"{record} cannot be read ({err}), so it is not known whether this message was run: "
             "look at the host's log, remove that file, then run the workflow again"
         ) from err
@@ -178,17 +194,31 @@ def recorded(record: Path) -> dict[str, Any]:
 def save(record: Path, message: Message, begun: int, outputs: Outputs | None) -> None:
     """Put on record that a message was begun, or how it ended."""
     record.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    data = {"expires_at": message.expires_at, "begun": begun, "outputs": outputs}
+    data = {
+        "expires_at": message.expires_at,
+        "begins_at": begins_at(message),
+        "begun": begun,
+        "outputs": outputs,
+    }
     replace_file(record, json.dumps(data).encode(), 0o600)
 
 
-def drop_old(place: Path) -> None:
-    """Forget messages whose end is so long past that they are refused for that."""
+def drop_old(place: Path) -> float:
+    """Forget messages whose end is so long past that they are refused for that.
+
+    :return: when the last of those that this host has run was made, 0 when it has run none; the
+        record of that one stays
+    """
+    ends: dict[Path, tuple[float, float]] = {}
     for record in place.glob("*.json"):
         try:
-            end = float(json.loads(record.read_bytes())["expires_at"])
-        except (KeyError, TypeError, ValueError):
-            end = record.stat().st_mtime
-        if end + KEPT_S < time.time():
+            data = json.loads(record.read_bytes())
+            ends[record] = (float(data["expires_at"]), float(data.get("begins_at") or 0))
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+            ends[record] = (record.stat().st_mtime, 0)
+    newest = max(ends, key=lambda record: ends[record][::-1], default=None)
+    for record, (end, _) in ends.items():
+        if end + KEPT_S < time.time() and record != newest:
             record.unlink()
             sync_directory(place)
+    return ends[newest][1] if newest else 0

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from library.faults import StepFailed
+from library.files import require_own
 from library.step import clean_environment
 
 FORMAT = 2
@@ -32,6 +33,10 @@ KEY_BLOCK = re.compile(r"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----\n
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 STEPS = 50
 LONGEST_S = 24 * 3600
+#: How far the clocks of executor and host may be apart.
+EARLY_S = 3600
+#: Messages do not always come in the order in which they are made.
+ORDER_S = 120
 KINDS: dict[str, tuple[type, ...]] = {
     "host": (str,),
     "push_id": (str,),
@@ -114,6 +119,7 @@ def require_signature(text: str, signature: Any, keys: Path) -> None:
     :param keys: file of the public keys, which only enrolment over SSH writes
     :raises StepFailed: naming what is to be done where the host is at fault
     """
+    require_own(keys)
     blocks = KEY_BLOCK.findall(keys.read_text()) if keys.exists() else []
     if not blocks:
         raise StepFailed(
@@ -126,7 +132,12 @@ def require_signature(text: str, signature: Any, keys: Path) -> None:
         given = base64.b64decode(str(signature), validate=True)
     except (binascii.Error, ValueError):
         given = b""
-    if not any(verified(block, PURPOSE + text.encode(errors="replace"), given) for block in blocks):
+    try:
+        # To the letter: nothing that reads otherwise may become what was signed.
+        covered = PURPOSE + text.encode()
+    except UnicodeEncodeError as err:
+        raise StepFailed("this message is no text, so nobody has signed it") from err
+    if not any(verified(block, covered, given) for block in blocks):
         raise StepFailed(
             f"this message is not signed by the operator, or was altered ({len(blocks)} keys in "
             f"{keys}): if it is the executor's, enrol this host again with its public key"
@@ -163,6 +174,7 @@ def require_host(message: Message, root: Path) -> None:
     :raises StepFailed: naming both
     """
     path = root / HOST_NAME.lstrip("/")
+    require_own(path)
     name = path.read_text().strip() if path.exists() else ""
     if message.host != name:
         raise StepFailed(
@@ -171,9 +183,12 @@ def require_host(message: Message, root: Path) -> None:
         )
 
 
-def require_time(message: Message) -> None:
-    """Refuse a message whose end has come.
+def require_time(message: Message, latest: float = 0) -> None:
+    """Refuse a message whose end has come, by this host's clock or by what came after it.
 
+    A clock that was set back would have a host believe what it was told long ago.
+
+    :param latest: the last beginning of the messages that this host has run
     :raises StepFailed: with both times
     """
     now = time.time()
@@ -182,6 +197,22 @@ def require_time(message: Message) -> None:
             f"this message expired at {utc(message.expires_at)}, and this host's clock shows "
             f"{utc(now)}: run the workflow again; if the message was new, set the clock"
         )
+    if begins_at(message) > now + EARLY_S:
+        raise StepFailed(
+            f"this message is of {utc(begins_at(message))}, and this host's clock shows "
+            f"{utc(now)}, so it cannot be told which messages are over: set the clock"
+        )
+    if message.expires_at < latest - ORDER_S:
+        raise StepFailed(
+            f"this message expired at {utc(message.expires_at)}, and this host has run one of "
+            f"{utc(latest)} since: its clock, which shows {utc(now)}, was set back; set the clock "
+            "and run the workflow again"
+        )
+
+
+def begins_at(message: Message) -> float:
+    """Return when a message was made, in seconds since the epoch, or up to a minute later."""
+    return message.expires_at - message.timeout_s
 
 
 def utc(seconds: float) -> str:

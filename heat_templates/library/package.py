@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from library.files import replace_file, sync_directory
+from library.files import replace_file, require_own, sync_directory
 
 PACKAGES = "/usr/local/lib/novadocker"
 #: A link to the one that this host was given last; programs follow it before they begin.
@@ -32,15 +32,19 @@ def digest_of(path: Path) -> str:
 
 
 def held(root: Path, digest: str) -> Path | None:
-    """Return where a package is on this host, None when it is not there or is not what it was."""
+    """Return where a package is on this host, None when it is not there or is not what it was.
+
+    :raises StepFailed: when others than root could change it after this
+    """
     path = root / PACKAGES.lstrip("/") / f"{digest}.pyz"
+    require_own(path)
     return path if digest and digest_of(path) == digest else None
 
 
 def put(root: Path, data: bytes) -> Path:
     """Put a package where it belongs, not yet as the current one; return that place."""
     place = root / PACKAGES.lstrip("/")
-    place.mkdir(parents=True, exist_ok=True)
+    place.mkdir(parents=True, exist_ok=True, mode=0o755)
     path = place / f"{hashlib.sha256(data).hexdigest()}.pyz"
     replace_file(path, data, 0o644)
     return path

@@ -9,7 +9,7 @@ from typing import Any
 
 from novadocker_actions import host_steps, recipes
 from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
-from novadocker_actions.cloud import aggregates, mailbox, runs
+from novadocker_actions.cloud import aggregates, mailbox, operators, runs
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError, HostBusy, Refused
 from novadocker_actions.plan import hosts, rows
@@ -57,7 +57,10 @@ def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run
     :param mode: ``apply``, ``check``, ``undo`` or ``roll_back``
     :param timeout_s: limit on the host, for all steps of its recipe
     :param run_id: the run that the hosts belong to by that, and that can be rolled back
+    :raises Refused: when the caller is no operator, or settings do not fit a step
     """
+    if jobs:
+        operators.require(cloud)
     by_host = {row.host: steps for row, steps in jobs}
     for steps in by_host.values():
         for name, settings in steps:

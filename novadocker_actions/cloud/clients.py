@@ -128,6 +128,25 @@ class Cloud:
         return str(self._session.get_token())
 
     @functools.cached_property
+    def role_names(self) -> frozenset[str]:
+        """Names of the caller's roles, as Mistral's own Keystone tells them of the token.
+
+        What came to Mistral with the request is not asked: for another cloud the caller writes it.
+        """
+        keystone = ServiceAdapter(
+            self._session,
+            "identity",
+            self._patience,
+            endpoint_override=f"{identity_url()}/v3",
+            # The caller's token may have expired on the way; a service may look at such a one.
+            auth=_service_user(),
+        )
+        path, subject = "/auth/tokens?allow_expired=1", {"X-Subject-Token": self.token}
+        answer = keystone.request(path, "GET", headers=subject)
+        roles = answer.json()["token"].get("roles") or []
+        return frozenset(str(role["name"]) for role in roles)
+
+    @functools.cached_property
     def project_id(self) -> str:
         """The project that the caller works for; what this bundle makes belongs to it."""
         return str(self._session.get_project_id() or self._project_id)

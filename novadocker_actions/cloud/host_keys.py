@@ -66,17 +66,19 @@ class HostKeys:
         return keys
 
 
-def document(host: str, push_id: str, expires_at: int, said: Mapping[str, Any]) -> bytes:
+def document(host: str, push_id: str, text_digest: str, said: Mapping[str, Any]) -> bytes:
     """Return what the signature of an outcome covers.
 
-    The host's side of it is ``signed`` in heat_templates/agent/outcomes.py.
+    The host's side of it is ``signed`` in heat_templates/agent/outcomes.py. A host signs what it
+    says of any text in its mailbox, so that it can tell why it runs none: therefore the text itself
+    is covered, and not only the name that whoever wrote it has given it.
 
     :param host: name that the host is enrolled by
     :param push_id: the push that is answered
-    :param expires_at: when the push's time is over, in seconds since the epoch
+    :param text_digest: of the message, from :func:`novadocker_actions.cloud.messages.digest`
     :param said: the outputs
     """
-    covered = ["novadocker-outcome", host, push_id, expires_at]
+    covered = ["novadocker-outcome", host, push_id, text_digest]
     covered += [said.get(name, "") for name in SAID]
     return json.dumps([str(part) for part in covered], separators=(",", ":")).encode()
 

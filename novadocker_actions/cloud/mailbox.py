@@ -95,6 +95,7 @@ def push(
     if message.get(host_steps.PUSH_ID) == push_id:
         # A lost executor pushed it before it told so.
         config_id, expires_at = held["id"], message["expires_at"]
+        text = held["config"]
     else:
         _require_free(row, current, message, run_id, is_active)
         text = messages.compose(
@@ -108,7 +109,8 @@ def push(
         )
         inputs = {host_keys.SIGNATURE: messages.sign(text), _PUSHED: int(time.time())}
         config_id = _replace(heat, row, held, text, inputs)
-    row.pending = Pending(names, mode, push_id, config_id, expires_at)
+    digest = messages.digest(text)
+    row.pending = Pending(names, mode, push_id, config_id, expires_at, text_digest=digest)
 
 
 def _require_free(
@@ -158,8 +160,9 @@ def look(heat: Heat, row: HostRow, keys: HostKeys | None = None, asked_at: float
             return
         # Two executors pushed the same, or it was pushed anew: the mailbox has the last of them.
         pending.config_id, pending.again = held["id"], _inputs(held).get(_AGAIN, 0)
-        # The host signs the end that it was told.
+        # The host signs the text that it was sent.
         pending.deadline = message["expires_at"]
+        pending.text_digest = messages.digest(held["config"])
     if time.time() - asked_at > OUTAGE_S:
         # Heat was away, so the host could not tell it anything either.
         pending.awaited = round(time.time() + GRACE_S)
@@ -222,7 +225,7 @@ def _refusal(row: HostRow, pending: Pending, outputs: dict[str, Any], keys: Host
     fault = host_keys.fault_of(key)
     if fault:
         return f"{fault.rstrip('.')}: enrol {row.host} again with novadocker-enroll"
-    text = host_keys.document(row.host, pending.push_id, pending.deadline, outputs)
+    text = host_keys.document(row.host, pending.push_id, pending.text_digest, outputs)
     if host_keys.is_signed(key, outputs[host_keys.SIGNATURE], text):
         return ""
     if outputs.get(host_steps.PUSH_ID) != pending.push_id:
@@ -316,14 +319,21 @@ def _inputs(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _message(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the message that a config is, {} for one that is none: an empty mailbox's."""
+    """Return the message that a config is, {} for one that is none: an empty mailbox's.
+
+    What was not signed with the executor's key, whatever it says, is nobody's push and no lease.
+    """
     if config.get("group") != messages.GROUP:
         return {}
-    try:
-        return messages.parse(config["config"])
-    except NovadockerError as err:
+    text = str(config.get("config") or "")
+    if not messages.is_own(text, _inputs(config).get(host_keys.SIGNATURE)):
         # A new mailbox's greeting, or what somebody else has put there.
-        LOG.info("A mailbox holds what is no message: %s", err)
+        LOG.info("A mailbox holds what is no message of this executor's key")
+        return {}
+    try:
+        return messages.parse(text)
+    except NovadockerError as err:
+        LOG.info("A mailbox holds a message of another release: %s", err)
         return {}
 
 
@@ -368,7 +378,11 @@ def _report(text: Any) -> dict[str, Any]:
     if isinstance(text, dict):
         return text
     try:
-        report = json.loads(text or "{}")
+        report = json.loads(text or "{}", parse_constant=_no_number)
     except (ValueError, RecursionError):
         return {"reason": "the host's report cannot be read"}
     return report if isinstance(report, dict) else {}
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no number of JSON, and no database takes it")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import hashlib
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from cryptography import exceptions
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from oslo_config import cfg
@@ -50,6 +52,7 @@ _OPTION_GROUP = "novadocker"
 # Signatures of one kind are never good for another.
 _PURPOSE = b"novadocker-message\n"
 _SALT_BYTES = 32
+_DIGEST_CHARS = 32
 _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----\n?", re.S)
 # Group may read: a secret that is mounted into a container belongs to a group.
 _NOT_FOR_KEYS = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
@@ -127,6 +130,14 @@ def _is_step(step: Any) -> bool:
     )
 
 
+def digest(text: str) -> str:
+    """Return what tells a message from any other: hosts sign it with what they say of the message.
+
+    :param text: from :func:`compose`, to the letter
+    """
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_DIGEST_CHARS]
+
+
 def covered(text: str) -> bytes:
     """Return what the signature of a message covers.
 
@@ -140,13 +151,36 @@ def sign(text: str) -> str:
 
     :raises Refused: when the executor has no key that can be used
     """
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_BYTES)
+    signature = _executors_key().sign(covered(text), pss, hashes.SHA256())
+    return base64.b64encode(signature).decode()
+
+
+def is_own(text: str, signature: Any) -> bool:
+    """Whether a message is the executor's own, and not what somebody else has put in its place.
+
+    :param text: from a mailbox
+    :param signature: base64, from beside it
+    :raises Refused: when the executor has no key that can be used
+    """
+    pss = padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_BYTES)
+    public = _executors_key().public_key()
+    try:
+        given = base64.b64decode(str(signature), validate=True)
+        public.verify(given, covered(text), pss, hashes.SHA256())
+    except (ValueError, exceptions.InvalidSignature):
+        return False
+    return True
+
+
+def _executors_key() -> rsa.RSAPrivateKey:
     cfg.CONF.register_opts(OPTIONS, _OPTION_GROUP)
     path = Path(cfg.CONF[_OPTION_GROUP].message_key_file)
     try:
         state = path.stat()
         if state.st_mode & _NOT_FOR_KEYS:
             raise _refusal(path, "can be read by others.", f"Run `chmod 600 {path}`.")
-        key = _loaded(path, state.st_mtime_ns)
+        return _loaded(path, state.st_mtime_ns)
     except OSError as err:
         raise _refusal(
             path,
@@ -154,8 +188,6 @@ def sign(text: str) -> str:
             f"Make it with `{MAKE_KEY}`, once, and copy it to all executors; then enrol the hosts "
             "again with `novadocker-enroll add`.",
         ) from err
-    pss = padding.PSS(padding.MGF1(hashes.SHA256()), _SALT_BYTES)
-    return base64.b64encode(key.sign(covered(text), pss, hashes.SHA256())).decode()
 
 
 def _refusal(path: Path, problem: str, remedy: str) -> Refused:

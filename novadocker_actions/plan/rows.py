@@ -42,6 +42,7 @@ class Pending:
     :param awaited: until when it is waited for after that, since Heat was away
     :param again: how often it was pushed anew since an outcome had come that was not the host's
     :param remark: whether it is but a remark when a step fails
+    :param text_digest: of the message, which the host signs with its outcome
     """
 
     steps: list[str]
@@ -52,6 +53,7 @@ class Pending:
     awaited: int = 0
     again: int = 0
     remark: bool = False
+    text_digest: str = ""
 
     @property
     def told(self) -> str:
@@ -234,7 +236,7 @@ def judge(row: HostRow, outputs: dict[str, Any], report: dict[str, Any]) -> None
     if outputs.get("deploy_result") != "ok":
         said = report.get("reason") or _last_lines(outputs.get("deploy_stderr"))
         fault = str(said or "the host reported no outcome")
-    if fault and report.get("steps") == [] and not report.get("log"):
+    if fault and report.get("steps") == [] and not report.get("log") and not report.get("begun"):
         # The host refused the message: nothing was begun.
         not_pushed(row, pending.steps, fault, pending.mode)
         return

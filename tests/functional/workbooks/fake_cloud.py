@@ -168,6 +168,7 @@ class FakeCloud(BaseAdapter):
         self.migrations: list[dict[str, str]] = []
         self.step_s = 0.0
         self.tokens: list[str] = []
+        self.callers_roles = ["member", "admin"]
         self.operators_key = ""
         self.after_push: Callable[[FakeHost, dict[str, Any]], None] = lambda host, config: None
         self.after_step: Callable[[FakeHost, str, str], None] = lambda host, step, mode: None
@@ -252,6 +253,7 @@ class FakeCloud(BaseAdapter):
     def _routes(self) -> list[tuple[str, str, Callable[..., Any]]]:
         heat, nova, glance, mistral = "/heat/v1/project", "/nova/v2.1", "/glance/v2", "/mistral/v2"
         return [
+            ("GET", "/keystone/v3/auth/tokens", self._token),
             ("POST", "/keystone/v3/OS-TRUST/trusts", self._post_trust),
             ("GET", "/keystone/v3/OS-TRUST/trusts", self._get_trusts),
             ("DELETE", "/keystone/v3/OS-TRUST/trusts/([^/]+)", self._delete_trust),
@@ -299,6 +301,13 @@ class FakeCloud(BaseAdapter):
         ]
 
     # -- Keystone
+
+    def _token(self, query: dict[str, str], body: Any) -> Any:
+        headers = self.headers[-1]
+        assert headers["X-Auth-Token"] == "a-service-token", "a service may look at any token"
+        assert headers["X-Subject-Token"] in (TOKEN, TRUSTEES_TOKEN)
+        roles = [{"id": name, "name": name} for name in self.callers_roles]
+        return 200, {"token": {**CALLER, "roles": roles}}
 
     def _post_trust(self, query: dict[str, str], body: Any) -> Any:
         key = str(uuid.uuid4())
@@ -424,7 +433,8 @@ class FakeCloud(BaseAdapter):
             "push_id": message["push_id"],
             "deploy_status_code": 0 if good else 1,
         }
-        signed = (host.name, message["push_id"], message["expires_at"], details)
+        digest = messages.digest(config["config"])
+        signed = (host.name, message["push_id"], digest, details)
         details["signature"] = sign(host.key, host_keys.document(*signed))
         unsigned = "unsigned" in [
             host.faults.get((s["name"], message["mode"])) for s in message["steps"]

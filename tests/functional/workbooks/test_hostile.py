@@ -50,7 +50,7 @@ def signed(
 ) -> dict[str, Any]:
     """Return an outcome that somebody has signed."""
     said = outcome(config, **more)
-    text = host_keys.document(host, said["push_id"], given(config)["expires_at"], said)
+    text = host_keys.document(host, said["push_id"], messages.digest(config["config"]), said)
     return {**said, "signature": sign(key, text)}
 
 
@@ -220,6 +220,15 @@ def pinned(cloud: FakeCloud, other: str) -> tuple[int, dict[str, Any]]:
     keys = {host.name: public_text(host.key) for host in cloud.hosts.values()}
     value = {**keys, other: public_text(ATTACKERS_KEY)}
     return 200, {"output": {"output_key": "public_keys", "output_value": value}}
+
+
+def test_nobody_but_an_operator_has_the_executor_sign(mistral: Mistral, cloud: FakeCloud) -> None:
+    cloud.callers_roles = ["member", "reader"]
+
+    said = refused(mistral, cloud, {})
+
+    assert "you have none of the roles admin, so no host runs what you ask for" in said
+    assert not [config for config in cloud.configs.values() if config["config"]]
 
 
 def test_another_host_behind_a_name_is_refused_before_anything_changes(

@@ -146,6 +146,20 @@ def test_a_trust_carries_the_caller_s_roles(transport: Transport) -> None:
     assert trust["expires_at"].endswith("Z")
 
 
+def test_who_the_caller_is_comes_from_keystone_and_not_with_the_request(
+    transport: Transport,
+) -> None:
+    roles = [{"id": "m", "name": "member"}]
+    transport.body = json.dumps({"token": {"roles": roles}})
+
+    assert clients.connect(context()).role_names == {"member"}
+
+    (asked,) = transport.seen
+    assert asked.url == "http://keystone.test/v3/auth/tokens?allow_expired=1"
+    assert asked.headers["X-Subject-Token"] == "token"
+    assert asked.headers["X-Auth-Token"] == "service-token"
+
+
 def test_a_caller_that_may_not_delegate_goes_on_without(transport: Transport) -> None:
     transport.status, transport.body = 403, '{"error": {"message": "no"}}'
 

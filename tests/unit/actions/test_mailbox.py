@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -75,9 +76,14 @@ class Heat:
         return 404, {"error": {"message": "not found"}}
 
     @property
+    def text(self) -> str:
+        """The text that is in the mailbox."""
+        return str(self.configs[self.deployment["config_id"]]["config"])
+
+    @property
     def held(self) -> dict[str, Any]:
-        """The message that is in the mailbox."""
-        return messages.parse(self.configs[self.deployment["config_id"]]["config"])
+        """The message that it is."""
+        return messages.parse(self.text)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -92,14 +98,14 @@ class Heat:
         *,
         key: rsa.RSAPrivateKey | None = KEY,
         host: str = "c1",
-        expires_at: int = 0,
+        sent: str = "",
         **outputs: Any,
     ) -> None:
         """Tell an outcome, signed by the host for a push, or by others for other things."""
         report = told(ok=result == "ok")
         said = {"deploy_result": result, "changed": "true", "report": report, **outputs}
-        until = expires_at or self.held["expires_at"]
-        text = host_keys.document(host, push_id, until, said)
+        digest = messages.digest(sent or self.text)
+        text = host_keys.document(host, push_id, digest, said)
         signature = sign(key, text) if key else ""
         self.take({**said, "push_id": push_id, "signature": signature})
 
@@ -113,7 +119,8 @@ class Heat:
 
 @pytest.fixture
 def heat(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr(messages, "sign", lambda text: f"signature of {len(text)}")
+    monkeypatch.setattr(messages, "sign", lambda text: f"signature of {messages.digest(text)}")
+    monkeypatch.setattr(messages, "is_own", lambda text, given: given == messages.sign(text))
     return Heat()
 
 
@@ -151,7 +158,7 @@ def test_what_is_pushed_is_whole_and_signs_its_outcome(heat: Any, run: HostRow) 
 
     config = heat.configs[heat.deployment["config_id"]]
     assert config["group"] == messages.GROUP
-    assert heat.inputs["signature"] == f"signature of {len(config['config'])}"
+    assert heat.inputs["signature"] == messages.sign(heat.text)
     # The agent signs what answers a message that has these, and Heat keeps what is declared.
     assert (heat.held["push_id"], heat.held["host"]) == ("mine", "c1")
     assert heat.held["expires_at"] > time.time()
@@ -235,7 +242,7 @@ FORGERIES: dict[str, dict[str, Any]] = {
     "signed by another": {"push_id": "mine", "key": OTHER_KEY},
     "of another host": {"push_id": "mine", "host": "c2"},
     "of another push": {"push_id": "theirs"},
-    "of an end that is over": {"push_id": "mine", "expires_at": 1_700_000_000},
+    "of an end that is over": {"push_id": "mine", "sent": json.dumps({"expires_at": 1})},
     "an object for a signature": {"push_id": "mine", "signature": {"a": 1}},
     "no base64": {"push_id": "mine", "signature": "€"},
     "numbers for text": {"push_id": "mine", "key": None, "report": 7, "changed": None},
@@ -277,12 +284,12 @@ def test_each_word_of_an_outcome_is_signed(heat: Any, run: HostRow, name: str) -
 
 def test_an_outcome_of_the_first_of_several_pushes_is_taken(heat: Any, run: HostRow) -> None:
     push(heat, run)
-    first = heat.held["expires_at"]
+    first = heat.text
     heat.signal("mine", key=None)
     mailbox.look(heat, run)
 
     # The host had been at it all the time, and answers what it was sent first.
-    heat.signal("mine", expires_at=first)
+    heat.signal("mine", sent=first)
     mailbox.look(heat, run)
 
     assert (run.state, run.pending) == (OK, None)
@@ -415,6 +422,90 @@ def test_a_host_belongs_to_the_run_that_changes_it_between_two_recipes(
     # A run that was lost holds nothing.
     claim(heat, run, active=False)
     assert heat.held["push_id"] == "mine"
+
+
+@pytest.fixture
+def forged(heat: Any, run: HostRow) -> Callable[..., None]:
+    """Return a function that puts a text into the mailbox that says other than what was pushed."""
+
+    def forge(**other: Any) -> None:
+        config = heat.configs[heat.deployment["config_id"]]
+        text = json.dumps({**json.loads(config["config"]), **other})
+        heat.configs["forged"] = {**config, "id": "forged", "config": text}
+        heat.deployment["config_id"] = "forged"
+
+    return forge
+
+
+def test_what_nobody_has_signed_is_no_lease(heat: Any, run: HostRow, forged: Any) -> None:
+    begun(heat, "apply")
+    asked: list[str] = []
+    forged(run_id="../workbooks", expires_at=9_999_999_999)
+
+    mailbox.push(
+        heat,
+        run,
+        [("install_docker", {})],
+        mode="apply",
+        timeout_s=9,
+        push_id="mine",
+        run_id="my-run",
+        is_active=lambda run_id: bool(asked.append(run_id)) or True,
+    )
+
+    assert (asked, heat.held["push_id"]) == ([], "mine")
+
+
+def test_what_nobody_has_signed_is_not_taken_for_what_was_pushed(
+    heat: Any, run: HostRow, forged: Any
+) -> None:
+    push(heat, run)
+    again = HostRow("c1", "compute", deployment_id="d")
+    forged(expires_at=9_999_999_999)
+
+    push(heat, again)
+    assert again.pending is not None
+    assert again.pending.deadline < time.time() + 120
+
+    forged(expires_at=9_999_999_999)
+    mailbox.look(heat, again)
+    assert again.state == FAILED
+    assert "put its own steps into" in again.reason
+
+
+def test_what_a_host_says_of_another_text_of_the_same_name_ends_nothing(
+    heat: Any, run: HostRow
+) -> None:
+    push(heat, run)
+    other = json.dumps({**heat.held, "steps": []})
+    report = json.dumps({"steps": [], "reason": "this message is not signed by the operator"})
+
+    # The host refuses what it was shown, and somebody keeps its word for later.
+    heat.signal("mine", "failed", sent=other, report=report)
+    mailbox.look(heat, run)
+
+    assert run.state == OK
+    assert run.pending is not None
+
+
+def test_a_host_that_may_have_begun_is_not_taken_for_untouched(heat: Any, run: HostRow) -> None:
+    push(heat, run)
+    told_twice = {"steps": [], "reason": "the host went down twice", "log": "", "begun": True}
+    heat.signal("mine", "failed", report=json.dumps(told_twice))
+
+    mailbox.look(heat, run)
+
+    assert run.state == FAILED
+    assert run.to_roll_back
+
+
+def test_what_is_no_number_of_json_is_no_report(heat: Any, run: HostRow) -> None:
+    push(heat, run)
+    heat.signal("mine", report=told(seconds=float("nan")))
+
+    mailbox.look(heat, run)
+
+    assert run.state == FAILED
 
 
 def test_a_host_belongs_to_its_own_run(heat: Any, run: HostRow) -> None:

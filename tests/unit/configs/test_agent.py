@@ -111,6 +111,35 @@ class TestRefuse:
 
 
 class TestTelling:
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"id": "../../etc/docker/daemon", "hosts": ["tcp://0.0.0.0"]},
+            {"id": "../messages/0"},
+            {"id": "a/b"},
+            {"id": ""},
+            {"id": "x" * 65},
+            {"id": None},
+            {"id": ["one"]},
+            {"group": 3},
+            {"group": ["novadocker"]},
+            {"inputs": {"a": "b"}},
+            {"inputs": ["a"]},
+            {"inputs": [{"value": "no name"}]},
+        ],
+    )
+    def test_what_is_no_config_of_heats_is_seen_by_nothing(
+        self, outcomes: Any, tmp_path: pathlib.Path, given: dict[str, Any]
+    ) -> None:
+        before = sorted(tmp_path.rglob("*"))
+        want(tmp_path, {**config("two"), **given}, config("one"))
+        assert outcomes.refuse() == 0
+        left = json.loads((tmp_path / "run/heat-config").read_text())
+        assert [item["id"] for item in left] == ["one"]
+        new = {path.name for path in set(tmp_path.rglob("*")) - set(before)}
+        assert new <= {"run", "heat-config"}
+        assert outcomes.settle() == 0
+
     def test_long_output_is_cut_to_what_heat_takes(
         self, outcomes: Any, tmp_path: pathlib.Path
     ) -> None:

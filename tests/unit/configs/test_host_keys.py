@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from library import faults, probes
 from library import step as steps
 
-from novadocker_actions.cloud import host_keys
+from novadocker_actions.cloud import host_keys, messages
 from novadocker_actions.errors import NovadockerError
 from tests.host_keys import public_text
 
@@ -58,6 +58,13 @@ def message(identity: str = "one", **more: Any) -> dict[str, Any]:
     return config(identity, inputs=inputs)
 
 
+def signed_message(identity: str = "one", **more: Any) -> dict[str, Any]:
+    """Return a message as the mailbox has it."""
+    given = {"format": 2, "host": HOST, "push_id": "p1", "expires_at": round(time.time()) + 60}
+    text = json.dumps({**given, **more})
+    return {"id": identity, "group": "novadocker", "config": text, "inputs": []}
+
+
 def told(folder: pathlib.Path) -> dict[str, Any]:
     """Return what the agent told Heat."""
     return dict(json.loads((folder / "told").read_text()))
@@ -65,8 +72,8 @@ def told(folder: pathlib.Path) -> dict[str, Any]:
 
 def believed(outputs: dict[str, Any], key: str, sent: dict[str, Any]) -> bool:
     """Whether the executor takes an outcome for that of a message."""
-    given = {item["name"]: item["value"] for item in sent["inputs"]}
-    text = host_keys.document(HOST, given["push_id"], int(given["expires_at"]), outputs)
+    push_id = json.loads(sent["config"])["push_id"]
+    text = host_keys.document(HOST, push_id, messages.digest(sent["config"]), outputs)
     return host_keys.is_signed(key, outputs.get("signature"), text)
 
 
@@ -108,7 +115,7 @@ class TestSigning:
     def test_the_executor_believes_what_the_host_signed(
         self, agent: Any, made: Any, tmp_path: pathlib.Path
     ) -> None:
-        sent = message()
+        sent = signed_message()
         report = json.dumps({"reason": "", "facts": {"name": "Köln", "x": "\ud83d"}})
         outcome = {"deploy_result": "ok", "changed": "true", "report": report}
         outputs = self.notify(agent, tmp_path, sent, {**outcome, "deploy_status_code": 0})
@@ -118,12 +125,12 @@ class TestSigning:
         for name in ("deploy_result", "changed", "report"):
             assert not believed({**outputs, name: "other"}, made[1], sent)
         for other in ({"push_id": "p2"}, {"expires_at": round(time.time()) + 99}):
-            assert not believed(outputs, made[1], message(**other))
+            assert not believed(outputs, made[1], signed_message(**other))
 
     def test_a_script_that_ended_without_a_word_has_failed_and_that_is_signed(
         self, agent: Any, made: Any, tmp_path: pathlib.Path
     ) -> None:
-        sent = message()
+        sent = signed_message()
         outputs = self.notify(
             agent, tmp_path, sent, {"deploy_status_code": -9, "deploy_stderr": ""}
         )
@@ -136,17 +143,31 @@ class TestSigning:
     def test_what_the_agent_itself_says_is_signed(
         self, agent: Any, made: Any, tmp_path: pathlib.Path
     ) -> None:
-        sent = {**message(), "group": "ansible"}
+        sent = signed_message()
         want(tmp_path, sent)
+        (tmp_path / "deployed/one.json").touch()
+        (tmp_path / "deployed/one.again").touch()
         agent.refuse()
         assert believed(told(tmp_path), made[1], sent)
-        reason = json.loads(told(tmp_path)["report"])["reason"]
-        assert "no hook for configs of group ansible" in reason
+        assert "went down twice" in json.loads(told(tmp_path)["report"])["reason"]
+
+    def test_what_it_says_of_another_text_of_that_name_is_not_believed(
+        self, agent: Any, made: Any, tmp_path: pathlib.Path
+    ) -> None:
+        forged = signed_message(steps=[])
+        outputs = self.notify(agent, tmp_path, forged, {"deploy_result": "failed", "report": "{}"})
+        assert believed(outputs, made[1], forged)
+        assert not believed(outputs, made[1], signed_message())
+        (tmp_path / "told").unlink()
+        other = {**signed_message(), "group": "ansible", "inputs": message()["inputs"]}
+        outputs = self.notify(agent, tmp_path, other, {"deploy_result": "ok", "report": "{}"})
+        assert outputs["signature"]
+        assert not believed(outputs, made[1], signed_message())
 
     def test_what_is_too_long_is_signed_as_it_is_told(
         self, agent: Any, made: Any, tmp_path: pathlib.Path
     ) -> None:
-        sent = message()
+        sent = signed_message()
         outcome = {"deploy_result": "failed", "changed": "false", "report": "y" * 100_000}
         outputs = self.notify(agent, tmp_path, sent, outcome)
         assert len(outputs["report"]) == agent.TEXT_CHARS
@@ -175,7 +196,7 @@ class TestSigning:
             name: (tmp_path / f"out.{name}").read_text()
             for name in ("deploy_result", "changed", "report")
         }
-        sent = message()
+        sent = signed_message()
         assert believed(self.notify(agent, tmp_path, sent, outcome), made[1], sent)
 
     @pytest.mark.parametrize("signature", ["", None, "€", "AAAA", {"a": 1}, "A" * 1_000_000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import concurrent.futures
+import errno
 import hashlib
 import io
 import json
@@ -18,6 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -305,6 +307,50 @@ class TestRefused:
         assert isinstance(private, rsa.RSAPrivateKey)
         assert "was altered" in reason(host.refuse(sent(text, sign(private, text.encode()))))
 
+    def test_a_character_that_is_none_for_one_that_was_signed(self, host: Any) -> None:
+        text = compose(push_id="what?")
+        altered = text.replace("?", chr(0xDC00))
+        assert "is no text" in reason(host.refuse(sent(altered, messages.sign(text))))
+
+    @pytest.mark.parametrize("name", ["operator.pub", "host.name", ""])
+    @pytest.mark.parametrize("how", ["link", "group", "others", "owner"])
+    def test_what_others_than_root_can_change_is_not_trusted(
+        self, host: Any, name: str, how: str, tmp_path: pathlib.Path
+    ) -> None:
+        place = host.root / "etc/novadocker" / name
+        match how:
+            case "link":
+                place.rename(tmp_path / "theirs")
+                place.symlink_to(tmp_path / "theirs")
+            case "owner":
+                os.chown(place, 65534, -1)
+            case _:
+                place.chmod(0o777 if how == "others" else 0o775)
+        told = reason(host.refuse(sent(compose())))
+        assert f"{place} is not root's alone" in told
+        assert f"`chmod go-w {place}`" in told
+        if how == "link":
+            place.unlink()
+            (tmp_path / "theirs").rename(place)
+
+    def test_a_clock_that_is_far_behind_is_told_and_runs_nothing(
+        self, host: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = compose()
+        now = time.time()
+        monkeypatch.setattr(message.time, "time", lambda: now - 7200)
+        told = reason(host.refuse(sent(text)))
+        assert "it cannot be told which messages are over: set the clock" in told
+
+    @pytest.mark.parametrize("minutes", [-10, 10])
+    def test_a_clock_that_is_ten_minutes_off_runs_what_is_long_enough(
+        self, host: Any, minutes: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        text = compose(expires_at=round(time.time()) + 930, timeout_s=900)
+        now = time.time()
+        monkeypatch.setattr(message.time, "time", lambda: now + 60 * minutes)
+        message.require_time(message.read_message(text))
+
     def test_a_message_to_another_host(self, host: Any) -> None:
         told = reason(host.refuse(sent(compose(host="compute-2"))))
         assert "for the host compute-2, and this host is enrolled as compute-1" in told
@@ -416,6 +462,64 @@ class TestOnce:
         assert host.counted == ["apply 1", "apply 2"] * 2
         assert "went down twice" in reason(host.run(sent(text)))
         assert len(host.counted) == 4
+
+    def test_after_that_it_is_not_told_as_if_nothing_had_been_begun(self, host: Any) -> None:
+        text = compose(("count", {"then": "hang"}))
+        self.crash(host, text, 1)
+        self.crash(host, text, 2)
+        assert json.loads(host.run(sent(text))["report"])["begun"] is True
+
+    def test_a_clock_that_was_set_back_replays_nothing(
+        self, host: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = round(time.time())
+        old = compose(push_id="old", expires_at=now - 86400, timeout_s=300)
+        host.run(sent(compose()))
+        monkeypatch.setattr(message.time, "time", lambda: now - 86500)
+        told = reason(host.refuse(sent(old)))
+        assert "has run one of" in told
+        assert "was set back; set the clock" in told
+        assert host.counted == ["apply 0"]
+
+    def test_when_the_last_one_was_made_is_never_forgotten(
+        self, host: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        place = host.root / "var/lib/novadocker/messages"
+        for number in range(3):
+            expires_at = round(time.time()) + 600 + number
+            host.run(sent(compose(push_id=f"p{number}", expires_at=expires_at)))
+        later = time.time() + 30 * 86400
+        monkeypatch.setattr(inbox.time, "time", lambda: later)
+        latest = inbox.drop_old(place)
+        assert latest > later - 31 * 86400
+        assert len(list(place.iterdir())) == 1
+        assert inbox.drop_old(place) == latest
+
+    def test_a_full_disk_before_the_first_step_runs_none_and_is_told(
+        self, host: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        monkeypatch.setattr(inbox, "replace_file", mock.Mock(side_effect=full))
+        told = host.refuse(sent(compose(("describe_host", {}), mode="check")))
+        assert "No space left on device" in reason(told)
+        assert not list((host.root / "var/lib/novadocker/messages").iterdir())
+
+    def test_a_full_disk_after_the_last_step_loses_no_outcome(
+        self, host: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(inbox, "run_recipe", lambda *_: {"steps": [], "reason": ""})
+        monkeypatch.setattr(inbox, "parts_of", lambda _message: [])
+        written: list[str] = []
+
+        def replace_file(path: pathlib.Path, *_more: Any) -> None:
+            if written:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            written.append(path.name)
+
+        monkeypatch.setattr(inbox, "replace_file", replace_file)
+        monkeypatch.setattr(inbox, "package_for", lambda *_: None)
+        assert host.refuse(sent(compose()))["deploy_result"] == "ok"
+        assert len(written) == 1
 
     def crash(self, host: Any, text: str, lines: int) -> None:
         """Take the power from a host once its step has been run so often."""
@@ -598,6 +702,13 @@ class TestPackage:
         monkeypatch.setattr(host_package, "digest", lambda: other.stem)
         assert "made for the package" in reason(host.run(sent(compose())))
 
+    def test_a_package_that_others_than_root_can_change_is_not_run(self, host: Any) -> None:
+        other = package.put(host.root, with_step("time.sleep(60)", "pass"))
+        text = json.dumps({**json.loads(compose()), "package": other.stem})
+        other.chmod(0o666)
+        assert f"{other} is not root's alone" in reason(host.run(sent(text)))
+        assert not host.counted
+
     def test_one_that_nobody_asks_for_goes_away_after_a_week(self, host: Any) -> None:
         old = package.put(host.root, b"old")
         asked = package.put(host.root, b"asked for")
@@ -705,5 +816,5 @@ class TestOtherGroups:
         said = {"deploy_result": "ok", "changed": "true", "report": "{}"}
         assert agent.notify(deployed, said) == 0
         told = json.loads((tmp_path / "told").read_text())
-        document = host_keys.document(HOST, "p1", json.loads(text)["expires_at"], told)
+        document = host_keys.document(HOST, "p1", messages.digest(text), told)
         assert host_keys.is_signed(public_text(host_key), told["signature"], document)
