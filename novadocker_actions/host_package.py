@@ -19,6 +19,8 @@ from novadocker_actions import resources
 FOLDERS = ("agent", "configs", "library")
 _ROOT = "heat_templates"
 _ENTRY = "__main__.py"
+#: What hosts may install beside the driver; it is believed as the steps are.
+LOCK = "library/driver.lock"
 
 
 def contents() -> dict[str, str]:
@@ -30,6 +32,7 @@ def contents() -> dict[str, str]:
     for folder in FOLDERS:
         for name in resources.names(f"{_ROOT}/{folder}", "*.py"):
             texts[f"{folder}/{name}"] = resources.text(f"{_ROOT}/{folder}/{name}")
+    texts[LOCK] = resources.text(f"{_ROOT}/{LOCK}")
     return {**texts, _ENTRY: resources.text(f"{_ROOT}/package/{_ENTRY}")}
 
 

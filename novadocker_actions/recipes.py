@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from novadocker_actions import driver_wheel
+
 COMPUTE_DRIVER = "novadocker.virt.docker.DockerDriver"
 _LOG_OPTIONS = {"log-opts": {"max-size": "10m", "max-file": "3"}}
 # Docker's own bridge and its iptables rules cut off Neutron's traffic (moby 39439, 50566), and a
@@ -26,7 +28,8 @@ def _engine(role: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _driver(_role: str, settings: dict[str, Any]) -> dict[str, Any]:
-    return {"requirement": settings["driver_requirement"], "upgrade": False}
+    places = {"url": settings["driver_url"] or "", "index": settings["driver_index"] or ""}
+    return {**driver_wheel.settings(), **places}
 
 
 def _compute(_role: str, _settings: dict[str, Any]) -> dict[str, Any]:

@@ -84,8 +84,12 @@ INPUTS: Mapping[str, Input] = {
         "Docker images that are published in Glance and preloaded on the hosts.",
         ("busybox",),
     ),
-    "driver_requirement": Input(
-        TEXT, "What pip installs as the Nova driver, such as nova-docker==1.0.", "nova-docker"
+    "driver_url": Input(
+        TEXT,
+        "The address of a directory with the driver's wheel, for hosts that enrolment gave none.",
+    ),
+    "driver_index": Input(
+        TEXT, "The address of your package index, for what the driver needs and hosts lack."
     ),
     "docker": Input(OBJECT, "Settings that the hosts' daemon.json gets as well.", {}),
     "aggregate": Input(
@@ -119,7 +123,7 @@ INPUTS: Mapping[str, Input] = {
 }
 
 _SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
-_CONVERTING = ("images", "driver_requirement", "docker", "aggregate")
+_CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
 _BATCHING = ("batch_size", "max_failed", "drain")
 _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
 
@@ -165,6 +169,7 @@ STEPS: Mapping[str, Step] = {
     "install_agent": Step("Install the agent", "the host has its agent"),
     "make_host_key": Step("Make the host's key", "the host has a key of its own"),
     "install_package": Step("Install the host steps", "the host has the package of this release"),
+    "bring_wheels": Step("Bring the wheels", "the host has the driver's wheel"),
     "check_images": Step("Ask the registry", "the registry has the images"),
     "export_image": Step("Export the image", "the image is pulled and saved"),
     "upload_image": Step("Upload the image", "the image is uploaded to Glance"),

@@ -1,197 +1,171 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Install the Docker driver into Nova's own Python environment, changing no other package in it."""
+"""Install the Docker driver into Nova's own Python environment, changing no other package in it.
+
+The driver is a wheel that the operator names by its hash; what it needs and Nova lacks is named,
+by hash as well, in driver.lock of this package of steps.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-import sys
+import hashlib
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from library import wheels
 from library.faults import StepFailed
 from library.instances import refuse_if_instances
 from library.outcome import run_step
-from library.probes import inventory
+from library.probes import distribution_files, inventory
+from library.repack import repacked
+from library.service_pip import ServicePip, refuse_differences
 from library.services import Service, in_service_python, nova_service, restart_service
 from library.step import Step
+from library.wheels import Wheel
 
 SETTINGS = {
     "type": "object",
-    "description": "The driver's distribution in Nova's environment.",
+    "description": "The driver's wheel, and where hosts get what they lack of it.",
     "additionalProperties": False,
     "properties": {
-        "requirement": {
+        "wheel": {
             "type": "string",
-            "description": "What pip is asked for, from the index that the host is set up for.",
-            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*( ?(===?|~=|!=|<=?|>=?) ?[A-Za-z0-9.*+!-]+,?)*$",
-            "default": "nova-docker",
+            "description": "Name of the wheel's file; empty for the one that enrolment brought.",
+            "pattern": r"^(nova_docker-[A-Za-z0-9_.!+]+-py3-none-any\.whl)?$",
+            "default": "",
         },
-        "upgrade": {
-            "type": "boolean",
-            "description": "Whether to go to the newest version where one is installed.",
-            "default": False,
+        "sha256": {
+            "type": "string",
+            "description": "Digest of that file; goes with its name.",
+            "pattern": "^([0-9a-f]{64})?$",
+            "default": "",
+        },
+        "url": {
+            "type": "string",
+            "description": "Address of a directory that has the wheel and what it needs, for hosts "
+            "that enrolment did not bring it to.",
+            "pattern": r"^(https?://[^\s\"'@]+)?$",
+            "default": "",
+        },
+        "index": {
+            "type": "string",
+            "description": "Address of a package index of the operator's, for what the driver "
+            "needs and Nova's environment lacks; with none, no index is asked.",
+            "pattern": r"^(https?://[^\s\"'@]+)?$",
+            "default": "",
         },
     },
 }
 
-#: A version as PEP 440 has it.
-VERSION = re.compile(
-    r"v?(?:\d+!)?\d+(?:\.\d+)*(?:[-_.]?(?:alpha|a|beta|b|preview|pre|c|rc)[-_.]?\d*)?"
-    r"(?:-\d+|[-_.]?(?:post|rev|r)[-_.]?\d*)?(?:[-_.]?dev[-_.]?\d*)?"
-    r"(?:\+[a-z0-9]+(?:[-_.][a-z0-9]+)*)?",
-    re.IGNORECASE,
-)
+NAME = "nova-docker"
 
 
 def converge(step: Step) -> None:
-    """Make the environment satisfy the requirement."""
+    """Make the environment have this very wheel."""
     step.facts["disturbs"] = False
     service = nova_service(step)
     environment = in_service_python(step, service, inventory)
     before = environment["packages"]
-    name = re.sub(r"[-_.]+", "-", re.split(r"[ <>=~!]", step.settings["requirement"])[0]).lower()
     step.facts.update(python=service.python, virtual_environment=environment["virtual"])
-    bare = step.settings["requirement"].lower().replace("_", "-") == name
-    if name in before and bare and not step.settings["upgrade"]:
-        step.facts["driver_version"] = before[name]
-        return
-    pip = pip_command(step, service, environment)
-    wanted = plan(step, pip, name, before)
-    shown = ", ".join(f"{item} {version}" for item, version in sorted(wanted.items()))
-    if name in before and name in wanted and service.active:
-        step.disturb(f"{service.unit} may have the driver loaded that is replaced")
-    if wanted and step.will(f"install {shown} into the environment of {service.python}"):
-        record(step, name, wanted, before, service.python)
-        install(step, pip, name, wanted, before)
+    with wanted_wheel(step) as wheel:
+        if is_installed(environment, wheel):
+            step.facts["driver_version"] = before[NAME]
+            return
+        url, index = step.settings["url"], step.settings["index"]
+        pip = ServicePip(step, service, environment)
+        wanted = pip.plan(wheel, url, index)
+        shown = ", ".join(f"{item} {version}" for item, version in sorted(wanted.items()))
+        if NAME in before and service.active:
+            step.disturb(f"{service.unit} may have the driver loaded that is replaced")
+        step.facts["driver_version"] = wheel.version
+        if not step.will(f"install {shown} into the environment of {service.python}"):
+            pip.install(wheel, wanted, url, index)
+            return
+        held = keep(step, wheel.path.name, wheel.path.read_bytes())
+        record(step, wanted, before, previous(step, service, environment), service.python)
+        pip.install(held, wanted, url, index)
         after = in_service_python(step, service, inventory)["packages"]
         refuse_differences(before, after, {*wanted})
-        step.facts["driver_version"] = after.get(name)
-    else:
-        step.facts["driver_version"] = wanted.get(name, before.get(name))
 
 
-def pip_command(step: Step, service: Service, environment: dict[str, Any]) -> list[str]:
-    """Return the pip to use for Nova's Python: its own, else another one told to work for it."""
-    own = [service.python, "-m", "pip"]
-    others = [[sys.executable, "-m", "pip"], ["/usr/bin/python3", "-m", "pip"]]
-    for command in (own, *others):
-        try:
-            text = step.run([*command, "--version"], ok=(0,)).stdout
-        except StepFailed:
-            continue
-        told = re.match(r"pip (\d+)\.(\d+)", text)
-        version = (int(told.group(1)), int(told.group(2))) if told else (0, 0)
-        if version < (22, 3):
-            continue
-        chosen = command if command == own else [*command, "--python", service.python]
-        pip = [*chosen, "--disable-pip-version-check", "--no-input"]
-        step.facts["pip"] = " ".join(command)
-        return [
-            *pip,
-            "install",
-            *(["--break-system-packages"] if managed(environment, version) else []),
-        ]
-    raise StepFailed(
-        f"no pip of at least 22.3 works for {service.python}: install one on the host "
-        "(python3-pip, or `python -m ensurepip` in Nova's environment), then repeat"
-    )
+@contextmanager
+def wanted_wheel(step: Step) -> Iterator[Wheel]:
+    """Find the wheel on this host, or fetch it for a while.
 
-
-def managed(environment: dict[str, Any], version: tuple[int, int]) -> bool:
-    """Tell whether a distribution's Python has to be told that additions are meant.
-
-    They go below /usr/local, beside the distribution's own packages, and never replace one.
+    :raises StepFailed: when there is none, or it is not what its hash says
     """
-    return bool(environment["managed"]) and not environment["virtual"] and version >= (23, 0)
-
-
-def constraints(before: dict[str, str], name: str) -> str:
-    """Return pip constraints that hold every package but the driver where it is.
-
-    A distribution's own packages may have versions that pip does not take for one: it would refuse
-    all of the constraints. That these stay as they are is seen by what pip plans, and afterwards.
-    """
-    return "".join(
-        f"{item}=={version}\n"
-        for item, version in sorted(before.items())
-        if item != name and VERSION.fullmatch(version)
-    )
-
-
-def run_pip(step: Step, pip: list[str], held: str, arguments: list[str]) -> str:
-    """Run pip under constraints and return what it printed.
-
-    :raises StepFailed: with what pip said, naming the likely remedy
-    """
-    with tempfile.NamedTemporaryFile("w", prefix="novadocker-", suffix=".txt") as file:
-        file.write(held)
-        file.flush()
-        try:
-            return step.run([*pip, "--constraint", file.name, *arguments]).stdout
-        except StepFailed as err:
-            raise StepFailed(
-                f"{err} (the environment's own packages are held where they are; the host's pip "
-                "configuration decides where packages come from)"
-            ) from err
-
-
-def plan(step: Step, pip: list[str], name: str, before: dict[str, str]) -> dict[str, str]:
-    """Return which packages pip would put in, at which versions.
-
-    :raises StepFailed: when one that is there would change
-    """
-    arguments = ["--dry-run", "--quiet", "--report", "-", step.settings["requirement"]]
-    if step.mode == "check":
-        arguments.append("--no-cache-dir")
-    if step.settings["upgrade"]:
-        arguments.append("--upgrade")
-    text = run_pip(step, pip, constraints(before, name), arguments)
-    report = json.loads(text[text.index("{") :])
-    wanted = {
-        re.sub(r"[-_.]+", "-", item["metadata"]["name"]).lower(): item["metadata"]["version"]
-        for item in report["install"]
-    }
-    refuse_differences(before, {**before, **wanted}, {name} | (set(wanted) - set(before)))
-    return wanted
-
-
-def refuse_differences(before: dict[str, str], after: dict[str, str], allowed: set[str]) -> None:
-    """Raise when a package that is not allowed to differs."""
-    changed = [
-        f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
-        for name in sorted({*before, *after} - allowed)
-        if before.get(name) != after.get(name)
-    ]
-    if changed:
+    name, sha256 = step.settings["wheel"], step.settings["sha256"]
+    if bool(name) != bool(sha256):
+        raise StepFailed("wheel, sha256: go together: give both, or neither")
+    there = wheels.held(step.root, sha256) if sha256 else wheels.current(step.root)
+    if there is not None:
+        yield there
+        return
+    if not name or not step.settings["url"]:
+        what = f"{name}, SHA-256 {sha256[:16]}," if name else "of the driver"
         raise StepFailed(
-            "the driver would change other packages of Nova's environment "
-            f"({'; '.join(changed[:8])}): choose a driver version that fits this release"
+            f"this host has no wheel {what} and no driver_url was given to fetch it from: "
+            f"{wheels.BY_HAND}"
         )
+    with tempfile.TemporaryDirectory(prefix="novadocker-") as folder:
+        yield wheels.fetch(step.settings["url"], name, sha256, Path(folder))
+
+
+def is_installed(environment: dict[str, Any], wheel: Wheel) -> bool:
+    """Tell whether the driver that is installed came from this wheel, as far as pip noted it."""
+    version, sha256 = (environment[kind].get(NAME) for kind in ("packages", "archives"))
+    return bool(version == wheel.version and sha256 in (None, wheel.sha256))
+
+
+def keep(step: Step, name: str, data: bytes) -> Wheel:
+    """Keep a wheel on this host, so that it can be put back; return it.
+
+    What was not there is on record first, so that undo takes it away.
+    """
+    sha256 = hashlib.sha256(data).hexdigest()
+    there = wheels.held(step.root, sha256)
+    if there is not None:
+        return there
+    step.remember_each("kept", [sha256])
+    return wheels.put(step.root, name, data)
+
+
+def previous(step: Step, service: Service, environment: dict[str, Any]) -> str:
+    """Return the digest of the wheel that puts the driver back which is there, empty for none.
+
+    :raises StepFailed: when it cannot be put back
+    """
+    if NAME not in environment["packages"]:
+        return ""
+    sha256 = environment["archives"].get(NAME, "")
+    if sha256 and wheels.held(step.root, sha256) is not None:
+        return str(sha256)
+    installed = in_service_python(step, service, distribution_files, NAME)
+    if installed["checkout"]:
+        raise StepFailed(
+            f"the driver is installed from {installed['checkout']}, not from a wheel, and could "
+            "not be put back: uninstall it first"
+        )
+    return keep(step, *repacked(Path(installed["place"]), installed["files"])).sha256
 
 
 def record(
-    step: Step, name: str, wanted: dict[str, str], before: dict[str, str], python: str
+    step: Step, wanted: dict[str, str], before: dict[str, str], was: str, python: str
 ) -> None:
-    """Record what is new, and which version of the driver was there first."""
+    """Record what is new, and which wheel of the driver was there first."""
     for level in (step.record, step.journal):
         new = level.setdefault("installed", [])
         new.extend(item for item in sorted(wanted) if item not in before and item not in new)
-        if name in before and name not in new:
-            level.setdefault("replaced", {}).setdefault(name, before[name])
+        if NAME in before and NAME not in new:
+            level.setdefault("replaced", {}).setdefault(NAME, was)
     step.remember("python", python)
 
 
-def install(
-    step: Step, pip: list[str], name: str, wanted: dict[str, str], before: dict[str, str]
-) -> None:
-    """Install exactly what was planned."""
-    exact = [f"{item}=={version}" for item, version in sorted(wanted.items())]
-    run_pip(step, pip, constraints(before, name), ["--quiet", "--no-deps", *exact])
-
-
 def undo(step: Step) -> None:
-    """Take out what was put in; put the version back that was there before."""
+    """Take out what was put in; put the wheel back that was there before."""
     step.require_record()
     installed = step.to_undo.get("installed", [])
     replaced = step.to_undo.get("replaced", {})
@@ -202,17 +176,42 @@ def undo(step: Step) -> None:
         refuse_if_instances(step)
     service = nova_service(step)
     environment = in_service_python(step, service, inventory)
+    pip = ServicePip(step, service, environment)
     there = [item for item in installed if item in environment["packages"]]
-    pip = pip_command(step, service, environment)
     if there and step.will(
         f"uninstall {', '.join(there)} from the environment of {service.python}"
     ):
-        position = pip.index("install")
-        step.run([*pip[:position], "uninstall", "--yes", *pip[position + 1 :], *there])
-    for name, version in replaced.items():
-        if environment["packages"].get(name) != version and step.will(f"put back {name} {version}"):
-            run_pip(step, pip, "", ["--quiet", "--no-deps", f"{name}=={version}"])
-            reload_driver(step, service)
+        pip.uninstall(there)
+    for name, sha256 in replaced.items():
+        put_back(step, service, pip, environment, name, sha256)
+    drop_kept(step)
+
+
+def put_back(
+    step: Step,
+    service: Service,
+    pip: ServicePip,
+    environment: dict[str, Any],
+    name: str,
+    sha256: str,
+) -> None:
+    """Install the wheel that was there before, unless it is there."""
+    wheel = wheels.held(step.root, sha256)
+    if wheel is None:
+        raise StepFailed(
+            f"the wheel {sha256[:16]} of {name} is gone from {wheels.WHEELS}: put it back there"
+        )
+    if not is_installed(environment, wheel) and step.will(f"put back {name} {wheel.version}"):
+        pip.install(wheel, {name: wheel.version})
+        reload_driver(step, service)
+
+
+def drop_kept(step: Step) -> None:
+    """Take away the wheels that this step brought to the host."""
+    for sha256 in step.to_undo.get("kept", []):
+        folder = wheels.folder_of(step.root, sha256)
+        if folder.exists() and step.will(f"remove {folder}"):
+            shutil.rmtree(folder)
 
 
 def reload_driver(step: Step, service: Service) -> None:

@@ -188,20 +188,43 @@ def versions(*names: str) -> dict[str, str | None]:
 
 
 def inventory() -> dict[str, Any]:
-    """Return what the environment holds, and where pip would put something new."""
+    """Return what the environment holds, by which archives, and where pip would put more."""
     import importlib.metadata
+    import json
     import pathlib
     import re
     import sys
     import sysconfig
 
     packages: dict[str, str] = {}
+    archives: dict[str, str] = {}
     for dist in importlib.metadata.distributions():
         if dist.metadata and dist.metadata["Name"]:
             name = re.sub(r"[-_.]+", "-", dist.metadata["Name"]).lower()
-            packages.setdefault(name, dist.version)
+            if name in packages:
+                continue
+            packages[name] = dist.version
+            origin = json.loads(dist.read_text("direct_url.json") or "{}")
+            kind, _, digest = origin.get("archive_info", {}).get("hash", "").partition("=")
+            if kind == "sha256":
+                archives[name] = digest
     return {
-        "packages": packages,
+        **{"packages": packages, "archives": archives},
         "virtual": sys.prefix != sys.base_prefix,
         "managed": pathlib.Path(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED").exists(),
+    }
+
+
+def distribution_files(name: str) -> dict[str, Any]:
+    """Return where a distribution is installed, which files it has there, and if they can move."""
+    import importlib.metadata
+    import json
+    import os
+
+    dist = importlib.metadata.distribution(name)
+    origin = json.loads(dist.read_text("direct_url.json") or "{}")
+    return {
+        "place": os.path.realpath(str(dist.locate_file(""))),
+        "files": [str(path) for path in dist.files or ()],
+        "checkout": origin.get("url", "") if "dir_info" in origin else "",
     }

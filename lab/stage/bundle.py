@@ -21,14 +21,12 @@ BUNDLE = Project(
     ".",
     (
         *("setup.cfg", "setup.py", "pyproject.toml", "requirements.txt", "README.rst", "LICENSE"),
-        *("workbooks", "heat_templates", "novadocker_actions", "tempest_plugin"),
+        *("workbooks", "heat_templates", "novadocker_actions", "tempest_plugin", "driver"),
     ),
 )
 # The operator's commands.
 CLIENT = Project("novadocker-client", "novadocker_client", (".",))
-DRIVER = Project("nova-docker", "driver", (".",))
-ON_CONTROLLER = (BUNDLE, CLIENT)
-PROJECTS = (*ON_CONTROLLER, DRIVER)
+PROJECTS = (BUNDLE, CLIENT)
 STAMP = "/etc/novadocker-lab/bundle"
 MISTRAL_UNITS = ("mistral-api.service", "mistral-engine.service", "mistral-executor.service")
 WORKBOOK = "workbooks/novadocker.yaml"
@@ -45,7 +43,7 @@ def install(settings: LabSettings, controller: Host, wheels: Mapping[str, Wheel]
     if controller.run(["cat", STAMP], check=False).stdout.strip() == _stamp(wheels):
         return False
     pip = f"{settings.openstack_venv}/bin/pip"
-    names = [project.name for project in ON_CONTROLLER]
+    names = [project.name for project in PROJECTS]
     controller.run([pip, "uninstall", "--quiet", "--yes", *names], check=False)
     paths = [f"{settings.wheelhouse_mount}/{wheels[name].path.name}" for name in names]
     controller.run([pip, "install", "--quiet", *paths], timeout_s=180)
@@ -63,7 +61,7 @@ def take_up(settings: LabSettings, controller: Host, wheels: Mapping[str, Wheel]
 
 
 def _stamp(wheels: Mapping[str, Wheel]) -> str:
-    return " ".join(wheels[project.name].digest for project in ON_CONTROLLER)
+    return " ".join(wheels[project.name].digest for project in PROJECTS)
 
 
 def load_workbook(settings: LabSettings, connection: Connection, timeout_s: float = 60) -> None:

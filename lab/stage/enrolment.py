@@ -54,6 +54,7 @@ def _add(
         *(f"{settings.openstack_venv}/bin/novadocker-enroll", "add", "--pool", pool),
         *(part for role in roles for part in ("--role", role)),
         *("--polling-interval", str(POLLING_INTERVAL_S)),
+        *("--wheels", settings.wheelhouse_mount),
         *(host.name for host in hosts),
     ]
     controller.run(

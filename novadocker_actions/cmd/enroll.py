@@ -15,6 +15,7 @@ from heatclient.v1.client import Client as Heat
 from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 
+from novadocker_actions import driver_wheel
 from novadocker_actions.cloud import messages
 from novadocker_actions.cloud.services import Patience, ServiceAdapter
 from novadocker_actions.enrolment import agent
@@ -79,8 +80,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     attach.set_defaults(run=run_attach)
 
-    update = verbs.add_parser("update", help="bring this release's host steps to enrolled hosts")
+    update = verbs.add_parser(
+        "update", help="bring this release's host steps and driver to enrolled hosts"
+    )
     _ssh_options(update)
+    _wheel_options(update)
     update.add_argument(
         "hosts", nargs="*", metavar="HOST[=ADDRESS]", help="which hosts (default: all enrolled)"
     )
@@ -141,8 +145,19 @@ def _ssh_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ssh-user", default="root", help="default: root; others need sudo")
 
 
+def _wheel_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--wheels",
+        type=Path,
+        metavar="DIRECTORY",
+        help="has wheels of what the driver needs and hosts may lack; those that driver.lock names "
+        "by their hashes are brought beside the driver's own",
+    )
+
+
 def _agent_options(parser: argparse.ArgumentParser) -> None:
     _ssh_options(parser)
+    _wheel_options(parser)
     parser.add_argument(
         "--polling-interval",
         type=float,
@@ -186,6 +201,7 @@ def keys_of(ssh: Ssh, hosts: Mapping[str, str]) -> dict[str, str]:
 def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     """Enrol hosts in a pool and wait until their agents have answered."""
     hosts, ssh, settings = parse_hosts(arguments.hosts), _ssh(arguments), _agent_settings(arguments)
+    wheels = driver_wheel.for_hosts(arguments.wheels)
     for stack in enrol.pools():
         if stack["stack_name"] != f"{STACK_PREFIX}{arguments.pool}":
             elsewhere = sorted(set(hosts) & set(enrol.inventory(stack)))
@@ -207,7 +223,7 @@ def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     enrol.pin(name, roster.active, keys)
     stack = enrol.write(arguments.pool, roster, arguments.timeout, **parameters)
     enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, {len(roster.active)} hosts")
-    enrol.attach(stack, hosts, ssh, settings, arguments.timeout)
+    enrol.attach(stack, hosts, ssh, settings, wheels, arguments.timeout)
     stack = enrol.await_complete(stack, arguments.timeout)
     enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, every agent has answered")
 
@@ -226,24 +242,26 @@ def run_attach(enrol: Enrolment, arguments: argparse.Namespace) -> None:
             "stack", f"there is none called {arguments.stack}.", "See openstack stack list."
         )
     ssh, settings = _ssh(arguments), _agent_settings(arguments)
+    wheels = driver_wheel.for_hosts(arguments.wheels)
     # Pools tell their hosts by a parameter, before the servers exist.
     names = Roster.of_parameters(stack["parameters"]).active or tuple(enrol.servers(stack))
     addresses = {name: name for name in names} | parse_hosts(arguments.hosts)
     if not addresses:
         raise Refused("stack", f"{arguments.stack} has no deployed servers.", "Name its hosts.")
     enrol.pin(stack["stack_name"], list(addresses), keys_of(ssh, addresses))
-    enrol.attach(stack, addresses, ssh, settings, arguments.timeout)
+    enrol.attach(stack, addresses, ssh, settings, wheels, arguments.timeout)
 
 
 def run_update(enrol: Enrolment, arguments: argparse.Namespace) -> None:
-    """Put the package of this release on hosts."""
+    """Put the package and the driver's wheel of this release on hosts."""
     enrolled = {name: name for stack in enrol.pools() for name in enrol.inventory(stack)}
     hosts = parse_hosts(arguments.hosts) or enrolled
     unknown = sorted(set(hosts) - set(enrolled))
     if unknown or not hosts:
         what = f"{unknown[0]} is not enrolled." if unknown else "none is enrolled."
         raise Refused("host", what, "See novadocker-enroll list.")
-    update_packages(_ssh(arguments), hosts, enrol.tell)
+    wheels = driver_wheel.for_hosts(arguments.wheels)
+    update_packages(_ssh(arguments), hosts, wheels, enrol.tell)
 
 
 def run_list(enrol: Enrolment, _arguments: argparse.Namespace) -> None:

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import dataclasses
 import json
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from novadocker_actions import host_package
 from novadocker_actions.cloud.host_keys import fault_of
+from novadocker_actions.driver_wheel import Wheel
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import identity
 
@@ -77,6 +80,10 @@ with tempfile.TemporaryDirectory(prefix="novadocker-") as folder:
     path = os.path.join(folder, "novadocker-host.pyz")
     with open(path, "wb") as file:
         file.write(zlib.decompress(base64.b64decode({package!r})))
+    os.mkdir(os.path.join(folder, "wheels"))
+    for name, content in json.loads({wheels!r}).items():
+        with open(os.path.join(folder, "wheels", name), "wb") as file:
+            file.write(base64.b64decode(content))
     env = {{**os.environ, **json.loads({inputs!r})}}
     command = [sys.executable, "-I", path, {step!r}]
     code = subprocess.call(command, env=env, stdin=subprocess.DEVNULL)
@@ -84,11 +91,23 @@ sys.exit(code)
 """
 
 
-def step_script(step: str, mode: str, settings: Mapping[str, Any], timeout_s: float) -> str:
-    """Return the program for a host's Python that runs a step out of the package."""
+def step_script(
+    step: str,
+    mode: str,
+    settings: Mapping[str, Any],
+    timeout_s: float,
+    wheels: Iterable[Path] = (),
+) -> str:
+    """Return the program for a host's Python that runs a step out of the package.
+
+    :param wheels: files that lie beside the package while the step runs
+    """
     inputs = {"mode": mode, "settings": json.dumps(dict(settings)), "timeout_s": str(timeout_s)}
     given = json.dumps(inputs)
-    return _PROGRAM.format(package=host_package.compressed(), inputs=given, step=step)
+    beside = {path.name: base64.b64encode(path.read_bytes()).decode() for path in wheels}
+    return _PROGRAM.format(
+        package=host_package.compressed(), inputs=given, step=step, wheels=json.dumps(beside)
+    )
 
 
 def agent_script(mode: str, settings: Mapping[str, Any], timeout_s: int) -> str:
@@ -100,13 +119,19 @@ def agent_script(mode: str, settings: Mapping[str, Any], timeout_s: int) -> str:
 
 
 def run_step(
-    ssh: Ssh, address: str, step: str, mode: str, settings: Mapping[str, Any], timeout_s: int = 600
+    ssh: Ssh,
+    address: str,
+    step: str,
+    mode: str,
+    settings: Mapping[str, Any],
+    timeout_s: int = 600,
+    wheels: Iterable[Path] = (),
 ) -> dict[str, Any]:
     """Run a host step over SSH; return whether it ``changed`` the host, and its ``facts``.
 
     :raises Refused: with the host's own reason
     """
-    text = step_script(step, mode, settings, timeout_s)
+    text = step_script(step, mode, settings, timeout_s, wheels)
     printed = ssh.run(address, "python3 -", text, timeout_s + 30)
     outcome = json.loads(printed.strip().splitlines()[-1])
     report = json.loads(outcome["report"])
@@ -125,30 +150,40 @@ def change_agent(
     return bool(run_step(ssh, address, "install_agent", mode, settings, timeout_s)["changed"])
 
 
-def install_package(ssh: Ssh, address: str, timeout_s: int = 120) -> bool:
-    """Put the package of host steps on a host; return whether it had another one.
+def install_package(ssh: Ssh, address: str, wheels: Sequence[Wheel], timeout_s: int = 120) -> bool:
+    """Put the package of host steps and wheels on a host; return whether it had others.
 
+    :param wheels: the driver's first
     :raises Refused: with the host's own reason
     """
     settings = {"sha256": host_package.digest()}
-    return bool(run_step(ssh, address, "install_package", "apply", settings, timeout_s)["changed"])
+    changed = run_step(ssh, address, "install_package", "apply", settings, timeout_s)["changed"]
+    named = {wheel.path.name: wheel.sha256 for wheel in wheels}
+    brought = {"wheels": named, "driver": wheels[0].sha256}
+    paths = [wheel.path for wheel in wheels]
+    done = run_step(ssh, address, "bring_wheels", "apply", brought, timeout_s, paths)
+    return bool(changed or done["changed"])
 
 
-def update_packages(ssh: Ssh, hosts: Mapping[str, str], tell: Callable[[str], None]) -> None:
+def update_packages(
+    ssh: Ssh, hosts: Mapping[str, str], wheels: Sequence[Wheel], tell: Callable[[str], None]
+) -> None:
     """Put the package on hosts that have the agent; a recipe that is under way is not disturbed.
 
     :param hosts: SSH addresses by host name
+    :param wheels: what is brought beside it, the driver's first
     :param tell: called with each line for the operator
     :raises Refused: naming every host on which it could not be done; it is on the others
     """
 
     def update(name: str) -> str:
         try:
-            changed = install_package(ssh, hosts[name])
+            changed = install_package(ssh, hosts[name], wheels)
         except Refused as err:
             return f"{name}: {err}"
         tell(
-            f"{name}: package {host_package.digest()[:12]} {'installed' if changed else 'is there'}"
+            f"{name}: package {host_package.digest()[:12]} "
+            f"{'installed' if changed else 'is there'}, with {wheels[0].path.name}"
         )
         return ""
 

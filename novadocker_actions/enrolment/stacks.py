@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import urllib.parse
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from heatclient.common import template_utils
@@ -17,6 +17,7 @@ from heatclient.v1.client import Client as Heat
 from novadocker_actions import resources
 from novadocker_actions.cloud import inventory
 from novadocker_actions.cloud.host_keys import KEYS_PREFIX, KEYS_TAG, STACK_TAG
+from novadocker_actions.driver_wheel import Wheel
 from novadocker_actions.enrolment.agent import PARALLEL, Ssh, change_agent, install_package
 from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.errors import CloudError, Refused
@@ -164,20 +165,22 @@ class Enrolment:
         addresses: Mapping[str, str],
         ssh: Ssh,
         common: Mapping[str, Any],
+        wheels: Sequence[Wheel],
         timeout_s: float,
         parallel: int = PARALLEL,
     ) -> None:
-        """Put package and agent on hosts of a stack, each as soon as Heat has its credentials.
+        """Put package, wheels and agent on hosts, each as soon as Heat has its credentials.
 
         :param addresses: SSH addresses by host name
         :param common: settings of install_agent that are the same for all of them
+        :param wheels: what is brought beside the package, the driver's first
         :raises Refused: naming every host that could not be attached
         """
         deadline = time.monotonic() + timeout_s
         waiting, faults = dict(addresses), []
 
         def set_up(address: str, settings: Mapping[str, Any]) -> bool:
-            changed = install_package(ssh, address)
+            changed = install_package(ssh, address, wheels)
             return change_agent(ssh, address, "apply", settings) or changed
 
         with concurrent.futures.ThreadPoolExecutor(parallel) as pool:

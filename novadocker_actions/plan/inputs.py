@@ -14,6 +14,8 @@ from novadocker_actions.plan.references import Reference
 
 _HOST_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$"}
 _HOST_NAMES = {"type": "array", "items": _HOST_NAME, "maxItems": 10_000, "uniqueItems": True}
+#: As install_driver takes it.
+_ADDRESS = {"type": ["string", "null"], "pattern": r"^(https?://[^\s\"'@]+)?$", "maxLength": 1000}
 
 #: Each field: default, JSON schema, and what to do when it does not fit.
 FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
@@ -64,16 +66,15 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"type": "integer", "minimum": 5, "maximum": 600},
         "Give 5 to 600 seconds.",
     ),
-    "driver_requirement": (
-        "nova-docker",
-        {
-            "type": "string",
-            # As install_driver takes it.
-            "pattern": r"^[A-Za-z0-9][A-Za-z0-9._-]*"
-            r"( ?(===?|~=|!=|<=?|>=?) ?[A-Za-z0-9.*+!-]+,?)*$",
-            "maxLength": 200,
-        },
-        "Give a requirement such as nova-docker or nova-docker==1.0.",
+    "driver_url": (
+        None,
+        _ADDRESS,
+        "Give the http or https URL of a directory with the driver's wheel, or null.",
+    ),
+    "driver_index": (
+        None,
+        _ADDRESS,
+        "Give the http or https URL of a package index of yours, or null.",
     ),
     "docker": (
         {},
@@ -102,7 +103,7 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
 
 _SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
 _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
-_CONVERTING = ("images", "driver_requirement", "docker", "aggregate")
+_CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
 _BATCHING = ("batch_size", "max_failed", "drain")
 
 #: The inputs of each workflow.

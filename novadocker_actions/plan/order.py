@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from novadocker_actions import host_package
+from novadocker_actions import driver_wheel, host_package
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import identity
 from novadocker_actions.plan.hosts import DOCKER
@@ -193,18 +193,22 @@ def spare_occupied(rows: Sequence[HostRow], drain: str, *, converting: bool) -> 
 def digest(
     controllers: Sequence[HostRow], computes: Sequence[HostRow], settings: dict[str, Any]
 ) -> str:
-    """Return the digest of a plan: hosts, steps, settings and the package of steps itself.
+    """Return the digest of a plan: hosts, steps, settings, the package of steps and the driver.
 
     :param controllers: hosts of the controller group
     :param computes: selected compute hosts
     :param settings: a workflow's settings
     """
-    relevant = ("images", "driver_requirement", "docker", "aggregate", "batch_size", "drain")
+    relevant = (
+        *("images", "driver_url", "driver_index", "docker", "aggregate"),
+        *("batch_size", "drain"),
+    )
     document = {
         "controllers": [[row.host, row.needs] for row in controllers],
         "computes": [[row.host, row.needs, row.state] for row in computes],
         "settings": {name: settings[name] for name in relevant},
         "package": host_package.digest(),
+        "driver": driver_wheel.settings(),
     }
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()

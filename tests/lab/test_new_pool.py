@@ -79,6 +79,7 @@ def test_blank_host_becomes_a_docker_hypervisor(
 ) -> None:
     operator(
         *("novadocker-enroll", "attach", STACK, "--polling-interval", "2", "--trust-stacks"),
+        *("--wheels", "/srv/wheelhouse"),
         timeout_s=600,
     )
     await_stack(STACK, "CREATE")

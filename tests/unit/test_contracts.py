@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import fnmatch
 import functools
 import pathlib
 import re
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from novadocker_actions.plan import inputs
 from novadocker_client import meanings
@@ -504,16 +506,48 @@ def test_nova_is_given_the_class_that_the_driver_has() -> None:
 
 
 def test_pip_is_asked_for_the_distribution_that_the_driver_is() -> None:
-    name = tomllib.loads((TOP / "driver/pyproject.toml").read_text())["project"]["name"]
-    assert settings_of("install_driver")["requirement"]["default"] == name
+    """By the name of its wheel, by default the one that enrolment brought, and without an index."""
+    project = tomllib.loads((TOP / "driver/pyproject.toml").read_text())["project"]
+    name = project["name"]
+    assert literal(TEMPLATES, "NAME", "install_driver.py") == name
     assert name in says(TEMPLATES, "describe_host.py")
-    assert name in says(ACTIONS, "inputs.py")
+    wheel = f"{name.replace('-', '_')}-1.0-py3-none-any.whl"
+    assert re.search(settings_of("install_driver")["wheel"]["pattern"], wheel)
+    assert fnmatch.fnmatch(wheel, literal(ACTIONS, "PATTERN", "driver_wheel.py"))
     for template_name in BUNDLE_TEMPLATES:
-        assert template(template_name)["parameters"]["driver_requirement"]["default"] == name
+        parameters = template(template_name)["parameters"]
+        names = [parameter for parameter in parameters if parameter.startswith("driver_")]
+        assert {"driver_wheel", "driver_sha256", "driver_url", "driver_index"} <= {*names}
+        assert [parameters[f"driver_{x}"]["default"] for x in settings_of("install_driver")] == [
+            ""
+        ] * 4
     for workflow in workflows().values():
         for given in workflow.get("input", ()):
-            if isinstance(given, dict) and "driver_requirement" in given:
-                assert given["driver_requirement"] == name
+            if isinstance(given, dict):
+                assert [given.get(f"driver_{x}") for x in ("url", "index")] == [None, None]
+
+
+def test_the_lock_holds_what_the_driver_wants_of_its_own() -> None:
+    project = tomllib.loads((TOP / "driver/pyproject.toml").read_text())["project"]
+    asked = (TOP / "driver/hosts.in").read_text().split("\n\n")[-1].splitlines()
+    wanted = [line for line in asked if line and not line.startswith("#")]
+    assert wanted == [item for item in project["dependencies"] if item.startswith("docker")]
+    lock = (TOP / TEMPLATES / "library/driver.lock").read_text()
+    (version,) = re.findall(r"^docker==(\S+)", lock, re.M)
+    assert Requirement(wanted[0]).specifier.contains(version)
+
+
+def test_no_page_has_what_is_ours_come_from_an_index_by_its_name() -> None:
+    """Nobody of us has these names on a public index: whoever registers one would own a host."""
+    folders = ("driver", "lab", "dashboard", "novadocker_client", ".")
+    pages = [path for folder in folders for path in (TOP / folder).glob("*.rst")]
+    pages += (TOP / "doc/source").rglob("*.rst")
+    assert len(pages) > 30
+    named = re.compile(r"pip3? install\b[^\n]*[ ']nova-?docker(-\w+)?(['\[\s]|==)")
+    assert named.search("pip install x nova-docker\n")
+    assert named.search("pip install 'novadocker-deploy[tempest]'")
+    assert not named.search("pip install wheels/novadocker_deploy-*.whl\n")
+    assert [str(page) for page in pages if named.search(page.read_text())] == []
 
 
 def test_glance_accepts_the_format_that_is_published_and_that_the_driver_takes() -> None:

@@ -138,6 +138,18 @@ def test_an_installed_bundle_makes_the_package_of_this_checkout(environment: Pat
     assert ask(environment, program) == here.stdout
 
 
+def test_the_bundle_carries_the_driver_as_its_own_build_makes_it(
+    environment: Path, wheels: dict[str, Path]
+) -> None:
+    program = "from novadocker_actions import driver_wheel; print(driver_wheel.find().path)"
+    carried = Path(ask(environment, program).strip())
+    assert carried == environment / "share/novadocker/wheels" / wheels["nova-docker"].name
+    with zipfile.ZipFile(carried) as here, zipfile.ZipFile(wheels["nova-docker"]) as own:
+        names = sorted(own.namelist())
+        assert sorted(here.namelist()) == names
+        assert [name for name in names if here.read(name) != own.read(name)] == []
+
+
 def test_every_entry_point_can_be_loaded(environment: Path) -> None:
     groups = ask(
         environment,

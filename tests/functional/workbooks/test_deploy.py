@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from novadocker_actions import driver_wheel
 from novadocker_actions.cloud import mailbox
 from tests.functional.workbooks.fake_cloud import REGISTRY, TOKEN, FakeCloud
 from tests.functional.workbooks.in_process import Mistral
@@ -46,7 +47,8 @@ def test_a_host_that_is_not_selected_is_not_touched(mistral: Mistral, cloud: Fak
 
 def test_steps_are_given_what_their_group_needs(mistral: Mistral, cloud: FakeCloud) -> None:
     mirrors = {"registry-mirrors": ["https://mirror.test"]}
-    mistral.run("novadocker.deploy", {"docker": mirrors, "driver_requirement": "nova-docker==1.0"})
+    places = {"driver_url": "https://wheels.test/", "driver_index": "https://index.test/simple"}
+    mistral.run("novadocker.deploy", {"docker": mirrors, **places})
 
     compute = cloud.hosts["compute-docker-1"].settings
     assert compute["install_docker"]["users"] == ["nova"]
@@ -54,7 +56,11 @@ def test_steps_are_given_what_their_group_needs(mistral: Mistral, cloud: FakeClo
     assert compute["install_docker"]["daemon_settings"]["registry-mirrors"] == [
         "https://mirror.test"
     ]
-    assert compute["install_driver"] == {"requirement": "nova-docker==1.0", "upgrade": False}
+    assert compute["install_driver"] == {
+        **driver_wheel.settings(),
+        "url": "https://wheels.test/",
+        "index": "https://index.test/simple",
+    }
     controller = cloud.hosts["controller"].settings
     assert controller["install_docker"]["users"] == []
     # Neither gets a network of its own, nor makes its host a router.

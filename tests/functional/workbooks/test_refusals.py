@@ -38,7 +38,7 @@ from tests.functional.workbooks.results import refused
         ({"where": "$.nope("}, "where: '$.nope(' cannot be evaluated for host"),
         ({"where": "$.instances > 5"}, "hosts: no compute host is selected"),
         ({"plan_digest": "abc"}, "plan_digest: 'abc' is not of the expected form."),
-        ({"driver_requirement": "--index-url=x"}, "driver_requirement: '--index-url=x' is not"),
+        ({"driver_index": "--index-url=x"}, "driver_index: '--index-url=x' is not"),
     ],
 )
 def test_bad_inputs(mistral: Mistral, cloud: FakeCloud, inputs: dict[str, Any], said: str) -> None:

@@ -22,20 +22,21 @@ def test_the_settings_of_a_run_fit_the_step_s_schema(step: recipes.HostStep, rol
     host_steps.check_settings(step.name, step.settings(role, settings))
 
 
-def test_a_requirement_that_a_run_takes_is_one_that_the_step_takes() -> None:
-    declared = host_steps.settings_schema("install_driver")["properties"]["requirement"]
+@pytest.mark.parametrize("name", ["url", "index"])
+def test_an_address_that_a_run_takes_is_one_that_the_step_takes(name: str) -> None:
+    declared = host_steps.settings_schema("install_driver")["properties"][name]
 
-    assert inputs.FIELDS["driver_requirement"][1]["pattern"] == declared["pattern"]
+    assert inputs.FIELDS[f"driver_{name}"][1]["pattern"] == declared["pattern"]
 
 
 def test_what_a_step_would_refuse_is_refused_before_a_run_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     schema = {"type": "string", "maxLength": 200}
-    monkeypatch.setitem(inputs.FIELDS, "driver_requirement", ("nova-docker", schema, ""))
-    given = {"driver_requirement": "nova-docker >= 1.0 , < 2.0"}
+    monkeypatch.setitem(inputs.FIELDS, "driver_index", (None, schema, ""))
+    given = {"driver_index": "ftp://index.test"}
 
-    with pytest.raises(Refused, match="install_driver requirement: 'nova-docker >= 1.0 , < 2.0'"):
+    with pytest.raises(Refused, match="install_driver index: 'ftp://index.test'"):
         plan.checked("deploy", given)
 
 

@@ -59,7 +59,8 @@ def test_a_workflow_without_images_has_none() -> None:
         ({"docker": []}, "docker: .* is not of type 'object'"),
         ({"drain": "now"}, "drain: 'now' is not one of"),
         ({"report_url": "javascript:x"}, "report_url: 'javascript:x' is not of the expected form"),
-        ({"driver_requirement": "x --index-url=y"}, "driver_requirement: .* not of the expected"),
+        ({"driver_url": "https://x --index-url=y"}, "driver_url: .* not of the expected"),
+        ({"driver_index": "https://me:secret@x/simple"}, "driver_index: .* not of the expected"),
         ({"match": ""}, "match: '' should be non-empty"),
         ({"aggregate": " "}, "aggregate: ' ' is not of the expected form"),
         ({"typo": 1}, "typo: novadocker.deploy takes no such input. It takes: agent_timeout_s"),
@@ -111,6 +112,9 @@ def test_settings_that_engines_take_are_taken() -> None:
     assert inputs.validate("deploy", {"docker": docker})["docker"] == docker
 
 
-@pytest.mark.parametrize("text", ["nova-docker", "nova-docker==1.2", "nova-docker>=1.0,<2"])
-def test_requirements_of_pip(text: str) -> None:
-    assert inputs.validate("deploy", {"driver_requirement": text})["driver_requirement"] == text
+@pytest.mark.parametrize("name", ["driver_url", "driver_index"])
+@pytest.mark.parametrize(
+    "text", [None, "http://controller:8080/wheels", "https://index.test/simple/"]
+)
+def test_places_of_the_driver(name: str, text: str | None) -> None:
+    assert inputs.validate("deploy", {name: text})[name] == text

@@ -3,17 +3,25 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
+import hashlib
+import http.server
+import json
 import pathlib
 import re
 import subprocess
 import sys
+import threading
 import zipfile
+from collections.abc import Iterator
 from typing import Any
 
+import bring_wheels
 import install_driver
 import pytest
-from library import faults, instances, outcome, probes, services
+from library import faults, instances, outcome, package, probes, service_pip, services
+from library import wheels as store
 
 from .conftest import Make
 
@@ -34,6 +42,16 @@ def wheel(folder: pathlib.Path, name: str, version: str, *requires: str) -> None
         archive.writestr(f"{info}/RECORD", f"{module},,\n{info}/METADATA,,\n{info}/WHEEL,,\n")
 
 
+def file_of(name: str, version: str) -> str:
+    """Return the name of a wheel's file."""
+    return f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Return the digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("wheels")
@@ -42,25 +60,49 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Any:
     wheel(folder, "docker", "7.1.0")
     wheel(folder, "nova-docker", "1.0", "docker>=7", "shared-lib")
     wheel(folder, "nova-docker", "1.1", "docker>=7", "shared-lib>=1")
-    # Chosen by its version alone: no upgrade goes to it.
     wheel(folder, "nova-docker", "1.1rc1", "docker>=7", "shared-lib", "extra-lib")
+    wheel(folder, "nova-docker", "1.2", "docker>=7", "unlocked-lib")
+    wheel(folder, "nova-docker", "1.3", "docker>=7", "absent-lib")
     wheel(folder, "extra-lib", "1.0")
-    wheel(folder, "nova-docker-greedy", "1.0", "shared-lib>=2")
+    wheel(folder, "unlocked-lib", "1.0")
+    wheel(folder, "nova-docker", "2.0", "shared-lib>=2")
     return folder
 
 
 @pytest.fixture
-def environment(tmp_path: pathlib.Path, wheels: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a service in an environment like Nova's, with an older shared-lib in it."""
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
-    for name in ("PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "PIP_CONSTRAINT"):
+def lock(wheels: Any, monkeypatch: pytest.MonkeyPatch) -> list[store.Locked]:
+    """Have driver.lock name what the driver of these tests needs."""
+    names = [("docker", "7.1.0"), ("extra-lib", "1.0"), ("shared-lib", "1.0")]
+    entries = [
+        store.Locked(name, version, "", (sha256(wheels / file_of(name, version)),))
+        for name, version in names
+    ]
+    monkeypatch.setattr(store, "locked", lambda: entries)
+    return entries
+
+
+@pytest.fixture
+def environment(
+    tmp_path: pathlib.Path,
+    root: pathlib.Path,
+    wheels: Any,
+    lock: list[store.Locked],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Any:
+    """Return a service in an environment like Nova's, with an older shared-lib in it.
+
+    The host was given every wheel of the tests; its pip is set up for an index that there is not.
+    """
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_FIND_LINKS", "http://127.0.0.1:9/wheels")
+    for name in ("PIP_CONFIG_FILE", "PIP_EXTRA_INDEX_URL", "PIP_NO_INDEX", "PIP_CONSTRAINT"):
         monkeypatch.delenv(name, raising=False)
+    for path in wheels.glob("*.whl"):
+        store.put(root, path.name, path.read_bytes())
     place = tmp_path / "nova"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
     python = place / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "-q", "install"]
-    subprocess.run([*pip, "shared-lib==1.0"], check=True)
+    install(python, wheels / file_of("shared-lib", "1.0"))
     service = services.Service(
         "nova-compute.service",
         True,
@@ -88,50 +130,96 @@ def packages(environment: Any, make_step: Make) -> Any:
     return read
 
 
-def run(
-    make_step: Make,
-    mode: str = "apply",
-    requirement: Any = "nova-docker==1.0",
-    upgrade: Any = False,
-    run_id: Any = "one",
-) -> Any:
-    step = make_step("install_driver", mode, requirement=requirement, upgrade=upgrade)
-    step.run_id = run_id
-    step.begin()
-    outcome.work_of(mode, install_driver.converge, install_driver.undo)(step)
-    return step
+def install(python: Any, *paths: pathlib.Path) -> None:
+    """Install wheels as pip does it, but at once."""
+    (site,) = pathlib.Path(python).parents[1].glob("lib/python*/site-packages")
+    for path in paths:
+        with zipfile.ZipFile(path) as archive:
+            archive.extractall(site)
+        (info,) = site.glob(f"{path.name.rpartition('-py3')[0]}.dist-info")
+        told = {"archive_info": {"hash": f"sha256={sha256(path)}"}, "url": path.as_uri()}
+        (info / "direct_url.json").write_text(json.dumps(told))
 
 
-def test_install_repeat_and_undo(make_step: Make, packages: Any) -> None:
+@pytest.fixture
+def run(make_step: Make, wheels: Any) -> Any:
+    """Return a function that runs the step with a version of the driver."""
+
+    def run(mode: str = "apply", version: str = "1.0", run_id: str = "one", **more: Any) -> Any:
+        path = wheels / file_of("nova-docker", version)
+        given = {"wheel": path.name, "sha256": sha256(path), "url": "", "index": "", **more}
+        step = make_step("install_driver", mode, **given)
+        step.run_id = run_id
+        step.begin()
+        outcome.work_of(mode, install_driver.converge, install_driver.undo)(step)
+        return step
+
+    return run
+
+
+@pytest.fixture
+def served(tmp_path: pathlib.Path) -> Iterator[tuple[pathlib.Path, str]]:
+    """Return a folder and the address that it is served at."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield folder, f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+def forget(root: pathlib.Path, path: pathlib.Path) -> None:
+    """Take a wheel from the host."""
+    (held,) = store.folder_of(root, sha256(path)).iterdir()
+    held.unlink()
+    held.parent.rmdir()
+
+
+def test_install_repeat_and_undo(run: Any, packages: Any) -> None:
     before = packages()
-    assert run(make_step, "check").actions
+    assert run("check").actions
     assert packages() == before
 
-    step = run(make_step)
+    step = run()
     assert step.facts["driver_version"] == "1.0"
     assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.0"}
 
-    # Satisfied: neither the same requirement nor the bare name does anything.
-    assert run(make_step).actions == []
-    assert run(make_step, requirement="nova-docker").actions == []
+    # The very wheel is there: nothing is done.
+    assert run().actions == []
+    assert run("check").actions == []
 
-    assert run(make_step, "undo").actions
+    assert run("undo").actions
     assert packages() == before
-    assert run(make_step, "undo").actions == []
+    assert run("undo").actions == []
 
 
 def test_a_driver_that_needs_another_version_of_a_package_is_refused(
-    make_step: Make, packages: Any
+    run: Any, packages: Any
 ) -> None:
     before = packages()
     with pytest.raises(faults.StepFailed, match="held where they are"):
-        run(make_step, requirement="nova-docker-greedy")
+        run(version="2.0")
+    assert packages() == before
+
+
+def test_a_dependency_that_satisfies_stays_though_the_lock_has_another(
+    run: Any, packages: Any, environment: Any, tmp_path: pathlib.Path
+) -> None:
+    wheel(tmp_path, "docker", "8.0")
+    install(environment.python, tmp_path / file_of("docker", "8.0"))
+    before = packages()
+    run()
+    assert packages() == {**before, "nova-docker": "1.0"}
+    run("undo")
     assert packages() == before
 
 
 @pytest.mark.parametrize("version", ["1.7build1", "2.36+ds", "1.0.0-dirty", "0.1~rc1"])
 def test_a_version_of_the_distribution_s_own_kind_is_no_hindrance_and_stays(
-    make_step: Make, packages: Any, environment: Any, version: str
+    run: Any, packages: Any, environment: Any, version: str
 ) -> None:
     site = next(pathlib.Path(environment.python).parents[1].glob("lib/python*/site-packages"))
     info = site / "distro_info-1.0.dist-info"
@@ -141,104 +229,321 @@ def test_a_version_of_the_distribution_s_own_kind_is_no_hindrance_and_stays(
     )
     before = packages()
     assert before["distro-info"] == version
-    assert run(make_step).facts["driver_version"] == "1.0"
+    assert run().facts["driver_version"] == "1.0"
     assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.0"}
 
 
-def test_only_a_driver_that_nova_compute_may_have_loaded_disturbs(
-    make_step: Make, packages: Any
-) -> None:
-    assert run(make_step, "check").facts["disturbs"] is False
-    assert run(make_step).facts["disturbs"] is False
-    assert run(make_step).facts["disturbs"] is False
-    found = run(make_step, "check", requirement="nova-docker==1.1", run_id="two").facts
+def test_only_a_driver_that_nova_compute_may_have_loaded_disturbs(run: Any, packages: Any) -> None:
+    assert run("check").facts["disturbs"] is False
+    assert run().facts["disturbs"] is False
+    assert run().facts["disturbs"] is False
+    found = run("check", version="1.1", run_id="two").facts
     assert found["disturbs"] is True
     assert "nova-compute.service may have the driver loaded" in found["disturbed"][0]
 
 
-def test_an_unknown_driver_is_refused_with_what_pip_said(make_step: Make, environment: Any) -> None:
-    with pytest.raises(faults.StepFailed, match="nova-dokcer"):
-        run(make_step, requirement="nova-dokcer")
-
-
-def test_a_version_that_was_there_before_comes_back(
-    make_step: Make, packages: Any, environment: Any, wheels: Any
+def test_a_wheel_that_the_host_has_not_is_refused_with_the_remedy(
+    run: Any, packages: Any, root: pathlib.Path, wheels: Any
 ) -> None:
-    pip = [sys.executable, "-m", "pip", "--python", environment.python, "-q", "install"]
-    subprocess.run([*pip, "--no-deps", "nova-docker==1.0"], check=True)
     before = packages()
-    step = run(make_step, requirement="nova-docker", upgrade=True)
-    assert step.facts["driver_version"] == "1.1"
-    assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.1"}
-    run(make_step, "undo")
+    forget(root, wheels / file_of("nova-docker", "1.0"))
+    with pytest.raises(faults.StepFailed, match=r"nova_docker-1\.0-py3.*novadocker-enroll update"):
+        run("check")
     assert packages() == before
 
 
+@pytest.mark.parametrize(
+    ("mode", "name", "version"),
+    [("check", "nova-docker", "1.0"), ("check", "docker", "7.1.0"), ("apply", "docker", "7.1.0")],
+)
+def test_a_wheel_with_one_byte_changed_is_refused_before_anything_has_changed(
+    run: Any, packages: Any, root: pathlib.Path, wheels: Any, mode: str, name: str, version: str
+) -> None:
+    before = packages()
+    path = wheels / file_of(name, version)
+    held = store.folder_of(root, sha256(path)) / path.name
+    data = bytearray(held.read_bytes())
+    data[len(data) // 2] ^= 1
+    held.write_bytes(data)
+    with pytest.raises(faults.StepFailed, match=f"{path.name} is not the wheel.*take it away"):
+        run(mode)
+    assert packages() == before
+    assert not (root / "var/lib/novadocker/install_driver.json").exists() or not json.loads(
+        (root / "var/lib/novadocker/install_driver.json").read_text()
+    ).get("installed")
+
+
+def test_a_dependency_that_is_not_locked_is_refused_by_name(
+    run: Any, packages: Any, served: tuple[pathlib.Path, str], wheels: Any
+) -> None:
+    folder, address = served
+    for path in wheels.glob("*.whl"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    before = packages()
+    with pytest.raises(
+        faults.StepFailed, match="needs unlocked-lib, which .* driver.lock does not"
+    ):
+        run("check", version="1.2", url=address)
+    assert packages() == before
+
+
+def test_a_dependency_that_is_nowhere_is_named_with_what_can_be_done(
+    run: Any, packages: Any
+) -> None:
+    with pytest.raises(faults.StepFailed, match=r"absent-lib.*driver_index.*--wheels DIRECTORY"):
+        run("check", version="1.3")
+
+
+def test_a_wheel_is_fetched_from_the_operator_s_address_and_undo_takes_it_away(
+    run: Any,
+    packages: Any,
+    served: tuple[pathlib.Path, str],
+    root: pathlib.Path,
+    wheels: Any,
+) -> None:
+    folder, address = served
+    names = [("nova-docker", "1.0"), ("docker", "7.1.0")]
+    for path in (wheels / file_of(*item) for item in names):
+        forget(root, path)
+        (folder / path.name).write_bytes(path.read_bytes())
+    before = packages()
+    listed = sorted(store.folder_of(root, "").rglob("*"))
+    assert run("check", url=address).actions
+    assert sorted(store.folder_of(root, "").rglob("*")) == listed
+    run(url=address)
+    assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.0"}
+    run("undo")
+    assert packages() == before
+    assert sorted(store.folder_of(root, "").rglob("*")) == listed
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "version"),
+    [("check", "nova-docker", "1.0"), ("check", "docker", "7.1.0"), ("apply", "docker", "7.1.0")],
+)
+def test_a_changed_wheel_at_the_operator_s_address_is_refused(
+    run: Any,
+    packages: Any,
+    served: tuple[pathlib.Path, str],
+    root: pathlib.Path,
+    wheels: Any,
+    mode: str,
+    name: str,
+    version: str,
+) -> None:
+    folder, address = served
+    before = packages()
+    for item in [("nova-docker", "1.0"), ("docker", "7.1.0")]:
+        path = wheels / file_of(*item)
+        forget(root, path)
+        (folder / path.name).write_bytes(path.read_bytes())
+    changed = folder / file_of(name, version)
+    data = bytearray(changed.read_bytes())
+    # The comment of the archive: it is a wheel all the same.
+    data[-2:] = b"\x01\x00"
+    changed.write_bytes(bytes(data) + b"!")
+    with pytest.raises(faults.StepFailed, match=r"(?s)is not the wheel|DO NOT MATCH THE HASHES"):
+        run(mode, url=address)
+    assert packages() == before
+
+
+def test_an_index_of_the_operator_s_is_asked_for_what_is_lacking_and_for_nothing_else(
+    run: Any,
+    packages: Any,
+    served: tuple[pathlib.Path, str],
+    root: pathlib.Path,
+    wheels: Any,
+) -> None:
+    folder, address = served
+    sdk = wheels / file_of("docker", "7.1.0")
+    forget(root, sdk)
+    page = folder / "simple" / "docker"
+    page.mkdir(parents=True)
+    (page / sdk.name).write_bytes(sdk.read_bytes())
+    (page / "index.html").write_text(
+        f'<html><body><a href="{sdk.name}">{sdk.name}</a></body></html>'
+    )
+    before = packages()
+    run(index=f"{address}/simple")
+    assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.0"}
+
+
+def test_no_index_is_asked_unless_it_is_named(
+    run: Any, packages: Any, served: tuple[pathlib.Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever registers a name on an index that a host is set up for gets nothing from it."""
+    asked: list[str] = []
+    monkeypatch.setattr(
+        http.server.SimpleHTTPRequestHandler,
+        "log_request",
+        lambda self, *_: asked.append(self.path),
+    )
+    _, address = served
+    monkeypatch.setenv("PIP_INDEX_URL", address)
+    monkeypatch.setenv("PIP_FIND_LINKS", address)
+    run("check")
+    run()
+    run("undo")
+    assert asked == []
+
+
+def test_a_version_that_was_there_before_comes_back(
+    run: Any, packages: Any, environment: Any, wheels: Any
+) -> None:
+    install(environment.python, wheels / file_of("nova-docker", "1.0"))
+    before = packages()
+    step = run(version="1.1")
+    assert step.facts["driver_version"] == "1.1"
+    assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.1"}
+    run("undo")
+    assert packages() == before
+
+
+def test_a_driver_of_which_the_host_has_no_wheel_comes_back_as_it_was(
+    run: Any, packages: Any, environment: Any, wheels: Any, root: pathlib.Path
+) -> None:
+    """It was put there by an index, or by a release that kept no wheels."""
+    install(environment.python, wheels / file_of("nova-docker", "1.0"))
+    forget(root, wheels / file_of("nova-docker", "1.0"))
+    site = next(pathlib.Path(environment.python).parents[1].glob("lib/python*/site-packages"))
+    next(site.glob("nova_docker-*")).joinpath("direct_url.json").unlink()
+    (site / "nova_docker_module.py").write_text("patched = True\n")
+    before = packages()
+    run(version="1.1")
+    assert (site / "nova_docker_module.py").read_text() == ""
+    run("undo")
+    assert packages() == before
+    assert (site / "nova_docker_module.py").read_text() == "patched = True\n"
+
+
+def test_another_wheel_of_the_same_version_takes_its_place(
+    run: Any, packages: Any, environment: Any, wheels: Any, tmp_path: pathlib.Path
+) -> None:
+    wheel(tmp_path, "nova-docker", "1.0", "docker>=7")
+    install(environment.python, tmp_path / file_of("nova-docker", "1.0"))
+    found = run()
+    assert found.facts["disturbs"] is True
+    assert run().actions == []
+
+
 def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
-    make_step: Make, packages: Any, environment: Any, monkeypatch: pytest.MonkeyPatch
+    run: Any, packages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restarts = []
     monkeypatch.setattr(install_driver, "restart_service", lambda *_args: restarts.append(1))
     monkeypatch.setattr(instances, "instance_containers", lambda _step: ["instance"])
     before = packages()
-    run(make_step)
-    run(make_step, requirement="nova-docker==1.1", run_id="two")
+    run()
+    run(version="1.1", run_id="two")
     assert packages()["nova-docker"] == "1.1"
     assert restarts == []
 
-    run(make_step, "roll_back", run_id="two")
+    run("roll_back", run_id="two")
     assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.0"}
     # What runs may have loaded the version that is gone.
     assert restarts == [1]
+    # It is the very wheel that was there: the release before finds nothing to do.
+    assert run(run_id="three").actions == []
 
     monkeypatch.setattr(instances, "instance_containers", lambda _step: [])
-    run(make_step, "undo", run_id="three")
+    run("undo", run_id="four")
     assert packages() == before
 
 
 def test_an_upgrade_that_brought_a_dependency_is_rolled_back_under_instances(
-    make_step: Make, packages: Any, monkeypatch: pytest.MonkeyPatch
+    run: Any, packages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(make_step)
+    run()
     before = packages()
-    run(make_step, requirement="nova-docker==1.1rc1", run_id="two")
+    run(version="1.1rc1", run_id="two")
     assert packages() == {**before, "nova-docker": "1.1rc1", "extra-lib": "1.0"}
     monkeypatch.setattr(instances, "instance_containers", lambda _step: ["instance"])
 
-    run(make_step, "roll_back", run_id="two")
+    run("roll_back", run_id="two")
 
     assert packages() == before
 
 
 @pytest.mark.parametrize("mode", ["undo", "roll_back"])
 def test_a_driver_is_not_taken_from_under_its_instances(
-    make_step: Make, packages: Any, monkeypatch: pytest.MonkeyPatch, mode: str
+    run: Any, packages: Any, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    run(make_step)
+    run()
     monkeypatch.setattr(instances, "instance_containers", lambda _step: ["instance"])
     with pytest.raises(faults.StepFailed, match="stays a Docker hypervisor"):
-        run(make_step, mode)
+        run(mode)
     assert packages()["nova-docker"] == "1.0"
 
 
 def test_a_changed_package_is_named() -> None:
     with pytest.raises(faults.StepFailed, match=r"oslo.config 9 -> 10"):
-        install_driver.refuse_differences({"oslo.config": "9"}, {"oslo.config": "10"}, {"x"})
+        service_pip.refuse_differences({"oslo.config": "9"}, {"oslo.config": "10"}, {"x"})
 
 
 @pytest.mark.parametrize(
-    ("requirement", "good"),
+    ("field", "value", "good"),
     [
-        ("nova-docker", True),
-        ("nova-docker>=1.0,<2", True),
-        ("nova_docker ~= 1.2", True),
-        ("--index-url http://evil", False),
-        ("nova-docker @ http://evil/x.whl", False),
-        ("a; b", False),
+        ("wheel", "nova_docker-1.0-py3-none-any.whl", True),
+        ("wheel", "", True),
+        ("wheel", "../nova_docker-1.0-py3-none-any.whl", False),
+        ("wheel", "nova_docker-1.0-py3-none-any.whl --index-url=x", False),
+        ("sha256", "0" * 64, True),
+        ("sha256", "0" * 63, False),
+        ("url", "https://controller/wheels", True),
+        ("url", "file:///root", False),
+        ("url", "https://controller/ --index-url=x", False),
+        ("index", "https://user:secret@pypi.example/simple", False),
     ],
 )
-def test_a_requirement_is_a_name_with_versions_and_nothing_else(
-    requirement: Any, good: Any
+def test_settings_name_a_wheel_and_places_and_nothing_else(
+    field: str, value: str, good: bool
 ) -> None:
-    pattern = install_driver.SETTINGS["properties"]["requirement"]["pattern"]
-    assert bool(re.search(pattern, requirement)) is good
+    pattern = install_driver.SETTINGS["properties"][field]["pattern"]
+    assert bool(re.search(pattern, value)) is good
+
+
+@pytest.fixture
+def brought(
+    make_step: Make, wheels: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    """Return a function that brings wheels as enrolment does."""
+    beside = tmp_path / "beside"
+    (beside / "wheels").mkdir(parents=True)
+    monkeypatch.setattr(package, "own_package", lambda: beside / "novadocker-host.pyz")
+    monkeypatch.setattr(bring_wheels, "own_package", lambda: beside / "novadocker-host.pyz")
+
+    def bring(version: str = "1.0", spoil: bool = False) -> Any:
+        path = wheels / file_of("nova-docker", version)
+        (beside / "wheels" / path.name).write_bytes(path.read_bytes() + b"!" * spoil)
+        digest = sha256(path)
+        step = make_step("bring_wheels", "apply", wheels={path.name: digest}, driver=digest)
+        bring_wheels.converge(step)
+        return step
+
+    return bring
+
+
+def test_what_enrolment_brought_last_is_the_driver_of_who_names_none(
+    environment: Any, run: Any, brought: Any
+) -> None:
+    with pytest.raises(faults.StepFailed, match="no wheel of the driver"):
+        run("check", wheel="", sha256="")
+    assert brought("1.0").actions
+    assert brought("1.0").actions == []
+    assert run("check", wheel="", sha256="").facts["driver_version"] == "1.0"
+    assert brought("1.1").actions
+    assert run("check", wheel="", sha256="").facts["driver_version"] == "1.1"
+
+
+def test_a_wheel_that_was_altered_on_its_way_is_not_kept(root: pathlib.Path, brought: Any) -> None:
+    with pytest.raises(faults.StepFailed, match=r"nova_docker-1\.0-py3-none-any\.whl is not the"):
+        brought("1.0", spoil=True)
+    assert not list(store.folder_of(root, "").rglob("*.whl"))
+
+
+def test_the_lock_names_every_file_by_its_hash() -> None:
+    entries = {entry.name: entry for entry in store.locked()}
+    assert set(entries) == {
+        *("docker", "requests", "urllib3", "idna", "certifi", "charset-normalizer")
+    }
+    assert all(entry.sha256 and entry.version for entry in entries.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import json
 import os
 import pwd
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from heatclient.v1.client import Client
 from openstack.connection import Connection
 
-from novadocker_actions import host_package, resources
+from novadocker_actions import driver_wheel, host_package, resources
 from novadocker_actions.cloud import messages
 from novadocker_actions.cloud.services import ServiceAdapter
 from novadocker_actions.cmd import enroll
@@ -181,6 +182,27 @@ class TestProbes:
         assert not [note for note in facts.get("notes", []) if note.startswith("nova: ")]
         agent.require_identity(Ssh(), {"compute-1.example.com": "h"})
 
+    def test_the_driver_s_wheel_is_brought_beside_the_package(self, host, tmp_path):
+        host(sys.executable)
+        brought = driver_wheel.for_hosts(None)
+        assert agent.install_package(Ssh(), "h", brought)
+        assert not agent.install_package(Ssh(), "h", brought)
+        link = tmp_path / "root/usr/local/lib/novadocker/wheels/driver"
+        assert link.resolve().name == brought[0].sha256
+        path = link / brought[0].path.name
+        assert path.read_bytes() == brought[0].path.read_bytes()
+
+    def test_of_a_directory_goes_what_the_lock_names_and_nothing_else(self, tmp_path, monkeypatch):
+        for name in ("docker-7.2.0-py3-none-any.whl", "nova_docker-9.9-py3-none-any.whl"):
+            (tmp_path / name).write_bytes(name.encode())
+        with pytest.raises(Refused, match=r"--wheels: .* has no wheel that driver\.lock names"):
+            driver_wheel.for_hosts(tmp_path)
+        wanted = hashlib.sha256(b"docker-7.2.0-py3-none-any.whl").hexdigest()
+        lock = {host_package.LOCK: f"docker==7.2.0 --hash=sha256:{wanted}"}
+        monkeypatch.setattr(host_package, "contents", lambda: lock)
+        sent = [wheel.path.name for wheel in driver_wheel.for_hosts(tmp_path)]
+        assert sent == [driver_wheel.find().path.name, "docker-7.2.0-py3-none-any.whl"]
+
     def test_a_nova_that_cannot_be_asked_is_not_taken_for_none(self, host):
         host("/no/such/python3")
         with pytest.raises(Refused, match=r"nova-compute\.service .* cannot be asked.*/no/such"):
@@ -301,7 +323,7 @@ def cloud(monkeypatch, executors_key):
         done.append((address, mode, settings))
         return True
 
-    def run_step(_ssh, address, step, mode, settings, timeout_s=600):
+    def run_step(_ssh, address, step, mode, settings, timeout_s=600, wheels=()):
         name = address if not address.startswith("10.") else None
         facts = heat.hosts.get(address) or {"hostname": name or heat.named.get(address)}
         heat.asked.append(f"{step} {mode} {address}")
@@ -445,7 +467,10 @@ class TestUpdate:
         done.clear()
         assert enroll.main(["update"]) == 0
         changed = [line for line in heat.asked if "GET" not in line]
-        assert sorted(changed) == ["install_package apply a", "install_package apply b"]
+        assert sorted(changed) == [
+            *("bring_wheels apply a", "bring_wheels apply b"),
+            *("install_package apply a", "install_package apply b"),
+        ]
         # Their agents are left as they are.
         assert done == []
         assert f"a: package {host_package.digest()[:12]} installed" in capsys.readouterr().out
@@ -456,7 +481,7 @@ class TestUpdate:
         heat.asked.clear()
         assert enroll.main(["update", "b=10.0.0.2"]) == 0
         assert [line for line in heat.asked if "GET" not in line] == [
-            "install_package apply 10.0.0.2"
+            *("install_package apply 10.0.0.2", "bring_wheels apply 10.0.0.2")
         ]
 
     def test_those_that_failed_are_named_and_the_others_have_it(self, cloud, monkeypatch, capsys):
