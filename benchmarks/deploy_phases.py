@@ -17,33 +17,34 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import json
 import pathlib
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openstack.exceptions
-from openstack.connection import Connection
 
 from benchmarks import machine
 from benchmarks.figures import rounded
-from lab.client import workflows
 from lab.client.connection import connect
 from lab.errors import LabError
 from lab.hosts.access import Host, lab_hosts
 from lab.settings import LabSettings
 from novadocker_actions import host_steps, recipes
 from novadocker_actions.plan import inputs
+from novadocker_client import runs
+from novadocker_client.connection import Cloud
+from novadocker_client.errors import ClientError
+from novadocker_client.progress import Progress
 
 TIMEOUT_S = 900
 CONTROLLERS, COMPUTES = "controllers", "computes"
-# Whose tasks these are.
-GROUPS = {"novadocker._controllers": CONTROLLERS, "novadocker._switch_batch": COMPUTES}
-STAGE = ("novadocker.deploy", "stage")
+# By the task of the run that has them done, and one of the run's own.
+GROUPS = {"convert_controllers": CONTROLLERS, "switch_batch": COMPUTES}
+STAGE = "stage"
 
 # Run on the host: runs scripts one after another as the agent's hook does.
 _RUN = r"""
@@ -146,24 +147,22 @@ def direct_seconds(spans: Iterable[Span]) -> dict[tuple[str, str], float]:
     return seconds
 
 
-def moment(text: str) -> float:
-    """Return a time of Mistral (UTC) in seconds since the epoch."""
-    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC).timestamp()
+def spans_of(progress: Progress) -> Iterator[Span]:
+    """Yield how long each task of a run took that changes hosts, to the second."""
+    for task in progress.tasks:
+        is_stage = not task.batch and task.name == STAGE
+        group = COMPUTES if is_stage else GROUPS.get(task.batch)
+        if group and task.started_at and task.finished_at:
+            seconds = (task.finished_at - task.started_at).total_seconds()
+            yield Span(group, task.name, seconds, task.id)
 
 
-def deploy(cloud: Connection) -> Run:
-    """Run novadocker.deploy and return the times of its tasks, to the second."""
+def deploy(cloud: Cloud) -> Run:
+    """Run novadocker.deploy and return the times of its tasks."""
     began = time.monotonic()
-    execution = run_workflow(cloud, "novadocker.deploy")
+    run = run_workflow(cloud, "deploy")
     took_s = time.monotonic() - began
-    spans = []
-    for task in workflows.TaskTree(cloud, execution.id).read():
-        group = COMPUTES if (task.workflow, task.name) == STAGE else GROUPS.get(task.workflow)
-        if group:
-            record = cloud.workflow.get(f"/tasks/{task.id}").json()
-            seconds = moment(record["updated_at"]) - moment(record["created_at"])
-            spans.append(Span(group, task.name, seconds, task.id))
-    return Run(took_s, tuple(spans))
+    return Run(took_s, tuple(spans_of(runs.Runs(cloud).progress(run.id))))
 
 
 def run_directly(hosts: Mapping[str, Host], groups: Mapping[str, Sequence[str]]) -> Run:
@@ -191,15 +190,16 @@ def run_directly(hosts: Mapping[str, Host], groups: Mapping[str, Sequence[str]])
     return Run(time.monotonic() - began, tuple(spans))
 
 
-def run_workflow(cloud: Connection, name: str) -> workflows.Execution:
+def run_workflow(cloud: Cloud, name: str) -> runs.Run:
     """Run a workflow with its defaults to its good end.
 
     :raises LabError: with its message when it did not end well
     """
-    execution = workflows.wait(cloud, workflows.start(cloud, name).id, timeout_s=TIMEOUT_S)
-    if execution.state != "SUCCESS":
-        raise LabError(f"{name} ended in {execution.state}: {execution.message}")
-    return execution
+    runner = runs.Runs(cloud)
+    run = runner.wait(runner.start(name).id, timeout_s=TIMEOUT_S)
+    if run.state != runs.SUCCESS:
+        raise LabError(f"{name} ended as {run.outcome}: {run.message}")
+    return run
 
 
 def table(deployed: Run, direct: Run) -> str:
@@ -218,15 +218,15 @@ def measure(settings: LabSettings) -> tuple[Run, Run]:
 
     :return: both, the deployment first
     """
-    cloud = connect(settings)
+    cloud = Cloud(connect(settings))
     hosts = lab_hosts(settings)
     print("warming up: undeploy, deploy", flush=True)
-    run_workflow(cloud, "novadocker.undeploy")
-    selected = run_workflow(cloud, "novadocker.deploy").report["hosts"]["selected"]
-    run_workflow(cloud, "novadocker.undeploy")
+    run_workflow(cloud, "undeploy")
+    selected = run_workflow(cloud, "deploy").report.data["hosts"]["selected"]
+    run_workflow(cloud, "undeploy")
     print("the scripts directly, on all hosts at once", flush=True)
     direct = run_directly(hosts, {CONTROLLERS: [settings.controller.name], COMPUTES: selected})
-    run_workflow(cloud, "novadocker.undeploy")
+    run_workflow(cloud, "undeploy")
     print("deploy", flush=True)
     return deploy(cloud), direct
 
@@ -250,7 +250,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         deployed, direct = measure(LabSettings())
-    except (LabError, openstack.exceptions.SDKException) as err:
+    except (LabError, ClientError, runs.TimedOut, openstack.exceptions.SDKException) as err:
         sys.exit(f"FAILED: {err}")
     ratio = deployed.took_s / direct.took_s
     record = {

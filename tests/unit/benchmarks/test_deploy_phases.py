@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of the deployment benchmark are made from the right spans of time."""
 
+import datetime
+
 from benchmarks.deploy_phases import (
     COMPUTES,
     CONTROLLERS,
@@ -8,12 +10,13 @@ from benchmarks.deploy_phases import (
     Span,
     deploy_seconds,
     direct_seconds,
-    moment,
     named,
+    spans_of,
     steps_of,
     table,
 )
 from benchmarks.figures import rounded
+from novadocker_client.progress import Progress, Task, moment
 
 SPANS = (
     Span(COMPUTES, "install_docker", 7.0, "a"),
@@ -52,7 +55,35 @@ def test_hosts_are_given_what_a_deployment_gives_them() -> None:
 
 
 def test_moments_are_of_utc() -> None:
-    assert moment("2026-11-22 18:46:47") == 1795373207.0
+    told = moment("2026-11-22 18:46:47")
+    assert told
+    assert told.timestamp() == 1795373207.0
+
+
+def test_only_tasks_that_change_hosts_have_spans() -> None:
+    began = datetime.datetime(2026, 11, 22, tzinfo=datetime.UTC)
+    ended = began + datetime.timedelta(seconds=7)
+
+    def task(name: str, batch: str = "", *, ends: bool = True) -> Task:
+        finished_at = ended if ends else None
+        return Task(name, name, "ACTION", "SUCCESS", batch, began, finished_at)
+
+    told = Progress(
+        (
+            task("select_hosts"),
+            task("describe_hosts", "prepare"),
+            task("install_docker", "convert_controllers"),
+            task("stage"),
+            task("push", "stage"),
+            task("switch", "switch_batch"),
+            task("verify_compute", "switch_batch", ends=False),
+        )
+    )
+    assert list(spans_of(told)) == [
+        Span(CONTROLLERS, "install_docker", 7.0, "install_docker"),
+        Span(COMPUTES, "stage", 7.0, "stage"),
+        Span(COMPUTES, "switch", 7.0, "switch"),
+    ]
 
 
 def test_table_shows_both_runs_side_by_side() -> None:

@@ -183,7 +183,7 @@ ROOMS: Mapping[str, Room] = {
         ),
     ),
     "benchmarks": Room(
-        ".", ("benchmarks",), ({"benchmarks": ("benchmarks",)},), ("lab", "actions")
+        ".", ("benchmarks",), ({"benchmarks": ("benchmarks",)},), ("lab", "actions", "client")
     ),
     "reference": Room(
         "doc/ext",
