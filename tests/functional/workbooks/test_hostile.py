@@ -106,8 +106,9 @@ def forging(cloud: FakeCloud, step: str, mode: str, forge: Forge, times: int = 2
     [unsigned, failure, own_key, of_the_other_host, signed_as_itself, replayed, of_a_megabyte],
 )
 def test_a_forged_outcome_neither_ends_a_step_nor_fails_it(
-    mistral: Mistral, cloud: FakeCloud, forge: Forge
+    mistral: Mistral, cloud: FakeCloud, forge: Forge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mailbox, "AGAIN_S", 0.5)
     keys = [host.key for host in cloud.hosts.values()]
     assert len({public_text(key) for key in keys}) == len(keys)
     done = forging(cloud, "install_driver", "apply", forge)
