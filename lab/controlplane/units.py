@@ -139,7 +139,7 @@ NOVA_COMPUTE = Unit(
     "nova",
     f"{VENV}/bin/nova-compute",
     after=("openvswitch-switch", "lxcfs"),
-    # Each of its RPC servers may sit in a poll of five seconds.
+    # Each of its RPC servers may sit in a poll, and what it is at is finished.
     stop_s=30,
 )
 OPENVSWITCH_AGENT = Unit(

@@ -25,6 +25,7 @@ from lab.client.connection import connect
 from lab.hosts import listing
 from lab.hosts.access import Host, lab_hosts
 from lab.settings import LabSettings
+from novadocker_client import runs as client_runs
 from novadocker_client.connection import Cloud
 from novadocker_client.runs import Run, Runs
 
@@ -97,9 +98,11 @@ def cloud(lab: dict[str, Host], lab_settings: LabSettings) -> Connection:
 
 
 @pytest.fixture(scope="session")
-def runs(cloud: Connection) -> Runs:
-    """The runs of workflows, as the admin sees them."""
-    return Runs(Cloud(cloud))
+def runs(cloud: Connection) -> Iterator[Runs]:
+    """The runs of workflows, as the admin sees them, and soon after they have ended."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client_runs, "POLL_S", 0.5)
+        yield Runs(Cloud(cloud))
 
 
 @pytest.fixture(scope="session")

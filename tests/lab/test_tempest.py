@@ -15,7 +15,7 @@ KINDS = ("images", "hypervisors", "workflows", "scenario")
 @pytest.fixture(scope="module")
 def results(lab_settings: LabSettings, converted: None) -> list[tempest.TestResult]:
     """What each test of the plug-in came to."""
-    return tempest.run(lab_settings)
+    return tempest.run(lab_settings, concurrency=2)
 
 
 def test_no_test_fails_or_is_skipped(results: list[tempest.TestResult]) -> None:

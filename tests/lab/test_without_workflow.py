@@ -12,6 +12,7 @@ from openstack.connection import Connection
 
 from lab.hosts import listing
 from lab.hosts.access import Host
+from lab.machine import parallel
 
 STACK = "test-node-groups"
 TEMPLATE = ("-t", "node_groups.yaml")
@@ -37,10 +38,12 @@ def stacks_may_push(lab: Hosts, operator: Any) -> Iterator[None]:
     """The hosts run what a stack pushes to them, and afterwards only what is signed, again."""
 
     def enrol(*options: str) -> None:
-        pools = {"controllers": ["controller"], "computes": [n for n in lab if n != "controller"]}
-        for pool, names in pools.items():
+        def add(pool: str, names: list[str]) -> None:
             command = ("novadocker-enroll", "add", "--pool", pool, "--polling-interval", "2")
             operator(*command, *options, *names, timeout_s=600)
+
+        pools = {"controllers": ["controller"], "computes": [n for n in lab if n != "controller"]}
+        parallel.each(list(pools.items()), lambda pool: add(*pool))
 
     enrol("--trust-stacks")
     yield

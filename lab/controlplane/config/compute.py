@@ -27,7 +27,7 @@ def controller_nova_conf(cloud: Cloud) -> Sections:
         "filter_scheduler": {"enabled_filters": SCHEDULER_FILTERS},
         "image_cache": {"precache_concurrency": 8},
         "keystone_authtoken": credentials.token_check(cloud, "nova"),
-        "scheduler": {"workers": 1, "discover_hosts_in_cells_interval": 15},
+        "scheduler": {"workers": 1, "discover_hosts_in_cells_interval": 5},
         **_clients(cloud),
     }
 

@@ -47,6 +47,9 @@ def bus(lock_path: str) -> dict[str, Options]:
         # for it often, and let calls wait in queues that outlive it instead of being lost.
         "oslo_messaging_rabbit": {
             "amqp_durable_queues": True,
+            # A service that is to stop sits in a poll of its queue, for five seconds if heartbeats
+            # are as rare as they are by default: with these for one.
+            "heartbeat_rate": 30,
             "rabbit_interval_max": 2,
             "rabbit_retry_backoff": 1,
         },
