@@ -80,7 +80,7 @@ def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run
         names = [name for name, _ in steps]
         push_id = mailbox.key(cloud.task_id, row.host, mode, *names)
         until = time.monotonic() + BUSY_WAIT_S
-        collected_at = time.monotonic() + COLLECTED_S
+        collected_at: float | None = None
         looked_at: Callable[[str], bool] = is_active
         while True:
             try:
@@ -96,9 +96,14 @@ def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run
                 )
                 return
             except HostBusy as err:
-                if err.uncollected and time.monotonic() > collected_at:
-                    looked_at = _has_collected
-                elif time.monotonic() > until:
+                now = time.monotonic()
+                if err.uncollected:
+                    # From when its outcome was there, however long that took to come.
+                    collected_at = collected_at or now + COLLECTED_S
+                    looked_at = _has_collected if now > collected_at else looked_at
+                elif now <= until:
+                    collected_at, looked_at = None, is_active
+                else:
                     rows.not_pushed(row, names, str(err), mode)
                     return
             except CloudError as err:
