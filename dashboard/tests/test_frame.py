@@ -105,6 +105,13 @@ class FrameTests(AdminPageTests):
                     self.assertTrue(link.get("href"), (name, link))
                 self.assertNotIn("tabindex", link, name)
 
+    def test_a_message_says_what_its_button_does(self) -> None:
+        """It has a cross on it, which nobody hears."""
+        page = self.send(HOSTS + "start", "verify", once="1", hosts="vm-1").content.decode()
+        self.assertIn("Verify has begun.", page)
+        self.assertRegex(page, 'data-dismiss="alert" aria-label="Close"')
+        self.assertNotIn('data-dismiss="alert" href', page)
+
     def test_each_page_says_where_it_is(self) -> None:
         """With the way to the panel's first page."""
         for name, text in self.shown():
