@@ -57,50 +57,74 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(required=True, metavar="COMMAND")
 
     add = verbs.add_parser("add", help="enrol hosts, or mend the enrolment of hosts")
-    add.add_argument("--pool", required=True, help="pool that they belong to: one small stack each")
-    add.add_argument(
-        "--role",
-        action="append",
-        choices=ROLES,
-        help="what the hosts of the pool are; may be repeated (default: as before, or compute)",
-    )
-    add.add_argument("--transport", choices=sorted(TRANSPORTS), help="how hosts talk with Heat")
-    _agent_options(add)
-    add.add_argument("hosts", nargs="+", metavar="HOST[=ADDRESS]", help="name in Nova, SSH address")
+    add_options(add)
     add.set_defaults(run=run_add)
 
     attach = verbs.add_parser(
         "attach",
         help="put the agent on the hosts of any stack of deployed servers, such as a compute pool",
     )
-    attach.add_argument("stack", help="name or id of the stack; it may be waiting for the hosts")
-    _agent_options(attach)
-    attach.add_argument(
-        "hosts", nargs="*", metavar="HOST=ADDRESS", help="SSH addresses that differ"
-    )
+    attach_options(attach)
     attach.set_defaults(run=run_attach)
 
     update = verbs.add_parser(
         "update", help="bring this release's host steps and driver to enrolled hosts"
     )
-    _ssh_options(update)
-    _wheel_options(update)
-    update.add_argument(
-        "hosts", nargs="*", metavar="HOST[=ADDRESS]", help="which hosts (default: all enrolled)"
-    )
+    update_options(update)
     update.set_defaults(run=run_update)
 
     listing = verbs.add_parser("list", help="show enrolled hosts")
     listing.set_defaults(run=run_list)
 
     remove = verbs.add_parser("remove", help="take hosts out, and the agent off them")
-    remove.add_argument("--forget", action="store_true", help="the hosts are gone: do not go there")
-    _ssh_options(remove)
-    remove.add_argument("hosts", nargs="+", metavar="HOST[=ADDRESS]")
+    remove_options(remove)
     remove.set_defaults(run=run_remove)
 
     _add_make_key(verbs)
     return parser
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what enrolling hosts in a pool asks for."""
+    parser.add_argument(
+        "--pool", required=True, help="pool that they belong to: one small stack each"
+    )
+    parser.add_argument(
+        "--role",
+        action="append",
+        choices=ROLES,
+        help="what the hosts of the pool are; may be repeated (default: as before, or compute)",
+    )
+    parser.add_argument("--transport", choices=sorted(TRANSPORTS), help="how hosts talk with Heat")
+    _agent_options(parser)
+    parser.add_argument(
+        "hosts", nargs="+", metavar="HOST[=ADDRESS]", help="name in Nova, SSH address"
+    )
+
+
+def attach_options(parser: argparse.ArgumentParser) -> None:
+    """Add what putting the agent on the hosts of a stack asks for."""
+    parser.add_argument("stack", help="name or id of the stack; it may be waiting for the hosts")
+    _agent_options(parser)
+    parser.add_argument(
+        "hosts", nargs="*", metavar="HOST=ADDRESS", help="SSH addresses that differ"
+    )
+
+
+def update_options(parser: argparse.ArgumentParser) -> None:
+    """Add what bringing host steps and driver to hosts asks for."""
+    _ssh_options(parser)
+    _wheel_options(parser)
+    parser.add_argument(
+        "hosts", nargs="*", metavar="HOST[=ADDRESS]", help="which hosts (default: all enrolled)"
+    )
+
+
+def remove_options(parser: argparse.ArgumentParser) -> None:
+    """Add what taking hosts out asks for."""
+    parser.add_argument("--forget", action="store_true", help="the hosts are gone: do not go there")
+    _ssh_options(parser)
+    parser.add_argument("hosts", nargs="+", metavar="HOST[=ADDRESS]")
 
 
 def _add_make_key(verbs: Any) -> None:
