@@ -147,6 +147,15 @@ OPTS: list[cfg.Opt] = [
         min=1,
         help="Most lines of a console log that are read from the engine.",
     ),
+    cfg.ListOpt(
+        "console_proxies",
+        default=[],
+        item_type=types.String(),
+        help="Addresses, or networks as ADDRESS/BITS, that nova-serialproxy connects from to the "
+        "consoles of instances, at [serial_console]proxyclient_address. Others are not let in. "
+        "Default: anybody who reaches that address, within 30 seconds of each question of Nova's, "
+        "once.",
+    ),
     cfg.StrOpt(
         "log_max_size",
         default="10m",

@@ -35,6 +35,7 @@ class FakeEngine:
     :ivar size_rw: what has been written into each container, in bytes
     :ivar helpers: what containers were asked for that are never started
     :ivar forgotten: how often what was agreed on with it was dropped
+    :ivar terminal: connection with every terminal
     :ivar quota: whether a limit of a file system is taken
     :ivar quota_holds: whether it is one, too
     """
@@ -49,6 +50,7 @@ class FakeEngine:
         self.execs: list[dict[str, Any]] = []
         self.exec_codes: list[int | None] = [None, None]
         self.exec_code: int | None = 0
+        self.terminal: Any = None
         self.log = b""
         self.stats: dict[str, Any] = {}
         self.live_events: Any = Events()
@@ -249,6 +251,19 @@ class FakeEngine:
     def _exec_start(self, identity: str, detach: bool) -> str:
         assert detach, "output of a tenant's program would be taken into memory"
         return ""
+
+    def _exec_resize(self, identity: str, height: int, width: int) -> None:
+        return None
+
+    def _resize(self, name: str, height: int, width: int) -> None:
+        self._find(name)
+
+    def _open_exec(self, identity: str) -> Any:
+        return self.terminal
+
+    def _open_terminal(self, name: str, detach_keys: str) -> Any:
+        self._find(name)
+        return self.terminal
 
     def _exec_inspect(self, identity: str) -> dict[str, int | None]:
         return {"ExitCode": self.exec_codes.pop(0) if self.exec_codes else self.exec_code}

@@ -7,6 +7,7 @@ from nova.virt import driver
 
 from novadocker import conf
 from novadocker.virt.docker.face import (
+    consoles,
     host,
     images,
     life,
@@ -27,6 +28,7 @@ class DockerDriver(
     life.Life,
     lookups.Lookups,
     ports.Ports,
+    consoles.Consoles,
     volumes.Volumes,
     migration.Migration,
     rescue.Rescue,

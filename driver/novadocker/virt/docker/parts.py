@@ -15,11 +15,13 @@ from novadocker.virt.docker.engine.events import Watcher
 from novadocker.virt.docker.engine.isolation import Isolation
 from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.engine.sandbox import Sandboxes
+from novadocker.virt.docker.engine.terminals import Terminals
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images.cache import ImageCache
 from novadocker.virt.docker.images.snapshots import Snapshots
 from novadocker.virt.docker.images.spool import Spool
 from novadocker.virt.docker.images.store import Images
+from novadocker.virt.docker.instances.consoles import Consoles
 from novadocker.virt.docker.instances.contents import Contents
 from novadocker.virt.docker.instances.life import Instances, Settings
 from novadocker.virt.docker.instances.migrations import Migrations
@@ -62,6 +64,7 @@ class Parts:
     instances: Instances
     rescues: Rescues
     migrations: Migrations
+    consoles: Consoles
     watcher: Watcher | None = None
 
     @classmethod
@@ -123,6 +126,7 @@ class Parts:
             migrations=Migrations(
                 instances, networks, workloads, kept, snapshots, images, glance, is_here
             ),
+            consoles=Consoles(conf, Terminals(engine)),
         )
 
 

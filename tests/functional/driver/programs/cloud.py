@@ -5,6 +5,7 @@
 import nova.tests.unit
 
 import contextlib
+import socket
 import time
 import unittest
 import warnings
@@ -19,7 +20,7 @@ from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional import integrated_helpers
 
 from novadocker import _alias, conf
-from tests.functional.driver import busybox, openvswitch, own_engine, privileges
+from tests.functional.driver import busybox, openvswitch, own_engine, privileges, serial_proxy
 
 _alias.install()
 conf.load()
@@ -168,6 +169,73 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
             "docker", self.api.api_get(f"/servers/{server['id']}/diagnostics").body["hypervisor"]
         )
         self.gone(server)
+
+    def console(self, server: dict[str, Any]) -> str:
+        body = {"remote_console": {"protocol": "serial", "type": "serial"}}
+        answer = self.api.api_post(f"/servers/{server['id']}/remote-consoles", body)
+        return str(answer.body["remote_console"]["url"])
+
+    def proxied(self) -> serial_proxy.Proxy:
+        self.flags(enabled=True, port_range="21000:21100", group="serial_console")
+        self.api.microversion = "2.96"
+        proxy = serial_proxy.Proxy()
+        self.addCleanup(proxy.close)
+        return proxy
+
+    def test_a_shell_beside_the_workload_that_one_can_type_into(self) -> None:
+        proxy = self.proxied()
+        # There is a terminal of the workload's own.
+        flavor = self.api.get_flavors()[0]["id"]
+        self.api.post_extra_spec(flavor, {"extra_specs": {"docker:console": "shell"}})
+        server = self.boot()
+        url = self.console(server)
+        with proxy.viewing(url) as first, proxy.viewing(self.console(server)) as second:
+            # The window has a size, and the shell has what the workload has, and no more.
+            first.type(
+                "stty size; grep -e CapBnd -e NoNewPrivs /proc/self/status; echo one-$((1))\n"
+            )
+            shown = first.sees("one-1")
+            self.assertIn("24 80", shown)
+            self.assertRegex(shown, "CapBnd:\\s*00000000a80425fb")
+            self.assertRegex(shown, "NoNewPrivs:\\s*1")
+            second.type("echo two-$((1 + 1)) | tee /typed\n")
+            second.sees("two-2")
+            self.assertEqual("two-2\n", self.sh(server, "cat /typed"))
+            self.assertEqual(2, self.shells(server))
+        # Shells end with those who look at them.
+        deadline = time.monotonic() + 20
+        while self.shells(server):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+        with proxy.viewing(url.replace("token=", "token=0")) as stranger:
+            self.assertTrue(stranger.is_hung_up())
+        self.assertIn("InvalidToken", proxy.refusals[-1])
+        with proxy.viewing(self.console(server)) as last:
+            last.type("echo three-$((1 + 2))\n")
+            last.sees("three-3")
+            self.gone(server)
+            self.assertTrue(last.is_hung_up())
+        with self.assertRaises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", 21000))
+
+    def test_the_workloads_own_terminal_is_shared_by_all_who_look_at_it(self) -> None:
+        proxy, server = self.proxied(), self.boot()
+        with (
+            proxy.viewing(self.console(server)) as first,
+            proxy.viewing(self.console(server)) as second,
+        ):
+            first.type("MINE=$((40 + 2))\n")
+            first.sees("MINE=")
+            second.type("echo $MINE-$$\n")
+            for viewer in (first, second):
+                viewer.sees("42-1")
+            self.assertEqual(0, self.shells(server))
+        self.assertEqual("running", self.container(server).status)
+        self.gone(server)
+
+    def shells(self, server: dict[str, Any]) -> int:
+        """Return how many processes there are besides of the workload's own."""
+        return len(self.container(server).top()["Processes"]) - 1
 
     def test_a_workload_that_ends_is_shut_off_at_once(self) -> None:
         server = self.boot()

@@ -206,5 +206,5 @@ def test_a_socket_has_no_tls(conf: Any) -> None:
 
 def test_every_verb_is_a_method_of_the_sdks_client() -> None:
     verbs = set(get_args(client.Verb))
-    assert all(callable(getattr(docker.APIClient, verb, None)) for verb in verbs)
+    assert all(callable(getattr(client._Client, verb, None)) for verb in verbs)
     assert verbs >= client._READS

@@ -16,10 +16,11 @@ import requests
 from oslo_log import log as logging
 
 from novadocker import exceptions
+from novadocker.virt.docker.engine import duplex
 
 LOG = logging.getLogger(__name__)
 
-# Methods of the SDK's low-level client that the driver uses.
+# Methods of the SDK's low-level client that the driver uses, and two of :class:`_Client`.
 Verb = Literal[
     "commit",
     "containers",
@@ -28,6 +29,7 @@ Verb = Literal[
     "events",
     "exec_create",
     "exec_inspect",
+    "exec_resize",
     "exec_start",
     "export",
     "get_archive",
@@ -40,11 +42,14 @@ Verb = Literal[
     "kill",
     "load_image",
     "logs",
+    "open_exec",
+    "open_terminal",
     "pause",
     "put_archive",
     "remove_container",
     "remove_image",
     "rename",
+    "resize",
     "start",
     "stats",
     "stop",
@@ -70,6 +75,8 @@ _READS: frozenset[Verb] = frozenset(
 )
 
 
+# Turn the connection of a request into one that both sides write to.
+_UPGRADE = {"Connection": "Upgrade", "Upgrade": "tcp"}
 # In the engine's answer to a version of its interface that it does not have (any more).
 _OTHER_VERSION = "client version"
 
@@ -92,6 +99,26 @@ class _Client(docker.APIClient):
         """
         url = self._url("/containers/{0}/update", container)
         return self._result(self._post_json(url, data=dict(resources)), True)
+
+    def open_exec(self, identity: str) -> duplex.Duplex:
+        """Start a program of :meth:`exec_create`, and open its terminal."""
+        url = self._url("/exec/{0}/start", identity)
+        data = {"Tty": True, "Detach": False}
+        return self._opened(self._post_json(url, data=data, headers=_UPGRADE, stream=True))
+
+    def open_terminal(self, container: str, detach_keys: str) -> duplex.Duplex:
+        """Open the terminal of a container that has one.
+
+        :param detach_keys: what the terminal is left by
+        """
+        url = self._url("/containers/{0}/attach", container)
+        asked = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), "1")
+        params = {**asked, "detachKeys": detach_keys}
+        return self._opened(self._post(url, params=params, headers=_UPGRADE, stream=True))
+
+    def _opened(self, response: requests.Response) -> duplex.Duplex:
+        self._raise_for_status(response)
+        return duplex.Duplex(response)
 
     @property
     def trust_env(self) -> bool:

@@ -56,7 +56,8 @@ class Host(driver.ComputeDriver):
         parts.facts.disk_quota = readiness.disk_quota(parts.sandboxes, CONF.docker.disk_quota)
 
     def cleanup_host(self, host: str) -> None:
-        """Stop following events."""
+        """Stop following events, and close the consoles."""
+        self.parts.consoles.close_all()
         if self.parts.watcher is not None:
             self.parts.watcher.stop()
 

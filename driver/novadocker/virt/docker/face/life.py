@@ -93,6 +93,7 @@ class Life:
                 parts.instances.stop(instance, CONF.docker.stop_timeout_cap)
             block_devices.detach_all(parts, instance, block_device_info)
             return
+        parts.consoles.close(instance.uuid)
         try:
             parts.instances.destroy(instance, network_info or [], aside=not reverting)
         finally:
@@ -111,6 +112,7 @@ class Life:
         destroy_secrets: bool = True,
     ) -> None:
         """Remove what is left of an instance that is destroyed."""
+        self.parts.consoles.close(instance.uuid)
         ports = network_info if destroy_vifs and network_info else []
         self.parts.instances.destroy(instance, ports)
         block_devices.detach_all(self.parts, instance, block_device_info, forget=True)
