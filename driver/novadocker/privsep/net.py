@@ -101,8 +101,9 @@ def ns_attach(netns: str, peer: str, nic: dict[str, Any]) -> str:
     :param peer: name of the device on the host, kept as its alias in the namespace: addresses are
         not unique there
     :param nic: ``mac``, ``mtu``, ``addresses`` (with prefix), ``routes`` (destination, gateway or
-        None), ``gateways`` (address, whether it is outside its subnet), and whether they replace
-        another one (``replaces``); other addresses and routes that the driver has set are removed
+        None), ``gateways`` (address, whether it is outside its subnet), ``metadata`` (a route like
+        the others, or None), and whether these two replace those of another device
+        (``replaces``); other addresses and routes that the driver has set are removed
     :return: name of the device in the namespace
     """
     with NetNS(netns, flags=0) as ns:
@@ -165,6 +166,9 @@ def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
         ns.addr("replace", index=index, address=ip, prefixlen=int(prefix), **flags)
     for destination, gateway in nic["routes"]:
         _set_route(ns, index, destination, gateway)
+    if nic["metadata"] is not None:
+        destination, gateway = nic["metadata"]
+        _set_route(ns, index, destination, gateway, "replace" if nic["replaces"] else "add")
     for gateway, outside in nic["gateways"]:
         family = _family(gateway)
         onlink = {"flags": ["onlink"]} if outside else {}
@@ -192,6 +196,9 @@ def _drop_others(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
             ip, prefix = address.split("/")
             ns.addr("del", index=index, address=ip, prefixlen=int(prefix))
     routes = {(ipaddress.ip_network(to, strict=False), via) for to, via in nic["routes"]}
+    if nic["metadata"] is not None:
+        to, via = nic["metadata"]
+        routes.add((ipaddress.ip_network(to), via))
     routes |= {(ipaddress.ip_network(_default(via)), via) for via, _outside in nic["gateways"]}
     for found in ns.get_routes(oif=index, table=_MAIN_TABLE):
         family = found["family"]
@@ -210,15 +217,22 @@ def _default(gateway: str) -> str:
     return _DEFAULT[_family(gateway)]
 
 
-def _set_route(ns: NetNS, index: int, destination: str, gateway: str | None) -> None:
-    """Set a route that a user has asked for; log a route that the kernel refuses."""
+def _set_route(
+    ns: NetNS, index: int, destination: str, gateway: str | None, verb: str = "replace"
+) -> None:
+    """Set a route that a user has asked for; log a route that the kernel refuses.
+
+    :param verb: ``add`` leaves a route there that another device has to the same destination
+    """
     via: dict[str, Any] = {"gateway": gateway} if gateway else {"scope": "link"}
     # Neutron allows gateways outside the subnet.
     ways = (via, {**via, "flags": ["onlink"]}) if gateway else (via,)
     for way in ways:
         try:
-            ns.route("replace", dst=destination, oif=index, family=_family(destination), **way)
+            ns.route(verb, dst=destination, oif=index, family=_family(destination), **way)
         except NetlinkError as err:
+            if verb == "add" and err.code == errno.EEXIST:
+                return
             fault = err
         else:
             return

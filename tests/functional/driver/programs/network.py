@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instances on a real Open vSwitch, in user space. Run it in a network namespace of its own."""
 
+import contextlib
+import json
+import threading
 import unittest
 import uuid
+from collections.abc import Iterator
+from http import server
 from typing import Any
 from unittest import mock
 
@@ -85,6 +90,35 @@ def v4(number: int, **more: Any) -> Any:
 
 def v6(number: int) -> Any:
     return subnet(f"2001:db8::{number}", "2001:db8::/64", "2001:db8::ffff")
+
+
+@contextlib.contextmanager
+def metadata_agent(served: Any) -> Iterator[None]:
+    """Answer as OVN's metadata agent does, by a port of the host's on the network."""
+
+    class Handler(server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(served).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's
+            pass
+
+    internal = ("--", "set", "Interface", "meta0", "type=internal")
+    switch.vsctl("add-port", BRIDGE, "meta0", *internal)
+    try:
+        with IPRoute() as ipr:
+            index = ipr.link_lookup(ifname="meta0")[0]
+            ipr.link("set", index=index, state="up")
+            for address, length in (("198.51.100.2", 24), ("169.254.169.254", 32)):
+                ipr.addr("add", index=index, address=address, prefixlen=length)
+        with server.HTTPServer(("169.254.169.254", 80), Handler) as listening:
+            threading.Thread(target=listening.serve_forever, daemon=True).start()
+            yield
+            listening.shutdown()
+    finally:
+        switch.vsctl("del-port", BRIDGE, "meta0")
 
 
 class NetworkTest(unittest.TestCase):
@@ -295,6 +329,25 @@ class NetworkTest(unittest.TestCase):
         self.assertIn("default via 198.51.100.1", self.sh(one, "ip route"))
         self.driver.detach_interface(self.context, one, info[0])
         self.assertIn("default via 192.0.2.1", self.sh(one, "ip route"))
+
+    def test_the_metadata_service_answers_on_the_link_as_ovns_does(self) -> None:
+        served = {"uuid": str(uuid.uuid4())}
+        with metadata_agent(served):
+            of_ovn = {"details": {"datapath_type": "netdev", "bound_drivers": {"0": "ovn"}}}
+            alone = subnet("198.51.100.11", "198.51.100.0/24")
+            one, info = self.spawn(port(1, alone, **of_ovn))
+            asked = "GET /openstack/latest/meta_data.json HTTP/1.0\\r\\n\\r\\n"
+            told = self.sh(one, f"printf '{asked}' | nc -w 5 169.254.169.254 80")
+            self.assertEqual(served, json.loads(told.splitlines()[-1]))
+            # Another port leaves it where it is, and has it when the first one goes.
+            extra = port(3, subnet("192.0.2.5", "192.0.2.0/24"), **of_ovn)
+            self.driver.attach_interface(self.context, one, None, extra)
+            self.assertIn("169.254.169.254 dev eth0", self.sh(one, "ip route"))
+            both = model.NetworkInfo([*info, extra])
+            one.info_cache = objects.InstanceInfoCache(network_info=both)
+            self.driver.detach_interface(self.context, one, info[0])
+            self.assertIn("169.254.169.254 dev eth1", self.sh(one, "ip route"))
+            self.driver.detach_interface(self.context, one, extra)
 
     def test_interfaces_come_and_go(self) -> None:
         one, info = self.spawn(port(1, v4(11)))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import dataclasses
 import errno
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 
 import os_vif
@@ -105,6 +105,31 @@ class TestPlan:
             ]
         )
         assert nic.routes == (("192.0.2.0/24", "10.0.0.9"), ("fd01::/64", None))
+
+    OF_OVN: ClassVar = {"bound_drivers": {"0": "ovn"}}
+
+    def test_ovn_answers_for_the_metadata_service_on_the_link(self) -> None:
+        first = port(subnet("fd00::/64", "fd00::5"), details=self.OF_OVN)
+        second = port(subnet("10.0.0.0/24", "10.0.0.5", gateway="10.0.0.1"), details=self.OF_OVN)
+        third = port(subnet("10.1.0.0/24", "10.1.0.5"), details=self.OF_OVN)
+        planned = [nic.metadata for nic in wiring.plan([first, second, third])]
+        assert planned == [None, (wiring.METADATA, None), None]
+
+    def test_neutrons_dhcp_agent_answers_where_there_is_no_router(self) -> None:
+        alone = subnet("10.0.0.0/24", "10.0.0.5")
+        alone["meta"]["dhcp_server"] = "10.0.0.2"
+        assert wiring.plan([port(alone)])[0].metadata == (wiring.METADATA, "10.0.0.2")
+        routed = subnet("10.0.0.0/24", "10.0.0.5", gateway="10.0.0.1")
+        routed["meta"]["dhcp_server"] = "10.0.0.2"
+        assert wiring.plan([port(routed)])[0].metadata is None
+        assert wiring.plan([port(subnet("10.0.0.0/24", "10.0.0.5"))])[0].metadata is None
+        assert wiring.plan([port()])[0].metadata is None
+
+    def test_a_route_of_the_subnets_own_to_the_metadata_service_is_the_one(self) -> None:
+        told = subnet("10.0.0.0/24", "10.0.0.5", routes=[(wiring.METADATA, "10.0.0.9")])
+        (nic,) = wiring.plan([port(told, details=self.OF_OVN)])
+        assert nic.metadata is None
+        assert nic.routes == ((wiring.METADATA, "10.0.0.9"),)
 
     def test_inactive_ports_are_waited_for(self) -> None:
         other = PORT.replace("3", "4")

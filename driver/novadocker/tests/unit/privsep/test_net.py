@@ -117,7 +117,7 @@ def names(links: list[Link]) -> list[str]:
 
 
 def nic(**more: Any) -> dict[str, Any]:
-    empty = {"addresses": (), "routes": (), "gateways": (), "replaces": True}
+    empty = {"addresses": (), "routes": (), "gateways": (), "metadata": None, "replaces": True}
     return {"mac": MAC, "mtu": 1400, **empty, **more}
 
 
@@ -286,6 +286,28 @@ class TestNamespace:
         net.veth_create("tap1", "nd1", MAC, 1400, True)
         net.ns_attach(netns, "nd1", nic(gateways=[("10.0.0.1", False)], replaces=replaces))
         assert [one[1] for one in kernel.done if one[0] == "route"] == [verb]
+
+    @pytest.mark.parametrize(
+        ("replaces", "via", "asked"),
+        [
+            (True, None, ("replace", {"scope": "link"})),
+            (True, "10.0.0.2", ("replace", {"gateway": "10.0.0.2"})),
+            (False, None, ("add", {"scope": "link"})),
+        ],
+    )
+    def test_one_port_has_the_route_to_the_metadata_service(
+        self, replaces: bool, via: str | None, asked: Any, kernel: Kernel, netns: str
+    ) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        # The route that there is, of this one, stays.
+        kernel.routes = [route("169.254.169.254/32", via)]
+        wanted = nic(metadata=("169.254.169.254/32", via), replaces=replaces)
+        # Another port's is there.
+        kernel.failing["route"] = NetlinkError(errno.EEXIST, "File exists")
+        net.ns_attach(netns, "nd1", wanted)
+        (one,) = [one for one in kernel.done if one[0] == "route"]
+        assert (one[1], one[2]["dst"]) == (asked[0], "169.254.169.254/32")
+        assert one[2].items() >= asked[1].items()
 
     def test_two_ports_with_one_address_are_two_devices(self, kernel: Kernel, netns: str) -> None:
         for number in ("1", "2", "1"):

@@ -17,6 +17,7 @@ from ovsdbapp import event as row_event
 from ovsdbapp.backend.ovs_idl import connection, event, idlutils
 
 from novadocker.types import NetworkInfo
+from novadocker.virt.docker.network import wiring
 
 LOG = logging.getLogger(__name__)
 
@@ -31,11 +32,7 @@ SAID_WITHIN_S = 5.0
 
 def devices(network_info: NetworkInfo) -> dict[str, str]:
     """Return the ports that OVN has bound: names of their devices on the host, by port id."""
-    return {
-        vif["id"]: vif["devname"]
-        for vif in network_info
-        if "ovn" in ((vif.get("details") or {}).get("bound_drivers") or {}).values()
-    }
+    return {vif["id"]: vif["devname"] for vif in network_info if wiring.is_of_ovn(vif)}
 
 
 class Switch:

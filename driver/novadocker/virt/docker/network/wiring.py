@@ -28,6 +28,8 @@ from novadocker.types import Instance, NetworkInfo, Vif
 LOG = logging.getLogger(__name__)
 
 DEFAULT_MTU = 1500
+# Of Nova's metadata service, for every virtual machine of every cloud.
+METADATA = "169.254.169.254/32"
 _BOUND_NO_MORE = (model.VIF_TYPE_UNBOUND, model.VIF_TYPE_BINDING_FAILED)
 _FAULTS = (
     os_vif.exception.ExceptionBase,
@@ -43,7 +45,8 @@ class Nic:
 
     :param routes: destination and gateway (None: on the link) of each route
     :param gateways: default gateways, at most one a family, and whether each is outside its subnet
-    :param replaces: whether they replace another default gateway of the instance
+    :param metadata: route to Nova's metadata service, of one interface of an instance
+    :param replaces: whether gateways and this route replace others of the instance
     """
 
     mac: str
@@ -51,6 +54,7 @@ class Nic:
     addresses: tuple[str, ...] = ()
     routes: tuple[tuple[str, str | None], ...] = ()
     gateways: tuple[tuple[str, bool], ...] = ()
+    metadata: tuple[str, str | None] | None = None
     replaces: bool = True
 
 
@@ -58,9 +62,10 @@ def plan(network_info: NetworkInfo) -> list[Nic]:
     """Return the configuration of an instance's interfaces, in the order of its ports.
 
     All addresses of all subnets are set; the default route of a family is that of the first subnet
-    that has a gateway. A subnet need not have one.
+    that has a gateway. A subnet need not have one. Nor need Nova's metadata service be behind it:
+    the first port that has a way of its own to it, which a virtual machine learns by DHCP, gets it.
     """
-    nics = []
+    nics: list[Nic] = []
     routed: set[int] = set()
     for vif in network_info:
         addresses: list[str] = []
@@ -81,9 +86,45 @@ def plan(network_info: NetworkInfo) -> list[Nic]:
                 gateways.append((gateway, ipaddress.ip_address(gateway) not in subnet_net))
         mtu = vif["network"].get_meta("mtu") or DEFAULT_MTU
         nics.append(
-            Nic(vif["address"].lower(), int(mtu), tuple(addresses), tuple(routes), tuple(gateways))
+            Nic(
+                mac=vif["address"].lower(),
+                mtu=int(mtu),
+                addresses=tuple(addresses),
+                routes=tuple(routes),
+                gateways=tuple(gateways),
+                metadata=None if any(one.metadata for one in nics) else _to_metadata(vif),
+            )
         )
     return nics
+
+
+def _to_metadata(vif: Vif) -> tuple[str, str | None] | None:
+    """Return the route to the metadata service that a port needs besides of its gateway's.
+
+    OVN's metadata agent answers on each network, on the link. On one without a router it is
+    Neutron's DHCP agent that does, by its own address.
+
+    :return: None where the gateway leads there, or the subnet has a route of its own
+    """
+    subnets = [
+        subnet
+        for subnet in vif["network"]["subnets"]
+        if subnet["ips"] and ipaddress.ip_network(subnet["cidr"], strict=False).version == 4
+    ]
+    told = {str(route["cidr"]) for subnet in subnets for route in subnet.get("routes") or []}
+    if not subnets or METADATA in told:
+        return None
+    if is_of_ovn(vif):
+        return METADATA, None
+    if any(_address(subnet.get("gateway")) for subnet in subnets):
+        return None
+    servers = [(subnet.get("meta") or {}).get("dhcp_server") for subnet in subnets]
+    return next(((METADATA, str(server)) for server in servers if server), None)
+
+
+def is_of_ovn(vif: Vif) -> bool:
+    """Return whether OVN has bound a port."""
+    return "ovn" in ((vif.get("details") or {}).get("bound_drivers") or {}).values()
 
 
 def to_wait_for(network_info: NetworkInfo) -> list[tuple[str, str]]:
