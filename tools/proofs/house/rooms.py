@@ -64,7 +64,7 @@ ROOMS: Mapping[str, Room] = {
         ".",
         ("novadocker_actions",),
         (
-            {"commands": ("novadocker_actions.cmd",)},
+            {"commands": ("novadocker_actions.cmd", "novadocker_actions.site_archive")},
             {"actions": ("novadocker_actions.actions",)},
             {"enrolment": ("novadocker_actions.enrolment",)},
             {"cloud": ("novadocker_actions.cloud",)},
