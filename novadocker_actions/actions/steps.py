@@ -79,9 +79,7 @@ def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run
         steps = by_host[row.host]
         names = [name for name, _ in steps]
         push_id = mailbox.key(cloud.task_id, row.host, mode, *names)
-        until = time.monotonic() + BUSY_WAIT_S
-        collected_at: float | None = None
-        looked_at: Callable[[str], bool] = is_active
+        patience = _Patience(is_active)
         while True:
             try:
                 mailbox.push(
@@ -92,18 +90,11 @@ def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run
                     timeout_s=timeout_s,
                     push_id=push_id,
                     run_id=run_id,
-                    is_active=looked_at,
+                    is_active=patience.is_active,
                 )
                 return
             except HostBusy as err:
-                now = time.monotonic()
-                if err.uncollected:
-                    # From when its outcome was there, however long that took to come.
-                    collected_at = collected_at or now + COLLECTED_S
-                    looked_at = _has_collected if now > collected_at else looked_at
-                elif now <= until:
-                    collected_at, looked_at = None, is_active
-                else:
+                if not patience.bears(err):
                     rows.not_pushed(row, names, str(err), mode)
                     return
             except CloudError as err:
@@ -114,6 +105,30 @@ def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run
             time.sleep(1)
 
     mailbox.on_each([row for row, _ in jobs], push)
+
+
+class _Patience:
+    """How long a push waits for other runs.
+
+    :param is_active: whether a run is under way
+    """
+
+    def __init__(self, is_active: Callable[[str], bool]) -> None:
+        self._known, self.is_active = is_active, is_active
+        self._until = time.monotonic() + BUSY_WAIT_S
+        self._collected_at: float | None = None
+
+    def bears(self, busy: HostBusy) -> bool:
+        """Return whether to try again, when a host was found busy."""
+        now = time.monotonic()
+        if busy.uncollected:
+            # From when its outcome was there, however long that took to come.
+            self._collected_at = self._collected_at or now + COLLECTED_S
+            if now > self._collected_at:
+                self.is_active = _has_collected
+            return True
+        self._collected_at, self.is_active = None, self._known
+        return now <= self._until
 
 
 def _has_collected(_run_id: str) -> bool:
