@@ -61,10 +61,15 @@ class Listener:
     def __init__(self) -> None:
         self.heard: list[tuple[str, int]] = []
         self.seen: list[Any] = []
+        self.ends: list[tuple[str, int]] = []
         self.busy = 0
 
     def changed(self, uuid: str, transition: int) -> None:
         self.heard.append((uuid, transition))
+
+    def ended(self, uuid: str) -> Any:
+        before = len(self.heard)
+        return lambda: self.ends.append((uuid, len(self.heard) - before))
 
     def thawed(self, uuid: str) -> bool:
         self.seen.append(uuid)
@@ -139,6 +144,8 @@ def test_a_death_is_told_again_when_nova_may_have_been_busy(
     engine.live_events.put(message("one", "die"))
     wait(lambda: len(heard) == 2)
     assert heard == [("one", STOPPED)] * 2
+    # When the transition was told.
+    assert watcher._listener.ends == [("one", 1)]
 
 
 def test_a_death_before_a_start_is_told_once(engine: Any, watcher: Any, heard: Any) -> None:

@@ -9,6 +9,7 @@ from nova import exception, objects
 
 from novadocker import exceptions
 from novadocker.tests import make
+from novadocker.tests.fake_engine import workload
 from novadocker.virt.docker.engine import names
 from novadocker.virt.docker.face import listening, service
 
@@ -127,3 +128,54 @@ class TestFrozen:
         gone = mock.Mock(side_effect=exception.InstanceNotFound(instance_id="x"))
         monkeypatch.setattr(objects.Instance, "get_by_uuid", gone)
         assert listener.thawed("x") is True
+
+
+class TestWhyItEnded:
+    @pytest.fixture
+    def told(self, listener: Any, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Let a workload end, and return the reasons that its user is told."""
+        started: list[Any] = []
+        actions = mock.Mock()
+        actions.action_start.side_effect = lambda *what, **_more: started.append(what[2])
+        monkeypatch.setattr(objects, "InstanceAction", actions)
+
+        def end(code: int, oom: bool = False, status: str = "exited", **fields: Any) -> list[str]:
+            one = spawn(make.instance(**fields))
+            monkeypatch.setattr(objects.Instance, "get_by_uuid", lambda _context, _uuid: one)
+            state = {"Status": status, "ExitCode": code, "OOMKilled": oom, "Running": False}
+            workload(engine, one)["State"] = state
+            objects.InstanceActionEvent.reset_mock()
+            started.clear()
+            tell = listener.ended(one.uuid)
+            assert started == []
+            if tell is not None:
+                tell()
+            failed = objects.InstanceActionEvent.event_finish_with_failure.call_args_list
+            reasons = [call.kwargs["exc_val"].format_message() for call in failed]
+            well = objects.InstanceActionEvent.event_finish.call_count
+            assert len(started) == len(reasons) + well
+            return reasons or ["well"] * well
+
+        return end
+
+    @pytest.mark.parametrize(
+        ("code", "oom", "reason"),
+        [
+            (0, False, "well"),
+            (3, False, "it has ended with exit code 3"),
+            (139, False, "it was ended by SIGSEGV"),
+            (255, False, "it has ended with exit code 255"),
+            (137, True, "it took more memory than the 256 MiB of its flavor"),
+        ],
+    )
+    def test_the_user_is_told(self, code: int, oom: bool, reason: str, told: Any) -> None:
+        assert told(code, oom) == [reason]
+
+    def test_what_nova_asked_for_is_no_news(self, told: Any) -> None:
+        assert told(137, task_state="powering-off") == []
+        assert told(137, vm_state="stopped") == []
+        assert told(137, host="another") == []
+        assert told(1, status="restarting") == []
+
+    def test_one_that_is_gone_is_no_fault(self, listener: Any) -> None:
+        assert listener.ended("no such uuid") is None

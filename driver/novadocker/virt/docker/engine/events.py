@@ -42,6 +42,12 @@ class Listener(Protocol):
     def changed(self, uuid: str, transition: int) -> None:
         """Take one of Nova's transitions of an instance."""
 
+    def ended(self, uuid: str) -> Callable[[], None] | None:
+        """Take note that a workload has ended, before it is told as a transition.
+
+        :return: what is to be done when it was told
+        """
+
     def thawed(self, uuid: str) -> bool:
         """Unfreeze an instance that nobody wants frozen.
 
@@ -168,9 +174,14 @@ class Watcher:
             "pause": containers.State.PAUSED,
             "die": containers.State.STOPPED,
         }.get(action, containers.State.RUNNING)
+        then = None
         if action == "die":
             self._look_again(uuid)
+            # By the transition Nova begins to stop the instance, as if somebody had asked for it.
+            then = self._tell(self._listener.ended, uuid)
         self._send(uuid, TRANSITIONS[action])
+        if then is not None:
+            self._tell(then)
 
     def _look_again(self, uuid: str, times: int = 0) -> None:
         """Look at an instance again in a while.

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What nova-compute does about the engine's events."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nova import context as nova_context
@@ -11,10 +12,14 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Instance
-from novadocker.virt.docker.face import service
+from novadocker.virt.docker.engine import containers, names
+from novadocker.virt.docker.face import reports, service
 from novadocker.virt.docker.parts import Parts
 
 LOG = logging.getLogger(__name__)
+
+# Exit codes above it are numbers of signals.
+_SIGNALLED = 128
 
 
 def is_to_run(instance: Instance) -> bool:
@@ -45,6 +50,23 @@ class Listening:
     def changed(self, uuid: str, transition: int) -> None:
         """Tell Nova of a transition of an instance."""
         self._emit(uuid, transition)
+
+    def ended(self, uuid: str) -> Callable[[], None] | None:
+        """Return what tells the user why a workload has ended that was to run."""
+        try:
+            state = self._parts.workloads.inspect(names.workload_name(uuid))["State"]
+            context = nova_context.get_admin_context()
+            instance = objects.Instance.get_by_uuid(context, uuid)
+        except (exceptions.NotFound, exception.InstanceNotFound):
+            return None
+        if instance.host != self._parts.facts.name or not is_to_run(instance):
+            return None
+        if containers.state_of(state["Status"]) is not containers.State.STOPPED:
+            return None
+        reason = _why_it_ended(state, instance)
+        LOG.info("The workload has ended: %s", reason, instance=instance)
+        where = (context, instance, self._parts.facts.name)
+        return lambda: reports.ended(*where, reason, _has_failed(state))
 
     def thawed(self, uuid: str) -> bool:
         """Unfreeze an instance that a dead engine has left frozen.
@@ -81,3 +103,21 @@ class Listening:
                 service.disable(self._virtapi, self._parts.facts.name, str(err))
                 return
         service.enable(self._virtapi, self._parts.facts.name)
+
+
+def _has_failed(state: Mapping[str, Any]) -> bool:
+    return bool(state.get("OOMKilled") or state.get("ExitCode"))
+
+
+def _why_it_ended(state: Mapping[str, Any], instance: Instance) -> str:
+    """Return why a workload has ended, for its user.
+
+    :param state: the engine's ``State`` of its container
+    """
+    code = int(state.get("ExitCode") or 0)
+    if state.get("OOMKilled"):
+        return f"it took more memory than the {instance.flavor.memory_mb} MiB of its flavor"
+    # As a shell tells it.
+    if code > _SIGNALLED and code - _SIGNALLED in set(signal.Signals):
+        return f"it was ended by {signal.Signals(code - _SIGNALLED).name}"
+    return f"it has ended with exit code {code}"
