@@ -116,7 +116,7 @@ class Parts:
             waiting=waiting,
             spool=spool,
             images=images,
-            cache=ImageCache(engine, os.path.join(state, "images.json")),
+            cache=ImageCache(engine, os.path.join(state, "images.json"), images),
             snapshots=snapshots,
             contents=Contents(facts, section, images, glance, workloads),
             passwords=Passwords(section, workloads),

@@ -2,7 +2,8 @@
 """Images, as Nova asks for them."""
 
 import datetime
-from typing import Any
+import json
+from typing import Any, ClassVar
 from unittest import mock
 
 import pytest
@@ -10,6 +11,7 @@ from nova import exception
 from nova.compute import task_states, vm_states
 
 from novadocker.tests import make
+from novadocker.tests.fake_engine import workload
 from novadocker.tests.make import IMAGE_ID
 
 LAUNCHED = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -32,6 +34,53 @@ class TestImages:
     def test_cache_is_aged_as_the_options_say(self, docker_driver: Any, engine: Any) -> None:
         docker_driver.manage_image_cache(None, [])
         assert any(IMAGE_ID in str(image) for image in engine.images.values())
+
+
+class TestMetadataInSnapshots:
+    """What a container was given is no part of its image, whatever the server has by now."""
+
+    @pytest.fixture
+    def taken(self, docker_driver: Any) -> Any:
+        docker_driver.parts.snapshots = mock.MagicMock()
+
+        def left_out(instance: Any) -> Any:
+            docker_driver.snapshot(None, instance, "id", mock.Mock())
+            return docker_driver.parts.snapshots.open.call_args[0][2]
+
+        return left_out
+
+    @pytest.fixture
+    def one(self, spawn: Any, engine: Any) -> Any:
+        (image,) = engine.images.values()
+        image["Config"]["Env"] = ["PATH=/bin", "LONG=" + "x" * 5000]
+        given = {"SECRET": "hunter2", "PATH": "/mine", "LONG": "1"}
+        return spawn(make.instance(metadata=given))
+
+    WANTED: ClassVar = {"SECRET": None, "PATH": "/bin", "LONG": None}
+
+    def test_metadata_that_were_taken_back_are_left_out(self, taken: Any, one: Any) -> None:
+        one.metadata = {"LATER": "x"}
+        assert taken(one) == self.WANTED
+
+    def test_so_are_those_of_one_that_was_made_anew(
+        self, taken: Any, one: Any, docker_driver: Any
+    ) -> None:
+        one.metadata = {}
+        docker_driver.parts.instances.recreate(one)
+        assert taken(one) == self.WANTED
+
+    def test_of_an_earlier_release_the_present_ones_are(
+        self, taken: Any, one: Any, engine: Any
+    ) -> None:
+        del workload(engine, one)["Config"]["Labels"]["org.openstack.nova.environment"]
+        one.metadata = {"LATER": "x"}
+        assert taken(one) == {"LATER": None}
+
+    def test_they_are_known_where_it_moves_to(
+        self, taken: Any, one: Any, docker_driver: Any, engine: Any
+    ) -> None:
+        left = docker_driver.migrate_disk_and_power_off(None, one, make.HOST, make.flavor(), [])
+        assert json.loads(json.loads(left)["environment"]) == self.WANTED
 
 
 class TestRootDisk:

@@ -117,6 +117,7 @@ class TestSpawn:
             f"{prefix}project": "project",
             f"{prefix}image_id": IMAGE_ID,
             f"{prefix}role": "workload",
+            f"{prefix}environment": "{}",
             # A digest.
             f"{prefix}fixed": labels[f"{prefix}fixed"],
         }

@@ -229,6 +229,23 @@ class TestDriver:
         allowing.cleanup(None, instance, [], bdi(1))
         assert host.mounted == {}
 
+    @pytest.mark.parametrize("moves", [False, True])
+    def test_one_that_cannot_be_detached_keeps_its_instance_where_it_is(
+        self, moves: bool, allowing: Any, host: FakeHost, engine: Any, instance: Any
+    ) -> None:
+        spawn(allowing, instance, 1, 2)
+        before = engine.names()
+        host.failing["unmount"] = exceptions.VolumeBusy("busy")
+        if moves:
+            make.other_options(allowing)
+        with pytest.raises(exception.InstanceFaultRollback):
+            allowing.migrate_disk_and_power_off(
+                None, instance, "unit-host", make.flavor(vcpus=1), [], bdi(1, 2)
+            )
+        assert engine.names() == before
+        assert self.workload(engine, instance)["State"]["Running"]
+        assert len(host.mounted) == 2
+
     def test_one_that_stays_is_told_after_all_else_is_gone(
         self, allowing: Any, host: FakeHost, engine: Any, instance: Any
     ) -> None:

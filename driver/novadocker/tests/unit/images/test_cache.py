@@ -11,8 +11,8 @@ import pytest
 
 from novadocker import exceptions
 from novadocker.tests import make
-from novadocker.tests.make import HOST, IMAGE_ID
-from novadocker.virt.docker.images import cache
+from novadocker.tests.make import HOST, IMAGE_ID, META
+from novadocker.virt.docker.images import cache, spool, store
 from novadocker.virt.docker.images.cache import ImageCache
 
 
@@ -20,7 +20,25 @@ class TestCache:
     DAY = 86400
 
     def cache(self, engine: Any, tmp_path: Path) -> ImageCache:
-        return ImageCache(engine, str(tmp_path / "images.json"))
+        return ImageCache(engine, str(tmp_path / "images.json"), self.images(engine, tmp_path))
+
+    def images(self, engine: Any, tmp_path: Path) -> store.Images:
+        return store.Images(engine, spool.Spool(str(tmp_path), HOST), None, None, 1 << 20)
+
+    def test_one_that_was_asked_for_just_now_stays(
+        self, engine: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nova does not list its instance yet, and the engine has no container of it."""
+        images = self.images(engine, tmp_path)
+        engine.add_image(store.tag_of(IMAGE_ID, META["checksum"]))
+        images.ensure("context", META)
+        keeping = ImageCache(engine, str(tmp_path / "images.json"), images)
+        keeping.update([], HOST, True, 0)
+        assert engine.images
+        later = time.monotonic() + store.AWAITED_S
+        monkeypatch.setattr(store.time, "monotonic", lambda: later)
+        keeping.update([], HOST, True, 0)
+        assert not engine.images
 
     def test_only_old_and_unused_ones_expire(self) -> None:
         tags = {"nova-glance/a:1": 0.0, "nova-glance/b:1": 0.0, "nova-glance/c:1": 50.0}
@@ -83,9 +101,10 @@ class TestCache:
 
     def test_the_directory_of_the_record_is_made(self, engine: Any, tmp_path: Path) -> None:
         engine.add_image(f"nova-glance/{IMAGE_ID}:x")
-        cache = ImageCache(engine, str(tmp_path / "novadocker" / "images.json"))
+        path = tmp_path / "novadocker" / "images.json"
+        cache = ImageCache(engine, str(path), self.images(engine, tmp_path))
         cache.update([], HOST, True, self.DAY)
-        assert list(json.loads((tmp_path / "novadocker" / "images.json").read_text()))
+        assert list(json.loads(path.read_text()))
 
     def test_a_record_that_cannot_be_kept_is_no_fault(self, engine: Any, tmp_path: Path) -> None:
         (tmp_path / "images.json").mkdir()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives are read in a process of their own: its limits, its death, and who else lives."""
 
+import errno
+import fcntl
 import gzip
 import json
 import os
@@ -8,6 +10,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +31,20 @@ def unfit_program(monkeypatch: pytest.MonkeyPatch) -> None:
 def verify(path: Path, content: bytes) -> archive.Image:
     path.write_bytes(content)
     return process.Archives(LIMIT).image(str(path), HERE)
+
+
+def test_another_user_of_its_number_may_have_all_pipes_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control = fcntl.fcntl
+
+    def refuse(fd: Any, command: int, *more: Any) -> Any:
+        if command == fcntl.F_SETPIPE_SZ:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+        return control(fd, command, *more)
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+    assert verify(tmp_path / "archive", Parts().docker()).layers
 
 
 def test_what_is_found_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from novadocker.virt.docker.instances import guest
 
 INNER = {
     "Cmd": ["sh"],
-    "Env": ["PATH=/bin", "COLOUR=green"],
+    "Env": ["PATH=/sbin", "COLOUR=green"],
     "Labels": {"org.openstack.nova.uuid": "u", "mine": "1"},
 }
 
@@ -48,7 +48,7 @@ class TestSnapshots:
             self.LIMIT,
             64,
         )
-        with taker.open("box", "tag", {"COLOUR"}, without) as data:
+        with taker.open("box", "tag", {"COLOUR": None, "PATH": "/bin"}, without) as data:
             parts = []
             while part := data.read(1000):
                 parts.append(part)
@@ -71,6 +71,20 @@ class TestSnapshots:
         rebuilt = b"".join(streams.tar_without(iter([LAYER]), frozenset()))
         expected = LAYER if layers == 1 else rebuilt
         assert config["rootfs"]["diff_ids"] == [f"sha256:{digest(expected)}"]
+
+    @pytest.mark.parametrize("layers", [124, 125])
+    def test_one_of_as_many_layers_as_there_may_be_is_taken(
+        self, layers: int, place: Any, engine: Any
+    ) -> None:
+        engine.saved = LAYER
+        assert self.take(engine, place, layers)
+        assert "commit" not in engine.calls
+
+    def test_a_flat_one_is_measured_before_it_is_written(self, place: Any, engine: Any) -> None:
+        engine.size_rw = 1 << 40
+        with pytest.raises(exceptions.ImageRefused, match="holes"):
+            self.take(engine, place, 125)
+        assert "export" not in engine.calls
 
     @pytest.mark.parametrize("layers", [1, 100])
     def test_the_config_drive_is_no_part_of_it(

@@ -180,6 +180,24 @@ class TestEnsure:
         store.ensure("context", META)
         assert [path.name for path in there] == ["image" if pack is bytes else "archive.tar"]
 
+    def test_a_file_that_is_changed_after_it_was_compared_is_the_old_one(
+        self, engine: Any, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seed = tmp_path / IMAGE_ID
+        seed.write_bytes(fetch.archive)
+        meta = {**META, "os_hash_algo": "sha256", "os_hash_value": digest(fetch.archive)}
+        compare = Images._is_glances
+
+        def then_changed(store: Images, *what: Any) -> bool:
+            told = compare(store, *what)
+            seed.write_bytes(Parts(layers=[tar(("another", b"x"))]).docker())
+            return told
+
+        monkeypatch.setattr(Images, "_is_glances", then_changed)
+        place = spool.Spool(str(tmp_path / "spool"), HOST)
+        Images(engine, place, None, str(tmp_path), 1 << 20).ensure("context", meta)
+        assert b"another" not in engine.saved
+
     def test_a_file_of_the_shared_directory_stays(
         self, engine: Any, fetch: Any, tmp_path: Path
     ) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from novadocker.types import Instance
 
 LABEL = "org.openstack.nova."
+# Label with the names of the variables that a container was given, and what its image has instead.
+ENVIRONMENT = f"{LABEL}environment"
 # Label with a digest of what a container was made with that cannot be changed while it exists.
 FIXED = f"{LABEL}fixed"
 
@@ -49,10 +51,14 @@ def aside_names(uuid: str) -> tuple[str, ...]:
     return rescued_name(uuid), resized_name(uuid), new_name(uuid)
 
 
-def labels(instance: Instance, host: str, role: Role, image_id: str = "") -> dict[str, str]:
+def labels(
+    instance: Instance, host: str, role: Role, image_id: str = "", environment: str = ""
+) -> dict[str, str]:
     """Return the labels of a container of an instance.
 
     All are always set: a label that is not set would be taken from the image, which a tenant made.
+
+    :param environment: which of its variables are the instance's own, see :func:`own_environment`
     """
     return {
         LABEL + "uuid": instance.uuid,
@@ -61,9 +67,15 @@ def labels(instance: Instance, host: str, role: Role, image_id: str = "") -> dic
         LABEL + "project": instance.project_id or "",
         LABEL + "image_id": image_id,
         LABEL + "role": role.value,
+        ENVIRONMENT: environment,
     }
 
 
 def image_label(details: Mapping[str, Any]) -> str:
     """Return the id of the Glance image that a container was made from."""
     return str(details["Config"]["Labels"].get(f"{LABEL}image_id", ""))
+
+
+def environment_label(details: Mapping[str, Any]) -> str:
+    """Return what a container's label says of its own variables."""
+    return str(details["Config"]["Labels"].get(ENVIRONMENT, ""))

@@ -150,11 +150,9 @@ class Room:
         size, every = self._sizes(
             container_id, info, whole, most if max_bytes is None else min(most, max_bytes)
         )
-        told = f"the instance's files have {size} bytes, the holes in them included"
         if max_bytes is not None and size > max_bytes:
-            raise exceptions.ImageRefused(
-                f"{told}; [docker]max_image_size_gb allows {max_bytes}: shorten or delete some"
-            )
+            raise exceptions.ImageRefused(_too_much(size, max_bytes))
+        told = _told(size)
 
         def refusal(left: int) -> str:
             return (
@@ -177,6 +175,18 @@ class Room:
             claim.size_bytes += overhead * times
         with LEDGER.hold(*claims):
             yield
+
+    def whole_bytes(self, name: str, max_bytes: int) -> int:
+        """Return the size of all files of a container, as they are written out.
+
+        :raises ImageRefused: it is more than the limit, or the engine cannot tell
+        :raises NotFound: there is no container of that name
+        """
+        container_id = self._engine.call("inspect_container", name)["Id"]
+        size, _every = self._sizes(container_id, self._engine.call("info"), True, max_bytes)
+        if size > max_bytes:
+            raise exceptions.ImageRefused(_too_much(size, max_bytes))
+        return size
 
     @contextlib.contextmanager
     def reserve_bytes(self, size_bytes: int, what: str) -> Iterator[list[Claim]]:
@@ -298,6 +308,14 @@ class Room:
                 {"directory": directory, "seen": seen},
             )
         return seen
+
+
+def _told(size: int) -> str:
+    return f"the instance's files have {size} bytes, the holes in them included"
+
+
+def _too_much(size: int, max_bytes: int) -> str:
+    return f"{_told(size)}; [docker]max_image_size_gb allows {max_bytes}: shorten or delete some"
 
 
 def _used_files(directory: str) -> int:

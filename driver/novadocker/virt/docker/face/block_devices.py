@@ -56,6 +56,21 @@ def detach_all(
         parts.volumes.detach_all(instance.uuid, _attached(block_device_info), forget)
 
 
+@contextlib.contextmanager
+def taken_out(parts: Parts, instance: Instance, block_device_info: Any) -> Iterator[None]:
+    """Detach all volumes of an instance that does not run, for good unless what is inside fails.
+
+    :raises VolumeError: one could not be detached; the others are attached again
+    """
+    attached = _attached(block_device_info)
+    try:
+        parts.volumes.detach_all(instance.uuid, attached, False)
+        yield
+    except BaseException:
+        parts.attachments.attach(instance, attached)
+        raise
+
+
 def known(parts: Parts, instance: Instance) -> Any:
     """Return an instance's block devices from Nova's database; None without volumes."""
     if not parts.volumes.allowed:

@@ -28,11 +28,16 @@ class Images:
         """Store an instance's file system as an image."""
         parts = self.parts
         name = names.workload_name(instance.uuid)
-        if not parts.workloads.exists(name):
-            raise exception.InstanceNotRunning(instance_id=instance.uuid)
+        try:
+            details = parts.workloads.inspect(name)
+        except exceptions.NotFound as err:
+            raise exception.InstanceNotRunning(instance_id=instance.uuid) from err
         update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
-        # The instance's own metadata, which may be secret, is no part of the image.
-        without_env = set(guest.environment(instance.metadata or {}))
+        # The instance's own metadata, which may be secret, is no part of the image: nor is what
+        # was taken back since.
+        without_env = guest.not_the_images(
+            names.environment_label(details), instance.metadata or {}
+        )
         try:
             with parts.snapshots.open(name, image_id, without_env, guest.CONFIG_DRIVE) as data:
                 update_task_state(

@@ -54,11 +54,15 @@ class Migration:
             )
         with faults.translated(instance, faults.LEAVING):
             isolation.check(flavor)
-            disk_info = self.parts.migrations.leave(
-                context, instance, dest, flavor, network_info or [], timeout
+            return self.parts.migrations.leave(
+                context,
+                instance,
+                dest,
+                flavor,
+                network_info or [],
+                timeout,
+                block_devices.taken_out(self.parts, instance, block_device_info),
             )
-        block_devices.detach_all(self.parts, instance, block_device_info)
-        return disk_info
 
     def finish_migration(
         self,

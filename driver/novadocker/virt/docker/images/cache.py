@@ -38,10 +38,12 @@ class ImageCache:
     """Remembers when images were last used, and removes unused ones.
 
     :param path: file for the times
+    :param images: who fetches them
     """
 
-    def __init__(self, engine: client.Engine, path: str) -> None:
+    def __init__(self, engine: client.Engine, path: str, images: store.Images) -> None:
         self._engine = engine
+        self._images = images
         self._path = path
 
     def tags(self) -> list[str]:
@@ -72,17 +74,25 @@ class ImageCache:
         known = self._read()
         tags = {tag: now if image_id(tag) in in_use else known.get(tag, now) for tag in self.tags()}
         for tag in expired(tags, in_use, now, min_age_s) if remove_unused else []:
-            try:
-                # By tag: the engine keeps layers of other images, and images that containers use.
-                self._engine.call("remove_image", tag)
-            except exceptions.Conflict as err:
-                LOG.info("Image %s stays: %s", tag, err)
-                continue
-            except exceptions.NotFound:
-                pass
-            LOG.info("Removed image %s, which was not used for %d seconds", tag, min_age_s)
-            del tags[tag]
+            with self._images.lock(image_id(tag)):
+                if self._images.is_awaited(image_id(tag)):
+                    tags[tag] = now
+                elif self._is_removed(tag):
+                    LOG.info("Removed image %s, which was not used for %d seconds", tag, min_age_s)
+                    del tags[tag]
         self._write(tags)
+
+    def _is_removed(self, tag: str) -> bool:
+        """Remove an image, and return whether it is gone."""
+        try:
+            # By tag: the engine keeps layers of other images, and images that containers use.
+            self._engine.call("remove_image", tag)
+        except exceptions.Conflict as err:
+            LOG.info("Image %s stays: %s", tag, err)
+            return False
+        except exceptions.NotFound:
+            pass
+        return True
 
     def _read(self) -> dict[str, float]:
         try:

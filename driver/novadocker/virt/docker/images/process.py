@@ -5,12 +5,13 @@ As Nova runs ``qemu-img``: what an archive may cost is bounded, whatever in it w
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import IO, Any
 
 from oslo_concurrency import processutils
@@ -72,28 +73,32 @@ class Archives:
         return self._answer("rewrite", path, image=program.image_to_json(image), name=name)
 
     def cleaned(
-        self, path: str, machine: str, without_env: set[str], without: str | None
+        self, path: str, machine: str, without_env: Mapping[str, str | None], without: str | None
     ) -> Generator[bytes, None, None]:
         """Yield an image that the engine saved, without what is the instance's own.
 
-        :param without_env: environment variables to leave out
+        :param without_env: environment variables to leave out, and values to have instead
         :param without: directory to leave out, from the root
         """
         return self._answer(
-            "clean", path, machine=machine, without_env=sorted(without_env), without=without
+            "clean", path, machine=machine, without_env=dict(without_env), without=without
         )
 
     def flattened(
-        self, path: str, config: dict[str, Any], without_env: set[str], without: str | None
+        self,
+        path: str,
+        config: dict[str, Any],
+        without_env: Mapping[str, str | None],
+        without: str | None,
     ) -> Generator[bytes, None, None]:
         """Yield an image of one layer, which the engine exported.
 
         :param config: the image's configuration, as far as it is not about layers
-        :param without_env: environment variables to leave out
+        :param without_env: environment variables to leave out, and values to have instead
         :param without: directory to leave out, from the root
         """
         return self._answer(
-            "flatten", path, config=config, without_env=sorted(without_env), without=without
+            "flatten", path, config=config, without_env=dict(without_env), without=without
         )
 
     def _answer(self, action: str, path: str, **request: Any) -> Generator[bytes, None, None]:
@@ -128,9 +133,9 @@ class Archives:
             stderr=subprocess.PIPE,
             # Python looks there for modules first.
             cwd="/",
-            pipesize=_PIPE_BYTES,
         )
         try:
+            _widen(process)
             yield process
         finally:
             # Whoever reads may have had enough.
@@ -158,6 +163,16 @@ class Archives:
         return exceptions.DriverError(
             f"the program that reads archives has ended with {code}: {told[-2000:]}"
         )
+
+
+def _widen(process: subprocess.Popen[bytes]) -> None:
+    """Make the pipes larger, so that both sides wait for each other less often.
+
+    The kernel counts pipes by user: one of the same number in a container may have all there are.
+    """
+    with contextlib.suppress(OSError):
+        for pipe in _pipes(process):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:

@@ -67,7 +67,7 @@ def _clean(
     source: IO[bytes],
     max_bytes: int,
     machine: str,
-    without_env: list[str],
+    without_env: dict[str, str | None],
     without: str | None,
 ) -> Iterator[bytes]:
     """Yield a saved image without what is the instance's own."""
@@ -91,7 +91,7 @@ def _flatten(
     source: IO[bytes],
     max_bytes: int,
     config: dict[str, Any],
-    without_env: list[str],
+    without_env: dict[str, str | None],
     without: str | None,
 ) -> Iterator[bytes]:
     """Yield an image of one layer, an exported file system, without what is the instance's own."""
@@ -134,14 +134,16 @@ def _digest(parts: Iterable[bytes]) -> tuple[str, int]:
     return f"sha256:{digest.hexdigest()}", size
 
 
-def _clean_config(config: dict[str, Any], without_env: list[str]) -> dict[str, Any]:
+def _clean_config(config: dict[str, Any], without_env: dict[str, str | None]) -> dict[str, Any]:
     """Return an image's configuration without what is the instance's own."""
     cleaned = {
         key: value for key, value in config.items() if key not in ("container", "container_config")
     }
     inner = dict(config.get("config") or {})
     inner["Env"] = [
-        one for one in inner.get("Env") or [] if one.split("=", 1)[0] not in without_env
+        kept
+        for one in inner.get("Env") or []
+        if (kept := _own_variable(one, without_env)) is not None
     ]
     for key in ("Hostname", "Domainname", "Image"):
         inner[key] = ""
@@ -149,6 +151,15 @@ def _clean_config(config: dict[str, Any], without_env: list[str]) -> dict[str, A
         inner.pop(key, None)
     cleaned["config"] = inner
     return cleaned
+
+
+def _own_variable(variable: str, without_env: dict[str, str | None]) -> str | None:
+    """Return the image's own variable, in the place of the instance's."""
+    name = variable.split("=", 1)[0]
+    if name not in without_env:
+        return variable
+    value = without_env[name]
+    return None if value is None else f"{name}={value}"
 
 
 ACTIONS: dict[str, Callable[..., Iterator[bytes]]] = {

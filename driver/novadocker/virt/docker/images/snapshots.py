@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from oslo_log import log as logging
@@ -65,43 +65,55 @@ class Snapshots:
 
     @contextlib.contextmanager
     def open(
-        self, name: str, tag: str, without_env: set[str], without: str | None = None
+        self, name: str, tag: str, without_env: Mapping[str, str | None], without: str | None = None
     ) -> Iterator[streams.Parts]:
         """Yield a container's file system as an archive that this driver accepts as an image.
 
-        :param without_env: environment variables to leave out: the instance's metadata
+        :param without_env: environment variables to leave out, and values to have instead
         :param without: directory of the container to leave out
         :raises ImageRefused: the archive exceeds the limit
         :raises HostFull: there is no space for it on this host
         """
         without = without and without.strip("/")
-        with self.commit(name, tag) as image, self._spool.lend() as directory:
-            details = self._engine.call("inspect_image", image)
+        container = self._workloads.inspect(name)
+        base = self._engine.call("inspect_image", container["Image"])
+        # The engine makes no image of one that has as many layers as there may be.
+        flat = len(base["RootFS"].get("Layers") or []) + 1 >= self._flatten_layers
+        with self._spool.lend() as directory:
             path = os.path.join(directory, "snapshot.tar")
-            flat = len(details["RootFS"].get("Layers") or []) >= self._flatten_layers
-            size_bytes = int(details.get("Size") or 0)
-            with contextlib.ExitStack() as reserved:
-                if flat:
-                    saved = self._workloads.export(name)
-                else:
-                    claims = reserved.enter_context(
-                        self._workloads.room.reserve_bytes(size_bytes, "a copy of the snapshot")
-                    )
-                    saved = _saved(self._engine.stream("get_image", image), claims)
-                reserved.enter_context(self._spool.promise(path, min(size_bytes, self._max_bytes)))
-                self._spool.write(path, saved, self._max_bytes, "the instance")
             if flat:
+                self._export(name, path)
                 config = {
-                    "architecture": details["Architecture"],
-                    "os": details["Os"],
-                    "config": details["Config"],
+                    "architecture": base["Architecture"],
+                    "os": base["Os"],
+                    "config": container["Config"],
                 }
                 parts = self._archives.flattened(path, config, without_env, without)
             else:
+                with self.commit(name, tag) as image:
+                    self._save(image, path)
                 parts = self._archives.cleaned(path, platform.machine(), without_env, without)
             with contextlib.closing(parts):
                 # A refusal comes before the first part, and before Glance is told of a snapshot.
                 yield streams.Parts(itertools.chain([next(parts)], parts))
+
+    def _export(self, name: str, path: str) -> None:
+        """Write all files of a container into one archive, while it is frozen."""
+        with self._workloads.frozen(name):
+            size_bytes = self._workloads.room.whole_bytes(name, self._max_bytes)
+            with self._spool.promise(path, size_bytes):
+                exported = self._workloads.export(name)
+                self._spool.write(path, exported, self._max_bytes, "the instance")
+
+    def _save(self, image: str, path: str) -> None:
+        """Write an image of the engine's into an archive."""
+        size_bytes = int(self._engine.call("inspect_image", image).get("Size") or 0)
+        with (
+            self._workloads.room.reserve_bytes(size_bytes, "a copy of the snapshot") as claims,
+            self._spool.promise(path, min(size_bytes, self._max_bytes)),
+        ):
+            saved = _saved(self._engine.stream("get_image", image), claims)
+            self._spool.write(path, saved, self._max_bytes, "the instance")
 
 
 def _saved(parts: Iterable[bytes], claims: list[room.Claim]) -> Iterator[bytes]:

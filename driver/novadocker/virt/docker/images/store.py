@@ -7,6 +7,7 @@ import hashlib
 import os
 import platform
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,8 @@ from novadocker.virt.docker.images.spool import Spool
 LOG = logging.getLogger(__name__)
 
 REPOSITORY = "nova-glance"
+# A build that has its image waits for its ports, at most; Nova does not list it as the host's yet.
+AWAITED_S = 3600.0
 # The kernel's words in what the engine says when a file system, or a quota on it, is full.
 _FULL = ("no space left on device", "disk quota exceeded")
 
@@ -77,6 +80,7 @@ class Images:
         self._max_bytes = max_bytes
         self._room = space or room.Room(engine, None)
         self._refusals = Refusals()
+        self._ensured: dict[str, float] = {}
         self._archives = process.Archives(max_bytes)
 
     def find(self, image_id: str, checksum: str | None) -> EngineImage | None:
@@ -108,8 +112,9 @@ class Images:
         :raises HostFull: there is no space for it on this host
         """
         image_id = meta["id"]
-        with lockutils.lock(f"novadocker-image-{image_id}"), _named(image_id):
+        with self.lock(image_id), _named(image_id):
             check_meta(meta, self._max_bytes)
+            self._ensured[image_id] = time.monotonic()
             present = None if trusted_certs else self.find(image_id, meta.get("checksum"))
             if present is not None:
                 return present
@@ -118,6 +123,14 @@ class Images:
                 raise exceptions.ImageRefused(f"{reason} (found before; it is not fetched again)")
             tag = tag_of(image_id, meta.get("checksum"))
             return self._load(context, meta, trusted_certs, tag)
+
+    def lock(self, image_id: str) -> Any:
+        """Return the lock of all that is done about an image of Glance's in the engine."""
+        return lockutils.lock(f"novadocker-image-{image_id}")
+
+    def is_awaited(self, image_id: str) -> bool:
+        """Return whether a container may be about to be made of an image."""
+        return time.monotonic() - self._ensured.get(image_id, -AWAITED_S) < AWAITED_S
 
     def ensure_for_one(self, context: Context, meta: dict[str, Any], name: str) -> EngineImage:
         """Fetch a Glance image for one instance, with which it is removed.
@@ -162,13 +175,13 @@ class Images:
     def _fetch(
         self, context: Context, meta: dict[str, Any], trusted_certs: Any, directory: str
     ) -> str:
+        path = os.path.join(directory, "image")
         if self._shared and not trusted_certs:
             # The id is a UUID that Glance has assigned: it cannot lead out of the directory.
             seed = os.path.join(self._shared, meta["id"])
-            if os.path.isfile(seed) and self._is_glances(context, meta, seed):
+            if os.path.isfile(seed) and self._is_glances(context, meta, seed, path):
                 LOG.info("Taking image %s from %s", meta["id"], self._shared)
-                return seed
-        path = os.path.join(directory, "image")
+                return path
         size = meta.get("size")
         if size is None:
             # Nova does not always know it; what is promised could not be kept.
@@ -181,8 +194,12 @@ class Images:
             nova_images.fetch(context, meta["id"], path, trusted_certs)
         return path
 
-    def _is_glances(self, context: Context, meta: dict[str, Any], seed: str) -> bool:
-        """Return whether a file has Glance's checksum of the image.
+    def _is_glances(self, context: Context, meta: dict[str, Any], seed: str, path: str) -> bool:
+        """Copy a file, and return whether the copy has Glance's checksum of the image.
+
+        Who may write into the shared directory could change the file itself after it was read.
+
+        :param path: path of the copy
 
         :return: False where Glance has no checksum
         :raises ImageRefused: the file has another checksum
@@ -198,8 +215,7 @@ class Images:
         digest = hashlib.new(algorithm, usedforsecurity=False)
         with open(seed, "rb") as source:
             bounded = compression.Bounded(source, seed, self._max_bytes)
-            while data := bounded.read():
-                digest.update(data)
+            self._spool.write(path, _hashed(bounded, digest), self._max_bytes, "it")
         if digest.hexdigest() != wanted:
             raise exceptions.ImageRefused(
                 f"{seed} is not what Glance has, its {algorithm} is another one: replace or "
@@ -230,6 +246,12 @@ class Images:
                 full = any(one in event["error"] for one in _FULL)
                 kind = exceptions.HostFull if full else exceptions.ImageRefused
                 raise kind(f"the engine refuses it: {event['error']}")
+
+
+def _hashed(source: compression.Bounded, digest: Any) -> Iterator[bytes]:
+    while data := source.read():
+        digest.update(data)
+        yield data
 
 
 def _counted(parts: Iterator[bytes], claims: list[room.Claim]) -> Iterator[bytes]:

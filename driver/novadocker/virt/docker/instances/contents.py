@@ -91,11 +91,13 @@ class Contents:
         metadata = (instance.metadata or {}) if self._section.metadata_environment else {}
         drive = guest.config_drive_files(instance, network_info, injected_files, admin_password)
         files = self._keys_and(instance, injected_files) + drive
+        environment = guest.environment(metadata)
         return Content(
             image=image.id,
             image_id=image_meta.id,
             command=_command(image_meta, image),
-            environment=guest.environment(metadata),
+            environment=environment,
+            own_environment=guest.own_environment(environment, image.config),
             # The image may contain the config drive of another server.
             files=guest.pack(files, guest.CONFIG_DRIVE if drive else None) if files else None,
         )

@@ -2,6 +2,7 @@
 """Environment, keys, files and config drive that Nova puts into a container before it starts."""
 
 import io
+import json
 import posixpath
 import tarfile
 from collections.abc import Mapping
@@ -19,6 +20,8 @@ AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
 # Where cloud-init looks for a config drive that is not a disk.
 CONFIG_DRIVE = "/var/lib/cloud/seed/config_drive"
 
+# Of a variable of an image's.
+_MOST_CHARACTERS = 4096
 _SET_PASSWORD = 'printf "root:%s\\n" "$NOVA_ADMIN_PASSWORD" | chpasswd'
 
 
@@ -32,6 +35,35 @@ def environment(server_metadata: Mapping[str, str]) -> dict[str, str]:
         for name, value in server_metadata.items()
         if name and "=" not in name and "\0" not in name + value
     }
+
+
+def own_environment(given: Mapping[str, str], image_config: Mapping[str, Any]) -> str:
+    """Return the names of variables that a container is given, and what its image has instead.
+
+    :param given: the variables
+    :param image_config: ``Config`` of the engine's image
+    :return: JSON, as :func:`not_the_images` takes it
+    """
+    of_image = dict(one.split("=", 1) for one in image_config.get("Env") or [] if "=" in one)
+    kept = {name: of_image.get(name) for name in sorted(given)}
+    return json.dumps(
+        {
+            # The engine tells it with each listing of containers.
+            name: value if value is None or len(value) <= _MOST_CHARACTERS else None
+            for name, value in kept.items()
+        }
+    )
+
+
+def not_the_images(label: str, metadata: Mapping[str, str]) -> dict[str, str | None]:
+    """Return the variables that are not the image's, and what it has instead.
+
+    :param label: what :func:`own_environment` returned when the container was made
+    :param metadata: the server's metadata by now, for containers without such a label
+    """
+    if label:
+        return dict(json.loads(label))
+    return dict.fromkeys(environment(metadata))
 
 
 def files(injected: list[tuple[str, Any]], public_key: str | None) -> list[tuple[str, bytes]]:

@@ -32,6 +32,7 @@ class Content:
     :param image: id of the image in the engine
     :param image_id: id of the image in Glance
     :param command: arguments to the image's entry point; None for the image's own
+    :param own_environment: which variables are the instance's own, for the container's label
     :param files: archive to unpack at the container's root before it starts
     """
 
@@ -39,6 +40,7 @@ class Content:
     image_id: str
     command: list[str] | None = None
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    own_environment: str = ""
     files: bytes | None = None
 
 
@@ -232,7 +234,11 @@ class Instances:
             LOG.warning("Removed the left-over container %s", new, instance=instance)
         image = self._kept.keep(old or name, instance.uuid)
         # Command and environment are in the committed image.
-        content = Content(image=image, image_id=names.image_label(details))
+        content = Content(
+            image=image,
+            image_id=names.image_label(details),
+            own_environment=names.environment_label(details),
+        )
         self.create_workload(instance, content, new)
         if old is None:
             self._workloads.remove(name)
@@ -283,7 +289,13 @@ class Instances:
             name=name or names.workload_name(instance.uuid),
             sandbox=names.sandbox_name(instance.uuid),
             image=content.image,
-            labels=names.labels(instance, self._facts.name, names.Role.WORKLOAD, content.image_id),
+            labels=names.labels(
+                instance,
+                self._facts.name,
+                names.Role.WORKLOAD,
+                content.image_id,
+                content.own_environment,
+            ),
             command=content.command,
             environment=content.environment,
             tty=self._settings.tty or isolation.wants_terminal(instance.flavor),

@@ -70,12 +70,14 @@ class Migrations:
         flavor: Flavor,
         network_info: NetworkInfo,
         timeout_s: int,
+        volumes: contextlib.AbstractContextManager[None],
     ) -> str:
         """Stop an instance, and put its container aside unless that stays.
 
         :param dest: name or address of the host that it goes to
         :param flavor: flavor that it is to have
         :param timeout_s: seconds that the workload has to end by itself
+        :param volumes: takes its volumes out, and puts them back where it does not leave
         :return: what :meth:`arrive` needs to know, as JSON
         :raises NotMoved: the instance could not leave, and runs on if it ran
         """
@@ -83,24 +85,27 @@ class Migrations:
             names.workload_name(instance.uuid),
             names.resized_name(instance.uuid),
         )
-        was = self._workloads.state(name)
+        details = self._workloads.inspect(name)
+        was = containers.state_of(details["State"]["Status"])
         image_id = None
         try:
             if self._workloads.remove(kept):
                 LOG.warning("Removed the left-over container %s", kept, instance=instance)
             stays = self._is_here(dest) and self._instances.can_become(instance, flavor)
             self._instances.stop(instance, timeout_s)
-            if not stays:
-                # Before it is put aside: there would be no way back from where it does not fit.
-                self._workloads.room.require(name)
-                if not self._is_here(dest):
-                    image_id = self._upload(context, instance, name)
-                self._workloads.rename(name, kept)
-                self._networks.remove(instance, network_info, quiet=True)
+            with volumes:
+                if not stays:
+                    # Before it is put aside: there is no way back from where it does not fit.
+                    self._workloads.room.require(name)
+                    if not self._is_here(dest):
+                        image_id = self._upload(context, instance, name)
+                    self._workloads.rename(name, kept)
+                    self._networks.remove(instance, network_info, quiet=True)
         except Exception as err:
             self._stay(instance, network_info, was)
             raise exceptions.NotMoved(str(err)) from err
-        return json.dumps({"image_id": image_id, "stays": stays})
+        environment = names.environment_label(details)
+        return json.dumps({"image_id": image_id, "stays": stays, "environment": environment})
 
     def _stay(self, instance: Instance, network_info: NetworkInfo, was: containers.State) -> None:
         """Start an instance again that could not leave, if it ran."""
@@ -137,7 +142,11 @@ class Migrations:
             return
         image = self._fetch(context, instance, image_id)
         # Command and environment are in the image.
-        content = Content(image=image.id, image_id=instance.image_ref or "")
+        content = Content(
+            image=image.id,
+            image_id=instance.image_ref or "",
+            own_environment=left.get("environment", ""),
+        )
         self._instances.build(instance, lambda: content, network_info, wait, power_on)
         self._forget(context, instance, image_id)
 
@@ -207,7 +216,7 @@ class Migrations:
             "name": _temporary_name(instance),
             "visibility": "private",
         }
-        with self._snapshots.open(name, f"migration-{instance.uuid}", set()) as data:
+        with self._snapshots.open(name, f"migration-{instance.uuid}", {}) as data:
             created = self._glance.create(context, meta)
             try:
                 self._glance.update(context, created["id"], {}, data, purge_props=False)
