@@ -68,5 +68,13 @@ class HostBusy(NovadockerError):
         super().__init__(text)
 
 
+class PageLost(NovadockerError):
+    """What a run has written of its hosts cannot be read again."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form in which a workflow carries that it cannot go on with these hosts."""
+        return {"lost": True, "message": f"{self}. Start a new run: it asks the hosts themselves."}
+
+
 class MissingFile(NovadockerError):
     """A workbook, template or host script is neither in a checkout nor installed."""

@@ -94,11 +94,18 @@ def for_role(role: str) -> list[str]:
     return [step.name for step in CONVERTING_STEPS if step.roles & roles]
 
 
-def settings_of(step: str, role: str, settings: dict[str, Any]) -> dict[str, Any]:
+def settings_of(
+    step: str, role: str, settings: dict[str, Any], *, node: str = ""
+) -> dict[str, Any]:
     """Return what a step is given on a host.
 
     :param step: name of a converting or a looking step
     :param role: of the host
     :param settings: the workflow's
+    :param node: what Nova calls its hypervisor, where that is not the host's name
     """
-    return _BY_NAME[step].settings(role, settings)
+    made = _BY_NAME[step].settings(role, settings)
+    if step == "configure_compute" and node:
+        # Under another name nova-compute would not start: "Possible rename detected".
+        made["options"] = {"docker": {"node_name": node}}
+    return made

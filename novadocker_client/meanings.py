@@ -99,6 +99,9 @@ INPUTS: Mapping[str, Input] = {
         NUMBER, "How many hosts are changed at once; without it one, then more and more."
     ),
     "max_failed": Input(NUMBER, "How many hosts may fail before no further batch is begun.", 0),
+    "run_timeout_s": Input(
+        NUMBER, "After how many seconds no further batch is begun; without it there is no end."
+    ),
     "drain": Input(
         CHOICE,
         "A host with instances: the run is refused, or the host is left as it is.",
@@ -124,7 +127,7 @@ INPUTS: Mapping[str, Input] = {
 
 _SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
 _CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
-_BATCHING = ("batch_size", "max_failed", "drain")
+_BATCHING = ("batch_size", "max_failed", "run_timeout_s", "drain")
 _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
 
 WORKFLOWS: Mapping[str, Workflow] = {

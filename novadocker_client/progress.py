@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from novadocker_client import pages
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import asking
 
@@ -323,7 +324,11 @@ def _rows_in(published: Mapping[str, Any]) -> Any:
 
 
 def host_rows(rows: Any) -> tuple[HostRow, ...]:
-    """Return what a workflow's rows say of hosts; what is no row is left out."""
+    """Return what a workflow's rows say of hosts; what is no row is left out.
+
+    :param rows: as they are, or packed; what names the page that they are in has none
+    """
+    rows = pages.unpack(rows)
     return tuple(
         HostRow(
             host=str(row["host"]),

@@ -7,12 +7,12 @@ import datetime
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from novadocker_client import meanings, progress, reports
+from novadocker_client import meanings, pages, progress, reports
 from novadocker_client.connection import MISTRAL, Cloud
-from novadocker_client.errors import BadInput, Unavailable, asking
+from novadocker_client.errors import BadInput, NotFound, Unavailable, asking
 from novadocker_client.progress import Progress
 from novadocker_client.reports import Report
 
@@ -128,7 +128,23 @@ class Runs:
         :raises NotFound: when there is none of this id
         """
         with asking(MISTRAL, f"show the run {run_id}"):
-            return _run(self._cloud.mistral.executions.get(run_id).to_dict())
+            run = _run(self._cloud.mistral.executions.get(run_id).to_dict())
+        return self._whole(run)
+
+    def _whole(self, run: Run) -> Run:
+        """Return a run with its report assembled, where that is in pages."""
+        told = run.output.get("report")
+        names = reports.page_names(told)
+        if not isinstance(told, Mapping) or not names:
+            return run
+        try:
+            parts = [part for name in names for part in pages.read(self._cloud, name)]
+        except NotFound as gone:
+            note = f"This is the beginning of the report: {gone}"
+            data = {**told, "notes": [*(told.get("notes") or []), note]}
+        else:
+            data = reports.assembled(told, parts)
+        return replace(run, output={**run.output, "report": data})
 
     def list(
         self,

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 from mistral_lib import actions
 
 from novadocker_actions import errors
-from novadocker_actions.cloud import clients
+from novadocker_actions.cloud import clients, pages
 from novadocker_actions.plan import rows
 
 #: How long actions bear services that are away. It is the only measure of that: workflows repeat
@@ -19,6 +19,8 @@ PATIENCE_S = 90
 #: How long those bear it that are in the middle of a change: as long as an upgrade of a service.
 LONG_PATIENCE_S = 900
 
+#: What ends an action, and is not mended by its being tried again.
+Fault = errors.Refused | errors.CloudError | errors.PageLost
 Action = TypeVar("Action", bound="NovadockerAction")
 
 
@@ -41,6 +43,8 @@ class NovadockerAction(actions.Action):
 
     #: The workflow's settings; in them the trust with which a run outlives an executor.
     settings: dict[str, Any]
+    #: Of those that are about a batch of hosts: as they are, packed, or what names their page.
+    rows: Any
 
     @property
     def patience_s(self) -> float:
@@ -56,14 +60,17 @@ class NovadockerAction(actions.Action):
         try:
             # Who begins a run has no settings yet.
             trust_id = getattr(self, "settings", {}).get("trust_id", "")
-            return self.act(clients.connect(context, trust_id, self.patience_s))
-        except (errors.Refused, errors.CloudError) as err:
+            cloud = clients.connect(context, trust_id, self.patience_s)
+            if isinstance(getattr(self, "rows", None), dict):
+                self.rows = pages.read(cloud.workflow, self.rows)
+            return self.act(cloud)
+        except (errors.Refused, errors.CloudError, errors.PageLost) as err:
             return self.failed(err)
 
-    def failed(self, fault: errors.Refused | errors.CloudError) -> Any:
+    def failed(self, fault: Fault) -> Any:
         """Return what a workflow is given when the action could not be done.
 
-        :param fault: a refusal, or what a service answered at last
+        :param fault: a refusal, what a service answered at last, or that a page is lost
         """
         return actions.Result(error=fault.to_dict())
 
@@ -82,7 +89,6 @@ class ChangingAction(NovadockerAction):
     the run goes on with what it can still do for them.
     """
 
-    rows: list[dict[str, Any]]
     #: Name of the task, for the reason.
     task: ClassVar[str] = ""
 
@@ -91,8 +97,11 @@ class ChangingAction(NovadockerAction):
         """How long it bears services that are away, all its requests together."""
         return LONG_PATIENCE_S
 
-    def failed(self, fault: errors.Refused | errors.CloudError) -> Any:
+    def failed(self, fault: Fault) -> Any:
         """Return the hosts, those that were well until now as unknown."""
+        if isinstance(self.rows, dict):
+            # Who they are is not known: their batch is lost.
+            return super().failed(fault)
         host_rows = rows.read(self.rows)
         for row in host_rows:
             if row.ok or row.pending is not None:

@@ -30,7 +30,7 @@ class VerifyGlance(ChangingAction):
     :param docker: whether it is to take docker images by now
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
     docker: bool = True
 
@@ -101,7 +101,7 @@ class ExportImage(NovadockerAction):
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     image: dict[str, str]
     settings: dict[str, Any]
 
@@ -126,7 +126,7 @@ class UploadImage(NovadockerAction):
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     image: dict[str, str]
     settings: dict[str, Any]
 
@@ -166,7 +166,7 @@ class VerifyImage(NovadockerAction):
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     image: dict[str, str]
     upload: dict[str, Any]
     settings: dict[str, Any]

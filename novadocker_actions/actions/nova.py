@@ -49,7 +49,7 @@ class DisableCompute(ChangingAction):
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
 
     task = "disable_compute"
@@ -96,7 +96,7 @@ class RecheckInstances(ChangingAction):
     :param converting: whether hosts become Docker hypervisors, or cease to be
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
     converting: bool = True
 
@@ -180,7 +180,7 @@ class EnableCompute(ChangingAction):
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
 
     task = "enable_compute"
@@ -227,7 +227,7 @@ class VerifyCompute(ChangingAction):
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
     docker: bool = True
 
@@ -263,7 +263,7 @@ class Isolate(ChangingAction):
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
     member: bool = True
 
@@ -340,7 +340,7 @@ class FindDockerHosts(NovadockerAction):
             and aggregates.remove_if_empty(cloud.compute, self.settings["aggregate"])
         )
         return {
-            "hosts": left,
+            "hosts": len(left),
             "aggregate_removed": removed,
             "images": self.settings["remove_images"] and not self.stopped and not busy,
             # What another run needs while it makes its first Docker hypervisor stays.

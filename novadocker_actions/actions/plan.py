@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 from mistral_lib import actions
 
 from novadocker_actions import host_steps, recipes
-from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
-from novadocker_actions.cloud import inventory, nova, runs
+from novadocker_actions.actions.base import NovadockerAction, action
+from novadocker_actions.cloud import inventory, nova, pages, runs
 from novadocker_actions.cloud.clients import Cloud
-from novadocker_actions.errors import NovadockerError, Refused
-from novadocker_actions.plan import hosts, inputs, order, references, rows, selection
+from novadocker_actions.errors import NovadockerError, PageLost, Refused
+from novadocker_actions.plan import hosts, inputs, order, packing, references, rows, selection
 from novadocker_actions.plan.rows import FAILED, HostRow
+
+LOG = logging.getLogger(__name__)
 
 _COMPUTE = "compute"
 _LOCK_WAIT_S = 20
@@ -42,7 +45,11 @@ class Begin(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the settings: all fields in one form, the run's id and the trust that it has."""
-        made = {**self._checked, "run_id": cloud.execution_id}
+        # Names of hosts are many, and who selects them takes them from the inputs.
+        made = {name: value for name, value in self._checked.items() if name not in inputs.NAMING}
+        made["run_id"] = cloud.execution_id
+        timeout_s = made["run_timeout_s"]
+        made["until"] = round(time.time() + timeout_s) if timeout_s else None
         return {**made, "trust_id": cloud.delegate()}
 
 
@@ -53,6 +60,7 @@ def checked(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
     :param given: its inputs by name
     :raises Refused: on the first input that does not fit
     """
+    inputs.require_bearable(given)
     settings = {**inputs.validate(workflow, given), "workflow": workflow}
     for role in (_COMPUTE, "controller,glance"):
         for step in recipes.for_role(role):
@@ -64,13 +72,15 @@ def checked(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
 class SelectHosts(NovadockerAction):
     """Choose the compute hosts, and find the controllers.
 
+    :param inputs: the workflow's inputs by name, with those that name hosts
     :param settings: a workflow's settings
     """
 
+    inputs: dict[str, Any]
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return rows for computes and controllers, the unselected, and the rule."""
+        """Return pages of all hosts, the controllers' rows, and what was not selected."""
         service = cloud.compute
         records = hosts.merge(
             nova.services(service),
@@ -78,9 +88,11 @@ class SelectHosts(NovadockerAction):
             service.get("/os-aggregates")["aggregates"],
             inventory.all_hosts(cloud.orchestration),
         )
-        chosen = selection.select(records, selection.Query.from_settings(self.settings))
+        named = inputs.validate(self.settings["workflow"], self.inputs)
+        chosen = selection.select(records, selection.Query.from_settings(named))
         selection.require_mailboxes(chosen.hosts)
         controllers = [r for r in records if r.enrolled and {"controller", "glance"} & {*r.roles}]
+        selection.require_bearable(chosen.hosts, controllers)
         for role in ("controller", "glance"):
             if not any(role in record.roles for record in controllers):
                 raise Refused(
@@ -90,25 +102,52 @@ class SelectHosts(NovadockerAction):
                     "--role controller,glance HOST`.",
                 )
         selection.require_keys([*chosen.hosts, *controllers])
+        return self._told(cloud, records, chosen, controllers)
+
+    def _told(
+        self,
+        cloud: Cloud,
+        records: list[hosts.Host],
+        chosen: selection.Selection,
+        controllers: list[hosts.Host],
+    ) -> dict[str, Any]:
         names = {record.name for record in chosen.hosts}
+        controller_rows = rows.write(
+            _row_of(record, ",".join(r for r in record.roles if r != _COMPUTE))
+            for record in controllers
+        )
+        found = [*rows.write(_row_of(record, _COMPUTE) for record in chosen.hosts)]
+        run_id = self.settings["run_id"]
+        unselected = [r.name for r in records if r.service_id and r.name not in names]
+        packed_names = packing.pack(sorted(names))
+        if len(packed_names) > packing.PACKED_CHARS:
+            (packed_names,) = pages.keep(cloud.workflow, run_id, [sorted(names)])
         return {
-            "computes": rows.write(_row_of(record, _COMPUTE) for record in chosen.hosts),
-            "controllers": rows.write(
-                _row_of(record, ",".join(r for r in record.roles if r != _COMPUTE))
-                for record in controllers
-            ),
-            "unselected": [r.name for r in records if r.service_id and r.name not in names],
-            "rule": chosen.rule,
+            "pages": pages.keep(cloud.workflow, run_id, _cut([*found, *controller_rows])),
+            "controllers": controller_rows,
+            "names": packed_names,
+            "unselected": pages.keep(cloud.workflow, run_id, [unselected])[0],
+            "rule": rows.shorten(chosen.rule),
         }
+
+
+def _cut(items: list[Any]) -> list[list[Any]]:
+    """Return items as lists of as many as a batch has at most."""
+    size = order.LARGEST_BATCH
+    return [items[start : start + size] for start in range(0, len(items), size)]
+
+
+def _read(cloud: Cloud, named: list[Any]) -> list[HostRow]:
+    """Return the hosts of pages."""
+    return [HostRow.from_dict(row) for page in named for row in pages.read(cloud.workflow, page)]
 
 
 def _row_of(record: hosts.Host, role: str) -> HostRow:
     return HostRow(
         host=record.name,
         role=role,
-        server_id=record.server_id,
         deployment_id=record.deployment_id,
-        service_id=record.service_id if role == _COMPUTE else "",
+        node=record.node if role == _COMPUTE and record.node != record.name else "",
         hypervisor_type=record.hypervisor_type if role == _COMPUTE else "",
         instances=record.instances if role == _COMPUTE else 0,
     )
@@ -118,11 +157,11 @@ def _row_of(record: hosts.Host, role: str) -> HostRow:
 class FindNeeds(NovadockerAction):
     """Judge the hosts' descriptions: refuse what cannot work, note which steps each host needs.
 
-    :param rows: all hosts, described
+    :param pages: of all hosts, described
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    pages: list[Any]
     settings: dict[str, Any]
 
     @property
@@ -130,8 +169,8 @@ class FindNeeds(NovadockerAction):
         return str(self.settings["workflow"])
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the hosts, without their descriptions."""
-        host_rows = rows.read(self.rows)
+        """Return pages of the hosts, without their descriptions."""
+        host_rows = _read(cloud, self.pages)
         computes = [row for row in host_rows if row.role == _COMPUTE]
         order.require_answers(host_rows)
         order.require_identity(host_rows, nova.node_ids(cloud.compute))
@@ -146,7 +185,8 @@ class FindNeeds(NovadockerAction):
             )
         if self._workflow == "preload_images":
             _require_docker(computes)
-        return rows.batch(host_rows)
+        kept = pages.keep(cloud.workflow, self.settings["run_id"], _cut(rows.write(host_rows)))
+        return {"pages": kept}
 
     def _note_needs(self, row: HostRow, exporting: str) -> None:
         steps = recipes.for_role(row.role)
@@ -173,18 +213,19 @@ def _require_docker(computes: list[HostRow]) -> None:
 
 
 @action
-class RequireImages(PlainAction):
+class RequireImages(NovadockerAction):
     """Refuse images that the registry does not have; return the digests of the others.
 
     :param rows: the controller that asked the registry
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
 
-    def compute(self) -> list[dict[str, str]]:
+    def act(self, cloud: Cloud) -> list[dict[str, str]]:
         """Return ``reference`` and ``digest`` of each image."""
+        del cloud
         row = rows.read(self.rows)[0]
         answers = row.facts
         if row.state == FAILED and not any(name in answers for name in self.settings["images"]):
@@ -198,23 +239,23 @@ class RequireImages(PlainAction):
 
 
 @action
-class Plan(PlainAction):
+class Plan(NovadockerAction):
     """Put what is to be done in order, and give it a digest.
 
-    :param rows: all hosts with what they need
+    :param pages: of all hosts with what they need
     :param selected: what select_hosts returned
     :param images: references and digests
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    pages: list[Any]
     selected: dict[str, Any]
     images: list[dict[str, str]]
     settings: dict[str, Any]
 
-    def compute(self) -> dict[str, Any]:
+    def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the batches of computes, and the plan: all else that is known of the run."""
-        host_rows = rows.read(self.rows)
+        host_rows = _read(cloud, self.pages)
         if self.settings["workflow"] != "verify":
             order.require_answers(host_rows)
         computes = [row for row in host_rows if row.role == _COMPUTE]
@@ -223,31 +264,37 @@ class Plan(PlainAction):
         order.require_digest(self.settings["plan_digest"], digest)
         changing = [row for row in computes if row.needs and row.ok]
         settled = [row for row in computes if not row.needs and row.ok]
-        rest = [row for row in computes if not row.ok]
         cut = order.batches(len(changing), self.settings["batch_size"])
-        batches = [[changing[index] for index in batch] for batch in cut]
-        for start in range(0, len(settled), order.LARGEST_BATCH):
-            batches.append(settled[start : start + order.LARGEST_BATCH])
+        batches = [[changing[index] for index in batch] for batch in cut] + _cut(settled)
+        rest = _cut(rows.write(row for row in computes if not row.ok))
+        run_id = self.settings["run_id"]
         plan = {
             "controllers": rows.write(controllers),
-            "rest": rows.write(rest),
+            "rest": pages.keep(cloud.workflow, run_id, rest),
             "unselected": self.selected["unselected"],
             "rule": self.selected["rule"],
             "images": self.images,
             "digest": digest,
         }
-        return {"plan": plan, "batches": [rows.batch(batch) for batch in batches]}
+        kept = pages.keep(cloud.workflow, run_id, [rows.write(batch) for batch in batches])
+        return {
+            "plan": plan,
+            "batches": [
+                {"rows": page, **rows.counts(batch)}
+                for page, batch in zip(kept, batches, strict=True)
+            ],
+        }
 
 
 @action
 class Lock(NovadockerAction):
     """Refuse to change hosts that an earlier run, still active, is about.
 
-    :param hosts: names of this run's compute hosts
+    :param names: of this run's compute hosts
     :param settings: the workflow's
     """
 
-    hosts: list[str]
+    names: Any
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
@@ -256,6 +303,7 @@ class Lock(NovadockerAction):
         :raises NovadockerError: while an earlier run has not said which hosts it is about
         """
         until = time.monotonic() + _LOCK_WAIT_S
+        self._names = set(pages.read(cloud.workflow, self.names))
         while True:
             others = runs.earlier(cloud.workflow, self.settings["run_id"])
             unsaid = [other["id"] for other in others if self._unsaid(cloud, other)]
@@ -272,7 +320,12 @@ class Lock(NovadockerAction):
         theirs = runs.hosts_of(cloud.workflow, other["id"])
         if theirs is None:
             return True
-        shared = sorted(theirs & set(self.hosts))
+        try:
+            shared = sorted(self._names & set(pages.read(cloud.workflow, theirs)))
+        except PageLost as err:
+            # Another project's: its hosts are its own by what it has put into their mailboxes.
+            LOG.warning("The hosts of run %s are not known: %s", other["id"], err)
+            return False
         if shared:
             raise Refused(
                 "hosts",

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from keystoneauth1.exceptions import ClientException
 
-from novadocker_actions.actions.base import NovadockerAction, PlainAction, action
-from novadocker_actions.cloud import aggregates, clients, glance, nova, trusts
+from novadocker_actions.actions.base import PATIENCE_S, NovadockerAction, PlainAction, action
+from novadocker_actions.cloud import aggregates, clients, glance, nova, pages, trusts
 from novadocker_actions.cloud.clients import Cloud
-from novadocker_actions.errors import NovadockerError
+from novadocker_actions.errors import CloudError, NovadockerError, PageLost
 from novadocker_actions.plan import gate, report, rows
 from novadocker_actions.plan.rows import HostRow
 
@@ -24,17 +26,24 @@ class Gate(PlainAction):
     """Decide after a batch whether the run goes on.
 
     :param failures: how many hosts of all batches failed until now
-    :param max_failed: how many hosts may fail
     :param left: how many batches would come next
+    :param settings: the workflow's, with how many hosts may fail and until when batches are begun
     """
 
     failures: int
-    max_failed: int
     left: int
+    settings: dict[str, Any]
 
     def compute(self) -> dict[str, Any]:
         """Return ``go_on`` and ``stopped``, the reason why not."""
-        decision = gate.decide(self.failures, self.max_failed, self.left)
+        until = self.settings["until"]
+        decision = gate.decide(
+            self.failures,
+            self.settings["max_failed"],
+            self.left,
+            timeout_s=self.settings["run_timeout_s"],
+            late=until is not None and time.time() >= until,
+        )
         return {"go_on": decision.go_on, "stopped": decision.reason}
 
 
@@ -53,7 +62,8 @@ class Audit(NovadockerAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the compute hosts with their faults, images, and remarks."""
-        computes = _rows_of(self.batches)
+        batches = [_rows_of(cloud, [batch["rows"]]) for batch in self.batches]
+        computes = [row for batch in batches for row in batch]
         waiting = nova.unsettled(cloud.compute, computes, docker=True)
         aggregate = aggregates.find(cloud.compute, self.settings["aggregate"]) or {"hosts": []}
         disabled = {
@@ -82,11 +92,20 @@ class Audit(NovadockerAction):
                     f"image {wanted['reference']} is not in Glance among those that this project "
                     "published"
                 )
-        return {"batches": [rows.batch(computes)], "images": shown, "notes": notes}
+        kept = pages.keep(
+            cloud.workflow, self.settings["run_id"], [rows.write(batch) for batch in batches]
+        )
+        return {"batches": [{"rows": page} for page in kept], "images": shown, "notes": notes}
 
 
-def _rows_of(batches: Iterable[dict[str, Any]]) -> list[HostRow]:
-    return rows.read(row for batch in batches for row in batch["rows"])
+def _rows_of(cloud: Cloud | None, named: Iterable[Any]) -> list[HostRow]:
+    found = []
+    for page in named:
+        if cloud is not None:
+            found += rows.read(pages.read(cloud.workflow, page))
+        elif not isinstance(page, dict):
+            found += rows.read(page)
+    return found
 
 
 class Report(NovadockerAction):
@@ -95,7 +114,7 @@ class Report(NovadockerAction):
     :param plan: from the plan action, {} when it did not come to that
     :param batches: compute hosts as they were planned, of those that the run has not come to
     :param done: compute hosts of the batches that have ended, of those that were put back too
-    :param lost: rows of a batch whose sub-workflow was lost
+    :param lost: what names the rows of batches whose workflow was lost
     :param controllers: rows of the controller group
     :param images: published images
     :param stopped: the gate's reason
@@ -109,7 +128,7 @@ class Report(NovadockerAction):
         plan: dict[str, Any],
         batches: list[dict[str, Any]] | None = None,
         done: list[dict[str, Any]] | None = None,
-        lost: list[dict[str, Any]] | None = None,
+        lost: list[Any] | None = None,
         controllers: list[dict[str, Any]] | None = None,
         images: list[dict[str, Any]] | None = None,
         stopped: str = "",
@@ -133,41 +152,61 @@ class Report(NovadockerAction):
         self._workflow = str(context.execution.workflow_name).partition(".")[2]
         self._run_id = str(context.execution.workflow_execution_id)
         try:
-            cloud = clients.connect(context, self.settings.get("trust_id", ""))
+            cloud = clients.connect(context, self.settings.get("trust_id", ""), PATIENCE_S)
         except (NovadockerError, ClientException) as err:
             LOG.warning("The report is made without the cloud: %s", err)
-            return self._report(f"execution {self._run_id}")
+            return self._report(None, f"execution {self._run_id}")
         return self.act(cloud)
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return ``message``, ``url``, ``report``, and whether the run is to end in error."""
-        result = self._report(self.settings.get("report_url") or self._url(cloud))
+        url = self.settings.get("report_url") or self._url(cloud)
+        try:
+            result = self._report(cloud, url)
+            pages.sweep(cloud.workflow, self._run_id)
+        except (CloudError, PageLost) as err:
+            LOG.warning("The report is made without the hosts' pages: %s", err)
+            self.notes = [*self.notes, f"not all hosts could be read: {err}"]
+            result = self._report(None, url)
         if self.settings.get("trust_id"):
             cloud.revoke(self.settings["trust_id"])
         trusts.sweep(cloud)
         return result
 
-    def _report(self, url: str) -> dict[str, Any]:
-        facts = self._facts()
+    def _report(self, cloud: Cloud | None, url: str) -> dict[str, Any]:
+        facts = self._facts(cloud)
         made = report.build(facts)
         text = report.message(facts, made, url)
-        return {"message": text, "url": url, "report": made, "bad": made["state"] in report.BAD}
+        bad = made["state"] in report.BAD
+        if len(json.dumps(made)) > report.WHOLE_CHARS:
+            made = report.beginning(made, self._written(cloud, made) if cloud else [])
+        return {"message": text, "url": url, "report": made, "bad": bad}
 
-    def _facts(self) -> report.Facts:
-        finished = _rows_of(self.done)
-        for row in rows.read(self.lost):
+    def _written(self, cloud: Cloud, made: dict[str, Any]) -> list[dict[str, str]]:
+        return [
+            pages.write(cloud.workflow, pages.TOLD, self._run_id, part)
+            for part in report.parts(made)
+        ]
+
+    def _facts(self, cloud: Cloud | None) -> report.Facts:
+        finished = _rows_of(cloud, (batch["rows"] for batch in self.done))
+        for row in _rows_of(cloud, self.lost):
             row.lose("unknown", "its batch's sub-workflow was lost: see the execution's tasks")
             finished.append(row)
         known = {row.host for row in finished}
-        planned = [row for row in _rows_of(self.batches) if row.host not in known]
-        rest = rows.read(self.plan.get("rest", []))
+        left = _rows_of(cloud, (batch["rows"] for batch in self.batches))
+        planned = [row for row in left if row.host not in known]
+        rest = _rows_of(cloud, self.plan.get("rest", []))
+        unselected = self.plan.get("unselected", [])
+        if cloud is not None:
+            unselected = pages.read(cloud.workflow, unselected)
         planning = self._workflow == "plan"
         return report.Facts(
             workflow=self._workflow,
             controllers=rows.read(self.controllers or self._planned_controllers(planning)),
             computes=[*finished, *planned, *rest],
             not_started=() if planning else [row.host for row in planned],
-            unselected=self.plan.get("unselected", []),
+            unselected=unselected if isinstance(unselected, list) else [],
             images=self.images or (self.plan.get("images", []) if planning else []),
             stopped=self.stopped,
             errors=self.errors,

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from novadocker_actions import host_steps, recipes
-from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
+from novadocker_actions.actions.base import ChangingAction, Fault, NovadockerAction, action
 from novadocker_actions.cloud import aggregates, mailbox, operators, runs
 from novadocker_actions.cloud.clients import Cloud
-from novadocker_actions.errors import CloudError, HostBusy, Refused
+from novadocker_actions.errors import CloudError, HostBusy
 from novadocker_actions.plan import hosts, rows
 from novadocker_actions.plan.rows import HostRow
 
@@ -45,7 +45,8 @@ def job(
     """
     given = own or {}
     return row, [
-        (name, given.get(name) or recipes.settings_of(name, row.role, settings)) for name in steps
+        (name, given.get(name) or recipes.settings_of(name, row.role, settings, node=row.node))
+        for name in steps
     ]
 
 
@@ -152,7 +153,7 @@ class PushRecipe(ChangingAction):
     :param remark: whether a step that fails is but a remark
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
     steps: list[str]
     mode: str = "apply"
@@ -163,9 +164,9 @@ class PushRecipe(ChangingAction):
 
     task = "push"
 
-    def failed(self, fault: Refused | CloudError) -> Any:
+    def failed(self, fault: Fault) -> Any:
         """Return an error where hosts are but looked at; else the hosts, as unknown."""
-        if self.mode == "check":
+        if self.mode == "check" or isinstance(self.rows, dict):
             return NovadockerAction.failed(self, fault)
         if self.remark:
             return rows.batch(_remarked(rows.read(self.rows), fault))
@@ -229,7 +230,7 @@ class CheckImages(NovadockerAction):
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
@@ -254,14 +255,16 @@ class RollBack(ChangingAction):
     :param not_started: whether hosts that are well are put back, as their batch does not begin
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
     not_started: bool = False
 
     task = "roll_back"
 
-    def failed(self, fault: Refused | CloudError) -> Any:
+    def failed(self, fault: Fault) -> Any:
         """Return the hosts; what could not be put back is left as it is."""
+        if isinstance(self.rows, dict):
+            return super().failed(fault)
         host_rows = rows.read(self.rows)
         for row in self._not_wanted(host_rows):
             row.stuck = True
@@ -315,13 +318,15 @@ class Collect(ChangingAction):
     :param settings: the workflow's
     """
 
-    rows: list[dict[str, Any]]
+    rows: Any
     settings: dict[str, Any]
 
     task = "collect"
 
-    def failed(self, fault: Refused | CloudError) -> Any:
+    def failed(self, fault: Fault) -> Any:
         """Return an error where hosts are but looked at; else the hosts, as unknown."""
+        if isinstance(self.rows, dict):
+            return super().failed(fault)
         host_rows = rows.read(self.rows)
         pending = [row.pending for row in host_rows if row.pending]
         if all(item.remark for item in pending):

@@ -57,8 +57,8 @@ def _executions(mistral: Mistral, workflow: str, state: str) -> list[Any]:
     return list(executions)
 
 
-def hosts_of(mistral: Mistral, run_id: str) -> set[str] | None:
-    """Return the hosts that a run is about, None while it does not say.
+def hosts_of(mistral: Mistral, run_id: str) -> Any:
+    """Return the names of the hosts that a run is about, as it carries them; None as yet.
 
     :param mistral: Mistral's client
     :param run_id: execution
@@ -68,7 +68,7 @@ def hosts_of(mistral: Mistral, run_id: str) -> set[str] | None:
         if isinstance(published, str):
             published = json.loads(published)
         if "selected" in published:
-            return {row["host"] for row in published["selected"]["computes"]}
+            return published["selected"]["names"]
     return None
 
 
@@ -85,3 +85,18 @@ def is_active(mistral: Mistral, run_id: str) -> bool:
             raise
         return False
     return run.state in _ACTIVE
+
+
+def is_known(mistral: Mistral, run_id: str) -> bool:
+    """Whether Mistral has a run, ended or not.
+
+    :param mistral: Mistral's client
+    :param run_id: execution
+    """
+    try:
+        mistral.executions.get(run_id)
+    except CloudError as err:
+        if err.status != 404:
+            raise
+        return False
+    return True

@@ -18,12 +18,16 @@ class Decision:
     reason: str = ""
 
 
-def decide(failed: int, max_failed: int, left: int) -> Decision:
+def decide(
+    failed: int, max_failed: int, left: int, *, timeout_s: int | None = None, late: bool = False
+) -> Decision:
     """Decide after a batch, over all that failed until now.
 
     :param failed: hosts that failed until now, or of which nothing is known
     :param max_failed: how many may fail
     :param left: how many batches would come next
+    :param timeout_s: after which no batch is begun, for the reason
+    :param late: whether that is over
     """
     if failed > max_failed:
         return Decision(
@@ -31,4 +35,6 @@ def decide(failed: int, max_failed: int, left: int) -> Decision:
             f"{failed} hosts failed and max_failed is {max_failed}"
             + (f": {left} batches were not started" if left else ""),
         )
+    if late and left:
+        return Decision(False, f"{timeout_s} s are over: {left} batches were not started")
     return Decision(left > 0)

@@ -20,6 +20,7 @@ class Host:
     :param deployment_id: Heat's deployment that is the host's mailbox
     :param has_key: whether its public key was pinned when it was enrolled
     :param service_id: Nova's compute service, "" where there is none
+    :param node: what Nova calls its hypervisor, "" where it has none
     :param hypervisor_type: such as ``docker`` or ``QEMU``
     :param instances: servers that live on it, in any state
     :param labels: metadata of the aggregates that it is in
@@ -36,6 +37,7 @@ class Host:
     disabled_reason: str = ""
     availability_zone: str = ""
     aggregates: list[str] = field(default_factory=list)
+    node: str = ""
     hypervisor_type: str = ""
     instances: int = 0
     labels: dict[str, str] = field(default_factory=dict)
@@ -74,6 +76,7 @@ def merge(
         host = records.get(hypervisor["service"]["host"])
         if host:
             host.hypervisor_type = hypervisor["hypervisor_type"]
+            host.node = hypervisor.get("hypervisor_hostname") or ""
             host.instances += len(hypervisor.get("servers") or [])
     for aggregate in aggregates:
         for name in aggregate["hosts"]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import jsonschema
@@ -50,6 +51,11 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         0,
         {"type": "integer", "minimum": 0, "maximum": 10_000},
         "Give how many hosts may fail before the run stops, 0 to 10000.",
+    ),
+    "run_timeout_s": (
+        None,
+        {"type": ["integer", "null"], "minimum": 60, "maximum": 604_800},
+        "Give 60 to 604800 seconds, or null for a run without an end.",
     ),
     "plan_digest": (
         None,
@@ -101,10 +107,15 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "controllers": ("auto", {"enum": ["auto", "keep"]}, "Give auto or keep."),
 }
 
+#: Inputs that may name many hosts.
+NAMING = ("hosts", "exclude")
+#: How long inputs may be, as Mistral keeps them: those that name hosts, and all others.
+NAMING_CHARS, OTHER_CHARS = 40_000, 12_000
+
 _SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
 _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
 _CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
-_BATCHING = ("batch_size", "max_failed", "drain")
+_BATCHING = ("batch_size", "max_failed", "run_timeout_s", "drain")
 
 #: The inputs of each workflow.
 WORKFLOWS: dict[str, tuple[str, ...]] = {
@@ -133,6 +144,27 @@ def _explain(value: Any, fault: jsonschema.ValidationError) -> str:
     if leaf.validator == "pattern":
         return f"{leaf.instance!r} in it is not of the expected form."
     return f"{leaf.message}."
+
+
+def require_bearable(given: dict[str, Any]) -> None:
+    """Refuse inputs that are too long to be carried through a run.
+
+    :param given: inputs by name
+    :raises Refused: naming the input that takes the most
+    """
+    for names, most, remedy in (
+        (NAMING, NAMING_CHARS, "Select hosts with match or where, or in several runs."),
+        (sorted(set(given) - {*NAMING}), OTHER_CHARS, "Give less of it, or several runs."),
+    ):
+        lengths = {name: len(json.dumps(given[name])) for name in names if name in given}
+        if sum(lengths.values()) > most:
+            longest = max(lengths, key=lambda name: lengths[name])
+            raise Refused(
+                longest,
+                f"it takes {lengths[longest]} characters, and inputs of its kind may take {most} "
+                "together.",
+                remedy,
+            )
 
 
 def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ _DESCRIBE = "describe_host"
 _GROWTH = (1, 5, 25, 100)
 #: Heat looks at every deployment in progress once a second, so no batch is larger than this.
 LARGEST_BATCH = 100
+#: A workflow carries the names and the counts of all batches in one field.
+MOST_BATCHES = 200
 
 
 def batches(count: int, batch_size: int | None) -> list[list[int]]:
@@ -30,6 +32,7 @@ def batches(count: int, batch_size: int | None) -> list[list[int]]:
 
     :param count: how many hosts
     :param batch_size: hosts in each batch, or None
+    :raises Refused: when that makes more batches than a run can carry
     """
     cut: list[list[int]] = []
     start = 0
@@ -37,6 +40,12 @@ def batches(count: int, batch_size: int | None) -> list[list[int]]:
         size = batch_size or _GROWTH[min(len(cut), len(_GROWTH) - 1)]
         cut.append(list(range(start, min(start + size, count))))
         start += size
+    if len(cut) > MOST_BATCHES:
+        raise Refused(
+            "batch_size",
+            f"{batch_size} makes {len(cut)} batches of {count} hosts, more than {MOST_BATCHES}.",
+            "Give a larger one, or select fewer hosts for each run.",
+        )
     return cut
 
 

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, UNKNOWN, HostRow
+from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, UNKNOWN, HostRow, shorten
 
 DONE, UNCHANGED, PARTIAL, REFUSED = "done", "unchanged", "partial", "refused"
 PLANNED, DRIFT, BROKEN = "planned", "drift", "failed"
@@ -16,6 +17,14 @@ _NAMES_SHOWN = 10
 RUN_PAGE = "admin/docker_hosts/runs/{run_id}/"
 #: States with which a workflow ends in ERROR.
 BAD = (REFUSED, BROKEN, DRIFT)
+
+
+#: A report that is no longer than this is carried whole; of another its beginning is.
+WHOLE_CHARS = 24_000
+_SHOWN_CHARS = 16_000
+_PART_ROWS = 100
+#: Remarks and failed tasks that a report has at most.
+_MOST_TOLD = 20
 
 
 @dataclass
@@ -95,7 +104,8 @@ def build(facts: Facts) -> dict[str, Any]:
     """
     rows = [*facts.controllers, *facts.computes]
     shown = _planned_row if _planning(facts) else _row
-    entries = [shown(row) for row in rows if row.host not in facts.not_started]
+    not_started = set(facts.not_started)
+    entries = [shown(row) for row in rows if row.host not in not_started]
     entries += [_unstarted_row(host) for host in facts.not_started]
     totals = {
         "ok": sum(1 for entry in entries if entry["state"] in (OK, "unchanged", "planned")),
@@ -119,14 +129,48 @@ def build(facts: Facts) -> dict[str, Any]:
         "rows": entries,
         "images": list(facts.images),
         "plan_digest": facts.plan_digest,
-        "notes": list(facts.notes),
+        "notes": [shorten(note) for note in facts.notes[:_MOST_TOLD]],
     }
     if facts.errors:
         report["errors"] = [
             {"task": str(error.get("name")), "error": error_text(error.get("error"))}
-            for error in facts.errors
+            for error in facts.errors[:_MOST_TOLD]
         ]
     return report
+
+
+def parts(report: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    """Yield the lists of a long report in pieces, each of which says what it is a piece of.
+
+    :param report: from :func:`build`
+    """
+    lists = {"rows": report["rows"], **{n: report["hosts"][n] for n in _HOST_LISTS}}
+    for name, items in lists.items():
+        for start in range(0, len(items), _PART_ROWS):
+            yield [{name: items[start : start + _PART_ROWS]}]
+
+
+def beginning(report: dict[str, Any], pages: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """Return as much of a long report as a field of Mistral's may hold.
+
+    :param report: from :func:`build`
+    :param pages: what names its :func:`parts`, none when they could not be written
+    :return: the report with counts for lists of hosts, and the first rows, of hosts that failed
+    """
+    worst = sorted(report["rows"], key=lambda row: row["state"] not in (FAILED, UNKNOWN))
+    shown, chars = [], 0
+    for row in worst:
+        chars += len(json.dumps(row))
+        if chars > _SHOWN_CHARS:
+            break
+        shown.append(row)
+    hosts = {name: [] if name in _HOST_LISTS else value for name, value in report["hosts"].items()}
+    counts = {f"{name}_count": len(report["hosts"][name]) for name in _HOST_LISTS}
+    left = {"pages": list(pages)} if pages else {"rows_left_out": len(worst) - len(shown)}
+    return {**report, "hosts": {**hosts, **counts}, "rows": shown, **left}
+
+
+_HOST_LISTS = ("selected", "unselected")
 
 
 def _state(facts: Facts, totals: dict[str, int]) -> str:
@@ -164,8 +208,9 @@ def _drifted(facts: Facts, totals: dict[str, int]) -> bool:
 
 def _unwrapped(error: Any) -> Any:
     # A sub-workflow that fails gives its parent an object with its task's error as the result.
-    while isinstance(error, dict) and "result" in error:
-        error = error["result"]
+    # One that is run for many batches gives the errors of those that failed.
+    while isinstance(error, list) or (isinstance(error, dict) and "result" in error):
+        error = next(iter(error), None) if isinstance(error, list) else error["result"]
     return error
 
 
@@ -247,7 +292,8 @@ def _achieved(facts: Facts, report: dict[str, Any]) -> list[str]:
 
 
 def _good(facts: Facts) -> list[str]:
-    return [r.host for r in facts.computes if r.state == OK and r.host not in facts.not_started]
+    not_started = set(facts.not_started)
+    return [r.host for r in facts.computes if r.state == OK and r.host not in not_started]
 
 
 def _images(facts: Facts) -> str:
@@ -255,7 +301,8 @@ def _images(facts: Facts) -> str:
     if not ready:
         return ""
     images = f"{len(ready)} image{'' if len(ready) == 1 else 's'}"
-    good = [row for row in facts.computes if row.host in _good(facts)]
+    names_of_good = set(_good(facts))
+    good = [row for row in facts.computes if row.host in names_of_good]
     there = [row for row in good if row.preloaded]
     if there and len(there) == len(good):
         return f"{images} preloaded"

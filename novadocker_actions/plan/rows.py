@@ -8,16 +8,16 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from novadocker_actions import recipes
-from novadocker_actions.plan import facts
+from novadocker_actions.plan import facts, packing
 
-#: A reason is cut to this, so that a thousand of them stay under Mistral's 1 MiB a field.
+#: A reason is cut to this; the host's log has the rest.
 REASON_CHARS = 400
+#: Where a batch's hosts still say too much, to the first of these with which all fit.
+_FEWER_CHARS = (200, 80, 20)
 
 _FOR_THE_WAY = (
     "pending",
-    "server_id",
     "deployment_id",
-    "service_id",
     "needs",
     "disturbs",
     "damaged",
@@ -73,6 +73,7 @@ class HostRow:
     :param step: the step that it is at, or that failed
     :param parked: whether this run disabled its compute service, or one that was lost before it
     :param preloaded: whether it was seen to hold the images
+    :param node: what Nova calls its hypervisor, where that is not the host's name
     :param hypervisor_type: what it was when the run began
     :param rolled_back: whether it was put back as it was
     :param mended: whether it is a Docker hypervisor with instances that had lost a part of what
@@ -83,9 +84,7 @@ class HostRow:
 
     host: str
     role: str
-    server_id: str = ""
     deployment_id: str = ""
-    service_id: str = ""
     needs: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     disturbs: list[str] = field(default_factory=list)
@@ -101,6 +100,7 @@ class HostRow:
     rolled_back: bool = False
     stuck: bool = False
     mended: bool = False
+    node: str = ""
     hypervisor_type: str = ""
     instances: int = 0
     pending: Pending | None = None
@@ -192,9 +192,12 @@ def shorten(text: Any) -> str:
     return plain if len(plain) <= REASON_CHARS else plain[: REASON_CHARS - 3] + "..."
 
 
-def read(rows: Iterable[dict[str, Any]]) -> list[HostRow]:
-    """Return host runs from a workflow's rows."""
-    return [HostRow.from_dict(row) for row in rows]
+def read(rows: list[dict[str, Any]] | str) -> list[HostRow]:
+    """Return host runs from a workflow's rows.
+
+    :param rows: as they are, or packed
+    """
+    return [HostRow.from_dict(row) for row in packing.unpack(rows)]
 
 
 def write(rows: Iterable[HostRow]) -> list[dict[str, Any]]:
@@ -205,10 +208,17 @@ def write(rows: Iterable[HostRow]) -> list[dict[str, Any]]:
 def batch(rows: Sequence[HostRow]) -> dict[str, Any]:
     """Return hosts as a workflow carries them: their rows, and what its routes depend on.
 
+    :param rows: at most a hundred hosts
+    """
+    return {"rows": _packed(rows), **counts(rows)}
+
+
+def counts(rows: Sequence[HostRow]) -> dict[str, int]:
+    """Return what routes depend on, of hosts.
+
     :param rows: hosts
     """
     return {
-        "rows": write(rows),
         "hosts": len(rows),
         "ok": sum(1 for row in rows if row.ok),
         "failed": sum(1 for row in rows if row.state in (FAILED, UNKNOWN)),
@@ -217,6 +227,24 @@ def batch(rows: Sequence[HostRow]) -> dict[str, Any]:
         "unknown": sum(1 for row in rows if row.ok and row.unknown),
         "to_roll_back": sum(1 for row in rows if row.to_roll_back),
     }
+
+
+def _packed(rows: Sequence[HostRow]) -> list[dict[str, Any]] | str:
+    packed = packing.pack(write(rows))
+    for chars in _FEWER_CHARS:
+        if len(packed) <= packing.PACKED_CHARS:
+            return packed
+        for row in rows:
+            row.reason = row.reason[:chars]
+        packed = packing.pack(write(rows))
+    while len(packed) > packing.PACKED_CHARS:
+        loudest = max(rows, key=lambda row: len(str(row.facts)))
+        if not loudest.facts:
+            break
+        loudest.facts = {}
+        loudest.fail(loudest.step or "collect", "it told more than there is room for in its batch")
+        packed = packing.pack(write(rows))
+    return packed
 
 
 def judge(row: HostRow, outputs: dict[str, Any], report: dict[str, Any]) -> None:

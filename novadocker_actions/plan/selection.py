@@ -13,6 +13,9 @@ from yaql.language.exceptions import YaqlException
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan.hosts import Host
 
+#: What a workflow carries of each batch, and of each controller, fits into Mistral's fields so.
+MOST_HOSTS, MOST_CONTROLLERS = 10_000, 30
+
 
 @dataclass(frozen=True)
 class Query:
@@ -93,7 +96,8 @@ def _unknown(names: list[str], field: str, computes: list[Host]) -> None:
 def _candidates(computes: list[Host], query: Query) -> tuple[list[Host], str]:
     if query.hosts is not None:
         _unknown(query.hosts, "hosts", computes)
-        return [host for host in computes if host.name in query.hosts], "named in hosts"
+        named = set(query.hosts)
+        return [host for host in computes if host.name in named], "named in hosts"
     matching = [host for host in computes if query.match.lower() in host.name.lower()]
     if matching:
         return matching, f"name contains {query.match!r}"
@@ -123,7 +127,8 @@ def select(hosts: list[Host], query: Query) -> Selection:
         chosen = [host for host in chosen if _matches(host, query.where)]
         rule += f", where {query.where}"
     if query.exclude:
-        chosen = [host for host in chosen if host.name not in query.exclude]
+        excluded = set(query.exclude)
+        chosen = [host for host in chosen if host.name not in excluded]
         rule += f", without {', '.join(query.exclude)}"
     if not chosen:
         raise Refused(
@@ -132,6 +137,27 @@ def select(hosts: list[Host], query: Query) -> Selection:
             "Change hosts, match, where or exclude; `novadocker.plan` shows what they select.",
         )
     return Selection(chosen, rule)
+
+
+def require_bearable(hosts: list[Host], controllers: list[Host]) -> None:
+    """Refuse more hosts than one run is for.
+
+    :param hosts: selected compute hosts
+    :param controllers: enrolled ones
+    :raises Refused: when they are too many
+    """
+    for found, most, field, what in (
+        (hosts, MOST_HOSTS, "hosts", "compute hosts are selected"),
+        (controllers, MOST_CONTROLLERS, "controllers", "controllers are enrolled"),
+    ):
+        if len(found) > most:
+            raise Refused(
+                field,
+                f"{len(found)} {what}, more than the {most} of one run.",
+                "Select fewer of them with match or where, and the others with another run."
+                if field == "hosts"
+                else "Enrol as controllers only hosts that run Glance's API, or pull images.",
+            )
 
 
 def require_mailboxes(hosts: list[Host]) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -100,6 +100,31 @@ def read(data: Any) -> Report:
         ),
         data=dict(data),
     )
+
+
+def page_names(data: Any) -> list[str]:
+    """Return the names of the pages that a run of many hosts has put its report into.
+
+    :param data: the output named ``report``
+    """
+    named = data.get("pages") if isinstance(data, Mapping) else None
+    return [str(item["page"]) for item in _items(named) if item.get("page")]
+
+
+def assembled(data: Mapping[str, Any], parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a report with what its pages have of it, as one of few hosts is.
+
+    :param data: the output named ``report``
+    :param parts: what is in its pages, in their order
+    """
+    rows: list[Any] = []
+    hosts = dict(data["hosts"]) if isinstance(data.get("hosts"), Mapping) else {}
+    lists: dict[str, list[Any]] = {}
+    for part in parts:
+        for name, items in part.items():
+            (rows if name == "rows" else lists.setdefault(name, [])).extend(items)
+    whole = {name: value for name, value in data.items() if name != "pages"}
+    return {**whole, "rows": rows, "hosts": {**hosts, **lists}}
 
 
 def _items(value: Any) -> list[Mapping[str, Any]]:

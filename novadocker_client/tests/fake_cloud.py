@@ -44,6 +44,7 @@ class FakeCloud(BaseAdapter):
         self.services = SERVICES if services is None else services
         self.executions: dict[str, dict[str, Any]] = {}
         self.tasks: dict[str, dict[str, Any]] = {}
+        self.environments: dict[str, dict[str, Any]] = {}
         self.hypervisors: list[dict[str, Any]] = []
         #: How many hypervisors Nova tells of at once.
         self.nova_page = 1000
@@ -251,6 +252,7 @@ class FakeCloud(BaseAdapter):
             ("GET", "/mistral/v2/executions/([^/]+)", self._get_execution),
             ("PUT", "/mistral/v2/executions/([^/]+)", self._put_execution),
             ("GET", "/mistral/v2/executions/([^/]+)/tasks", self._list_tasks),
+            ("GET", "/mistral/v2/environments/([^/]+)", self._environment),
             ("GET", "/nova/v2.1/?", self._nova_version),
             ("GET", "/nova/v2.1/os-hypervisors/detail", self._list_hypervisors),
             ("GET", "/nova/v2.1/os-services", self._list_services),
@@ -319,6 +321,12 @@ class FakeCloud(BaseAdapter):
         return 200, {"tasks": self._page(found, query)}
 
     # -- Nova
+
+    def _environment(
+        self, query: dict[str, str], body: Any, name: str
+    ) -> tuple[int, dict[str, Any]]:
+        found = self.environments.get(name)
+        return (200, found) if found else (404, {"faultstring": f"no environment {name}"})
 
     def _nova_version(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
         version = {

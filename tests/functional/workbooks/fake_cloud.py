@@ -77,7 +77,7 @@ class FakeHost:
     :param refusals: how often Nova does not enable it
     :param servers: uuid, and name and status where they are not vm and ACTIVE
     :param claims: who has an allocation there besides the servers
-    :param faults: (step, mode) to ``fail``, ``hang``, ``unsigned`` or a count of failures
+    :param faults: (step, mode) to ``fail``, ``hang``, ``unsigned``, a count of failures or a reason
     :param out_of_service: what it ran while its compute service was disabled
     :param outcomes: what it said of the messages that it has run, by push_id
     :param told: facts of describe_host that are others than a right host's
@@ -115,6 +115,7 @@ class FakeHost:
     key: rsa.RSAPrivateKey = field(default_factory=lambda: next(_TURN))
     pinned: bool = True
     hypervisor_type: str = "fake"
+    node: str = ""
 
     def facts(self) -> dict[str, Any]:
         """Return what describe_host would tell."""
@@ -156,6 +157,8 @@ class FakeCloud(BaseAdapter):
         self.aggregates: dict[int, dict[str, Any]] = {}
         self.glance_images: dict[str, dict[str, Any]] = {}
         self.trusts: dict[str, dict[str, Any]] = {}
+        self.environments: dict[str, dict[str, Any]] = {}
+        self.largest_environment = 0
         self.requests: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
         self.failures: list[tuple[str, str, int]] = []
@@ -172,6 +175,8 @@ class FakeCloud(BaseAdapter):
         self.operators_key = ""
         self.after_push: Callable[[FakeHost, dict[str, Any]], None] = lambda host, config: None
         self.after_step: Callable[[FakeHost, str, str], None] = lambda host, step, mode: None
+        self._by_deployment: dict[str, FakeHost] = {}
+        self._by_service: dict[str, FakeHost] = {}
         self._ready: dict[str, tuple[float, dict[str, Any]]] = {}
         self._aggregate_ids = itertools.count(1)
         self._lock = threading.RLock()
@@ -182,6 +187,8 @@ class FakeCloud(BaseAdapter):
         """Add a host, enrolled as `novadocker-enroll` does it."""
         host = FakeHost(name, list(roles), **state)
         self.hosts[name] = host
+        self._by_deployment[host.deployment_id] = host
+        self._by_service[host.service_id] = host
         if enrolled:
             config_id = self._add_config("mailbox", "script", [])
             self.deployments[host.deployment_id] = {
@@ -281,6 +288,10 @@ class FakeCloud(BaseAdapter):
             ("POST", f"{glance}/images", self._post_image),
             ("GET", f"{glance}/images/([^/]+)", self._image),
             ("DELETE", f"{glance}/images/([^/]+)", self._delete_image),
+            ("GET", f"{mistral}/environments", self._list_environments),
+            ("POST", f"{mistral}/environments", self._post_environment),
+            ("GET", f"{mistral}/environments/([^/]+)", self._environment),
+            ("DELETE", f"{mistral}/environments/([^/]+)", self._delete_environment),
             (
                 "GET",
                 f"{mistral}/executions",
@@ -321,6 +332,28 @@ class FakeCloud(BaseAdapter):
 
     def _delete_trust(self, query: dict[str, str], body: Any, key: str) -> Any:
         del self.trusts[key]
+        return 204, None
+
+    # -- Mistral
+
+    def _list_environments(self, query: dict[str, str], body: Any) -> Any:
+        return 200, {"environments": [{"name": name} for name in self.environments]}
+
+    def _post_environment(self, query: dict[str, str], body: Any) -> Any:
+        assert body["description"] and body["variables"]
+        if body["name"] in self.environments:
+            return 409, {"faultstring": f"Duplicate entry for Environment {body['name']}"}
+        self.environments[body["name"]] = body
+        self.largest_environment = max(self.largest_environment, len(body["variables"]))
+        return 201, body
+
+    def _environment(self, query: dict[str, str], body: Any, name: str) -> Any:
+        if name not in self.environments:
+            return 404, {"faultstring": f"Environment not found [name={name}]"}
+        return 200, self.environments[name]
+
+    def _delete_environment(self, query: dict[str, str], body: Any, name: str) -> Any:
+        del self.environments[name]
         return 204, None
 
     # -- Heat
@@ -384,7 +417,7 @@ class FakeCloud(BaseAdapter):
         # Heat stores only what is true: an empty object leaves the old values.
         deployment.update({name: value for name, value in body.items() if value})
         if body.get("config_id"):
-            host = next(h for h in self.hosts.values() if h.deployment_id == key)
+            host = self._by_deployment[key]
             outcome = self.run_recipe(host, self.configs[body["config_id"]])
             if outcome is None:
                 self._ready.pop(key, None)
@@ -471,8 +504,9 @@ class FakeCloud(BaseAdapter):
             changed, facts, reason = self._do(
                 host, step, mode, entry["settings"], message["run_id"]
             )
-            if fault == "fail":
-                reason = reason or f"{step} broke on purpose"
+            if isinstance(fault, str):
+                told = f"{step} broke on purpose" if fault == "fail" else fault
+                reason = reason or ("" if fault == "unsigned" else told)
             done.append(
                 {
                     "step": step,
@@ -582,7 +616,7 @@ class FakeCloud(BaseAdapter):
         }
 
     def _put_service(self, query: dict[str, str], body: Any, key: str) -> Any:
-        host = next(h for h in self.hosts.values() if h.service_id == key)
+        host = self._by_service[key]
         if host.refusals and body["status"] == "enabled":
             host.refusals -= 1
             return 500, {"error": {"message": "its cell is away"}}
@@ -600,7 +634,7 @@ class FakeCloud(BaseAdapter):
             "hypervisors": [
                 {
                     "id": host.service_id,
-                    "hypervisor_hostname": host.name,
+                    "hypervisor_hostname": host.node or host.name,
                     "state": "up",
                     "status": host.status,
                     "hypervisor_type": "docker" if host.configured else host.hypervisor_type,
@@ -640,7 +674,7 @@ class FakeCloud(BaseAdapter):
         }
 
     def _allocations(self, query: dict[str, str], body: Any, key: str) -> Any:
-        host = next(host for host in self.hosts.values() if host.service_id == key)
+        host = self._by_service[key]
         consumers = {*(server["uuid"] for server in host.servers), *host.claims}
         return 200, {"allocations": {consumer: {"resources": {}} for consumer in consumers}}
 

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from novadocker_client import pages, reports
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
 
@@ -13,8 +15,15 @@ UNTOUCHED = (False, False, False, False)
 
 
 def rows(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the report's rows by host."""
+    """Return the report's rows by host, of one that was not put into pages for its length."""
     return {row["host"]: row for row in run["output"]["report"]["rows"]}
+
+
+def whole_report(cloud: FakeCloud, report: dict[str, Any]) -> dict[str, Any]:
+    """Return a report with what lies in its pages, as the client reads it."""
+    variables = [cloud.environments[name]["variables"] for name in reports.page_names(report)]
+    parts = [part for text in variables for part in pages.unpack(json.loads(text)["items"])]
+    return reports.assembled(report, parts)
 
 
 def writes(cloud: FakeCloud) -> list[tuple[str, str]]:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import time
+import types
 from typing import Any
 
 import pytest
+from mistral_lib import actions
 from oslo_config import cfg
 
 from novadocker_actions.cloud import messages
@@ -259,3 +262,55 @@ def test_a_message_that_was_altered_on_its_way_is_refused_by_its_host(
 
     assert "is not signed by the operator of this host" in run["output"]["message"]
     assert {host.name: host.runs for host in cloud.hosts.values() if host.runs} == {}
+
+
+def test_a_host_keeps_the_name_that_nova_has_for_its_hypervisor(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    # As libvirt tells it; the driver would tell the host's, and nova-compute would not start.
+    cloud.hosts["compute-docker-1"].node = "compute-docker-1.example.com"
+
+    run = mistral.run("novadocker.deploy", {"images": []})
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    given = {name: cloud.hosts[name].settings["configure_compute"]["options"] for name in COMPUTES}
+    assert given == {
+        "compute-docker-1": {"docker": {"node_name": "compute-docker-1.example.com"}},
+        "compute-docker-2": {},
+    }
+
+
+def test_what_is_staged_for_later_batches_is_taken_back_when_a_batch_is_lost(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(self: Any, context: Any) -> actions.Result:
+        return actions.Result(error={"lost": True, "message": "its page is gone"})
+
+    monkeypatch.setattr("novadocker_actions.actions.nova.DisableCompute.run", lost)
+
+    run = mistral.run("novadocker.deploy", {"images": []})
+
+    assert run["state"] == "ERROR"
+    assert rows(run)["compute-docker-1"]["state"] == "unknown"
+    # Its batch was not begun: it is as it was.
+    assert rows(run)["compute-docker-2"]["reason"] == "not started"
+    assert cloud.hosts["compute-docker-2"].state == UNTOUCHED
+    assert ("install_driver", "roll_back") in cloud.hosts["compute-docker-2"].runs
+
+
+def test_no_batch_is_begun_when_the_run_s_time_is_over(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def after_step(host: FakeHost, step: str, mode: str) -> None:
+        if (step, mode) == ("configure_compute", "apply"):
+            later = types.SimpleNamespace(time=lambda: time.time() + 4000)
+            monkeypatch.setattr("novadocker_actions.actions.report.time", later)
+
+    cloud.after_step = after_step
+
+    run = mistral.run("novadocker.deploy", {"images": [], "run_timeout_s": 3600})
+
+    assert run["state"] == "ERROR"
+    assert "Stopped: 3600 s are over: 1 batches were not started" in run["output"]["message"]
+    assert cloud.hosts["compute-docker-1"].state == CONVERTED
+    assert cloud.hosts["compute-docker-2"].state == UNTOUCHED

@@ -118,3 +118,21 @@ def test_settings_that_engines_take_are_taken() -> None:
 )
 def test_places_of_the_driver(name: str, text: str | None) -> None:
     assert inputs.validate("deploy", {name: text})[name] == text
+
+
+@pytest.mark.parametrize(
+    ("given", "field"),
+    [
+        ({"hosts": ["c" * 250] * 200}, "hosts"),
+        ({"images": ["i" * 200] * 80}, "images"),
+        ({"docker": {"labels": ["x" * 13_000]}}, "docker"),
+    ],
+)
+def test_inputs_that_are_too_long_to_be_carried_are_refused(
+    given: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(Refused, match=f"^{field}: it takes"):
+        inputs.require_bearable(given)
+    inputs.require_bearable(
+        {"hosts": ["rack-0001-docker.cloud.test"] * 1000, "images": ["busybox"]}
+    )

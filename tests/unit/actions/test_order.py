@@ -196,3 +196,20 @@ def test_the_gate_tells_why_it_stops() -> None:
         "2 hosts failed and max_failed is 1: 2 batches were not started"
     )
     assert gate.decide(0, 0, 0).reason == ""
+
+
+def test_more_batches_than_a_run_can_carry_are_refused() -> None:
+    assert len(order.batches(200, 1)) == 200
+    with pytest.raises(
+        Refused, match="batch_size: 1 makes 201 batches of 201 hosts, more than 200"
+    ):
+        order.batches(201, 1)
+    assert len(order.batches(10_000, None)) < order.MOST_BATCHES
+
+
+def test_the_gate_stops_a_run_whose_time_is_over() -> None:
+    over = gate.decide(0, 0, 3, timeout_s=3600, late=True)
+    assert (over.go_on, over.reason) == (False, "3600 s are over: 3 batches were not started")
+    assert gate.decide(0, 0, 3, timeout_s=3600).go_on
+    # At its end there is nothing that would come too late.
+    assert gate.decide(0, 0, 0, timeout_s=3600, late=True).reason == ""

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import random
+import string
+import sys
+import uuid
 from typing import Any
 
 import pytest
@@ -145,7 +149,7 @@ def test_rows_go_there_and_back() -> None:
 
 
 def test_a_finished_row_is_small() -> None:
-    host = HostRow("c1", "compute", server_id="s" * 36, needs=["install_docker"], changed=True)
+    host = HostRow("c1", "compute", deployment_id="s" * 36, needs=["install_docker"], changed=True)
 
     assert rows.finished([host]) == [{"host": "c1", "role": "compute", "changed": True}]
 
@@ -412,3 +416,35 @@ def test_each_state_meets_each_event(event: str, state: str) -> None:
     assert not (host.ok and host.to_roll_back)
     assert host.to_roll_back is not (host.ok or host.rolled_back or host.stuck)
     assert host.reason or host.ok
+
+
+def noise(chars: int, seed: int) -> str:
+    """Return a text that cannot be packed."""
+    letters = string.ascii_letters + string.digits + string.punctuation
+    return "".join(random.Random(seed).choices(letters, k=chars))
+
+
+def test_a_batch_fits_into_its_field_whatever_its_hosts_say() -> None:
+    hosts = []
+    for number in range(100):
+        host = HostRow(noise(200, number), "compute", deployment_id=str(uuid.UUID(int=number)))
+        host.facts = {"hostname": noise(400, number)}
+        if number % 2:
+            host.fail("install_driver", noise(400, number))
+        hosts.append(host)
+    packed = rows.batch(hosts)["rows"]
+
+    assert sys.getsizeof(str(packed)) < 40_000
+    # Nobody is lost, though of what they said only the beginnings are kept.
+    read = rows.read(packed)
+    assert [host.host for host in read] == [host.host for host in hosts]
+    assert {host.state for host in read[1::2]} == {FAILED}
+
+
+def test_few_hosts_are_carried_as_they_are() -> None:
+    batch = rows.batch([HostRow("c1", "compute", reason="x")])
+    assert batch["rows"] == [{"host": "c1", "role": "compute", "reason": "x"}]
+    many = [HostRow(f"rack-{n}-docker.cloud.test", "compute", needs=["a"]) for n in range(100)]
+    packed = rows.batch(many)["rows"]
+    assert isinstance(packed, str)
+    assert rows.read(packed) == many

@@ -7,7 +7,7 @@ import pytest
 
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan.hosts import Host, merge
-from novadocker_actions.plan.selection import Query, require_mailboxes, select
+from novadocker_actions.plan.selection import Query, require_bearable, require_mailboxes, select
 
 
 def host(name: str, **values: object) -> Host:
@@ -115,3 +115,12 @@ def test_what_nova_and_heat_know_is_joined() -> None:
     assert found[0].aggregates == ["fast"]
     assert found[0].enrolled
     assert found[1].roles == ["controller", "glance"]
+
+
+def test_more_hosts_than_one_run_is_for_are_refused() -> None:
+    many = [host(f"c{number}") for number in range(10_001)]
+    with pytest.raises(Refused, match="10001 compute hosts are selected, more than the 10000"):
+        require_bearable(many, [])
+    with pytest.raises(Refused, match="31 controllers are enrolled"):
+        require_bearable([], many[:31])
+    require_bearable(many[1:], many[:30])

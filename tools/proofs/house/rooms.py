@@ -115,6 +115,7 @@ ROOMS: Mapping[str, Room] = {
             {"progress": ("novadocker_client.progress",)},
             {"files": ("novadocker_client.reports.junit", "novadocker_client.reports.page")},
             {"reports": ("=novadocker_client.reports",)},
+            {"pages": ("novadocker_client.pages",)},
             {"connection": ("novadocker_client.connection",)},
             {
                 "base": (
