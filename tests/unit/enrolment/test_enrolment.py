@@ -168,7 +168,7 @@ class TestProbes:
                     else real(name)
                 ),
             )
-            for cached in (host_package.build, host_package.compressed):
+            for cached in (host_package.build, host_package.compressed, host_package.digest):
                 monkeypatch.setattr(host_package, cached.__name__, cached.__wrapped__)
             fake_ssh(f'for last; do :; done\nNOVADOCKER_ROOT={root} exec sh -c "$last"')
 
