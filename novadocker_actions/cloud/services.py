@@ -62,9 +62,8 @@ class ServiceAdapter(adapter.Adapter):
         super().__init__(session, service_type, **{"connect_retries": 2, **options})
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
-            wait=tenacity.wait_exponential_jitter(
-                FIRST_PAUSE_S, LONGEST_PAUSE_S, jitter=FIRST_PAUSE_S
-            ),
+            wait=tenacity.wait_exponential(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+            + tenacity.wait_random(0, FIRST_PAUSE_S),
             stop=(patience or Patience()).is_over,
             reraise=True,
         )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -322,3 +323,16 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
     monkeypatch.setattr(services.time, "monotonic", lambda: now[0])
     return now
+
+
+def test_pauses_are_given_by_no_option_that_tenacity_gives_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(services, "FIRST_PAUSE_S", 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pauses = services.ServiceAdapter(session.Session(), "compute")._retrying.wait
+    assert not isinstance(pauses, int | float)
+    told = [pauses(SimpleNamespace(attempt_number=number)) for number in (1, 2, 3, 20)]
+    assert [0.5 <= told[0] <= 1, 1 <= told[1] <= 1.5, 2 <= told[2] <= 2.5] == [True] * 3
+    assert services.LONGEST_PAUSE_S <= told[3] <= services.LONGEST_PAUSE_S + 0.5
