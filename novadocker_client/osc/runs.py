@@ -36,7 +36,6 @@ def _waiting(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="Do not wait longer; the run goes on, and the exit code is 124.",
     )
-    result.add_options(parser)
 
 
 class Start(_Run):
@@ -67,6 +66,7 @@ class Start(_Run):
             "--description", default="", metavar="TEXT", help="Why it is run; shown with the run."
         )
         _waiting(parser)
+        result.add_options(parser)
         inputs.add_options(parser, self.workflow, self.otherwise)
         return parser
 
@@ -187,8 +187,8 @@ class List(base.Lister):
         ]
 
 
-class Show(_Run):
-    """Show a run with its report."""
+class _OneRun(_Run):
+    """A command about one run."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of its options."""
@@ -197,19 +197,22 @@ class Show(_Run):
         result.add_options(parser)
         return parser
 
+
+class Show(_OneRun):
+    """Show a run with its report."""
+
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Return the run."""
         result.require_writable(parsed_args.report)
         return self.show(parsed_args, Runs(self.cloud).get(parsed_args.run))
 
 
-class Watch(_Run):
+class Watch(_OneRun):
     """Show how far a run has come until it ends, with the exit codes of --wait."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of its options."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        _run_argument(parser)
+        parser = super().get_parser(prog_name)
         _waiting(parser)
         return parser
 
@@ -220,15 +223,8 @@ class Watch(_Run):
         return self.show(parsed_args, run, full=False)
 
 
-class Stop(_Run):
+class Stop(_OneRun):
     """Stop a run. Its hosts stay as they are, some of them out of service."""
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser of its options."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        _run_argument(parser)
-        result.add_options(parser)
-        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Stop the run, and say which hosts it leaves out of service."""
@@ -236,8 +232,8 @@ class Stop(_Run):
         run = Runs(self.cloud).stop(parsed_args.run)
         try:
             left = hosts.disabled_by(self.cloud, run.id)
-        except ClientError as fault:
-            base.tell(f"Which hosts it has left out of service is not known: {fault}")
+        except ClientError as err:
+            base.tell(f"Which hosts it has left out of service is not known: {err}")
         else:
             if left:
                 base.tell(
