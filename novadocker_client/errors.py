@@ -113,8 +113,8 @@ def asking(service: str, doing: str) -> Iterator[None]:
         SDKException,
         heatclient.exc.BaseException,
         requests.RequestException,
-    ) as fault:
-        raise _told(service, doing, fault) from fault
+    ) as err:
+        raise _told(service, doing, err) from err
 
 
 def _told(service: str, doing: str, fault: Any) -> ClientError:

@@ -101,8 +101,8 @@ def listed(cloud: Cloud) -> Listing:
     try:
         for name, enrolment in _enrolled(cloud):
             hosts[name] = replace(hosts.get(name, Host(name)), enrolment=enrolment)
-    except ClientError as fault:
-        faults.append(fault)
+    except ClientError as err:
+        faults.append(err)
     return Listing(tuple(hosts[name] for name in sorted(hosts)), tuple(faults))
 
 

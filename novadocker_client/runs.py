@@ -244,11 +244,11 @@ class Runs:
                 if on_progress:
                     before = progress.look(self._cloud, run_id, ended=run.ended, before=before)
                     on_progress(run, before)
-            except Unavailable as fault:
+            except Unavailable as err:
                 if time.monotonic() - answered > PATIENCE_S:
                     raise
                 if on_fault:
-                    on_fault(fault)
+                    on_fault(err)
             else:
                 answered = time.monotonic()
                 yield run

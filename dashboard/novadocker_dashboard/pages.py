@@ -82,12 +82,12 @@ class Page(View):
         rights.require(request, self.rules)
         try:
             response = super().dispatch(request, *args, **kwargs)
-        except LoginExpired as fault:
+        except LoginExpired as err:
             # Else the login page would lead straight back here.
             auth.logout(request)
-            raise exceptions.NotAuthenticated from fault
-        except NotFound as fault:
-            response = self._gone(fault)
+            raise exceptions.NotAuthenticated from err
+        except NotFound as err:
+            response = self._gone(err)
         response.headers.setdefault("Content-Security-Policy", content_security_policy())
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "same-origin"
@@ -115,10 +115,10 @@ class Page(View):
             yield
         except LoginExpired:
             raise
-        except (ClientError, BadInput) as fault:
-            if self.back and isinstance(fault, NotFound) and fault.status == 404:
+        except (ClientError, BadInput) as err:
+            if self.back and isinstance(err, NotFound) and err.status == 404:
                 raise
-            self.faults.append(str(fault))
+            self.faults.append(str(err))
 
     def show(self, context: Mapping[str, Any], status: int = 200) -> HttpResponse:
         """Return the page, or what changes in it where the request asks for that.

@@ -85,8 +85,8 @@ def push(
     expires_at = round(time.time() + timeout_s + GRACE_S)
     try:
         current = _deployment(heat, row)
-    except CloudError as fault:
-        if fault.status != 404:
+    except CloudError as err:
+        if err.status != 404:
             raise
         rows.not_pushed(row, names, _GONE, mode)
         return
@@ -147,8 +147,8 @@ def look(heat: Heat, row: HostRow, keys: HostKeys | None = None, asked_at: float
     asked_at = asked_at or time.time()
     try:
         deployment = _deployment(heat, row)
-    except CloudError as fault:
-        if fault.status != 404:
+    except CloudError as err:
+        if err.status != 404:
             raise
         rows.give_up(row, _GONE)
         return
@@ -282,11 +282,11 @@ def _look_alone(heat: Heat, row: HostRow, keys: HostKeys, asked_at: float) -> No
     except NovadockerError:
         # The cloud's fault, and no host's.
         raise
-    except Exception as fault:
+    except Exception as err:
         # What one host has said is not to end what is known of the others.
         LOG.exception("What %s said could not be taken over", row.host)
         row.pending = pending
-        rows.give_up(row, f"what it told cannot be taken over: {fault!r}")
+        rows.give_up(row, f"what it told cannot be taken over: {err!r}")
 
 
 def on_each(host_rows: Iterable[HostRow], act: Callable[[HostRow], None]) -> None:

@@ -64,11 +64,11 @@ class _Enrolling(command.Command):  # type: ignore[misc, unused-ignore]
         """Run the command; return its exit code."""
         try:
             self.take_action(parsed_args)
-        except Refused as fault:
-            sys.stderr.write(f"Refused: {fault}\n")
+        except Refused as err:
+            sys.stderr.write(f"Refused: {err}\n")
             return REFUSED
-        except (NovadockerError, SDKException, ClientException) as fault:
-            sys.stderr.write(f"{fault}\n")
+        except (NovadockerError, SDKException, ClientException) as err:
+            sys.stderr.write(f"{err}\n")
             return FAILED
         return DONE
 
@@ -191,13 +191,13 @@ def read_pools(path: Path) -> Mapping[str, Mapping[str, Any]]:
     try:
         told = yaml.safe_load(path.read_text(encoding="utf-8"))
         jsonschema.validate(told, POOLS)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-        raise Refused("--file", f"{path} cannot be read: {fault}.", "Give a YAML file.") from fault
-    except jsonschema.ValidationError as fault:
-        place = ".".join(map(str, fault.absolute_path)) or "the whole of it"
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+        raise Refused("--file", f"{path} cannot be read: {err}.", "Give a YAML file.") from err
+    except jsonschema.ValidationError as err:
+        place = ".".join(map(str, err.absolute_path)) or "the whole of it"
         raise Refused(
-            "--file", f"{path}: {place}: {fault.message}.", "See openstack help docker host add."
-        ) from fault
+            "--file", f"{path}: {place}: {err.message}.", "See openstack help docker host add."
+        ) from err
     pools: Mapping[str, Mapping[str, Any]] = told["pools"]
     places: dict[str, str] = {}
     for name, pool in pools.items():

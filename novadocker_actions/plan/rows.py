@@ -272,9 +272,9 @@ def judge(row: HostRow, outputs: dict[str, Any], report: dict[str, Any]) -> None
         entry_fault = _fault_of(entry, step, fault)
         try:
             told = facts.judged(step, entry.get("facts"))
-        except (ValueError, RecursionError) as misfit:
+        except (ValueError, RecursionError) as err:
             told = {}
-            entry_fault = entry_fault or f"what it told cannot be read: {misfit}"
+            entry_fault = entry_fault or f"what it told cannot be read: {err}"
         changed = entry.get("changed") is True
         if pending.mode == "check" and changed and told.pop(facts.DISTURBS, True):
             row.disturbs.append(step)

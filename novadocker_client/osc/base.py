@@ -70,11 +70,11 @@ class _Told:
         """Run the command; return its exit code."""
         try:
             code: int = super().run(parsed_args)  # type: ignore[misc]
-        except (BadInput, NotAccepted) as fault:
-            tell(f"Refused: {fault}")
+        except (BadInput, NotAccepted) as err:
+            tell(f"Refused: {err}")
             return REFUSED
-        except ClientError as fault:
-            tell(str(fault))
+        except ClientError as err:
+            tell(str(err))
             return FAILED
         return code or self.exit_code
 

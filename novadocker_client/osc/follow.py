@@ -170,11 +170,11 @@ def until_it_ends(runs: Runs, run: Run, timeout_s: float | None) -> tuple[Run, i
     except KeyboardInterrupt:
         base.tell(f"\nThe run goes on. {how_to_follow(run.id)}")
         return run, base.INTERRUPTED
-    except TimedOut as over:
-        base.tell(f"{over} {how_to_follow(run.id)}")
+    except TimedOut as err:
+        base.tell(f"{err} {how_to_follow(run.id)}")
         return run, base.TIMED_OUT
-    except Unavailable as fault:
-        base.tell(f"{fault} The run may go on. {how_to_follow(run.id)}")
+    except Unavailable as err:
+        base.tell(f"{err} The run may go on. {how_to_follow(run.id)}")
         return run, base.FAILED
     return ended, base.EXIT_CODES[ended.outcome]
 

@@ -72,8 +72,8 @@ def names(text: str) -> list[str]:
 def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as fault:
-        raise argparse.ArgumentTypeError(f"it is no JSON: {fault}") from fault
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(f"it is no JSON: {err}") from err
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError('it is no JSON object, such as {"debug": true}')
     return value
@@ -114,9 +114,9 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
-        problem = " ".join(str(fault).split())
-        raise BadInput("--from", f"{problem}.", "Give a YAML or JSON file with inputs.") from fault
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+        problem = " ".join(str(err).split())
+        raise BadInput("--from", f"{problem}.", "Give a YAML or JSON file with inputs.") from err
     if value is None:
         return {}
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):

@@ -79,8 +79,8 @@ def write(run: Run, path: Path | None) -> None:
         return
     try:
         path.write_text(WRITERS[path.suffix](run), encoding="utf-8")
-    except OSError as fault:
-        raise BadInput("--report", f"{fault}.", "Give another file.") from fault
+    except OSError as err:
+        raise BadInput("--report", f"{err}.", "Give another file.") from err
 
 
 def show(report: Report, out: TextIO) -> None:

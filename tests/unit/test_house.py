@@ -34,6 +34,7 @@ def copy(house: Any, tmp_path: Path) -> Path:
     for path in house.files(TOP):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(TOP / path, tmp_path / path)
+    shutil.copytree(TOP / "doc/source", tmp_path / "doc/source", dirs_exist_ok=True)
     return tmp_path
 
 
@@ -132,6 +133,22 @@ DRIVER = "driver/novadocker/virt/docker"
             "from novadocker.tests.unit import test_alias",
             "imports the test novadocker.tests.unit.test_alias",
         ),
+        *(
+            (
+                path,
+                "try:\n    pass\nexcept OSError as fault:\n    pass",
+                "catches an exception as fault, and not as err",
+            )
+            for path in (
+                f"{DRIVER}/face/faults.py",
+                "novadocker_actions/errors.py",
+                "novadocker_client/errors.py",
+                "dashboard/novadocker_dashboard/pages.py",
+                "heat_templates/library/step.py",
+                "lab/errors.py",
+            )
+        ),
+        ("doc/source/index.rst", "word " * 20 + "more", "has 104 characters, more than 100"),
     ],
 )
 def test_a_broken_rule_is_told_with_its_place(

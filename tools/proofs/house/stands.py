@@ -25,6 +25,7 @@ from rooms import (
     FUNCTION_LINES,
     LATE,
     LIBRARY_LINES,
+    LINE_CHARACTERS,
     LONG,
     MODULE_LINES,
     NAME_NOVA_EXCEPTIONS,
@@ -45,6 +46,7 @@ class Source:
     :param late: the lines of the imports within a function
     :param named: the attributes of imported modules, as dotted names from the import on, and lines
     :param functions: their names and lengths
+    :param caught: as what exceptions are caught, and lines
     """
 
     lines: int
@@ -52,6 +54,7 @@ class Source:
     late: tuple[int, ...]
     named: tuple[tuple[str, int], ...]
     functions: tuple[tuple[str, int], ...]
+    caught: tuple[tuple[str, int], ...]
 
 
 @functools.cache
@@ -64,6 +67,7 @@ def read(text: str, package: str) -> Source:
     imports: list[tuple[tuple[str, ...], int]] = []
     bound: dict[str, str] = {}
     functions: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
+    caught: list[tuple[str, int]] = []
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
@@ -78,6 +82,8 @@ def read(text: str, package: str) -> Source:
                 bound |= {alias.asname or alias.name: f"{start}.{alias.name}" for alias in names}
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 functions.append(node)
+            case ast.ExceptHandler(name=str(name)):
+                caught.append((name, node.lineno))
     late = {
         node.lineno
         for function in functions
@@ -90,6 +96,7 @@ def read(text: str, package: str) -> Source:
         tuple(sorted(late)),
         tuple(_attributes(tree, bound)),
         tuple((node.name, (node.end_lineno or 0) - node.lineno + 1) for node in functions),
+        tuple(caught),
     )
 
 
@@ -138,6 +145,7 @@ class House:
     """The code below a directory."""
 
     def __init__(self, top: Path) -> None:
+        self.top = top
         self.files = list(files(top))
         self.modules = [module for room in ROOMS for module in self._modules(top, room)]
         self.tests = [
@@ -326,6 +334,23 @@ def too_long(house: House) -> Iterator[str]:
         yield f"{name}: is not too long, strike it off the list of reasons"
 
 
+def caught_oddly(house: House) -> Iterator[str]:
+    """Yield where an exception is caught under a name of its own."""
+    for module in house.modules:
+        for name, line in module.source.caught:
+            if name != "err":
+                yield f"{module.path}:{line}: catches an exception as {name}, and not as err"
+
+
+def too_wide(house: House) -> Iterator[str]:
+    """Yield the lines of pages that are too long, but for addresses, which cannot be broken."""
+    for path in sorted((house.top / "doc/source").rglob("*.rst")):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if len(line) > LINE_CHARACTERS and "://" not in line:
+                where = f"{path.relative_to(house.top)}:{number}"
+                yield f"{where}: has {len(line)} characters, more than {LINE_CHARACTERS}"
+
+
 RULES = (
     homeless,
     empty,
@@ -336,6 +361,8 @@ RULES = (
     late,
     speak_nova,
     too_long,
+    caught_oddly,
+    too_wide,
 )
 
 

@@ -110,8 +110,8 @@ class Boot(pages.Page):
                     environment=wanted["environment"],
                 )
                 return self.leave(reverse(LIST), said=_("%s is being booted.") % wanted["name"])
-        except sending.SentBefore as before:
-            return self.leave(reverse(LIST), failed=str(before))
+        except sending.SentBefore as err:
+            return self.leave(reverse(LIST), failed=str(err))
         return self._form(form, pages.NOT_DONE)
 
     def _choices(self) -> dict[str, Choices]:

@@ -54,8 +54,8 @@ class UploadForm(forms.Form):
         command = str(self.cleaned_data["command"])
         try:
             shlex.split(command)
-        except ValueError as fault:
-            raise forms.ValidationError(_("Its quotes do not end: %s.") % fault) from fault
+        except ValueError as err:
+            raise forms.ValidationError(_("Its quotes do not end: %s.") % err) from err
         return command
 
     def clean_archive(self) -> UploadedFile:
@@ -95,8 +95,8 @@ class Upload(pages.Page):
             ):
                 sent.result = upload(self.cloud, **given)
                 return self.leave(reverse(LIST), said=_("The image %s is there.") % given["name"])
-        except sending.SentBefore as before:
-            return self.leave(reverse(LIST), failed=str(before))
+        except sending.SentBefore as err:
+            return self.leave(reverse(LIST), failed=str(err))
         return self._form(form, pages.NOT_DONE)
 
     def _form(self, form: UploadForm, status: int = 200) -> HttpResponse:

@@ -54,8 +54,8 @@ class Settings(forms.CharField):
         text = super().to_python(value)
         try:
             told = json.loads(text or "{}")
-        except ValueError as fault:
-            raise forms.ValidationError(_("It is no JSON: %s.") % fault) from fault
+        except ValueError as err:
+            raise forms.ValidationError(_("It is no JSON: %s.") % err) from err
         if not isinstance(told, dict):
             raise forms.ValidationError(_("It is no JSON object, such as {}."))
         return told

@@ -67,8 +67,8 @@ class Start(pages.Page):
                 return self.leave(
                     _address(run.id), said=_("%s has begun.") % WORKFLOWS[workflow].title
                 )
-        except sending.SentBefore as before:
-            return self.leave(_address(before.result), failed=str(before))
+        except sending.SentBefore as err:
+            return self.leave(_address(err.result), failed=str(err))
         return self._form(workflow, form, status=pages.NOT_DONE)
 
     def _require(self, workflow: str) -> None:
@@ -106,8 +106,8 @@ class Deploy(pages.Page):
             with self.asking():
                 run = self._begin(plan_id, request.POST.get("digest", ""))
                 return self.leave(_address(run.id), said=_("Deploy has begun."))
-        except sending.SentBefore as before:
-            return self.leave(_address(before.result), failed=str(before))
+        except sending.SentBefore as err:
+            return self.leave(_address(err.result), failed=str(err))
         return self._page(plan_id, status=pages.NOT_DONE)
 
     def _begin(self, plan_id: str, seen: str) -> Run:
