@@ -139,8 +139,8 @@ class Runs:
             return run
         try:
             parts = [part for name in names for part in pages.read(self._cloud, name)]
-        except NotFound as gone:
-            note = f"This is the beginning of the report: {gone}"
+        except NotFound as err:
+            note = f"This is the beginning of the report: {err}"
             data = {**told, "notes": [*(told.get("notes") or []), note]}
         else:
             data = reports.assembled(told, parts)
