@@ -36,10 +36,11 @@ SETTINGS = {
         },
         "polling_interval_s": {
             "type": "number",
-            "description": "The longest pause between two questions to Heat.",
+            "description": "The longest pause between two questions to Heat, but for a splay of a "
+            "fifth of it.",
             "minimum": 1,
             "maximum": 3600,
-            "default": 30,
+            "default": 60,
         },
         "requirements": {
             "type": "array",
@@ -91,12 +92,24 @@ BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.c
 # temporary URLs are signed: whoever reads one can ask in the host's name. Its own logging options
 # have no effect (it sets logging up only where oslo.log has added no handler, which it always has).
 COLLECT = f"{HOME}/bin/collect"
+#: At rest agents pause up to so much longer than they were told, each by chance.
+SPLAY = 1.2
+RUN_PAUSE_S = 8
 COLLECT_TEXT = f"""#!{HOME}/bin/python
 {HEADER}import logging
+import random
 import re
 import sys
+import time
 
-from os_collect_config.collect import main
+from os_collect_config import collect
+
+
+class Clock:
+    # Agents that were started together, or found Heat away together, do not go on asking together.
+    # Short pauses are those of a run, for which somebody waits.
+    def sleep(seconds):
+        time.sleep(seconds * random.uniform(1, {SPLAY}) if seconds > {RUN_PAUSE_S} else seconds)
 
 
 def without_query(record):
@@ -106,7 +119,8 @@ def without_query(record):
 
 for name in ("cfn", "request"):
     logging.getLogger(f"os_collect_config.{{name}}").addFilter(without_query)
-sys.exit(main())
+collect.time = Clock
+sys.exit(collect.main())
 """
 
 # From the source distribution (the wheel lacks them) to where the unit's environment points.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -13,6 +14,8 @@ from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, NovadockerError, Refused
 from novadocker_actions.plan import report, rows
+
+LOG = logging.getLogger(__name__)
 
 #: How long Glance may take to answer with its new configuration.
 GLANCE_WAIT_S = 60
@@ -118,8 +121,9 @@ class ExportImage(NovadockerAction):
 class UploadImage(NovadockerAction):
     """Make the record in Glance, and push upload_image to the controller that holds the archive.
 
-    The caller's token goes there sealed to the key that was pinned when the host was enrolled, for
-    this image and Glance's address alone. No key that an outcome brings is used for it.
+    A token goes there sealed to the key that was pinned when the host was enrolled, with this image
+    and Glance's address. No key that an outcome brings is used for it. It has the one role that may
+    upload, and ends with the run; only a caller who may not delegate that has his own sent.
 
     :param rows: the controller, with the facts of its export
     :param image: reference, and the digest that the registry gives for it
@@ -148,12 +152,19 @@ class UploadImage(NovadockerAction):
             # Another run, or a lost executor's push, has uploaded it: its own hash holds.
             return {**rows.batch(host_rows), **result, "sha512": record.get("os_hash_value") or ""}
         goal = {"image_id": record["id"], "glance_url": cloud.image.url.removesuffix("/v2")}
-        sealed = host_keys.seal({"token": cloud.token, **goal}, key)
+        sealed = host_keys.seal({"token": self._token(cloud), **goal}, key)
         settings = {**goal, "digest": exported["digest"], "sealed_token": sealed}
         jobs = [(row, [("upload_image", settings)])]
         timeout_s, run_id = self.settings["step_timeout_s"], self.settings["run_id"]
         push_to_all(cloud, jobs, mode="apply", timeout_s=timeout_s, run_id=run_id)
         return {**rows.batch(host_rows), **result}
+
+    def _token(self, cloud: Cloud) -> str:
+        trust_id = self.settings.get("upload_trust_id")
+        if trust_id:
+            return cloud.token_of(trust_id)
+        LOG.warning("The caller could not delegate the upload: their own token goes to the host")
+        return cloud.token
 
 
 @action

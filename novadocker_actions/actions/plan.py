@@ -11,7 +11,7 @@ from mistral_lib import actions
 
 from novadocker_actions import host_steps, recipes
 from novadocker_actions.actions.base import NovadockerAction, action
-from novadocker_actions.cloud import inventory, nova, pages, runs
+from novadocker_actions.cloud import glance, inventory, nova, pages, runs
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import NovadockerError, PageLost, Refused
 from novadocker_actions.plan import hosts, inputs, order, packing, references, rows, selection
@@ -21,6 +21,8 @@ LOG = logging.getLogger(__name__)
 
 _COMPUTE = "compute"
 _LOCK_WAIT_S = 20
+#: Workflows that publish images.
+_PUBLISHING = ("deploy", "preload_images")
 
 
 @action
@@ -50,6 +52,8 @@ class Begin(NovadockerAction):
         made["run_id"] = cloud.execution_id
         timeout_s = made["run_timeout_s"]
         made["until"] = round(time.time() + timeout_s) if timeout_s else None
+        if made["workflow"] in _PUBLISHING and made.get("images"):
+            made["upload_trust_id"] = cloud.delegate(glance.UPLOAD_ROLE)
         return {**made, "trust_id": cloud.delegate()}
 
 

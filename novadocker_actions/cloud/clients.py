@@ -198,21 +198,31 @@ class Cloud:
             )
         return ""
 
-    def delegate(self) -> str:
+    def token_of(self, trust_id: str) -> str:
+        """Return a token that can do what a trust lets do, and no longer than there is the trust.
+
+        :param trust_id: from :meth:`delegate`
+        """
+        return str(trustee(trust_id).get_token(self._session))
+
+    def delegate(self, role: str = "") -> str:
         """Let Mistral's service user act for the caller; return the trust, "" without one.
 
         A caller that holds a trust or a restricted application credential may not do so.
+
+        :param role: name of the only role that the trust has, "" for all that the caller has
         """
         service = _service_user()
         caller = self._caller
-        if service is None or not (caller.get("user") and caller.get("project")):
+        roles = [item for item in caller.get("roles", []) if role in ("", item.get("name"))]
+        if service is None or not (caller.get("user") and caller.get("project") and roles):
             return ""
         trust = {
             "trustor_user_id": caller["user"]["id"],
             "trustee_user_id": service.get_user_id(self._session),
             "project_id": caller["project"]["id"],
             "impersonation": True,
-            "roles": [{"id": role["id"]} for role in caller.get("roles", [])],
+            "roles": [{"id": item["id"]} for item in roles],
             "expires_at": (datetime.datetime.now(datetime.UTC) + TRUST_LIFE).strftime(
                 "%Y-%m-%dT%H:%M:%S.%fZ"
             ),

@@ -9,7 +9,8 @@ Any other, be it a late one of an earlier push or a forged one, ends nothing: th
 again, and as the host's own outcome may have been lost by it, the message is pushed anew, at
 doubling intervals until the push's time is over; a host that has run it tells its outcome again.
 A compute host belongs to one run at a time: what an active run has pushed to change it is a lease
-until the message's end, between two recipes as well. What only looks, and what is for controllers,
+for as long as that run is active, and at most a day: a host that is staged waits for its batch, and
+each recipe renews the lease. What only looks, and what is for controllers,
 which runs share, is one until its outcome has come and there was time to collect it. A recipe that
 is under way is never replaced.
 """
@@ -42,6 +43,8 @@ _CONFIG_NAME = "novadocker-message"
 _GONE = "its mailbox is gone from Heat: enrol it again with novadocker-enroll"
 #: How often this push was made anew, and when it was made last: nobody signs that.
 _AGAIN, _PUSHED = "again", "pushed_at"
+#: How long a host that a run has changed waits for its next recipe: as long as a run may take.
+LEASE_S = 24 * 3600
 #: The first time it is made anew at once, then after this long, after twice as long, and so on.
 AGAIN_S = 5
 #: A look in which Heat took longer than this to answer had to wait until it was back.
@@ -120,16 +123,17 @@ def _require_free(
     run_id: str,
     is_active: Callable[[str], bool],
 ) -> None:
-    if message.get("expires_at", 0) <= time.time():
+    changes = message.get("mode") != "check" and row.role == "compute"
+    if message.get("expires_at", 0) + (LEASE_S if changes else 0) <= time.time():
         return
     told, holder = ", ".join(step["name"] for step in message["steps"]), message["run_id"]
     remedy = "Wait for that run to end, or leave the host out with exclude."
-    if current["status"] == "IN_PROGRESS":
+    if current["status"] == "IN_PROGRESS" and message["expires_at"] > time.time():
         raise HostBusy(f"{told} of another run is under way on {row.host}. {remedy}")
     if holder and holder != run_id and is_active(holder):
         raise HostBusy(
             f"{row.host} belongs to run {holder}, which has done {told}. {remedy}",
-            uncollected=message["mode"] == "check" or row.role != "compute",
+            uncollected=not changes,
         )
 
 

@@ -14,7 +14,9 @@ from novadocker_actions.errors import NovadockerError
 
 LOG = logging.getLogger(__name__)
 
-#: The task whose settings have a run's trust.
+#: Where a run's settings have its trusts: the one for uploads, and its own.
+SETTINGS = ("upload_trust_id", "trust_id")
+#: The task whose settings those are.
 _BEGIN = "begin"
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED")
 _WORKBOOK = "novadocker."
@@ -62,7 +64,8 @@ def _runs(cloud: Cloud) -> list[Any]:
 
 def _of(cloud: Cloud, run_id: str) -> set[str]:
     tasks = [task.to_dict() for task in cloud.workflow.tasks.list(run_id, name=_BEGIN)]
-    return {str(_settings(task.get("published")).get("trust_id") or "") for task in tasks}
+    settings = [_settings(task.get("published")) for task in tasks]
+    return {str(one.get(name) or "") for one in settings for name in SETTINGS}
 
 
 def _settings(published: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tests.functional.workbooks.fake_cloud import (
     CATALOG,
     TRUSTEE,
     TRUSTEES_TOKEN,
+    UPLOADS_TOKEN,
     FakeCloud,
 )
 from tests.functional.workbooks.in_process import Mistral
@@ -42,7 +43,9 @@ def trustee(cloud: FakeCloud, trust_id: str) -> AccessInfoPlugin:
     """Return a plugin that acts under a trust, as long as there is one."""
     assert cloud.trusts[trust_id]["trustee_user_id"] == TRUSTEE
     body = {"token": {**CALLER, "catalog": CATALOG}}
-    return AccessInfoPlugin(access.AccessInfoV3(auth_token=TRUSTEES_TOKEN, body=body))
+    uploads = cloud.trusts[trust_id]["roles"] == [{"id": "r2"}]
+    token = UPLOADS_TOKEN if uploads else TRUSTEES_TOKEN
+    return AccessInfoPlugin(access.AccessInfoV3(auth_token=token, body=body))
 
 
 @pytest.fixture(scope="session")

@@ -30,11 +30,12 @@ from tests.host_keys import public_text, sign, unseal
 
 TOKEN = "a-callers-token"
 TRUSTEES_TOKEN = "a-token-of-the-trustee"
+UPLOADS_TOKEN = "a-token-that-may-upload"
 TRUSTEE = "mistral-user"
 CALLER = {
     "user": {"id": "u1", "name": "operator"},
     "project": {"id": "p1", "name": "admin"},
-    "roles": [{"id": "r1", "name": "admin"}],
+    "roles": [{"id": "r1", "name": "admin"}, {"id": "r2", "name": "member"}],
 }
 CATALOG = [
     {
@@ -585,7 +586,7 @@ class FakeCloud(BaseAdapter):
             secret = unseal(host.key, settings["sealed_token"])
             assert secret["image_id"] == settings["image_id"]
             image = self.glance_images[settings["image_id"]]
-            assert secret["token"] in (TOKEN, TRUSTEES_TOKEN)
+            assert secret["token"] == UPLOADS_TOKEN
             self.tokens.append(str(secret["token"]))
             archive = image["docker_reference"].encode()
             image.update(

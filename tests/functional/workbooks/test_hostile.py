@@ -14,7 +14,14 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from novadocker_actions.cloud import host_keys, mailbox, messages
-from tests.functional.workbooks.fake_cloud import TOKEN, FakeCloud, FakeHost, inputs_of
+from tests.functional.workbooks.fake_cloud import (
+    TOKEN,
+    TRUSTEES_TOKEN,
+    UPLOADS_TOKEN,
+    FakeCloud,
+    FakeHost,
+    inputs_of,
+)
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, refused, rows, writes
 from tests.host_keys import public_text, sign, unseal
@@ -199,8 +206,12 @@ def test_a_forged_export_outcome_gains_no_token(
     for sealed in sent:
         with pytest.raises(ValueError, match="."):
             unseal(ATTACKERS_KEY, sealed)
-        assert unseal(controller.key, sealed)["token"] == TOKEN
-    assert not any(TOKEN in json.dumps(config) for config in cloud.configs.values())
+        # Who is root there has what uploads, and nothing that an administrator may do.
+        assert unseal(controller.key, sealed)["token"] == UPLOADS_TOKEN
+    for token in (TOKEN, TRUSTEES_TOKEN, UPLOADS_TOKEN):
+        assert not any(token in json.dumps(config) for config in cloud.configs.values())
+    # It ends with the run.
+    assert cloud.trusts == {}
 
 
 def test_no_token_is_sealed_for_a_host_whose_key_was_changed_by_itself(

@@ -256,12 +256,12 @@ def test_the_trust_of_a_run_that_was_cancelled_ends_with_the_next_run(
     cloud.trusts["of-another-tool"] = others
     cancelled = mistral.begin("novadocker.deploy")
     until = time.monotonic() + 60
-    while len(cloud.trusts) < 3 or not mistral.tasks(cancelled, {"name": "select_hosts"}):
+    while len(cloud.trusts) < 4 or not mistral.tasks(cancelled, {"name": "select_hosts"}):
         assert time.monotonic() < until
         time.sleep(0.05)
     mistral.cancel(cancelled)
     mistral.wait(cancelled)
-    assert len(cloud.trusts) == 3
+    assert len(cloud.trusts) == 4
 
     run = mistral.run("novadocker.plan", {"hosts": ["compute-3"]})
 

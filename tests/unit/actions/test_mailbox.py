@@ -508,6 +508,33 @@ def test_what_is_no_number_of_json_is_no_report(heat: Any, run: HostRow) -> None
     assert run.state == FAILED
 
 
+def test_a_host_that_waits_for_its_batch_belongs_to_its_run_for_a_day(
+    heat: Any, run: HostRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(heat, "apply")
+    now = time.time()
+
+    monkeypatch.setattr(mailbox.time, "time", lambda: now + 23 * 3600)
+    with pytest.raises(HostBusy, match="c1 belongs to run theirs"):
+        claim(heat, run)
+    monkeypatch.setattr(mailbox.time, "time", lambda: now + 25 * 3600)
+    claim(heat, run)
+
+    assert heat.held["push_id"] == "mine"
+
+
+def test_what_looked_at_a_host_holds_it_no_longer_than_it_was_meant_to(
+    heat: Any, run: HostRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(heat, "check")
+    now = time.time()
+    monkeypatch.setattr(mailbox.time, "time", lambda: now + 3600)
+
+    claim(heat, run)
+
+    assert heat.held["push_id"] == "mine"
+
+
 def test_a_host_belongs_to_its_own_run(heat: Any, run: HostRow) -> None:
     begun(heat, "apply", run_id="my-run")
 

@@ -295,7 +295,7 @@ class TestInstall:
         stub.parent.mkdir()
         (stub.parent / "__init__.py").touch()
         stub.write_text(
-            "import logging\ndef main():\n"
+            "import logging, time\ndef main():\n"
             "    fault = OSError('500 for url: http://c:8000/v1/?Signature=abc%3D (retried)')\n"
             f"    logging.getLogger('os_collect_config.{collector}').warning(fault)\n"
         )
@@ -303,6 +303,24 @@ class TestInstall:
         program.write_text(install_agent.COLLECT_TEXT)
         done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
         assert done.stderr == "500 for url: http://c:8000/v1/?... (retried)\n"
+
+    def test_agents_of_many_hosts_do_not_go_on_asking_in_step(self, tmp_path: pathlib.Path) -> None:
+        stub = tmp_path / "os_collect_config/collect.py"
+        stub.parent.mkdir()
+        (stub.parent / "__init__.py").touch()
+        stub.write_text(
+            "import time\ndef main():\n"
+            "    [time.sleep(pause) for pause in [1, 2, 4, 8] + [60] * 200]\n"
+        )
+        text = install_agent.COLLECT_TEXT
+        assert "time.sleep(seconds" in text
+        program = tmp_path / "collect"
+        program.write_text(text.replace("time.sleep(seconds", "print(seconds"))
+        done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=True)
+        slept = [float(line) for line in done.stdout.splitlines()]
+        # Quick in a run, and at rest not more often than each minute.
+        assert slept[:4] == [1, 2, 4, 8]
+        assert 60 <= min(slept[4:]) < 63 < 69 < max(slept[4:]) <= 72
 
     def test_the_unit_starts_the_collector_that_is_installed(self, make_step: Make) -> None:
         files = install_agent.own_files(self.step(make_step))
