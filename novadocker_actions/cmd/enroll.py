@@ -18,10 +18,11 @@ from openstack.exceptions import SDKException
 from novadocker_actions import driver_wheel
 from novadocker_actions.cloud import messages
 from novadocker_actions.cloud.services import Patience, ServiceAdapter
-from novadocker_actions.enrolment import agent
+from novadocker_actions.enrolment import agent, pools
 from novadocker_actions.enrolment.agent import Ssh, change_agent, update_packages
+from novadocker_actions.enrolment.pools import STACK_PREFIX
 from novadocker_actions.enrolment.roster import Roster, parse_hosts
-from novadocker_actions.enrolment.stacks import ROLES, STACK_PREFIX, Enrolment
+from novadocker_actions.enrolment.stacks import ROLES, Enrolment
 from novadocker_actions.errors import NovadockerError, Refused
 
 #: In this time an API may restart.
@@ -185,9 +186,10 @@ def _agent_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--polling-interval",
         type=float,
-        default=30,
+        default=60,
         metavar="SECONDS",
-        help="longest pause between an agent's questions to Heat (default: 30)",
+        help="longest pause between an agent's questions to Heat, but for a splay of up to a fifth "
+        "of it (default: %(default)s)",
     )
     parser.add_argument(
         "--operator-key",
@@ -226,30 +228,40 @@ def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     """Enrol hosts in a pool and wait until their agents have answered."""
     hosts, ssh, settings = parse_hosts(arguments.hosts), _ssh(arguments), _agent_settings(arguments)
     wheels = driver_wheel.for_hosts(arguments.wheels)
+    pools.require_name(arguments.pool)
+    parts = {}
     for stack in enrol.pools():
-        if stack["stack_name"] != f"{STACK_PREFIX}{arguments.pool}":
-            elsewhere = sorted(set(hosts) & set(enrol.inventory(stack)))
-            if elsewhere:
-                raise Refused(
-                    "host",
-                    f"{elsewhere[0]} is enrolled in stack {stack['stack_name']}.",
-                    f"Run novadocker-enroll remove {elsewhere[0]} first.",
-                )
-    name = f"{STACK_PREFIX}{arguments.pool}"
-    keys = keys_of(ssh, hosts)
-    there = enrol.stack(name)
-    before = (there or {}).get("parameters", {})
-    roster = Roster.of_parameters(before).with_hosts(hosts)
-    parameters = kept_parameters(before)
-    if arguments.role:
-        parameters["roles"] = ",".join(dict.fromkeys(arguments.role))
-    parameters.update(TRANSPORTS.get(arguments.transport, {}))
-    enrol.pin(name, roster.active, keys)
-    stack = enrol.write(arguments.pool, roster, arguments.timeout, **parameters)
-    enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, {len(roster.active)} hosts")
-    enrol.attach(stack, hosts, ssh, settings, wheels, arguments.timeout)
-    stack = enrol.await_complete(stack, arguments.timeout)
-    enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, every agent has answered")
+        if pools.is_part(stack["stack_name"], arguments.pool):
+            parts[stack["stack_name"]] = stack
+            continue
+        elsewhere = sorted(set(hosts) & set(enrol.inventory(stack)))
+        if elsewhere:
+            raise Refused(
+                "host",
+                f"{elsewhere[0]} is enrolled in stack {stack['stack_name']}.",
+                f"Run novadocker-enroll remove {elsewhere[0]} first.",
+            )
+    given = pools.spread(arguments.pool, parts.values(), hosts)
+    for name in parts:
+        pools.require_flat(parts[name], given.get(name, ()))
+    asked = {"roles": ",".join(dict.fromkeys(arguments.role or ()))} if arguments.role else {}
+    asked.update(TRANSPORTS.get(arguments.transport, {}))
+    keys, first = keys_of(ssh, hosts), next(iter(parts.values()), {}).get("parameters", {})
+    waiting = {}
+    # What a pool is, all of its stacks are.
+    for name in {**given, **(parts if asked else {})}:
+        before = parts.get(name, {}).get("parameters", {})
+        roster = Roster.of_parameters(before).with_hosts(given.get(name, ()))
+        enrol.pin(name, roster.active, {host: keys[host] for host in given.get(name, ())})
+        parameters = {**kept_parameters(before or first), **asked}
+        stack = enrol.write(name, arguments.pool, roster, arguments.timeout, **parameters)
+        enrol.tell(f"{stack['stack_name']}: {stack['stack_status']}, {len(roster.active)} hosts")
+        waiting[name] = stack
+    for name, stack in waiting.items():
+        addresses = {host: hosts[host] for host in given.get(name, ())}
+        enrol.attach(stack, addresses, ssh, settings, wheels, arguments.timeout)
+        status = enrol.await_complete(stack, arguments.timeout)["stack_status"]
+        enrol.tell(f"{name}: {status}, every agent has answered")
 
 
 def kept_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -318,6 +330,10 @@ def run_remove(enrol: Enrolment, arguments: argparse.Namespace) -> None:
                 f"{name} belongs to the stack {places[name][0]}, which this command did not make.",
                 "Update that stack: state absent undoes its hosts, removed takes one out.",
             )
+    for stack_name, stack in stacks.items():
+        others = Roster.of_parameters(stack["parameters"]).active
+        if any(stack_name in places[name] for name in hosts) and set(others) - set(hosts):
+            pools.require_flat(stack, ())
     if not arguments.forget:
         for name, address in hosts.items():
             change_agent(ssh, address, "undo", {})
@@ -333,8 +349,8 @@ def run_remove(enrol: Enrolment, arguments: argparse.Namespace) -> None:
             enrol.tell(f"{stack_name}: deleted, it had no other hosts")
             continue
         parameters = kept_parameters(stack["parameters"])
-        pool = stack_name.removeprefix(STACK_PREFIX)
-        enrol.await_complete(enrol.write(pool, roster, 600, **parameters), 600)
+        pool = stack["parameters"]["pool"]
+        enrol.await_complete(enrol.write(stack_name, pool, roster, 600, **parameters), 600)
         enrol.tell(f"{stack_name}: {', '.join(mine)} taken out")
 
 

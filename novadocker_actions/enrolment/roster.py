@@ -56,7 +56,6 @@ class Roster:
         """Return the parameters of enrolment.yaml that stand for this roster."""
         return {
             "hosts": list(self.hosts),
-            "host_count": len(self.active),
             "removed": [str(place) for place in sorted(self.removed)],
         }
 

@@ -11,20 +11,19 @@ import urllib.parse
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from heatclient.common import template_utils
 from heatclient.v1.client import Client as Heat
 
 from novadocker_actions import resources
 from novadocker_actions.cloud import inventory
 from novadocker_actions.cloud.host_keys import KEYS_PREFIX, KEYS_TAG, STACK_TAG
 from novadocker_actions.driver_wheel import Wheel
+from novadocker_actions.enrolment import pools
 from novadocker_actions.enrolment.agent import PARALLEL, Ssh, change_agent, install_package
 from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.errors import CloudError, Refused
 
 LOG = logging.getLogger(__name__)
 
-STACK_PREFIX = "novadocker-hosts-"
 ROLES = ("controller", "glance", "compute")
 # The second is what compute_pool.yaml calls it, whatever its environment makes of it.
 SERVER_TYPES = ("OS::Heat::DeployedServer", "Novadocker::Pool::Server")
@@ -81,20 +80,18 @@ class Enrolment:
         changed = mailbox.get("updated_time") or mailbox.get("creation_time") or ""
         return f"{mailbox['status']} {changed}"
 
-    def write(self, pool: str, roster: Roster, timeout_s: int, **parameters: Any) -> dict[str, Any]:
-        """Create or update a pool's stack, without waiting for it.
+    def write(
+        self, name: str, pool: str, roster: Roster, timeout_s: int, **parameters: Any
+    ) -> dict[str, Any]:
+        """Create or update a stack of a pool, without waiting for it.
 
+        :param name: of the stack
         :return: the stack
         """
-        name = f"{STACK_PREFIX}{pool}"
-        files, template = template_utils.get_template_contents(
-            str(resources.path("heat_templates/enrolment.yaml"))
-        )
         return self._put(
             name,
             self.stack(name),
-            template=template,
-            files=files,
+            template=pools.template(roster.active),
             parameters={"pool": pool, **parameters, **roster.parameters()},
             timeout_mins=max(1, -(-timeout_s // 60)),
             tags=STACK_TAG,
@@ -139,13 +136,21 @@ class Enrolment:
         """Delete a stack; nothing happens on its hosts."""
         self.heat.stacks.delete(_identifier(stack))
 
-    def servers(self, stack: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return what agents need (os_collect_config) by host name, of servers that have it."""
+    def servers(
+        self, stack: Mapping[str, Any], wanted: Collection[str] | None = None
+    ) -> dict[str, dict[str, Any]]:
+        """Return what agents need (os_collect_config) by host name, of servers that have it.
+
+        :param wanted: hosts that are asked for, None for all
+        """
         servers = {}
         for item in self.heat.resources.list(_identifier(stack), nested_depth=DEPTH):
             if item.resource_type not in SERVER_TYPES or not item.physical_resource_id:
                 continue
-            # A server is in a stack of its own below the pool's.
+            host = item.resource_name.removeprefix(pools.SERVER)
+            if host != item.resource_name and wanted is not None and host not in wanted:
+                continue
+            # A server of compute_pool.yaml is in a stack of its own below the pool's.
             link = next(link["href"] for link in item.links if link["rel"] == "stack")
             identifier = urllib.parse.unquote(link.rpartition("/stacks/")[2])
             server = self.heat.resources.get(identifier, item.resource_name)
@@ -186,7 +191,7 @@ class Enrolment:
         with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
             running: dict[concurrent.futures.Future[bool], str] = {}
             while waiting and time.monotonic() < deadline:
-                for name, config in self.servers(stack).items():
+                for name, config in self.servers(stack, waiting).items():
                     if name in waiting:
                         settings = {**common, "os_collect_config": config, "host": name}
                         running[pool.submit(set_up, waiting.pop(name), settings)] = name

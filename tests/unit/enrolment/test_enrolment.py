@@ -23,7 +23,7 @@ from novadocker_actions import driver_wheel, host_package, resources
 from novadocker_actions.cloud import messages
 from novadocker_actions.cloud.services import ServiceAdapter
 from novadocker_actions.cmd import enroll
-from novadocker_actions.enrolment import agent, roster, stacks
+from novadocker_actions.enrolment import agent, pools, roster, stacks
 from novadocker_actions.enrolment.agent import Ssh
 from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.enrolment.stacks import Enrolment
@@ -42,7 +42,6 @@ class TestRoster:
         roster = Roster(("a", "b", "c")).without(["b"])
         assert roster.parameters() == {
             "hosts": ["a", "b", "c"],
-            "host_count": 2,
             "removed": ["1"],
         }
 
@@ -241,9 +240,10 @@ class Heat:
             assert query["nested_depth"] == "4"
             return 200, {"resources": self._resources(stack)}
         if "resources" in parts:
-            assert parts[1:4] == ["nested", "2", "resources"]
+            flat = self.server_type == "OS::Heat::DeployedServer"
+            assert parts[1] in self.stacks if flat else parts[1:4] == ["nested", "2", "resources"]
             occ = {"collectors": ["cfn"], "cfn": {"secret_access_key": "k"}}
-            attributes = {"name": parts[-1], "os_collect_config": occ}
+            attributes = {"name": parts[-1].removeprefix("server-"), "os_collect_config": occ}
             return 200, {"resource": {"attributes": attributes}}
         if parts[-2] == "outputs":
             outputs = {output["output_key"]: output for output in stack["outputs"]}
@@ -253,9 +253,10 @@ class Heat:
     def _write(self, body, action):
         name = body["stack_name"]
         if body["tags"] == "novadocker-hosts":
-            places = {place.rpartition("/")[2]: text for place, text in body["files"].items()}
-            nested = places["enrolment_host.yaml"]
-            assert "mailbox" in json.loads(nested)["resources"]
+            # Heat's limits: each host has its own resources, and no other's name is in them.
+            assert not body.get("files")
+            assert len(body["template"]["resources"]) <= 1000
+            assert len(json.dumps(body["template"])) < 512 * 1024
         parameters = {
             k: v if isinstance(v, str) else json.dumps(v) for k, v in body["parameters"].items()
         }
@@ -281,16 +282,19 @@ class Heat:
         return (201, {"stack": {"id": "x"}}) if action == "CREATE" else (202, None)
 
     def _resources(self, stack):
-        link = "http://heat/v1/p/stacks/nested/2"
+        link, prefix = "http://heat/v1/p/stacks/nested/2", ""
+        if self.server_type == "OS::Heat::DeployedServer":
+            link = f"http://heat/v1/p/stacks/{stack['stack_name']}/{stack['id']}"
+            prefix = "server-"
         return [
             {
                 "resource_type": self.server_type,
                 "physical_resource_id": "x",
-                "resource_name": host,
+                "resource_name": f"{prefix}{host}",
                 "resource_status": "COMPLETE" if self.outcome == "COMPLETE" else "FAILED",
                 "resource_status_reason": "no space",
                 "links": [
-                    {"rel": "self", "href": f"{link}/resources/{host}"},
+                    {"rel": "self", "href": f"{link}/resources/{prefix}{host}"},
                     {"rel": "stack", "href": link},
                 ],
             }
@@ -596,6 +600,68 @@ class TestCommand:
         assert json.loads(parameters["hosts"]) == ["a", "b"]
         assert [address for address, _, _ in done] == ["a", "b"]
 
+    def test_a_large_pool_is_split_by_itself_and_nobody_moves(self, cloud, monkeypatch):
+        monkeypatch.setattr(pools, "HOSTS_A_STACK", 2)
+        heat, done = cloud
+        assert enroll.main(["add", "--pool", "c", "--role", "controller", *"abc"]) == 0
+        assert enroll.main(["add", "--pool", "c", *"cde"]) == 0
+        stacks = {name: stack for name, stack in heat.stacks.items() if "-hosts-c" in name}
+        hosts = {
+            name: json.loads(stack["parameters"]["hosts"])
+            for name, stack in stacks.items()
+            if stack["tags"] == "novadocker-hosts"
+        }
+        assert hosts == {
+            "novadocker-hosts-c": ["a", "b"],
+            "novadocker-hosts-c.2": ["c", "d"],
+            "novadocker-hosts-c.3": ["e"],
+        }
+        assert {stacks[name]["parameters"]["roles"] for name in hosts} == {"controller"}
+        assert {stacks[name]["parameters"]["pool"] for name in hosts} == {"c"}
+        assert keys(heat, "c.2") == {"c": key_of("c"), "d": key_of("d")}
+        assert [address for address, _, _ in done] == [*"abc", *"cde"]
+        # What is taken out makes room, and is taken out of its own part.
+        assert enroll.main(["remove", "--forget", "b"]) == 0
+        assert enroll.main(["add", "--pool", "c", "f"]) == 0
+        shown = heat.stacks["novadocker-hosts-c"]["parameters"]
+        assert Roster.of_parameters(shown).active == ("a", "f")
+
+    def test_a_role_is_that_of_all_stacks_of_a_pool(self, cloud, monkeypatch):
+        monkeypatch.setattr(pools, "HOSTS_A_STACK", 1)
+        heat, done = cloud
+        enroll.main(["add", "--pool", "c", "a", "b"])
+        assert enroll.main(["add", "--pool", "c", "--role", "glance", "b"]) == 0
+        for name in ("novadocker-hosts-c", "novadocker-hosts-c.2"):
+            assert heat.stacks[name]["parameters"]["roles"] == "glance"
+        assert [address for address, _, _ in done] == ["a", "b", "b"]
+
+    def test_a_pool_is_not_called_as_a_part_of_another(self, cloud, capsys):
+        assert enroll.main(["add", "--pool", "c.2", "a"]) == 1
+        assert "c.2 ends as the further stacks of a pool do" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("words", [["add", "--pool", "c", "x"], ["remove", "a"]])
+    def test_a_pool_of_an_earlier_release_is_enrolled_anew_as_a_whole(self, cloud, capsys, words):
+        heat, done = cloud
+        enroll.main(["add", "--pool", "c", "a", "b"])
+        heat.stacks["novadocker-hosts-c"]["parameters"]["host_count"] = "2"
+        before = json.dumps(heat.stacks)
+        assert enroll.main(words) == 1
+        assert "`novadocker-enroll add --pool c a b`" in capsys.readouterr().err
+        assert json.dumps(heat.stacks) == before
+        assert len(done) == 2
+        assert enroll.main(["add", "--pool", "c", "a", "b"]) == 0
+        assert enroll.main(words) == 0
+
+    def test_a_server_that_is_not_waited_for_is_not_asked_for(self, cloud):
+        heat, _ = cloud
+        enroll.main(["add", "--pool", "c", *"abc"])
+        heat.asked.clear()
+        assert enroll.main(["add", "--pool", "c", "d"]) == 0
+        asked = {path for path in heat.asked if "/resources/" in path}
+        assert asked == {
+            "GET /stacks/novadocker-hosts-c/id-of-novadocker-hosts-c/resources/server-d"
+        }
+
     def test_a_host_of_another_pool_is_refused(self, cloud, capsys):
         enroll.main(["add", "--pool", "one", "a"])
         assert enroll.main(["add", "--pool", "two", "a"]) == 1
@@ -604,7 +670,7 @@ class TestCommand:
     def test_a_failed_stack_is_told_with_its_reason(self, cloud, capsys):
         cloud[0].outcome = "FAILED"
         assert enroll.main(["add", "--pool", "c", "a"]) == 1
-        assert "is CREATE_FAILED: a: no space" in capsys.readouterr().err
+        assert "is CREATE_FAILED: server-a: no space" in capsys.readouterr().err
 
     def test_list_shows_hosts_with_roles_and_state(self, cloud, capsys):
         enroll.main(["add", "--pool", "c", "a", "b"])

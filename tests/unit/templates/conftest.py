@@ -36,8 +36,12 @@ def validate(heat_engine: None, monkeypatch: pytest.MonkeyPatch) -> Validate:
         classmethod(lambda cls, ctx: (True, None)),
     )
 
-    def check(name: str, parameters: dict[str, Any], env: str | None = None) -> stack.Stack:
-        files, body = template_utils.get_template_contents(str(TEMPLATES / name))
+    def check(
+        name: str | dict[str, Any], parameters: dict[str, Any], env: str | None = None
+    ) -> stack.Stack:
+        files, body = {}, name
+        if isinstance(name, str):
+            files, body = template_utils.get_template_contents(str(TEMPLATES / name))
         settings: dict[str, Any] = {}
         if env:
             more, settings = template_utils.process_multiple_environments_and_files(

@@ -19,6 +19,7 @@ from heat.engine.resources.openstack.nova import server
 
 from novadocker_actions import host_package
 from novadocker_actions.cloud import messages
+from novadocker_actions.enrolment import pools
 
 TEMPLATES = pathlib.Path(__file__).parents[3] / "heat_templates"
 HOSTS = {"hosts": ["compute-4", "compute-5"], "host_count": 2}
@@ -32,13 +33,35 @@ COMPUTE_STEPS = ["install_docker", "install_driver", "configure_compute"]
 
 
 def test_enrolment_is_valid(validate):
-    made = validate("enrolment.yaml", {"pool": "computes", "roles": ["compute"], **HOSTS})
-    assert {"greeting", "members"} == set(made)
+    made = validate("enrolment.yaml", {"pool": "computes", "roles": ["compute"]})
+    assert {"greeting"} == set(made)
+
+
+def test_a_pool_of_hosts_is_valid_and_flat(validate):
+    text = pools.template(HOSTS["hosts"])
+    made = validate(text, {"pool": "computes", "hosts": HOSTS["hosts"]})
+    assert set(made) == {
+        "greeting",
+        *("server-compute-4", "mailbox-compute-4", "server-compute-5", "mailbox-compute-5"),
+    }
+    assert {item.type() for item in made.values()} == {
+        "OS::Heat::SoftwareConfig",
+        "OS::Heat::DeployedServer",
+        "OS::Heat::SoftwareDeployment",
+    }
+
+
+def test_a_host_more_changes_nothing_of_the_others():
+    few, more = pools.template(["a", "b"]), pools.template(["a", "b", "c"])
+    assert {name: more["resources"][name] for name in few["resources"]} == few["resources"]
+    large = pools.template(f"compute-{number:059}" for number in range(pools.HOSTS_A_STACK))
+    assert len(large["resources"]) < 1000
+    assert len(json.dumps(large)) < 512 * 1024
 
 
 def test_enrolment_refuses_a_pool_name_that_is_no_stack_name(validate):
     with pytest.raises(exception.StackValidationFailed, match="pool"):
-        validate("enrolment.yaml", {"pool": "no/slash", **HOSTS})
+        validate("enrolment.yaml", {"pool": "no/slash"})
 
 
 @pytest.mark.parametrize("state", ["present", "absent"])
