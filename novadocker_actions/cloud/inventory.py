@@ -9,7 +9,7 @@ from typing import Any
 from heatclient.v1.client import Client as Heat
 
 from novadocker_actions.cloud.host_keys import STACK_TAG, HostKeys
-from novadocker_actions.errors import CloudError
+from novadocker_actions.errors import CloudError, Refused
 
 
 def pools(heat: Heat) -> Iterator[Any]:
@@ -44,10 +44,20 @@ def all_hosts(heat: Heat) -> dict[str, dict[str, Any]]:
     """Return the hosts of all pools by name, each with ``has_key`` beside what its pool tells.
 
     :param heat: Heat's client
+    :raises Refused: for a host that is in two of them
     """
-    keys = HostKeys(heat)
-    return {
-        name: {**mailbox, "has_key": bool(keys.of(name))}
-        for pool in pools(heat)
-        for name, mailbox in of_pool(heat, pool.identifier).items()
-    }
+    keys, found = HostKeys(heat), dict[str, dict[str, Any]]()
+    stacks: dict[str, str] = {}
+    for pool in pools(heat):
+        for name, mailbox in of_pool(heat, pool.identifier).items():
+            if name in found:
+                # One of the two mailboxes is nobody's, and which one that is cannot be told.
+                raise Refused(
+                    "hosts",
+                    f"{name} is enrolled in two stacks, {stacks[name]} and {pool.stack_name}.",
+                    "Take it out of the one that its agent does not ask: see "
+                    "`novadocker-enroll list` and /etc/os-collect-config.conf on the host.",
+                )
+            stacks[name] = str(pool.stack_name)
+            found[name] = {**mailbox, "has_key": bool(keys.of(name))}
+    return found

@@ -260,8 +260,15 @@ def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     for name, stack in waiting.items():
         addresses = {host: hosts[host] for host in given.get(name, ())}
         enrol.attach(stack, addresses, ssh, settings, wheels, arguments.timeout)
-        status = enrol.await_complete(stack, arguments.timeout)["stack_status"]
-        enrol.tell(f"{name}: {status}, every agent has answered")
+        now = enrol.await_complete(stack, arguments.timeout)
+        lost = sorted(set(addresses) - set(Roster.of_parameters(now["parameters"]).active))
+        if lost:
+            raise Refused(
+                f"stack {name}",
+                f"has lost {', '.join(lost)} to somebody who changed the pool at the same time.",
+                "Repeat the command.",
+            )
+        enrol.tell(f"{name}: {now['stack_status']}, every agent has answered")
 
 
 def kept_parameters(parameters: Mapping[str, Any]) -> dict[str, Any]:

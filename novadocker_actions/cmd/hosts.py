@@ -22,8 +22,9 @@ from osc_lib.command import command
 
 from novadocker_actions.cloud.services import Patience, ServiceAdapter
 from novadocker_actions.cmd import enroll
+from novadocker_actions.enrolment.pools import is_part
 from novadocker_actions.enrolment.roster import Roster, parse_hosts
-from novadocker_actions.enrolment.stacks import ROLES, STACK_PREFIX, Enrolment
+from novadocker_actions.enrolment.stacks import ROLES, Enrolment
 from novadocker_actions.errors import NovadockerError, Refused
 
 DONE, FAILED, REFUSED = 0, 1, 2
@@ -114,8 +115,8 @@ class Add(_Enrolling):
                 self._tell_others(enrol, pool)
 
     def _tell_others(self, enrol: Enrolment, pool: argparse.Namespace) -> None:
-        stack = enrol.stack(f"{STACK_PREFIX}{pool.pool}") or {}
-        there = Roster.of_parameters(stack.get("parameters", {})).active
+        parts = [s for s in enrol.pools() if is_part(s["stack_name"], pool.pool)]
+        there = [h for s in parts for h in Roster.of_parameters(s["parameters"]).active]
         if others := sorted(set(there) - set(parse_hosts(pool.hosts))):
             self.tell(
                 f"{pool.pool}: not in {pool.file}: {', '.join(others)}. They stay enrolled;"

@@ -40,7 +40,8 @@ class Ssh:
         configured = ["-F", self.config] if self.config else []
         options = ["-o", "BatchMode=yes", "-o", f"ConnectTimeout={self.connect_timeout_s}"]
         sudo = "" if self.user == "root" else "sudo -n "
-        return ["ssh", *configured, *options, "-l", self.user, address, f"{sudo}{remote}"]
+        # What comes after it is an address, whatever it looks like.
+        return ["ssh", *configured, *options, "-l", self.user, "--", address, f"{sudo}{remote}"]
 
     def run(self, address: str, remote: str, stdin: str, timeout_s: float) -> str:
         """Run a command on a host and return what it printed.

@@ -20,7 +20,7 @@ from heatclient.v1.client import Client
 from openstack.connection import Connection
 
 from novadocker_actions import driver_wheel, host_package, resources
-from novadocker_actions.cloud import messages
+from novadocker_actions.cloud import inventory, messages
 from novadocker_actions.cloud.services import ServiceAdapter
 from novadocker_actions.cmd import enroll
 from novadocker_actions.enrolment import agent, pools, roster, stacks
@@ -66,7 +66,14 @@ class TestSsh:
         command = Ssh(config="/c").command("host", "python3 -")
         assert command[:3] == ["ssh", "-F", "/c"]
         assert "BatchMode=yes" in command
-        assert command[-4:] == ["-l", "root", "host", "python3 -"]
+        assert command[-5:] == ["-l", "root", "--", "host", "python3 -"]
+
+    def test_an_address_is_no_option_of_ssh(self, tmp_path):
+        command = Ssh().command(f"-oProxyCommand=touch {tmp_path}/ran", "true")
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode == 255
+        assert "hostname contains invalid characters" in done.stderr
+        assert not (tmp_path / "ran").exists()
 
     def test_other_users_use_sudo(self):
         assert Ssh(user="ops").command("host", "python3 -")[-1] == "sudo -n python3 -"
@@ -358,7 +365,7 @@ class TestKeys:
         order = [line for line in heat.asked if line.startswith(("make_host_key", "POST", "keys"))]
         assert order[2:5] == ["POST /stacks", "keys ['a', 'b']", "POST /stacks"]
         # The agent knows by which name it signs.
-        assert [settings["host"] for _, _, settings in done] == ["a", "b"]
+        assert sorted(settings["host"] for _, _, settings in done) == ["a", "b"]
 
     def test_a_second_add_keeps_the_keys_of_others_and_writes_nothing_that_is_there(self, cloud):
         heat, _ = cloud
@@ -634,6 +641,28 @@ class TestCommand:
         for name in ("novadocker-hosts-c", "novadocker-hosts-c.2"):
             assert heat.stacks[name]["parameters"]["roles"] == "glance"
         assert [address for address, _, _ in done] == ["a", "b", "b"]
+
+    def test_two_operators_at_once_are_told_who_lost(self, cloud, capsys, monkeypatch):
+        heat, _ = cloud
+        enroll.main(["add", "--pool", "c", "a"])
+
+        def attach(*_arguments):
+            heat.stacks["novadocker-hosts-c"]["parameters"]["hosts"] = json.dumps(["a", "theirs"])
+
+        monkeypatch.setattr(stacks.Enrolment, "attach", attach)
+        assert enroll.main(["add", "--pool", "c", "mine"]) == 1
+        told = capsys.readouterr().err
+        assert "novadocker-hosts-c: has lost mine to somebody who changed the pool" in told
+
+    def test_a_host_that_is_enrolled_twice_is_refused_by_name(self, cloud, monkeypatch):
+        heat, _ = cloud
+        monkeypatch.setattr(inventory.HostKeys, "of", lambda *_: "a-key")
+        enroll.main(["add", "--pool", "c", "a"])
+        there = heat.stacks["novadocker-hosts-c"]
+        heat.stacks["of-a-pool"] = {**there, "stack_name": "of-a-pool"}
+        client = Client(session=ServiceAdapter(session_with(heat.answer), "orchestration"))
+        with pytest.raises(Refused, match="a is enrolled in two stacks, .* and of-a-pool"):
+            inventory.all_hosts(client)
 
     def test_a_pool_is_not_called_as_a_part_of_another(self, cloud, capsys):
         assert enroll.main(["add", "--pool", "c.2", "a"]) == 1

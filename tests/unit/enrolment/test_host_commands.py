@@ -62,8 +62,8 @@ def added(monkeypatch: pytest.MonkeyPatch) -> list[argparse.Namespace]:
     monkeypatch.setattr(enroll, "run_add", lambda _enrol, arguments: told.append(arguments))
     monkeypatch.setattr(
         Enrolment,
-        "stack",
-        lambda _enrol, name: {"parameters": there if name.endswith("computes") else {}},
+        "pools",
+        lambda _enrol: [{"stack_name": "novadocker-hosts-computes", "parameters": there}],
     )
     return told
 

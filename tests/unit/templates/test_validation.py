@@ -33,7 +33,8 @@ COMPUTE_STEPS = ["install_docker", "install_driver", "configure_compute"]
 
 
 def test_enrolment_is_valid(validate):
-    made = validate("enrolment.yaml", {"pool": "computes", "roles": ["compute"]})
+    given = {"pool": "computes", "roles": ["compute"], "hosts": HOSTS["hosts"]}
+    made = validate("enrolment.yaml", given)
     assert {"greeting"} == set(made)
 
 
