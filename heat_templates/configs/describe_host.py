@@ -38,6 +38,7 @@ def converge(step: Step) -> None:
         nova=attempted(step, "nova", nova),
         glance=attempted(step, "glance", glance),
         docker=attempted(step, "docker", engine),
+        records=dict.fromkeys(recorded_steps(step), True),
         free_disk_gb=round(free_disk_bytes(step) / 1024**3, 1),
     )
     of_nova = step.facts["nova"] or {}
@@ -145,6 +146,11 @@ def engine(step: Step) -> dict[str, Any]:
         facts["version"] = docker("/version")["Version"]
         facts["containers"] = len(docker("/containers/json?all=1"))
     return facts
+
+
+def recorded_steps(step: Step) -> list[str]:
+    """Return the host steps that have something on record to take back on this host."""
+    return sorted(path.stem for path in step.record_path.parent.glob("*.json"))
 
 
 def free_disk_bytes(step: Step) -> int:

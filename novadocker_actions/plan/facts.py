@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from novadocker_actions import recipes
+
 _TEXT_CHARS = 400
 #: Facts that nobody judges are kept up to this, for who reads a workflow's rows.
 _OTHER_BYTES = 1000
@@ -29,6 +31,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
         },
         "docker": {"installed": bool},
         "novadocker": {"driver_version": _TEXT},
+        "records": dict.fromkeys(recipes.CONVERTING, bool),
     },
     "export_image": {"digest": _TEXT, "sha512": _TEXT},
     "install_docker": {"disturbs": bool},

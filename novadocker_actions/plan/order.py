@@ -49,19 +49,22 @@ def batches(count: int, batch_size: int | None) -> list[list[int]]:
     return cut
 
 
-def looks_converted(facts: dict[str, Any], role: str) -> bool:
-    """Whether a description shows all that this bundle leaves on a host.
+def looks_converted(facts: dict[str, Any], steps: Sequence[str]) -> bool:
+    """Whether a description shows all that steps leave on a host, as far as it can show that.
 
-    Only then is it worth asking every step: on other hosts all of them are needed.
+    Only then is it worth asking every step: on other hosts all of them are needed. What becomes of
+    Glance is not to be seen from outside, so that step is always asked.
 
     :param facts: what describe_host found
-    :param role: ``compute`` or ``controller``
+    :param steps: those of the host
     """
     docker = bool((facts.get("docker") or {}).get("installed"))
-    if role != "compute":
-        return docker
     driver = (facts.get("novadocker") or {}).get("driver_version")
-    return bool(docker and driver and _docker_driver(facts))
+    return (
+        (docker or "install_docker" not in steps)
+        and bool(driver or "install_driver" not in steps)
+        and (_docker_driver(facts) or "configure_compute" not in steps)
+    )
 
 
 def _docker_driver(facts: dict[str, Any]) -> bool:
@@ -78,7 +81,7 @@ def needs_from_facts(row: HostRow, steps: Sequence[str]) -> None:
     :param steps: the steps of its role, in order
     """
     row.unknown = list(steps)
-    if not looks_converted(row.facts, row.role):
+    if not looks_converted(row.facts, steps):
         row.needs = list(steps)
         row.damaged = row.role == "compute"
         note_instances(row, row.instances)
@@ -97,12 +100,19 @@ def note_instances(row: HostRow, instances: int) -> None:
 def needs_to_undo(row: HostRow, steps: Sequence[str]) -> None:
     """Note which steps are to be undone on a described host.
 
+    What a host has on record is to be taken back, whether or not anything of it can be seen; an
+    engine that is not on record is the operator's.
+
     :param row: a host with the facts of describe_host
     :param steps: the steps of its role, in the order of applying
     """
-    docker = (row.facts.get("docker") or {}).get("installed")
+    records = row.facts.get("records")
+    if records is None:
+        left = bool((row.facts.get("docker") or {}).get("installed"))
+    else:
+        left = any(records.get(step) for step in steps)
     driver = (row.facts.get("novadocker") or {}).get("driver_version")
-    if docker or driver or _docker_driver(row.facts):
+    if left or driver or _docker_driver(row.facts):
         row.needs = list(reversed(steps))
 
 

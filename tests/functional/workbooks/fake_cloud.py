@@ -61,6 +61,13 @@ CATALOG = [
     )
 ]
 REGISTRY = {"busybox:latest": "sha256:" + "b" * 64, "nginx:latest": "sha256:" + "c" * 64}
+#: What each step leaves on a host.
+ATTRIBUTES = {
+    "install_docker": "docker",
+    "install_driver": "driver",
+    "configure_compute": "configured",
+    "configure_glance": "glance_docker",
+}
 # Making keys takes time: a thousand hosts share a few, smaller than real ones.
 _KEYS = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(5)]
 _TURN = itertools.cycle(_KEYS)
@@ -81,6 +88,7 @@ class FakeHost:
     :param faults: (step, mode) to ``fail``, ``hang``, ``unsigned``, a count of failures or a reason
     :param out_of_service: what it ran while its compute service was disabled
     :param outcomes: what it said of the messages that it has run, by push_id
+    :param records: steps that have something to take back of which nothing can be seen
     :param told: facts of describe_host that are others than a right host's
     :param key: what it signs its outcomes with
     :param pinned: whether it was enrolled with that key
@@ -112,6 +120,7 @@ class FakeHost:
     slow_to_fetch: bool = False
     servers: list[dict[str, str]] = field(default_factory=list)
     claims: set[str] = field(default_factory=set)
+    records: set[str] = field(default_factory=set)
     told: dict[str, Any] = field(default_factory=dict)
     key: rsa.RSAPrivateKey = field(default_factory=lambda: next(_TURN))
     pinned: bool = True
@@ -133,8 +142,15 @@ class FakeHost:
             else None,
             "docker": {"installed": self.docker},
             "novadocker": {"driver_version": "1.0" if self.driver else None},
+            "records": dict.fromkeys(self.recorded, True),
             **self.told,
         }
+
+    @property
+    def recorded(self) -> set[str]:
+        """Steps that the host has on record: what they did is there, or a part is left of it."""
+        there = {step for step, attribute in ATTRIBUTES.items() if getattr(self, attribute)}
+        return self.records | (there - ({"install_docker"} if self.operators_docker else set()))
 
     @property
     def compute(self) -> bool:
@@ -528,26 +544,23 @@ class FakeCloud(BaseAdapter):
     def _do(
         self, host: FakeHost, step: str, mode: str, settings: dict[str, Any], run_id: str
     ) -> tuple[bool, dict[str, Any], str]:
-        attribute = {
-            "install_docker": "docker",
-            "install_driver": "driver",
-            "configure_compute": "configured",
-            "configure_glance": "glance_docker",
-        }
-        if step in attribute:
+        if step in ATTRIBUTES:
+            attribute = ATTRIBUTES[step]
             wanted = mode != "undo"
             if step == "install_docker" and host.operators_docker:
                 wanted = True
             if mode == "apply":
-                host.journal.setdefault((run_id, step), getattr(host, attribute[step]))
+                host.journal.setdefault((run_id, step), getattr(host, attribute))
             elif mode == "roll_back":
-                wanted = host.journal.get((run_id, step), getattr(host, attribute[step]))
-            there = getattr(host, attribute[step])
+                wanted = host.journal.get((run_id, step), getattr(host, attribute))
+            there = getattr(host, attribute)
             changed = there != wanted or step in host.changes_again
             if mode == "check":
                 # What is not there yet disturbs nobody when it comes.
                 return changed, {"disturbs": changed and there}, ""
-            setattr(host, attribute[step], wanted)
+            setattr(host, attribute, wanted)
+            if mode == "undo":
+                host.records.discard(step)
             host.restarts += changed and step in ("configure_compute", "configure_glance")
             return changed, {}, ""
         if step == "describe_host":

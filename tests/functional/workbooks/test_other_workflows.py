@@ -70,6 +70,50 @@ def test_undeploy_where_nothing_was_deployed_changes_nothing(
     assert writes(cloud) == []
 
 
+def test_undeploy_gives_back_every_node_of_glance(mistral: Mistral, cloud: FakeCloud) -> None:
+    # Neither of them has an engine: one controller exports the images.
+    others = [
+        cloud.add_host("controller-2", "controller", "glance"),
+        cloud.add_host("glance-3", "glance"),
+    ]
+    mistral.run("novadocker.deploy")
+    plan = mistral.run("novadocker.plan")
+
+    run = mistral.run("novadocker.undeploy")
+
+    assert {(rows(plan)[host.name]["state"], host.state) for host in others} == {
+        ("unchanged", UNTOUCHED)
+    }
+    assert {rows(run)[host.name]["state"] for host in others} == {"ok"}
+
+
+def test_undeploy_takes_back_what_an_undo_that_broke_off_has_left(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    # The engine is gone; not all of what it kept is.
+    host = cloud.hosts["compute-docker-1"]
+    host.records = {"install_docker"}
+
+    run = mistral.run("novadocker.undeploy", {"hosts": host.name})
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert ("install_docker", "undo") in host.runs
+    assert host.records == set()
+
+
+def test_an_engine_of_the_operators_beside_instances_is_nothing_to_undo(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    host = cloud.hosts["compute-docker-2"]
+    host.docker = host.operators_docker = True
+    host.servers = [{"uuid": "1", "name": "vm"}]
+
+    run = mistral.run("novadocker.undeploy")
+
+    assert run["output"]["report"]["state"] == "unchanged", run["output"]["message"]
+    assert {mode for _, mode in host.runs} == {"check"}
+
+
 def test_undeploy_tells_of_a_host_that_could_not_be_put_back(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:

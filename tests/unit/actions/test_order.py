@@ -92,6 +92,32 @@ def test_only_what_shows_a_trace_is_undone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("records", "needs"),
+    [
+        ({"configure_compute": True}, STEPS[::-1]),
+        # Of another role that the host had.
+        ({"configure_glance": True}, []),
+        # The engine is the operator's.
+        ({}, []),
+    ],
+)
+def test_what_is_on_record_is_undone(records: dict[str, bool], needs: list[str]) -> None:
+    found = run(facts={"docker": {"installed": True}, "records": records})
+
+    order.needs_to_undo(found, STEPS)
+
+    assert found.needs == needs
+
+
+def test_a_node_of_glance_without_an_engine_is_but_asked() -> None:
+    found = run(facts={"docker": {"installed": False}})
+
+    order.needs_from_facts(found, ["configure_glance"])
+
+    assert (found.needs, found.unknown) == ([], ["configure_glance"])
+
+
+@pytest.mark.parametrize(
     ("nova", "said"),
     [
         ({"version": "30.2.1"}, "c1 runs Nova 30.2.1, older than 2025.1"),

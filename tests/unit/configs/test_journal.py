@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import configure_compute
+import describe_host
 import install_docker
 import pytest
 from library import changes, faults, files, instances, outcome
@@ -457,3 +458,16 @@ class TestInstances:
         run("two", name="configure_compute").write_file(configure_compute.DROP_IN, docker + "more")
         configure_compute.undo(run("two", "roll_back", "configure_compute"))
         assert (root / configure_compute.DROP_IN.lstrip("/")).read_text() == docker
+
+
+def test_a_description_tells_which_steps_have_something_to_take_back(
+    run: Any, make_step: Make
+) -> None:
+    assert describe_host.recorded_steps(make_step("describe_host", "check")) == []
+
+    run("one", name="configure_glance").write_file("/etc/x", "first")
+    run("two", name="install_docker").remember("packages", ["docker.io"])
+    run("two", name="configure_compute").remember("files", {})
+
+    told = describe_host.recorded_steps(make_step("describe_host", "check"))
+    assert told == ["configure_glance", "install_docker"]
