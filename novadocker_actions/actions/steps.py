@@ -53,8 +53,10 @@ def job(
 def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run_id: str) -> None:
     """Push recipes into mailboxes; a task that runs again after a lost executor pushes them once.
 
+    A host that is asked for two of its roles gets one message, of which each role takes its own.
+
     :param cloud: the cloud
-    :param jobs: at most one a host
+    :param jobs: at most one a host and role
     :param mode: ``apply``, ``check``, ``undo`` or ``roll_back``
     :param timeout_s: limit on the host, for all steps of its recipe
     :param run_id: the run that the hosts belong to by that, and that can be rolled back
@@ -62,19 +64,7 @@ def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run
     """
     if jobs:
         operators.require(cloud)
-    by_host = {row.host: steps for row, steps in jobs}
-    for steps in by_host.values():
-        for name, settings in steps:
-            host_steps.check_settings(name, settings)
-
-    activity: dict[str, tuple[float, bool]] = {}
-
-    def is_active(other: str) -> bool:
-        asked_at, active = activity.get(other, (0.0, False))
-        if time.monotonic() > asked_at + _ACTIVITY_S:
-            active = runs.is_active(cloud.workflow, other)
-            activity[other] = (time.monotonic(), active)
-        return active
+    by_host, is_active = _by_host(jobs), _activity(cloud)
 
     def push(row: HostRow) -> None:
         steps = by_host[row.host]
@@ -132,6 +122,30 @@ class _Patience:
         return now <= self._until
 
 
+def _by_host(jobs: list[Job]) -> dict[str, list[tuple[str, dict[str, Any]]]]:
+    by_host: dict[str, dict[str, dict[str, Any]]] = {}
+    for row, given in jobs:
+        steps = by_host.setdefault(row.host, {})
+        for name, settings in given:
+            host_steps.check_settings(name, settings)
+            # The first is the compute host's, which includes what a controller is given.
+            steps.setdefault(name, settings)
+    return {host: list(steps.items()) for host, steps in by_host.items()}
+
+
+def _activity(cloud: Cloud) -> Callable[[str], bool]:
+    activity: dict[str, tuple[float, bool]] = {}
+
+    def is_active(other: str) -> bool:
+        asked_at, active = activity.get(other, (0.0, False))
+        if time.monotonic() > asked_at + _ACTIVITY_S:
+            active = runs.is_active(cloud.workflow, other)
+            activity[other] = (time.monotonic(), active)
+        return active
+
+    return is_active
+
+
 def _has_collected(_run_id: str) -> bool:
     return False
 
@@ -179,12 +193,12 @@ class PushRecipe(ChangingAction):
             return rows.batch(host_rows)
         timeout_s = self.timeout_s or self.settings["step_timeout_s"]
         own = {"verify_host": self._image_settings(timeout_s)} if self.image_ids else None
-        wanted = {row.host: self._steps_of(row) for row in host_rows if row.ok}
+        wanted = [(row, self._steps_of(row)) for row in host_rows if row.ok]
         for mode in ("apply", "check", "undo"):
             jobs = [
-                job(row, wanted[row.host], self.settings, own)
-                for row in host_rows
-                if wanted.get(row.host) and self._mode_of(wanted[row.host]) == mode
+                job(row, steps, self.settings, own)
+                for row, steps in wanted
+                if steps and self._mode_of(steps) == mode
             ]
             run_id = self.settings["run_id"]
             push_to_all(cloud, jobs, mode=mode, timeout_s=timeout_s, run_id=run_id)

@@ -102,10 +102,11 @@ def build(facts: Facts) -> dict[str, Any]:
 
     :param facts: what is known of the run
     """
-    rows = [*facts.controllers, *facts.computes]
-    shown = _planned_row if _planning(facts) else _row
+    # A controller that is a compute host as well has a row of its own, begun or not.
     not_started = set(facts.not_started)
-    entries = [shown(row) for row in rows if row.host not in not_started]
+    begun = [row for row in facts.computes if row.host not in not_started]
+    shown = _planned_row if _planning(facts) else _row
+    entries = [shown(row) for row in (*facts.controllers, *begun)]
     entries += [_unstarted_row(host) for host in facts.not_started]
     totals = {
         "ok": sum(1 for entry in entries if entry["state"] in (OK, "unchanged", "planned")),

@@ -111,6 +111,10 @@ class HostRow:
         """Whether nothing has failed on this host."""
         return self.state == OK
 
+    def takes(self, step: str) -> bool:
+        """Whether a step is for a host of this role, or only looks."""
+        return step not in recipes.CONVERTING or step in recipes.for_role(self.role)
+
     @property
     def to_roll_back(self) -> bool:
         """Whether it is not to become what was wanted, and steps are left that changed it."""
@@ -275,7 +279,8 @@ def judge(row: HostRow, outputs: dict[str, Any], report: dict[str, Any]) -> None
         except (ValueError, RecursionError) as err:
             told = {}
             entry_fault = entry_fault or f"what it told cannot be read: {err}"
-        changed = entry.get("changed") is True
+        # A message for two roles of a host has steps of the other one.
+        changed = entry.get("changed") is True and row.takes(step)
         if pending.mode == "check" and changed and told.pop(facts.DISTURBS, True):
             row.disturbs.append(step)
         row.facts.update(told)
