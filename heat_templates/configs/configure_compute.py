@@ -6,13 +6,15 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
 from library.faults import StepFailed
 from library.instances import instance_containers, refuse_if_instances
 from library.outcome import run_step
-from library.probes import effective_options, nova_driver, versions
+from library.probes import distribution_files, effective_options, nova_driver, versions
+from library.processes import began_at
 from library.services import (
     NOVA_UNITS,
     Service,
@@ -92,6 +94,7 @@ def converge(step: Step) -> None:
     changed = step.write_file(DROP_IN, drop_in_text(options), 0o644)
     # A restart gives the process its user's groups, where these have docker.
     running = service.active and (may_use_engine(service) or not is_member(service.user))
+    running = running and not runs_older_driver(step, service)
     if not changed and running and effective(step, service, options):
         return
     if service.active:
@@ -114,6 +117,26 @@ def converge(step: Step) -> None:
         else:
             put_back(step, restarted)
         raise
+
+
+def runs_older_driver(step: Step, service: Service) -> bool:
+    """Tell whether nova-compute has run since before its driver was installed or replaced."""
+    began = began_at(service.pid)
+    installed = driver_installed_at(step, service) if began else None
+    # A time to come is one of a clock that was wrong: no restart would get beyond it.
+    return bool(began and installed and began < installed <= time.time())
+
+
+def driver_installed_at(step: Step, service: Service) -> float | None:
+    """Return when pip installed the driver, in seconds since the epoch, None where it has not."""
+    try:
+        there = in_service_python(step, service, distribution_files, DRIVER_DISTRIBUTION)
+    except StepFailed:
+        # What there is not is told where it is to be loaded.
+        return None
+    record = next((n for n in there.get("files", ()) if n.endswith(".dist-info/RECORD")), "")
+    path = Path(there.get("place", "/"), record)
+    return path.stat().st_mtime if record and path.is_file() else None
 
 
 def foresee(step: Step, service: Service, options: dict[str, dict[str, str]]) -> None:

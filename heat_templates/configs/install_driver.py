@@ -84,6 +84,7 @@ def converge(step: Step) -> None:
         if not step.will(f"install {shown} into the environment of {service.python}"):
             pip.install(wheel, wanted, url, index)
             return
+        step.remember_unit(service.unit, service.active)
         held = keep(step, wheel.path.name, wheel.path.read_bytes())
         record(step, wanted, before, previous(step, service, environment), service.python)
         pip.install(held, wanted, url, index)
@@ -215,8 +216,9 @@ def drop_kept(step: Step) -> None:
 
 
 def reload_driver(step: Step, service: Service) -> None:
-    """Restart nova-compute where it runs: it may have loaded the version that is gone now."""
-    if step.mode == "roll_back" and service.active and step.will(f"restart {service.unit}"):
+    """Restart nova-compute where it ran: it has loaded the version that is gone, or died of it."""
+    ran = service.active or step.ran_before(service.unit)
+    if step.mode == "roll_back" and ran and step.will(f"restart {service.unit}"):
         restart_service(step, service)
 
 

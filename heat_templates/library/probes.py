@@ -119,8 +119,11 @@ def engine_ping(path: str) -> str:
     return answer.read().decode()
 
 
-def container_fault(*command: str) -> str:
-    """Start a container as the driver does, and remove it; return why it does not start, or ""."""
+def container_fault(*command: str) -> str | None:
+    """Start a container as the driver does, and remove it; return why it does not start, or "".
+
+    None where the driver is of a release that cannot be asked like this.
+    """
     import contextlib
     import os
     import sys
@@ -129,8 +132,12 @@ def container_fault(*command: str) -> str:
     import nova.cmd.compute  # noqa: F401 - registers options and patches what Nova patches
     from nova import config
 
-    from novadocker import conf, exceptions
-    from novadocker.virt.docker.engine import client, sandbox
+    try:
+        from novadocker import conf, exceptions
+        from novadocker.virt.docker.engine import client, sandbox
+    except ModuleNotFoundError:
+        # That the driver itself loads was seen before.
+        return None
 
     conf.register(config.CONF)
     config.parse_args(sys.argv, configure_db=False, init_rpc=False)
@@ -185,6 +192,19 @@ def versions(*names: str) -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             answer[name] = None
     return answer
+
+
+def installed_at(name: str) -> float | None:
+    """Return when pip installed a distribution, in seconds since the epoch, None if it did not."""
+    import importlib.metadata
+    import os
+
+    try:
+        dist = importlib.metadata.distribution(name)
+        record = next(path for path in dist.files or () if path.name == "RECORD")
+        return os.stat(str(dist.locate_file(record))).st_mtime
+    except (importlib.metadata.PackageNotFoundError, StopIteration, OSError):
+        return None
 
 
 def inventory() -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from library.faults import StepFailed
 from library.probes import program_text
+from library.processes import process_command
 from library.step import ANY_CODE, Step, program_path
 
 GLANCE_UNITS = (
@@ -108,18 +109,6 @@ def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
             environment=environment,
         )
     return None
-
-
-def process_command(pid: int) -> tuple[list[str], dict[str, str]]:
-    """Return the arguments and the environment of a running process, empty when there is none."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes() if pid else b""
-        environment = Path(f"/proc/{pid}/environ").read_bytes() if pid else b""
-    except OSError:
-        return [], {}
-    pairs = [item.split("=", 1) for item in environment.decode(errors="replace").split("\0")]
-    argv = command.decode(errors="replace").rstrip("\0").split("\0")
-    return [item for item in argv if item], {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
 
 def nova_service(step: Step) -> Service:

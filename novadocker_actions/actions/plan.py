@@ -260,9 +260,12 @@ class Plan(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the batches of computes, and the plan: all else that is known of the run."""
         host_rows = _read(cloud, self.pages)
+        computes = [row for row in host_rows if row.role == _COMPUTE]
         if self.settings["workflow"] != "verify":
             order.require_answers(host_rows)
-        computes = [row for row in host_rows if row.role == _COMPUTE]
+        if self.settings["workflow"] in ("deploy", "plan"):
+            for row in computes:
+                order.restart_with_driver(row)
         controllers = [row for row in host_rows if row.role != _COMPUTE]
         digest = order.digest(controllers, computes, self.settings)
         order.require_digest(self.settings["plan_digest"], digest)

@@ -87,6 +87,15 @@ def needs_from_facts(row: HostRow, steps: Sequence[str]) -> None:
         note_instances(row, row.instances)
 
 
+def restart_with_driver(row: HostRow) -> None:
+    """Have nova-compute restarted where its driver is replaced: it runs the old one until then.
+
+    :param row: a compute host that was asked for all steps
+    """
+    if "install_driver" in row.needs and "configure_compute" not in row.needs:
+        row.needs.append("configure_compute")
+
+
 def note_instances(row: HostRow, instances: int) -> None:
     """Note how many instances live on a host, and whether it is mended under them.
 

@@ -97,6 +97,24 @@ def test_a_step_that_would_disturb_waits_until_the_host_is_out_of_service(
     assert ("install_driver", "apply") in host.runs
 
 
+def test_a_driver_is_replaced_out_of_service_and_loaded_before_the_host_is_back_in_it(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    mistral.run("novadocker.deploy")
+    host = cloud.hosts["compute-docker-1"]
+    # Another version is wanted; the configuration itself is as it should be.
+    host.changes_again, host.out_of_service = {"install_driver"}, []
+
+    run = mistral.run("novadocker.deploy", {"hosts": host.name})
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert host.out_of_service == [
+        ("install_driver", "apply"),
+        ("configure_compute", "apply"),
+        ("verify_host", "apply"),
+    ]
+
+
 def test_what_a_step_would_refuse_is_told_of_all_hosts_before_anything_changes(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:

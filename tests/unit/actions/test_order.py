@@ -109,6 +109,24 @@ def test_what_is_on_record_is_undone(records: dict[str, bool], needs: list[str])
     assert found.needs == needs
 
 
+@pytest.mark.parametrize(
+    ("needs", "then"),
+    [
+        (["install_driver"], ["install_driver", "configure_compute"]),
+        (STEPS, STEPS),
+        (["install_docker"], ["install_docker"]),
+    ],
+)
+def test_where_the_driver_is_replaced_nova_compute_is_restarted(
+    needs: list[str], then: list[str]
+) -> None:
+    found = run(needs=list(needs))
+
+    order.restart_with_driver(found)
+
+    assert found.needs == then
+
+
 def test_a_node_of_glance_without_an_engine_is_but_asked() -> None:
     found = run(facts={"docker": {"installed": False}})
 

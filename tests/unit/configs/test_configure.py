@@ -106,6 +106,57 @@ class TestCompute:
         assert self.run(make_step, "check").actions == []
         assert len(nova.restarts) == 1
 
+    @pytest.mark.parametrize(
+        ("began", "installed", "restarts"),
+        [(100.0, 200, 1), (300.0, 200, 0), (100.0, None, 0), (100.0, 4 * 10**9, 0)],
+    )
+    def test_a_driver_that_came_after_nova_compute_began_is_loaded_by_a_restart(
+        self,
+        make_step: Make,
+        nova: Any,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: pathlib.Path,
+        began: float,
+        installed: int | None,
+        restarts: int,
+    ) -> None:
+        self.run(make_step)
+        nova.restarts.clear()
+        record = tmp_path / "nova_docker-1.0.dist-info/RECORD"
+        if installed:
+            record.parent.mkdir()
+            record.touch()
+            os.utime(record, (installed, installed))
+        files = ["nova_docker/__init__.py", f"{record.parent.name}/RECORD"]
+        monkeypatch.setattr(configure_compute, "began_at", lambda _pid: began)
+        monkeypatch.setattr(
+            configure_compute,
+            "in_service_python",
+            lambda _step, _service, probe, *_args: (
+                {"place": str(tmp_path), "files": files}
+                if probe is probes.distribution_files
+                else {"nova-docker": "1.0"}
+            ),
+        )
+
+        told = self.run(make_step, "check")
+        step = self.run(make_step)
+
+        assert told.actions == step.actions == ["restart nova-compute.service"] * restarts
+        assert told.facts["disturbs"] is bool(restarts)
+        assert len(nova.restarts) == restarts
+
+    def test_a_nova_whose_driver_cannot_be_found_is_not_restarted_for_that(
+        self, make_step: Make, nova: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def gone(*_arguments: Any) -> Any:
+            raise faults.StepFailed("PackageNotFoundError: nova-docker")
+
+        self.run(make_step)
+        monkeypatch.setattr(configure_compute, "began_at", lambda _pid: 100.0)
+        monkeypatch.setattr(configure_compute, "in_service_python", gone)
+        assert self.run(make_step).actions == []
+
     def test_undo_restores_and_restarts_once(
         self, make_step: Make, nova: Any, root: pathlib.Path
     ) -> None:
@@ -550,6 +601,24 @@ class TestVerify:
     ) -> None:
         with pytest.raises(faults.StepFailed, match=f"no container starts here: {fault}.*{remedy}"):
             verify(fault=fault)
+
+    @pytest.mark.parametrize("lacking", ["novadocker.virt.docker.engine", "nova.cmd"])
+    def test_a_driver_of_another_release_is_not_blamed_for_its_layout(
+        self, verify: Any, monkeypatch: pytest.MonkeyPatch, lacking: str
+    ) -> None:
+        def asked(_step: Any, _service: Any, probe: Any, *_arguments: Any) -> Any:
+            if probe is probes.container_fault:
+                raise faults.StepFailed(f"ModuleNotFoundError: No module named '{lacking}'")
+            return {"compute_driver": DRIVER, "driver": DRIVER}
+
+        step = verify(images=[self.IMAGE])
+        monkeypatch.setattr(verify_host, "in_service_python", asked)
+        if lacking == "nova.cmd":
+            with pytest.raises(faults.StepFailed, match="No module named 'nova.cmd'"):
+                verify_host.container_faults(step, service())
+            return
+        assert verify_host.container_faults(step, service()) == []
+        assert "the driver here is of another release" in step.facts["notes"][0]
 
     def test_all_faults_are_told_at_once(self, verify: Any) -> None:
         down = service(active=False, state="failed/failed")

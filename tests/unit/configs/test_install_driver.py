@@ -450,6 +450,21 @@ def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
     assert packages() == before
 
 
+def test_a_nova_that_died_of_an_upgrade_is_started_with_the_version_before(
+    run: Any, packages: Any, environment: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restarts = []
+    monkeypatch.setattr(install_driver, "restart_service", lambda *_args: restarts.append(1))
+    run()
+    run(version="1.1", run_id="two")
+    environment.active = False
+
+    run("roll_back", run_id="two")
+
+    assert packages()["nova-docker"] == "1.0"
+    assert restarts == [1]
+
+
 def test_an_upgrade_that_brought_a_dependency_is_rolled_back_under_instances(
     run: Any, packages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
