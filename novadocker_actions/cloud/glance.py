@@ -59,6 +59,11 @@ def own(glance: Service, project_id: str, **properties: str) -> Iterator[dict[st
     :param properties: what they are to have
     :raises NovadockerError: when it is not known whose they would be
     """
+    of_project = _of_project(glance, project_id, **properties)
+    yield from (image for image in of_project if is_own(image, project_id))
+
+
+def _of_project(glance: Service, project_id: str, **properties: str) -> Iterator[dict[str, Any]]:
     if not project_id:
         raise NovadockerError(
             "Neither the token nor Mistral tells which project the run works for, so no image can "
@@ -67,7 +72,7 @@ def own(glance: Service, project_id: str, **properties: str) -> Iterator[dict[st
     query = {"owner": project_id, "container_format": "docker", "limit": _PAGE, **properties}
     while True:
         page = glance.get("/v2/images", params=query)
-        yield from (image for image in page["images"] if is_own(image, project_id))
+        yield from (image for image in page["images"] if image.get("owner") == project_id)
         if not page.get("next") or not page["images"]:
             return
         query = {**query, "marker": page["images"][-1]["id"]}
@@ -76,16 +81,28 @@ def own(glance: Service, project_id: str, **properties: str) -> Iterator[dict[st
 def published(
     glance: Service, project_id: str, reference: str, digest: str
 ) -> dict[str, Any] | None:
-    """Return the oldest usable image of ours that a reference was published as.
+    """Return the oldest usable image that a reference was published as.
+
+    One of ours, else one that is ours by all but the mark: a release before this one left none, and
+    a second image of the same name could no more be booted by it. It is used, and never removed.
 
     :param glance: the image service
     :param project_id: the caller's
     :param reference: Docker reference
     :param digest: digest that the registry gives for it
     """
-    images = own(glance, project_id, docker_reference=reference, docker_digest=digest)
+    properties = {"docker_reference": reference, "docker_digest": digest}
+    images = list(_of_project(glance, project_id, **properties))
     active = [image for image in images if image["status"] == "active"]
-    return min(active, key=lambda image: str(image["created_at"]), default=None)
+    usable = [image for image in active if is_own(image, project_id)]
+    usable = usable or [image for image in active if _has_no_mark_yet(image)]
+    return min(usable, key=lambda image: str(image["created_at"]), default=None)
+
+
+def _has_no_mark_yet(image: dict[str, Any]) -> bool:
+    # Only an administrator makes an image public, and Nova says of a snapshot that it is one.
+    snapshot = image.get("image_type") == "snapshot" or image.get("base_image_ref")
+    return image.get("visibility") == "public" and not snapshot
 
 
 def create(glance: Service, image_id: str, reference: str, digest: str) -> dict[str, Any]:

@@ -89,6 +89,21 @@ def test_a_tenant_s_image_is_not_taken_for_the_published_one(
     )
 
 
+def test_an_image_of_a_release_without_marks_is_used_and_never_removed(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    earlier = cloud.add_image(**LOOKS, visibility="public")
+
+    run = mistral.run("novadocker.deploy")
+
+    # Tenants boot it by its name, which is still that of one image alone.
+    assert list(cloud.glance_images.values()) == [earlier]
+    assert run["output"]["report"]["images"][0]["id"] == earlier["id"]
+    assert earlier["id"] in cloud.hosts["compute-docker-1"].images
+    mistral.run("novadocker.undeploy", {"remove_images": True})
+    assert list(cloud.glance_images.values()) == [earlier]
+
+
 def ours_besides(cloud: FakeCloud, other: dict[str, Any]) -> dict[str, Any]:
     """Return the one image that is not another."""
     (image,) = [image for image in cloud.glance_images.values() if image is not other]

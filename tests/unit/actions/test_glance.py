@@ -115,6 +115,39 @@ def test_an_image_is_ours_by_its_owner_and_a_mark_that_names_it(
     assert glance.is_own(image, "project") is own
 
 
+@pytest.mark.parametrize(
+    ("change", "used"),
+    [
+        ({}, True),
+        ({"visibility": "private"}, False),
+        ({"owner": "another"}, False),
+        ({"image_type": "snapshot"}, False),
+        ({"base_image_ref": "its-image"}, False),
+        ({"status": "queued"}, False),
+    ],
+)
+def test_an_image_of_a_release_without_marks_is_used_where_an_administrator_made_it(
+    change: dict[str, str], used: bool
+) -> None:
+    image = {"id": "i", "owner": "project", "status": "active", "visibility": "public"}
+    service = mock.create_autospec(Service, instance=True)
+    service.get.return_value = {"images": [{**image, "created_at": "2026-01-01", **change}]}
+
+    found = glance.published(service, "project", "app:1", DIGEST)
+
+    assert (found is not None) is used
+
+
+def test_a_marked_image_comes_before_an_older_one_without() -> None:
+    image = {"owner": "project", "status": "active", "visibility": "public"}
+    older = {**image, "id": "older", "created_at": "2025-01-01"}
+    marked = {**image, "id": "m", "created_at": "2026-01-01", "tags": [glance.mark("m")]}
+    service = mock.create_autospec(Service, instance=True)
+    service.get.return_value = {"images": [older, marked]}
+
+    assert glance.published(service, "project", "app:1", DIGEST) == marked
+
+
 def test_no_image_is_ours_where_the_project_is_not_known() -> None:
     assert not glance.is_own({"id": "i", "owner": "", "tags": [glance.mark("i")]}, "")
 
