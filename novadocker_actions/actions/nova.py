@@ -201,7 +201,9 @@ class EnableCompute(ChangingAction):
 
     def _settle(self, cloud: Cloud, row: HostRow, current: dict[str, Any]) -> None:
         if row.state == UNKNOWN and (row.stuck or row.done):
-            row.add_reason("it is left out of service; the next run takes it up")
+            # One that was lost while it was staged has never been taken out of service.
+            left = "it is left out of service; " if nova.is_disabled(current) else ""
+            row.add_reason(f"{left}the next run takes it up")
         elif self._left_half_way(row) and (row.parked or nova.is_disabled(current)):
             nova.explain_disabled(cloud.compute, row, self.settings["run_id"], current)
         elif row.ok or row.parked:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is taken of Nova's answers on compute hosts."""
+"""What is taken of Nova's answers on compute hosts, and told of them."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from unittest import mock
 
 import pytest
 
+from novadocker_actions.actions.nova import EnableCompute
 from novadocker_actions.cloud import nova
 from novadocker_actions.plan import hosts
+from novadocker_actions.plan.rows import UNKNOWN, HostRow
 
 
 def test_hosts_of_a_cell_that_does_not_answer_are_left_out_and_named(
@@ -23,3 +25,21 @@ def test_hosts_of_a_cell_that_does_not_answer_are_left_out_and_named(
 
     assert [record.name for record in hosts.merge(found, [], [], {})] == ["c1"]
     assert "A cell of Nova does not answer; left out are its hosts: c2" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ("enabled", "Heat was away (the next run takes it up)"),
+        ("disabled", "Heat was away (it is left out of service; the next run takes it up)"),
+    ],
+)
+def test_of_a_host_that_was_lost_it_is_told_whether_it_is_in_service(
+    status: str, reason: str
+) -> None:
+    row = HostRow("c1", "compute", state=UNKNOWN, step="push", reason="Heat was away", stuck=True)
+    service = {"id": "1", "host": "c1", "status": status, "disabled_reason": "novadocker: r"}
+
+    EnableCompute([], {"run_id": "r"})._settle(mock.Mock(), row, service)
+
+    assert row.reason == reason
