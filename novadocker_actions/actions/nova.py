@@ -40,7 +40,7 @@ def _pauses(wait_s: float) -> Iterator[float]:
 
 @action
 class DisableCompute(ChangingAction):
-    """Take the hosts that are going to change out of service, telling why.
+    """Take the hosts out of service that are going to be disturbed, telling why.
 
     What a run that was lost has left out of service becomes this run's, which puts it back into
     service at its end.
@@ -65,7 +65,7 @@ def _take_out(cloud: Cloud, host_rows: list[HostRow], run_id: str, task: str) ->
     by_host = {item["host"]: item for item in nova.services(cloud.compute)}
     active: dict[str, bool] = {}
     for row in host_rows:
-        if not (row.ok and row.needs):
+        if not row.to_switch:
             continue
         if row.host not in by_host:
             row.fail(task, "Nova has no compute service for it any more")
@@ -107,7 +107,7 @@ class RecheckInstances(ChangingAction):
         host_rows = rows.read(self.rows)
         # An executor that was lost here may have given some of them back already.
         _take_out(cloud, host_rows, self.settings["run_id"], self.task)
-        looked = [row for row in host_rows if row.ok and row.needs]
+        looked = [row for row in host_rows if row.to_switch]
         asked = {row.host for row in looked if not self._is_repair(row)}
         if asked:
             # The scheduler may be about to claim for a request that saw the host in service.

@@ -218,8 +218,9 @@ class PushRecipe(ChangingAction):
             return True
         if self.mode == "check":
             return name in row.unknown
-        disturbs = name in recipes.DISTURBING or name in row.disturbs
-        return name in row.needs and name not in row.done and not (self.in_service and disturbs)
+        if self.in_service and row.is_disturbed_by(name):
+            return False
+        return name in row.needs and name not in row.done
 
     def _mode_of(self, steps: Sequence[str]) -> str:
         return self.mode if recipes.CONVERTING & set(steps) else "check"

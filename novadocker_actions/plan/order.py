@@ -109,19 +109,21 @@ def note_instances(row: HostRow, instances: int) -> None:
 def needs_to_undo(row: HostRow, steps: Sequence[str]) -> None:
     """Note which steps are to be undone on a described host.
 
-    What a host has on record is to be taken back, whether or not anything of it can be seen; an
-    engine that is not on record is the operator's.
+    What a host has on record is to be taken back, whether or not anything of it can be seen, and
+    nothing else: an engine that is not on record is the operator's. A host that cannot tell what
+    it has on record, or how it came by its configuration, is to undo all that it shows a trace of.
 
     :param row: a host with the facts of describe_host
     :param steps: the steps of its role, in the order of applying
     """
     records = row.facts.get("records")
-    if records is None:
-        left = bool((row.facts.get("docker") or {}).get("installed"))
-    else:
-        left = any(records.get(step) for step in steps)
+    configured = _docker_driver(row.facts)
+    if records is not None and (records.get("configure_compute") or not configured):
+        row.needs = [step for step in reversed(steps) if records.get(step)]
+        return
+    docker = (row.facts.get("docker") or {}).get("installed")
     driver = (row.facts.get("novadocker") or {}).get("driver_version")
-    if left or driver or _docker_driver(row.facts):
+    if docker or driver or configured:
         row.needs = list(reversed(steps))
 
 
@@ -194,8 +196,9 @@ def require_nova(rows: Iterable[HostRow]) -> None:
 def spare_occupied(rows: Sequence[HostRow], drain: str, *, converting: bool) -> None:
     """Keep hosts that run instances out of a change of hypervisor.
 
-    Instances on a host that is a Docker hypervisor already are containers: they live through a
-    repair of it, and so they only stand in the way of undoing.
+    What was only staged on a host is removed beside its instances. Those on a host that is a Docker
+    hypervisor already are containers: they live through a repair of it, and so they only stand in
+    the way of undoing.
 
     :param rows: compute hosts
     :param drain: ``refuse`` the run, or ``skip`` such hosts
@@ -205,7 +208,7 @@ def spare_occupied(rows: Sequence[HostRow], drain: str, *, converting: bool) -> 
     occupied = [
         row
         for row in rows
-        if row.instances and row.needs and (not converting or row.hypervisor_type != DOCKER)
+        if row.instances and row.to_switch and (not converting or row.hypervisor_type != DOCKER)
     ]
     if occupied and drain == "refuse":
         listed = ", ".join(f"{row.host} ({row.instances})" for row in occupied[:20])

@@ -115,6 +115,15 @@ class HostRow:
         """Whether a step is for a host of this role, or only looks."""
         return step not in recipes.CONVERTING or step in recipes.for_role(self.role)
 
+    def is_disturbed_by(self, step: str) -> bool:
+        """Whether a step interrupts what the host serves with, so that it has to be out of it."""
+        return step in recipes.DISTURBING or step in self.disturbs
+
+    @property
+    def to_switch(self) -> bool:
+        """Whether it is well, and needs what cannot be done while it is in service."""
+        return self.ok and any(map(self.is_disturbed_by, self.needs))
+
     @property
     def to_roll_back(self) -> bool:
         """Whether it is not to become what was wanted, and steps are left that changed it."""

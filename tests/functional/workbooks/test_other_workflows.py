@@ -101,6 +101,20 @@ def test_undeploy_takes_back_what_an_undo_that_broke_off_has_left(
     assert host.records == set()
 
 
+def test_what_a_run_that_was_lost_has_staged_is_removed_beside_instances(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    host = cloud.hosts["compute-docker-1"]
+    host.docker = host.driver = True
+    host.servers = [{"uuid": "1", "name": "vm"}]
+
+    run = mistral.run("novadocker.undeploy", {"hosts": host.name})
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert (host.state, host.restarts, host.out_of_service) == (UNTOUCHED, 0, [])
+    assert writes(cloud) == []
+
+
 def test_an_engine_of_the_operators_beside_instances_is_nothing_to_undo(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:

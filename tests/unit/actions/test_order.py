@@ -94,7 +94,9 @@ def test_only_what_shows_a_trace_is_undone() -> None:
 @pytest.mark.parametrize(
     ("records", "needs"),
     [
-        ({"configure_compute": True}, STEPS[::-1]),
+        (dict.fromkeys(STEPS, True), STEPS[::-1]),
+        # It was staged and not switched.
+        ({"install_docker": True}, ["install_docker"]),
         # Of another role that the host had.
         ({"configure_glance": True}, []),
         # The engine is the operator's.
@@ -190,6 +192,14 @@ def test_instances_of_a_docker_hypervisor_keep_it_from_being_undone() -> None:
         order.spare_occupied(
             [run(instances=1, needs=STEPS, hypervisor_type="docker")], "refuse", converting=False
         )
+
+
+def test_instances_do_not_keep_what_was_only_staged_from_being_removed() -> None:
+    found = run(instances=3, needs=["install_driver", "install_docker"])
+
+    order.spare_occupied([found], "refuse", converting=False)
+
+    assert found.ok
 
 
 def test_occupied_hosts_can_be_skipped() -> None:
