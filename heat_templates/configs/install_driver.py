@@ -116,9 +116,13 @@ def wanted_wheel(step: Step) -> Iterator[Wheel]:
 
 
 def is_installed(environment: dict[str, Any], wheel: Wheel) -> bool:
-    """Tell whether the driver that is installed came from this wheel, as far as pip noted it."""
+    """Tell whether the driver that is installed came from this wheel, or is a checkout like it.
+
+    Of one that an index gave, as to hosts of an earlier release, pip noted no hash: its version may
+    be the same, and its content another.
+    """
     version, sha256 = (environment[kind].get(NAME) for kind in ("packages", "archives"))
-    return bool(version == wheel.version and sha256 in (None, wheel.sha256))
+    return bool(version == wheel.version and sha256 in ("checkout", wheel.sha256))
 
 
 def keep(step: Step, name: str, data: bytes) -> Wheel:

@@ -119,11 +119,8 @@ def engine_ping(path: str) -> str:
     return answer.read().decode()
 
 
-def container_fault(*command: str) -> str | None:
-    """Start a container as the driver does, and remove it; return why it does not start, or "".
-
-    None where the driver is of a release that cannot be asked like this.
-    """
+def container_fault(*command: str) -> str:
+    """Start a container as the driver does, and remove it; return why it does not start, or ""."""
     import contextlib
     import os
     import sys
@@ -132,12 +129,8 @@ def container_fault(*command: str) -> str | None:
     import nova.cmd.compute  # noqa: F401 - registers options and patches what Nova patches
     from nova import config
 
-    try:
-        from novadocker import conf, exceptions
-        from novadocker.virt.docker.engine import client, sandbox
-    except ModuleNotFoundError:
-        # That the driver itself loads was seen before.
-        return None
+    from novadocker import conf, exceptions
+    from novadocker.virt.docker.engine import client, sandbox
 
     conf.register(config.CONF)
     config.parse_args(sys.argv, configure_db=False, init_rpc=False)
@@ -194,19 +187,6 @@ def versions(*names: str) -> dict[str, str | None]:
     return answer
 
 
-def installed_at(name: str) -> float | None:
-    """Return when pip installed a distribution, in seconds since the epoch, None if it did not."""
-    import importlib.metadata
-    import os
-
-    try:
-        dist = importlib.metadata.distribution(name)
-        record = next(path for path in dist.files or () if path.name == "RECORD")
-        return os.stat(str(dist.locate_file(record))).st_mtime
-    except (importlib.metadata.PackageNotFoundError, StopIteration, OSError):
-        return None
-
-
 def inventory() -> dict[str, Any]:
     """Return what the environment holds, by which archives, and where pip would put more."""
     import importlib.metadata
@@ -226,8 +206,8 @@ def inventory() -> dict[str, Any]:
             packages[name] = dist.version
             origin = json.loads(dist.read_text("direct_url.json") or "{}")
             kind, _, digest = origin.get("archive_info", {}).get("hash", "").partition("=")
-            if kind == "sha256":
-                archives[name] = digest
+            if kind == "sha256" or "dir_info" in origin:
+                archives[name] = digest or "checkout"
     return {
         **{"packages": packages, "archives": archives},
         "virtual": sys.prefix != sys.base_prefix,

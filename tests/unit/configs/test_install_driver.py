@@ -426,6 +426,19 @@ def test_another_wheel_of_the_same_version_takes_its_place(
     assert run().actions == []
 
 
+def test_a_driver_of_the_same_version_that_an_index_gave_is_replaced_once(
+    run: Any, packages: Any, environment: Any, wheels: Any, root: pathlib.Path
+) -> None:
+    """As a release that asked an index has left it: which content that is was noted nowhere."""
+    install(environment.python, wheels / file_of("nova-docker", "1.0"))
+    site = next(pathlib.Path(environment.python).parents[1].glob("lib/python*/site-packages"))
+    next(site.glob("nova_docker-*")).joinpath("direct_url.json").unlink()
+
+    assert run("check").facts["disturbs"] is True
+    assert run().actions
+    assert run().actions == []
+
+
 def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
     run: Any, packages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
