@@ -127,7 +127,7 @@ class SelectHosts(NovadockerAction):
         if len(packed_names) > packing.PACKED_CHARS:
             (packed_names,) = pages.keep(cloud.workflow, run_id, [sorted(names)])
         return {
-            "pages": pages.keep(cloud.workflow, run_id, _cut([*found, *controller_rows])),
+            "pages": pages.keep(cloud.workflow, run_id, order.by_host([*found, *controller_rows])),
             "controllers": controller_rows,
             "names": packed_names,
             "unselected": pages.keep(cloud.workflow, run_id, [unselected])[0],
@@ -189,8 +189,8 @@ class FindNeeds(NovadockerAction):
             )
         if self._workflow == "preload_images":
             _require_docker(computes)
-        kept = pages.keep(cloud.workflow, self.settings["run_id"], _cut(rows.write(host_rows)))
-        return {"pages": kept}
+        cut = order.by_host(rows.write(host_rows))
+        return {"pages": pages.keep(cloud.workflow, self.settings["run_id"], cut)}
 
     def _note_needs(self, row: HostRow, exporting: str) -> None:
         steps = recipes.for_role(row.role)

@@ -49,6 +49,24 @@ def batches(count: int, batch_size: int | None) -> list[list[int]]:
     return cut
 
 
+def by_host(items: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Cut rows into pages of at most :data:`LARGEST_BATCH`, each host's rows on one of them.
+
+    One message has the steps of all roles of a host, so its rows are pushed and read together.
+
+    :param items: rows as a workflow carries them
+    """
+    of_hosts: dict[str, list[dict[str, Any]]] = {}
+    for item in items:
+        of_hosts.setdefault(item["host"], []).append(item)
+    cut: list[list[dict[str, Any]]] = [[]]
+    for of_host in of_hosts.values():
+        if len(cut[-1]) + len(of_host) > LARGEST_BATCH:
+            cut.append([])
+        cut[-1] += of_host
+    return [page for page in cut if page]
+
+
 def looks_converted(facts: dict[str, Any], steps: Sequence[str]) -> bool:
     """Whether a description shows all that steps leave on a host, as far as it can show that.
 

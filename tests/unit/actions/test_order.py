@@ -37,6 +37,22 @@ def test_batches_of_one_size() -> None:
     assert sizes(7, 3) == [3, 3, 1]
 
 
+def test_a_host_of_two_roles_has_both_rows_on_one_page() -> None:
+    computes = [{"host": f"c{number}", "role": "compute"} for number in range(199)]
+    controllers = [{"host": name, "role": "controller"} for name in ("c0", "c150", "k")]
+    cut = order.by_host([*computes, *controllers])
+    assert [len(page) for page in cut] == [100, 100, 2]
+    for name in ("c0", "c150", "k"):
+        roles = [[row["role"] for row in page if row["host"] == name] for page in cut]
+        assert [here for here in roles if here] == [
+            ["controller"] if name == "k" else ["compute", "controller"]
+        ]
+    assert sorted(str(row) for page in cut for row in page) == sorted(
+        map(str, [*computes, *controllers])
+    )
+    assert order.by_host([]) == []
+
+
 def test_each_host_is_in_one_batch() -> None:
     cut = order.batches(137, None)
 
