@@ -259,7 +259,7 @@ def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
         waiting[name] = stack
     for name, stack in waiting.items():
         addresses = {host: hosts[host] for host in given.get(name, ())}
-        enrol.attach(stack, addresses, ssh, settings, wheels, arguments.timeout)
+        enrol.attach(stack, addresses, ssh, settings, wheels, arguments.timeout, flat=True)
         now = enrol.await_complete(stack, arguments.timeout)
         lost = sorted(set(addresses) - set(Roster.of_parameters(now["parameters"]).active))
         if lost:

@@ -137,18 +137,23 @@ class Enrolment:
         self.heat.stacks.delete(_identifier(stack))
 
     def servers(
-        self, stack: Mapping[str, Any], wanted: Collection[str] | None = None
+        self, stack: Mapping[str, Any], wanted: Collection[str] | None = None, *, flat: bool = False
     ) -> dict[str, dict[str, Any]]:
         """Return what agents need (os_collect_config) by host name, of servers that have it.
 
         :param wanted: hosts that are asked for, None for all
+        :param flat: take no servers but those of :func:`pools.template`. While a stack of an
+            earlier release is made flat, its servers of before are still there, and about to go.
         """
         servers = {}
         for item in self.heat.resources.list(_identifier(stack), nested_depth=DEPTH):
             if item.resource_type not in SERVER_TYPES or not item.physical_resource_id:
                 continue
             host = item.resource_name.removeprefix(pools.SERVER)
-            if host != item.resource_name and wanted is not None and host not in wanted:
+            if host == item.resource_name:
+                if flat:
+                    continue
+            elif wanted is not None and host not in wanted:
                 continue
             # A server of compute_pool.yaml is in a stack of its own below the pool's.
             link = next(link["href"] for link in item.links if link["rel"] == "stack")
@@ -173,12 +178,15 @@ class Enrolment:
         wheels: Sequence[Wheel],
         timeout_s: float,
         parallel: int = PARALLEL,
+        *,
+        flat: bool = False,
     ) -> None:
         """Put package, wheels and agent on hosts, each as soon as Heat has its credentials.
 
         :param addresses: SSH addresses by host name
         :param common: settings of install_agent that are the same for all of them
         :param wheels: what is brought beside the package, the driver's first
+        :param flat: whether :meth:`write` made the stack
         :raises Refused: naming every host that could not be attached
         """
         deadline = time.monotonic() + timeout_s
@@ -191,7 +199,7 @@ class Enrolment:
         with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
             running: dict[concurrent.futures.Future[bool], str] = {}
             while waiting and time.monotonic() < deadline:
-                for name, config in self.servers(stack, waiting).items():
+                for name, config in self.servers(stack, waiting, flat=flat).items():
                     if name in waiting:
                         settings = {**common, "os_collect_config": config, "host": name}
                         running[pool.submit(set_up, waiting.pop(name), settings)] = name

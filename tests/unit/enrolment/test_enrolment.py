@@ -223,6 +223,8 @@ class Heat:
         self.asked: list[str] = []
         self.outcome = "COMPLETE"
         self.server_type = "OS::Heat::DeployedServer"
+        # Hosts whose servers of an earlier release, each in a stack of its own, are not gone yet.
+        self.nested: list[str] = []
 
     def answer(self, method, path, query, body):
         self.asked.append(f"{method} {path}")
@@ -246,6 +248,9 @@ class Heat:
         if parts[-1] == "resources":
             assert query["nested_depth"] == "4"
             return 200, {"resources": self._resources(stack)}
+        if parts[-1] == "server":
+            occ = {"collectors": ["cfn"], "cfn": {"secret_access_key": "of before"}}
+            return 200, {"resource": {"attributes": {"name": parts[1], "os_collect_config": occ}}}
         if "resources" in parts:
             flat = self.server_type == "OS::Heat::DeployedServer"
             assert parts[1] in self.stacks if flat else parts[1:4] == ["nested", "2", "resources"]
@@ -293,6 +298,18 @@ class Heat:
         if self.server_type == "OS::Heat::DeployedServer":
             link = f"http://heat/v1/p/stacks/{stack['stack_name']}/{stack['id']}"
             prefix = "server-"
+        before = [
+            {
+                "resource_type": self.server_type,
+                "physical_resource_id": "x",
+                "resource_name": "server",
+                "links": [{"rel": "stack", "href": f"http://heat/v1/p/stacks/{host}/3"}],
+            }
+            for host in self.nested
+        ]
+        if before:  # At the next question they are gone, and the stack has its own.
+            self.nested = []
+            return before
         return [
             {
                 "resource_type": self.server_type,
@@ -680,6 +697,17 @@ class TestCommand:
         assert len(done) == 2
         assert enroll.main(["add", "--pool", "c", "a", "b"]) == 0
         assert enroll.main(words) == 0
+
+    def test_agents_get_no_credentials_of_servers_that_are_about_to_go(self, cloud):
+        heat, done = cloud
+        enroll.main(["add", "--pool", "c", "a", "b"])
+        heat.stacks["novadocker-hosts-c"]["parameters"]["host_count"] = "2"
+        heat.nested = ["a", "b"]
+        heat.stacks.update({host: {"stack_name": host, "id": "3"} for host in heat.nested})
+        done.clear()
+        assert enroll.main(["add", "--pool", "c", "a", "b"]) == 0
+        given = [settings["os_collect_config"]["cfn"] for _, _, settings in done]
+        assert given == [{"secret_access_key": "k"}] * 2
 
     def test_a_server_that_is_not_waited_for_is_not_asked_for(self, cloud):
         heat, _ = cloud
