@@ -30,13 +30,13 @@ class Finding:
 
     :param what: what was checked
     :param state: ``ok``, ``warning`` or ``error``
-    :param found: what the check has found
+    :param message: what the check has found
     :param remedy: what to do about it
     """
 
     what: str
     state: str
-    found: str
+    message: str
     remedy: str = ""
 
 
@@ -224,10 +224,10 @@ def shared_limits(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are 
         Finding(
             "shared limits",
             "warning",
-            f"{limit.sysctl} is {found}: one instance can keep all others from {limit.takes}",
+            f"{limit.sysctl} is {value}: one instance can keep all others from {limit.takes}",
             f"set {limit.sysctl} = {limit.least} in /etc/sysctl.d",
         )
-        for limit, found in low
+        for limit, value in low
     ]
 
 
@@ -304,9 +304,11 @@ def volumes(conf: Any) -> list[Finding]:
     allowed = conf.docker.volume_file_systems
     if not allowed:
         return []
-    wanted = {program for one in allowed for program in mounts.programs(one)}
+    wanted = {program for file_system in allowed for program in mounts.programs(file_system)}
     missing = [
-        one for one in sorted(wanted) if shutil.which(one, path=mounts.search_path()) is None
+        program
+        for program in sorted(wanted)
+        if shutil.which(program, path=mounts.search_path()) is None
     ]
     results = [
         Finding(
@@ -380,7 +382,7 @@ def main() -> None:
     logging.getLogger("oslo.privsep").setLevel(logging.ERROR)
     results = findings(sys.argv[1:])
     for finding in results:
-        print(f"{finding.state.upper():8}{finding.what:14}{finding.found}")
+        print(f"{finding.state.upper():8}{finding.what:14}{finding.message}")
         if finding.remedy:
             print(f"{'':8}{'':14}-> {finding.remedy}")
     sys.exit(1 if any(finding.state == "error" for finding in results) else 0)

@@ -188,10 +188,10 @@ def _drop_others(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
 
     An old address would stay the source of what the instance sends, which Neutron drops.
     """
-    addresses = {ipaddress.ip_interface(one) for one in nic["addresses"]}
-    for found in ns.get_addr(index=index):
-        address = f"{found.get_attr('IFA_ADDRESS')}/{found['prefixlen']}"
-        if found["scope"] == _GLOBAL and ipaddress.ip_interface(address) not in addresses:
+    addresses = {ipaddress.ip_interface(address) for address in nic["addresses"]}
+    for assigned in ns.get_addr(index=index):
+        address = f"{assigned.get_attr('IFA_ADDRESS')}/{assigned['prefixlen']}"
+        if assigned["scope"] == _GLOBAL and ipaddress.ip_interface(address) not in addresses:
             LOG.info("%s is not the port's any more", address)
             ip, prefix = address.split("/")
             ns.addr("del", index=index, address=ip, prefixlen=int(prefix))
@@ -200,13 +200,13 @@ def _drop_others(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
         to, via = nic["metadata"]
         routes.add((ipaddress.ip_network(to), via))
     routes |= {(ipaddress.ip_network(_default(via)), via) for via, _outside in nic["gateways"]}
-    for found in ns.get_routes(oif=index, table=_MAIN_TABLE):
-        family = found["family"]
-        to = found.get_attr("RTA_DST")
-        destination = f"{to}/{found['dst_len']}" if to else _DEFAULT[family]
-        gateway = found.get_attr("RTA_GATEWAY")
+    for route in ns.get_routes(oif=index, table=_MAIN_TABLE):
+        family = route["family"]
+        to = route.get_attr("RTA_DST")
+        destination = f"{to}/{route['dst_len']}" if to else _DEFAULT[family]
+        gateway = route.get_attr("RTA_GATEWAY")
         # Others are the kernel's own.
-        if found["proto"] == _STATIC and (ipaddress.ip_network(destination), gateway) not in routes:
+        if route["proto"] == _STATIC and (ipaddress.ip_network(destination), gateway) not in routes:
             LOG.info("The route to %s by %s is not the port's any more", destination, gateway)
             via = {"gateway": gateway} if gateway else {}
             with _unless(errno.ESRCH):

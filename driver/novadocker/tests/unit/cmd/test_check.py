@@ -42,7 +42,7 @@ def test_without_the_pth_file_the_other_command_is_named(monkeypatch: pytest.Mon
 def test_the_driver_is_imported_as_nova_does() -> None:
     found = check.importing()
     assert found.state == "ok"
-    assert "Nova" in found.found
+    assert "Nova" in found.message
 
 
 def test_a_driver_that_cannot_be_imported_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_a_module_that_is_no_driver_is_an_error(monkeypatch: pytest.MonkeyPatch)
     fake = type(sys)("nova.virt.novadocker.virt.docker")
     fake.DockerDriver = object
     monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    assert check.importing().found == "DockerDriver is no driver"
+    assert check.importing().message == "DockerDriver is no driver"
 
 
 def test_configuration_is_compared(conf: Any, option: Any) -> None:
@@ -108,7 +108,7 @@ class TestEngine:
     def test_what_the_engine_can_do_is_told(
         self, info: Any, told: tuple[str, str], conf: Any
     ) -> None:
-        found = {one.what: one.found for one in check.abilities(conf, info)}
+        found = {one.what: one.message for one in check.abilities(conf, info)}
         assert told[1] in found[told[0]]
 
     @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ class TestEngine:
         info = {"Driver": "overlay2", "Runtimes": {"runc": {}}}
         faults = {one.what: one for one in check.abilities(conf, info) if one.state == "error"}
         assert set(faults) == {"disk quota", "runtime"}
-        assert "which Docker does not have: it has runc" in faults["runtime"].found
+        assert "which Docker does not have: it has runc" in faults["runtime"].message
 
     def test_an_engine_to_be_set_up(self, conf: Any, engine: Any, monkeypatch: Any) -> None:
         monkeypatch.setattr(check.os.path, "exists", lambda _path: True)
@@ -182,7 +182,7 @@ class TestEngine:
         monkeypatch.setattr(engine, "_version", lambda: answer)
         found = [one for one in check.engine(conf) if one.what == "seccomp"]
         assert bool(found) is warned
-        assert all("io_uring" in one.found for one in found)
+        assert all("io_uring" in one.message for one in found)
 
 
 def test_limits_that_all_share_are_looked_at(
@@ -199,7 +199,7 @@ def test_limits_that_all_share_are_looked_at(
         (tmp_path / name).write_text(f"{value}\n")
     found = check.shared_limits(conf)
     assert {one.state for one in found} == {"warning"}
-    assert "fs.inotify.max_user_instances is 128" in found[0].found
+    assert "fs.inotify.max_user_instances is 128" in found[0].message
     assert "fs.aio-max-nr = 1048576" in found[1].remedy
     assert len(found) == 2
     assert check.shared_limits in check.CHECKS
@@ -226,7 +226,7 @@ def test_ovsdb_is_connected_to(kind: str, conf: Any, option: Any, tmp_path: Any)
 def test_privileges(wiring: Any, conf: Any) -> None:
     assert check.privileges(conf)[0].state == "ok"
     wiring.prepare.side_effect = exceptions.NetworkError("sudo: not found")
-    assert "sudo" in check.privileges(conf)[0].found
+    assert "sudo" in check.privileges(conf)[0].message
 
 
 class TestVolumes:
@@ -255,7 +255,7 @@ class TestVolumes:
         self.table(monkeypatch, False)
         monkeypatch.setattr(check.shutil, "which", lambda _name, path: None)
         programs, propagation = check.volumes(conf)
-        assert "mkfs.ext4" in programs.found
+        assert "mkfs.ext4" in programs.message
         assert "PrivateTmp" in propagation.remedy
 
     @pytest.mark.usefixtures("_host")
@@ -266,7 +266,7 @@ class TestVolumes:
             raise FailedToDropPrivileges("sudo: not found")
 
         monkeypatch.setattr(mounts, "share", refuse)
-        assert "sudo" in check.volumes(conf)[1].found
+        assert "sudo" in check.volumes(conf)[1].message
 
 
 @pytest.mark.parametrize(("state", "code"), [("error", 1), ("warning", 0), ("ok", 0)])

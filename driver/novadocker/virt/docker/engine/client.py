@@ -190,7 +190,7 @@ class Engine:
                     raise fault from err
                 # The engine was upgraded, and has done nothing.
                 self.forget()
-                if last or any(isinstance(one, Iterator) for one in args):
+                if last or any(isinstance(arg, Iterator) for arg in args):
                     # What was to be sent may be read already.
                     raise fault from err
             except (requests.exceptions.RequestException, docker.errors.DockerException) as err:

@@ -178,7 +178,7 @@ class Containers:
                 "label": [f"{names.LABEL}host={self._facts.name}", f"{names.LABEL}uuid={uuid}"]
             },
         )
-        return {name.lstrip("/") for one in listed for name in one["Names"]}
+        return {name.lstrip("/") for container in listed for name in container["Names"]}
 
     def names_by_uuid(self) -> dict[str, str]:
         """Return the names of the instances that have a container here, by UUID, in one request."""
@@ -186,9 +186,11 @@ class Containers:
             "containers", all=True, filters={"label": [f"{names.LABEL}host={self._facts.name}"]}
         )
         return {
-            one["Labels"][names.LABEL + "uuid"]: one["Labels"].get(names.LABEL + "name", "")
-            for one in listed
-            if one["Labels"].get(names.LABEL + "uuid")
+            container["Labels"][names.LABEL + "uuid"]: container["Labels"].get(
+                names.LABEL + "name", ""
+            )
+            for container in listed
+            if container["Labels"].get(names.LABEL + "uuid")
         }
 
     def states_by_uuid(self) -> dict[str, State]:
@@ -205,9 +207,10 @@ class Containers:
         )
         # Containers that were put aside by a resize or a rescue have other names.
         return {
-            one["Labels"][f"{names.LABEL}uuid"]: state_of(one["State"])
-            for one in listed
-            if f"/{names.workload_name(one['Labels'][f'{names.LABEL}uuid'])}" in one["Names"]
+            container["Labels"][f"{names.LABEL}uuid"]: state_of(container["State"])
+            for container in listed
+            if f"/{names.workload_name(container['Labels'][f'{names.LABEL}uuid'])}"
+            in container["Names"]
         }
 
     def inspect(self, name: str) -> dict[str, Any]:
@@ -324,9 +327,9 @@ class Containers:
         directories of the host. The caller makes sure that there is space.
         """
         bound = {
-            one["Target"].strip("/")
+            mount["Target"].strip("/")
             for name in (source, target)
-            for one in self.inspect(name)["HostConfig"].get("Mounts") or []
+            for mount in self.inspect(name)["HostConfig"].get("Mounts") or []
         }
         if source_path == "/":
             # An export leaves out mounts: files of lxcfs do not have the size that they report.

@@ -126,7 +126,7 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
             },
         },
         "shm_size": f"{_shm_size_mb(extra_specs, isolation.shm_size_mb)}m",
-        "ulimits": [_ulimit(one) for one in isolation.ulimits],
+        "ulimits": [_ulimit(ulimit) for ulimit in isolation.ulimits],
     }
     if isolation.lxcfs_path:
         translated["mounts"] = lxcfs.mounts(isolation.lxcfs_path)

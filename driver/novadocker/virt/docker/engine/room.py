@@ -95,7 +95,7 @@ class Ledger:
 
     def _left(self, directory: str, reserve_bytes: int) -> int:
         device = os.stat(directory).st_dev
-        awaited = sum(one.awaited_bytes for one in self._claims if one.device == device)
+        awaited = sum(claim.awaited_bytes for claim in self._claims if claim.device == device)
         return shutil.disk_usage(directory).free - reserve_bytes - awaited
 
 
@@ -282,7 +282,7 @@ class Room:
         return list(claims.values())
 
     def _left(self, info: Mapping[str, Any], reserve_bytes: int) -> int:
-        return min(LEDGER.left(one, reserve_bytes) for one in self._directories(info))
+        return min(LEDGER.left(directory, reserve_bytes) for directory in self._directories(info))
 
     def _directories(self, info: Mapping[str, Any]) -> list[str]:
         directories = [self._root_directory or str(info["DockerRootDir"])]

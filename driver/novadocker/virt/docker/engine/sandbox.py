@@ -189,7 +189,7 @@ class Sandboxes:
         except exceptions.EngineUnreachable:
             raise
         except exceptions.EngineError as err:
-            if not any(one in str(err).lower() for one in _NO_SPACE):
+            if not any(message in str(err).lower() for message in _NO_SPACE):
                 raise
             return True
         LOG.warning(
@@ -232,7 +232,9 @@ class Sandboxes:
             # No domains of the host's, and none of its options: one that is the default.
             dns_search=["."],
             dns_opt=["ndots:1"],
-            extra_hosts=[f"{host_name(hostname)}:{one}" for one in addresses] if hostname else None,
+            extra_hosts=[f"{host_name(hostname)}:{address}" for address in addresses]
+            if hostname
+            else None,
             security_opt=["no-new-privileges:true"],
             sysctls=sysctls or None,
             # The sandbox's program is one thread; the runtime that starts it needs some more.

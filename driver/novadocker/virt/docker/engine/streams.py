@@ -40,9 +40,9 @@ def is_below(member: tarfile.TarInfo, directories: Collection[str]) -> bool:
     """
     names = [member.name, member.linkname] if member.islnk() else [member.name]
     return any(
-        f"{posixpath.normpath('/' + name).lstrip('/')}/".startswith(f"{one}/")
+        f"{posixpath.normpath('/' + name).lstrip('/')}/".startswith(f"{directory}/")
         for name in names
-        for one in directories
+        for directory in directories
     )
 
 

@@ -77,7 +77,7 @@ def known(parts: Parts, instance: Instance) -> Any:
         return None
     info = driver.get_block_device_info(instance, instance.get_bdms())
     mapping = driver.block_device_info_get_mapping(info)
-    return {"block_device_mapping": [one for one in mapping if one.get("connection_info")]}
+    return {"block_device_mapping": [device for device in mapping if device.get("connection_info")]}
 
 
 def _attached(block_device_info: Any) -> list[Attached]:

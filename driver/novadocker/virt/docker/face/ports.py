@@ -52,7 +52,7 @@ class Ports:
         with faults.translated(instance, faults.DETACHING_PORT):
             self.parts.networks.unplug(instance, [vif])
         # It may have had the default gateway, which is another port's now.
-        left = [one for one in instance.get_network_info() or [] if one["id"] != vif["id"]]
+        left = [port for port in instance.get_network_info() or [] if port["id"] != vif["id"]]
         try:
             self.parts.networks.plug(instance, left)
         except exceptions.DriverError as err:

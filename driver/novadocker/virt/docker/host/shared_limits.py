@@ -20,7 +20,7 @@ class SharedLimit:
     least: int
     takes: str
 
-    def found(self) -> int | None:
+    def current(self) -> int | None:
         """Return what the host has; None where this kernel has no such limit."""
         try:
             return int((SYSCTLS / self.sysctl.replace(".", "/")).read_text().split()[0])
@@ -39,5 +39,5 @@ LIMITS = (
 
 def too_low() -> list[tuple[SharedLimit, int]]:
     """Return the limits that are lower than they should be, with what the host has."""
-    found = [(limit, limit.found()) for limit in LIMITS]
-    return [(limit, have) for limit, have in found if have is not None and have < limit.least]
+    readings = [(limit, limit.current()) for limit in LIMITS]
+    return [(limit, have) for limit, have in readings if have is not None and have < limit.least]

@@ -76,7 +76,7 @@ def check(config: Any, machine: str) -> list[str]:
         )
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     if not isinstance(diff_ids, list) or not all(
-        isinstance(one, str) and _DIGEST.fullmatch(one) for one in diff_ids
+        isinstance(diff_id, str) and _DIGEST.fullmatch(diff_id) for diff_id in diff_ids
     ):
         raise exceptions.ImageRefused("its configuration names no valid digests of layers")
     return diff_ids

@@ -83,7 +83,7 @@ class Inspection:
 
 def _disk_bytes(entry: tarfile.TarInfo) -> int:
     """Return about what a file takes on a disk: in whole blocks, and with what describes it."""
-    attributes = sum(len(one) for key, one in entry.pax_headers.items() if "xattr" in key)
+    attributes = sum(len(value) for key, value in entry.pax_headers.items() if "xattr" in key)
     content = entry.size if entry.isreg() else 1  # a directory has a block, a long link another
     return _whole_blocks(content) + _whole_blocks(attributes) + _INODE_BYTES + len(entry.name)
 

@@ -56,7 +56,7 @@ class Manifests:
         :raises ImageRefused: it names none, or several for this host
         """
         entries = self._read("manifest.json")
-        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise exceptions.ImageRefused("manifest.json is not a list of images")
         # One that has several names may be there several times.
         images = {json.dumps(names): names for names in map(_docker_names, entries)}
@@ -87,8 +87,9 @@ class Manifests:
         :param config: returns the configuration of an image
         """
         if len(images) > 1:
-            platforms = [(config(one), one) for one in images]
-            images = next(filter(None, (_of(platforms, one) for one in self._architectures)), [])
+            platforms = [(config(image), image) for image in images]
+            fitting = (_of(platforms, architecture) for architecture in self._architectures)
+            images = next(filter(None, fitting), [])
             if not images:
                 raise exceptions.ImageRefused(
                     f"none of the {len(platforms)} {what} in it is for this host, which is "
@@ -114,15 +115,21 @@ class Manifests:
 
     def _chosen(self, descriptors: list[dict[str, Any]]) -> list[str]:
         """Return the names of what may be for this host, each one once."""
-        others = [one for one in descriptors if not _is_beside(one)]
-        unknown = [one for one in others if _architecture(one) is None]
+        others = [descriptor for descriptor in descriptors if not _is_beside(descriptor)]
+        unknown = [descriptor for descriptor in others if _architecture(descriptor) is None]
         fitting: list[dict[str, Any]] = []
         for architecture in self._architectures:
-            fitting = fitting or [one for one in others if _architecture(one) == architecture]
-        base = [one for one in fitting if one["platform"].get("variant") in _BASE_VARIANTS]
+            fitting = fitting or [
+                descriptor for descriptor in others if _architecture(descriptor) == architecture
+            ]
+        base = [
+            descriptor
+            for descriptor in fitting
+            if descriptor["platform"].get("variant") in _BASE_VARIANTS
+        ]
         chosen = (base or fitting) + unknown
         if others and not chosen:
-            platforms = sorted({str(_architecture(one)) for one in others})
+            platforms = sorted({str(_architecture(descriptor)) for descriptor in others})
             raise exceptions.ImageRefused(
                 f"it is for {', '.join(platforms)}, this host is linux/{self._architectures[0]}"
             )
@@ -164,7 +171,7 @@ def _of(platforms: list[tuple[Any, Any]], architecture: str) -> list[Any]:
 
 def _descriptors(index: Any) -> list[dict[str, Any]]:
     entries = index.get("manifests") if isinstance(index, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise exceptions.ImageRefused("index.json is not an OCI index")
     return entries
 

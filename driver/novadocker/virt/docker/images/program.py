@@ -31,7 +31,9 @@ def image_to_json(image: archive.Image) -> dict[str, Any]:
     """Return an image as plain data."""
     return {
         "config": image.config.decode(_CONFIG_ENCODING),
-        "layers": [[one.member, one.diff_id, one.size_bytes, one.watched] for one in image.layers],
+        "layers": [
+            [layer.member, layer.diff_id, layer.size_bytes, layer.watched] for layer in image.layers
+        ],
         "disk_bytes": image.disk_bytes,
     }
 
@@ -40,7 +42,7 @@ def image_from_json(data: dict[str, Any]) -> archive.Image:
     """Return the image that :func:`image_to_json` was given."""
     return archive.Image(
         data["config"].encode(_CONFIG_ENCODING),
-        tuple(archive.Layer(*one) for one in data["layers"]),
+        tuple(archive.Layer(*fields) for fields in data["layers"]),
         data["disk_bytes"],
     )
 
@@ -118,7 +120,7 @@ def _written(
     config: dict[str, Any], content: list[tuple[int, compression.Reader]], max_bytes: int
 ) -> Iterator[bytes]:
     packed = json.dumps(config).encode()
-    size = archive.size_bytes(packed, [one for one, _content in content])
+    size = archive.size_bytes(packed, [size_bytes for size_bytes, _content in content])
     if size > max_bytes:
         raise exceptions.ImageRefused(
             f"the instance has {size} bytes; [docker]max_image_size_gb allows {max_bytes}"
@@ -142,8 +144,8 @@ def _clean_config(config: dict[str, Any], without_env: dict[str, str | None]) ->
     inner = dict(config.get("config") or {})
     inner["Env"] = [
         kept
-        for one in inner.get("Env") or []
-        if (kept := _own_variable(one, without_env)) is not None
+        for variable in inner.get("Env") or []
+        if (kept := _own_variable(variable, without_env)) is not None
     ]
     for key in ("Hostname", "Domainname", "Image"):
         inner[key] = ""

@@ -243,7 +243,7 @@ class Images:
         """
         for event in self._engine.stream("load_image", parts):
             if "error" in event:
-                full = any(one in event["error"] for one in _FULL)
+                full = any(message in event["error"] for message in _FULL)
                 kind = exceptions.HostFull if full else exceptions.ImageRefused
                 raise kind(f"the engine refuses it: {event['error']}")
 

@@ -61,7 +61,7 @@ class Consoles:
             port = self._ports.get(uuid)
             if port is None or not port.expect(lambda: opener(name), self._lifetime_s):
                 sources = self._conf.docker.console_proxies
-                port = _Port(uuid, address, [ipaddress.ip_network(one) for one in sources])
+                port = _Port(uuid, address, [ipaddress.ip_network(source) for source in sources])
                 port.expect(lambda: opener(name), self._lifetime_s)
                 port.start()
                 self._ports[uuid] = port
@@ -123,7 +123,7 @@ class _Port:
         with self._lock:
             self._opener = opener
             self._admitted_until = [
-                *(one for one in self._admitted_until if one > now),
+                *(until for until in self._admitted_until if until > now),
                 now + ADMITTED_S,
             ][-MOST_VIEWERS:]
             self._closes_at = max(self._closes_at, now + lifetime_s)
@@ -179,7 +179,7 @@ class _Port:
     def _admitted(self, viewer: socket.socket, peer: str) -> Opener | None:
         now = time.monotonic()
         with self._lock:
-            self._admitted_until = [one for one in self._admitted_until if one > now]
+            self._admitted_until = [until for until in self._admitted_until if until > now]
             if self._closed or not self._admitted_until or len(self._viewers) >= MOST_VIEWERS:
                 return None
             if self._sources and not any(

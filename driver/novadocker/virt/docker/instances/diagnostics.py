@@ -33,7 +33,9 @@ class Counters:
     def cpu_ns(self) -> list[int]:
         """Nanoseconds of each processor; one sum where the kernel does not count them apart."""
         usage = (self.stats.get("cpu_stats") or {}).get("cpu_usage") or {}
-        return [int(one) for one in usage.get("percpu_usage") or [usage.get("total_usage", 0)]]
+        return [
+            int(used_ns) for used_ns in usage.get("percpu_usage") or [usage.get("total_usage", 0)]
+        ]
 
     @property
     def memory_bytes(self) -> tuple[int, int]:
@@ -54,9 +56,9 @@ class Counters:
 
         def total(key: str) -> int:
             return sum(
-                int(one["value"])
-                for one in blkio.get(key) or []
-                if one.get("op", "").lower() == operation
+                int(counter["value"])
+                for counter in blkio.get(key) or []
+                if counter.get("op", "").lower() == operation
             )
 
         serviced = "io_serviced_recursive"

@@ -44,7 +44,9 @@ def own_environment(given: Mapping[str, str], image_config: Mapping[str, Any]) -
     :param image_config: ``Config`` of the engine's image
     :return: JSON, as :func:`not_the_images` takes it
     """
-    of_image = dict(one.split("=", 1) for one in image_config.get("Env") or [] if "=" in one)
+    of_image = dict(
+        variable.split("=", 1) for variable in image_config.get("Env") or [] if "=" in variable
+    )
     kept = {name: of_image.get(name) for name in sorted(given)}
     return json.dumps(
         {

@@ -89,7 +89,7 @@ class Rescues:
             self._workloads.copy(name, MOUNT_POINT, kept, "/")
         except exceptions.EngineError as err:
             if not isinstance(err, exceptions.NotFound) and not any(
-                one in str(err) for one in _NO_DIRECTORY
+                message in str(err) for message in _NO_DIRECTORY
             ):
                 raise
             LOG.warning("Nothing to take back from %s: %s", MOUNT_POINT, err, instance=instance)

@@ -16,8 +16,8 @@ def wish(instance: Instance, name: str) -> str | None:
     if name in specs:
         return str(specs[name])
     # Nova keeps the properties of the image there.
-    found = (instance.system_metadata or {}).get(f"image_{name}")
-    return None if found is None else str(found)
+    of_image = (instance.system_metadata or {}).get(f"image_{name}")
+    return None if of_image is None else str(of_image)
 
 
 def console(instance: Instance, has_terminal: bool) -> str:

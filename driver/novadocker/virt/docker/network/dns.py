@@ -16,7 +16,7 @@ def servers(network_info: NetworkInfo) -> list[str]:
 
     Where a subnet names none, its DHCP server is one. Never is it a server of the host's.
     """
-    found: dict[str, None] = {}
+    name_servers: dict[str, None] = {}
     for vif in network_info:
         for subnet in vif["network"]["subnets"]:
             given = [ip["address"] for ip in subnet.get("dns") or []]
@@ -24,15 +24,17 @@ def servers(network_info: NetworkInfo) -> list[str]:
             for address in given or ([dhcp] if dhcp else []):
                 # By 0.0.0.0 or :: a subnet says that there is none.
                 if not ipaddress.ip_address(address).is_unspecified:
-                    found[str(address)] = None
-    return list(found) or [NO_SERVER]
+                    name_servers[str(address)] = None
+    return list(name_servers) or [NO_SERVER]
 
 
 def addresses(network_info: NetworkInfo) -> list[str]:
     """Return the addresses that an instance's own name has: the first of each family."""
-    found: dict[int, str] = {}
+    by_version: dict[int, str] = {}
     for vif in network_info:
         for subnet in vif["network"]["subnets"]:
             for ip in subnet["ips"]:
-                found.setdefault(ipaddress.ip_address(ip["address"]).version, str(ip["address"]))
-    return [found[version] for version in sorted(found)] or [NO_ADDRESS]
+                by_version.setdefault(
+                    ipaddress.ip_address(ip["address"]).version, str(ip["address"])
+                )
+    return [by_version[version] for version in sorted(by_version)] or [NO_ADDRESS]

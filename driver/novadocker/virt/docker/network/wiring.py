@@ -92,7 +92,7 @@ def plan(network_info: NetworkInfo) -> list[Nic]:
                 addresses=tuple(addresses),
                 routes=tuple(routes),
                 gateways=tuple(gateways),
-                metadata=None if any(one.metadata for one in nics) else _to_metadata(vif),
+                metadata=None if any(nic.metadata for nic in nics) else _to_metadata(vif),
             )
         )
     return nics
