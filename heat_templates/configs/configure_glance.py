@@ -99,7 +99,7 @@ def by_other_means(service: Service | None, wanted: list[str]) -> str:
 def formats_in_files(step: Step) -> list[str]:
     """Return the formats that this host's files of Glance name, none where they name none."""
     place = step.path(CONFIGURATION)
-    found: list[str] = []
+    names: list[str] = []
     for path in (place, *sorted(place.with_name(f"{place.name}.d").glob("*.conf"))):
         parser = configparser.RawConfigParser(strict=False, allow_no_value=True)
         try:
@@ -107,8 +107,8 @@ def formats_in_files(step: Step) -> list[str]:
         except (configparser.Error, ValueError):
             continue
         value = parser.get("image_format", "container_formats", fallback=None)
-        found = [name.strip() for name in value.split(",")] if value else found
-    return [name for name in found if FORMAT.fullmatch(name)]
+        names = [name.strip() for name in value.split(",")] if value else names
+    return [name for name in names if FORMAT.fullmatch(name)]
 
 
 def formats(step: Step, service: Service) -> list[Any]:

@@ -152,10 +152,10 @@ class Registries:
 def resolved(host: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     """Return the addresses of a host, none where its name is not known."""
     try:
-        found = socket.getaddrinfo(host, None)
+        answers = socket.getaddrinfo(host, None)
     except OSError:
         return set()
-    return {ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in found}
+    return {ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in answers}
 
 
 def name_and_version(reference: str) -> tuple[str, str]:

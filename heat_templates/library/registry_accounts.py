@@ -59,9 +59,9 @@ def registry_account(step: Step, settings: dict[str, Any], domain: str) -> Accou
     helpers = settings.get("credHelpers") or {}
     named = {host_of(key): str(name) for key, name in helpers.items()}
     helper = named.get(host_of(server)) or str(settings.get("credsStore") or "")
-    found = helper_account(step, helper, server) if helper else None
-    if found:
-        return found
+    account = helper_account(step, helper, server) if helper else None
+    if account:
+        return account
     for key, entry in (settings.get("auths") or {}).items():
         if host_of(str(key)) == host_of(server) and isinstance(entry, dict):
             return file_account(entry)

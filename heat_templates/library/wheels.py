@@ -107,10 +107,10 @@ def require_content(data: bytes, sha256: str, what: str) -> None:
 
     :raises StepFailed: naming the file and the remedy
     """
-    found = hashlib.sha256(data).hexdigest()
-    if found != sha256:
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != sha256:
         raise StepFailed(
-            f"{what} is not the wheel that is meant, or was altered: its SHA-256 is {found[:16]}, "
+            f"{what} is not the wheel that is meant, or was altered: its SHA-256 is {digest[:16]}, "
             f"and not {sha256[:16]}. Look who changed it; take it away, then {BY_HAND} from a "
             "bundle that is whole"
         )
