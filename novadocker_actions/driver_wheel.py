@@ -59,8 +59,8 @@ def for_hosts(folder: Path | None) -> list[Wheel]:
     if folder is None:
         return [driver]
     locked = set(re.findall(r"sha256:([0-9a-f]{64})", host_package.contents()[host_package.LOCK]))
-    found = [Wheel(path, _sha256(path)) for path in sorted(folder.glob("*.whl"))]
-    needed = [wheel for wheel in found if wheel.sha256 in locked]
+    wheels = [Wheel(path, _sha256(path)) for path in sorted(folder.glob("*.whl"))]
+    needed = [wheel for wheel in wheels if wheel.sha256 in locked]
     if not needed:
         raise Refused(
             "--wheels",

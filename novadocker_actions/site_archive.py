@@ -33,10 +33,10 @@ def make(archive: Path, folders: Sequence[Path], images: Sequence[Path]) -> str:
     """
     files: dict[str, Path] = {}
     for folder in folders:
-        found = sorted(folder.glob("*.whl"))
-        if not found:
+        wheels = sorted(folder.glob("*.whl"))
+        if not wheels:
             raise Refused("--wheels", f"{folder} has no wheels.", "Give the one that has them.")
-        for path in found:
+        for path in wheels:
             _add(files, f"wheels/{path.name}", path)
     driver = driver_wheel.find().path
     files[f"wheels/{driver.name}"] = driver

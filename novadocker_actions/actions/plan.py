@@ -120,14 +120,16 @@ class SelectHosts(NovadockerAction):
             _row_of(record, ",".join(r for r in record.roles if r != _COMPUTE))
             for record in controllers
         )
-        found = [*rows.write(_row_of(record, _COMPUTE) for record in chosen.hosts)]
+        compute_rows = [*rows.write(_row_of(record, _COMPUTE) for record in chosen.hosts)]
         run_id = self.settings["run_id"]
         unselected = [r.name for r in records if r.service_id and r.name not in names]
         packed_names = packing.pack(sorted(names))
         if len(packed_names) > packing.PACKED_CHARS:
             (packed_names,) = pages.keep(cloud.workflow, run_id, [sorted(names)])
         return {
-            "pages": pages.keep(cloud.workflow, run_id, order.by_host([*found, *controller_rows])),
+            "pages": pages.keep(
+                cloud.workflow, run_id, order.by_host([*compute_rows, *controller_rows])
+            ),
             "controllers": controller_rows,
             "names": packed_names,
             "unselected": pages.keep(cloud.workflow, run_id, [unselected])[0],

@@ -99,13 +99,13 @@ class Audit(NovadockerAction):
 
 
 def _rows_of(cloud: Cloud | None, named: Iterable[Any]) -> list[HostRow]:
-    found = []
+    host_rows = []
     for page in named:
         if cloud is not None:
-            found += rows.read(pages.read(cloud.workflow, page))
+            host_rows += rows.read(pages.read(cloud.workflow, page))
         elif not isinstance(page, dict):
-            found += rows.read(page)
-    return found
+            host_rows += rows.read(page)
+    return host_rows
 
 
 class Report(NovadockerAction):

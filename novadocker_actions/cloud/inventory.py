@@ -46,11 +46,11 @@ def all_hosts(heat: Heat) -> dict[str, dict[str, Any]]:
     :param heat: Heat's client
     :raises Refused: for a host that is in two of them
     """
-    keys, found = HostKeys(heat), dict[str, dict[str, Any]]()
+    keys, hosts = HostKeys(heat), dict[str, dict[str, Any]]()
     stacks: dict[str, str] = {}
     for pool in pools(heat):
         for name, mailbox in of_pool(heat, pool.identifier).items():
-            if name in found:
+            if name in hosts:
                 # One of the two mailboxes is nobody's, and which one that is cannot be told.
                 raise Refused(
                     "hosts",
@@ -59,5 +59,5 @@ def all_hosts(heat: Heat) -> dict[str, dict[str, Any]]:
                     "`novadocker-enroll list` and /etc/os-collect-config.conf on the host.",
                 )
             stacks[name] = str(pool.stack_name)
-            found[name] = {**mailbox, "has_key": bool(keys.of(name))}
-    return found
+            hosts[name] = {**mailbox, "has_key": bool(keys.of(name))}
+    return hosts

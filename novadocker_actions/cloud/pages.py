@@ -120,7 +120,7 @@ def sweep(mistral: Mistral, run_id: str) -> None:
     :param run_id: the run that ends
     """
     try:
-        names = [found.name for found in mistral.environments.list(fields=["name"])]
+        names = [environment.name for environment in mistral.environments.list(fields=["name"])]
         for name in _left_over(mistral, run_id, names):
             mistral.environments.delete(name)
     except CloudError as err:

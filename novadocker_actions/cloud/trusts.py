@@ -58,14 +58,16 @@ def _of_ended_runs(cloud: Cloud, left: set[str]) -> list[str]:
 def _runs(cloud: Cloud) -> list[Any]:
     newest_first = {"sort_keys": "created_at", "sort_dirs": "desc", "limit": _RUNS}
     fields = ["id", "workflow_name", "state"]
-    found = cloud.workflow.executions.list(fields=fields, nulls="task_execution_id", **newest_first)
-    return [run for run in found if str(run.workflow_name).startswith(_WORKBOOK)]
+    executions = cloud.workflow.executions.list(
+        fields=fields, nulls="task_execution_id", **newest_first
+    )
+    return [run for run in executions if str(run.workflow_name).startswith(_WORKBOOK)]
 
 
 def _of(cloud: Cloud, run_id: str) -> set[str]:
     tasks = [task.to_dict() for task in cloud.workflow.tasks.list(run_id, name=_BEGIN)]
     settings = [_settings(task.get("published")) for task in tasks]
-    return {str(one.get(name) or "") for one in settings for name in SETTINGS}
+    return {str(values.get(name) or "") for values in settings for name in SETTINGS}
 
 
 def _settings(published: Any) -> dict[str, Any]:

@@ -80,8 +80,8 @@ def is_part(stack_name: str, pool: str) -> bool:
 
 def part_of(stack: Mapping[str, Any]) -> int:
     """Return which part of its pool a stack is, from 1 on."""
-    found = _PART.search(str(stack["stack_name"]))
-    return int(found.group()[1:]) if found else 1
+    match = _PART.search(str(stack["stack_name"]))
+    return int(match.group()[1:]) if match else 1
 
 
 def spread(

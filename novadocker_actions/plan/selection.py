@@ -146,14 +146,14 @@ def require_bearable(hosts: list[Host], controllers: list[Host]) -> None:
     :param controllers: enrolled ones
     :raises Refused: when they are too many
     """
-    for found, most, field, what in (
+    for group, most, field, what in (
         (hosts, MOST_HOSTS, "hosts", "compute hosts are selected"),
         (controllers, MOST_CONTROLLERS, "controllers", "controllers are enrolled"),
     ):
-        if len(found) > most:
+        if len(group) > most:
             raise Refused(
                 field,
-                f"{len(found)} {what}, more than the {most} of one run.",
+                f"{len(group)} {what}, more than the {most} of one run.",
                 "Select fewer of them with match or where, and the others with another run."
                 if field == "hosts"
                 else "Enrol as controllers only hosts that run Glance's API, or pull images.",
