@@ -57,13 +57,13 @@ def of(progress: Progress) -> list[Event]:
     cells: dict[str, list[Cell]] = {}
     for cell in progress.cells():
         cells.setdefault(cell.task_id, []).append(cell)
-    found = [
+    events = [
         event
         for task in progress.tasks
         if task.ended
         for event in _of_task(task, cells.get(task.id, []))
     ]
-    return sorted(found, key=lambda event: event.at or _NEVER)
+    return sorted(events, key=lambda event: event.at or _NEVER)
 
 
 _NEVER = datetime.datetime.max.replace(tzinfo=datetime.UTC)

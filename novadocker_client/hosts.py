@@ -74,8 +74,8 @@ class Host:
         """The run that has taken it out of service, "" where none has."""
         if self.status != "disabled" or not self.reason.startswith(_REASONS):
             return ""
-        found = _RUN_ID.search(self.reason)
-        return found.group() if found else ""
+        match = _RUN_ID.search(self.reason)
+        return match.group() if match else ""
 
 
 @dataclass(frozen=True)

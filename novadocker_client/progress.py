@@ -125,23 +125,23 @@ class Progress:
 
         A step that several tasks are about has ended when one of them says so of the host.
         """
-        found: dict[tuple[str, str], Cell] = {}
+        cells: dict[tuple[str, str], Cell] = {}
         failed: set[str] = set()
         for task in self.tasks:
             for row in task.rows:
                 cell = _cell(task, row, failed)
                 if cell is None:
                     continue
-                known = found.get((row.host, task.name))
+                known = cells.get((row.host, task.name))
                 if known and known.state == RUNNING:
                     cell = replace(cell, started_at=known.started_at)
                 elif known and (known.state == cell.state or (task.ended and not cell.ended)):
                     # Mistral's times are whole seconds: who pushed may come after who collected.
                     continue
                 elif known:
-                    del found[row.host, task.name]
-                found[row.host, task.name] = cell
-        for cell in found.values():
+                    del cells[row.host, task.name]
+                cells[row.host, task.name] = cell
+        for cell in cells.values():
             yield replace(cell, state=UNKNOWN) if self.ended and cell.state == RUNNING else cell
 
     def steps(self) -> list[str]:
@@ -151,12 +151,12 @@ class Progress:
     def hosts(self) -> list[HostProgress]:
         """Return the hosts that the run is about so far, in the order in which it came to them."""
         roles = {row.host: row.role for task in self.tasks for row in task.rows}
-        found: dict[str, HostProgress] = {}
+        hosts: dict[str, HostProgress] = {}
         for cell in self.cells():
-            known = found.get(cell.host)
+            known = hosts.get(cell.host)
             if known and known.state == FAILED:
                 continue
-            found[cell.host] = HostProgress(
+            hosts[cell.host] = HostProgress(
                 cell.host,
                 roles[cell.host],
                 cell.state,
@@ -164,7 +164,7 @@ class Progress:
                 cell.reason,
                 cell.finished_at or cell.started_at,
             )
-        return [found[host] for host in roles if host in found]
+        return [hosts[host] for host in roles if host in hosts]
 
 
 def _cell(task: Task, row: HostRow, failed: set[str]) -> Cell | None:
@@ -204,11 +204,11 @@ def look(cloud: Cloud, run_id: str, *, ended: bool, before: Progress | None = No
             key = str(child["id"])
             if key not in settled:
                 given = hosts.get(key, ())
-                found = tuple(reader.tasks(key, parent.name, hosts, given))
+                child_tasks = tuple(reader.tasks(key, parent.name, hosts, given))
                 if child["state"] not in _ENDED:
-                    tasks += found
+                    tasks += child_tasks
                     continue
-                settled[key] = found
+                settled[key] = child_tasks
             tasks += settled[key]
     tasks.sort(key=lambda task: task.started_at or _LATE)
     return Progress(tuple(tasks), settled, ended)
@@ -228,19 +228,19 @@ class _Reader:
 
     def below(self) -> dict[str, list[dict[str, Any]]]:
         """Return the workflows that the run runs, at whatever depth, by the task that runs them."""
-        found: dict[str, list[dict[str, Any]]] = {}
+        children: dict[str, list[dict[str, Any]]] = {}
         for item in self._executions(["id", "state", "task_execution_id", "created_at"]):
-            found.setdefault(str(item.get("task_execution_id")), []).append(item)
-        return found
+            children.setdefault(str(item.get("task_execution_id")), []).append(item)
+        return children
 
     def hosts_under_way(self) -> dict[str, tuple[HostRow, ...]]:
         """Return the hosts that are worked on, by the workflow and by the task that runs it."""
-        found: dict[str, tuple[HostRow, ...]] = {}
+        hosts: dict[str, tuple[HostRow, ...]] = {}
         fields = ["id", "task_execution_id", "input"]
         for item in self._executions(fields, state="RUNNING"):
             rows = host_rows(_mapping(item.get("input")).get("rows"))
-            found[str(item["id"])] = found[str(item.get("task_execution_id"))] = rows
-        return found
+            hosts[str(item["id"])] = hosts[str(item.get("task_execution_id"))] = rows
+        return hosts
 
     def tasks(
         self,

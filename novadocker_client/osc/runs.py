@@ -167,7 +167,7 @@ class List(base.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Return the runs."""
-        found = Runs(self.cloud).list(
+        page = Runs(self.cloud).list(
             limit=parsed_args.limit,
             workflow=parsed_args.workflow or "",
             all_projects=parsed_args.all_projects,
@@ -183,7 +183,7 @@ class List(base.Lister):
                 base.plain(run.description),
                 base.plain(run.message),
             )
-            for run in found
+            for run in page
         ]
 
 
