@@ -34,7 +34,7 @@ class Environment(forms.CharField):
 
         :raises ValidationError: naming the line that is none
         """
-        found = {}
+        variables = {}
         for number, line in enumerate((super().to_python(value) or "").splitlines(), 1):
             if not line.strip():
                 continue
@@ -48,8 +48,8 @@ class Environment(forms.CharField):
                     _("Line %(number)s: Nova takes %(chars)s characters at most."),
                     params={"number": number, "chars": _LONGEST_CHARS},
                 )
-            found[name] = text
-        return found
+            variables[name] = text
+        return variables
 
 
 class BootForm(forms.Form):
@@ -116,26 +116,26 @@ class Boot(pages.Page):
 
     def _choices(self) -> dict[str, Choices]:
         cloud = self.cloud
-        found: dict[str, Choices] = {"image": [], "flavor": [], "network": []}
+        choices: dict[str, Choices] = {"image": [], "flavor": [], "network": []}
         with self.asking():
-            found["image"] = [
+            choices["image"] = [
                 (image.id, image.name or image.id)
                 for image in images.listed(cloud)
                 if image.status == "active"
             ]
         with self.asking(), asking(NOVA, "list flavors"):
-            found["flavor"] = [
+            choices["flavor"] = [
                 (str(flavor.id), f"{flavor.name}: {flavor.vcpus} VCPU, {flavor.ram} MB")
                 for flavor in cloud.connection.compute.flavors()
             ]
         with self.asking(), asking(_NEUTRON, "list networks"):
-            found["network"] = [
+            choices["network"] = [
                 (str(network.id), str(network.name or network.id))
                 for network in cloud.connection.network.networks()
                 # Neutron shows external ones too, to which only administrators connect.
                 if network.project_id == self.request.user.tenant_id or network.is_shared
             ]
-        return found
+        return choices
 
     def _form(self, form: BootForm, status: int = 200) -> HttpResponse:
         once = self.request.POST.get(sending.FIELD) or sending.token()

@@ -36,13 +36,13 @@ class ContainerList(pages.Page):
         """Show a page of the list."""
         cloud = self.cloud
         names: dict[str, str] = {}
-        found: list[servers.Container] = []
+        containers: list[servers.Container] = []
         with self.asking():
             names = {image.id: image.name or image.id for image in images.listed(cloud)}
         with self.asking():
-            found = servers.listed(cloud, names)
+            containers = servers.listed(cloud, names)
         allowed = [act for act, rules in ACTS.items() if rights.may(request, rules)]
-        page = paging.page(found, request.GET, self.page_size)
+        page = paging.page(containers, request.GET, self.page_size)
         return self.show(
             {
                 "page": page,

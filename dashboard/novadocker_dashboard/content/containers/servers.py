@@ -62,12 +62,12 @@ def listed(cloud: Cloud, images: Mapping[str, str]) -> list[Container]:
     :raises ClientError: when Nova does not tell
     """
     with asking(NOVA, "list servers"):
-        found = list(
+        servers = list(
             _Server.list(
                 cloud.connection.compute, base_path="/servers/detail", microversion=MICROVERSION
             )
         )
-    return sorted(_containers(found, images), key=lambda container: container.name)
+    return sorted(_containers(servers, images), key=lambda container: container.name)
 
 
 def act(cloud: Cloud, server_id: str, name: str) -> None:
@@ -116,8 +116,8 @@ def boot(
     return str(made.id)
 
 
-def _containers(found: list[Any], images: Mapping[str, str]) -> Iterator[Container]:
-    for item in found:
+def _containers(servers: list[Any], images: Mapping[str, str]) -> Iterator[Container]:
+    for item in servers:
         # A server that boots from a volume has "" for an image.
         image = item.image_record if isinstance(item.image_record, Mapping) else {}
         says = image.get("properties") or {}

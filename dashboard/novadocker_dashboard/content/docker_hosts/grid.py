@@ -108,7 +108,7 @@ def grid(told: Progress, report: Report) -> Grid:
     for cell in told.cells():
         steps.setdefault(cell.step)
         cells.setdefault(cell.host, {})[cell.step] = cell
-    found = {
+    line_of = {
         host.host: Line(
             host.host,
             host.role,
@@ -120,8 +120,8 @@ def grid(told: Progress, report: Report) -> Grid:
         for host in told.hosts()
     }
     for row in report.rows:
-        found[row.host] = _reported(row, found.get(row.host))
-    lines = sorted(found.values(), key=lambda line: (_ORDER.get(line.state, 3), line.host))
+        line_of[row.host] = _reported(row, line_of.get(row.host))
+    lines = sorted(line_of.values(), key=lambda line: (_ORDER.get(line.state, 3), line.host))
     return Grid(tuple(steps), tuple(lines), cells)
 
 

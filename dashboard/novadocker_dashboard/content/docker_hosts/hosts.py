@@ -24,7 +24,7 @@ class HostList(pages.Page):
             listing = hosts.listed(self.cloud)
         self.faults += [str(fault) for fault in listing.faults]
         wanted = filters.read(request.GET)
-        found = [host for host in listing.hosts if wanted.lets_pass(host)]
+        matching = [host for host in listing.hosts if wanted.lets_pass(host)]
         return self.show(
             {
                 "tab": "hosts",
@@ -32,11 +32,11 @@ class HostList(pages.Page):
                 "choices": filters.choices(listing.hosts),
                 "total": len(listing.hosts),
                 "docker": sum(host.is_docker for host in listing.hosts),
-                "found": len(found),
-                "page": paging.page(found, request.GET, self.page_size),
+                "found": len(matching),
+                "page": paging.page(matching, request.GET, self.page_size),
                 "kept": paging.kept(request.GET, *filters.names()),
                 # So that all hosts that are found can be chosen, and not only those of this page.
-                "all_names": "\n".join(host.name for host in found),
+                "all_names": "\n".join(host.name for host in matching),
                 "workflows": [
                     (name, WORKFLOWS[name])
                     for name, rules in starting.STARTED.items()

@@ -94,14 +94,14 @@ class InputsForm(forms.Form):
 
     def inputs(self) -> dict[str, Any]:
         """Return the inputs that differ from what counts where nothing is given."""
-        found = {}
+        inputs = {}
         for name in self._names:
             value, default = self.cleaned_data[name], meanings.INPUTS[name].default
             if isinstance(value, list):
                 default = list(default or ())
             if value not in (None, "", default):
-                found[name] = value
-        return found
+                inputs[name] = value
+        return inputs
 
 
 def _field(name: str, told: Input) -> forms.Field:

@@ -52,22 +52,22 @@ def listed(request: HttpRequest, cloud: Cloud, limit: int, marker: str) -> list[
 
     Reports are large: all are asked for once, and then only when another run has ended.
     """
-    found = Runs(cloud).list(limit=limit, marker=marker, outputs=False)
-    keys = {run.id: _key(request, "summary", run.id) for run in found if run.ended}
+    runs = Runs(cloud).list(limit=limit, marker=marker, outputs=False)
+    keys = {run.id: _key(request, "summary", run.id) for run in runs if run.ended}
     known: dict[str, tuple[str, str]] = cache.get_many(list(keys.values())) if keys else {}
     if len(known) < len(keys):
-        found = Runs(cloud).list(limit=limit, marker=marker)
+        runs = Runs(cloud).list(limit=limit, marker=marker)
         known = {
             _key(request, "summary", run.id): (run.outcome, run.message)
-            for run in found
+            for run in runs
             if run.ended
         }
         cache.set_many(known, KEPT_S)
-    return list(_summaries(request, found, known))
+    return list(_summaries(request, runs, known))
 
 
-def _summaries(request: HttpRequest, found: Sequence[Run], known: dict[str, Any]) -> Any:
-    for run in found:
+def _summaries(request: HttpRequest, runs: Sequence[Run], known: dict[str, Any]) -> Any:
+    for run in runs:
         outcome, message = known.get(
             _key(request, "summary", run.id), (run.outcome, run.state_info)
         )

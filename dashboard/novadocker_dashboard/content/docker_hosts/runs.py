@@ -29,16 +29,16 @@ class RunList(pages.Page):
 
     def get(self, request: HttpRequest) -> HttpResponse:
         """Show a page of the list."""
-        found: list[remembered.Summary] = []
+        summaries: list[remembered.Summary] = []
         with self.asking():
-            found = remembered.listed(
+            summaries = remembered.listed(
                 request, self.cloud, self.page_size, request.GET.get("marker", "")
             )
-        older = found[-1].run.id if len(found) == self.page_size else ""
+        older = summaries[-1].run.id if len(summaries) == self.page_size else ""
         return self.show(
             {
                 "tab": "runs",
-                "runs": found,
+                "runs": summaries,
                 "older": older,
                 "newest": "marker" in request.GET,
                 "refresh": _refresh(request, "marker"),

@@ -111,17 +111,17 @@ class Deploy(pages.Page):
         return self._page(plan_id, status=pages.NOT_DONE)
 
     def _begin(self, plan_id: str, seen: str) -> Run:
-        found = Runs(self.cloud)
-        inputs = runs.deploy_inputs(found.get(plan_id))
+        manager = Runs(self.cloud)
+        inputs = runs.deploy_inputs(manager.get(plan_id))
         digest = inputs["plan_digest"]
         if seen != digest:
             raise BadInput("plan", "it is not the one that you looked at.", "Look at it again.")
         # Whoever sends it: what one operator has begun, another does not begin beside it.
         with sending.once("deploy", plan_id, digest) as sent:
-            for run in found.list(workflow="deploy", outputs=False):
+            for run in manager.list(workflow="deploy", outputs=False):
                 if not run.ended and run.inputs.get("plan_digest") == digest:
                     raise sending.SentBefore(run.id)
-            run = found.start("deploy", inputs, description=f"plan {plan_id}")
+            run = manager.start("deploy", inputs, description=f"plan {plan_id}")
             sent.result = run.id
         return run
 
