@@ -148,6 +148,24 @@ DRIVER = "driver/novadocker/virt/docker"
                 "lab/errors.py",
             )
         ),
+        *(
+            (path, line, f"calls a variable {name}, not what it holds")
+            for path, name, line in (
+                (f"{DRIVER}/face/faults.py", "found", "found = 1"),
+                ("novadocker_actions/errors.py", "one", "NAMES = [one for one in ()]"),
+                ("novadocker_client/errors.py", "one", "for _name, one in ():\n    pass"),
+                ("dashboard/novadocker_dashboard/pages.py", "found", "def show(*, found): ..."),
+                ("heat_templates/library/step.py", "one", "KEY = lambda one: 1"),
+                ("lab/errors.py", "found", "class Finding:\n    found: str"),
+                ("benchmarks/__init__.py", "found", "if (found := 1):\n    pass"),
+                (
+                    "tempest_plugin/plugin.py",
+                    "one",
+                    "match 1:\n    case [_, *one]:\n        pass",
+                ),
+                ("tempest_plugin/plugin.py", "found", "match 1:\n    case found:\n        pass"),
+            )
+        ),
         ("doc/source/index.rst", "word " * 20 + "more", "has 104 characters, more than 100"),
     ],
 )

@@ -212,6 +212,8 @@ OUTSIDE: Mapping[str, str] = {
 OWN_TESTS = ("tests", "driver", "novadocker", "novadocker_client", "tempest_plugin")
 # Such a name says where a line was put, not what it does.
 NO_NAMES = frozenset({"utils", "helpers", "common", "misc"})
+# Nor does such a name of a variable or a parameter say what it holds.
+NO_VARIABLES = frozenset({"found", "one"})
 
 # Modules that import within a function, with the reason.
 LATE: Mapping[str, str] = {

@@ -30,6 +30,7 @@ from rooms import (
     MODULE_LINES,
     NAME_NOVA_EXCEPTIONS,
     NO_NAMES,
+    NO_VARIABLES,
     NOVA_EXCEPTIONS,
     OUTSIDE,
     OWN_TESTS,
@@ -47,6 +48,7 @@ class Source:
     :param named: the attributes of imported modules, as dotted names from the import on, and lines
     :param functions: their names and lengths
     :param caught: as what exceptions are caught, and lines
+    :param variables: the names that are given to variables and parameters, and lines
     """
 
     lines: int
@@ -55,6 +57,7 @@ class Source:
     named: tuple[tuple[str, int], ...]
     functions: tuple[tuple[str, int], ...]
     caught: tuple[tuple[str, int], ...]
+    variables: tuple[tuple[str, int], ...]
 
 
 @functools.cache
@@ -97,6 +100,7 @@ def read(text: str, package: str) -> Source:
         tuple(_attributes(tree, bound)),
         tuple((node.name, (node.end_lineno or 0) - node.lineno + 1) for node in functions),
         tuple(caught),
+        tuple(_variables(tree)),
     )
 
 
@@ -105,6 +109,19 @@ def _from(module: str | None, level: int, package: str) -> str:
     parts = package.split(".")
     above = parts[: len(parts) - level + 1] if level else []
     return ".".join([*above, *([module] if module else [])])
+
+
+def _variables(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        match node:
+            case (
+                ast.Name(id=name, ctx=ast.Store())
+                | ast.arg(arg=name)
+                | ast.MatchAs(name=str(name))
+                | ast.MatchStar(name=str(name))
+                | ast.MatchMapping(rest=str(name))
+            ):
+                yield name, node.lineno
 
 
 def _attributes(tree: ast.Module, bound: Mapping[str, str]) -> Iterator[tuple[str, int]]:
@@ -342,6 +359,14 @@ def caught_oddly(house: House) -> Iterator[str]:
                 yield f"{module.path}:{line}: catches an exception as {name}, and not as err"
 
 
+def says_nothing(house: House) -> Iterator[str]:
+    """Yield the variables and parameters whose names do not say what they hold."""
+    for module in house.modules:
+        for name, line in module.source.variables:
+            if name in NO_VARIABLES:
+                yield f"{module.path}:{line}: calls a variable {name}, not what it holds"
+
+
 def too_wide(house: House) -> Iterator[str]:
     """Yield the lines of pages that are too long, but for addresses, which cannot be broken."""
     for path in sorted((house.top / "doc/source").rglob("*.rst")):
@@ -362,6 +387,7 @@ RULES = (
     speak_nova,
     too_long,
     caught_oddly,
+    says_nothing,
     too_wide,
 )
 
