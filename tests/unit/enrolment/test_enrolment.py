@@ -663,7 +663,7 @@ class TestCommand:
         heat, _ = cloud
         enroll.main(["add", "--pool", "c", "a"])
 
-        def attach(*_arguments):
+        def attach(*_arguments, **_options):
             heat.stacks["novadocker-hosts-c"]["parameters"]["hosts"] = json.dumps(["a", "theirs"])
 
         monkeypatch.setattr(stacks.Enrolment, "attach", attach)
