@@ -75,7 +75,7 @@ other_phases() {
     for name in "${phases[@]}"; do
         case $name in
         functional-driver | lab) ;;
-        *) phase "$name" nice -n 19 tox run -q -e "$name" || true ;;
+        *) phase "$name" nice -n 10 tox run -q -e "$name" || true ;;
         esac
     done
 }

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from novadocker_client.tests.http_cloud import environment, served
 
 # One that other tests run in may have coverage, or options of its own.
 KEPT = ("PATH", "HOME", "LC_ALL", "VIRTUAL_ENV", "COVERAGE_PROCESS_CONFIG")
-TIMEOUT_S = 60
+TIMEOUT_S = 300
 
 
 @pytest.fixture
@@ -66,6 +67,16 @@ def test_a_run_that_is_refused_ends_with_2_and_its_report_is_on_standard_output(
     assert (shown["id"], shown["state"], shown["report"]["state"]) == (run, "refused", "refused")
 
 
+def read_until(terminal: int, text: str) -> str:
+    """Return what a terminal shows, up to a text and with it."""
+    seen = ""
+    while text not in seen:
+        ready, _, _ = select.select([terminal], [], [], TIMEOUT_S)
+        assert ready, f"{text!r} is not shown, but: {seen}"
+        seen += os.read(terminal, 4096).decode(errors="replace")
+    return seen
+
+
 def test_ctrl_c_on_a_terminal_leaves_the_run_running(cloud: FakeCloud) -> None:
     terminal, end = pty.openpty()
     command = openstack(cloud, "docker", "deploy", "--wait", stderr=end, stdin=end)
@@ -75,13 +86,11 @@ def test_ctrl_c_on_a_terminal_leaves_the_run_running(cloud: FakeCloud) -> None:
         run, run, "switch_batch", "_switch_batch", "RUNNING", input={"rows": [{"host": "c1"}]}
     )
     cloud.add_task(batch, "disable_compute", rows=[{"host": "c1"}])
-    seen = ""
-    while "out of service" not in seen:
-        seen += os.read(terminal, 4096).decode(errors="replace")
+    seen = read_until(terminal, "out of service")
     command.send_signal(signal.SIGINT)
+    # Who does not read what a terminal shows holds up its program.
+    seen += read_until(terminal, "docker run stop")
     command.communicate(timeout=TIMEOUT_S)
-    while "docker run stop" not in seen:
-        seen += os.read(terminal, 4096).decode(errors="replace")
     os.close(terminal)
     assert command.returncode == 130
     # A line of a host, on a screen that is drawn anew.
