@@ -338,8 +338,16 @@ class FakeCloud(BaseAdapter):
         return 200, {"token": {**CALLER, "roles": roles}}
 
     def _post_trust(self, query: dict[str, str], body: Any) -> Any:
-        key = str(uuid.uuid4())
-        self.trusts[key] = body["trust"]
+        key, given = str(uuid.uuid4()), body["trust"]
+        second = given["expires_at"][:19]
+        if any(
+            (trust["trustor_user_id"], trust["expires_at"][:19])
+            == (given["trustor_user_id"], second)
+            for trust in self.trusts.values()
+        ):
+            # Keystone's duplicate_trust_constraint, which knows no roles and no part of a second.
+            return 409, {"error": {"message": "Conflict occurred attempting to store trust"}}
+        self.trusts[key] = given
         return 201, {"trust": {**body["trust"], "id": key}}
 
     def _get_trusts(self, query: dict[str, str], body: Any) -> Any:

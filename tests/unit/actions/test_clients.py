@@ -147,6 +147,28 @@ def test_a_trust_carries_the_caller_s_roles(transport: Transport) -> None:
     assert trust["expires_at"].endswith("Z")
 
 
+def test_trusts_of_one_second_end_in_others(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: set[str] = set()
+
+    def post(url: str, json: Any, **_options: Any) -> requests.Response:
+        del url
+        end = json["trust"]["expires_at"][:19]
+        answer = requests.Response()
+        answer.status_code = 409 if end in taken else 201
+        taken.add(end)
+        answer._content = b'{"trust": {"id": "t1"}, "error": {"message": "Duplicate entry"}}'
+        return answer
+
+    seconds = iter([0, 0, 0, 1])
+    monkeypatch.setattr(clients.secrets, "randbelow", lambda _below: next(seconds) * 60)
+    cloud = clients.connect(context())
+    monkeypatch.setattr(cloud._session, "post", post)
+    assert [cloud.delegate(), cloud.delegate()] == ["t1", "t1"]
+    assert 2 <= len(taken) <= 4
+
+
 def test_who_the_caller_is_comes_from_keystone_and_not_with_the_request(
     transport: Transport,
 ) -> None:
