@@ -103,10 +103,12 @@ class ServicePip:
                 )
             except StepFailed as err:
                 where = f"; the index asked was {index}" if index else ""
+                # The remedy first: what pip says is long, and reports cut it.
                 raise StepFailed(
-                    f"{err} (the environment's own packages are held where they are{where}. What "
-                    "is lacking comes from an index that driver_index names, from driver_url, or "
-                    "from `novadocker-enroll update --wheels DIRECTORY`)"
+                    "pip cannot bring what the driver needs beside the environment's own packages, "
+                    f"which are held where they are{where}. What is lacking comes from "
+                    "`novadocker-enroll update --wheels DIRECTORY`, from driver_url, or from an "
+                    f"index that driver_index names. {err}"
                 ) from err
         report = json.loads(text[text.index("{") :])
         items = [item["metadata"] for item in report["install"]]

@@ -28,7 +28,7 @@ def test_a_host_is_taken_out_and_enrolled_again(
     finally:
         operator(
             *("novadocker-enroll", "add", "--pool", "computes", "--role", "compute"),
-            *("--polling-interval", "2", HOST),
+            *("--polling-interval", "2", "--wheels", "/srv/wheelhouse", HOST),
             timeout_s=600,
         )
     assert HOST not in listed
