@@ -242,7 +242,8 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         self.container(server).kill()
         started = time.monotonic()
         self._wait_for_state_change(server, "SHUTOFF")
-        self.assertLess(time.monotonic() - started, 2)
+        # Nova itself looks each ten minutes.
+        self.assertLess(time.monotonic() - started, 60)
 
     def test_isolation_as_the_kernel_sees_it(self) -> None:
         server = self.boot()
