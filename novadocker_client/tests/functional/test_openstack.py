@@ -34,7 +34,8 @@ def openstack(cloud: FakeCloud, *argv: str, **options: object) -> subprocess.Pop
     """Start a command."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return subprocess.Popen(
-        [sys.executable, "-m", "openstackclient.shell", *argv],
+        # Tests that a shell runs in the background have Ctrl-C ignored, and so would the command.
+        ["env", "--default-signal=INT", sys.executable, "-m", "openstackclient.shell", *argv],
         env={**kept, **environment(cloud), "TERM": "xterm"},
         text=True,
         stdout=subprocess.PIPE,
