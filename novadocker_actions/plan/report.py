@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, UNKNOWN, HostRow, shorten
 
 DONE, UNCHANGED, PARTIAL, REFUSED = "done", "unchanged", "partial", "refused"
@@ -322,10 +323,26 @@ def _deployed(facts: Facts) -> list[str]:
     glance = facts.controllers and all(row.ok for row in facts.controllers)
     return [
         count + (f" ({names(good)})" if good else ""),
+        _put_back(facts),
         "Glance accepts docker images" if glance else "",
         _images(facts),
         _unchanged(facts),
     ]
+
+
+def _put_back(facts: Facts) -> str:
+    """Tell of hosts on which a repair or an upgrade failed: they serve as they did before it."""
+    hosts = [
+        row.host
+        for row in facts.computes
+        if row.state == FAILED
+        and row.hypervisor_type == DOCKER
+        and row.rolled_back
+        and not row.stuck
+    ]
+    if not hosts:
+        return ""
+    return f"{len(hosts)} put back as the Docker hypervisors they were ({names(hosts)})"
 
 
 def _planned(facts: Facts) -> list[str]:

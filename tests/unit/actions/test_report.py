@@ -32,6 +32,19 @@ def test_all_went_well() -> None:
     )
 
 
+def test_a_docker_hypervisor_whose_upgrade_was_put_back_is_told_as_one() -> None:
+    upgrade = {"state": FAILED, "step": "verify_host", "hypervisor_type": "docker"}
+    back = HostRow("c4", "compute", **upgrade, rolled_back=True)
+    stuck = HostRow("c5", "compute", **upgrade, rolled_back=True, stuck=True)
+    fresh = HostRow("c6", "compute", state=FAILED, step="verify_host", rolled_back=True)
+
+    state, message = told(computes=[GOOD, back, stuck, fresh])
+
+    assert state == "failed"
+    assert "1 of 4 compute hosts are Docker hypervisors (c1); " in message
+    assert "1 put back as the Docker hypervisors they were (c4)" in message
+
+
 def test_nothing_had_to_be_changed() -> None:
     state, message = told(computes=[SAME], controllers=[CONTROLLER])
 
