@@ -65,6 +65,9 @@ class NovadockerAction(actions.Action):
                 self.rows = pages.read(cloud.workflow, self.rows)
             return self.act(cloud)
         except (errors.Refused, errors.CloudError, errors.PageLost) as err:
+            if isinstance(getattr(self, "rows", None), dict):
+                # Its page was not read: who the hosts are is not known, and their batch is lost.
+                return actions.Result(error=err.to_dict())
             return self.failed(err)
 
     def failed(self, fault: Fault) -> Any:
@@ -99,9 +102,6 @@ class ChangingAction(NovadockerAction):
 
     def failed(self, fault: Fault) -> Any:
         """Return the hosts, those that were well until now as unknown."""
-        if isinstance(self.rows, dict):
-            # Who they are is not known: their batch is lost.
-            return super().failed(fault)
         host_rows = rows.read(self.rows)
         for row in host_rows:
             if row.ok or row.pending is not None:

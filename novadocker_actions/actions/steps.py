@@ -180,7 +180,7 @@ class PushRecipe(ChangingAction):
 
     def failed(self, fault: Fault) -> Any:
         """Return an error where hosts are but looked at; else the hosts, as unknown."""
-        if self.mode == "check" or isinstance(self.rows, dict):
+        if self.mode == "check":
             return NovadockerAction.failed(self, fault)
         if self.remark:
             return rows.batch(_remarked(rows.read(self.rows), fault))
@@ -278,8 +278,6 @@ class RollBack(ChangingAction):
 
     def failed(self, fault: Fault) -> Any:
         """Return the hosts; what could not be put back is left as it is."""
-        if isinstance(self.rows, dict):
-            return super().failed(fault)
         host_rows = rows.read(self.rows)
         for row in self._not_wanted(host_rows):
             row.stuck = True
@@ -340,8 +338,6 @@ class Collect(ChangingAction):
 
     def failed(self, fault: Fault) -> Any:
         """Return an error where hosts are but looked at; else the hosts, as unknown."""
-        if isinstance(self.rows, dict):
-            return super().failed(fault)
         host_rows = rows.read(self.rows)
         pending = [row.pending for row in host_rows if row.pending]
         if all(item.remark for item in pending):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,17 @@ POOLS = {
 
 
 class _Enrolling(command.Command):  # type: ignore[misc, unused-ignore]
-    """A command whose faults are one line and an exit code."""
+    """A command of novadocker-enroll's, whose faults are one line and an exit code."""
 
     app: Any
+    #: What adds its options to a parser.
+    add_options: Callable[[argparse.ArgumentParser], None]
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        self.add_options(parser)
+        return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         """Run the command; return its exit code."""
@@ -87,10 +95,11 @@ class _Enrolling(command.Command):  # type: ignore[misc, unused-ignore]
 class Add(_Enrolling):
     """Enrol hosts in a pool, or mend their enrolment, and wait until their agents have answered."""
 
+    add_options = staticmethod(enroll.add_options)
+
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of its options."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        enroll.add_options(parser)
+        parser = super().get_parser(prog_name)
         for action in parser._actions:
             # A file says all of it.
             if action.dest == "pool":
@@ -127,11 +136,7 @@ class Add(_Enrolling):
 class Attach(_Enrolling):
     """Put the agent on the hosts of any stack of deployed servers, such as a compute pool."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser of its options."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        enroll.attach_options(parser)
-        return parser
+    add_options = staticmethod(enroll.attach_options)
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Put the agent there."""
@@ -141,11 +146,7 @@ class Attach(_Enrolling):
 class Update(_Enrolling):
     """Bring this release's host steps and driver to enrolled hosts."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser of its options."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        enroll.update_options(parser)
-        return parser
+    add_options = staticmethod(enroll.update_options)
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Bring them there."""
@@ -155,11 +156,7 @@ class Update(_Enrolling):
 class Remove(_Enrolling):
     """Take hosts out of their pools, and the agent off them."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser of its options."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        enroll.remove_options(parser)
-        return parser
+    add_options = staticmethod(enroll.remove_options)
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Take them out."""

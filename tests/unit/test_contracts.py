@@ -17,13 +17,16 @@ import re
 import tomllib
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from novadocker_actions.plan import inputs
+from novadocker_actions.cloud import pages
+from novadocker_actions.plan import inputs, packing
 from novadocker_client import meanings
+from novadocker_client import pages as client_pages
 
 TOP = pathlib.Path(__file__).parents[2]
 ACTIONS, DRIVER, LAB, TEMPEST = "novadocker_actions", "driver/novadocker", "lab", "tempest_plugin"
@@ -462,6 +465,21 @@ def test_enrolment_tags_the_stacks_that_the_workflows_look_for() -> None:
     assert alike([*tags, literal(ACTIONS, "STACK_PREFIX").removesuffix("-")])
     for name in ("enrolment.yaml", "compute_pool.yaml"):
         assert tags[0] in re.findall(r"[\w-]+", template(name)["description"])
+
+
+def test_the_client_reads_the_pages_that_a_run_has_written() -> None:
+    items = [{"host": "c\u00e9", "reason": "x" * 9000}]
+    packed = packing.pack(items)
+    assert isinstance(packed, str)
+    assert client_pages.unpack(packed) == packing.unpack(packed) == items
+
+    made: dict[str, Any] = {}
+    mistral = mock.Mock()
+    mistral.environments.create = made.update
+    named = pages.write(mistral, pages.TOLD, "run", items)
+    mistral.environments.get.return_value.to_dict.return_value = made
+    cloud = mock.Mock(mistral=mistral)
+    assert client_pages.read(cloud, named["page"]) == pages.read(mistral, named) == items
 
 
 def test_a_run_finds_in_another_run_s_task_the_hosts_that_it_works_on() -> None:

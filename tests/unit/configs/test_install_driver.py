@@ -294,6 +294,13 @@ def test_a_dependency_that_is_nowhere_is_named_with_what_can_be_done(
         run("check", version="1.3")
 
 
+def only_there(root: pathlib.Path, wheels: pathlib.Path, folder: pathlib.Path) -> None:
+    """Have the driver and its SDK be in a folder, and on the host no more."""
+    for path in (wheels / file_of(*x) for x in [("nova-docker", "1.0"), ("docker", "7.1.0")]):
+        forget(root, path)
+        (folder / path.name).write_bytes(path.read_bytes())
+
+
 def test_a_wheel_is_fetched_from_the_operator_s_address_and_undo_takes_it_away(
     run: Any,
     packages: Any,
@@ -302,10 +309,7 @@ def test_a_wheel_is_fetched_from_the_operator_s_address_and_undo_takes_it_away(
     wheels: Any,
 ) -> None:
     folder, address = served
-    names = [("nova-docker", "1.0"), ("docker", "7.1.0")]
-    for path in (wheels / file_of(*item) for item in names):
-        forget(root, path)
-        (folder / path.name).write_bytes(path.read_bytes())
+    only_there(root, wheels, folder)
     before = packages()
     listed = sorted(store.folder_of(root, "").rglob("*"))
     assert run("check", url=address).actions
@@ -333,10 +337,7 @@ def test_a_changed_wheel_at_the_operator_s_address_is_refused(
 ) -> None:
     folder, address = served
     before = packages()
-    for item in [("nova-docker", "1.0"), ("docker", "7.1.0")]:
-        path = wheels / file_of(*item)
-        forget(root, path)
-        (folder / path.name).write_bytes(path.read_bytes())
+    only_there(root, wheels, folder)
     changed = folder / file_of(name, version)
     data = bytearray(changed.read_bytes())
     # The comment of the archive: it is a wheel all the same.

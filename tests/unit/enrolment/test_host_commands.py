@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import io
 import tomllib
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from novadocker_actions.cmd import enroll, hosts
 from novadocker_actions.enrolment.stacks import Enrolment
 from novadocker_actions.errors import CloudError, Refused
+from novadocker_client.tests.commands import Ended, ended
 from tests.fake_service import session_with
 
 TOP = Path(__file__).parents[3]
@@ -28,14 +28,6 @@ pools:
 """
 
 
-class Ended(NamedTuple):
-    """What a command gave."""
-
-    code: int
-    out: str
-    told: str
-
-
 Execute = Callable[..., Ended]
 
 
@@ -44,12 +36,9 @@ def execute(capsys: pytest.CaptureFixture[str]) -> Execute:
     """Run a command as OpenStackClient does."""
 
     def run(command: type[Any], *argv: str) -> Ended:
-        out = io.StringIO()
         connection = types.SimpleNamespace(orchestration=session_with(lambda *_: (500, {})))
         manager = types.SimpleNamespace(sdk_connection=connection)
-        known = command(types.SimpleNamespace(client_manager=manager, stdout=out), None)
-        code = known.run(known.get_parser("openstack docker host").parse_args(argv))
-        return Ended(code, out.getvalue(), capsys.readouterr().err)
+        return ended(command, argv, manager, capsys)
 
     return run
 

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import types
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -17,17 +16,10 @@ from novadocker_client import meanings, runs
 from novadocker_client.connection import Cloud
 from novadocker_client.osc import dashboard, hosts, images
 from novadocker_client.osc import runs as commands
+from novadocker_client.tests.commands import Ended, ended
 from novadocker_client.tests.fake_cloud import SERVICES, FakeCloud
 
 HOSTILE = "[red]broke[/] \x1b[31m<b>"
-
-
-class Ended(NamedTuple):
-    """What a command gave."""
-
-    code: int
-    out: str
-    told: str
 
 
 Execute = Callable[..., Ended]
@@ -38,12 +30,8 @@ def execute(fake: FakeCloud, capsys: pytest.CaptureFixture[str]) -> Execute:
     """Run a command on the cloud."""
 
     def run(command: type[Any], *argv: str, cloud: Cloud | None = None) -> Ended:
-        out = io.StringIO()
         manager = types.SimpleNamespace(novadocker=cloud or fake.cloud())
-        app = types.SimpleNamespace(client_manager=manager, stdout=out)
-        known = command(app, None)
-        code = known.run(known.get_parser("openstack docker").parse_args(argv))
-        return Ended(code, out.getvalue(), capsys.readouterr().err)
+        return ended(command, argv, manager, capsys)
 
     return run
 
