@@ -341,7 +341,7 @@ class FakeCloud(BaseAdapter):
         key, given = str(uuid.uuid4()), body["trust"]
         second = given["expires_at"][:19]
         if any(
-            (trust["trustor_user_id"], trust["expires_at"][:19])
+            (trust["trustor_user_id"], trust.get("expires_at", "")[:19])
             == (given["trustor_user_id"], second)
             for trust in self.trusts.values()
         ):
