@@ -47,6 +47,13 @@ class Queue:
             yield item
 
 
+class Once(dict[str, Exception]):
+    """Faults that are raised once."""
+
+    def __getitem__(self, verb: str) -> Exception:
+        return self.pop(verb)
+
+
 def message(uuid: str, action: str) -> dict[str, Any]:
     attributes = {f"{names.LABEL}uuid": uuid, "name": names.workload_name(uuid)}
     return {"Action": action, "Actor": {"Attributes": attributes}}
@@ -173,13 +180,12 @@ def test_a_death_is_told_until_nova_is_not_busy_any_more(
 ) -> None:
     monkeypatch.setattr(events, "LOOK_AGAIN_S", (0.01, 0.02, 0.03))
     add(engine, "one", "exited")
-    engine.failing["inspect_container"] = exceptions.EngineUnreachable("away")
+    engine.failing = Once(inspect_container=exceptions.EngineUnreachable("away"))
     watcher.start()
     engine.live_events.put(message("one", "die"))
-    wait(lambda: engine.calls.count("inspect_container") == 1)
-    engine.failing.clear()
     wait(lambda: len(heard) == 3)
     time.sleep(0.1)
+    assert not engine.failing
     assert heard == [("one", STOPPED)] * 3
 
 
