@@ -16,6 +16,8 @@ from novadocker.tests import make
 from novadocker.tests.fake_engine import FakeEngine
 from novadocker.tests.fake_host import FakeHost
 from novadocker.virt.docker import driver
+from novadocker.virt.docker.engine import sizes
+from novadocker.virt.docker.host import space
 from novadocker.virt.docker.network.wiring import Wiring
 from novadocker.virt.docker.parts import Parts
 from novadocker.virt.docker.volumes import mounted
@@ -166,12 +168,30 @@ def instance() -> Any:
 
 @pytest.fixture
 def spawn(docker_driver: Any, image_meta: Any) -> Any:
-    def spawned(instance: Any, meta: Any = image_meta, **more: Any) -> Any:
+    def run(instance: Any, meta: Any = image_meta, **more: Any) -> Any:
         arguments = {"injected_files": [], "admin_password": None, "network_info": [], **more}
         docker_driver.spawn(None, instance, meta, allocations={}, **arguments)
         return instance
 
-    return spawned
+    return run
+
+
+@pytest.fixture
+def spawned(spawn: Any) -> Any:
+    """An instance that runs."""
+    return spawn(make.instance())
+
+
+@pytest.fixture
+def leave_free(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Set how many bytes are free on all file systems, beside the reserve; files take no more."""
+
+    def set_free(size_bytes: int) -> None:
+        usage = mock.Mock(free=space.RESERVE_BYTES + size_bytes)
+        monkeypatch.setattr(space.shutil, "disk_usage", lambda _path: usage)
+        monkeypatch.setattr(sizes, "_used_files", lambda _directory: 0)
+
+    return set_free
 
 
 @pytest.fixture

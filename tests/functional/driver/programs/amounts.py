@@ -25,7 +25,7 @@ import docker
 from novadocker import exceptions
 from novadocker.tests import amounts
 from novadocker.tests.archives import Parts, digest, tar
-from novadocker.virt.docker.engine import room
+from novadocker.virt.docker.host import space
 from tests.functional.driver import busybox, small_disk
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -111,7 +111,7 @@ class Measured:
             not self.outcome.startswith("FAULT")
             and self.grown_bytes <= MAX_GROWTH_BYTES
             and self.cpu_s <= MAX_CPU_S
-            and self.least_free_bytes >= room.RESERVE_BYTES - small_disk.SLACK_BYTES
+            and self.least_free_bytes >= space.RESERVE_BYTES - small_disk.SLACK_BYTES
         )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from novadocker import exceptions
 from novadocker.tests.archives import Parts
-from novadocker.virt.docker.engine import room
+from novadocker.virt.docker.host.space import RESERVE_BYTES
 from tests.functional.driver import busybox, small_disk
 
 MIB = 1 << 20
@@ -67,7 +67,7 @@ class SpaceTest(unittest.TestCase):
         return "done"
 
     def assert_kept(self, free: small_disk.FreeSpace) -> None:
-        self.assertGreaterEqual(free.least_bytes, room.RESERVE_BYTES - small_disk.SLACK_BYTES)
+        self.assertGreaterEqual(free.least_bytes, RESERVE_BYTES - small_disk.SLACK_BYTES)
         self.assertEqual([], self.host.spooled())
 
     def test_an_image_is_loaded_where_there_is_space_and_refused_where_there_is_none(self) -> None:

@@ -16,7 +16,8 @@ from novadocker import exceptions
 from novadocker.tests import make
 from novadocker.tests.archives import LAYER, Parts, digest, special, tar
 from novadocker.tests.make import HOST, META
-from novadocker.virt.docker.engine import containers, isolation, room, streams
+from novadocker.virt.docker.engine import containers, isolation, sizes, streams
+from novadocker.virt.docker.host import space
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images import snapshots, spool
 from novadocker.virt.docker.instances import guest
@@ -134,9 +135,9 @@ class TestSnapshots:
     def test_a_snapshot_leaves_a_reserve_on_the_host(
         self, place: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        free = room.RESERVE_BYTES + 10
+        free = space.RESERVE_BYTES + 10
         monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
-        monkeypatch.setattr(room, "_used_files", lambda _directory: 0)
+        monkeypatch.setattr(sizes, "_used_files", lambda _directory: 0)
         engine.saved = Parts().docker()
         with pytest.raises(exceptions.HostFull, match="there is no space for the instance"):
             self.take(engine, place, 1)

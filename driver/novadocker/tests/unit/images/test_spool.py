@@ -9,7 +9,7 @@ from unittest import mock
 import pytest
 
 from novadocker import exceptions
-from novadocker.virt.docker.engine import room
+from novadocker.virt.docker.host import space
 from novadocker.virt.docker.images import spool
 
 MIB = 1 << 20
@@ -92,7 +92,7 @@ def test_other_faults_of_a_disk_are_none(place: spool.Spool) -> None:
 def test_a_reserve_is_left_and_nothing_is_promised_twice(
     place: spool.Spool, free: Any, tmp_path: Path
 ) -> None:
-    free(room.RESERVE_BYTES + 100)
+    free(space.RESERVE_BYTES + 100)
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
     with place.promise(one, 60):
         with pytest.raises(exceptions.HostFull, match=r"has 41 bytes and .* has 40 left"):
@@ -101,7 +101,7 @@ def test_a_reserve_is_left_and_nothing_is_promised_twice(
             pass
         # What has come already is no longer awaited.
         Path(one).write_bytes(b"x" * 50)
-        free(room.RESERVE_BYTES + 50)
+        free(space.RESERVE_BYTES + 50)
         with place.promise(two, 40):
             pass
     with place.promise(two, 50):
@@ -112,7 +112,7 @@ def test_a_reserve_is_left_and_nothing_is_promised_twice(
 
 
 def test_all_promises_are_kept(place: spool.Spool, free: Any, tmp_path: Path) -> None:
-    free(room.RESERVE_BYTES + 100)
+    free(space.RESERVE_BYTES + 100)
     one, two, three = (str(tmp_path / name) for name in ("one", "two", "three"))
     # One that is larger than Glance said takes nothing from the others twice.
     Path(three).write_bytes(b"x" * 50)
@@ -130,7 +130,7 @@ def test_a_bomb_ends_where_the_space_of_the_others_begins(
 
     def parts() -> Any:
         while True:
-            free(room.RESERVE_BYTES + 5 * MIB - (path.stat().st_size if path.exists() else 0))
+            free(space.RESERVE_BYTES + 5 * MIB - (path.stat().st_size if path.exists() else 0))
             yield b"\0" * MIB
 
     place.clean()

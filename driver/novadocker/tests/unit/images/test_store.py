@@ -16,7 +16,7 @@ import pytest
 from novadocker import exceptions
 from novadocker.tests.archives import LAYER, Parts, digest, tar
 from novadocker.tests.make import HOST, IMAGE_ID, META
-from novadocker.virt.docker.engine import room
+from novadocker.virt.docker.host import space
 from novadocker.virt.docker.images import refusals, spool
 from novadocker.virt.docker.images.store import Images, tag_of
 
@@ -100,7 +100,7 @@ class TestEnsure:
     def test_a_full_disk_is_told_before_it_is_fetched(
         self, store: Any, fetch: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        free = room.RESERVE_BYTES + 10
+        free = space.RESERVE_BYTES + 10
         monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
         with pytest.raises(exceptions.HostFull, match="has 10 left"):
             store.ensure("context", META)
@@ -137,7 +137,7 @@ class TestEnsure:
         self, store: Any, fetch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fetch.archive = gzip.compress(Parts(layers=[tar(("x", b"\0" * 500_000))]).docker())
-        free = room.RESERVE_BYTES + 1000
+        free = space.RESERVE_BYTES + 1000
         monkeypatch.setattr(spool.shutil, "disk_usage", lambda _path: mock.Mock(free=free))
         with pytest.raises(exceptions.HostFull, match="there is no space for it"):
             store.ensure("context", META)
@@ -217,8 +217,8 @@ class TestEnsure:
         needed = len(layer) + 20 * (4096 + 1024) + 30
         for free in (needed, needed - 1):
             engine.images.clear()
-            usage = mock.Mock(free=room.RESERVE_BYTES + free)
-            monkeypatch.setattr(room.shutil, "disk_usage", lambda _path, usage=usage: usage)
+            usage = mock.Mock(free=space.RESERVE_BYTES + free)
+            monkeypatch.setattr(space.shutil, "disk_usage", lambda _path, usage=usage: usage)
             if free == needed:
                 store.ensure("context", META)
                 continue
@@ -237,7 +237,7 @@ class TestEnsure:
         def noted(parts: Any) -> Any:
             def passed() -> Any:
                 for part in parts:
-                    awaited.append(sum(one.awaited_bytes for one in room.LEDGER._claims))
+                    awaited.append(sum(one.awaited_bytes for one in space.LEDGER._claims))
                     yield part
 
             return load(passed())
@@ -245,7 +245,7 @@ class TestEnsure:
         engine._load_image = noted
         store.ensure("context", META)
         assert awaited[0] > awaited[-1] + (3 << 20)
-        assert room.LEDGER._claims == []
+        assert space.LEDGER._claims == []
 
     def test_tag_has_digits_of_the_checksum_only(self) -> None:
         assert tag_of("id", "ABCdef0123456789abcdef") == "nova-glance/id:abcdef0123456789"
@@ -309,9 +309,9 @@ class TestRefusals:
             if step == "fetch":
                 broken.setattr("nova.virt.images.fetch", mock.Mock(side_effect=OSError(28, "full")))
             elif step == "spool":
-                free = room.RESERVE_BYTES + 200
+                free = space.RESERVE_BYTES + 200
                 usage = mock.Mock(free=free)
-                broken.setattr(room.shutil, "disk_usage", lambda _path: usage)
+                broken.setattr(space.shutil, "disk_usage", lambda _path: usage)
             elif step == "engine":
                 broken.setitem(engine.failing, "info", exceptions.EngineUnreachable("away"))
             else:

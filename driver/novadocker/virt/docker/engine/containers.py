@@ -15,6 +15,7 @@ from novadocker import exceptions
 from novadocker.types import Flavor
 from novadocker.virt.docker.engine import client, isolation, limits, names, room, streams
 from novadocker.virt.docker.host.facts import HostFacts
+from novadocker.virt.docker.host.space import RESERVE_BYTES
 
 LOG = logging.getLogger(__name__)
 
@@ -379,7 +380,7 @@ class Containers:
         repository: str,
         tag: str,
         max_bytes: int | None = None,
-        reserve_bytes: int = room.RESERVE_BYTES,
+        reserve_bytes: int = RESERVE_BYTES,
     ) -> str:
         """Make an image of a container's file system, frozen while it is measured and written.
 

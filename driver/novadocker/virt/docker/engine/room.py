@@ -1,17 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Space on this host: for what the engine writes, and for images on their way to it and from it.
-
-Of a container the engine writes holes of files as zeros, past any limit of the container's file
-system, so the size that counts is the one that the files have, not the blocks that they occupy.
-"""
+"""Space where the engine keeps its data, claimed before the engine writes there."""
 
 import contextlib
-import dataclasses
 import os
 import shutil
-import sys
-import tarfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,88 +11,14 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.virt.docker.engine import client, sandbox
+from novadocker.virt.docker.engine.sizes import Sizes
 from novadocker.virt.docker.host import resources
+from novadocker.virt.docker.host.space import LEDGER, RESERVE_BYTES, Claim
 
 LOG = logging.getLogger(__name__)
 
-# What stays free on a file system where whoever asks can be refused.
-RESERVE_BYTES = 512 << 20
-# Most that a file takes besides of what is in it.
-FILE_BYTES = 4096 + 1024
 # Where containerd keeps its data, unless the engine started it, below its own directory.
 _CONTAINERD_ROOT = "/var/lib/containerd"
-
-
-@dataclasses.dataclass(eq=False)
-class Claim:
-    """Space that somebody is about to fill.
-
-    :param directory: an existing directory of the file system
-    :param refusal: returns the message of a refusal, from the bytes that are left
-    :param reserve_bytes: what has to stay free besides
-    :param measure: returns how much of it has been written; by default ``written_bytes`` says so
-    :ivar written_bytes: how much of it has been written, and is not free any more
-    """
-
-    directory: str
-    size_bytes: int
-    refusal: Callable[[int], str]
-    reserve_bytes: int = RESERVE_BYTES
-    measure: Callable[[], int] | None = None
-    written_bytes: int = 0
-    device: int = dataclasses.field(init=False)
-
-    def __post_init__(self) -> None:
-        self.device = os.stat(self.directory).st_dev
-
-    @property
-    def awaited_bytes(self) -> int:
-        """Return how much of it is still to be written."""
-        written_bytes = self.measure() if self.measure else self.written_bytes
-        return max(self.size_bytes - written_bytes, 0)
-
-
-class Ledger:
-    """Claims of all threads of this process, by which no space is given away twice."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._claims: list[Claim] = []
-
-    def left(self, directory: str, reserve_bytes: int = RESERVE_BYTES) -> int:
-        """Return the bytes that are free in a directory and neither reserved nor claimed."""
-        with self._lock:
-            return self._left(directory, reserve_bytes)
-
-    @contextlib.contextmanager
-    def hold(self, *claims: Claim) -> Iterator[None]:
-        """Claim space on one or several file systems; all of it, or none.
-
-        :raises HostFull: there is less
-        """
-        held: list[Claim] = []
-        try:
-            with self._lock:
-                for claim in claims:
-                    left = self._left(claim.directory, claim.reserve_bytes)
-                    if claim.size_bytes > left:
-                        raise exceptions.HostFull(claim.refusal(max(left, 0)))
-                    self._claims.append(claim)
-                    held.append(claim)
-            yield
-        finally:
-            with self._lock:
-                for claim in held:
-                    self._claims.remove(claim)
-
-    def _left(self, directory: str, reserve_bytes: int) -> int:
-        device = os.stat(directory).st_dev
-        awaited = sum(claim.awaited_bytes for claim in self._claims if claim.device == device)
-        return shutil.disk_usage(directory).free - reserve_bytes - awaited
-
-
-# The file systems are the host's, whoever writes to them.
-LEDGER = Ledger()
 
 
 class Room:
@@ -111,6 +29,7 @@ class Room:
 
     def __init__(self, engine: client.Engine, root_directory: str | None) -> None:
         self._engine = engine
+        self._sizes = Sizes(engine)
         self._root_directory = root_directory
         self._warned: set[str] = set()
 
@@ -147,12 +66,12 @@ class Room:
         container_id = self._engine.call("inspect_container", name)["Id"]
         info = self._engine.call("info")
         most = max(self._left(info, reserve_bytes), 0) // times
-        size, every = self._sizes(
+        size = self._sizes.of(
             container_id, info, whole, most if max_bytes is None else min(most, max_bytes)
         )
-        if max_bytes is not None and size > max_bytes:
-            raise exceptions.ImageRefused(_too_much(size, max_bytes))
-        told = _told(size)
+        if max_bytes is not None and size.written_bytes > max_bytes:
+            raise exceptions.ImageRefused(_too_much(size.written_bytes, max_bytes))
+        told = _told(size.written_bytes)
 
         def refusal(left: int) -> str:
             return (
@@ -161,15 +80,19 @@ class Room:
                 "file is mostly a hole"
             )
 
-        claims = self._claims(info, size * times, refusal, reserve_bytes)
+        claims = self._claims(info, size.written_bytes * times, refusal, reserve_bytes)
         # Whatever has holes, or is too large, ends here: what follows may read all of it.
         with LEDGER.hold(*claims):
             pass
         overhead = 0
         # Where nothing has to stay free, an instance may be nowhere else.
-        if every is not None and reserve_bytes:
-            left = self._left(info, reserve_bytes) // times
-            overhead = self._overhead(container_id, claims, size, every, left)
+        if reserve_bytes:
+            overhead = self._sizes.overhead(
+                container_id,
+                size,
+                [claim.directory for claim in claims],
+                self._left(info, reserve_bytes) // times,
+            )
         told = f"{told}, and take up to {overhead} more as they lie on a disk"
         for claim in claims:
             claim.size_bytes += overhead * times
@@ -183,10 +106,10 @@ class Room:
         :raises NotFound: there is no container of that name
         """
         container_id = self._engine.call("inspect_container", name)["Id"]
-        size, _every = self._sizes(container_id, self._engine.call("info"), True, max_bytes)
-        if size > max_bytes:
-            raise exceptions.ImageRefused(_too_much(size, max_bytes))
-        return size
+        size = self._sizes.of(container_id, self._engine.call("info"), True, max_bytes)
+        if size.written_bytes > max_bytes:
+            raise exceptions.ImageRefused(_too_much(size.written_bytes, max_bytes))
+        return size.written_bytes
 
     @contextlib.contextmanager
     def reserve_bytes(self, size_bytes: int, what: str) -> Iterator[list[Claim]]:
@@ -206,66 +129,6 @@ class Room:
         claims = self._claims(self._engine.call("info"), size_bytes, refusal, RESERVE_BYTES)
         with LEDGER.hold(*claims):
             yield claims
-
-    def _sizes(
-        self, container_id: str, info: Mapping[str, Any], whole: bool, most: int
-    ) -> tuple[int, int | None]:
-        """Return the bytes that are written out, and those of all files of the container.
-
-        :param whole: whether all files are written out
-        :param most: where counting may end
-        :return: the second one is None where the first one has what describes the files in it
-        """
-        if sandbox.has_containerd_store(info):
-            return self._exported(container_id, most), None
-        written, every = self._listed(container_id)
-        return (every if whole else written), every
-
-    def _overhead(
-        self, container_id: str, claims: list[Claim], size: int, every: int, left: int
-    ) -> int:
-        """Return the most that files take besides of what is in them: an inode, and a last block.
-
-        The engine does not say how many there are. They are no more than the file system has, or
-        as many as an archive of them has headers.
-
-        :param size: of what is written out
-        :param every: size of all files of the container
-        :param left: space for what is written out
-        """
-        bound = max(_used_files(claim.directory) for claim in claims) * FILE_BYTES
-        if size + bound <= left:
-            return bound
-        most = every + ((left - size) // FILE_BYTES + 1) * tarfile.BLOCKSIZE
-        headers = max(self._exported(container_id, most) - every, 0)
-        return headers // tarfile.BLOCKSIZE * FILE_BYTES
-
-    def _listed(self, container_id: str) -> tuple[int, int]:
-        """Return the bytes that were written into a container, and those of all its files."""
-        (listed,) = self._engine.call(
-            "containers", all=True, size=True, filters={"id": [container_id]}, patient=True
-        )
-        # The engine leaves a size of 0 out. Of what it cannot measure, such as a path that is too
-        # long for it, it says that -1 bytes were written, or leaves out both sizes.
-        written, every = int(listed.get("SizeRw") or 0), int(listed.get("SizeRootFs") or 0)
-        if written < 0 or every <= 0:
-            raise exceptions.ImageRefused(
-                "the engine cannot tell how large the instance's files are; its log says why"
-            )
-        return written, every
-
-    def _exported(self, container_id: str, most: int) -> int:
-        """Return the size of all files as the engine writes them, or some size above a limit.
-
-        containerd's image store tells blocks, of which a hole has none.
-        """
-        size = 0
-        with contextlib.closing(self._engine.stream("export", container_id)) as parts:
-            for part in parts:
-                size += len(part)
-                if size > most:
-                    break
-        return size
 
     def _claims(
         self,
@@ -310,15 +173,11 @@ class Room:
         return seen
 
 
-def _told(size: int) -> str:
-    return f"the instance's files have {size} bytes, the holes in them included"
+def _told(size_bytes: int) -> str:
+    return f"the instance's files have {size_bytes} bytes, the holes in them included"
 
 
-def _too_much(size: int, max_bytes: int) -> str:
-    return f"{_told(size)}; [docker]max_image_size_gb allows {max_bytes}: shorten or delete some"
-
-
-def _used_files(directory: str) -> int:
-    """Return how many files a file system has; very many where it does not count them."""
-    counted = os.statvfs(directory)
-    return counted.f_files - counted.f_ffree if counted.f_files else sys.maxsize
+def _too_much(size_bytes: int, max_bytes: int) -> str:
+    return (
+        f"{_told(size_bytes)}; [docker]max_image_size_gb allows {max_bytes}: shorten or delete some"
+    )

@@ -12,9 +12,10 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Instance
-from novadocker.virt.docker.engine import room, streams
+from novadocker.virt.docker.engine import streams
 from novadocker.virt.docker.engine.client import Engine
 from novadocker.virt.docker.engine.containers import Containers
+from novadocker.virt.docker.host.space import Claim
 from novadocker.virt.docker.images import process
 from novadocker.virt.docker.images.spool import Spool
 
@@ -116,7 +117,7 @@ class Snapshots:
             self._spool.write(path, saved, self._max_bytes, "the instance")
 
 
-def _saved(parts: Iterable[bytes], claims: list[room.Claim]) -> Iterator[bytes]:
+def _saved(parts: Iterable[bytes], claims: list[Claim]) -> Iterator[bytes]:
     """Yield the parts of an image; the engine has written a copy of all of it before the first."""
     for part in parts:
         for claim in claims:

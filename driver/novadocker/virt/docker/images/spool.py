@@ -13,7 +13,7 @@ from oslo_log import log as logging
 from oslo_utils import fileutils
 
 from novadocker import exceptions
-from novadocker.virt.docker.engine import room
+from novadocker.virt.docker.host import space
 
 LOG = logging.getLogger(__name__)
 
@@ -59,13 +59,13 @@ class Spool:
         :raises HostFull: less space is left
         """
         self._ensure()
-        claim = room.Claim(
+        claim = space.Claim(
             self.path,
             size_bytes,
             lambda left: f"it has {size_bytes} bytes and {_WHERE} has {left} left",
             measure=lambda: os.path.getsize(path) if os.path.exists(path) else 0,
         )
-        with room.LEDGER.hold(claim):
+        with space.LEDGER.hold(claim):
             yield
 
     def write(self, path: str, parts: Iterable[bytes], limit: int, what: str) -> None:
@@ -88,7 +88,7 @@ class Spool:
                         f"{what} has more than the {limit} bytes that [docker]max_image_size_gb "
                         "allows"
                     )
-                with room.LEDGER.hold(room.Claim(self.path, len(part), refusal)):
+                with space.LEDGER.hold(space.Claim(self.path, len(part), refusal)):
                     out.write(part)
                     out.flush()
                 size += len(part)

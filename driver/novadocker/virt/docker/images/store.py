@@ -17,8 +17,9 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Context
-from novadocker.virt.docker.engine import room
 from novadocker.virt.docker.engine.client import Engine
+from novadocker.virt.docker.engine.room import Room
+from novadocker.virt.docker.host.space import Claim
 from novadocker.virt.docker.images import compression, process
 from novadocker.virt.docker.images.refusals import Refusals
 from novadocker.virt.docker.images.spool import Spool
@@ -71,14 +72,14 @@ class Images:
         glance: Any,
         shared: str | None,
         max_bytes: int,
-        space: room.Room | None = None,
+        space: Room | None = None,
     ) -> None:
         self._engine = engine
         self._spool = spool
         self._glance = glance
         self._shared = shared
         self._max_bytes = max_bytes
-        self._room = space or room.Room(engine, None)
+        self._room = space or Room(engine, None)
         self._refusals = Refusals()
         self._ensured: dict[str, float] = {}
         self._archives = process.Archives(max_bytes)
@@ -254,7 +255,7 @@ def _hashed(source: compression.Bounded, digest: Any) -> Iterator[bytes]:
         yield data
 
 
-def _counted(parts: Iterator[bytes], claims: list[room.Claim]) -> Iterator[bytes]:
+def _counted(parts: Iterator[bytes], claims: list[Claim]) -> Iterator[bytes]:
     """Yield parts, and count them as written."""
     for part in parts:
         yield part
