@@ -73,12 +73,12 @@ class Rounds:
 
     @property
     def spawn_ratio(self) -> float:
-        """How many times as long as Docker the driver takes for the same."""
+        """Return how many times as long as Docker the driver takes for the same."""
         return statistics.median(self.spawn_no_port_s) / statistics.median(self.raw_s)
 
     @property
     def over_fake_s(self) -> float:
-        """How much longer an instance takes than with the fake driver."""
+        """Return how much longer an instance takes than with the fake driver."""
         return statistics.median(self.docker_s) - statistics.median(self.fake_s)
 
 
@@ -104,12 +104,12 @@ class Burst:
 
     @property
     def overhead_kb(self) -> float:
-        """What the driver adds to Docker's own memory for each instance."""
+        """Return what the driver adds to Docker's own memory for each instance."""
         return self.nova_kb + self.containers_kb - self.raw_containers_kb
 
     @property
     def constant(self) -> bool:
-        """Whether calls about all instances take as many requests however many there are."""
+        """Return whether calls about all instances take as many requests however many there are."""
         return all(few == many for few, many in self.requests.values())
 
 

@@ -30,15 +30,15 @@ class Stage(Protocol):
 
     @property
     def projects(self) -> Sequence[Project]:
-        """Projects of the checkout whose wheels the hosts find in the wheelhouse."""
+        """Return the projects of the checkout whose wheels the hosts find in the wheelhouse."""
 
     @property
     def layers(self) -> Sequence[Layer]:
-        """Layers of images, each on what hosts of a role boot otherwise."""
+        """Return the layers of images, each on what hosts of a role boot otherwise."""
 
     @property
     def next_step(self) -> str:
-        """What the operator does with a blank host, in words."""
+        """Return what the operator does with a blank host, in words."""
 
     def set_up(
         self,

@@ -69,12 +69,12 @@ class LabSettings:
 
     @property
     def controller(self) -> HostSettings:
-        """The one host of role controller."""
+        """Return the one host of role controller."""
         return next(host for host in self.hosts if host.role == "controller")
 
     @property
     def computes(self) -> tuple[HostSettings, ...]:
-        """The hosts that run nova-compute from the start."""
+        """Return the hosts that run nova-compute from the start."""
         return tuple(host for host in self.hosts if host.role == "compute")
 
     def host(self, name: str) -> HostSettings | None:
@@ -87,22 +87,22 @@ class LabSettings:
 
     @property
     def log_dir(self) -> pathlib.Path:
-        """Logs of the lab's own steps."""
+        """Return the directory of the logs of the lab's own steps."""
         return self.cache_dir / "logs"
 
     @property
     def wheelhouse(self) -> pathlib.Path:
-        """Wheels and sdists; hosts see it read-only at ``wheelhouse_mount``."""
+        """Return the directory of wheels and sdists, which hosts see at ``wheelhouse_mount``."""
         return self.cache_dir / "wheelhouse"
 
     @property
     def ssh_dir(self) -> pathlib.Path:
-        """The lab's key pair and ssh configuration."""
+        """Return the directory of the lab's key pair and ssh configuration."""
         return self.cache_dir / "ssh"
 
     @property
     def ssh_config(self) -> pathlib.Path:
-        """An ssh configuration with an alias for each host (``ssh -F``)."""
+        """Return the ssh configuration with an alias for each host (``ssh -F``)."""
         return self.ssh_dir / "config"
 
     def free_address(self, taken: set[str]) -> str:

@@ -33,7 +33,7 @@ class Cloud:
 
     @functools.cached_property
     def mistral(self) -> Any:
-        """A client of Mistral's, of python-mistralclient.
+        """Return a client of Mistral's, of python-mistralclient.
 
         :raises ClientError: when the catalog has no Mistral for this user
         """
@@ -52,7 +52,7 @@ class Cloud:
 
     @functools.cached_property
     def heat(self) -> Any:
-        """A client of Heat's, of python-heatclient.
+        """Return a client of Heat's, of python-heatclient.
 
         :raises ClientError: when the catalog has no Heat for this user
         """

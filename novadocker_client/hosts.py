@@ -66,12 +66,12 @@ class Host:
 
     @property
     def is_docker(self) -> bool:
-        """Whether it is a Docker hypervisor."""
+        """Return whether the host is a Docker hypervisor."""
         return self.hypervisor_type == DOCKER
 
     @property
     def run_id(self) -> str:
-        """The run that has taken it out of service, "" where none has."""
+        """Return the run that has taken the host out of service, "" where none has."""
         if self.status != "disabled" or not self.reason.startswith(_REASONS):
             return ""
         match = _RUN_ID.search(self.reason)

@@ -65,7 +65,7 @@ class Task:
 
     @property
     def ended(self) -> bool:
-        """Whether its state is final."""
+        """Return whether the task's state is final."""
         return self.state in _ENDED
 
 
@@ -87,7 +87,7 @@ class Cell:
 
     @property
     def ended(self) -> bool:
-        """Whether the step has ended on the host, as far as is known."""
+        """Return whether the step has ended on the host, as far as is known."""
         return self.state != RUNNING
 
 

@@ -59,17 +59,17 @@ class Run:
 
     @property
     def ended(self) -> bool:
-        """Whether its state is final."""
+        """Return whether the run's state is final."""
         return self.state in ENDED
 
     @property
     def report(self) -> Report:
-        """Its report, an empty one while it has none."""
+        """Return the run's report, an empty one while it has none."""
         return reports.read(self.output.get("report"))
 
     @property
     def outcome(self) -> str:
-        """What became of it: one of ``meanings.OUTCOMES``."""
+        """Return what became of the run: one of ``meanings.OUTCOMES``."""
         if self.state == CANCELLED:
             return STOPPED
         if not self.ended:
@@ -82,7 +82,7 @@ class Run:
 
     @property
     def message(self) -> str:
-        """What it says of itself; of one that broke at least Mistral's reason."""
+        """Return what the run says of itself; of one that broke, at least Mistral's reason."""
         told = str(self.output.get("message") or "")
         if self.state == CANCELLED or not told:
             return self.state_info or told
@@ -90,7 +90,7 @@ class Run:
 
     @property
     def url(self) -> str:
-        """Where it can be seen, as it says itself."""
+        """Return where the run can be seen, as it says itself."""
         return str(self.output.get("url") or "")
 
 

@@ -96,12 +96,12 @@ class Page(View):
 
     @property
     def cloud(self) -> Cloud:
-        """The cloud as the user sees it."""
+        """Return the cloud as the user sees it."""
         return cloud.of(self.request)
 
     @property
     def page_size(self) -> int:
-        """How many rows the user wants on a page, by the settings of Horizon's."""
+        """Return how many rows the user wants on a page, by the settings of Horizon's."""
         return int(functions.get_page_size(self.request))
 
     @contextmanager

@@ -104,7 +104,7 @@ def files(identity: str) -> tuple[Path, Path, Path]:
 
 
 def refuse() -> int:
-    """Before the hooks: rerun what was interrupted, refuse what cannot be run."""
+    """Rerun, before the hooks, what was interrupted; refuse what cannot be run."""
     given, wanted = given_configs(), configs()
     if len(wanted) < len(given):
         # Nobody can be told of them; what comes after this is not to see them.
@@ -295,7 +295,7 @@ def signature(parts: list[str]) -> str:
 
 
 def settle() -> int:
-    """After the hooks: tell what could not be told, tidy up, keep the agent quick for a while."""
+    """Tell, after the hooks, what could not be told; tidy up, keep the agent quick for a while."""
     left, current = 0, configs()
     for config in current:
         deployed, outcome, told = files(config["id"])

@@ -120,7 +120,7 @@ def converge(step: Step) -> None:
 
 
 def runs_older_driver(step: Step, service: Service) -> bool:
-    """Tell whether nova-compute has run since before its driver was installed or replaced."""
+    """Return whether nova-compute has run since before its driver was installed or replaced."""
     began = began_at(service.pid)
     installed = driver_installed_at(step, service) if began else None
     # A time to come is one of a clock that was wrong: no restart would get beyond it.
@@ -177,7 +177,7 @@ def prove_driver(step: Step, service: Service, *more: str) -> str:
 
 
 def effective(step: Step, service: Service, options: dict[str, dict[str, str]], *more: str) -> bool:
-    """Tell whether nova-compute reads all wanted options with its command line (and more)."""
+    """Return whether nova-compute reads all wanted options with its command line (and more)."""
     names = {section: list(values) for section, values in options.items()}
     program = Path(service.program[0]).name
     arguments = [*service.program[1:], *more]
@@ -242,7 +242,7 @@ def allow_privileged_helper(step: Step, service: Service, root_helper: str) -> N
 
 
 def leaves_docker(step: Step) -> bool:
-    """Tell whether taking back leaves Nova without the driver: not where it had it before."""
+    """Return whether taking back leaves Nova without the driver: not where it had it before."""
     files = step.to_undo.get("files", {})
     if step.mode == "undo" or any(entry["before"] is None for entry in files.values()):
         return bool(files)

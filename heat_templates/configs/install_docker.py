@@ -104,7 +104,7 @@ def refuse_other_engine(step: Step) -> None:
 
 
 def interrupted(step: Step) -> bool:
-    """Tell whether an installation of ours broke off: the engine's file is there, and not set up.
+    """Return whether an installation of ours broke off: the engine's file is there, and not set up.
 
     What the engine needs is set up before it, so its own packages tell.
     """

@@ -116,7 +116,7 @@ def wanted_wheel(step: Step) -> Iterator[Wheel]:
 
 
 def is_installed(environment: dict[str, Any], wheel: Wheel) -> bool:
-    """Tell whether the driver that is installed came from this wheel, or is a checkout like it.
+    """Return whether the driver that is installed came from this wheel, or is a checkout like it.
 
     Of one that an index gave, as to hosts of an earlier release, pip noted no hash: its version may
     be the same, and its content another.

@@ -55,7 +55,7 @@ class FileChanges(Recorded):
         return place
 
     def _laid_by_root(self, link: Path) -> bool:
-        """Tell whether nobody but root (or who runs this) can have laid a link, or can move it."""
+        """Return whether only root (or who runs this) can have laid a link, or can move it."""
         trusted = {0, os.geteuid()}
         above = [place for place in link.parents if place.is_relative_to(self.root)]
         states = [place.stat() for place in above]
@@ -96,7 +96,7 @@ class FileChanges(Recorded):
             sync_directory(part.parent)
 
     def adopt_files(self, names: tuple[str, ...], header: str) -> None:
-        """Where the record cannot be read, take these files as ours if they begin as ours do."""
+        """Take files that begin as ours do as ours, where the record cannot be read."""
         if not self.record_fault:
             return
         self.note(self.record_fault)

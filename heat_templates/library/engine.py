@@ -49,7 +49,7 @@ def docker_response(
 
 
 def engine_answers(path: str = "") -> bool:
-    """Tell whether an engine answers.
+    """Return whether an engine answers.
 
     :param path: of its socket, if it is not the host's own engine
     """

@@ -127,7 +127,7 @@ class Recorded:
 
     @property
     def to_undo(self) -> dict[str, Any]:
-        """What this mode goes back to: before the first run in ``undo``, else before this run."""
+        """Return the state that this mode goes back to: of before the first run, or this one."""
         return self.record if self.mode == "undo" else self.journal
 
     def remember(self, name: str, value: Any) -> None:

@@ -52,7 +52,7 @@ class Registries:
         return [f"https://{domain}"] if secure else [f"https://{domain}", f"http://{domain}"]
 
     def is_insecure(self, domain: str) -> bool:
-        """Tell whether the engine takes a registry without TLS: by name, by network, or local."""
+        """Return whether the engine takes a registry without TLS: by name, by network, or local."""
         host = re.sub(r":\d+$", "", domain).strip("[]")
         if domain in self.insecure or host == "localhost":
             return True

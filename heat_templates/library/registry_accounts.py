@@ -29,7 +29,7 @@ class Account:
 
     @property
     def basic(self) -> str:
-        """Base64 of user and password, empty where there is no password."""
+        """Return user and password in Base64, empty where there is no password."""
         text = f"{self.user}:{self.password}"
         return base64.b64encode(text.encode()).decode() if self.password else ""
 

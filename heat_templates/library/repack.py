@@ -44,6 +44,6 @@ def repacked(place: Path, files: Sequence[str]) -> tuple[str, bytes]:
 
 
 def is_content(name: str, info: str) -> bool:
-    """Tell whether an installed file was in the wheel."""
+    """Return whether an installed file was in the wheel."""
     ours = not any(name == f"{info}/{other}" for other in OF_INSTALLATION)
     return ours and "__pycache__" not in name and not name.startswith(("..", "/"))

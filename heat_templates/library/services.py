@@ -46,7 +46,7 @@ class Service:
 
     @property
     def python(self) -> str:
-        """The Python that the service runs in; empty when it cannot be told."""
+        """Return the Python that the service runs in; empty when it cannot be told."""
         first = self.command[0] if self.command else ""
         if Path(first).name.startswith("python"):
             return first
@@ -54,7 +54,7 @@ class Service:
 
     @property
     def program(self) -> list[str]:
-        """The script and its arguments, without the interpreter."""
+        """Return the script and its arguments, without the interpreter."""
         if self.command and Path(self.command[0]).name.startswith("python"):
             rest = self.command[1:]
             while rest and re.fullmatch(r"-[A-Za-ln-z]+", rest[0]):

@@ -43,7 +43,7 @@ class Wheel:
 
     @property
     def version(self) -> str:
-        """The version that its name tells."""
+        """Return the version that its name tells."""
         named = FILE_NAME.fullmatch(self.path.name)
         return named["version"] if named else ""
 
@@ -98,7 +98,7 @@ def folder_of(root: Path, sha256: str) -> Path:
 
 
 def is_content(data: bytes, sha256: str) -> bool:
-    """Tell whether content is the one that is meant."""
+    """Return whether content is the one that is meant."""
     return hashlib.sha256(data).hexdigest() == sha256
 
 
@@ -123,7 +123,7 @@ def current(root: Path) -> Wheel | None:
 
 
 def is_current(root: Path, sha256: str) -> bool:
-    """Tell whether a wheel is the driver for all who name none."""
+    """Return whether a wheel is the driver for all who name none."""
     link = root / WHEELS.lstrip("/") / DRIVER
     return link.is_symlink() and os.readlink(link) == sha256
 

@@ -80,12 +80,12 @@ class Cloud:
 
     @property
     def identity_url(self) -> str:
-        """Keystone without a version."""
+        """Return the address of Keystone, without a version."""
         return self.url("identity", path="")
 
     @property
     def transport_url(self) -> str:
-        """The message bus."""
+        """Return the address of the message bus."""
         return f"rabbit://openstack:{self.passwords['rabbit']}@{self.controller}:5672/"
 
     def url(self, service: str, path: str | None = None) -> str:

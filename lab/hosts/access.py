@@ -51,7 +51,7 @@ class Host:
 
     @property
     def address(self) -> str:
-        """IPv4 address on the management network; the machine reaches it too."""
+        """Return the IPv4 address on the management network; the machine reaches it, too."""
         host = self.settings.host(self.name)
         if host:
             return host.address

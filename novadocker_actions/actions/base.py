@@ -48,7 +48,7 @@ class NovadockerAction(actions.Action):
 
     @property
     def patience_s(self) -> float:
-        """How long it bears services that are away, all its requests together."""
+        """Return how long an action bears services that are away, all its requests together."""
         return PATIENCE_S
 
     def run(self, context: Any) -> Any:
@@ -97,7 +97,7 @@ class ChangingAction(NovadockerAction):
 
     @property
     def patience_s(self) -> float:
-        """How long it bears services that are away, all its requests together."""
+        """Return how long an action bears services that are away, all its requests together."""
         return LONG_PATIENCE_S
 
     def failed(self, fault: Fault) -> Any:

@@ -53,12 +53,12 @@ class Service:
         self._adapter = adapter
 
     def in_catalog(self) -> bool:
-        """Whether the catalog has the service for this project."""
+        """Return whether the catalog has the service for this project."""
         return self._adapter.in_catalog()
 
     @property
     def url(self) -> str:
-        """The service's address in the catalog, without a trailing slash."""
+        """Return the service's address in the catalog, without a trailing slash."""
         return self._adapter.url
 
     def get(self, path: str, params: dict[str, str] | None = None) -> Any:
@@ -128,12 +128,12 @@ class Cloud:
 
     @property
     def token(self) -> str:
-        """A token of the caller."""
+        """Return a token of the caller."""
         return str(self._session.get_token())
 
     @functools.cached_property
     def role_names(self) -> frozenset[str]:
-        """Names of the caller's roles, as Mistral's own Keystone tells them of the token.
+        """Return the names of the caller's roles, as Mistral's own Keystone tells them.
 
         What came to Mistral with the request is not asked: for another cloud the caller writes it.
         """
@@ -152,22 +152,22 @@ class Cloud:
 
     @functools.cached_property
     def project_id(self) -> str:
-        """The project that the caller works for; what this bundle makes belongs to it."""
+        """Return the project that the caller works for; what this bundle makes belongs to it."""
         return str(self._session.get_project_id() or self._project_id)
 
     @functools.cached_property
     def compute(self) -> Service:
-        """Nova."""
+        """Return what asks Nova."""
         return Service(self._adapter("compute", default_microversion=COMPUTE_MICROVERSION))
 
     @functools.cached_property
     def placement(self) -> Service:
-        """Placement."""
+        """Return what asks Placement."""
         return Service(self._adapter("placement"))
 
     @functools.cached_property
     def image(self) -> Service:
-        """Glance."""
+        """Return what asks Glance."""
         adapter = self._adapter("image")
         # Its entries in catalogs come with and without the version.
         adapter.endpoint_override = adapter.url.removesuffix("/v2")
@@ -175,17 +175,17 @@ class Cloud:
 
     @functools.cached_property
     def orchestration(self) -> Heat:
-        """Heat."""
+        """Return what asks Heat."""
         return Heat(session=self._adapter("orchestration"))
 
     @functools.cached_property
     def workflow(self) -> Mistral:
-        """Mistral."""
+        """Return what asks Mistral."""
         return Mistral(mistral_url=self.workflow_url, session=self._adapter("workflow"))
 
     @property
     def workflow_url(self) -> str:
-        """The address of Mistral's API, with its version."""
+        """Return the address of Mistral's API, with its version."""
         # Its entries in catalogs come with and without the version.
         return f"{self._adapter('workflow').url.removesuffix('/v2')}/v2"
 

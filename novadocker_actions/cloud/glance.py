@@ -19,7 +19,7 @@ _ATTEMPTS = uuid.UUID("6e2a5f0c-7b54-4b0e-9f0a-2c9d3f1b8a47")
 
 
 def accepts_docker(glance: Service) -> bool:
-    """Whether Glance's API takes images of container format ``docker``."""
+    """Return whether Glance's API takes images of container format ``docker``."""
     schema = glance.get("/v2/schemas/image")
     return "docker" in (schema["properties"]["container_format"].get("enum") or [])
 
@@ -37,7 +37,7 @@ def mark(image_id: str) -> str:
 
 
 def is_own(image: dict[str, Any], project_id: str) -> bool:
-    """Whether this bundle published an image, for the project that it works for.
+    """Return whether this bundle published an image, for the project that it works for.
 
     Only an administrator can give an image to another project, so no tenant's image passes.
 

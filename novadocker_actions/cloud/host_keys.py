@@ -96,7 +96,7 @@ def fault_of(public_key: str) -> str:
 
 
 def is_signed(public_key: str, signature: Any, text: bytes) -> bool:
-    """Whether a text was signed (RSA-PSS, SHA-256) by the owner of a key.
+    """Return whether a text was signed (RSA-PSS, SHA-256) by the owner of a key.
 
     :param public_key: DER, base64
     :param signature: base64, from whoever sent it

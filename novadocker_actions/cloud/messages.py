@@ -157,7 +157,7 @@ def sign(text: str) -> str:
 
 
 def is_own(text: str, signature: Any) -> bool:
-    """Whether a message is the executor's own, and not what somebody else has put in its place.
+    """Return whether a message is the executor's own, not what somebody has put in its place.
 
     :param text: from a mailbox
     :param signature: base64, from beside it

@@ -110,12 +110,12 @@ def _failure(run_id: str) -> str:
 
 
 def is_disabled(service: dict[str, Any]) -> bool:
-    """Whether a compute service is out of service, whoever did it."""
+    """Return whether a compute service is out of service, whoever did it."""
     return bool(service["status"] == "disabled")
 
 
 def is_ours(service: dict[str, Any]) -> bool:
-    """Whether a compute service is out of service, and by a run of this bundle."""
+    """Return whether a compute service is out of service, and by a run of this bundle."""
     reason = str(service.get("disabled_reason") or "")
     return is_disabled(service) and reason.startswith((REASON, FAILURE))
 

@@ -73,7 +73,7 @@ def hosts_of(mistral: Mistral, run_id: str) -> Any:
 
 
 def is_active(mistral: Mistral, run_id: str) -> bool:
-    """Whether a run is under way, as far as Mistral shows it; one that is gone is not.
+    """Return whether a run is under way, as far as Mistral shows it; one that is gone is not.
 
     :param mistral: Mistral's client
     :param run_id: execution
@@ -88,7 +88,7 @@ def is_active(mistral: Mistral, run_id: str) -> bool:
 
 
 def is_known(mistral: Mistral, run_id: str) -> bool:
-    """Whether Mistral has a run, ended or not.
+    """Return whether Mistral has a run, ended or not.
 
     :param mistral: Mistral's client
     :param run_id: execution

@@ -34,7 +34,7 @@ class Patience:
         self._until: float | None = None
 
     def is_over(self, _attempt: object = None) -> bool:
-        """Whether a request that has just failed is not to be tried again."""
+        """Return whether a request that has just failed is not to be tried again."""
         now = time.monotonic()
         if self._until is None:
             self._until = now + self._patience_s
@@ -75,12 +75,12 @@ class ServiceAdapter(adapter.Adapter):
         return ""
 
     def in_catalog(self) -> bool:
-        """Whether the catalog has the service for this project."""
+        """Return whether the catalog has the service for this project."""
         return bool(self._endpoint)
 
     @property
     def url(self) -> str:
-        """The service's address in the catalog, without a trailing slash.
+        """Return the service's address in the catalog, without a trailing slash.
 
         :raises NovadockerError: the catalog has none
         """

@@ -74,7 +74,7 @@ def require_name(pool: str) -> None:
 
 
 def is_part(stack_name: str, pool: str) -> bool:
-    """Whether a stack is of a pool."""
+    """Return whether a stack is of a pool."""
     return _PART.sub("", stack_name) == f"{STACK_PREFIX}{pool}"
 
 

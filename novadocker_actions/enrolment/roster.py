@@ -32,7 +32,7 @@ class Roster:
 
     @property
     def active(self) -> tuple[str, ...]:
-        """Names of the hosts that are enrolled."""
+        """Return the names of the hosts that are enrolled."""
         return tuple(name for place, name in enumerate(self.hosts) if place not in self.removed)
 
     def with_hosts(self, names: Iterable[str]) -> Roster:

@@ -44,7 +44,7 @@ class Host:
 
     @property
     def enrolled(self) -> bool:
-        """Whether the host has a mailbox."""
+        """Return whether the host has a mailbox."""
         return bool(self.server_id and self.deployment_id)
 
 

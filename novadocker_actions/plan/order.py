@@ -68,7 +68,7 @@ def by_host(items: Iterable[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def looks_converted(facts: dict[str, Any], steps: Sequence[str]) -> bool:
-    """Whether a description shows all that steps leave on a host, as far as it can show that.
+    """Return whether a description shows all that steps leave on a host, as far as it can.
 
     Only then is it worth asking every step: on other hosts all of them are needed. What becomes of
     Glance is not to be seen from outside, so that step is always asked.

@@ -60,12 +60,12 @@ class Reference:
 
     @property
     def name(self) -> str:
-        """The name that the image gets in Glance: without the tag ``latest``."""
+        """Return the name that the image gets in Glance: without the tag ``latest``."""
         return self.familiar.removesuffix(":latest")
 
     @property
     def familiar(self) -> str:
-        """The reference as users write it, always with a tag or a digest."""
+        """Return the reference as users write it, always with a tag or a digest."""
         text = f"{self.domain}/{self.path}" if self.domain else self.path
         text += f":{self.tag}" if self.tag else ""
         return text + (f"@{self.digest}" if self.digest else "")

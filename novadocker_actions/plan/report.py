@@ -217,7 +217,7 @@ def _unwrapped(error: Any) -> Any:
 
 
 def is_refusal(error: Any) -> bool:
-    """Whether a task's error is a refusal, which the operator has to act on."""
+    """Return whether a task's error is a refusal, which the operator has to act on."""
     error = _unwrapped(error)
     return isinstance(error, dict) and bool(error.get("refused"))
 

@@ -57,7 +57,7 @@ class Pending:
 
     @property
     def told(self) -> str:
-        """The steps, for a sentence."""
+        """Return the names of the steps, for a sentence."""
         return ", ".join(self.steps)
 
 
@@ -108,25 +108,25 @@ class HostRow:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing has failed on this host."""
+        """Return whether nothing has failed on this host."""
         return self.state == OK
 
     def takes(self, step: str) -> bool:
-        """Whether a step is for a host of this role, or only looks."""
+        """Return whether a step is for a host of this role, or only looks."""
         return step not in recipes.CONVERTING or step in recipes.for_role(self.role)
 
     def is_disturbed_by(self, step: str) -> bool:
-        """Whether a step interrupts what the host serves with, so that it has to be out of it."""
+        """Return whether a step interrupts the host's service, so that it has to be out of it."""
         return step in recipes.DISTURBING or step in self.disturbs
 
     @property
     def to_switch(self) -> bool:
-        """Whether it is well, and needs what cannot be done while it is in service."""
+        """Return whether the host is well, and needs what cannot be done while it is in service."""
         return self.ok and any(map(self.is_disturbed_by, self.needs))
 
     @property
     def to_roll_back(self) -> bool:
-        """Whether it is not to become what was wanted, and steps are left that changed it."""
+        """Return whether the host will not become what was wanted, and steps have changed it."""
         return not self.ok and bool(self.done) and not self.stuck
 
     def fail(self, step: str, reason: str, log: str = "") -> None:

@@ -62,7 +62,7 @@ class _Told:
 
     @property
     def cloud(self) -> Cloud:
-        """The cloud as the user sees it."""
+        """Return the cloud as the user sees it."""
         cloud: Cloud = self.app.client_manager.novadocker
         return cloud
 

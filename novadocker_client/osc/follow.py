@@ -51,7 +51,7 @@ class Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """There is nothing to end."""
+        """Do nothing: there is nothing to end."""
 
     def show(self, run: Run, progress: Progress) -> None:
         """Show what is new."""

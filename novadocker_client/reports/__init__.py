@@ -34,7 +34,7 @@ class Row:
 
     @property
     def cells(self) -> tuple[str, ...]:
-        """What the columns of a table show."""
+        """Return what the columns of a table show."""
         reason = f"{self.reason} (put back as it was)" if self.rolled_back else self.reason
         return (
             self.host,

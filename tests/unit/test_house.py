@@ -34,7 +34,9 @@ def copy(house: Any, tmp_path: Path) -> Path:
     for path in house.files(TOP):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(TOP / path, tmp_path / path)
-    shutil.copytree(TOP / "doc/source", tmp_path / "doc/source", dirs_exist_ok=True)
+    for path in house.files(TOP, ".rst"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TOP / path, tmp_path / path)
     return tmp_path
 
 
@@ -166,7 +168,18 @@ DRIVER = "driver/novadocker/virt/docker"
                 ("tempest_plugin/plugin.py", "found", "match 1:\n    case found:\n        pass"),
             )
         ),
+        (
+            "lab/errors.py",
+            'def name() -> str:\n    """The name of it."""',
+            "the docstring of name begins with The, and not with what it does",
+        ),
+        (
+            "heat_templates/library/step.py",
+            'def is_so() -> bool:\n    """Tell whether it is so."""',
+            "the docstring of is_so begins with Tell, and not with what it does",
+        ),
         ("doc/source/index.rst", "word " * 20 + "more", "has 104 characters, more than 100"),
+        ("README.rst", "word " * 20 + "more", "has 104 characters, more than 100"),
     ],
 )
 def test_a_broken_rule_is_told_with_its_place(

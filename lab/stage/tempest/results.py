@@ -68,7 +68,7 @@ class Summary:
 
     @property
     def figures(self) -> str:
-        """All of it in one line."""
+        """Return the figures in one line."""
         kept, passed, skipped = self.gate
         failed = self.count("FAILED")
         known = f" ({failed - len(self.unexpected)} of them known)" if failed else ""

@@ -214,6 +214,14 @@ OWN_TESTS = ("tests", "driver", "novadocker", "novadocker_client", "tempest_plug
 NO_NAMES = frozenset({"utils", "helpers", "common", "misc"})
 # Nor does such a name of a variable or a parameter say what it holds.
 NO_VARIABLES = frozenset({"found", "one"})
+# Nor do such words say what a function does, with which its docstring begins.
+NO_BEGINNINGS = tuple(
+    f"{words} "
+    for words in (
+        *("A", "After", "All", "An", "Before", "How", "If", "Its", "One", "Tell whether", "The"),
+        *("There", "This", "What", "When", "Where", "Whether", "Which"),
+    )
+)
 
 # Modules that import within a function, with the reason.
 LATE: Mapping[str, str] = {

@@ -11,13 +11,11 @@ only the names, and that they import no test, are looked at.
 from __future__ import annotations
 
 import argparse
-import ast
 import collections
-import functools
 import graphlib
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from rooms import (
     LONG,
     MODULE_LINES,
     NAME_NOVA_EXCEPTIONS,
+    NO_BEGINNINGS,
     NO_NAMES,
     NO_VARIABLES,
     NOVA_EXCEPTIONS,
@@ -37,103 +36,7 @@ from rooms import (
     ROOMS,
     SPEAK_NOVA,
 )
-
-
-@dataclass(frozen=True)
-class Source:
-    """What the rules ask of a module's text.
-
-    :param imports: what it imports, with the line; `from a import b` is either `a.b` or `a`
-    :param late: the lines of the imports within a function
-    :param named: the attributes of imported modules, as dotted names from the import on, and lines
-    :param functions: their names and lengths
-    :param caught: as what exceptions are caught, and lines
-    :param variables: the names that are given to variables and parameters, and lines
-    """
-
-    lines: int
-    imports: tuple[tuple[tuple[str, ...], int], ...]
-    late: tuple[int, ...]
-    named: tuple[tuple[str, int], ...]
-    functions: tuple[tuple[str, int], ...]
-    caught: tuple[tuple[str, int], ...]
-    variables: tuple[tuple[str, int], ...]
-
-
-@functools.cache
-def read(text: str, package: str) -> Source:
-    """Return what there is to a module's text.
-
-    :param package: that the module is in, from which relative imports count
-    """
-    tree = ast.parse(text)
-    imports: list[tuple[tuple[str, ...], int]] = []
-    bound: dict[str, str] = {}
-    functions: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
-    caught: list[tuple[str, int]] = []
-    for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=names):
-                imports += [((alias.name,), node.lineno) for alias in names]
-                for alias in names:
-                    bound[alias.asname or alias.name.split(".")[0]] = (
-                        alias.name if alias.asname else alias.name.split(".")[0]
-                    )
-            case ast.ImportFrom(module=module, names=names, level=level):
-                start = _from(module, level, package)
-                imports += [((f"{start}.{alias.name}", start), node.lineno) for alias in names]
-                bound |= {alias.asname or alias.name: f"{start}.{alias.name}" for alias in names}
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                functions.append(node)
-            case ast.ExceptHandler(name=str(name)):
-                caught.append((name, node.lineno))
-    late = {
-        node.lineno
-        for function in functions
-        for node in ast.walk(function)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    }
-    return Source(
-        len(text.splitlines()),
-        tuple(imports),
-        tuple(sorted(late)),
-        tuple(_attributes(tree, bound)),
-        tuple((node.name, (node.end_lineno or 0) - node.lineno + 1) for node in functions),
-        tuple(caught),
-        tuple(_variables(tree)),
-    )
-
-
-def _from(module: str | None, level: int, package: str) -> str:
-    """Return the whole name of what an import begins with, its dots resolved."""
-    parts = package.split(".")
-    above = parts[: len(parts) - level + 1] if level else []
-    return ".".join([*above, *([module] if module else [])])
-
-
-def _variables(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(tree):
-        match node:
-            case (
-                ast.Name(id=name, ctx=ast.Store())
-                | ast.arg(arg=name)
-                | ast.MatchAs(name=str(name))
-                | ast.MatchStar(name=str(name))
-                | ast.MatchMapping(rest=str(name))
-            ):
-                yield name, node.lineno
-
-
-def _attributes(tree: ast.Module, bound: Mapping[str, str]) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            names: list[str] = []
-            value: ast.expr = node
-            while isinstance(value, ast.Attribute):
-                names.insert(0, value.attr)
-                value = value.value
-            if isinstance(value, ast.Name) and value.id in bound:
-                yield ".".join((bound[value.id], *names)), node.lineno
+from sources import Source, read
 
 
 @dataclass(frozen=True)
@@ -193,13 +96,15 @@ class House:
                 yield Edge(module, imported, line)
 
 
-def files(top: Path) -> Iterator[Path]:
-    """Yield the Python files below a directory, relative to it."""
+def files(top: Path, suffix: str = ".py") -> Iterator[Path]:
+    """Yield the files of a kind below a directory, relative to it."""
     for folder, below, names in os.walk(top):
         # Environments and caches begin with a dot; what was built is no source.
         below[:] = sorted(name for name in below if name[0] != "." and name != "build")
         yield from (
-            (Path(folder) / name).relative_to(top) for name in sorted(names) if name[-3:] == ".py"
+            (Path(folder) / name).relative_to(top)
+            for name in sorted(names)
+            if name.endswith(suffix)
         )
 
 
@@ -307,7 +212,7 @@ def circles(house: House) -> Iterator[str]:
 
 
 def _of_nova(name: str) -> bool:
-    """Whether a dotted name leads to Nova's exceptions, by whichever of Nova's modules."""
+    """Return whether a dotted name leads to Nova's exceptions, by whichever of Nova's modules."""
     first, *parts = name.split(".")
     return first == "nova" and "exception" in parts
 
@@ -367,18 +272,26 @@ def says_nothing(house: House) -> Iterator[str]:
                 yield f"{module.path}:{line}: calls a variable {name}, not what it holds"
 
 
+def begin_oddly(house: House) -> Iterator[str]:
+    """Yield the functions whose docstring does not begin with what the function does."""
+    for module in house.modules:
+        for name, beginning, line in module.source.beginnings:
+            if beginning.startswith(NO_BEGINNINGS):
+                where = f"{module.path}:{line}: the docstring of {name}"
+                yield f"{where} begins with {beginning.split()[0]}, and not with what it does"
+
+
 def too_wide(house: House) -> Iterator[str]:
     """Yield the lines of pages that are too long, but for addresses, which cannot be broken.
 
     Pages that were generated from the code are as the code is.
     """
-    for path in sorted((house.top / "doc/source").rglob("*.rst")):
+    for path in files(house.top, ".rst"):
         if "generated" in path.parts:
             continue
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        for number, line in enumerate((house.top / path).read_text("utf-8").splitlines(), 1):
             if len(line) > LINE_CHARACTERS and "://" not in line:
-                where = f"{path.relative_to(house.top)}:{number}"
-                yield f"{where}: has {len(line)} characters, more than {LINE_CHARACTERS}"
+                yield f"{path}:{number}: has {len(line)} characters, more than {LINE_CHARACTERS}"
 
 
 RULES = (
@@ -393,6 +306,7 @@ RULES = (
     too_long,
     caught_oddly,
     says_nothing,
+    begin_oddly,
     too_wide,
 )
 

@@ -72,7 +72,7 @@ class Image:
 
     @property
     def size_bytes(self) -> int:
-        """Size of all layers, unpacked."""
+        """Return the size of all layers, unpacked."""
         return sum(layer.size_bytes for layer in self.layers)
 
 

@@ -31,7 +31,7 @@ class Counters:
 
     @property
     def cpu_ns(self) -> list[int]:
-        """Nanoseconds of each processor; one sum where the kernel does not count them apart."""
+        """Return the nanoseconds of each processor; one sum where the kernel has no more."""
         usage = (self.stats.get("cpu_stats") or {}).get("cpu_usage") or {}
         return [
             int(used_ns) for used_ns in usage.get("percpu_usage") or [usage.get("total_usage", 0)]
@@ -39,7 +39,7 @@ class Counters:
 
     @property
     def memory_bytes(self) -> tuple[int, int]:
-        """Memory limit and use, without cached files that the kernel can drop at any time."""
+        """Return the memory limit, and the use without cached files that the kernel can drop."""
         memory = self.stats.get("memory_stats") or {}
         details, used = memory.get("stats") or {}, int(memory.get("usage", 0))
         # The names on cgroup v1 and on cgroup v2.
