@@ -32,10 +32,25 @@ _OF_A_RECIPE = ("push", "collect")
 
 
 @dataclass(frozen=True)
+class Doing:
+    """Which of the steps of one message a host is at, in its own word.
+
+    :param step: name of the host step
+    :param number: its place among them, the first being 1
+    :param of: how many they are
+    """
+
+    step: str
+    number: int
+    of: int
+
+
+@dataclass(frozen=True)
 class HostRow:
     """What a task said of a host.
 
     :param pending: whether it was asked to do something, and its outcome is yet to come
+    :param doing: which of the steps that it was asked for it is at, as far as it has told
     """
 
     host: str
@@ -44,6 +59,7 @@ class HostRow:
     reason: str = ""
     rolled_back: bool = False
     pending: bool = False
+    doing: Doing | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,7 @@ class Cell:
 
     :param task_id: the task that did it
     :param reason: of a failure
+    :param doing: which part of it is under way, as far as the host has told
     """
 
     host: str
@@ -84,6 +101,7 @@ class Cell:
     started_at: datetime.datetime | None = None
     finished_at: datetime.datetime | None = None
     reason: str = ""
+    doing: Doing | None = None
 
     @property
     def ended(self) -> bool:
@@ -97,6 +115,7 @@ class HostProgress:
 
     :param step: the step that it is at, or was at last
     :param since: since when
+    :param doing: which part of the step is under way, as far as the host has told
     """
 
     host: str
@@ -105,6 +124,7 @@ class HostProgress:
     step: str = ""
     reason: str = ""
     since: datetime.datetime | None = None
+    doing: Doing | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +154,9 @@ class Progress:
                     continue
                 known = cells.get((row.host, task.name))
                 if known and known.state == RUNNING:
-                    cell = replace(cell, started_at=known.started_at)
+                    # Who looks for an outcome that is yet to come carries no more than names.
+                    doing = cell.doing or (known.doing if cell.state == RUNNING else None)
+                    cell = replace(cell, started_at=known.started_at, doing=doing)
                 elif known and (known.state == cell.state or (task.ended and not cell.ended)):
                     # Mistral's times are whole seconds: who pushed may come after who collected.
                     continue
@@ -163,6 +185,7 @@ class Progress:
                 cell.step,
                 cell.reason,
                 cell.finished_at or cell.started_at,
+                cell.doing if cell.state == RUNNING else None,
             )
         return [hosts[host] for host in roles if host in hosts]
 
@@ -182,7 +205,8 @@ def _cell(task: Task, row: HostRow, failed: set[str]) -> Cell | None:
             failed.add(row.host)
             state, reason = FAILED, row.reason
     finished_at = None if state == RUNNING else task.finished_at
-    return Cell(row.host, task.name, state, task.id, task.started_at, finished_at, reason)
+    doing = row.doing if state == RUNNING else None
+    return Cell(row.host, task.name, state, task.id, task.started_at, finished_at, reason, doing)
 
 
 def look(cloud: Cloud, run_id: str, *, ended: bool, before: Progress | None = None) -> Progress:
@@ -207,6 +231,7 @@ def look(cloud: Cloud, run_id: str, *, ended: bool, before: Progress | None = No
                 child_tasks = tuple(reader.tasks(key, parent.name, hosts, given))
                 if child["state"] not in _ENDED:
                     tasks += child_tasks
+                    tasks += reader.recipes_under_way(child_tasks, below)
                     continue
                 settled[key] = child_tasks
             tasks += settled[key]
@@ -241,6 +266,20 @@ class _Reader:
             rows = host_rows(_mapping(item.get("input")).get("rows"))
             hosts[str(item["id"])] = hosts[str(item.get("task_execution_id"))] = rows
         return hosts
+
+    def recipes_under_way(
+        self, tasks: Sequence[Task], below: Mapping[str, list[dict[str, Any]]]
+    ) -> Iterator[Task]:
+        """Yield what has ended of the workflows that tasks of a batch run now: how far hosts are.
+
+        :param tasks: of the batch's workflow
+        :param below: workflows by the task that runs them
+        """
+        for task in tasks:
+            for child in below.get(task.id, ()) if not task.ended else ():
+                if child["state"] not in _ENDED:
+                    of_recipe = self.tasks(str(child["id"]), task.name, {})
+                    yield from (item for item in of_recipe if item.ended and item.rows)
 
     def tasks(
         self,
@@ -337,10 +376,19 @@ def host_rows(rows: Any) -> tuple[HostRow, ...]:
             reason=str(row.get("reason") or ""),
             rolled_back=row.get("rolled_back") is True,
             pending=bool(row.get("pending")),
+            doing=_doing(row.get("pending")),
         )
         for row in (rows if isinstance(rows, list) else [])
         if isinstance(row, Mapping) and row.get("host")
     )
+
+
+def _doing(pending: Any) -> Doing | None:
+    steps = pending.get("steps") if isinstance(pending, Mapping) else None
+    number = pending.get("at") if isinstance(pending, Mapping) else None
+    if not isinstance(steps, list) or not isinstance(number, int) or not 0 < number <= len(steps):
+        return None
+    return Doing(str(steps[number - 1]), number, len(steps))
 
 
 def moment(text: Any) -> datetime.datetime | None:

@@ -21,6 +21,7 @@ from library.inbox import RAN, alone
 from library.message import HOST_NAME, OPERATOR_KEYS
 from library.outcome import run_step
 from library.package import CURRENT, PACKAGES
+from library.progress import ACCESS
 from library.services import find_service, restart_service
 from library.step import ANY_CODE, Step
 
@@ -61,6 +62,12 @@ SETTINGS = {
         "operator_keys": {
             "type": "string",
             "description": "Public keys (PEM) of those whose messages the host runs.",
+            "default": "",
+        },
+        "progress": {
+            "type": "string",
+            "description": "How the host tells how far it has come: the signal of the handle for "
+            "that, as Heat gives it, empty for a host that tells only outcomes.",
             "default": "",
         },
         "unsigned": {
@@ -221,7 +228,9 @@ def own_files(step: Step) -> dict[str, tuple[str, int]]:
     shell = "#!/bin/sh\n"
     configure = f"{HOME}/os-refresh-config/configure.d"
     name, keys = step.settings.get("host"), step.settings.get("operator_keys")
+    access = step.settings.get("progress")
     return {
+        **({ACCESS: (f"{access}\n", 0o600)} if access else {}),
         **({HOST_NAME: (f"{name}\n", 0o600)} if name else {}),
         **({OPERATOR_KEYS: (keys, 0o644)} if keys else {}),
         **({UNSIGNED: (f"{step.settings['unsigned']}\n", 0o644)} if keys else {}),

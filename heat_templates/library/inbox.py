@@ -33,6 +33,7 @@ from library.message import (
     require_time,
 )
 from library.outcome import open_log
+from library.progress import Progress
 from library.recipe import outputs_of, parts_of, refused, run_recipe
 from library.records import STATE_DIRECTORY
 from library.step import Step
@@ -70,7 +71,7 @@ def answer(config: dict[str, Any], own: Path, root: Path = Path("/")) -> Outputs
         if other is not None:
             return handed_over(config, other)
         with turn(root):
-            return run_once(message, root)
+            return run_once(message, root, str(text))
     except Interrupted as err:
         return outputs_of({**refused(str(err)), "begun": True})
     except StepFailed as err:
@@ -142,9 +143,10 @@ def alone(step: Step) -> Iterator[None]:
         yield
 
 
-def run_once(message: Message, root: Path) -> Outputs:
+def run_once(message: Message, root: Path, text: str) -> Outputs:
     """Run a message, unless it was run already: then tell its outcome again.
 
+    :param text: of the message, to the letter
     :raises StepFailed: when it must not be begun
     """
     name = hashlib.sha256(message.push_id.encode(errors="replace")).hexdigest()
@@ -167,7 +169,7 @@ def run_once(message: Message, root: Path) -> Outputs:
     if again:
         LOG.warning("%s, and it is run once more", again)
     save(record, message, begun + 1, None)
-    report = run_recipe(message, parts, root, log)
+    report = run_recipe(message, parts, root, log, Progress(root, text, message, log))
     outputs = outputs_of(report)
     if not report.get("stopped"):
         try:

@@ -17,6 +17,7 @@ from typing import Any
 from library.faults import LOG, SettingsError, StepFailed
 from library.message import Message
 from library.outcome import MODES, REASON_CHARS, REPORT_BYTES, outcome_of, work_of
+from library.progress import Progress
 from library.settings import with_defaults
 from library.step import Step
 from library.watchdog import supervise
@@ -64,10 +65,13 @@ def part_of(name: str, settings: dict[str, Any], mode: str) -> Part:
     return Part(name, work_of(mode, module.converge, getattr(module, "undo", None)), settings)
 
 
-def run_recipe(message: Message, parts: list[Part], root: Path, log: str) -> dict[str, Any]:
+def run_recipe(
+    message: Message, parts: list[Part], root: Path, log: str, progress: Progress
+) -> dict[str, Any]:
     """Run the steps in order; return the report, with ``stopped`` when a signal ended it.
 
     :param log: name of the log file, for the report
+    :param progress: is told when a step begins
     """
     deadline = time.monotonic() + message.timeout_s
     told: list[dict[str, Any]] = []
@@ -75,6 +79,7 @@ def run_recipe(message: Message, parts: list[Part], root: Path, log: str) -> dic
     try:
         for number, part in enumerate(parts, 1):
             LOG.info("step %d of %d: %s, %s", number, len(parts), part.name, message.mode)
+            progress.begins(number)
             begun = time.monotonic()
             outcome = outcome_of(functools.partial(run_part, message, part, root, deadline))
             seconds = round(time.monotonic() - begun, 1)

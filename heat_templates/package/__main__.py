@@ -7,6 +7,7 @@
   files named ``$heat_outputs_path.<name>``.
 * ``message`` is the hook ``novadocker`` of heat-agents: a signed message, which names steps.
 * ``refuse``, ``notify CONFIG``, ``hook NAME`` and ``settle`` are what is around the hooks.
+* ``progress FILE`` tells Heat how far a message has come, with what that file says.
 * ``digest`` tells which package this is, after all of it was read by this host's Python.
 """
 
@@ -21,7 +22,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from agent import outcomes
+from agent import outcomes, progress
 from library import inbox, package
 
 FOLDERS = ("agent", "configs", "library")
@@ -34,6 +35,8 @@ def main(argv: list[str]) -> int:
     verb = argv[1]
     if verb in verbs:
         return verbs[verb]()
+    if verb == "progress":
+        return progress.main(Path(argv[2]))
     if verb in AGENT:
         return outcomes.main(argv)
     runpy.run_module(f"configs.{verb}", run_name="__main__")

@@ -9,8 +9,9 @@ from typing import Any
 
 from novadocker_actions import host_steps, recipes
 from novadocker_actions.actions.base import ChangingAction, Fault, NovadockerAction, action
-from novadocker_actions.cloud import aggregates, mailbox, operators, runs
+from novadocker_actions.cloud import aggregates, mailbox, operators, progress, runs
 from novadocker_actions.cloud.clients import Cloud
+from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, HostBusy
 from novadocker_actions.plan import hosts, rows
 from novadocker_actions.plan.rows import HostRow
@@ -349,5 +350,8 @@ class Collect(ChangingAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts, with their outcomes as far as they have come."""
         host_rows = rows.read(self.rows)
-        mailbox.look_at_all(cloud.orchestration, host_rows, COLLECT_WAIT_S)
+        heat = cloud.orchestration
+        keys = HostKeys(heat)
+        if mailbox.look_at_all(heat, host_rows, COLLECT_WAIT_S, keys):
+            progress.note(heat, host_rows, keys)
         return rows.batch(host_rows)

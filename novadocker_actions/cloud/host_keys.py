@@ -30,6 +30,8 @@ STACK_TAG = "novadocker-hosts"
 KEYS_TAG = "novadocker-keys"
 #: A pool's keys are in a stack that is called as the pool's, with this before it.
 KEYS_PREFIX = "novadocker-keys-"
+#: In that stack: the handle through which hosts tell how far they have come.
+PROGRESS = "progress"
 
 #: What a host's agent signs, beside the host's name, the push and its end.
 SAID = ("deploy_result", "changed", "report")
@@ -51,18 +53,23 @@ class HostKeys:
 
     def of(self, host: str) -> str:
         """Return a host's public key (DER, base64), "" where none is pinned."""
-        return self._by_host.get(host, "")
+        return self._by_host.get(host, ("", ""))[0]
+
+    def stack_of(self, host: str) -> str:
+        """Return name and id, with a slash between, of the stack that pins it, "" for none."""
+        return self._by_host.get(host, ("", ""))[1]
 
     @functools.cached_property
-    def _by_host(self) -> dict[str, str]:
+    def _by_host(self) -> dict[str, tuple[str, str]]:
         pools = self._heat.stacks.list(tags=STACK_TAG)
         names = {f"{KEYS_PREFIX}{pool.stack_name}" for pool in pools}
-        keys: dict[str, str] = {}
+        keys: dict[str, tuple[str, str]] = {}
         for stack in self._heat.stacks.list(tags=KEYS_TAG):
             # The keys of a pool that is gone may name a host that is in another one now.
             if stack.stack_name in names:
                 shown = self._heat.stacks.output_show(stack.identifier, "public_keys")
-                keys.update(shown["output"].get("output_value") or {})
+                told = shown["output"].get("output_value") or {}
+                keys.update({host: (key, stack.identifier) for host, key in told.items()})
         return keys
 
 

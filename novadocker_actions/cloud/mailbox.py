@@ -256,15 +256,18 @@ def _push_anew(heat: Heat, row: HostRow, pending: Pending) -> bool:
     return True
 
 
-def look_at_all(heat: Heat, host_rows: Sequence[HostRow], wait_s: float) -> int:
+def look_at_all(
+    heat: Heat, host_rows: Sequence[HostRow], wait_s: float, keys: HostKeys | None = None
+) -> int:
     """Look at all pending hosts until none is left or the time is over; return how many are left.
 
     :param heat: Heat's client
     :param host_rows: hosts
     :param wait_s: how long to stay
+    :param keys: the hosts' pinned keys
     """
     until = time.monotonic() + wait_s
-    pause_s, keys = 0.3, HostKeys(heat)
+    pause_s, keys = 0.3, keys or HostKeys(heat)
     while True:
         asked_at = time.time()
 

@@ -15,7 +15,7 @@ from heatclient.v1.client import Client as Heat
 
 from novadocker_actions import resources
 from novadocker_actions.cloud import inventory
-from novadocker_actions.cloud.host_keys import KEYS_PREFIX, KEYS_TAG, STACK_TAG
+from novadocker_actions.cloud.host_keys import KEYS_PREFIX, KEYS_TAG, PROGRESS, STACK_TAG
 from novadocker_actions.driver_wheel import Wheel
 from novadocker_actions.enrolment import pools
 from novadocker_actions.enrolment.agent import PARALLEL, Ssh, change_agent, install_package
@@ -120,7 +120,7 @@ class Enrolment:
         wanted = {host: key for host, key in {**before, **keys}.items() if host in hosts}
         if there is not None and not wanted:
             self.delete(there)
-        if wanted == before or not wanted:
+        if not wanted or (wanted == before and there is not None and self._handle(there)):
             return
         stack = self._put(
             name,
@@ -131,6 +131,25 @@ class Enrolment:
             tags=KEYS_TAG,
         )
         self.await_complete(stack, KEYS_TIMEOUT_S)
+
+    def progress_of(self, pool_stack: str) -> str:
+        """Return what a pool's hosts tell their progress with: the handle's signal, as Heat has it.
+
+        :param pool_stack: name of the pool's stack, whose hosts' keys are pinned
+        :return: JSON with an address and credentials that are good for nothing else
+        """
+        there = self.stack(f"{KEYS_PREFIX}{pool_stack}")
+        return str(self._handle(there).get("signal") or "") if there is not None else ""
+
+    def _handle(self, stack: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            handle = self.heat.resources.get(_identifier(stack), PROGRESS)
+        except CloudError as err:
+            # Of an earlier release.
+            if err.status != 404:
+                raise
+            return {}
+        return dict(handle.attributes or {})
 
     def delete(self, stack: Mapping[str, Any]) -> None:
         """Delete a stack; nothing happens on its hosts."""
@@ -191,6 +210,7 @@ class Enrolment:
         """
         deadline = time.monotonic() + timeout_s
         waiting, faults = dict(addresses), []
+        same = {**common, "progress": self.progress_of(stack["stack_name"])}
 
         def set_up(address: str, settings: Mapping[str, Any]) -> bool:
             changed = install_package(ssh, address, wheels)
@@ -201,7 +221,7 @@ class Enrolment:
             while waiting and time.monotonic() < deadline:
                 for name, config in self.servers(stack, waiting, flat=flat).items():
                     if name in waiting:
-                        settings = {**common, "os_collect_config": config, "host": name}
+                        settings = {**same, "os_collect_config": config, "host": name}
                         running[pool.submit(set_up, waiting.pop(name), settings)] = name
                 if waiting:
                     time.sleep(POLL_S)

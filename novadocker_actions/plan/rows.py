@@ -43,6 +43,7 @@ class Pending:
     :param again: how often it was pushed anew since an outcome had come that was not the host's
     :param remark: whether it is but a remark when a step fails
     :param text_digest: of the message, which the host signs with its outcome
+    :param at: which of the steps the host was at when it told last, the first being 1; 0 before
     """
 
     steps: list[str]
@@ -54,6 +55,7 @@ class Pending:
     again: int = 0
     remark: bool = False
     text_digest: str = ""
+    at: int = 0
 
     @property
     def told(self) -> str:

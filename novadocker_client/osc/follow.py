@@ -136,7 +136,12 @@ def _step(host: HostProgress) -> str:
     words = meanings.step(host.step)
     if host.state == FAILED:
         return f"{words.title}: {host.reason}"
-    return words.title if host.state in (RUNNING, UNKNOWN) else words.done
+    if host.state not in (RUNNING, UNKNOWN):
+        return words.done
+    if host.doing is None:
+        return words.title
+    part = meanings.step(host.doing.step).title
+    return f"{words.title}: {part} ({host.doing.number} of {host.doing.of})"
 
 
 def _age(host: HostProgress, now: datetime.datetime) -> str:

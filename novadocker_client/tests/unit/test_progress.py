@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from novadocker_client.connection import Cloud
-from novadocker_client.progress import Progress
+from novadocker_client.progress import Doing, Progress
 from novadocker_client.runs import Runs
 from novadocker_client.tests.fake_cloud import FakeCloud
 
@@ -118,7 +120,41 @@ def test_a_look_asks_no_more_for_a_thousand_hosts_than_for_one(
         assert len(progress.hosts()) == count
         return len(fake.requests)
 
-    assert requests(1000) == requests(1) == 6
+    assert requests(1000) == requests(1) == 7
+
+
+def test_a_host_is_at_the_step_of_its_message_that_it_has_told(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run = fake.add_run()
+    batch = fake.add_below(
+        run, run, "switch_batch", "_switch_batch", "RUNNING", input={"rows": rows("c1", "c2")}
+    )
+    recipe = fake.add_below(
+        run, batch, "switch", "_recipe", "RUNNING", input={"rows": rows("c1", "c2")}
+    )
+    steps = ["configure_compute", "verify_host"]
+    silent = rows("c2", pending={"steps": steps, "at": 0})
+    fake.add_task(recipe, "push", rows=[*rows("c1", pending={"steps": steps, "at": 0}), *silent])
+    fake.add_task(recipe, "collect", rows=[*rows("c1", pending={"steps": steps, "at": 2}), *silent])
+    fake.add_task(recipe, "collect", "RUNNING")
+
+    hosts = {host.host: host for host in Runs(cloud).progress(run).hosts()}
+
+    assert (hosts["c1"].step, hosts["c1"].state) == ("switch", "running")
+    assert hosts["c1"].doing == Doing("verify_host", 2, 2)
+    assert hosts["c2"].doing is None
+
+
+@pytest.mark.parametrize("at", [0, 3, -1, "2", None, [1]])
+def test_a_place_among_the_steps_that_is_none_is_passed_over(
+    fake: FakeCloud, cloud: Cloud, at: Any
+) -> None:
+    run = fake.add_run()
+    recipe = fake.add_below(run, run, "stage", "_recipe", "RUNNING", input={"rows": rows("c1")})
+    fake.add_task(recipe, "push", rows=rows("c1", pending={"steps": ["a", "b"], "at": at}))
+    (host,) = Runs(cloud).progress(run).hosts()
+    assert (host.step, host.state, host.doing) == ("stage", "running", None)
 
 
 def test_what_has_ended_is_not_asked_for_again(fake: FakeCloud, cloud: Cloud) -> None:

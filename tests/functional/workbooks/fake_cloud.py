@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from requests.adapters import BaseAdapter
 
 from novadocker_actions import host_package
-from novadocker_actions.cloud import host_keys, messages
+from novadocker_actions.cloud import host_keys, messages, progress
 from tests.host_keys import public_text, sign, unseal
 
 TOKEN = "a-callers-token"
@@ -190,6 +190,7 @@ class FakeCloud(BaseAdapter):
         self.tokens: list[str] = []
         self.callers_roles = ["member", "admin"]
         self.operators_key = ""
+        self.words: dict[str, dict[str, Any]] = {}
         self.after_push: Callable[[FakeHost, dict[str, Any]], None] = lambda host, config: None
         self.after_step: Callable[[FakeHost, str, str], None] = lambda host, step, mode: None
         self._by_deployment: dict[str, FakeHost] = {}
@@ -284,6 +285,7 @@ class FakeCloud(BaseAdapter):
             ("GET", f"{heat}/stacks", self._stacks),
             ("GET", f"{heat}/stacks/[^/]+/[^/]+/outputs/inventory", self._inventory),
             ("GET", f"{heat}/stacks/[^/]+/[^/]+/outputs/public_keys", self._public_keys),
+            ("GET", f"{heat}/stacks/[^/]+/[^/]+/resources/progress/metadata", self._words),
             ("GET", f"{heat}/software_deployments/([^/]+)", self._deployment),
             ("PUT", f"{heat}/software_deployments/([^/]+)", self._put_deployment),
             ("GET", f"{heat}/software_configs/([^/]+)", self._config),
@@ -396,6 +398,19 @@ class FakeCloud(BaseAdapter):
     def _public_keys(self, query: dict[str, str], body: Any) -> Any:
         value = {h.name: public_text(h.key) for h in self.hosts.values() if h.pinned}
         return 200, {"output": {"output_key": "public_keys", "output_value": value}}
+
+    def _words(self, query: dict[str, str], body: Any) -> Any:
+        return 200, {"metadata": self.words}
+
+    def say(self, host: FakeHost, config: dict[str, Any], number: int, **more: Any) -> None:
+        """Have a host tell that it is at a step of a message."""
+        message = messages.parse(config["config"])
+        step, push_id = message["steps"][number - 1]["name"], message["push_id"]
+        digest = messages.digest(config["config"])
+        text = progress.document(host.name, push_id, digest, number, step)
+        word = {"push_id": push_id, "number": number, "step": step}
+        word = {**word, "signature": sign(host.key, text), **more}
+        self.words[host.name] = {"status": "SUCCESS", "reason": "", "data": json.dumps(word)}
 
     def _inventory(self, query: dict[str, str], body: Any) -> Any:
         value = {

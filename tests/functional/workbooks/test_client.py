@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from lab.stage import demo
+from novadocker_actions.actions import steps
+from novadocker_actions.cloud import messages
 from novadocker_client import events
 from novadocker_client.connection import Cloud
 from novadocker_client.errors import BadInput, NotFound
-from novadocker_client.runs import Runs
-from tests.functional.workbooks.fake_cloud import FakeCloud
+from novadocker_client.osc import follow
+from novadocker_client.progress import Progress
+from novadocker_client.runs import Run, Runs
+from tests.functional.workbooks.fake_cloud import FakeCloud, FakeHost
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.mistral_api import MistralApi, client
 
@@ -84,6 +89,47 @@ def test_a_run_is_seen_while_it_is_under_way_and_is_stopped(
     with pytest.raises(BadInput, match="has ended already"):
         runs.stop(begun.id)
     assert not [task for task in runs.progress(begun.id).tasks if not task.ended]
+
+
+def test_the_step_of_a_recipe_that_a_host_is_at_is_seen_while_it_is_under_way(
+    client_cloud: Cloud, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Staged and out of service alike, in the host's own words alone."""
+    monkeypatch.setattr(steps, "COLLECT_WAIT_S", 0.5)
+    cloud.step_s = 3.0
+    forged = {"signature": "bm9ib2R5J3M="}
+
+    def say(host: FakeHost, config: dict[str, Any]) -> None:
+        steps = messages.parse(config["config"])["steps"]
+        if host.compute and len(steps) > 1:
+            cloud.say(host, config, 2, **(forged if host.name == "compute-docker-2" else {}))
+
+    cloud.after_push = say
+    runs = Runs(client_cloud)
+    begun = runs.start("deploy", {"images": []})
+    seen: dict[str, set[tuple[str, str, int, int]]] = {}
+    shown = set()
+
+    def look(run: Run, told: Progress) -> None:
+        for host in told.hosts():
+            if host.doing:
+                doing = (host.step, host.doing.step, host.doing.number, host.doing.of)
+                seen.setdefault(host.host, set()).add(doing)
+                lines = Console(file=io.StringIO(), width=200, record=True)
+                lines.print(follow.view(run, told, rows=9))
+                shown.update(line.strip() for line in lines.export_text().splitlines())
+
+    run = runs.wait(begun.id, timeout_s=300, on_progress=look)
+
+    assert run.outcome == "done"
+    assert set(seen) == {"compute-docker-1"}
+    assert {("stage", "install_driver", 2, 2), ("switch", "verify_host", 2, 2)} <= seen[
+        "compute-docker-1"
+    ]
+    assert [line for line in shown if "Stage: Install the driver (2 of 2)" in line]
+    # One question tells of a whole pool, and only where somebody waits.
+    asked = [path for _, path in cloud.requests if path.endswith("/progress/metadata")]
+    assert 0 < len(asked) < 40
 
 
 def test_the_demonstration_shows_what_happens_and_the_report(client_cloud: Cloud) -> None:

@@ -7,6 +7,7 @@ import base64
 import concurrent.futures
 import errno
 import hashlib
+import http.server
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 import zlib
@@ -28,7 +30,7 @@ from library import inbox, message, package, recipe
 from oslo_config import cfg
 
 from novadocker_actions import host_package
-from novadocker_actions.cloud import host_keys, messages
+from novadocker_actions.cloud import host_keys, messages, progress
 from tests.host_keys import public_text, sign
 
 from .agent import config, want
@@ -263,6 +265,151 @@ class TestRecipe:
         text = recipe.bounded({"steps": steps, "reason": "", "log": "l"})
         assert len(text) <= recipe.REPORT_BYTES
         assert len(json.loads(text)["steps"]) == 20
+
+
+class TestProgress:
+    """A host tells Heat which step it is at; a recipe neither waits for that nor ends by it."""
+
+    @pytest.fixture
+    def told(self, host: Any, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+        """Stand in for Keystone and Heat; what they were asked for is in ``told.asked``."""
+        private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        pem = private.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        (tmp_path / "host.key").write_bytes(pem)
+        (tmp_path / "host.key").chmod(0o600)
+        monkeypatch.setenv("NOVADOCKER_HOST_KEY", str(tmp_path / "host.key"))
+        monkeypatch.setenv("NOVADOCKER_HOST_NAME", str(host.root / "etc/novadocker/host.name"))
+        with Signalled() as signalled:
+            signalled.key = private
+            access = {
+                **{"auth_url": f"{signalled.address}/v3", "user_id": "u", "password": "secret"},
+                **{"project_id": "p", "alarm_url": f"{signalled.address}/handle/signal"},
+            }
+            place = host.root / "etc/novadocker/progress.json"
+            place.write_text(json.dumps(access))
+            place.chmod(0o600)
+            yield signalled
+
+    def with_pause(self, host: Any, pause_s: float) -> None:
+        """Have the host tell it as often as that."""
+        data = io.BytesIO()
+        with (
+            zipfile.ZipFile(io.BytesIO(with_step())) as old,
+            zipfile.ZipFile(data, "w") as archive,
+        ):
+            for name in old.namelist():
+                text = old.read(name).decode()
+                if name == "library/progress.py":
+                    text = text.replace("PAUSE_S = 5", f"PAUSE_S = {pause_s}")
+                archive.writestr(name, text)
+        path = package.put(host.root, data.getvalue())
+        package.make_current(path)
+        host.package = path
+        host_package.digest = lambda: path.stem
+
+    def test_each_step_after_the_first_is_told_in_a_signed_word(self, host: Any, told: Any) -> None:
+        self.with_pause(host, 0)
+        text = compose(("count", {"number": 1}), ("count", {"number": 2}), ("describe_host", {}))
+        (host.root / "etc/os-release").write_text("ID=debian\n")
+        outputs = host.run(sent(text))
+        assert outputs["deploy_result"] == "ok", outputs
+        words = told.words(2)
+        assert [(w["id"], w["status"]) for w in words] == [(HOST, "SUCCESS")] * 2
+        by_number = {json.loads(word["data"])["number"]: word for word in words}
+        assert by_number[3]["reason"] == f"{HOST} is at step 3 of 3: describe_host"
+        public = public_text(told.key)
+        for number, step in ((2, "count"), (3, "describe_host")):
+            said = json.loads(by_number[number]["data"])
+            covered = progress.document(HOST, "p1", messages.digest(text), number, step)
+            assert host_keys.is_signed(public, said["signature"], covered)
+            assert len(json.dumps(by_number[number])) < 1024
+        # To the handle alone, with a token of its user.
+        assert set(told.asked) == {"/v3/auth/tokens?nocatalog", "/handle/signal"}
+
+    def test_what_is_soon_over_is_told_by_its_outcome_alone(self, host: Any, told: Any) -> None:
+        outputs = host.run(sent(compose(("count", {}), ("count", {}))))
+        assert outputs["deploy_result"] == "ok"
+        time.sleep(0.5)
+        assert told.asked == []
+
+    def test_a_heat_that_is_away_or_hangs_is_not_waited_for(self, host: Any, told: Any) -> None:
+        self.with_pause(host, 0)
+        told.hang_s = 30
+        began = time.monotonic()
+        outputs = host.run(sent(compose(("count", {}), ("count", {}))))
+        assert outputs["deploy_result"] == "ok"
+        assert time.monotonic() - began < 15
+        told.close()
+        outputs = host.run(sent(compose(("count", {}), ("count", {}), push_id="p2")))
+        assert outputs["deploy_result"] == "ok"
+        log = host.root / json.loads(outputs["report"])["log"].lstrip("/")
+        for _ in range(100):
+            if "could not be told" in log.read_text():
+                break
+            time.sleep(0.1)
+        assert "that step 2 begins could not be told: " in log.read_text()
+        assert "secret" not in log.read_text()
+
+    def test_what_others_could_change_is_not_used(self, host: Any, told: Any) -> None:
+        self.with_pause(host, 0)
+        (host.root / "etc/novadocker/progress.json").chmod(0o666)
+        outputs = host.run(sent(compose(("count", {}), ("count", {}))))
+        assert outputs["deploy_result"] == "ok"
+        assert told.asked == []
+
+
+class Signalled:
+    """Keystone and Heat, as far as a host asks them to signal a handle."""
+
+    key: rsa.RSAPrivateKey
+    hang_s = 0.0
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.asked.append(self.path)
+                time.sleep(outer.hang_s)
+                if self.path == "/handle/signal":
+                    assert self.headers["X-Auth-Token"] == "a-token"
+                    outer.bodies.append(json.loads(body))
+                self.send_response(201)
+                self.send_header("X-Subject-Token", "a-token")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.address = f"http://127.0.0.1:{self._server.server_port}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Answer no more."""
+        self._server.shutdown()
+        self._server.server_close()
+
+    def words(self, count: int) -> list[dict[str, Any]]:
+        """Return what the handle was told, when that is so many words."""
+        until = time.monotonic() + 30
+        while len(self.bodies) < count and time.monotonic() < until:
+            time.sleep(0.05)
+        return self.bodies
 
 
 class TestRefused:

@@ -245,6 +245,10 @@ class Heat:
         stack = self.stacks.get(parts[1])
         if stack is None:
             return 404, {}
+        if parts[-1] == "progress":
+            signal = json.dumps({"alarm_url": f"http://heat/{parts[1]}", "password": "p"})
+            there = stack.get("handle")
+            return (200, {"resource": {"attributes": {"signal": signal}}}) if there else (404, {})
         if parts[-1] == "resources":
             assert query["nested_depth"] == "4"
             return 200, {"resources": self._resources(stack)}
@@ -289,6 +293,7 @@ class Heat:
             "parameters": parameters,
             "outputs": [{"output_key": "inventory", "output_value": inventory}],
             "tags": body["tags"],
+            "handle": "progress" in str(body["template"]),
         }
         # What it has only accepted, Heat answers with a page of HTML.
         return (201, {"stack": {"id": "x"}}) if action == "CREATE" else (202, None)
@@ -434,6 +439,30 @@ class TestKeys:
         assert keys(heat) == {"b": key_of("b")}
         enroll.main(["remove", "b"])
         assert keys(heat) is None
+
+
+class TestProgress:
+    """Hosts tell how far they have come to a handle beside their keys."""
+
+    def test_each_agent_is_given_its_pool_s_handle(self, cloud):
+        _, done = cloud
+        assert enroll.main(["add", "--pool", "c", "a"]) == 0
+        access = json.loads(done[0][2]["progress"])
+        assert access["alarm_url"].endswith("/novadocker-keys-novadocker-hosts-c")
+
+    def test_a_pool_of_an_earlier_release_gets_one_with_the_same_keys(self, cloud):
+        heat, done = cloud
+        enroll.main(["add", "--pool", "c", "a"])
+        heat.stacks["novadocker-keys-novadocker-hosts-c"]["handle"] = False
+        assert enroll.main(["add", "--pool", "c", "a"]) == 0
+        assert json.loads(done[-1][2]["progress"])
+        assert keys(heat) == {"a": key_of("a")}
+
+    def test_the_handle_is_alone_in_its_stack(self):
+        # Heat looks at every resource of a handle's stack each time it is signalled.
+        template = yaml.safe_load(resources.text("heat_templates/host_keys.yaml"))
+        assert list(template["resources"]) == ["progress"]
+        assert "progress" not in yaml.safe_load(json.dumps(pools.template(["a"])))["resources"]
 
 
 class TestOperator:
@@ -714,7 +743,7 @@ class TestCommand:
         enroll.main(["add", "--pool", "c", *"abc"])
         heat.asked.clear()
         assert enroll.main(["add", "--pool", "c", "d"]) == 0
-        asked = {path for path in heat.asked if "/resources/" in path}
+        asked = {path for path in heat.asked if "/resources/server" in path}
         assert asked == {
             "GET /stacks/novadocker-hosts-c/id-of-novadocker-hosts-c/resources/server-d"
         }

@@ -162,6 +162,24 @@ def test_a_new_mailbox_asks_for_nothing_and_any_host_answers():
     assert json.loads(config["config"]) == {"format": messages.FORMAT, "steps": []}
 
 
+def test_the_handle_beside_the_keys_keeps_the_last_word_of_each_host(validate, monkeypatch):
+    made = validate("host_keys.yaml", {"public_keys": {"compute-4": "a-key"}})
+    assert set(made) == {"progress"}
+    handle, kept = made["progress"], {}
+
+    def keep(metadata, merge_metadata):
+        kept.update(merge_metadata(metadata, dict(kept)))
+
+    monkeypatch.setattr(handle, "metadata_set", keep)
+    for host, data in (("compute-4", "first"), ("compute-5", "other"), ("compute-4", "last")):
+        word = {"id": host, "status": "SUCCESS", "reason": "is at step 2 of 4", "data": data}
+        assert handle.handle_signal(word) == "status:SUCCESS reason:is at step 2 of 4"
+    assert {host: entry["data"] for host, entry in kept.items()} == {
+        "compute-4": "last",
+        "compute-5": "other",
+    }
+
+
 def test_a_stack_brings_the_package_that_messages_ask_for(validate, tmp_path):
     made = validate("host_package.yaml", {})
     config = made["config"].properties
