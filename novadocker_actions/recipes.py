@@ -79,6 +79,8 @@ LOOKING_STEPS = (
     HostStep("check_images", frozenset({"controller"}), _images),
     HostStep("verify_host", frozenset({"compute"}), _no_images),
 )
+#: What brings a host the package of steps that the others are run from.
+PACKAGE = "install_package"
 CONVERTING = frozenset(step.name for step in CONVERTING_STEPS)
 #: Steps that restart what a host serves with, whatever the host itself says of it.
 DISTURBING = frozenset({"configure_compute", "configure_glance"})

@@ -182,6 +182,7 @@ STEPS: Mapping[str, Step] = {
     "select_hosts": Step("Select hosts", "the hosts are selected"),
     "lock": Step("Look for other runs", "no other run is at these hosts"),
     "describe_hosts": Step("Describe the hosts", "the hosts have described themselves"),
+    "bring_package": Step("Bring the host steps", "the host has this release's package of steps"),
     "require_images": Step("Require the images", "the images are there to be had"),
     "check_steps": Step("Try the steps", "every step has been tried"),
     "make_plan": Step("Make the plan", "the plan is made"),

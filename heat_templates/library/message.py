@@ -90,7 +90,8 @@ def read_message(text: Any) -> Message:
         raise StepFailed("this message is not JSON") from err
     if not isinstance(given, dict) or given.get("format") != FORMAT:
         raise StepFailed(
-            f"this message is not of format {FORMAT}: bring host and executor to the same release"
+            f"this message is not of format {FORMAT}, the one that this host's package knows: run "
+            "`novadocker-enroll update` for it with the executor's release"
         )
     for name, kinds in KINDS.items():
         if not isinstance(given.get(name), kinds) or isinstance(given[name], bool):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from novadocker_actions import host_steps, recipes
+from novadocker_actions import host_package, host_steps, recipes
 from novadocker_actions.actions.base import ChangingAction, Fault, NovadockerAction, action
 from novadocker_actions.cloud import aggregates, mailbox, operators, progress, runs
 from novadocker_actions.cloud.clients import Cloud
@@ -22,6 +22,8 @@ BUSY_WAIT_S = 90
 COLLECTED_S = 30
 #: The longest that verify_host waits for images.
 IMAGE_WAIT_S = 3600
+#: How long a host may take to install its package of steps.
+PACKAGE_S = 60
 #: How long one collect stays; workflows repeat it.
 COLLECT_WAIT_S = 20
 
@@ -236,6 +238,34 @@ def _remarked(host_rows: list[HostRow], fault: Exception) -> list[HostRow]:
             row.pending = None
             row.add_reason(f"whether images are there is not known: {fault}")
     return host_rows
+
+
+@action
+class BringPackage(NovadockerAction):
+    """Push the package of host steps to hosts that have another: it is put beside that one.
+
+    Such a host has refused a message, and names no other reason. Messages ask for a package by its
+    digest, so executors of two releases may use a host in turns.
+
+    :param rows: hosts
+    :param settings: the workflow's
+    """
+
+    rows: Any
+    settings: dict[str, Any]
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the hosts with what is pending."""
+        host_rows = rows.read(self.rows)
+        lacking = [row for row in host_rows if row.package == rows.OTHER]
+        for row in lacking:
+            row.package, row.state, row.step, row.reason = rows.BROUGHT, rows.OK, "", ""
+        own = {recipes.PACKAGE: host_package.settings()} if lacking else None
+        jobs = [job(row, [recipes.PACKAGE], self.settings, own) for row in lacking]
+        timeout_s = self.settings["agent_timeout_s"] + PACKAGE_S
+        run_id = self.settings["run_id"]
+        push_to_all(cloud, jobs, mode="apply", timeout_s=timeout_s, run_id=run_id)
+        return rows.batch(host_rows)
 
 
 @action

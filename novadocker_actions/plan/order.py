@@ -9,7 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from novadocker_actions import driver_wheel, host_package
+from novadocker_actions import driver_wheel, host_package, recipes
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import identity
 from novadocker_actions.plan.hosts import DOCKER
@@ -167,6 +167,8 @@ def require_answers(rows: Iterable[HostRow]) -> None:
 def _unfit(row: HostRow) -> str:
     if row.step == _DESCRIBE:
         return f"{row.host} could not be described: {row.reason}"
+    if row.step == recipes.PACKAGE:
+        return f"{row.host} could not be given this release's package of steps: {row.reason}"
     return f"{row.step} would fail on {row.host}: {row.reason}"
 
 

@@ -24,7 +24,13 @@ _FOR_THE_WAY = (
     "done",
     "facts",
     "instances",
+    "package",
 )
+
+#: What a host has as its package of steps: another than its message was made for, or ours by now.
+OTHER, BROUGHT = "other", "brought"
+#: So a host says that, whichever release its package is of.
+_OTHER_PACKAGE = "this message was made for the package "
 
 #: Of a host. Unknown is one that could not be heard as a service was away: no fault of its own.
 OK, FAILED, SKIPPED, UNKNOWN = "ok", "failed", "skipped", "unknown"
@@ -81,6 +87,7 @@ class HostRow:
     :param mended: whether it is a Docker hypervisor with instances that had lost a part of what
         makes it one: what mends it is never taken back, for that would be the older hypervisor
     :param stuck: whether it cannot be put back now, so that it stays out of service
+    :param package: ``OTHER`` where its package of steps is not ours, ``BROUGHT`` where it was
     :param facts: what the last collected recipe found, for the task that follows
     """
 
@@ -105,6 +112,7 @@ class HostRow:
     node: str = ""
     hypervisor_type: str = ""
     instances: int = 0
+    package: str = ""
     pending: Pending | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -241,6 +249,7 @@ def counts(rows: Sequence[HostRow]) -> dict[str, int]:
         "changing": sum(1 for row in rows if row.ok and row.needs),
         "unknown": sum(1 for row in rows if row.ok and row.unknown),
         "to_roll_back": sum(1 for row in rows if row.to_roll_back),
+        "lacking": sum(1 for row in rows if row.package == OTHER),
     }
 
 
@@ -281,6 +290,8 @@ def judge(row: HostRow, outputs: dict[str, Any], report: dict[str, Any]) -> None
         fault = str(said or "the host reported no outcome")
     if fault and report.get("steps") == [] and not report.get("log") and not report.get("begun"):
         # The host refused the message: nothing was begun.
+        if fault.startswith(_OTHER_PACKAGE) and not row.package:
+            row.package = OTHER
         not_pushed(row, pending.steps, fault, pending.mode)
         return
     for step, entry in zip(pending.steps, _entries(report), strict=False):
@@ -290,8 +301,9 @@ def judge(row: HostRow, outputs: dict[str, Any], report: dict[str, Any]) -> None
         except (ValueError, RecursionError) as err:
             told = {}
             entry_fault = entry_fault or f"what it told cannot be read: {err}"
-        # A message for two roles of a host has steps of the other one.
-        changed = entry.get("changed") is True and row.takes(step)
+        # A message for two roles of a host has steps of the other one; and what a host runs steps
+        # from is no change of what it is.
+        changed = entry.get("changed") is True and row.takes(step) and step != recipes.PACKAGE
         if pending.mode == "check" and changed and told.pop(facts.DISTURBS, True):
             row.disturbs.append(step)
         row.facts.update(told)

@@ -7,6 +7,7 @@ deployments (late signals, kept outputs, configs that are in use) is what heat 2
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import itertools
@@ -15,6 +16,7 @@ import re
 import threading
 import time
 import uuid
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,6 +94,7 @@ class FakeHost:
     :param told: facts of describe_host that are others than a right host's
     :param key: what it signs its outcomes with
     :param pinned: whether it was enrolled with that key
+    :param packages: digests of the packages of steps that it has
     """
 
     name: str
@@ -124,6 +127,7 @@ class FakeHost:
     told: dict[str, Any] = field(default_factory=dict)
     key: rsa.RSAPrivateKey = field(default_factory=lambda: next(_TURN))
     pinned: bool = True
+    packages: set[str] = field(default_factory=lambda: {host_package.digest()})
     hypervisor_type: str = "fake"
     node: str = ""
 
@@ -522,8 +526,12 @@ class FakeCloud(BaseAdapter):
             return "the message is not signed by the operator of this host"
         if message["host"] != host.name:
             return f"the message is for {message['host']}"
-        if message["package"] != host_package.digest():
-            return "the message wants another package"
+        bringing = [step["name"] for step in message["steps"]] == ["install_package"]
+        if message["package"] not in host.packages and not bringing:
+            return (
+                f"this message was made for the package {message['package'][:12]} of steps, and "
+                "this host has another"
+            )
         return ""
 
     def _run(self, host: FakeHost, message: dict[str, Any]) -> dict[str, Any] | None:
@@ -588,6 +596,13 @@ class FakeCloud(BaseAdapter):
             return changed, {}, ""
         if step == "describe_host":
             return False, host.facts(), ""
+        if step == "install_package":
+            data = zlib.decompress(base64.b64decode(settings["data"]))
+            digest = hashlib.sha256(data).hexdigest()
+            if digest != settings["sha256"]:
+                return False, {}, "data: is not that package"
+            host.packages.add(digest)
+            return True, {}, ""
         if step == "check_images":
             return (
                 False,

@@ -346,6 +346,7 @@ def test_hosts_are_counted_as_routes_need_it() -> None:
         "changing": 1,
         "unknown": 1,
         "to_roll_back": 1,
+        "lacking": 0,
     }
 
 
