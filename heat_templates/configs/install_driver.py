@@ -8,6 +8,7 @@ by hash as well, in driver.lock of this package of steps.
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -61,6 +62,7 @@ SETTINGS = {
 }
 
 NAME = "nova-docker"
+SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def converge(step: Step) -> None:
@@ -187,8 +189,8 @@ def undo(step: Step) -> None:
         f"uninstall {', '.join(there)} from the environment of {service.python}"
     ):
         pip.uninstall(there)
-    for name, sha256 in replaced.items():
-        put_back(step, service, pip, environment, name, sha256)
+    for name, was in replaced.items():
+        put_back(step, service, pip, environment, name, was)
     drop_kept(step)
 
 
@@ -198,14 +200,26 @@ def put_back(
     pip: ServicePip,
     environment: dict[str, Any],
     name: str,
-    sha256: str,
+    was: str,
 ) -> None:
-    """Install the wheel that was there before, unless it is there."""
-    wheel = wheels.held(step.root, sha256)
-    if wheel is None:
+    """Install the wheel that was there before, unless it is there.
+
+    :param was: its digest, or its version on record of a release that kept no wheels
+    """
+    by_digest = SHA256.fullmatch(was)
+    if not by_digest and environment["packages"].get(name) == was:
+        return
+    wheel = wheels.held(step.root, was) if by_digest else wheels.of_version(step.root, name, was)
+    if wheel is None and by_digest:
         raise StepFailed(
-            f"the wheel {sha256[:16]} of {name} is gone from {wheels.WHEELS}: put it back there"
+            f"the wheel {was[:16]} of {name} is gone from {wheels.WHEELS}: put it back there"
         )
+    if wheel is None:
+        step.note(
+            f"{name} {was}, which was there before, came from an index and is not on this host: "
+            f"{environment['packages'].get(name, 'none')} is left there"
+        )
+        return
     if not is_installed(environment, wheel) and step.will(f"put back {name} {wheel.version}"):
         pip.install(wheel, {name: wheel.version})
         reload_driver(step, service)

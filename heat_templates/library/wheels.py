@@ -92,6 +92,20 @@ def held(root: Path, sha256: str) -> Wheel | None:
     return None
 
 
+def of_version(root: Path, name: str, version: str) -> Wheel | None:
+    """Return a wheel of this version that the host was given, None when there is none.
+
+    :param name: of the distribution
+    """
+    for path in sorted((root / WHEELS.lstrip("/")).glob("*/*.whl")):
+        named = FILE_NAME.fullmatch(path.name)
+        if path.parent.is_symlink() or named is None or named["version"] != version:
+            continue
+        if normal(named["name"]) == normal(name):
+            return held(root, path.parent.name)
+    return None
+
+
 def folder_of(root: Path, sha256: str) -> Path:
     """Return where a wheel of a digest is, or would be."""
     return root / WHEELS.lstrip("/") / sha256

@@ -29,6 +29,39 @@ def test_undeploy_gives_everything_back(mistral: Mistral, cloud: FakeCloud) -> N
     assert "2 of 2 compute hosts are as they were before" in run["output"]["message"]
 
 
+def test_a_second_undeploy_changes_and_restarts_nothing(mistral: Mistral, cloud: FakeCloud) -> None:
+    mistral.run("novadocker.deploy")
+    assert mistral.run("novadocker.undeploy")["output"]["report"]["state"] == "done"
+    restarts = {host.name: host.restarts for host in cloud.hosts.values()}
+    cloud.requests.clear()
+    for host in cloud.hosts.values():
+        host.runs.clear()
+
+    run = mistral.run("novadocker.undeploy")
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert run["output"]["report"]["state"] == "unchanged"
+    assert "nothing had to be changed" in run["output"]["message"]
+    assert {host.name: host.restarts for host in cloud.hosts.values()} == restarts
+    assert {mode for host in cloud.hosts.values() for _, mode in host.runs} == {"check"}
+    assert writes(cloud) == []
+
+
+def test_controllers_are_given_back_though_images_cannot_be_removed(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    mistral.run("novadocker.deploy")
+    cloud.failures += [("GET", "/glance/v2/images$", 403)]
+
+    run = mistral.run("novadocker.undeploy", {"remove_images": True})
+
+    assert run["state"] == "ERROR"
+    assert {host.state for host in cloud.hosts.values()} == {UNTOUCHED}
+    assert len(cloud.glance_images) == 1
+    assert run["output"]["report"]["errors"][0]["task"] == "remove_images"
+    assert "Task remove_images failed: " in run["output"]["message"]
+
+
 def test_undeploy_keeps_images_unless_asked(mistral: Mistral, cloud: FakeCloud) -> None:
     mistral.run("novadocker.deploy")
 

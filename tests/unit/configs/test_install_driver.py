@@ -440,6 +440,30 @@ def test_a_driver_of_the_same_version_that_an_index_gave_is_replaced_once(
     assert run().actions == []
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_record_that_tells_a_version_is_taken_back_without_failing(
+    run: Any, packages: Any, environment: Any, wheels: Any, root: pathlib.Path, kept: bool
+) -> None:
+    """A release that kept no wheels recorded the version of the driver that it replaced."""
+    install(environment.python, wheels / file_of("nova-docker", "1.0"))
+    before = packages()
+    run(version="1.1")
+    place = root / "var/lib/novadocker/install_driver.json"
+    record = json.loads(place.read_text())
+    record["baseline"]["replaced"] = {"nova-docker": "1.0"}
+    place.write_text(json.dumps(record["baseline"]))
+    if not kept:
+        forget(root, wheels / file_of("nova-docker", "1.0"))
+
+    step = run("undo", run_id="two")
+
+    assert not place.exists()
+    assert packages() == (before if kept else {**before, "nova-docker": "1.1"})
+    told = [note for note in step.actions + step.facts.get("notes", []) if "is left there" in note]
+    assert bool(told) is not kept
+    assert run("undo", run_id="three").actions == []
+
+
 def test_an_upgrade_that_is_rolled_back_brings_the_version_before(
     run: Any, packages: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
