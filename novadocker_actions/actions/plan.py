@@ -13,8 +13,8 @@ from novadocker_actions import host_steps, recipes
 from novadocker_actions.actions.base import NovadockerAction, action
 from novadocker_actions.cloud import glance, inventory, nova, pages, runs
 from novadocker_actions.cloud.clients import Cloud
-from novadocker_actions.errors import NovadockerError, PageLost, Refused
-from novadocker_actions.plan import hosts, inputs, order, packing, references, rows, selection
+from novadocker_actions.errors import NovadockerError, Refused
+from novadocker_actions.plan import claims, hosts, inputs, order, references, rows, selection
 from novadocker_actions.plan.rows import FAILED, HostRow
 
 LOG = logging.getLogger(__name__)
@@ -123,15 +123,12 @@ class SelectHosts(NovadockerAction):
         compute_rows = [*rows.write(_row_of(record, _COMPUTE) for record in chosen.hosts)]
         run_id = self.settings["run_id"]
         unselected = [r.name for r in records if r.service_id and r.name not in names]
-        packed_names = packing.pack(sorted(names))
-        if len(packed_names) > packing.PACKED_CHARS:
-            (packed_names,) = pages.keep(cloud.workflow, run_id, [sorted(names)])
         return {
             "pages": pages.keep(
                 cloud.workflow, run_id, order.by_host([*compute_rows, *controller_rows])
             ),
             "controllers": controller_rows,
-            "names": packed_names,
+            "names": claims.carried(names),
             "unselected": pages.keep(cloud.workflow, run_id, [unselected])[0],
             "rule": rows.shorten(chosen.rule),
         }
@@ -299,11 +296,11 @@ class Plan(NovadockerAction):
 class Lock(NovadockerAction):
     """Refuse to change hosts that an earlier run, still active, is about.
 
-    :param names: of this run's compute hosts
+    :param pages: of this run's hosts
     :param settings: the workflow's
     """
 
-    names: Any
+    pages: list[Any]
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
@@ -312,7 +309,8 @@ class Lock(NovadockerAction):
         :raises NovadockerError: while an earlier run has not said which hosts it is about
         """
         until = time.monotonic() + _LOCK_WAIT_S
-        self._names = set(pages.read(cloud.workflow, self.names))
+        named = _read(cloud, self.pages)
+        self._names = {row.host for row in named if row.role == _COMPUTE}
         while True:
             others = runs.earlier(cloud.workflow, self.settings["run_id"])
             unsaid = [other["id"] for other in others if self._unsaid(cloud, other)]
@@ -329,12 +327,7 @@ class Lock(NovadockerAction):
         theirs = runs.hosts_of(cloud.workflow, other["id"])
         if theirs is None:
             return True
-        try:
-            shared = sorted(self._names & set(pages.read(cloud.workflow, theirs)))
-        except PageLost as err:
-            # Another project's: its hosts are its own by what it has put into their mailboxes.
-            LOG.warning("The hosts of run %s are not known: %s", other["id"], err)
-            return False
+        shared = claims.shared(self._names, theirs)
         if shared:
             raise Refused(
                 "hosts",
