@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What pbr needs to read setup.cfg; before it, the driver's wheel that the bundle carries."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import subprocess
@@ -12,7 +14,7 @@ import setuptools
 TOP = os.path.dirname(os.path.abspath(__file__))
 WHEELS = os.path.join(TOP, "wheels")
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
-#: The same sources make the same wheel: what comes before it has no time in a zip archive.
+# The same sources make the same wheel: what comes before it has no time in a zip archive.
 EPOCH = "315532800"
 
 

@@ -5,6 +5,8 @@ At the start of every interpreter of Nova's environment it makes the driver know
 that Nova looks for (see ``novadocker/_alias.py``).
 """
 
+from __future__ import annotations
+
 import os
 
 from setuptools import setup

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-#: Status of a service that gave no answer at all.
+# Status of a service that gave no answer at all.
 NO_ANSWER = 0
-#: Statuses of a service that may answer in another way in a while.
+# Statuses of a service that may answer in another way in a while.
 PASSING = (NO_ANSWER, 429, 500, 502, 503, 504)
 
 
@@ -46,7 +46,7 @@ class CloudError(NovadockerError):
     def __init__(self, service: str, request: str, status: int, text: str) -> None:
         self.service = service
         self.status = status
-        #: Of a service that is away, overloaded, or behind one that is.
+        # Of a service that is away, overloaded, or behind one that is.
         self.may_pass = status in PASSING
         answered = f"answered {request} with {status}" if status else f"did not answer {request}"
         super().__init__(f"{service} {answered}: {text}")

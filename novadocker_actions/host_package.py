@@ -19,7 +19,7 @@ from novadocker_actions import resources
 FOLDERS = ("agent", "configs", "library")
 _ROOT = "heat_templates"
 _ENTRY = "__main__.py"
-#: What hosts may install beside the driver; it is believed as the steps are.
+# What hosts may install beside the driver; it is believed as the steps are.
 LOCK = "library/driver.lock"
 
 

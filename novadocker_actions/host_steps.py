@@ -11,7 +11,7 @@ import jsonschema
 
 from novadocker_actions import errors, resources
 
-#: Input that names a push. The host's agent tells it back, and signs it with the outcome.
+# Input that names a push. The host's agent tells it back, and signs it with the outcome.
 PUSH_ID = "push_id"
 
 

@@ -66,23 +66,23 @@ class HostStep:
     settings: Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
-#: What changes a host and can be undone: applied in this order, undone in the reverse.
+# What changes a host and can be undone: applied in this order, undone in the reverse.
 CONVERTING_STEPS = (
     HostStep("install_docker", frozenset({"controller", "compute"}), _engine),
     HostStep("install_driver", frozenset({"compute"}), _driver),
     HostStep("configure_compute", frozenset({"compute"}), _compute),
     HostStep("configure_glance", frozenset({"glance"}), _glance),
 )
-#: What only looks.
+# What only looks.
 LOOKING_STEPS = (
     HostStep("describe_host", frozenset({"controller", "glance", "compute"}), _nothing),
     HostStep("check_images", frozenset({"controller"}), _images),
     HostStep("verify_host", frozenset({"compute"}), _no_images),
 )
-#: What brings a host the package of steps that the others are run from.
+# What brings a host the package of steps that the others are run from.
 PACKAGE = "install_package"
 CONVERTING = frozenset(step.name for step in CONVERTING_STEPS)
-#: Steps that restart what a host serves with, whatever the host itself says of it.
+# Steps that restart what a host serves with, whatever the host itself says of it.
 DISTURBING = frozenset({"configure_compute", "configure_glance"})
 _BY_NAME = {step.name: step for step in (*CONVERTING_STEPS, *LOOKING_STEPS)}
 

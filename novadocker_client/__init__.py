@@ -13,4 +13,6 @@ reads what it says at its end and writes it as a table, JSON, JUnit's XML or a p
 fault is one of ``errors``. Nothing here needs Mistral's own packages.
 """
 
+from __future__ import annotations
+
 __version__ = "0.1.0"

@@ -14,9 +14,9 @@ from openstack.connection import Connection
 
 from novadocker_client.errors import NotFound, asking
 
-#: With growing pauses: an API that restarts is back in some seconds.
+# With growing pauses: an API that restarts is back in some seconds.
 CONNECT_RETRIES = 3
-#: 2.87 is the last that tells how many servers a hypervisor has, and that asks no host for it.
+# 2.87 is the last that tells how many servers a hypervisor has, and that asks no host for it.
 COMPUTE_MICROVERSION = "2.87"
 MISTRAL, HEAT, NOVA, GLANCE = "Mistral", "Heat", "Nova", "Glance"
 

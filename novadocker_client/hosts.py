@@ -14,12 +14,12 @@ from openstack.exceptions import raise_from_response
 from novadocker_client.connection import COMPUTE_MICROVERSION, HEAT, NOVA, Cloud
 from novadocker_client.errors import ClientError, NotFound, asking
 
-#: What Nova calls a Docker hypervisor.
+# What Nova calls a Docker hypervisor.
 DOCKER = "docker"
-#: Tag of the stacks that hold enrolled hosts, and what their names begin with.
+# Tag of the stacks that hold enrolled hosts, and what their names begin with.
 STACK_TAG = "novadocker-hosts"
 STACK_PREFIX = "novadocker-hosts-"
-#: How the reason begins for which runs take a host out of service, or leave it so.
+# How the reason begins for which runs take a host out of service, or leave it so.
 _REASONS = ("novadocker: ", "novadocker failed: ")
 _RUN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 

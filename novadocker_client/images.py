@@ -12,9 +12,9 @@ from openstack.resource import QueryParameters
 from novadocker_client.connection import GLANCE, Cloud
 from novadocker_client.errors import asking
 
-#: Container format of docker images in Glance.
+# Container format of docker images in Glance.
 FORMAT = "docker"
-#: What the tag begins with that a published image has; it ends with the image's id.
+# What the tag begins with that a published image has; it ends with the image's id.
 MARK = "novadocker-published-"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-#: Kinds of inputs: one or several names, a text, a number, one of some words, yes or no, settings.
+# Kinds of inputs: one or several names, a text, a number, one of some words, yes or no, settings.
 NAMES, TEXT, NUMBER, CHOICE, FLAG, OBJECT = "names", "text", "number", "choice", "flag", "object"
 
 WORKBOOK = "novadocker"
@@ -160,7 +160,7 @@ WORKFLOWS: Mapping[str, Workflow] = {
     ),
 }
 
-#: Steps of hosts, and tasks of the workflows; one that is not here is called by its name.
+# Steps of hosts, and tasks of the workflows; one that is not here is called by its name.
 STEPS: Mapping[str, Step] = {
     # On hosts.
     "describe_host": Step("Describe the host", "the host has described itself"),
@@ -211,7 +211,7 @@ STEPS: Mapping[str, Step] = {
     "remove_images": Step("Remove images", "the published images are deleted"),
 }
 
-#: What the states of a run mean.
+# What the states of a run mean.
 OUTCOMES: Mapping[str, str] = {
     "running": "It has not ended.",
     "paused": "It has been paused and can be resumed.",

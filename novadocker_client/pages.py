@@ -20,7 +20,7 @@ from novadocker_client.errors import NotFound, asking
 
 _MARK = "zlib:"
 _HASH_CHARS = 32
-#: No page of a run is as large as this.
+# No page of a run is as large as this.
 _MOST_BYTES = 16 * 1024 * 1024
 
 

@@ -21,13 +21,13 @@ from novadocker_client.errors import asking
 PAGE = 100
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "SKIPPED")
 _TASK_FIELDS = ["id", "name", "type", "state", "created_at", "started_at", "finished_at"]
-#: States of a host, and of a host at a step.
+# States of a host, and of a host at a step.
 RUNNING, OK, FAILED, SKIPPED = "running", "ok", "failed", "skipped"
-#: Of a step whose outcome a run did not live to see, and in a row: as a service was away.
+# Of a step whose outcome a run did not live to see, and in a row: as a service was away.
 UNKNOWN = "unknown"
-#: The task that puts hosts back that failed.
+# The task that puts hosts back that failed.
 ROLL_BACK = "roll_back"
-#: Tasks that have hosts run the steps of the task that runs them: they are told by its name.
+# Tasks that have hosts run the steps of the task that runs them: they are told by its name.
 _OF_A_RECIPE = ("push", "collect")
 
 

@@ -19,10 +19,10 @@ from novadocker_client.reports import Report
 RUNNING, PAUSED, SUCCESS, ERROR, CANCELLED = "RUNNING", "PAUSED", "SUCCESS", "ERROR", "CANCELLED"
 ENDED = (SUCCESS, ERROR, CANCELLED)
 STOPPED = "stopped"
-#: Mistral's API cuts lists to 1,000, or to fewer where it is told so.
+# Mistral's API cuts lists to 1,000, or to fewer where it is told so.
 PAGE = 100
 POLL_S = 2.0
-#: So long Mistral may be away while a run is awaited; the run goes on without its API.
+# So long Mistral may be away while a run is awaited; the run goes on without its API.
 PATIENCE_S = 300.0
 _LIGHT = (
     *("workflow_name", "state", "state_info", "description", "created_at", "updated_at"),

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Docker archives, as `docker save` writes them, made in memory."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import json

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options that the plug-in adds to tempest.conf."""
 
+from __future__ import annotations
+
 from oslo_config import cfg
 
 service_option = cfg.BoolOpt(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The plug-in as Tempest finds it under the entry point tempest.test_plugins."""
 
+from __future__ import annotations
+
 import os
 from typing import Any
 

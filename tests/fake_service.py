@@ -12,7 +12,7 @@ import requests
 from keystoneauth1 import session, token_endpoint
 from requests.adapters import BaseAdapter
 
-#: What a service answers to a method, a path, a query and a body: status, and JSON or nothing.
+# What a service answers to a method, a path, a query and a body: status, and JSON or nothing.
 Answers = Callable[[str, str, dict[str, str], Any], tuple[int, Any]]
 ADDRESS = "http://service.test"
 

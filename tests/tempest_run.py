@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run of Tempest with every kind of result, for tests of its summary and of the page about it."""
 
+from __future__ import annotations
+
 from lab.stage.tempest import results
 from lab.stage.tempest.results import Rule
 from lab.stage.tempest.results import TestResult as Result

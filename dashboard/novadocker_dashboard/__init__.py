@@ -7,4 +7,6 @@
 ``novadocker_client``.
 """
 
+from __future__ import annotations
+
 __version__ = "0.1.0"

@@ -12,7 +12,7 @@ from openstack.connection import Connection
 
 from novadocker_client.connection import Cloud
 
-#: Below the time after which Horizon's web server gives up on a page.
+# Below the time after which Horizon's web server gives up on a page.
 TIMEOUT_S = 30
 
 

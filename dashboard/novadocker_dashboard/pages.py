@@ -26,9 +26,9 @@ from novadocker_client.connection import Cloud
 from novadocker_client.errors import BadInput, ClientError, LoginExpired, NotFound
 from novadocker_dashboard import cloud, rights
 
-#: The parameter that asks for what changes in a page, and not for its frame.
+# The parameter that asks for what changes in a page, and not for its frame.
 PART = "part"
-#: Of a page that says why something was not done.
+# Of a page that says why something was not done.
 NOT_DONE = 409
 
 

@@ -23,13 +23,13 @@ _LOOK: Rules = (
 _CREATE: Rules = (("workflow", "executions:create"),)
 _SERVICES: Rules = (("compute", "os_compute_api:os-services:update"),)
 
-#: Hosts and runs.
+# Hosts and runs.
 SEE: Rules = (*_LOOK, ("workflow", "executions:list"))
-#: Runs that change nothing, and those that take hosts out of service.
+# Runs that change nothing, and those that take hosts out of service.
 PLAN: Rules = (*_LOOK, *_CREATE)
 CHANGE: Rules = (*_LOOK, *_CREATE, *_SERVICES)
 STOP: Rules = (*_LOOK, ("workflow", "executions:update"))
-#: Containers.
+# Containers.
 LIST: Rules = (("compute", "os_compute_api:servers:detail"),)
 BOOT: Rules = (("compute", "os_compute_api:servers:create"),)
 LOG: Rules = (("compute", "os_compute_api:os-console-output"),)

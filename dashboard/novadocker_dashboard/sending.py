@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 from django.core.cache import cache
 
-#: Name of the form's field that is another in each form that is shown.
+# Name of the form's field that is another in each form that is shown.
 FIELD = "once"
-#: As long as a form may lie open and be sent again.
+# As long as a form may lie open and be sent again.
 KEPT_S = 3600
 _BEGUN = ""
 

@@ -27,7 +27,7 @@ class DashboardCloud(FakeCloud):
         self.acts: list[tuple[str, dict[str, Any]]] = []
         self.booted: list[dict[str, Any]] = []
         self.uploads: dict[str, bytes] = {}
-        #: Ids of the executions that were made through the API.
+        # Ids of the executions that were made through the API.
         self.created: list[str] = []
 
     def add_server(self, name: str, *, docker: bool = True, **more: Any) -> str:

@@ -9,10 +9,10 @@ from typing import Any
 
 from tests.cases import HOSTS, AdminPageTests
 
-#: Steps of a batch, as a deploy has them.
+# Steps of a batch, as a deploy has them.
 STEPS = ("install_docker", "install_driver", "configure_compute", "verify_host", "enable_compute")
-#: Of a processor, so that it does not matter what else the machine does; the fake's share is in it.
-#: A first view loads the templates as well.
+# Of a processor, so that it does not matter what else the machine does; the fake's share is in it.
+# A first view loads the templates as well.
 FIRST_S, REFRESH_S = 3.0, 1.0
 
 

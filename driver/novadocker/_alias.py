@@ -11,6 +11,8 @@ The wheel's ``novadocker.pth`` calls :func:`install` at the start of every inter
 module may import only what every interpreter has imported already.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
 from collections.abc import Sequence

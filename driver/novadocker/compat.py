@@ -6,6 +6,8 @@ No other module of this package depends on versions. The third argument of
 position.
 """
 
+from __future__ import annotations
+
 import sys
 
 from nova import exception

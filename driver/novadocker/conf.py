@@ -4,6 +4,8 @@
 Options that the retired community driver had keep their names.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from oslo_config import cfg, types

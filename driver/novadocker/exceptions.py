@@ -24,6 +24,8 @@ Modules below ``face`` raise these and no other, but for one: ``network/waiting.
 reason there.
 """
 
+from __future__ import annotations
+
 
 class DriverError(Exception):
     """Anything that this package raises on purpose."""

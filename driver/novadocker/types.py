@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names for what Nova hands over. Nova has no annotations: nothing checks them, they are read."""
 
+from __future__ import annotations
+
 from typing import Any, TypeAlias
 
 # nova.context.RequestContext

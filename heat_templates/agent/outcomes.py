@@ -43,7 +43,7 @@ HOST_NAME = Path(os.environ.get("NOVADOCKER_HOST_NAME", "/etc/novadocker/host.na
 # Made by it, too: the keys of the operator, and whether what they did not sign is to be run.
 OPERATOR_KEYS = Path(os.environ.get("NOVADOCKER_OPERATOR_KEYS", "/etc/novadocker/operator.pub"))
 UNSIGNED = Path(os.environ.get("NOVADOCKER_UNSIGNED", "/etc/novadocker/unsigned"))
-#: The group of messages; the hook of ours for it says itself what it refuses.
+# The group of messages; the hook of ours for it says itself what it refuses.
 MESSAGES = "novadocker"
 TEXT_CHARS = 64 * 1024
 DIGEST_CHARS = 32

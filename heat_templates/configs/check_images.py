@@ -29,7 +29,7 @@ SETTINGS = {
 }
 
 
-#: For registries without an account the engine wants one that is empty: base64 of {}.
+# For registries without an account the engine wants one that is empty: base64 of {}.
 NO_ACCOUNT = "e30="
 ENGINE_TIMEOUT_S = 60
 

@@ -39,7 +39,7 @@ DROP_IN = "/etc/glance/glance-api.conf.d/90-novadocker.conf"
 CONFIGURATION = "/etc/glance/glance-api.conf"
 HEADER = "# Written by novadocker; `undo` of the step configure_glance removes it.\n"
 START_TIMEOUT_S = 120
-#: What Glance's own process says is written by root, so it has to be what it should be.
+# What Glance's own process says is written by root, so it has to be what it should be.
 FORMAT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 

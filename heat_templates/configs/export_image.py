@@ -33,7 +33,7 @@ SETTINGS = {
 }
 
 PIECE_BYTES = 1024 * 1024
-#: The engine says nothing while it writes out a large image: the step's own time limits it.
+# The engine says nothing while it writes out a large image: the step's own time limits it.
 SILENCE_S = None
 
 

@@ -99,7 +99,7 @@ BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.c
 # temporary URLs are signed: whoever reads one can ask in the host's name. Its own logging options
 # have no effect (it sets logging up only where oslo.log has added no handler, which it always has).
 COLLECT = f"{HOME}/bin/collect"
-#: At rest agents pause up to so much longer than they were told, each by chance.
+# At rest agents pause up to so much longer than they were told, each by chance.
 SPLAY = 1.2
 RUN_PAUSE_S = 8
 COLLECT_TEXT = f"""#!{HOME}/bin/python

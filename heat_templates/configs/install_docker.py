@@ -59,7 +59,7 @@ STOPPING = (
 PLACES = ("/var/lib/docker", "/var/lib/containerd", "/etc/cni", "/opt/containerd", "/opt/cni")
 LOST_AND_FOUND = "lost+found"
 NOT_DENIED = 104
-#: The engine of a snap, which keeps to itself, on the same socket.
+# The engine of a snap, which keeps to itself, on the same socket.
 OTHER_ENGINES = (
     "/etc/systemd/system/snap.docker.dockerd.service",
     "/snap/bin/dockerd",

@@ -38,7 +38,7 @@ SETTINGS = {
 
 REPOSITORY = "nova-glance"
 DRIVER_PACKAGE = "novadocker"
-#: What Python says where the driver has its parts elsewhere, as in an earlier release.
+# What Python says where the driver has its parts elsewhere, as in an earlier release.
 OTHER_LAYOUT = f"No module named '{DRIVER_PACKAGE}."
 
 

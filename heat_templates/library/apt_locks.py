@@ -21,7 +21,7 @@ APT_LOCKS = (
     "/var/cache/apt/archives/lock",
 )
 LOCK_TIMEOUT_S = 300.0
-#: The kernel's struct flock: type, whence, start, length, process.
+# The kernel's struct flock: type, whence, start, length, process.
 FLOCK = "hhqqi4x"
 APT_LOCK_REFUSALS = re.compile(r"[Cc]ould not get lock|[Uu]nable to (?:acquire|lock)")
 UNCONFIGURED = ("unpacked", "half-configured", "triggers-awaited", "triggers-pending")

@@ -21,9 +21,9 @@ from library.services import find_service
 from library.step import Step
 
 NETWORK_KEYS = ("bridge", "iptables", "ip6tables", "ip-forward")
-#: What the engine refuses, or has no use for, where it has no network and packet filter of its own.
+# What the engine refuses, or has no use for, where it has no network and packet filter of its own.
 NETWORK_USERS = ("bip", "fixed-cidr", "fixed-cidr-v6", "default-gateway", "default-gateway-v6")
-#: Where the engine itself writes the log to a file; only there has that a size.
+# Where the engine itself writes the log to a file; only there has that a size.
 FILE_LOG_DRIVERS = ("json-file", "local")
 FILE_LOG_OPTIONS = ("max-size", "max-file")
 

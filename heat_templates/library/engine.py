@@ -11,7 +11,7 @@ from typing import Any
 
 from library.faults import StepFailed
 
-#: Where packages, and those who do without them, put the engine.
+# Where packages, and those who do without them, put the engine.
 ENGINES = ("/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd")
 DOCKER_SOCKET = "/run/docker.sock"
 

@@ -10,7 +10,7 @@ from library.step import ANY_CODE, Step, program_path
 
 IP_FORWARD = "/proc/sys/net/ipv4/ip_forward"
 USER_CHAIN = "DOCKER-USER"
-#: What the engine puts into chains that are not its own, beside jumps to those that are.
+# What the engine puts into chains that are not its own, beside jumps to those that are.
 ENGINE_RULES = (
     rf"-A FORWARD -j {USER_CHAIN}",
     r"-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",

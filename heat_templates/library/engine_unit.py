@@ -17,10 +17,10 @@ from library.step import Step, program_path
 ENGINE_UNIT = "docker.service"
 ENGINE_SETTINGS = "/etc/docker/daemon.json"
 DOCKER_DIRECTORY = "/var/lib/docker"
-#: Where packages of the engine let arguments be set.
+# Where packages of the engine let arguments be set.
 ENGINE_VARIABLES = ("/etc/default/docker", "/etc/sysconfig/docker")
 
-#: Keys of the configuration file by the engine's flags, where they are not called alike.
+# Keys of the configuration file by the engine's flags, where they are not called alike.
 KEYS_OF_FLAGS = {
     "D": "debug",
     "G": "group",
@@ -48,7 +48,7 @@ KEYS_OF_FLAGS = {
     "s": "storage-driver",
     "storage-opt": "storage-opts",
 }
-#: Flags without a word of their own for the value, by key.
+# Flags without a word of their own for the value, by key.
 SWITCHES = frozenset(
     (
         "bridge-accept-fwmark",

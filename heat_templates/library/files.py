@@ -14,7 +14,7 @@ from typing import Any
 
 from library.faults import StepFailed
 
-#: Who may not write what root trusts.
+# Who may not write what root trusts.
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 

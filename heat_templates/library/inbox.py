@@ -39,12 +39,12 @@ from library.records import STATE_DIRECTORY
 from library.step import Step
 from library.watchdog import locked
 
-#: The outcomes of messages that were run, until nobody can have them run again.
+# The outcomes of messages that were run, until nobody can have them run again.
 RAN = f"{STATE_DIRECTORY}/messages"
-#: Past a message's end, in case that this host's clock goes back.
+# Past a message's end, in case that this host's clock goes back.
 KEPT_S = 7 * 24 * 3600
 BEGINNINGS = 2
-#: What brings this host the package that other messages ask for.
+# What brings this host the package that other messages ask for.
 INSTALL_PACKAGE = "install_package"
 
 Outputs = dict[str, Any]

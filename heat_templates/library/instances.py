@@ -18,7 +18,7 @@ from library.engine_unit import (
 from library.faults import StepFailed
 from library.step import Step
 
-#: Which instance a container is of; the driver puts it on all of them, and Nova on nothing else.
+# Which instance a container is of; the driver puts it on all of them, and Nova on nothing else.
 INSTANCE_LABEL = "org.openstack.nova.uuid"
 
 

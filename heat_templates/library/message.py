@@ -23,9 +23,9 @@ from library.files import require_own
 from library.step import clean_environment
 
 FORMAT = 2
-#: Public keys (PEM) of those who may tell this host what to do; several while one is replaced.
+# Public keys (PEM) of those who may tell this host what to do; several while one is replaced.
 OPERATOR_KEYS = "/etc/novadocker/operator.pub"
-#: The name that this host is enrolled by.
+# The name that this host is enrolled by.
 HOST_NAME = "/etc/novadocker/host.name"
 PURPOSE = b"novadocker-message\n"
 SALT_BYTES = 32
@@ -33,9 +33,9 @@ KEY_BLOCK = re.compile(r"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----\n
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 STEPS = 50
 LONGEST_S = 24 * 3600
-#: How far the clocks of executor and host may be apart.
+# How far the clocks of executor and host may be apart.
 EARLY_S = 3600
-#: Messages do not always come in the order in which they are made.
+# Messages do not always come in the order in which they are made.
 ORDER_S = 120
 KINDS: dict[str, tuple[type, ...]] = {
     "host": (str,),

@@ -10,7 +10,7 @@ from library.apt_locks import AptGet
 from library.faults import StepFailed
 from library.step import Step, program_path
 
-#: What is known of packages that an engine of the distribution's would take the place of.
+# What is known of packages that an engine of the distribution's would take the place of.
 CONFLICTS = {
     "containerd.io": (
         "it is from Docker's own repository, so install docker-ce from there (`apt-get install "

@@ -14,9 +14,9 @@ from library.files import require_own
 from library.message import Message
 from library.package import own_package
 
-#: The address and the credentials to tell it with, from enrolment over SSH.
+# The address and the credentials to tell it with, from enrolment over SSH.
 ACCESS = "/etc/novadocker/progress.json"
-#: It is not told more often than that; what is over sooner is told by its outcome.
+# It is not told more often than that; what is over sooner is told by its outcome.
 PAUSE_S = 5
 
 

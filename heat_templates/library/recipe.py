@@ -22,7 +22,7 @@ from library.settings import with_defaults
 from library.step import Step
 from library.watchdog import supervise
 
-#: What makes a host trust somebody, or restarts its agent, is done over SSH by the operator alone.
+# What makes a host trust somebody, or restarts its agent, is done over SSH by the operator alone.
 SSH_ALONE = ("bring_wheels", "install_agent", "make_host_key")
 FEW_ACTIONS = 10
 ACTION_CHARS = 300

@@ -15,7 +15,7 @@ from library.step import ANY_CODE, Step, program_path
 CLIENT_SETTINGS = "/root/.docker/config.json"
 HUB = "docker.io"
 HUB_ACCOUNT = "https://index.docker.io/v1/"
-#: What a helper calls the user of a secret that is a token for new tokens.
+# What a helper calls the user of a secret that is a token for new tokens.
 TOKEN_USER = "<token>"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 TIME = (1980, 1, 1, 0, 0, 0)
-#: What an installation writes itself.
+# What an installation writes itself.
 OF_INSTALLATION = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
 
 

@@ -30,7 +30,7 @@ from library.instances import engine_directory
 from library.step import Step, clean_environment, program_path
 
 TRIAL_TIMEOUT_S = 60
-#: Where an engine has its data, sockets and other programs: the trial has its own.
+# Where an engine has its data, sockets and other programs: the trial has its own.
 PLACE_KEYS = frozenset(
     (
         "config-file",
@@ -48,7 +48,7 @@ PLACE_KEYS = frozenset(
         "tlsverify",
     )
 )
-#: Drivers whose start makes more than files: devices of the kernel.
+# Drivers whose start makes more than files: devices of the kernel.
 UNTRIED_STORAGE = ("devicemapper",)
 # What the engine writes beside its data stays in the trial's view of the host: its key, a user for
 # "userns-remap", containerd's directories. A containerd that runs is not shared, and no module of

@@ -23,14 +23,14 @@ from library.services import Service
 from library.step import Step
 from library.wheels import Locked, Wheel, normal
 
-#: A version as PEP 440 has it.
+# A version as PEP 440 has it.
 VERSION = re.compile(
     r"v?(?:\d+!)?\d+(?:\.\d+)*(?:[-_.]?(?:alpha|a|beta|b|preview|pre|c|rc)[-_.]?\d*)?"
     r"(?:-\d+|[-_.]?(?:post|rev|r)[-_.]?\d*)?(?:[-_.]?dev[-_.]?\d*)?"
     r"(?:\+[a-z0-9]+(?:[-_.][a-z0-9]+)*)?",
     re.IGNORECASE,
 )
-#: What the host trusts, which an index of the operator's is known by; pip has a list of its own.
+# What the host trusts, which an index of the operator's is known by; pip has a list of its own.
 AUTHORITIES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 NO_CONFIGURATION = {"PIP_CONFIG_FILE": os.devnull}
 

@@ -20,7 +20,7 @@ from library.faults import LOG, StepFailed
 from library.step import Step
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-#: Steps that touch nothing that another step looks at, and so wait for none; or wait by themselves.
+# Steps that touch nothing that another step looks at, and so wait for none; or wait by themselves.
 BESIDE = ("install_agent", "install_package")
 
 

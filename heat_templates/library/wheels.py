@@ -20,11 +20,11 @@ from library.faults import StepFailed
 from library.files import replace_file, sync_directory
 
 WHEELS = "/usr/local/lib/novadocker/wheels"
-#: A link to the folder of the driver that this host was given last.
+# A link to the folder of the driver that this host was given last.
 DRIVER = "driver"
 MAX_BYTES = 64 * 1024 * 1024
 FETCH_S = 60
-#: The name that a wheel's file has: distribution and version, and what it is for (PEP 427).
+# The name that a wheel's file has: distribution and version, and what it is for (PEP 427).
 FILE_NAME = re.compile(r"(?P<name>[A-Za-z0-9_.]+)-(?P<version>[A-Za-z0-9_.!+]+)(-[^-/]+){3}\.whl")
 LOCKED = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)(?: *;(?P<marker>[^\\\n]*))?"

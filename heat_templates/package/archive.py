@@ -9,7 +9,7 @@ import io
 import zipfile
 
 START = b"#!/usr/bin/env python3\n"
-#: What comes before it has no time in a zip archive.
+# What comes before it has no time in a zip archive.
 TIME = (1980, 1, 1, 0, 0, 0)
 FILE_MODE = 0o100644
 UNIX = 3

@@ -17,7 +17,7 @@ from lab.settings import OVN, LabSettings
 
 PYTHON = f"{units.VENV}/bin/python"
 OVSDB_MANAGER = "ptcp:6640:127.0.0.1"
-#: What a stage adds to a compute host before its services start.
+# What a stage adds to a compute host before its services start.
 Prepare = Callable[[Host], None]
 
 

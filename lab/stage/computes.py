@@ -18,7 +18,7 @@ ExecStart=
 ExecStart=/usr/bin/lxcfs -l --enable-cfs {LXCFS}
 """
 NOVA_CONF = "/etc/nova/nova.conf"
-#: What an operator sets for the Docker driver, before there is one on the host.
+# What an operator sets for the Docker driver, before there is one on the host.
 OPTIONS = {"docker": {"lxcfs_path": LXCFS}}
 
 

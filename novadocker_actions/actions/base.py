@@ -13,13 +13,13 @@ from novadocker_actions import errors
 from novadocker_actions.cloud import clients, pages
 from novadocker_actions.plan import rows
 
-#: How long actions bear services that are away. It is the only measure of that: workflows repeat
-#: an action for no other reason than that its executor was lost.
+# How long actions bear services that are away. It is the only measure of that: workflows repeat
+# an action for no other reason than that its executor was lost.
 PATIENCE_S = 90
-#: How long those bear it that are in the middle of a change: as long as an upgrade of a service.
+# How long those bear it that are in the middle of a change: as long as an upgrade of a service.
 LONG_PATIENCE_S = 900
 
-#: What ends an action, and is not mended by its being tried again.
+# What ends an action, and is not mended by its being tried again.
 Fault = errors.Refused | errors.CloudError | errors.PageLost
 Action = TypeVar("Action", bound="NovadockerAction")
 
@@ -41,9 +41,9 @@ class NovadockerAction(actions.Action):
     workflows do not try again; any other error is text, which they do: it may be a lost executor.
     """
 
-    #: The workflow's settings; in them the trust with which a run outlives an executor.
+    # The workflow's settings; in them the trust with which a run outlives an executor.
     settings: dict[str, Any]
-    #: Of those that are about a batch of hosts: as they are, packed, or what names their page.
+    # Of those that are about a batch of hosts: as they are, packed, or what names their page.
     rows: Any
 
     @property
@@ -92,7 +92,7 @@ class ChangingAction(NovadockerAction):
     the run goes on with what it can still do for them.
     """
 
-    #: Name of the task, for the reason.
+    # Name of the task, for the reason.
     task: ClassVar[str] = ""
 
     @property

@@ -17,7 +17,7 @@ from novadocker_actions.plan import report, rows
 
 LOG = logging.getLogger(__name__)
 
-#: How long Glance may take to answer with its new configuration.
+# How long Glance may take to answer with its new configuration.
 GLANCE_WAIT_S = 60
 _POLL_S = 1.0
 

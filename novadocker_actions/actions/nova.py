@@ -17,13 +17,13 @@ from novadocker_actions.plan.rows import FAILED, SKIPPED, UNKNOWN, HostRow
 
 LOG = logging.getLogger(__name__)
 
-#: How long Nova may take to show a host as wanted after its restart.
+# How long Nova may take to show a host as wanted after its restart.
 VERIFY_WAIT_S = 120
-#: How long builds and migrations that are under way may take to end.
+# How long builds and migrations that are under way may take to end.
 SETTLE_WAIT_S = 120
-#: How long a decision of the scheduler may take to show as a claim in Placement.
+# How long a decision of the scheduler may take to show as a claim in Placement.
 QUIET_S = 2.0
-#: The pauses between looks at Nova grow from one to the other.
+# The pauses between looks at Nova grow from one to the other.
 FIRST_POLL_S, LONGEST_POLL_S = 0.5, 10.0
 
 

@@ -21,7 +21,7 @@ LOG = logging.getLogger(__name__)
 
 _COMPUTE = "compute"
 _LOCK_WAIT_S = 20
-#: Workflows that publish images.
+# Workflows that publish images.
 _PUBLISHING = ("deploy", "preload_images")
 
 

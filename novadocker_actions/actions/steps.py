@@ -16,21 +16,21 @@ from novadocker_actions.errors import CloudError, HostBusy
 from novadocker_actions.plan import hosts, rows
 from novadocker_actions.plan.rows import HostRow
 
-#: How long a push waits for a host that belongs to another run; then the host failed.
+# How long a push waits for a host that belongs to another run; then the host failed.
 BUSY_WAIT_S = 90
-#: How long another run that only looks at a host has to collect what came of it.
+# How long another run that only looks at a host has to collect what came of it.
 COLLECTED_S = 30
-#: The longest that verify_host waits for images.
+# The longest that verify_host waits for images.
 IMAGE_WAIT_S = 3600
-#: How long a host may take to install its package of steps.
+# How long a host may take to install its package of steps.
 PACKAGE_S = 60
-#: How long one collect stays; workflows repeat it.
+# How long one collect stays; workflows repeat it.
 COLLECT_WAIT_S = 20
 
-#: How long it is believed that another run is active.
+# How long it is believed that another run is active.
 _ACTIVITY_S = 5
 
-#: A host, and the steps with their settings that it is to run.
+# A host, and the steps with their settings that it is to run.
 Job = tuple[HostRow, list[tuple[str, dict[str, Any]]]]
 
 

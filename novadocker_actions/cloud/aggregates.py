@@ -15,7 +15,7 @@ from novadocker_actions.cloud.clients import Service
 from novadocker_actions.errors import CloudError
 
 TRAIT = "CUSTOM_HYPERVISOR_DOCKER"
-#: Of an aggregate or an image.
+# Of an aggregate or an image.
 REQUIRED = {f"trait:{TRAIT}": "required"}
 
 

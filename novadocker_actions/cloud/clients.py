@@ -30,16 +30,16 @@ from novadocker_actions.errors import CloudError, NovadockerError
 
 LOG = logging.getLogger(__name__)
 
-#: No request to a service takes longer than this.
+# No request to a service takes longer than this.
 REQUEST_TIMEOUT_S = 60
 _AUTHTOKEN = "keystone_authtoken"
-#: No run is expected to take longer; Keystone forgets its trust then.
+# No run is expected to take longer; Keystone forgets its trust then.
 TRUST_LIFE = datetime.timedelta(hours=24)
-#: Trusts end so much earlier than that at most.
+# Trusts end so much earlier than that at most.
 TRUST_SPREAD_S = 1800
 TRUST_TRIES = 5
 _INTERFACES = ["internal", "public"]
-#: 2.87 is the last that tells `cpu_info` and its like, and the first common to all we support.
+# 2.87 is the last that tells `cpu_info` and its like, and the first common to all we support.
 COMPUTE_MICROVERSION = "2.87"
 
 

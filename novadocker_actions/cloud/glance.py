@@ -12,7 +12,7 @@ from novadocker_actions.cloud.clients import Service
 from novadocker_actions.errors import CloudError, NovadockerError
 from novadocker_actions.plan.references import Reference
 
-#: What a caller has to be in Keystone to upload into an image of their own.
+# What a caller has to be in Keystone to upload into an image of their own.
 UPLOAD_ROLE = "member"
 _PAGE = "500"
 _ATTEMPTS = uuid.UUID("6e2a5f0c-7b54-4b0e-9f0a-2c9d3f1b8a47")

@@ -25,18 +25,18 @@ from heatclient.v1.client import Client as Heat
 
 from novadocker_actions.errors import NovadockerError
 
-#: Tag of the stacks that hold enrolled hosts, and of those that hold these hosts' keys.
+# Tag of the stacks that hold enrolled hosts, and of those that hold these hosts' keys.
 STACK_TAG = "novadocker-hosts"
 KEYS_TAG = "novadocker-keys"
-#: A pool's keys are in a stack that is called as the pool's, with this before it.
+# A pool's keys are in a stack that is called as the pool's, with this before it.
 KEYS_PREFIX = "novadocker-keys-"
-#: In that stack: the handle through which hosts tell how far they have come.
+# In that stack: the handle through which hosts tell how far they have come.
 PROGRESS = "progress"
 
-#: What a host's agent signs, beside the host's name, the push and its end.
+# What a host's agent signs, beside the host's name, the push and its end.
 SAID = ("deploy_result", "changed", "report")
 SIGNATURE = "signature"
-#: heat_templates/library/outcome.py keeps reports to half of it.
+# heat_templates/library/outcome.py keeps reports to half of it.
 REPORT_BYTES = 32 * 1024
 _SALT_BYTES = 32
 _PBKDF2_ROUNDS = 10_000

@@ -36,18 +36,18 @@ from novadocker_actions.plan.rows import HostRow, Pending
 
 LOG = logging.getLogger(__name__)
 
-#: The host itself keeps the limit of a recipe and signals; this is for the way there and back.
+# The host itself keeps the limit of a recipe and signals; this is for the way there and back.
 GRACE_S = 30
 _PARALLEL = 8
 _CONFIG_NAME = "novadocker-message"
 _GONE = "its mailbox is gone from Heat: enrol it again with novadocker-enroll"
-#: How often this push was made anew, and when it was made last: nobody signs that.
+# How often this push was made anew, and when it was made last: nobody signs that.
 _AGAIN, _PUSHED = "again", "pushed_at"
-#: How long a host that a run has changed waits for its next recipe: as long as a run may take.
+# How long a host that a run has changed waits for its next recipe: as long as a run may take.
 LEASE_S = 24 * 3600
-#: The first time it is made anew at once, then after this long, after twice as long, and so on.
+# The first time it is made anew at once, then after this long, after twice as long, and so on.
 AGAIN_S = 5
-#: A look in which Heat took longer than this to answer had to wait until it was back.
+# A look in which Heat took longer than this to answer had to wait until it was back.
 OUTAGE_S = 10
 _OUTPUTS = (*host_keys.SAID, host_steps.PUSH_ID, host_keys.SIGNATURE)
 _BLANK = dict.fromkeys((*_OUTPUTS, "deploy_stdout", "deploy_stderr", "deploy_status_code"), "")

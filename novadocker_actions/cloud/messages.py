@@ -31,7 +31,7 @@ from novadocker_actions import host_package
 from novadocker_actions.cloud.host_keys import SIGNATURE as SIGNATURE
 from novadocker_actions.errors import NovadockerError, Refused
 
-#: Heat's name for what runs a config: the hook of ours on hosts.
+# Heat's name for what runs a config: the hook of ours on hosts.
 GROUP = "novadocker"
 FORMAT = 2
 MODES = ("apply", "check", "undo", "roll_back")

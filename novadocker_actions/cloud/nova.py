@@ -13,11 +13,11 @@ from novadocker_actions.plan.rows import HostRow
 
 LOG = logging.getLogger(__name__)
 
-#: How a service's disabled reason begins when it is ours: for a change, or since one failed.
+# How a service's disabled reason begins when it is ours: for a change, or since one failed.
 REASON = "novadocker: "
 FAILURE = "novadocker failed: "
 _PAGE = "500"
-#: Types whose drivers give their nodes other ids than Nova's file compute_id has.
+# Types whose drivers give their nodes other ids than Nova's file compute_id has.
 _OWN_IDS = ("fake", "ironic")
 
 

@@ -20,7 +20,7 @@ LOG = logging.getLogger(__name__)
 
 _PAGE = "500"
 _SHOWN = 3
-#: Migrations in these states are over. That of an unconfirmed resize is ``finished``.
+# Migrations in these states are over. That of an unconfirmed resize is ``finished``.
 _OVER = ("completed", "confirmed", "reverted", "done", "failed", "error", "cancelled")
 _UNCONFIRMED = "finished"
 

@@ -29,9 +29,9 @@ from novadocker_actions.plan import packing
 
 LOG = logging.getLogger(__name__)
 
-#: What all lists that an action gives may take together and yet be carried as they are.
+# What all lists that an action gives may take together and yet be carried as they are.
 CARRIED_CHARS = 8_000
-#: Names of pages begin so; then comes the run.
+# Names of pages begin so; then comes the run.
 WORKING, TOLD = "novadocker-page-", "novadocker-report-"
 _PAGE, _EXECUTION = "page", "execution"
 _RUN_ID_CHARS = 36

@@ -23,7 +23,7 @@ from novadocker_actions.plan.rows import HostRow, Pending
 
 LOG = logging.getLogger(__name__)
 
-#: What a host may say.
+# What a host may say.
 _WORD_CHARS = 2_000
 
 

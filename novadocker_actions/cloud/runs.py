@@ -10,9 +10,9 @@ from mistralclient.api.v2.client import Client as Mistral
 
 from novadocker_actions.errors import CloudError
 
-#: Workflows that change hosts.
+# Workflows that change hosts.
 CHANGING = ("novadocker.deploy", "novadocker.undeploy")
-#: The task that publishes the hosts that a run is about.
+# The task that publishes the hosts that a run is about.
 _SELECT = "select_hosts"
 _ACTIVE = ("RUNNING", "PAUSED")
 

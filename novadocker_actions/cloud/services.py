@@ -17,7 +17,7 @@ from keystoneauth1 import adapter, exceptions
 
 from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
 
-#: Pauses between requests that a service cannot answer now: each is twice the one before.
+# Pauses between requests that a service cannot answer now: each is twice the one before.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1, 20
 
 

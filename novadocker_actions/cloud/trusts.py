@@ -14,13 +14,13 @@ from novadocker_actions.errors import NovadockerError
 
 LOG = logging.getLogger(__name__)
 
-#: Where a run's settings have its trusts: the one for uploads, and its own.
+# Where a run's settings have its trusts: the one for uploads, and its own.
 SETTINGS = ("upload_trust_id", "trust_id")
-#: The task whose settings those are.
+# The task whose settings those are.
 _BEGIN = "begin"
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED")
 _WORKBOOK = "novadocker."
-#: A trust lives for a day, and so many runs are looked through for what they left.
+# A trust lives for a day, and so many runs are looked through for what they left.
 _RUNS = 200
 
 

@@ -25,7 +25,7 @@ from novadocker_actions.enrolment.roster import Roster, parse_hosts
 from novadocker_actions.enrolment.stacks import ROLES, Enrolment
 from novadocker_actions.errors import NovadockerError, Refused
 
-#: In this time an API may restart.
+# In this time an API may restart.
 PATIENCE_S = 15
 
 

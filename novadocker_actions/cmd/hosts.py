@@ -28,7 +28,7 @@ from novadocker_actions.enrolment.stacks import ROLES, Enrolment
 from novadocker_actions.errors import NovadockerError, Refused
 
 DONE, FAILED, REFUSED = 0, 1, 2
-#: What a file of pools says of each, by the pool's name.
+# What a file of pools says of each, by the pool's name.
 POOLS = {
     "type": "object",
     "required": ["pools"],
@@ -60,7 +60,7 @@ class _Enrolling(command.Command):  # type: ignore[misc, unused-ignore]
     """A command of novadocker-enroll's, whose faults are one line and an exit code."""
 
     app: Any
-    #: What adds its options to a parser.
+    # What adds its options to a parser.
     add_options: Callable[[argparse.ArgumentParser], None]
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:

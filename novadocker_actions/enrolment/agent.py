@@ -18,7 +18,7 @@ from novadocker_actions.driver_wheel import Wheel
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import identity
 
-#: At how many hosts something is done at the same time.
+# At how many hosts something is done at the same time.
 PARALLEL = 10
 
 

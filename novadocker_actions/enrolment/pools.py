@@ -18,7 +18,7 @@ from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.errors import Refused
 
 STACK_PREFIX = "novadocker-hosts-"
-#: Two resources each, where Heat takes 1,000 a stack, and templates of 512 KB.
+# Two resources each, where Heat takes 1,000 a stack, and templates of 512 KB.
 HOSTS_A_STACK = 300
 SERVER, MAILBOX = "server-", "mailbox-"
 _PART = re.compile(r"\.[0-9]+$")

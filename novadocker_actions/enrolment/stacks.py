@@ -28,9 +28,9 @@ ROLES = ("controller", "glance", "compute")
 # The second is what compute_pool.yaml calls it, whatever its environment makes of it.
 SERVER_TYPES = ("OS::Heat::DeployedServer", "Novadocker::Pool::Server")
 POLL_S = 1.0
-#: A stack without resources is made at once; this is for Heat itself.
+# A stack without resources is made at once; this is for Heat itself.
 KEYS_TIMEOUT_S = 120
-#: Resources of a pool's host are below its stack by so many levels at most.
+# Resources of a pool's host are below its stack by so many levels at most.
 DEPTH = 4
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from novadocker_actions.plan import packing
 
-#: Two runs of ten thousand hosts each, none of them the same, are taken for sharing one in two of a
-#: hundred cases: then the later one is refused until the other has ended.
+# Two runs of ten thousand hosts each, none of them the same, are taken for sharing one in two of a
+# hundred cases: then the later one is refused until the other has ended.
 _DIGEST_BITS = 32
 _DIGESTS, _LOW_BITS = "digests", "low_bits"
 

@@ -116,7 +116,7 @@ KEYS: dict[str, dict[str, Any]] = {
     },
 }
 
-#: Keys that the engine knows and a run must not set, with the reason.
+# Keys that the engine knows and a run must not set, with the reason.
 REFUSED = {
     "hosts": (
         "the unit of docker.service sets it as a flag, and a port is root on the host to whoever "

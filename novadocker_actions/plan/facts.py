@@ -13,10 +13,10 @@ from typing import Any
 from novadocker_actions import recipes
 
 _TEXT_CHARS = 400
-#: Facts that nobody judges are kept up to this, for who reads a workflow's rows.
+# Facts that nobody judges are kept up to this, for who reads a workflow's rows.
 _OTHER_BYTES = 1000
 
-#: A step tells it of itself in check mode: whether what it would do disturbs a host in service.
+# A step tells it of itself in check mode: whether what it would do disturbs a host in service.
 DISTURBS = "disturbs"
 _TEXT = str
 _FIELDS: dict[str, dict[str, Any]] = {

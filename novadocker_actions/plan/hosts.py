@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-#: How Nova calls a host that runs the driver.
+# How Nova calls a host that runs the driver.
 DOCKER = "docker"
 
 

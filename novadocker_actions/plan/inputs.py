@@ -15,10 +15,10 @@ from novadocker_actions.plan.references import Reference
 
 _HOST_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$"}
 _HOST_NAMES = {"type": "array", "items": _HOST_NAME, "maxItems": 10_000, "uniqueItems": True}
-#: As install_driver takes it.
+# As install_driver takes it.
 _ADDRESS = {"type": ["string", "null"], "pattern": r"^(https?://[^\s\"'@]+)?$", "maxLength": 1000}
 
-#: Each field: default, JSON schema, and what to do when it does not fit.
+# Each field: default, JSON schema, and what to do when it does not fit.
 FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "hosts": (
         None,
@@ -107,9 +107,9 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "controllers": ("auto", {"enum": ["auto", "keep"]}, "Give auto or keep."),
 }
 
-#: Inputs that may name many hosts.
+# Inputs that may name many hosts.
 NAMING = ("hosts", "exclude")
-#: How long inputs may be, as Mistral keeps them: those that name hosts, and all others.
+# How long inputs may be, as Mistral keeps them: those that name hosts, and all others.
 NAMING_CHARS, OTHER_CHARS = 40_000, 12_000
 
 _SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
@@ -117,7 +117,7 @@ _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
 _CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
 _BATCHING = ("batch_size", "max_failed", "run_timeout_s", "drain")
 
-#: The inputs of each workflow.
+# The inputs of each workflow.
 WORKFLOWS: dict[str, tuple[str, ...]] = {
     "deploy": (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING, "plan_digest", "dry_run"),
     "plan": (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING),

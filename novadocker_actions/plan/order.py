@@ -15,13 +15,13 @@ from novadocker_actions.plan import identity
 from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import FAILED, HostRow
 
-#: Nova's major version of 2025.1, the oldest that the driver supports.
+# Nova's major version of 2025.1, the oldest that the driver supports.
 OLDEST_NOVA = 31
 _DESCRIBE = "describe_host"
 _GROWTH = (1, 5, 25, 100)
-#: Heat looks at every deployment in progress once a second, so no batch is larger than this.
+# Heat looks at every deployment in progress once a second, so no batch is larger than this.
 LARGEST_BATCH = 100
-#: A workflow carries the names and the counts of all batches in one field.
+# A workflow carries the names and the counts of all batches in one field.
 MOST_BATCHES = 200
 
 

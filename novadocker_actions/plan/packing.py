@@ -12,9 +12,9 @@ import json
 import zlib
 from typing import Any
 
-#: What is no longer than this stays as it is.
+# What is no longer than this stays as it is.
 PLAIN_CHARS = 6_000
-#: What a batch of hosts may take, packed: with what else is in a field, that is below 64 KiB.
+# What a batch of hosts may take, packed: with what else is in a field, that is below 64 KiB.
 PACKED_CHARS = 36_000
 _MARK = "zlib:"
 

@@ -14,17 +14,17 @@ from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, UNKNOWN, HostRow, 
 DONE, UNCHANGED, PARTIAL, REFUSED = "done", "unchanged", "partial", "refused"
 PLANNED, DRIFT, BROKEN = "planned", "drift", "failed"
 _NAMES_SHOWN = 10
-#: Where the plug-in of the dashboard shows a run.
+# Where the plug-in of the dashboard shows a run.
 RUN_PAGE = "admin/docker_hosts/runs/{run_id}/"
-#: States with which a workflow ends in ERROR.
+# States with which a workflow ends in ERROR.
 BAD = (REFUSED, BROKEN, DRIFT)
 
 
-#: A report that is no longer than this is carried whole; of another its beginning is.
+# A report that is no longer than this is carried whole; of another its beginning is.
 WHOLE_CHARS = 24_000
 _SHOWN_CHARS = 16_000
 _PART_ROWS = 100
-#: Remarks and failed tasks that a report has at most.
+# Remarks and failed tasks that a report has at most.
 _MOST_TOLD = 20
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from novadocker_actions import recipes
 from novadocker_actions.plan import facts, packing
 
-#: A reason is cut to this; the host's log has the rest.
+# A reason is cut to this; the host's log has the rest.
 REASON_CHARS = 400
-#: Where a batch's hosts still say too much, to the first of these with which all fit.
+# Where a batch's hosts still say too much, to the first of these with which all fit.
 _FEWER_CHARS = (200, 80, 20)
 
 _FOR_THE_WAY = (
@@ -27,15 +27,15 @@ _FOR_THE_WAY = (
     "package",
 )
 
-#: What a host has as its package of steps: another than its message was made for, or ours by now.
+# What a host has as its package of steps: another than its message was made for, or ours by now.
 OTHER, BROUGHT = "other", "brought"
-#: So a host says that, whichever release its package is of.
+# So a host says that, whichever release its package is of.
 _OTHER_PACKAGE = "this message was made for the package "
 
-#: Of a host. Unknown is one that could not be heard as a service was away: no fault of its own.
+# Of a host. Unknown is one that could not be heard as a service was away: no fault of its own.
 OK, FAILED, SKIPPED, UNKNOWN = "ok", "failed", "skipped", "unknown"
 
-#: Modes of a recipe that takes back: what all runs did, or this one.
+# Modes of a recipe that takes back: what all runs did, or this one.
 TAKING_BACK = ("undo", "roll_back")
 
 

@@ -13,7 +13,7 @@ from yaql.language.exceptions import YaqlException
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan.hosts import Host
 
-#: What a workflow carries of each batch, and of each controller, fits into Mistral's fields so.
+# What a workflow carries of each batch, and of each controller, fits into Mistral's fields so.
 MOST_HOSTS, MOST_CONTROLLERS = 10_000, 30
 
 

@@ -14,7 +14,7 @@ from novadocker_client.connection import Cloud
 from novadocker_client.errors import BadInput, ClientError, NotAccepted
 
 DONE, FAILED, REFUSED, DRIFT, STOPPED = 0, 1, 2, 3, 4
-#: As `timeout` and a shell have it: the waiting has ended, and the run has not.
+# As `timeout` and a shell have it: the waiting has ended, and the run has not.
 TIMED_OUT, INTERRUPTED = 124, 130
 EXIT_CODES = {
     "done": DONE,

@@ -9,7 +9,7 @@ from typing import Any
 from novadocker_client.errors import NotFound
 from novadocker_client.osc import base
 
-#: Where the plug-in's pages are below the dashboard's own address.
+# Where the plug-in's pages are below the dashboard's own address.
 PANEL = "admin/docker_hosts/"
 
 

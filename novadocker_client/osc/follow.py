@@ -18,7 +18,7 @@ from novadocker_client.osc.base import plain
 from novadocker_client.progress import FAILED, RUNNING, UNKNOWN, HostProgress, Progress
 from novadocker_client.runs import Run, Runs, TimedOut
 
-#: Lines of the terminal that the hosts do not get.
+# Lines of the terminal that the hosts do not get.
 _AROUND = 8
 _ORDER = {FAILED: 0, UNKNOWN: 1, RUNNING: 2}
 _MARKS = {

@@ -19,7 +19,7 @@ from novadocker_client.osc.base import plain
 from novadocker_client.reports import COLUMNS, Report, junit, page
 from novadocker_client.runs import Run
 
-#: Of a table in a file or a pipe, which has no width of its own.
+# Of a table in a file or a pipe, which has no width of its own.
 _WIDTH = 120
 
 

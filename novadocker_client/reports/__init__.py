@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-#: States of a host.
+# States of a host.
 OK, UNCHANGED, PLANNED = "ok", "unchanged", "planned"
 FAILED, SKIPPED = "failed", "skipped"
 COLUMNS = ("Host", "Role", "State", "Changed", "Step", "Reason")

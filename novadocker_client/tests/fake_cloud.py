@@ -46,17 +46,17 @@ class FakeCloud(BaseAdapter):
         self.tasks: dict[str, dict[str, Any]] = {}
         self.environments: dict[str, dict[str, Any]] = {}
         self.hypervisors: list[dict[str, Any]] = []
-        #: How many hypervisors Nova tells of at once.
+        # How many hypervisors Nova tells of at once.
         self.nova_page = 1000
         self.compute_services: list[dict[str, Any]] = []
         self.stacks: dict[str, dict[str, Any]] = {}
         self.deployments: list[dict[str, Any]] = []
         self.images: list[dict[str, Any]] = []
-        #: Of each request the method, the path and the query.
+        # Of each request the method, the path and the query.
         self.requests: list[tuple[str, str, dict[str, str]]] = []
-        #: Of each request the path and the headers.
+        # Of each request the path and the headers.
         self.headers: list[tuple[str, dict[str, str]]] = []
-        #: Status by a beginning of the path; a number of times, or for ever where it is None.
+        # Status by a beginning of the path; a number of times, or for ever where it is None.
         self.faults: dict[str, tuple[int, int | None]] = {}
         self.on_request: Callable[[str, str], None] = lambda method, path: None
         self._seconds = itertools.count(1)

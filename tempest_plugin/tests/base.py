@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all tests of the plug-in share: when they run, and images that clean up after themselves."""
 
+from __future__ import annotations
+
 import io
 from typing import Any
 

@@ -5,6 +5,8 @@ Run it as the user of nova-compute, with nova-compute's ``--config-file`` and ``
 arguments.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import getpass
 import logging

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``nova-compute-docker``: nova-compute for installations without the ``.pth`` file."""
 
+from __future__ import annotations
+
 from novadocker import _alias
 
 

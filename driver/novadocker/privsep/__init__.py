@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The privileged half of the driver: network devices, namespaces and mounts, nothing else."""
 
+from __future__ import annotations
+
 from oslo_privsep import capabilities, priv_context
 
 # CAP_SYS_ADMIN to enter a network namespace, to mount, and to make a device read-only.

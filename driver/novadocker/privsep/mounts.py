@@ -6,6 +6,8 @@ mount the kernel treats the device as read-only, so that a refused volume is not
 Functions with privileges take plain data only, as they run in the privsep daemon.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import errno
 import fcntl

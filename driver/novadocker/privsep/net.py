@@ -5,6 +5,8 @@ Every function is idempotent, and takes plain data only, as it runs in the privs
 of the daemon ever enters a namespace: pyroute2 opens its socket in a child process.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import errno

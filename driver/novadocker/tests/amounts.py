@@ -5,6 +5,8 @@ Run as a program, it inspects the archive in each file that is named to it, and 
 how much its memory grew at most, and how much of headers was read.
 """
 
+from __future__ import annotations
+
 import gzip
 import json
 import lzma

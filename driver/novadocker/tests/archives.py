@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives of images as tools write them, and as nobody should: parts to build them from."""
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import io

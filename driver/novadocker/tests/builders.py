@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives of images as builders write them, made without the builders."""
 
+from __future__ import annotations
+
 import json
 import tarfile
 from typing import Any

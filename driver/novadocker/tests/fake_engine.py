@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Docker Engine in memory, with the requests that the driver makes."""
 
+from __future__ import annotations
+
 import io
 import itertools
 import json

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host in memory: devices, what is on them, and what is mounted where."""
 
+from __future__ import annotations
+
 import contextlib
 from pathlib import Path
 from typing import Any

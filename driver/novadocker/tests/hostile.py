@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives that must be refused, each with a part of the fault that says why."""
 
+from __future__ import annotations
+
 import bz2
 import gzip
 import io

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova's objects for tests, with defaults for the fields that a test does not care about."""
 
+from __future__ import annotations
+
 import dataclasses
 import uuid
 from typing import Any

@@ -4,6 +4,8 @@
 Which one, the archive says: it is a file with the name of a function.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys

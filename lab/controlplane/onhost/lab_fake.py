@@ -4,6 +4,8 @@
 It is put beside Nova's own drivers, since ``compute_driver`` is looked for in ``nova.virt`` only.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from nova.compute import power_state

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workflow executions of Mistral's API v2."""
 
+from __future__ import annotations
+
 import time
 from typing import Any
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workflow definitions of Mistral's API v2."""
 
+from __future__ import annotations
+
 from oslo_serialization import jsonutils
 from tempest.lib.common import rest_client
 

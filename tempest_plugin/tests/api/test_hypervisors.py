@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova shows the converted hosts as hypervisors of type docker."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import testtools

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Glance takes docker images and gives them back unchanged."""
 
+from __future__ import annotations
+
 import hashlib
 
 from tempest.lib import decorators

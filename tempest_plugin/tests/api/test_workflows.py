@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The novadocker workbook plans and verifies through the workflow service."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from tempest import config

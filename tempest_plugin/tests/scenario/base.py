@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers for the scenario tests: made with the server API, watched through their console."""
 
+from __future__ import annotations
+
 import time
 from typing import Any
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers booted with the server API live as instances do."""
 
+from __future__ import annotations
+
 import time
 
 import testtools

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small image to start, made from Debian's busybox-static: no registry is asked."""
 
+from __future__ import annotations
+
 import io
 import subprocess
 import tarfile

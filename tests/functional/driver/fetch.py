@@ -4,6 +4,8 @@
 ``python -m tests.functional.driver.fetch``
 """
 
+from __future__ import annotations
+
 from tests.functional.driver import busybox, lxcfs, openvswitch, xfsprogs
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes of tests: files as block devices, and what a tenant may have written to them."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import random

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """lxcfs, from an unpacked package, mounted on a directory of its own."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil

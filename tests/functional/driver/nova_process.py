@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova, set up in this process as nova-compute does. Import it before all of Nova's."""
 
+from __future__ import annotations
+
 import atexit
 import os
 import shutil

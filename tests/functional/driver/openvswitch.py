@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open vSwitch in user space, from an unpacked package, for one network namespace."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Docker Engine of the test's own, which it may kill. For a network namespace of its own."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs from packages of the distribution: installed, or unpacked into a cache."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import tempfile

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Privileged helpers in processes of their own, without sudo: the tests are root."""
 
+from __future__ import annotations
+
 import sys
 
 from os_brick import privileged as brick_privsep

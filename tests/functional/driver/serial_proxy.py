@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nova's own nova-serialproxy in this process, and a client of it."""
 
+from __future__ import annotations
+
 import contextlib
 import socket
 import threading
@@ -57,7 +59,7 @@ class Proxy:
         self._listener.close()
 
     @contextlib.contextmanager
-    def viewing(self, url: str) -> Iterator["Viewer"]:
+    def viewing(self, url: str) -> Iterator[Viewer]:
         """Connect as a browser would that was sent to a URL of Nova's."""
         host, port = self.address
         connection = _WebSocket(parse.urlsplit(url).query)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host whose spool and engine share one small file system. For a network namespace of its own."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import io
@@ -35,7 +37,7 @@ class FreeSpace:
         while not self._done.wait(0.005):
             self.least_bytes = min(self.least_bytes, shutil.disk_usage(self._directory).free)
 
-    def __enter__(self) -> "FreeSpace":
+    def __enter__(self) -> FreeSpace:
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
         return self

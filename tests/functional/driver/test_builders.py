@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives that real builders wrote: what the engine loads boots here, too, and is the same."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess

@@ -19,7 +19,7 @@ sys.path.append(str(Path(__file__).parents[3] / "heat_templates"))
 from library import faults, packages
 from library import step as steps
 
-#: Name, version, what it requires, what it conflicts with: as Docker's repository and RHEL's do.
+# Name, version, what it requires, what it conflicts with: as Docker's repository and RHEL's do.
 PACKAGES = (
     ("docker-ce", "27.3", "containerd.io >= 1.6", ""),
     ("containerd.io", "1.7", "", "runc"),

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images on their way into a real Docker Engine: none that is hostile leaves anything there."""
 
+from __future__ import annotations
+
 import uuid
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instances of as many layers as a real Docker Engine takes."""
 
+from __future__ import annotations
+
 import uuid
 from collections.abc import Iterator
 from typing import Any

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hearing from OVN that a port is wired, on a real database of Open vSwitch."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Iterator
 from pathlib import Path

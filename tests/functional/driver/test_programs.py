@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver in processes that are set up as Nova's tests want them."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots of containers of a real Docker Engine: what is in them, and what is not."""
 
+from __future__ import annotations
+
 import io
 import json
 import tarfile

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Workloads that mean no good, on a real Docker Engine."""
 
+from __future__ import annotations
+
 import time
 import uuid
 from collections.abc import Iterator

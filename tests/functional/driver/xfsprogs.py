@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs of xfs: installed, or from unpacked packages."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

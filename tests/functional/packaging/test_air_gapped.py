@@ -23,7 +23,7 @@ from novadocker_actions.cmd import bundle
 from novadocker_actions.enrolment import agent
 
 LOCK = resources.path("heat_templates/library/driver.lock")
-#: What of the tests' own environment Nova's is without.
+# What of the tests' own environment Nova's is without.
 LACKING = ("docker", "nova_docker", "novadocker", "__editable__")
 UNIT = """\
 LoadState=loaded

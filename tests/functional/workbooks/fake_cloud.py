@@ -63,7 +63,7 @@ CATALOG = [
     )
 ]
 REGISTRY = {"busybox:latest": "sha256:" + "b" * 64, "nginx:latest": "sha256:" + "c" * 64}
-#: What each step leaves on a host.
+# What each step leaves on a host.
 ATTRIBUTES = {
     "install_docker": "docker",
     "install_driver": "driver",

@@ -22,7 +22,7 @@ from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.mistral_api import MISTRAL, MistralApi
 from tests.functional.workbooks.results import CONVERTED, rows
 
-#: Of a field of Mistral's, at any number of hosts.
+# Of a field of Mistral's, at any number of hosts.
 LIMIT = 64 * 1024
 REASON = "\N{GRINNING FACE}\N{HORIZONTAL ELLIPSIS} pip could not: " + "".join(map(str, range(150)))
 
@@ -135,7 +135,7 @@ def test_what_a_lost_run_has_left_of_pages_is_deleted_by_the_next(
     assert not [name for name in cloud.environments if gone in name]
 
 
-#: Numbers of hosts, smallest first: tools/proofs/flat_context gives larger ones.
+# Numbers of hosts, smallest first: tools/proofs/flat_context gives larger ones.
 NUMBERS = [int(number) for number in os.environ.get("NOVADOCKER_FLAT_HOSTS", "40 120").split()]
 
 

@@ -9,7 +9,7 @@ from tests.functional.workbooks.fake_cloud import REGISTRY, FakeCloud
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.results import CONVERTED
 
-#: What Nova copies to a snapshot, and what any tenant may write on an image of his own.
+# What Nova copies to a snapshot, and what any tenant may write on an image of his own.
 LOOKS = {
     "name": "busybox",
     "img_hv_type": "docker",

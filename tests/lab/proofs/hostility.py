@@ -26,7 +26,7 @@ from novadocker_client import hosts as novadocker_hosts
 from novadocker_client.connection import Cloud
 
 READER, PASSWORD = "reader", "reads-all-and-no-more"
-#: Heat takes bodies of up to 1 MiB.
+# Heat takes bodies of up to 1 MiB.
 HUGE = 1_000_000
 LOOK_S = 0.3
 _IN_PROGRESS = "IN_PROGRESS"
@@ -97,7 +97,7 @@ class Attack:
         self._signals = signals
         self._stop = threading.Event()
         self._attacked: set[str] = set()
-        #: The last outcome that each host signed, for a replay.
+        # The last outcome that each host signed, for a replay.
         self._signed: dict[str, dict[str, Any]] = {}
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=3072)
         self.tried: Counter[str] = Counter()

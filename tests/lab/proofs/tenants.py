@@ -13,7 +13,7 @@ from lab.stage.demo import FLAVOR
 
 PROJECT = "tenants"
 CONTAINER_COMMAND = 'sh -c "trap exit TERM; while :; do sleep 1; done"'
-#: What makes an image one for containers, as this bundle publishes them.
+# What makes an image one for containers, as this bundle publishes them.
 MARKS = ("docker_reference", "docker_digest", "img_hv_type")
 TIMEOUT_S = 180
 

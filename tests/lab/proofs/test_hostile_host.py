@@ -32,7 +32,7 @@ pytestmark = pytest.mark.proof
 HONEST, TAKEN = "compute-docker-2", "compute-3"
 HOOK = "/opt/heat-agent/hooks/novadocker"
 OWNED = "/tmp/owned"
-#: How a token of Keystone's looks: lines of keys and certificates are not so long.
+# How a token of Keystone's looks: lines of keys and certificates are not so long.
 TOKEN = "gAAAA[A-Za-z0-9_-]{100}"
 OPERATOR_CONF = "/etc/nova/nova-compute.conf.d/99-taken.conf"
 AGENT = "os-collect-config.service"

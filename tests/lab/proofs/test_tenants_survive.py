@@ -29,7 +29,7 @@ FIRST, SECOND, THIRD = "compute-docker-1", "compute-docker-2", "compute-3"
 DROP_IN = "/etc/nova/nova-compute.conf.d/90-novadocker.conf"
 NOVA_COMPUTE = "nova-compute.service"
 RABBITMQ = "rabbitmq-server.service"
-#: Longer than the step waits for nova-compute to start.
+# Longer than the step waits for nova-compute to start.
 RABBITMQ_AWAY_S = 130
 BROKEN = "9.9.9"
 

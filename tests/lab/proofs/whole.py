@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from lab.hosts import listing
 from lab.hosts.access import Host
 
-#: Kernel and memory, logs and caches, and what the package manager, systemd and the agent keep of
-#: their own work. Packages, units and the agent's outcomes are compared by what these say of them.
+# Kernel and memory, logs and caches, and what the package manager, systemd and the agent keep of
+# their own work. Packages, units and the agent's outcomes are compared by what these say of them.
 PASSING = (
     *("/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/var/log", "/var/cache", "/srv"),
     *("/var/lib/apt", "/var/lib/dpkg", "/var/lib/systemd", "/var/lib/private", "/var/lib/ucf"),

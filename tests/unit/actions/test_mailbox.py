@@ -664,7 +664,7 @@ def test_a_mailbox_that_goes_while_a_step_is_under_way_fails_its_host_only(
 
 DEEP = "[" * 9000 + "]" * 9000
 STEP = '{"steps": [{"step": "install_docker", "ok": true, "changed": true, %s}]}'
-#: Reports, and whether a host that has done all is seen by them to have done so.
+# Reports, and whether a host that has done all is seen by them to have done so.
 REPORTS = {
     "nested too deep": (STEP % f'"facts": {DEEP}', False),
     "half a character": ("\ud800", False),

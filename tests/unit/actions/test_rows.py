@@ -374,7 +374,7 @@ def does_not_go_back(host: HostRow) -> None:
     judge(host, told("install_docker", ok=False, reason="no"), ok=False)
 
 
-#: What may happen to a host, and what each of the states becomes by it.
+# What may happen to a host, and what each of the states becomes by it.
 EVENTS: dict[str, tuple[Any, dict[str, str]]] = {
     "a step fails": (
         lambda host: host.fail("isolate", "no"),

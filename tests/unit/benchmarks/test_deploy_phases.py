@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of the deployment benchmark are made from the right spans of time."""
 
+from __future__ import annotations
+
 import datetime
 
 from benchmarks.deploy_phases import (

@@ -23,7 +23,7 @@ from novadocker_actions import host_package  # noqa: E402 - after it, as all tha
 
 from .agent import answer  # noqa: E402 - after it, as all that is ours
 
-#: Makes a run of a step; puts a script in place of a program; lists such programs' calls.
+# Makes a run of a step; puts a script in place of a program; lists such programs' calls.
 Make = Callable[..., steps.Step]
 Programs = Callable[[str, str], None]
 Calls = Callable[[], list[str]]

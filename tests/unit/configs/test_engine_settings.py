@@ -20,7 +20,7 @@ from .engine import engine
 
 Unit = Callable[..., None]
 OURS = recipes.settings_of("install_docker", "compute", {"docker": {}})["daemon_settings"]
-#: unshare without namespaces: it runs the engine of the test's host.
+# unshare without namespaces: it runs the engine of the test's host.
 AS_IT_IS = 'while [ "$1" != /usr/bin/dockerd ]; do shift; done; shift; exec dockerd "$@"'
 
 

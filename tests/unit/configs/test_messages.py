@@ -36,7 +36,7 @@ from tests.host_keys import public_text, sign
 from .agent import config, want
 
 HOST = "compute-1"
-#: Where the step of these tests counts how often it was run.
+# Where the step of these tests counts how often it was run.
 COUNT = "counted"
 STEP = '''
 """A step of these tests."""

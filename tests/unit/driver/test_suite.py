@@ -6,6 +6,8 @@ imported
 together.
 """
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys

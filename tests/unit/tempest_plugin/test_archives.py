@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The archives that the plug-in uploads are what Docker would have written."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 import json

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The workflow client speaks to a Mistral-like HTTP server, a real one on a local port."""
 
+from __future__ import annotations
+
 import http.server
 import json
 import threading

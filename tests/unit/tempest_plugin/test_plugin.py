@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tempest finds the plug-in, its options, its client and its tests."""
 
+from __future__ import annotations
+
 import ast
 import importlib.metadata
 import os

@@ -174,6 +174,14 @@ def import_tests(house: House) -> Iterator[str]:
                     yield f"{module.path}:{line}: imports the test {name}"
 
 
+def loose_tests(house: House) -> Iterator[str]:
+    """Yield the folders of tests that are no package, as the others are."""
+    folders = {module.path.parent for module in house.tests}
+    packages = {module.path.parent for module in house.tests if module.path.name == "__init__.py"}
+    for folder in sorted(folders - packages):
+        yield f"{folder}: has tests and no __init__.py"
+
+
 def late(house: House) -> Iterator[str]:
     """Yield the imports within a function that have no reason, and the reasons without any."""
     needed: set[str] = set()
@@ -299,6 +307,7 @@ RULES = (
     empty,
     named_badly,
     import_tests,
+    loose_tests,
     upward,
     circles,
     late,

@@ -17,7 +17,7 @@ from novadocker_dashboard import pages, rights, sending
 from novadocker_dashboard.content.containers import servers
 from novadocker_dashboard.content.containers.containers import LIST
 
-#: Of Nova's metadata.
+# Of Nova's metadata.
 _LONGEST_CHARS = 255
 _NEUTRON = "Neutron"
 

@@ -15,13 +15,13 @@ from novadocker_dashboard import pages, paging, rights
 from novadocker_dashboard.content.containers import servers
 
 LIST = "horizon:project:docker_containers:index"
-#: Who may do what with a container.
+# Who may do what with a container.
 ACTS: Mapping[str, rights.Rules] = {
     "start": rights.START,
     "stop": rights.HALT,
     "reboot": rights.REBOOT,
 }
-#: What Nova does in which state.
+# What Nova does in which state.
 _FITTING = {"start": ("SHUTOFF",), "stop": ("ACTIVE", "ERROR"), "reboot": ("ACTIVE", "SHUTOFF")}
 
 

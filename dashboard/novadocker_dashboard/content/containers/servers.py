@@ -16,9 +16,9 @@ from novadocker_client.connection import NOVA, Cloud
 from novadocker_client.errors import asking
 from novadocker_client.progress import moment
 
-#: The first that tells with a server what its image says, so that Glance need not be asked for it.
+# The first that tells with a server what its image says, so that Glance need not be asked for it.
 MICROVERSION = "2.98"
-#: What images for containers say.
+# What images for containers say.
 HYPERVISOR, DOCKER = "img_hv_type", "docker"
 COMMAND = "os_command_line"
 LOG_LINES = 500

@@ -20,7 +20,7 @@ from novadocker_dashboard import pages, rights, sending
 from novadocker_dashboard.content.containers import servers
 from novadocker_dashboard.content.containers.containers import LIST
 
-#: Where a tar archive says that it is one.
+# Where a tar archive says that it is one.
 _MAGIC, _MAGIC_AT = b"ustar", 257
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 
 from novadocker_client.hosts import Host
 
-#: Instances on a host: whether there are any.
+# Instances on a host: whether there are any.
 SOME, NONE = "some", "none"
 
 

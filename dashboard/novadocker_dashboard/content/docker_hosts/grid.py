@@ -12,7 +12,7 @@ from novadocker_client.progress import Cell, Progress, Task
 from novadocker_client.reports import Report, Row
 
 FAILED, RUNNING, SKIPPED, OK = "failed", "running", "skipped", "ok"
-#: What a report says of a host, where that is another word.
+# What a report says of a host, where that is another word.
 _SAID = {"unchanged": OK, "planned": OK}
 
 

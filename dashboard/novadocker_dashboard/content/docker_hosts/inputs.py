@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 from novadocker_client import meanings
 from novadocker_client.meanings import Input
 
-#: Chosen by the page: hosts are named, never searched for, and a digest comes with its plan.
+# Chosen by the page: hosts are named, never searched for, and a digest comes with its plan.
 _NOT_ASKED = ("match", "if_none_match", "where", "plan_digest", "report_url")
 _DESCRIPTION_CHARS = 250
 

@@ -21,7 +21,7 @@ from novadocker_client.progress import Progress
 from novadocker_client.runs import Run, Runs
 
 KEPT_S = 3600
-#: memcached takes a megabyte at most.
+# memcached takes a megabyte at most.
 LARGEST_BYTES = 900_000
 
 

@@ -18,7 +18,7 @@ from novadocker_client.runs import Run, Runs
 from novadocker_dashboard import pages, rights, sending
 from novadocker_dashboard.content.docker_hosts.inputs import InputsForm
 
-#: What is begun from chosen hosts, and who may. Deploy is not among it: it takes a plan.
+# What is begun from chosen hosts, and who may. Deploy is not among it: it takes a plan.
 STARTED: Mapping[str, rights.Rules] = {
     "plan": rights.PLAN,
     "verify": rights.PLAN,

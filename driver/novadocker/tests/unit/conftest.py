@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver on an engine in memory, with recorded calls instead of ports."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of the driver."""
 
+from __future__ import annotations
+
 import inspect
 
 from novadocker import exceptions

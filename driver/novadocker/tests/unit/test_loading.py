@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How Nova finds the driver, on interpreters of their own."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from pathlib import Path

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the driver is made of."""
 
+from __future__ import annotations
+
 import dataclasses
 from typing import Any
 

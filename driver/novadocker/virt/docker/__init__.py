@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """``compute_driver = novadocker.virt.docker.DockerDriver``."""
 
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compute driver that Nova loads: what it can do, and what it is made of."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from nova.virt import driver

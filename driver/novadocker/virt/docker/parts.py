@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the driver is made of, assembled in one place, in the order of dependence."""
 
+from __future__ import annotations
+
 import dataclasses
 import os
 from collections.abc import Callable
@@ -77,7 +79,7 @@ class Parts:
         wiring: Wiring | None = None,
         connections: Connections | None = None,
         glance: Any = None,
-    ) -> "Parts":
+    ) -> Parts:
         """Make all parts as the options say; those that are handed over are taken instead.
 
         :param conf: Nova's options

@@ -5,6 +5,8 @@ Each is tried through the driver's parts for images and a real engine, which sha
 This process stands for nova-compute: it has the driver, and makes no archive itself.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import gzip
 import json

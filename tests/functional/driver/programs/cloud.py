@@ -2,6 +2,8 @@
 # ruff: noqa: I001 - Nova's test package sets up the process, and is imported first
 """Nova's in-process cloud, from the API to the driver, on a real Docker Engine."""
 
+from __future__ import annotations
+
 import nova.tests.unit
 
 import contextlib

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Crashes of nova-compute, Docker and the host. Run it in its own network namespace."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import itertools

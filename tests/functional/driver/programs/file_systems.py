@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """File systems of volumes on the real kernel, without Nova and without Docker."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import subprocess

@@ -5,6 +5,8 @@
 Nova's tests take NotImplementedError for an answer. Here a list says which methods may not give it.
 """
 
+from __future__ import annotations
+
 import nova.tests.unit  # noqa: F401
 
 import functools

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an instance sees of its host with lxcfs, on a real Docker Engine."""
 
+from __future__ import annotations
+
 import unittest
 
 from tests.functional.driver import nova_process  # isort: skip - before anything of Nova's

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instances on a real Open vSwitch, in user space. Run it in a network namespace of its own."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import threading

@@ -5,6 +5,8 @@ Whatever a tenant uploads, or writes into an instance: what is promised stays fr
 lack of space is no fault of the image.
 """
 
+from __future__ import annotations
+
 import contextlib
 import gzip
 import io

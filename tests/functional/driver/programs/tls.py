@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An engine that is reached by TLS, with a CA of the test's own. Run it in its own namespace."""
 
+from __future__ import annotations
+
 import subprocess
 import tempfile
 import unittest

@@ -2,6 +2,8 @@
 # ruff: noqa: I001 - Nova's test package sets up the process, and is imported first
 """Volumes in Nova's in-process cloud, on a real Docker Engine: loop devices, by os-brick."""
 
+from __future__ import annotations
+
 import nova.tests.unit  # noqa: F401
 
 import contextlib

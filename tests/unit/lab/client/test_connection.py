@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading the operator's credentials."""
 
+from __future__ import annotations
+
 from lab.client.connection import parse_openrc
 
 

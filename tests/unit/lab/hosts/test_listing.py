@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two listings of a host tell what was changed and what was started anew."""
 
+from __future__ import annotations
+
 import dataclasses
 
 from lab.hosts.listing import Listing, differences, differing, restarted, touched

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a blank host and the controller are given for a pool: references to secrets, no secrets."""
 
+from __future__ import annotations
+
 import json
 
 from lab.controlplane.site import new_cloud

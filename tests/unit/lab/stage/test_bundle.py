@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of the checkout is the bundle."""
 
+from __future__ import annotations
+
 from lab.images import wheelhouse
 from lab.settings import LabSettings
 from lab.stage import bundle

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab's tempest.conf says what the cloud said."""
 
+from __future__ import annotations
+
 import configparser
 import dataclasses
 

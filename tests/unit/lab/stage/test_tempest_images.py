@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The images that Tempest boots have what its tests take of a guest."""
 
+from __future__ import annotations
+
 import base64
 import dataclasses
 import hashlib

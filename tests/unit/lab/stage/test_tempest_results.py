@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tempest's output is understood, and compared with what is expected."""
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
 

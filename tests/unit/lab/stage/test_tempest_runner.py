@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tempest is run on the controller, and what it prints is shown and understood."""
 
+from __future__ import annotations
+
 import pathlib
 
 import pytest

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whose fault it is. The messages are those of real engines and runtimes."""
 
+from __future__ import annotations
+
 import pytest
 
 from novadocker.virt.docker.engine import blame

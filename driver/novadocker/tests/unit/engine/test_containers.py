@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers of instances."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images that instances are made anew from."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """lxcfs, by what the kernel says of mounts; the real one is mounted in the functional tests."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

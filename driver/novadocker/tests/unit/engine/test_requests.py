@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What exactly the engine is asked for about containers."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 from unittest import mock

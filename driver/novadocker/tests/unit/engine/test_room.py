@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is written into an instance, holes included, is measured before the engine writes it out."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable
 from pathlib import Path

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The container that owns an instance's network namespace."""
 
+from __future__ import annotations
+
 import platform
 import stat
 import struct

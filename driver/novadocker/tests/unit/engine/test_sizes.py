@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The size of a container's files is what the engine writes: holes, inodes and last blocks too."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 from unittest import mock

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What nova-serialproxy is told of an instance's console."""
 
+from __future__ import annotations
+
 from typing import Any
 from unittest import mock
 

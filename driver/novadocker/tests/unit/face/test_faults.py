@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whose exception Nova sees."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host as Nova sees it."""
 
+from __future__ import annotations
+
 from typing import Any
 from unittest import mock
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images, as Nova asks for them."""
 
+from __future__ import annotations
+
 import datetime
 import json
 from typing import Any, ClassVar

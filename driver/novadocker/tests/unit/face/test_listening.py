@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The engine goes, comes back, and is another one."""
 
+from __future__ import annotations
+
 from typing import Any
 from unittest import mock
 

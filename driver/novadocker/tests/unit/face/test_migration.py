@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Resize and cold migration, as Nova asks for them."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 from typing import Any

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What users ask for and cannot get: no other host is tried, and no server is lost over it."""
 
+from __future__ import annotations
+
 from typing import Any
 from unittest import mock
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rescue, as Nova asks for it."""
 
+from __future__ import annotations
+
 import io
 import tarfile
 from pathlib import Path

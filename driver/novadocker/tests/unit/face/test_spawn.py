@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instances are made."""
 
+from __future__ import annotations
+
 import io
 import tarfile
 from typing import Any

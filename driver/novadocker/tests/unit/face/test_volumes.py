@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes, as Nova asks for them, on a host in memory."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 

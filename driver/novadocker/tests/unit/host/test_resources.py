@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the host has."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from unittest import mock
 

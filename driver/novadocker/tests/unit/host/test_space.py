@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Space on a file system is claimed, and never given away twice."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from concurrent import futures

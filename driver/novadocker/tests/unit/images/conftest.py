@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An engine without images, and a Glance that has one."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 from unittest import mock

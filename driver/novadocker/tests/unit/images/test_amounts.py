@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What hostile archives take before they are refused: of memory, and of what is read of them."""
 
+from __future__ import annotations
+
 import gzip
 import io
 import json

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives as builders write them, byte by byte as far as it matters: what the engine takes."""
 
+from __future__ import annotations
+
 import gzip
 import io
 import json

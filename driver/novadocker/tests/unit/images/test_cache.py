@@ -2,6 +2,8 @@
 """Ageing of images."""
 
 # SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
 import json
 import time
 from pathlib import Path

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives are read in a process of their own: its limits, its death, and who else lives."""
 
+from __future__ import annotations
+
 import errno
 import fcntl
 import gzip

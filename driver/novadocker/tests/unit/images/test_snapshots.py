@@ -2,6 +2,8 @@
 """From the engine back to Glance."""
 
 # SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
 import gzip
 import json
 import os

@@ -2,6 +2,8 @@
 """From Glance into the engine."""
 
 # SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
 import errno
 import gzip
 import hashlib

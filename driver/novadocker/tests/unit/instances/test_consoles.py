@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Consoles on ports of this machine, with terminals in memory."""
 
+from __future__ import annotations
+
 import contextlib
 import queue
 import socket

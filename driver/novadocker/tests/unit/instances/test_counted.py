@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How many requests to the engine an action takes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

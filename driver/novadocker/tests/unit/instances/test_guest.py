@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is put into a container before it starts."""
 
+from __future__ import annotations
+
 import io
 import os
 import subprocess

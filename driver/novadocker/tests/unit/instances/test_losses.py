@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Instances outlive faults of the engine, and whoever removes containers."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

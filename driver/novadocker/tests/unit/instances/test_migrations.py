@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Cold migration between two hosts, by way of Glance."""
 
+from __future__ import annotations
+
 from typing import Any
 from unittest import mock
 

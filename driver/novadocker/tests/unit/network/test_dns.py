@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Name servers and own addresses of an instance."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

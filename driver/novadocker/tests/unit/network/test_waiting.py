@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whose word is waited for before an instance runs."""
 
+from __future__ import annotations
+
 from collections.abc import Collection, Iterator
 from typing import Any
 

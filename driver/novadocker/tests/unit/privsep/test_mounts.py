@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """File systems of volumes, on devices that are files; real ones are in the functional tests."""
 
+from __future__ import annotations
+
 import errno
 import os
 import subprocess

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network devices, on a kernel in memory; the real one is asked in the functional tests."""
 
+from __future__ import annotations
+
 import errno
 import socket
 from collections.abc import Iterator
@@ -49,7 +51,7 @@ class Socket:
         self.links = kernel.inside if inside else kernel.host
         self.inside = inside
 
-    def __enter__(self) -> "Socket":
+    def __enter__(self) -> Socket:
         return self
 
     def __exit__(self, *_exc: Any) -> None:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes on a host in memory: what is mounted where."""
 
+from __future__ import annotations
+
 from pathlib import Path
 from typing import Any
 from unittest import mock

@@ -6,6 +6,8 @@ contain, and where a runtime is broken or a flavor asks for what the kernel does
 is known to come from an image is blamed on it; Nova tries another host for all else.
 """
 
+from __future__ import annotations
+
 import re
 
 # Of dockerd and of the runtimes runc, crun and runsc.

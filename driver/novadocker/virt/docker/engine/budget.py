@@ -5,6 +5,8 @@ A few bytes of an upload become megabytes of extended headers or of empty compre
 Python makes objects of all of them, while everything else in nova-compute waits.
 """
 
+from __future__ import annotations
+
 from novadocker import exceptions
 
 # Linux takes 64 KiB for a value of an extended attribute, and 4 KiB for a path.

@@ -5,6 +5,8 @@
 for requests that are answered soon, one for those that may be silent for long (load, save, commit).
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Literal
@@ -153,7 +155,7 @@ class Engine:
         self._threads = threading.local()
 
     @classmethod
-    def from_conf(cls, conf: Any) -> "Engine":
+    def from_conf(cls, conf: Any) -> Engine:
         """Make the engine that the section [docker] describes.
 
         :raises DriverError: the engine cannot be reached in a safe way

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Containers of instances: their life cycle, and what is done in them."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import enum

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A connection with the engine that both sides write to, after a request that asked for it."""
 
+from __future__ import annotations
+
 import contextlib
 import socket
 from typing import IO, Any

@@ -5,6 +5,8 @@ Without events Nova compares states every ten minutes (``sync_power_state_interv
 listens learns as well that the engine is away, is back, and is another one than before.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol

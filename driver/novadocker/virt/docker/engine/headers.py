@@ -8,6 +8,8 @@ it skips what a header promises there block by block, for years where that are e
 meant by a header stays its decision.
 """
 
+from __future__ import annotations
+
 import tarfile
 from typing import Any
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits and privileges of containers: options and flavor as arguments of the engine."""
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +38,7 @@ class Isolation:
     shm_size_mb: int = 64
 
     @classmethod
-    def from_section(cls, section: Any) -> "Isolation":
+    def from_section(cls, section: Any) -> Isolation:
         """Return the options of the section, with the seccomp profile read from its file."""
         seccomp = None
         if section.seccomp_profile:

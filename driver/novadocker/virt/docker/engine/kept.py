@@ -5,6 +5,8 @@ Each time that an instance is made anew it has one layer more, and the engine ha
 become a single layer long before.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 

@@ -5,6 +5,8 @@ Both are read from the engine's ``HostConfig``: of a container that there is, an
 be made now.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Mapping

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files of lxcfs, mounted over those below /proc: an instance sees its own memory, CPUs, uptime."""
 
+from __future__ import annotations
+
 import os
 from typing import Any
 

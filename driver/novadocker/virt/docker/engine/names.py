@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names and labels of containers: whose they are, and what they are for."""
 
+from __future__ import annotations
+
 import enum
 from collections.abc import Mapping
 from typing import Any

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of the engine when nova-compute starts: it answers, and can do what options ask for."""
 
+from __future__ import annotations
+
 import time
 from collections.abc import Mapping
 from typing import Any

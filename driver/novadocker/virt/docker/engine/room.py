@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Space where the engine keeps its data, claimed before the engine writes there."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import shutil

@@ -7,6 +7,8 @@ sandbox only waits: ports are plugged into it first, then the workload joins it,
 start again. The sandbox's program is a few machine instructions, made here.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import hashlib

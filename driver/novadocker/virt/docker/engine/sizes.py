@@ -5,6 +5,8 @@ The engine writes holes of files as zeros, past any limit of the container's fil
 size that counts is the one that the files have, not the blocks that they occupy.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import os

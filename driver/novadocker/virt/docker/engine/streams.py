@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tar archives that are passed on part by part, and never held as a whole."""
 
+from __future__ import annotations
+
 import posixpath
 import sys
 import tarfile

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Terminals in running containers: that of the workload, or of a shell beside it."""
 
+from __future__ import annotations
+
 import contextlib
 import re
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods of a compute driver about consoles that one can type into."""
 
+from __future__ import annotations
+
 from nova import exception
 from nova.console import type as console_type
 from oslo_log import log as logging

@@ -6,6 +6,8 @@ instance, another when it works on an existing one, and another when nova-comput
 that are in no table reach Nova unchanged; Nova then puts the instance into ERROR.
 """
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any

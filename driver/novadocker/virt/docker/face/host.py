@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods of a compute driver about the host: its start, its amounts, its traits."""
 
+from __future__ import annotations
+
 import platform
 from typing import Any
 

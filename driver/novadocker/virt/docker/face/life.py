@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods of a compute driver that make, start, stop and remove instances."""
 
+from __future__ import annotations
+
 import contextlib
 import time
 from typing import Any

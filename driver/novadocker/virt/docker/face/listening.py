@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What nova-compute does about the engine's events."""
 
+from __future__ import annotations
+
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods of a compute driver that read the state of instances."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from nova.compute import power_state

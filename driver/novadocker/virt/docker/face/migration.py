@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods of a compute driver for resize and cold migration."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from nova import context as nova_context

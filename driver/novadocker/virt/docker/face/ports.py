@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods of a compute driver about ports."""
 
+from __future__ import annotations
+
 from nova import exception
 from oslo_log import log as logging
 

@@ -5,6 +5,8 @@ The message of an exception of Nova's reaches the user, in the action's event or
 server that cannot be built. NotImplementedError leaves the instance alone, but has no message.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from nova import exception

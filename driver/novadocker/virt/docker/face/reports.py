@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events of an action that tell the user where it went differently than asked for."""
 
+from __future__ import annotations
+
 import traceback
 
 from nova import exception, objects

@@ -5,6 +5,8 @@ As with Nova's libvirt driver, what an operator has disabled stays disabled, and
 disabled here is enabled here.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from nova import context as nova_context

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Methods of a compute driver about volumes."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from novadocker import exceptions

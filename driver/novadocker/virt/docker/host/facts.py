@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Facts about this host that become known when nova-compute starts."""
 
+from __future__ import annotations
+
 import dataclasses
 
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Inventory, use and traits of the host."""
 
+from __future__ import annotations
+
 import datetime
 import os
 import platform

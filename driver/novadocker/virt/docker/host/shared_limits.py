@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Limits of the kernel that all containers of a host share with each other and with the host."""
 
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Space on this host's file systems, claimed by whoever is about to fill it."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import os

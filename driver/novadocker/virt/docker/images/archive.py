@@ -7,6 +7,8 @@ configuration and its layers reach the engine, each verified against its digest,
 is written here. Nothing is ever unpacked to a path of the host.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import io

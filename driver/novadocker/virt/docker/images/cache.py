@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Removal of images that no instance has used for long."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os

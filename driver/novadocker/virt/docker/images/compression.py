@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Readers of compressed parts of an image, with limits to their output and memory."""
 
+from __future__ import annotations
+
 import bz2
 import contextlib
 import importlib

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An image's configuration: checked for this host, and stripped of settings that do harm here."""
 
+from __future__ import annotations
+
 import json
 import posixpath
 import re

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Layers of images: headers and names are checked while the layer is hashed."""
 
+from __future__ import annotations
+
 import hashlib
 import posixpath
 import tarfile

@@ -5,6 +5,8 @@ An archive may name an image twice, have it for several platforms, and have othe
 attestations, signatures, charts. What is for this host has to be one image in the end.
 """
 
+from __future__ import annotations
+
 import json
 import posixpath
 import re

@@ -4,6 +4,8 @@
 As Nova runs ``qemu-img``: what an archive may cost is bounded, whatever in it was not thought of.
 """
 
+from __future__ import annotations
+
 import contextlib
 import fcntl
 import json

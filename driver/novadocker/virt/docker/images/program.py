@@ -7,6 +7,8 @@ JSON on standard input; data, or what was found as JSON, come by standard output
 the exit code and standard error.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 import resource

@@ -5,6 +5,8 @@ Glance's images do not change: what was found in one is there the next time, too
 from the image alone is noted, never what a host lacks.
 """
 
+from __future__ import annotations
+
 import collections
 import threading
 import time

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Snapshots: a container's file system as an archive for Glance."""
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 import os

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Space on the host for images on their way between Glance and the engine."""
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Glance images in the engine: fetched, verified, and loaded under a tag of the driver's."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import hashlib

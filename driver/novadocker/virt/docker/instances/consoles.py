@@ -7,6 +7,8 @@ Nova asks for a console one connection is, within seconds, and only from where t
 console_proxies says. A port lives as long as a token for it.
 """
 
+from __future__ import annotations
+
 import contextlib
 import ipaddress
 import socket

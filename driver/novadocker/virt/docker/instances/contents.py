@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What runs in an instance: made of Nova's image, metadata, keys and files."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from nova.compute import task_states

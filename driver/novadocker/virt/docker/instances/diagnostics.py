@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counters of an instance, as Nova's diagnostics."""
 
+from __future__ import annotations
+
 import dataclasses
 from typing import Any
 

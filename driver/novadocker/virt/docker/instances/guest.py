@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Environment, keys, files and config drive that Nova puts into a container before it starts."""
 
+from __future__ import annotations
+
 import io
 import json
 import posixpath

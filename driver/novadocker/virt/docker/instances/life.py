@@ -5,6 +5,8 @@ The workload never runs before the ports are wired, and a failed build leaves no
 host's ends of the ports are plugged first: Neutron wires them while Docker makes the containers.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import threading
@@ -56,7 +58,7 @@ class Settings:
     stop_timeout_cap_s: int
 
     @classmethod
-    def from_section(cls, section: Any) -> "Settings":
+    def from_section(cls, section: Any) -> Settings:
         """Return the options of the section [docker]."""
         return cls(tty=section.tty, init=section.init, stop_timeout_cap_s=section.stop_timeout_cap)
 

@@ -12,6 +12,8 @@ The new one is made from its file system: directly by the engine on the same hos
 temporary image in Glance on another one.
 """
 
+from __future__ import annotations
+
 import contextlib
 import json
 from collections.abc import Callable

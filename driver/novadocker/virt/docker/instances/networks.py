@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The network of an instance: its sandbox, and the ports that are wired into it."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Mapping
 from typing import Any

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Root's password in a running instance."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from oslo_log import log as logging

@@ -6,6 +6,8 @@ rescue container, and back when the rescue ends: files that were changed or adde
 the instance; files that were deleted there are not deleted in it.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from oslo_log import log as logging

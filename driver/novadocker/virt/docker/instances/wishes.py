@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a flavor asks for an instance by an extra spec, or else its image by a property."""
 
+from __future__ import annotations
+
 from novadocker.types import Instance
 
 CONSOLE = "docker:console"

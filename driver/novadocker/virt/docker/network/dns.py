@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Name servers and own addresses of an instance, as a virtual machine gets them by DHCP."""
 
+from __future__ import annotations
+
 import ipaddress
 
 from novadocker.types import NetworkInfo

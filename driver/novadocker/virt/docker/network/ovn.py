@@ -6,6 +6,8 @@ port, including those of its security groups, are in the switch. Neutron learns 
 and tells Nova in batches of ``[DEFAULT]send_events_interval``, 2 s by default.
 """
 
+from __future__ import annotations
+
 import threading
 import time
 from collections.abc import Collection, Mapping

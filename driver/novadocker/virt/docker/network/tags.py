@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tags of interfaces, by which a workload recognises its interfaces in its metadata."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from nova import objects

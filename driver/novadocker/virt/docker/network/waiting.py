@@ -6,6 +6,8 @@ callback and passes its exception on, and to Nova a port that Neutron does not w
 than one that cannot be plugged (NetworkError).
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 from collections.abc import Callable, Iterator

@@ -6,6 +6,8 @@ moved into the network namespace of the instance's sandbox. The pair is made bef
 that os-vif finds the device and does not make a tap of that name.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import errno

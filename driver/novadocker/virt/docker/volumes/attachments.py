@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes and the container that is to see them: in place before it starts, out of its way."""
 
+from __future__ import annotations
+
 import contextlib
 from collections.abc import Iterator
 

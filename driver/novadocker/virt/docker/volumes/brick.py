@@ -4,6 +4,8 @@
 os-brick has a privileged helper of its own, which it starts as it does for Nova's other drivers.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from nova import utils

@@ -6,6 +6,8 @@ that are mounted below it on the host appear and disappear in the running contai
 volume is mounted, there is no writable directory that could be taken for one.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import re
