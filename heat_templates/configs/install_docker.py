@@ -24,7 +24,8 @@ from library.engine_unit import engine_command, engine_flag, engine_flags
 from library.faults import StepFailed
 from library.instances import engine_directory, kept_containers, refuse_if_instances
 from library.outcome import run_step
-from library.packages import PackageManager, package_manager
+from library.package_manager import PackageManager
+from library.packages import package_manager
 from library.scratch_engine import try_settings
 from library.services import find_service, journal_end
 from library.step import ANY_CODE, Step, wait_until

@@ -754,19 +754,24 @@ def panel_of(index: str) -> str:
     return index.strip("/").rpartition("/")[2]
 
 
+def classes_of(path: pathlib.Path) -> list[ast.ClassDef]:
+    """Return the classes that a module defines."""
+    return [node for node in tree(path).body if isinstance(node, ast.ClassDef)]
+
+
 def test_all_that_differs_by_package_manager_is_its_class() -> None:
-    module = tree(TOP / TEMPLATES / "library/packages.py")
-    classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
-    base = classes.pop("PackageManager")
+    library = TOP / TEMPLATES / "library"
+    (base,) = classes_of(library / "package_manager.py")
     declared = {ast.unparse(node.target) for node in base.body if isinstance(node, ast.AnnAssign)}
     assert {"tool", "engine", "nova"} <= declared
-    managers = {
-        name: node for name, node in classes.items() if ast.unparse(node.bases[0]) == base.name
-    }
-    for name, cls in managers.items():
+    modules = ("apt.py", "rpm.py")
+    managers = {}
+    for cls in (cls for module in modules for cls in classes_of(library / module)):
         own = {ast.unparse(node.targets[0]) for node in cls.body if isinstance(node, ast.Assign)}
-        assert declared <= own, name
-    (known,) = assigned_in(module, "MANAGERS")
+        if own:
+            assert declared <= own, cls.name
+            managers[cls.name] = cls
+    (known,) = assigned(library / "packages.py", "MANAGERS")
     assert set(managers) == {ast.unparse(item) for item in getattr(known, "elts", [])}
     tools = {
         str(ast.literal_eval(value))
@@ -775,6 +780,6 @@ def test_all_that_differs_by_package_manager_is_its_class() -> None:
     }
     assert {"apt-get", "dnf"} <= tools
     for path in sources(TEMPLATES):
-        if path.name not in ("packages.py", "apt_locks.py"):
+        if path.name not in (*modules, "packages.py", "apt_locks.py"):
             names = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name)}
             assert not (strings(tree(path)) & tools or names & set(managers)), path

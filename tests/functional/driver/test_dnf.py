@@ -16,7 +16,7 @@ from . import packages as distribution
 
 sys.path.append(str(Path(__file__).parents[3] / "heat_templates"))
 
-from library import faults, packages
+from library import faults, rpm
 from library import step as steps
 
 # Name, version, what it requires, what it conflicts with: as Docker's repository and RHEL's do.
@@ -98,8 +98,8 @@ def host(
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="rpm asks for root to install")
 
 
-def manager(tmp_path: Path, mode: str = "apply") -> packages.Dnf:
-    return packages.Dnf(steps.Step("install_docker", mode, {}, tmp_path / "host"))
+def manager(tmp_path: Path, mode: str = "apply") -> rpm.Dnf:
+    return rpm.Dnf(steps.Step("install_docker", mode, {}, tmp_path / "host"))
 
 
 def test_what_is_planned_is_installed_and_taken_out_again(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from library import faults, packages
+from library import apt, faults
 
 from .conftest import Make, Programs
 
@@ -79,7 +79,7 @@ def installed(name: str, version: str = "1.0", want: str = "install", **more: st
 
 
 def planned(make_step: Make, mode: str = "check") -> Any:
-    return packages.Apt(make_step("install_docker", mode)).planned(ENGINE)
+    return apt.Apt(make_step("install_docker", mode)).planned(ENGINE)
 
 
 def listing(place: pathlib.Path) -> list[tuple[str, int]]:

@@ -15,12 +15,13 @@ from typing import Any
 import install_docker
 import pytest
 from library import (
+    apt,
     apt_locks,
     changes,
     daemon_settings,
     engine_network,
     faults,
-    packages,
+    rpm,
     scratch_engine,
 )
 from library import engine as library_engine
@@ -418,7 +419,7 @@ class TestApt:
         self, make_step: Make, programs: Programs, calls: Calls
     ) -> None:
         programs("apt-get", f"cat <<'E'\n{SIMULATION}E")
-        found = packages.Apt(make_step("install_docker")).planned(["docker.io", "iptables"])
+        found = apt.Apt(make_step("install_docker")).planned(["docker.io", "iptables"])
         assert found == ["runc", "containerd", "docker.io"]
         assert "-s install --no-install-recommends docker.io iptables" in calls()[0]
         assert "DPkg::Lock::Timeout" in calls()[0]
@@ -436,14 +437,14 @@ class TestApt:
     ) -> None:
         programs("apt-get", f"cat <<'E'\n{line}\n{SIMULATION}E")
         with pytest.raises(faults.StepFailed, match=said):
-            packages.Apt(make_step("install_docker")).planned(["docker.io"])
+            apt.Apt(make_step("install_docker")).planned(["docker.io"])
 
     def test_the_index_is_renewed_once_when_the_candidate_is_not_known(
         self, make_step: Make, programs: Programs, calls: Calls, tmp_path: pathlib.Path
     ) -> None:
         new = tmp_path / "new"
         programs("apt-get", f'case "$*" in *update) touch {new};; esac; test -e {new} || exit 100')
-        packages.Apt(make_step("install_docker")).planned(["docker.io"])
+        apt.Apt(make_step("install_docker")).planned(["docker.io"])
         assert [call.split()[-1] for call in calls()] == ["docker.io", "update", "docker.io"]
 
     def test_check_does_not_even_renew_the_index(
@@ -451,7 +452,7 @@ class TestApt:
     ) -> None:
         programs("apt-get", "exit 100")
         with pytest.raises(faults.StepFailed):
-            packages.Apt(make_step("install_docker", "check")).planned(["docker.io"])
+            apt.Apt(make_step("install_docker", "check")).planned(["docker.io"])
         renewed = [call for call in calls() if "-s install" not in call]
         assert len(renewed) == 1
         assert "-o Dir::State::lists=/tmp/novadocker-" in renewed[0]
@@ -467,7 +468,7 @@ class TestApt:
             'case "$*" in *-s*) echo "Purg docker.io [1]"; echo "Purg compose [1]";; esac',
         )
         with pytest.raises(faults.StepFailed, match="compose"):
-            packages.Apt(make_step("install_docker")).purge(["docker.io"])
+            apt.Apt(make_step("install_docker")).purge(["docker.io"])
 
     def test_purge_takes_exactly_what_was_new(
         self, make_step: Make, programs: Programs, calls: Calls
@@ -475,7 +476,7 @@ class TestApt:
         programs("dpkg", "")
         programs("dpkg-query", "printf 'docker.io installed\\nrunc config-files\\n'")
         programs("apt-get", 'case "$*" in *-s*) echo "Purg docker.io [1]"; echo "Purg runc";; esac')
-        packages.Apt(make_step("install_docker")).purge(["docker.io", "runc", "tini"])
+        apt.Apt(make_step("install_docker")).purge(["docker.io", "runc", "tini"])
         assert calls()[-1].endswith("purge -y docker.io runc")
 
 
@@ -533,7 +534,7 @@ class TestAptLocks:
         programs("dpkg-query", "")
         process = holder("/var/lib/apt/lists/lock")
         threading.Timer(0.5, process.stdin.close).start()
-        packages.Apt(make_step("s")).install(["x"])
+        apt.Apt(make_step("s")).install(["x"])
         assert calls()[-1].endswith("install -y --no-install-recommends x")
         assert process.wait(5) == 0
 
@@ -546,7 +547,7 @@ class TestAptLocks:
             "apt-get",
             f"test -e {once} || {{ touch {once}; echo 'E: Could not get lock x' >&2; exit 100; }}",
         )
-        packages.Apt(make_step("s")).install(["x"])
+        apt.Apt(make_step("s")).install(["x"])
         assert [call.split()[-1] for call in calls() if "apt-get" in call] == ["x", "x"]
 
     def test_only_what_is_ours_and_was_left_unpacked_is_configured(
@@ -560,7 +561,7 @@ class TestAptLocks:
         )
         step = make_step("s")
         step.record = {"packages": ["docker.io", "runc"]}
-        packages.Apt(step).install(["docker.io"])
+        apt.Apt(step).install(["docker.io"])
         wanted = ["dpkg", "--force-confold", "--configure", "docker.io", "runc"]
         assert sorted_call(" ".join(wanted)) in [sorted_call(call) for call in calls()]
 
@@ -575,7 +576,7 @@ class TestAptLocks:
         )
         step = make_step("s", "check")
         with pytest.raises(faults.StepFailed, match=r"containerd\.io : Conflicts: containerd"):
-            packages.Apt(step).planned(["docker.io"])
+            apt.Apt(step).planned(["docker.io"])
 
 
 def sorted_call(call: Any) -> Any:
@@ -617,14 +618,14 @@ class TestDnf:
 
     def test_the_plan_is_what_would_be_new(self, make_step: Make, dnf: Any, calls: Calls) -> None:
         dnf(TRANSACTION)
-        manager = packages.Dnf(make_step("install_docker"))
-        chosen = manager.choice(packages.Dnf.engine)
+        manager = rpm.Dnf(make_step("install_docker"))
+        chosen = manager.choice(rpm.Dnf.engine)
         assert manager.planned(chosen) == ["docker-ce", "containerd.io"]
         assert "dnf install --setopt=install_weak_deps=False --assumeno docker-ce" in calls()
 
     def test_a_plan_that_touches_other_packages_is_refused(self, make_step: Make, dnf: Any) -> None:
         dnf(TRANSACTION.replace("Installing dependencies", "Upgrading"))
-        manager = packages.Dnf(make_step("install_docker"))
+        manager = rpm.Dnf(make_step("install_docker"))
         with pytest.raises(faults.StepFailed, match="would change containerd.io"):
             manager.planned(["docker-ce"])
 
@@ -632,15 +633,15 @@ class TestDnf:
         self, make_step: Make, programs: Programs
     ) -> None:
         programs("dnf", "exit 1")
-        manager = packages.Dnf(make_step("install_docker"))
+        manager = rpm.Dnf(make_step("install_docker"))
         with pytest.raises(faults.StepFailed, match="moby-engine or docker-ce: add one"):
-            manager.choice(packages.Dnf.engine)
+            manager.choice(rpm.Dnf.engine)
 
     def test_purge_takes_exactly_what_was_new(
         self, make_step: Make, programs: Programs, calls: Calls
     ) -> None:
         programs("rpm", "printf 'bash\\ncontainerd.io\\ndocker-ce\\n'")
-        packages.Dnf(make_step("install_docker")).purge(["docker-ce", "containerd.io", "x"])
+        rpm.Dnf(make_step("install_docker")).purge(["docker-ce", "containerd.io", "x"])
         assert calls()[-1] == "rpm -e containerd.io docker-ce"
 
 

@@ -95,7 +95,13 @@ ROOMS: Mapping[str, Room] = {
             {"mailbox": ("library.inbox",)},
             {"recipe": ("library.recipe",)},
             {"program": ("library.outcome", "library.watchdog")},
-            {"packages": ("library.packages", "library.apt_locks"), "host": ("library",)},
+            {
+                "packages": (
+                    *("library.packages", "library.package_manager"),
+                    *("library.apt", "library.apt_locks", "library.rpm"),
+                ),
+                "host": ("library",),
+            },
             {"run": ("library.step", "library.changes", "library.records")},
             {"base": ("library.faults", "library.files", "library.settings")},
         ),

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packages of distributions that have RPM."""
+
+from __future__ import annotations
+
+import re
+
+from library.faults import StepFailed
+from library.package_manager import PackageManager
+
+
+class Rpm(PackageManager):
+    """What such distributions have alike, whatever installs their packages."""
+
+    def installed(self) -> set[str]:
+        """Return the names of all installed packages."""
+        return set(self.step.run(["rpm", "-qa", "--qf", "%{NAME}\\n"]).stdout.split())
+
+    def purge(self, packages: list[str]) -> None:
+        """Remove exactly these; rpm refuses when another package needs one of them."""
+        there = sorted(set(packages) & self.installed())
+        if there:
+            self.step.run(["rpm", "-e", *there])
+
+    def owner(self, path: str) -> str:
+        """Return the package of a file, as rpm knows it."""
+        done = self.step.run(["rpm", "-qf", "--qf", "%{NAME}", path], ok=(0, 1))
+        return "" if done.code else done.stdout
+
+
+class Dnf(Rpm):
+    """RHEL-likes."""
+
+    tool = "dnf"
+    engine = ("moby-engine", "docker-ce")
+    nova = ("openstack-nova-compute", "openstack-neutron-openvswitch")
+    starts_services = False
+    command = ("dnf", "install", "--setopt=install_weak_deps=False")
+
+    def choice(self, packages: tuple[str, ...]) -> list[str]:
+        """Return the first of them that the repositories have.
+
+        :raises StepFailed: when they have none
+        """
+        wanted = [name for name in packages if self._available(name)][:1]
+        if not wanted:
+            raise StepFailed(
+                f"no repository of this host has {' or '.join(packages)}: add one, then repeat"
+            )
+        return wanted
+
+    def planned(self, packages: list[str]) -> list[str]:
+        """Return the packages that are new, from a transaction that is declined."""
+        done = self.step.run([*self.command, "--assumeno", *packages], ok=(0, 1))
+        text = done.stdout
+        if done.code and "Operation aborted" not in done.stdout + done.stderr:
+            said = " ".join((done.stderr or done.stdout).split())[-600:]
+            raise StepFailed(
+                f"dnf cannot install {packages[0]}: {said}. Remove what is in conflict, or install "
+                "the Docker Engine by hand, then repeat"
+            )
+        disturbed = re.search(
+            r"^(Upgrading|Removing|Downgrading|Reinstalling)[\w ]*:\n (\S+)", text, re.M
+        )
+        if disturbed:
+            raise StepFailed(
+                f"installing {packages[0]} would change {disturbed.group(2)} "
+                f"({disturbed.group(1).lower()}): bring it up to date first, then repeat"
+            )
+        rows = re.findall(r"^ (\S+)\s+(?:x86_64|aarch64|noarch)\s", text, re.M)
+        there = self.installed()
+        return [name for name in dict.fromkeys(rows) if name not in there]
+
+    def _available(self, name: str) -> bool:
+        return self.step.run(["dnf", "-q", "list", "--available", name], ok=(0, 1)).code == 0
+
+    def install(self, packages: list[str]) -> None:
+        """Install without weak dependencies; when that fails, renew the index once."""
+        try:
+            self.step.run([*self.command, "-y", *packages])
+        except StepFailed:
+            self.step.run(["dnf", "-q", "makecache"])
+            self.step.run([*self.command, "-y", *packages])
