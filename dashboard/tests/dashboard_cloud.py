@@ -98,8 +98,8 @@ class DashboardCloud(FakeCloud):
         if (method, path) == ("POST", "/nova/v2.1/servers"):
             self.booted.append(json.loads(body)["server"])
             return 202, {"server": {"id": str(uuid.uuid4())}}
-        if found := re.fullmatch("/nova/v2.1/servers/([^/]+)/action", path):
-            return self._act(found.group(1), json.loads(body))
+        if match := re.fullmatch("/nova/v2.1/servers/([^/]+)/action", path):
+            return self._act(match.group(1), json.loads(body))
         if path.startswith("/glance/v2/images") and method != "GET":
             return self._upload(method, path, body)
         return None

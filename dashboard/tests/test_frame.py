@@ -78,15 +78,15 @@ class FrameTests(AdminPageTests):
             (CONTAINERS + "boot",),
             (CONTAINERS + "upload",),
         ]
-        found = []
+        faults = []
         for name, *args in asked:
             response = self.look(name, *args)
             policy = response["Content-Security-Policy"]
             self.assertIn("script-src 'self';", policy)
             self.assertIn("style-src 'self';", policy)
             self.assertNotIn("unsafe", policy)
-            found.append((name, response.content.decode()))
-        return found
+            faults.append((name, response.content.decode()))
+        return faults
 
     def test_no_page_has_what_its_policy_forbids(self) -> None:
         """Scripts, styles and handlers within it: Horizon's own frame has some."""

@@ -263,36 +263,36 @@ class FakeCloud(BaseAdapter):
             ("GET", "/glance/v2/images", self._list_images),
         ]
         for verb, pattern, handler in routes:
-            found = re.fullmatch(pattern, path)
-            if verb == method and found:
-                return handler(query, json.loads(body) if body else None, *found.groups())
+            match = re.fullmatch(pattern, path)
+            if verb == method and match:
+                return handler(query, json.loads(body) if body else None, *match.groups())
         return 404, {"faultstring": f"no {method} {path} here"}
 
     # -- Mistral
 
     def _list_executions(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
-        found = list(self.executions.values())
+        executions = list(self.executions.values())
         names = query.get("workflow_name", "").removeprefix("in:")
         if names:
-            found = [item for item in found if item["workflow_name"] in names.split(",")]
+            executions = [item for item in executions if item["workflow_name"] in names.split(",")]
         if "task_execution_id" in query.get("nulls", ""):
-            found = [item for item in found if not item.get("task_execution_id")]
+            executions = [item for item in executions if not item.get("task_execution_id")]
         for name in ("root_execution_id", "state"):
             if name in query:
-                found = [item for item in found if item.get(name) == query[name]]
+                executions = [item for item in executions if item.get(name) == query[name]]
         backwards = query.get("sort_dirs") == "desc"
-        found.sort(key=lambda item: str(item["created_at"]), reverse=backwards)
-        return 200, {"executions": self._page(found, query)}
+        executions.sort(key=lambda item: str(item["created_at"]), reverse=backwards)
+        return 200, {"executions": self._page(executions, query)}
 
     @staticmethod
-    def _page(found: list[dict[str, Any]], query: dict[str, str]) -> list[dict[str, Any]]:
+    def _page(items: list[dict[str, Any]], query: dict[str, str]) -> list[dict[str, Any]]:
         if "marker" in query:
-            keys = [item["id"] for item in found]
-            found = found[keys.index(query["marker"]) + 1 :]
+            keys = [item["id"] for item in items]
+            items = items[keys.index(query["marker"]) + 1 :]
         fields = query["fields"].split(",")
         return [
             {name: item[name] for name in fields if name in item}
-            for item in found[: int(query.get("limit", 1000))]
+            for item in items[: int(query.get("limit", 1000))]
         ]
 
     def _post_execution(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
@@ -317,16 +317,18 @@ class FakeCloud(BaseAdapter):
         return 200, self.executions[key]
 
     def _list_tasks(self, query: dict[str, str], body: Any, key: str) -> tuple[int, dict[str, Any]]:
-        found = [item for item in self.tasks.values() if item["workflow_execution_id"] == key]
-        return 200, {"tasks": self._page(found, query)}
+        tasks = [item for item in self.tasks.values() if item["workflow_execution_id"] == key]
+        return 200, {"tasks": self._page(tasks, query)}
 
     # -- Nova
 
     def _environment(
         self, query: dict[str, str], body: Any, name: str
     ) -> tuple[int, dict[str, Any]]:
-        found = self.environments.get(name)
-        return (200, found) if found else (404, {"faultstring": f"no environment {name}"})
+        environment = self.environments.get(name)
+        return (
+            (200, environment) if environment else (404, {"faultstring": f"no environment {name}"})
+        )
 
     def _nova_version(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
         version = {
@@ -353,8 +355,8 @@ class FakeCloud(BaseAdapter):
     # -- Heat
 
     def _list_stacks(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
-        found = self.stacks.values() if query.get("tags") == "novadocker-hosts" else ()
-        return 200, {"stacks": [{n: s[n] for n in ("id", "stack_name")} for s in found]}
+        stacks = self.stacks.values() if query.get("tags") == "novadocker-hosts" else ()
+        return 200, {"stacks": [{n: s[n] for n in ("id", "stack_name")} for s in stacks]}
 
     def _inventory(self, query: dict[str, str], body: Any, name: str) -> tuple[int, dict[str, Any]]:
         value = self.stacks[name]["inventory"]

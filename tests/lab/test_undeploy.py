@@ -40,8 +40,8 @@ def test_hosts_are_as_before(
         conversion.hypervisors, "enabled"
     )
     count = sum(
-        len(getattr(one, kind))
-        for one in after.values()
+        len(getattr(state, kind))
+        for state in after.values()
         for kind in ("files", "groups", "packages", "unit_files", "units")
     )
     print(f"figures: {len(lab)} hosts, {count} files, groups, packages and units, 0 differences")

@@ -71,9 +71,9 @@ def literals(room: str, *names: str) -> list[Any]:
 
 def literal(room: str, name: str, *files: str) -> Any:
     """Return the only thing that a room (or its files of these names) assigns to a name."""
-    found = [value for path in sources(room, *files) for value in assigned(path, name)]
-    assert len(found) == 1, f"{name} is assigned {len(found)} times in {room} {files}, not once"
-    return ast.literal_eval(found[0])
+    values = [value for path in sources(room, *files) for value in assigned(path, name)]
+    assert len(values) == 1, f"{name} is assigned {len(values)} times in {room} {files}, not once"
+    return ast.literal_eval(values[0])
 
 
 def assigned_in(node: ast.AST, name: str) -> Iterator[ast.expr]:
@@ -154,9 +154,9 @@ def recipes() -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Return the recipes of the workbook, by workflow and task."""
     for name, body in workflows().items():
         for task, given in body["tasks"].items():
-            found = given.get("input") if isinstance(given.get("input"), dict) else {}
+            inputs_of = given.get("input") if isinstance(given.get("input"), dict) else {}
             for key in ("recipe", "afterwards"):
-                recipe = found.get(key)
+                recipe = inputs_of.get(key)
                 if isinstance(recipe, dict) and "steps" in recipe:
                     yield name, task, recipe
 
@@ -282,17 +282,17 @@ def names_of(fields: dict[str, Any]) -> set[str]:
 
 def keys(*paths: pathlib.Path) -> set[str]:
     """Return the names under which modules put something into a dictionary."""
-    found: set[Any] = set()
+    written: set[Any] = set()
     for path in paths:
         for node in ast.walk(tree(path)):
             match node:
                 case ast.Dict(keys=names):
-                    found |= {getattr(name, "value", "") for name in names}
+                    written |= {getattr(name, "value", "") for name in names}
                 case ast.Call(func=ast.Attribute(attr="update"), keywords=given):
-                    found |= {item.arg for item in given}
+                    written |= {item.arg for item in given}
                 case ast.Subscript(slice=ast.Constant(value=name), ctx=ast.Store()):
-                    found.add(name)
-    return found
+                    written.add(name)
+    return written
 
 
 def test_verify_host_is_told_what_it_can_be_told() -> None:
@@ -455,9 +455,9 @@ def test_a_message_has_the_fields_that_the_host_reads() -> None:
 
 def literal_keys(room: str, name: str) -> list[str]:
     """Return the keys of the only dictionary that a room assigns to a name."""
-    (found,) = (value for path in sources(room) for value in assigned(path, name))
-    assert isinstance(found, ast.Dict)
-    return [ast.literal_eval(key) for key in found.keys if key]
+    (table,) = (value for path in sources(room) for value in assigned(path, name))
+    assert isinstance(table, ast.Dict)
+    return [ast.literal_eval(key) for key in table.keys if key]
 
 
 def test_enrolment_tags_the_stacks_that_the_workflows_look_for() -> None:

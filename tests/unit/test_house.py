@@ -166,6 +166,8 @@ DRIVER = "driver/novadocker/virt/docker"
                     "match 1:\n    case [_, *one]:\n        pass",
                 ),
                 ("tempest_plugin/plugin.py", "found", "match 1:\n    case found:\n        pass"),
+                ("tests/unit/test_contracts.py", "found", "def test_it(found): ..."),
+                ("driver/novadocker/tests/make.py", "one", "one, other = 1, 2"),
             )
         ),
         ("tests/unit/strange/test_it.py", "", "has tests and no __init__.py"),

@@ -210,15 +210,19 @@ ARCHIVES: dict[str, tuple[Callable[[], bytes], str]] = {
         "150000",
     ),
     "configuration of hundreds of thousands of names": (
-        lambda: Parts(config={"x": {f"{one:x}": 0 for one in range(200_000)}}).docker(),
+        lambda: Parts(config={"x": {f"{number:x}": 0 for number in range(200_000)}}).docker(),
         "more than 1048576 bytes",
     ),
     "empty streams of gzip without end": (
-        lambda: Parts(pack=lambda one: gzip.compress(one) + gzip.compress(b"") * 500_000).docker(),
+        lambda: Parts(
+            pack=lambda layer: gzip.compress(layer) + gzip.compress(b"") * 500_000
+        ).docker(),
         "more than 500000 streams",
     ),
     "empty streams of xz without end": (
-        lambda: Parts(pack=lambda one: lzma.compress(one) + lzma.compress(b"") * 500_000).docker(),
+        lambda: Parts(
+            pack=lambda layer: lzma.compress(layer) + lzma.compress(b"") * 500_000
+        ).docker(),
         "more than 500000 streams",
     ),
     "xz with a dictionary of a gigabyte": (
@@ -246,7 +250,7 @@ def _memory_bytes(what: str) -> int:
     Not by ``getrusage``: it has the peak of the process that started this one in it.
     """
     status = Path("/proc/self/status").read_text()
-    (line,) = [one for one in status.splitlines() if one.startswith(f"{what}:")]
+    (line,) = [line for line in status.splitlines() if line.startswith(f"{what}:")]
     return int(line.split()[1]) << 10
 
 
@@ -279,8 +283,8 @@ def main() -> None:
                 archive.Archive(source, LIMIT).image(platform.machine())
             except exceptions.ImageRefused as err:
                 fault = str(err)
-        read = sum(one.headers_read_bytes for one in budgets)
-        files = sum(one.files for one in budgets)
+        read = sum(spent.headers_read_bytes for spent in budgets)
+        files = sum(spent.files for spent in budgets)
         grown = _memory_bytes("VmHWM") - before
         told = {"fault": fault, "grown": grown, "headers": read, "files": files}
         sys.stdout.write(json.dumps(told) + "\n")

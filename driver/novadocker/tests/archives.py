@@ -68,7 +68,7 @@ class Parts:
             "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]},
             "rootfs": {
                 "type": "layers",
-                "diff_ids": self.diff_ids or [f"sha256:{digest(one)}" for one in self.layers],
+                "diff_ids": self.diff_ids or [f"sha256:{digest(layer)}" for layer in self.layers],
             },
             **self.config,
         }
@@ -78,7 +78,8 @@ class Parts:
         """Return the image as ``docker save`` writes it."""
         config = self.config_file()
         names = [
-            f"{digest(b'%d' % number + one)}/layer.tar" for number, one in enumerate(self.layers)
+            f"{digest(b'%d' % number + layer)}/layer.tar"
+            for number, layer in enumerate(self.layers)
         ]
         entry = {
             "Config": f"{digest(config)}.json",
@@ -88,7 +89,7 @@ class Parts:
         }
         return tar(
             (f"{digest(config)}.json", config),
-            *((name, self.pack(one)) for name, one in zip(names, self.layers, strict=True)),
+            *((name, self.pack(layer)) for name, layer in zip(names, self.layers, strict=True)),
             *self.extra,
             ("manifest.json", json.dumps([entry]).encode()),
         )
@@ -99,12 +100,12 @@ class Parts:
         :param more: what the index says besides of the image
         """
         config = self.config_file()
-        packed = [self.pack(one) for one in self.layers]
+        packed = [self.pack(layer) for layer in self.layers]
         manifest = json.dumps(
             {
                 "schemaVersion": 2,
                 "config": {"digest": f"sha256:{digest(config)}"},
-                "layers": [{"digest": f"sha256:{digest(one)}"} for one in packed],
+                "layers": [{"digest": f"sha256:{digest(layer)}"} for layer in packed],
                 **self.manifest,
             }
         ).encode()
@@ -113,10 +114,10 @@ class Parts:
             "manifests": [{"digest": f"sha256:{digest(manifest)}"}],
             **more,
         }
-        blobs = {digest(one): one for one in (config, manifest, *packed)}
+        blobs = {digest(blob): blob for blob in (config, manifest, *packed)}
         return tar(
             ("oci-layout", b'{"imageLayoutVersion": "1.0.0"}'),
-            *((f"blobs/sha256/{name}", one) for name, one in blobs.items()),
+            *((f"blobs/sha256/{name}", name_blob) for name, name_blob in blobs.items()),
             *self.extra,
             ("index.json", json.dumps(index).encode()),
         )

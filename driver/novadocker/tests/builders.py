@@ -20,17 +20,17 @@ def skopeo(listed: str = "file", repeated: bool = False) -> bytes:
     """
     layers = [LAYER, SECOND, LAYER] if repeated else [LAYER, SECOND]
     config = Parts(layers=layers).config_file()
-    members: list[Any] = [(f"{digest(one)}.tar", one) for one in dict.fromkeys(layers)]
+    members: list[Any] = [(f"{digest(layer)}.tar", layer) for layer in dict.fromkeys(layers)]
     links = []
-    for number, one in enumerate(layers):
+    for number, layer in enumerate(layers):
         legacy = digest(b"%d" % number)
         members += [
             (f"{legacy}/VERSION", b"1.0"),
-            special(f"{legacy}/layer.tar", tarfile.SYMTYPE, f"../{digest(one)}.tar"),
+            special(f"{legacy}/layer.tar", tarfile.SYMTYPE, f"../{digest(layer)}.tar"),
             (f"{legacy}/json", b"{}"),
         ]
         links.append(f"{legacy}/layer.tar")
-    files = [f"{digest(one)}.tar" for one in layers]
+    files = [f"{digest(layer)}.tar" for layer in layers]
     entry = {
         "Config": f"{digest(config)}.json",
         "RepoTags": ["localhost/x:1"],

@@ -84,7 +84,7 @@ class FakeEngine:
     def add_image(self, tag: str, config: dict[str, Any] | None = None, layers: int = 1) -> str:
         """Add an image; another image of that name loses it."""
         for other in self.images.values():
-            other["RepoTags"] = [one for one in other["RepoTags"] if one != tag]
+            other["RepoTags"] = [known_tag for known_tag in other["RepoTags"] if known_tag != tag]
         identity = f"sha256:{next(self._ids):064x}"
         self.images[identity] = {
             "Id": identity,
@@ -98,25 +98,25 @@ class FakeEngine:
 
     def names(self) -> set[str]:
         """Return the names of all containers."""
-        return {one["Name"].lstrip("/") for one in self.containers.values()}
+        return {container["Name"].lstrip("/") for container in self.containers.values()}
 
     def _find(self, name: str) -> dict[str, Any]:
-        for identity, one in self.containers.items():
-            if name in (identity, one["Name"].lstrip("/")):
-                return one
+        for identity, container in self.containers.items():
+            if name in (identity, container["Name"].lstrip("/")):
+                return container
         raise exceptions.NotFound(f"No such container: {name}", 404)
 
     def _image(self, name: str) -> dict[str, Any]:
-        for identity, one in self.images.items():
-            if name == identity or name in one["RepoTags"]:
-                return one
+        for identity, image in self.images.items():
+            if name == identity or name in image["RepoTags"]:
+                return image
         raise exceptions.NotFound(f"No such image: {name}", 404)
 
     def _create_host_config(self, **kwargs: Any) -> Any:
         return HostConfig(version="1.41", **kwargs)
 
     def _create_container(self, image: str, **kwargs: Any) -> dict[str, str]:
-        found = self._image(image)
+        base = self._image(image)
         host_config = kwargs.get("host_config") or {}
         if host_config.get("StorageOpt") and not self.quota:
             raise exceptions.EngineError(
@@ -135,12 +135,12 @@ class FakeEngine:
         self.containers[identity] = {
             "Id": identity,
             "Name": f"/{name}",
-            "Image": found["Id"],
+            "Image": base["Id"],
             "Config": {
                 # As the engine does, the image's own where nothing is asked for.
-                **found["Config"],
+                **base["Config"],
                 "Labels": kwargs.get("labels") or {},
-                "Cmd": kwargs.get("command") or found["Config"].get("Cmd"),
+                "Cmd": kwargs.get("command") or base["Config"].get("Cmd"),
             },
             "HostConfig": host_config,
             "State": {"Status": "created", "Running": False},
@@ -149,47 +149,49 @@ class FakeEngine:
         }
         return {"Id": identity}
 
-    def _set(self, one: dict[str, Any], status: str) -> None:
-        one["State"] = {"Status": status, "Running": status in ("running", "paused")}
-        one["NetworkSettings"]["SandboxKey"] = (
-            f"/var/run/docker/netns/{one['Id'][-12:]}" if one["State"]["Running"] else ""
+    def _set(self, container: dict[str, Any], status: str) -> None:
+        container["State"] = {"Status": status, "Running": status in ("running", "paused")}
+        container["NetworkSettings"]["SandboxKey"] = (
+            f"/var/run/docker/netns/{container['Id'][-12:]}"
+            if container["State"]["Running"]
+            else ""
         )
 
     def _start(self, name: str) -> None:
-        one = self._find(name)
-        mode = one["HostConfig"].get("NetworkMode") or ""
+        container = self._find(name)
+        mode = container["HostConfig"].get("NetworkMode") or ""
         if mode.startswith("container:"):
             self._find(mode.partition(":")[2])
-        if one["State"]["Status"] != "paused":
-            self._set(one, "running")
+        if container["State"]["Status"] != "paused":
+            self._set(container, "running")
 
     def _stop(self, name: str, timeout: int) -> None:
         self._set(self._find(name), "exited")
 
     def _kill(self, name: str) -> None:
-        one = self._find(name)
-        if not one["State"]["Running"]:
+        container = self._find(name)
+        if not container["State"]["Running"]:
             raise exceptions.Conflict("is not running", 409)
-        self._set(one, "exited")
+        self._set(container, "exited")
 
     def _wait(self, name: str, condition: str = "") -> None:
         return None
 
     def _pause(self, name: str) -> None:
-        one = self._find(name)
-        if one["State"]["Status"] != "running":
+        container = self._find(name)
+        if container["State"]["Status"] != "running":
             raise exceptions.Conflict("cannot be paused", 409)
-        self._set(one, "paused")
+        self._set(container, "paused")
 
     def _unpause(self, name: str) -> None:
-        one = self._find(name)
-        if one["State"]["Status"] != "paused":
+        container = self._find(name)
+        if container["State"]["Status"] != "paused":
             raise exceptions.EngineError("is not paused", 500)
-        self._set(one, "running")
+        self._set(container, "running")
 
     def _update_container(self, name: str, resources: dict[str, int]) -> None:
-        one = self._find(name)
-        one["HostConfig"] = {**one["HostConfig"], **resources}
+        container = self._find(name)
+        container["HostConfig"] = {**container["HostConfig"], **resources}
 
     def _inspect_container(self, name: str) -> dict[str, Any]:
         return self._find(name)
@@ -209,19 +211,19 @@ class FakeEngine:
         size: bool = False,
     ) -> list[dict[str, Any]]:
         if size:
-            found = [self._find(identity) for identity in filters["id"]]
+            listed = [self._find(identity) for identity in filters["id"]]
             sizes = {"SizeRw": self.size_rw, "SizeRootFs": max(self.size_rw, 0) + 1000}
-            return [{key: size for key, size in sizes.items() if size} for _one in found]
+            return [{key: size for key, size in sizes.items() if size} for _one in listed]
         wanted = dict(label.split("=", 1) for label in filters["label"])
         return [
             {
                 "Id": identity,
-                "Names": [one["Name"]],
-                "Labels": one["Config"]["Labels"],
-                "State": one["State"]["Status"],
+                "Names": [container["Name"]],
+                "Labels": container["Config"]["Labels"],
+                "State": container["State"]["Status"],
             }
-            for identity, one in self.containers.items()
-            if wanted.items() <= one["Config"]["Labels"].items()
+            for identity, container in self.containers.items()
+            if wanted.items() <= container["Config"]["Labels"].items()
         ]
 
     def _put_archive(self, name: str, path: str, data: Any) -> bool:
@@ -271,11 +273,11 @@ class FakeEngine:
         return {"ExitCode": self.exec_codes.pop(0) if self.exec_codes else self.exec_code}
 
     def _commit(self, name: str, repository: str, tag: str, pause: bool = True) -> dict[str, str]:
-        one = self._find(name)
-        base = self.images[one["Image"]]
+        container = self._find(name)
+        base = self.images[container["Image"]]
         if len(base["RootFS"]["Layers"]) >= MOST_LAYERS:
             raise exceptions.EngineError("max depth exceeded", 500)
-        own = {key: value for key, value in one["Config"].items() if value is not None}
+        own = {key: value for key, value in container["Config"].items() if value is not None}
         config = {**base["Config"], **own}
         layers = len(base["RootFS"]["Layers"]) + 1
         return {"Id": self.add_image(f"{repository}:{tag}", config, layers)}
@@ -287,37 +289,37 @@ class FakeEngine:
         if "label" in filters:
             name, _, value = filters["label"].partition("=")
             return [
-                {**one, "RepoTags": [*one["RepoTags"]]}
-                for one in self.images.values()
-                if (one["Config"].get("Labels") or {}).get(name) == value
+                {**image, "RepoTags": [*image["RepoTags"]]}
+                for image in self.images.values()
+                if (image["Config"].get("Labels") or {}).get(name) == value
             ]
         prefix = filters["reference"].rstrip("*")
         return [
-            one
-            for one in self.images.values()
-            if any(tag.startswith(prefix) for tag in one["RepoTags"])
+            image
+            for image in self.images.values()
+            if any(tag.startswith(prefix) for tag in image["RepoTags"])
         ]
 
     def _tag(self, identity: str, repository: str, tag: str) -> None:
         self._image(identity)["RepoTags"].append(f"{repository}:{tag}")
 
     def _remove_image(self, name: str, force: bool = False) -> None:
-        one = self._image(name)
-        last = one["RepoTags"] in ([], [name])
+        image = self._image(name)
+        last = image["RepoTags"] in ([], [name])
         if (
             last
-            and any(box["Image"] == one["Id"] for box in self.containers.values())
+            and any(box["Image"] == image["Id"] for box in self.containers.values())
             and not force
         ):
             raise exceptions.Conflict("image is being used", 409)
-        one["RepoTags"] = [tag for tag in one["RepoTags"] if tag != name]
-        if not one["RepoTags"]:
-            del self.images[one["Id"]]
+        image["RepoTags"] = [tag for tag in image["RepoTags"] if tag != name]
+        if not image["RepoTags"]:
+            del self.images[image["Id"]]
 
     def _import_image_from_data(self, data: Any, repository: str, tag: str, changes: Any) -> None:
         if not isinstance(data, bytes):
             b"".join(data)
-        labels = dict(one[6:].split("=", 1) for one in changes if one.startswith("LABEL "))
+        labels = dict(change[6:].split("=", 1) for change in changes if change.startswith("LABEL "))
         self.add_image(f"{repository}:{tag}", {"Labels": labels})
 
     def _load_image(self, parts: Any) -> list[dict[str, str]]:

@@ -41,7 +41,7 @@ class FakeHost:
             return dict(self.mounted)
         if self.blind:
             return {}
-        return {f"/volumes/{Path(at).name}": one for at, one in self.mounted.items()}
+        return {f"/volumes/{Path(at).name}": device for at, device in self.mounted.items()}
 
     def look(self, device: str) -> dict[str, Any]:
         self._do("look", device)

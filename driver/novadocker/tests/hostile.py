@@ -82,8 +82,10 @@ def _two_platforms() -> bytes:
         ).encode()
         for name in ("one", "two")
     ]
-    blobs = [(f"blobs/sha256/{digest(one)}", one) for one in images]
-    entries = [{"digest": f"sha256:{digest(one)}", "platform": {"os": "linux"}} for one in images]
+    blobs = [(f"blobs/sha256/{digest(image)}", image) for image in images]
+    entries = [
+        {"digest": f"sha256:{digest(image)}", "platform": {"os": "linux"}} for image in images
+    ]
     return Parts(extra=blobs).oci(manifests=entries)
 
 

@@ -79,9 +79,9 @@ def test_hypervisors_are_read_to_the_last_page(fake: FakeCloud, cloud: Cloud) ->
     fake.nova_page = 20
     for number in range(49):
         fake.add_host(f"many-{number}", hypervisor_type="docker", running_vms=1)
-    found = [host for host in hosts.listed(cloud).hosts if host.name.startswith("many-")]
-    assert len(found) == 49
-    assert all(host.is_docker and host.instances == 1 for host in found)
+    many = [host for host in hosts.listed(cloud).hosts if host.name.startswith("many-")]
+    assert len(many) == 49
+    assert all(host.is_docker and host.instances == 1 for host in many)
 
 
 def test_a_list_of_a_thousand_hosts_takes_less_than_a_second(fake: FakeCloud, cloud: Cloud) -> None:

@@ -50,7 +50,7 @@ def test_a_report_is_assembled_from_its_pages(fake: FakeCloud, cloud: Cloud) -> 
     told = {"state": "partial", "rows": [row], "hosts": {"selected": []}, "pages": named}
     run = Runs(cloud).get(fake.add_run(state="SUCCESS", output={"report": told}))
 
-    assert [found.host for found in run.report.rows] == ["c1", "c2"]
+    assert [row.host for row in run.report.rows] == ["c1", "c2"]
     assert run.report.data["hosts"]["selected"] == ["c1", "c2"]
     assert "pages" not in run.report.data
 
@@ -63,5 +63,5 @@ def test_of_a_page_that_is_another_the_beginning_is_shown_with_a_remark(
     told = {"state": "done", "rows": [{"host": "c1", "state": "ok"}], "pages": [named]}
     run = Runs(cloud).get(fake.add_run(state="SUCCESS", output={"report": told}))
 
-    assert [found.host for found in run.report.rows] == ["c1"]
+    assert [row.host for row in run.report.rows] == ["c1"]
     assert "it is not what the run has written" in run.report.notes[-1]

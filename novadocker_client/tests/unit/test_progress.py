@@ -249,8 +249,8 @@ def test_tasks_of_sub_workflows_follow_their_task(fake: FakeCloud, cloud: Cloud)
     below = fake.add_below(run, run, "sub", "_prepare")
     fake.add_task(below, "inner")
     fake.add_task(run, "b")
-    found = Runs(cloud).progress(run).tasks
-    assert [(task.name, task.batch) for task in found] == [
+    tasks = Runs(cloud).progress(run).tasks
+    assert [(task.name, task.batch) for task in tasks] == [
         ("a", ""),
         ("sub", ""),
         ("inner", "sub"),
@@ -276,5 +276,5 @@ def test_published_values_are_read_by_task(fake: FakeCloud, cloud: Cloud) -> Non
     below = fake.add_below(run, run, "sub", "_prepare")
     fake.add_task(below, "a", rows=rows("c1"))
     fake.add_task(below, "b", rows=rows("c2"))
-    found = {task.name: [row.host for row in task.rows] for task in Runs(cloud).progress(run).tasks}
-    assert found == {"sub": [], "a": ["c1"], "b": ["c2"]}
+    hosts = {task.name: [row.host for row in task.rows] for task in Runs(cloud).progress(run).tasks}
+    assert hosts == {"sub": [], "a": ["c1"], "b": ["c2"]}

@@ -101,7 +101,7 @@ class OwnEngine:
     def crash(self) -> None:
         """Kill all there is of it, as a host that loses its power does."""
         assert self._containerd is not None
-        pids = {one.attrs["State"]["Pid"] for one in self.client().containers.list()}
+        pids = {container.attrs["State"]["Pid"] for container in self.client().containers.list()}
         self.kill()
         self._containerd.kill()
         self._containerd.wait()
@@ -120,7 +120,7 @@ class OwnEngine:
 
     def namespaces(self) -> list[str]:
         """List the network namespaces that it keeps; mere files go within a minute."""
-        return sorted(one for one in self._mounts() if one.startswith(f"{self.run}/netns/"))
+        return sorted(place for place in self._mounts() if place.startswith(f"{self.run}/netns/"))
 
     def _mounts(self) -> list[str]:
         with open("/proc/self/mounts", encoding="utf-8") as mounts:

@@ -21,7 +21,7 @@ def helper_commands() -> dict[str, str]:
     assert ovs_privsep.vif_plug
     assert brick_privsep.default
     helper = "-c 'from oslo_privsep.daemon import helper_main; helper_main()'"
-    path = ":".join(one for one in sys.path if one)
+    path = ":".join(path for path in sys.path if path)
     plain = f"env PYTHONPATH={path} PYTHONWARNINGS=ignore {sys.executable} {helper}"
     # os-vif looks at /sys, which shows the network namespace that it was mounted in.
     own_sys = 'unshare --mount sh -c \'mount -t sysfs sysfs /sys && exec "$0" "$@"\' '

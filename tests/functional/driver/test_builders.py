@@ -137,12 +137,12 @@ def builders(tmp_path: Path) -> Builders:
 
 @pytest.fixture
 def engine() -> Iterator[docker.DockerClient]:
-    found = docker.from_env()
-    yield found
-    found.close()
+    engine = docker.from_env()
+    yield engine
+    engine.close()
 
 
-@pytest.mark.parametrize("name", sorted(one for one in vars(Builders) if "_" in one.strip("_")))
+@pytest.mark.parametrize("name", sorted(name for name in vars(Builders) if "_" in name.strip("_")))
 def test_what_a_builder_wrote_is_the_image_that_the_engine_loads(
     name: str, builders: Builders, engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,5 +167,5 @@ def test_what_a_builder_wrote_is_the_image_that_the_engine_loads(
         assert theirs.attrs["RootFS"] == ours.attrs["RootFS"]
         assert theirs.attrs["Config"]["Cmd"] == ours.attrs["Config"]["Cmd"]
     finally:
-        for identity in {one.id for one in (theirs, ours) if one is not None}:
+        for identity in {image.id for image in (theirs, ours) if image is not None}:
             engine.images.remove(identity, force=True)

@@ -26,9 +26,9 @@ HOSTILE = {**hostile.ARCHIVES, **amounts.ARCHIVES}
 
 @pytest.fixture
 def engine() -> Iterator[docker.DockerClient]:
-    found = docker.from_env()
-    yield found
-    found.close()
+    engine = docker.from_env()
+    yield engine
+    engine.close()
 
 
 class Store:

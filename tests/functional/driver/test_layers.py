@@ -30,9 +30,9 @@ CONFIG = {
 
 @pytest.fixture
 def engine() -> Iterator[docker.DockerClient]:
-    found = docker.from_env()
-    yield found
-    found.close()
+    engine = docker.from_env()
+    yield engine
+    engine.close()
 
 
 @pytest.fixture
@@ -43,15 +43,15 @@ def box(engine: docker.DockerClient) -> Iterator[tuple[str, Any]]:
     layers += [tar((f"of/{number}", b"x")) for number in range(MOST_LAYERS - 1)]
     inner = {**CONFIG, "Env": [*CONFIG["Env"], f"TEST={uuid_}"]}
     (image,) = engine.images.load(Parts(layers=layers, config={"config": inner}).docker())
-    found = engine.containers.run(
+    container = engine.containers.run(
         image.id,
         name=names.workload_name(uuid_),
         detach=True,
         network_mode="none",
         labels={f"{names.LABEL}uuid": uuid_},
     )
-    yield uuid_, found
-    found.remove(force=True)
+    yield uuid_, container
+    container.remove(force=True)
     engine.images.remove(image.id, force=True)
 
 
@@ -68,9 +68,9 @@ def test_many_layers_become_one_with_all_files_and_the_same_command(
     image = engine.images.get(keeping.keep(names.workload_name(uuid_), uuid_))
     try:
         assert len(image.attrs["RootFS"]["Layers"]) <= 2
-        found, wanted = image.attrs["Config"], old.image.attrs["Config"]
+        config, wanted = image.attrs["Config"], old.image.attrs["Config"]
         for key in CONFIG:
-            assert found[key] == wanted[key], key
+            assert config[key] == wanted[key], key
         again = engine.containers.create(image.id, network_mode="none")
         try:
             again.start()
@@ -83,4 +83,6 @@ def test_many_layers_become_one_with_all_files_and_the_same_command(
     finally:
         keeping.forget(uuid_)
     assert not engine.images.list(all=True, filters={"label": f"{names.LABEL}uuid={uuid_}"})
-    assert [one.name for one in engine.containers.list(all=True) if uuid_ in one.name] == [old.name]
+    assert [
+        container.name for container in engine.containers.list(all=True) if uuid_ in container.name
+    ] == [old.name]

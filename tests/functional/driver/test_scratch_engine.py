@@ -49,30 +49,30 @@ def attempt(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def listing() -> list[str]:
     """Return what a trial could leave behind; other engines of the machine come and go."""
-    found = [
+    traces = [
         f"{path} {path.lstat().st_mtime_ns}"
         for place in ("/etc", "/opt/containerd")
         for path in [Path(place), *Path(place).glob("*")]
         if path.exists()
     ]
-    found += [
+    traces += [
         str(path)
         for place in ("/run", "/var/lib")
         for path in Path(place).glob("*novadocker-trial*")
     ]
-    found += Path("/etc/passwd").read_text().splitlines()
-    found += [
+    traces += Path("/etc/passwd").read_text().splitlines()
+    traces += [
         line for line in Path("/proc/mounts").read_text().splitlines() if "novadocker-trial" in line
     ]
     for command in (["ip", "-br", "address"], ["iptables-save"]):
         shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        found += [line for line in shown.splitlines() if "198.51.100." in line]
+        traces += [line for line in shown.splitlines() if "198.51.100." in line]
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            found += [path.read_text()] if "novadocker-trial" in path.read_text() else []
+            traces += [path.read_text()] if "novadocker-trial" in path.read_text() else []
         except OSError:
             continue
-    return found
+    return traces
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ class Cloud:
     def run(self, box: str, *command: str) -> str:
         return str(self.engine.containers.get(box).exec_run(command).output.decode())
 
-    def found(self, box: str) -> str:
+    def read(self, box: str) -> str:
         return self.run(box, "sh", "-c", f"find {DRIVE} -type f 2>/dev/null | sort | xargs cat")
 
     def snapshot(self, box: str, without: str | None = DRIVE) -> str:
@@ -94,9 +94,9 @@ class Cloud:
 def cloud(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Cloud]:
-    found = Cloud(tmp_path, monkeypatch, request.param)
-    yield found
-    found.close()
+    cloud = Cloud(tmp_path, monkeypatch, request.param)
+    yield cloud
+    cloud.close()
 
 
 @pytest.fixture
@@ -108,14 +108,14 @@ def base(cloud: Cloud) -> str:
 
 def names(archive: bytes) -> tuple[dict[str, object], list[str]]:
     """List the configuration and all files of all layers of an image."""
-    found: list[str] = []
+    known: list[str] = []
     with tarfile.open(fileobj=io.BytesIO(archive)) as whole:
         config = json.load(whole.extractfile("config.json"))
         for member in whole:
             if member.name.endswith("layer.tar"):
                 with tarfile.open(fileobj=whole.extractfile(member)) as layer:
-                    found.extend(layer.getnames())
-    return config, found
+                    known.extend(layer.getnames())
+    return config, known
 
 
 def test_a_snapshot_has_no_config_drive_and_a_server_only_its_own(cloud: Cloud, base: str) -> None:
@@ -127,7 +127,7 @@ def test_a_snapshot_has_no_config_drive_and_a_server_only_its_own(cloud: Cloud, 
     image_id = cloud.snapshot(first)
     config, files = names(cloud.stored[image_id])
     assert b"for-one-only" not in cloud.stored[image_id]
-    assert not [one for one in files if "openstack" in one or "config_drive" in one]
+    assert not [name for name in files if "openstack" in name or "config_drive" in name]
     assert "root/mine" in files
     assert not config["config"].get("Labels")
 
@@ -181,9 +181,9 @@ def test_capabilities_of_files_stay(cloud: Cloud) -> None:
     box = cloud.boot(cloud.store(Parts(layers=[busybox.root_layer(), able]).docker()), {"x": b"y"})
     again = cloud.boot(cloud.snapshot(box))
     parts, _stat = cloud.engine.containers.get(again).get_archive("/bin/able")
-    with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as found:
-        (one,) = found
-        assert one.pax_headers[key].encode("utf-8", "surrogateescape") == capability
+    with tarfile.open(fileobj=io.BytesIO(b"".join(parts))) as members:
+        (member,) = members
+        assert member.pax_headers[key].encode("utf-8", "surrogateescape") == capability
 
 
 def test_a_file_with_a_hole_of_terabytes_is_never_committed(

@@ -33,9 +33,9 @@ def _objects() -> None:
 
 @pytest.fixture
 def engine() -> Iterator[docker.DockerClient]:
-    found = docker.from_env()
-    yield found
-    found.close()
+    engine = docker.from_env()
+    yield engine
+    engine.close()
 
 
 @pytest.fixture
@@ -119,8 +119,8 @@ def test_a_password_is_set_by_the_images_own_program(
     argv, environment = guest.password_command("secret")
     assert boxes.workloads.run(name, argv, environment) == code
     if code == 0:
-        found = engine.containers.get(name).exec_run(["cat", "/taken"])
-        assert found.output == b"root:secret\n"
+        answer = engine.containers.get(name).exec_run(["cat", "/taken"])
+        assert answer.output == b"root:secret\n"
 
 
 def test_a_password_program_without_end_is_left_to_itself(

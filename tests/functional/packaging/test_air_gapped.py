@@ -151,8 +151,8 @@ def test_a_wheel_with_one_byte_changed_is_refused_by_its_name(
 ) -> None:
     before = host.listing()
     host.bring(unpacked / "wheels")
-    found = (host.root / "usr/local/lib/novadocker/wheels").glob(f"*/{pattern}")
-    (wheel,) = {path.resolve() for path in found}
+    wheels = (host.root / "usr/local/lib/novadocker/wheels").glob(f"*/{pattern}")
+    (wheel,) = {path.resolve() for path in wheels}
     data = bytearray(wheel.read_bytes())
     data[len(data) // 2] ^= 1
     wheel.write_bytes(data)

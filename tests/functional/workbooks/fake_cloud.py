@@ -273,9 +273,9 @@ class FakeCloud(BaseAdapter):
                 del self.failures[index]
                 return status, {"error": {"message": "a bad moment"}}
         for verb, pattern, handler in self._routes():
-            found = re.fullmatch(pattern, path)
-            if verb == method and found:
-                answer: tuple[int, dict[str, Any] | None] = handler(query, body, *found.groups())
+            match = re.fullmatch(pattern, path)
+            if verb == method and match:
+                answer: tuple[int, dict[str, Any] | None] = handler(query, body, *match.groups())
                 return answer
         return 404, {"error": {"message": f"no {method} {path} here"}}
 
@@ -324,7 +324,7 @@ class FakeCloud(BaseAdapter):
                 "GET",
                 f"{mistral}/executions/([^/]+)",
                 lambda query, body, run_id: (
-                    (200, found) if (found := self.execution(run_id)) else (404, {})
+                    (200, execution) if (execution := self.execution(run_id)) else (404, {})
                 ),
             ),
             (
@@ -396,8 +396,8 @@ class FakeCloud(BaseAdapter):
             # The last is of a pool that is gone: nobody may believe it.
             "novadocker-keys": [f"novadocker-keys-{pool}", "novadocker-keys-gone"],
         }
-        found = names.get(query.get("tags", ""), [])
-        return 200, {"stacks": [{"id": name, "stack_name": name} for name in found]}
+        stacks = names.get(query.get("tags", ""), [])
+        return 200, {"stacks": [{"id": name, "stack_name": name} for name in stacks]}
 
     def _public_keys(self, query: dict[str, str], body: Any) -> Any:
         value = {h.name: public_text(h.key) for h in self.hosts.values() if h.pinned}
@@ -782,17 +782,17 @@ class FakeCloud(BaseAdapter):
 
     def _list_images(self, query: dict[str, str], body: Any) -> Any:
         wanted = {name: value for name, value in query.items() if name not in ("limit", "marker")}
-        found = [
+        servers = [
             image
             for image in self.glance_images.values()
             if all(image.get(name) == value for name, value in wanted.items())
         ]
         if "marker" in query:
             marker = self.glance_images[query["marker"]]
-            found = found[found.index(marker) + 1 :]
-        page = found[: min(int(query.get("limit", 25)), self.image_page)]
+            servers = servers[servers.index(marker) + 1 :]
+        page = servers[: min(int(query.get("limit", 25)), self.image_page)]
         answer: dict[str, Any] = {"images": page}
-        if len(page) < len(found):
+        if len(page) < len(servers):
             answer["next"] = f"/v2/images?marker={page[-1]['id']}"
         return 200, answer
 

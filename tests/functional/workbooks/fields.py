@@ -18,7 +18,7 @@ def size_of(field: Any) -> int:
 
 def largest() -> tuple[int, str]:
     """Return the size of the largest field of all executions, and which one it is."""
-    found = (0, "")
+    largest = (0, "")
     with db_api.transaction(read_only=True):
         for records in (
             db_api.get_workflow_executions(),
@@ -29,5 +29,5 @@ def largest() -> tuple[int, str]:
                 for column in sa.inspect(record).mapper.column_attrs:
                     value = getattr(record, column.key)
                     if isinstance(value, dict | list | str) and column.key != "spec":
-                        found = max(found, (size_of(value), f"{record.name}.{column.key}"))
-    return found
+                        largest = max(largest, (size_of(value), f"{record.name}.{column.key}"))
+    return largest

@@ -55,11 +55,11 @@ def caller() -> mistral_context.MistralContext:
 def actions() -> dict[str, type]:
     """Return the actions that pyproject.toml declares."""
     project = tomllib.loads((TOP / "pyproject.toml").read_text())["project"]
-    found = {}
+    actions = {}
     for name, target in project["entry-points"]["mistral.actions"].items():
         module, attribute = target.split(":")
-        found[name] = getattr(importlib.import_module(module), attribute)
-    return found
+        actions[name] = getattr(importlib.import_module(module), attribute)
+    return actions
 
 
 class _QuickClock:
@@ -169,17 +169,17 @@ class Mistral:
         """Return an execution as it is now, {} when there is none."""
         mistral_context.set_ctx(caller())
         with db_api.transaction(read_only=True):
-            found = db_api.load_workflow_execution(run_id)
+            execution = db_api.load_workflow_execution(run_id)
             return (
                 {}
-                if found is None
+                if execution is None
                 else {
-                    "id": found.id,
-                    "state": found.state,
-                    "state_info": found.state_info,
-                    "output": dict(found.output or {}),
-                    "created_at": str(found.created_at),
-                    "workflow_name": found.workflow_name,
+                    "id": execution.id,
+                    "state": execution.state,
+                    "state_info": execution.state_info,
+                    "output": dict(execution.output or {}),
+                    "created_at": str(execution.created_at),
+                    "workflow_name": execution.workflow_name,
                 }
             )
 
@@ -188,7 +188,7 @@ class Mistral:
         mistral_context.set_ctx(caller())
         with db_api.transaction(read_only=True):
             asked = {name: query[name] for name in ("workflow_name", "state") if name in query}
-            found = db_api.get_workflow_executions(**asked)
+            executions = db_api.get_workflow_executions(**asked)
             return [
                 {
                     "id": ex.id,
@@ -196,14 +196,14 @@ class Mistral:
                     "workflow_name": ex.workflow_name,
                     "state": ex.state,
                 }
-                for ex in sorted(found, key=lambda ex: ex.created_at, reverse=True)
+                for ex in sorted(executions, key=lambda ex: ex.created_at, reverse=True)
             ]
 
     def tasks(self, run_id: str, query: dict[str, str] | None = None) -> list[dict[str, Any]]:
         """Return an execution's tasks as Mistral's API gives them."""
         mistral_context.set_ctx(caller())
         with db_api.transaction(read_only=True):
-            found = db_api.get_task_executions(workflow_execution_id=run_id, **(query or {}))
+            tasks = db_api.get_task_executions(workflow_execution_id=run_id, **(query or {}))
             return [
                 {
                     "id": t.id,
@@ -213,7 +213,7 @@ class Mistral:
                     "state_info": t.state_info,
                     "published": json.dumps(dict(t.published or {})),
                 }
-                for t in found
+                for t in tasks
             ]
 
     def tree(self, run_id: str, depth: int = 0) -> str:

@@ -59,8 +59,8 @@ def test_mistral_itself_keeps_pages_and_what_batches_found(mistral: Mistral, wor
     with db_api.transaction(read_only=True):
         below = db_api.get_workflow_executions(workflow_name="novadocker._recipe")
         ids = [execution.id for execution in below]
-    found = [pages.read(workflow, {"execution": execution_id}) for execution_id in ids]
-    assert "compute-docker-1" in {row["host"] for rows_of_batch in found for row in rows_of_batch}
+    batches = [pages.read(workflow, {"execution": execution_id}) for execution_id in ids]
+    assert "compute-docker-1" in {row["host"] for rows_of_batch in batches for row in rows_of_batch}
 
     workflow.environments.update(
         name=named["page"], variables={"items": packing.compressed("[]")}, description="altered"
@@ -144,7 +144,7 @@ def test_no_field_grows_with_the_number_of_hosts(
     mistral: Mistral, cloud: FakeCloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of few and of many hosts, 95 of a hundred of which fail, in foreign characters."""
-    found = []
+    sizes = []
     for number in NUMBERS:
         cloud.requests.clear()
         cloud.environments.clear()
@@ -156,12 +156,12 @@ def test_no_field_grows_with_the_number_of_hosts(
         run = mistral.run("novadocker.deploy", {"max_failed": number}, 60 + 2 * number)
         assert run["state"] == "SUCCESS", mistral.tree(run["id"])[-3000:]
         assert run["output"]["report"]["totals"]["failed"] > number * 0.9
-        found.append(largest())
+        sizes.append(largest())
         with capsys.disabled():
-            size, field = found[-1]
+            size, field = sizes[-1]
             each = len(cloud.requests) / number
             print(f"\n{number} hosts: largest {size} bytes ({field}), {each:.1f} requests a host")
-    assert max(bytes_ for bytes_, _ in found) < LIMIT, found
+    assert max(bytes_ for bytes_, _ in sizes) < LIMIT, sizes
     # Beyond a batch, only the batches' names and counts come to it.
-    assert found[-1][0] < 1.5 * found[0][0] or found[-1][0] < LIMIT / 2, found
+    assert sizes[-1][0] < 1.5 * sizes[0][0] or sizes[-1][0] < LIMIT / 2, sizes
     assert cloud.largest_environment < LIMIT

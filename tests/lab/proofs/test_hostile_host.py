@@ -317,9 +317,9 @@ def assert_no_token(attack: Attack, lab: Hosts) -> None:
     """Require that neither the attacker nor a host was shown anybody's token."""
     assert [name for name, text in attack.read.items() if re.search(TOKEN, text)] == []
     sealed = [
-        found
+        token
         for text in attack.read.values()
-        for found in re.findall(r'sealed_token\\*": ?\\*"([^"\\]+)', text)
+        for token in re.findall(r'sealed_token\\*": ?\\*"([^"\\]+)', text)
     ]
     assert sealed, "no sealed token was ever seen: the attack has missed its moment"
     assert not any(map(attack.opens, sealed))
@@ -329,8 +329,8 @@ def assert_no_token(attack: Attack, lab: Hosts) -> None:
         f" journalctl -q -u os-collect-config -g '{TOKEN}' | head -3"
     )
     for host in lab.values():
-        found = host.run(["sh", "-c", search], check=False, timeout_s=300).stdout
-        assert found == "", f"{host.name}: {found}"
+        files = host.run(["sh", "-c", search], check=False, timeout_s=300).stdout
+        assert files == "", f"{host.name}: {files}"
     refused.append(f"{len(sealed)} sealed tokens stayed closed")
 
 

@@ -54,18 +54,18 @@ def cleared(run_workflow: Any, docker_hosts: Any) -> None:
 
 def undone_in_reverse(host: Host, steps: list[str]) -> None:
     """Require that undoing goes back through what each step had found."""
-    found = [whole.take(host)]
+    states = [whole.take(host)]
     for step in steps:
         assert run_step(host, step, "apply")["changed"] == "true", step
-        found.append(whole.take(host))
+        states.append(whole.take(host))
     for step in reversed(steps):
-        after = found.pop()
-        assert whole.differences(found[-1], after), f"{step} has changed nothing"
+        after = states.pop()
+        assert whole.differences(states[-1], after), f"{step} has changed nothing"
         run_step(host, step, "undo")
-        differences = whole.differences(found[-1], whole.take(host))
+        differences = whole.differences(states[-1], whole.take(host))
         print(f"undo of {step}: {len(differences)} differences {differences[:20]}")
         assert differences == [], step
-        figures[f"{step} on {host.name}"] = len(found[-1])
+        figures[f"{step} on {host.name}"] = len(states[-1])
 
 
 def test_each_step_of_a_compute_host_is_undone_exactly(lab: Hosts) -> None:
@@ -78,15 +78,20 @@ def test_each_step_of_a_controller_is_undone_exactly(cleared: None, lab: Hosts) 
 
 def placement(cloud: Connection) -> Mapping[str, str]:
     """Return what Placement and Nova's aggregates have of the hosts."""
-    found = {}
+    state = {}
     for provider in cloud.placement.get("/resource_providers").json()["resource_providers"]:
         path = f"/resource_providers/{provider['uuid']}/traits"
         traits = cloud.placement.get(path, microversion="1.6").json()["traits"]
-        found[f"traits of {provider['name']}"] = " ".join(sorted(traits))
-    found.update({f"aggregate {one.name}": str(one.hosts) for one in cloud.compute.aggregates()})
+        state[f"traits of {provider['name']}"] = " ".join(sorted(traits))
+    state.update(
+        {
+            f"aggregate {aggregate.name}": str(aggregate.hosts)
+            for aggregate in cloud.compute.aggregates()
+        }
+    )
     for service in cloud.compute.services(binary="nova-compute"):
-        found[f"service {service.host}"] = f"{service.status} {service.disabled_reason or ''}"
-    return found
+        state[f"service {service.host}"] = f"{service.status} {service.disabled_reason or ''}"
+    return state
 
 
 @pytest.mark.parametrize("phase", [*CUT_SHORT_IN, ""], ids=[*CUT_SHORT_IN, "to its end"])

@@ -76,13 +76,13 @@ def take(host: Host) -> Mapping[str, str]:
     """Return all that a host is, by name."""
     asked = json.dumps([PASSING, listing.GENERATED])
     done = host.run(["python3", "-c", _SCRIPT], input=asked, timeout_s=300)
-    found: dict[str, str] = json.loads(done.stdout)
+    state: dict[str, str] = json.loads(done.stdout)
     services = listing.take(host)
     for kind in ("groups", "packages", "unit_files"):
-        found.update({f"{kind} {name}": text for name, text in getattr(services, kind).items()})
+        state.update({f"{kind} {name}": text for name, text in getattr(services, kind).items()})
     # A unit that is not running need not be loaded either.
-    found.update({f"unit {n}": t for n, t in services.units.items() if t != "inactive"})
-    return found
+    state.update({f"unit {n}": t for n, t in services.units.items() if t != "inactive"})
+    return state
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:

@@ -133,9 +133,9 @@ def test_an_image_of_a_release_without_marks_is_used_where_an_administrator_made
     service = mock.create_autospec(Service, instance=True)
     service.get.return_value = {"images": [{**image, "created_at": "2026-01-01", **change}]}
 
-    found = glance.published(service, "project", "app:1", DIGEST)
+    published = glance.published(service, "project", "app:1", DIGEST)
 
-    assert (found is not None) is used
+    assert (published is not None) is used
 
 
 def test_a_marked_image_comes_before_an_older_one_without() -> None:

@@ -21,9 +21,9 @@ def test_hosts_of_a_cell_that_does_not_answer_are_left_out_and_named(
     service = mock.Mock()
     service.get.return_value = {"services": [healthy, silent]}
 
-    found = nova.services(service)
+    services = nova.services(service)
 
-    assert [record.name for record in hosts.merge(found, [], [], {})] == ["c1"]
+    assert [record.name for record in hosts.merge(services, [], [], {})] == ["c1"]
     assert "A cell of Nova does not answer; left out are its hosts: c2" in caplog.text
 
 

@@ -61,20 +61,20 @@ def test_each_host_is_in_one_batch() -> None:
 
 @pytest.mark.parametrize("missing", ["docker", "novadocker", "nova"])
 def test_a_host_that_lacks_something_needs_every_step(missing: str) -> None:
-    found = run(facts={**CONVERTED, missing: None})
+    row = run(facts={**CONVERTED, missing: None})
 
-    order.needs_from_facts(found, STEPS)
+    order.needs_from_facts(row, STEPS)
 
     # It is asked all the same: what a step would refuse is to be known before.
-    assert (found.needs, found.unknown) == (STEPS, STEPS)
+    assert (row.needs, row.unknown) == (STEPS, STEPS)
 
 
 def test_a_host_that_looks_converted_is_asked_step_by_step() -> None:
-    found = run(facts=CONVERTED)
+    row = run(facts=CONVERTED)
 
-    order.needs_from_facts(found, STEPS)
+    order.needs_from_facts(row, STEPS)
 
-    assert (found.needs, found.unknown) == ([], STEPS)
+    assert (row.needs, row.unknown) == ([], STEPS)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +89,11 @@ def test_a_host_that_looks_converted_is_asked_step_by_step() -> None:
 def test_a_hypervisor_that_lost_a_part_under_its_instances_is_mended(
     facts: dict[str, Any], hypervisor: str, instances: int, mended: bool
 ) -> None:
-    found = run(facts=facts, hypervisor_type=hypervisor, instances=instances)
+    row = run(facts=facts, hypervisor_type=hypervisor, instances=instances)
 
-    order.needs_from_facts(found, STEPS)
+    order.needs_from_facts(row, STEPS)
 
-    assert found.mended is mended
+    assert row.mended is mended
 
 
 def test_only_what_shows_a_trace_is_undone() -> None:
@@ -120,11 +120,11 @@ def test_only_what_shows_a_trace_is_undone() -> None:
     ],
 )
 def test_what_is_on_record_is_undone(records: dict[str, bool], needs: list[str]) -> None:
-    found = run(facts={"docker": {"installed": True}, "records": records})
+    row = run(facts={"docker": {"installed": True}, "records": records})
 
-    order.needs_to_undo(found, STEPS)
+    order.needs_to_undo(row, STEPS)
 
-    assert found.needs == needs
+    assert row.needs == needs
 
 
 @pytest.mark.parametrize(
@@ -138,19 +138,19 @@ def test_what_is_on_record_is_undone(records: dict[str, bool], needs: list[str])
 def test_where_the_driver_is_replaced_nova_compute_is_restarted(
     needs: list[str], then: list[str]
 ) -> None:
-    found = run(needs=list(needs))
+    row = run(needs=list(needs))
 
-    order.restart_with_driver(found)
+    order.restart_with_driver(row)
 
-    assert found.needs == then
+    assert row.needs == then
 
 
 def test_a_node_of_glance_without_an_engine_is_but_asked() -> None:
-    found = run(facts={"docker": {"installed": False}})
+    row = run(facts={"docker": {"installed": False}})
 
-    order.needs_from_facts(found, ["configure_glance"])
+    order.needs_from_facts(row, ["configure_glance"])
 
-    assert (found.needs, found.unknown) == ([], ["configure_glance"])
+    assert (row.needs, row.unknown) == ([], ["configure_glance"])
 
 
 @pytest.mark.parametrize(
@@ -196,11 +196,11 @@ def test_instances_keep_a_hypervisor_from_being_changed() -> None:
 
 
 def test_instances_of_a_docker_hypervisor_do_not_keep_it_from_being_repaired() -> None:
-    found = run(instances=3, needs=STEPS, hypervisor_type="docker")
+    row = run(instances=3, needs=STEPS, hypervisor_type="docker")
 
-    order.spare_occupied([found], "refuse", converting=True)
+    order.spare_occupied([row], "refuse", converting=True)
 
-    assert found.ok
+    assert row.ok
 
 
 def test_instances_of_a_docker_hypervisor_keep_it_from_being_undone() -> None:
@@ -211,19 +211,19 @@ def test_instances_of_a_docker_hypervisor_keep_it_from_being_undone() -> None:
 
 
 def test_instances_do_not_keep_what_was_only_staged_from_being_removed() -> None:
-    found = run(instances=3, needs=["install_driver", "install_docker"])
+    row = run(instances=3, needs=["install_driver", "install_docker"])
 
-    order.spare_occupied([found], "refuse", converting=False)
+    order.spare_occupied([row], "refuse", converting=False)
 
-    assert found.ok
+    assert row.ok
 
 
 def test_occupied_hosts_can_be_skipped() -> None:
-    found = run(instances=3, needs=STEPS)
+    row = run(instances=3, needs=STEPS)
 
-    order.spare_occupied([found], "skip", converting=True)
+    order.spare_occupied([row], "skip", converting=True)
 
-    assert (found.state, found.reason) == (SKIPPED, "3 instances run on it")
+    assert (row.state, row.reason) == (SKIPPED, "3 instances run on it")
 
 
 def test_a_digest_changes_with_the_hosts_their_needs_and_the_inputs() -> None:
@@ -241,9 +241,9 @@ def test_a_digest_changes_with_the_hosts_their_needs_and_the_inputs() -> None:
 
 
 def test_a_digest_does_not_change_with_what_is_only_about_waiting() -> None:
-    one, other = inputs.validate("plan", {}), inputs.validate("plan", {"step_timeout_s": 60})
+    first, other = inputs.validate("plan", {}), inputs.validate("plan", {"step_timeout_s": 60})
 
-    assert order.digest([], [run()], one) == order.digest([], [run()], other)
+    assert order.digest([], [run()], first) == order.digest([], [run()], other)
 
 
 def test_another_plan_than_the_approved_one_is_refused() -> None:

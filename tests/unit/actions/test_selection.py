@@ -97,7 +97,7 @@ def test_hosts_without_a_mailbox_are_named() -> None:
 
 
 def test_what_nova_and_heat_know_is_joined() -> None:
-    found = merge(
+    merged = merge(
         [{"host": "c1", "id": 7, "state": "up", "status": "enabled", "zone": "nova"}],
         [
             {"service": {"host": "c1"}, "hypervisor_type": "QEMU", "servers": [{}, {}]},
@@ -110,11 +110,15 @@ def test_what_nova_and_heat_know_is_joined() -> None:
         },
     )
 
-    assert [record.name for record in found] == ["c1", "ctl"]
-    assert (found[0].service_id, found[0].instances, found[0].labels) == ("7", 2, {"ssd": "true"})
-    assert found[0].aggregates == ["fast"]
-    assert found[0].enrolled
-    assert found[1].roles == ["controller", "glance"]
+    assert [record.name for record in merged] == ["c1", "ctl"]
+    assert (merged[0].service_id, merged[0].instances, merged[0].labels) == (
+        "7",
+        2,
+        {"ssd": "true"},
+    )
+    assert merged[0].aggregates == ["fast"]
+    assert merged[0].enrolled
+    assert merged[1].roles == ["controller", "glance"]
 
 
 def test_more_hosts_than_one_run_is_for_are_refused() -> None:

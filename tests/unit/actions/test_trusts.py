@@ -27,8 +27,8 @@ class FakeCloud:
 
     def __init__(self, *runs: tuple[str, str, str], left: list[str]) -> None:
         self.left, self.revoked, self.asked = left, [], []
-        found = [SimpleNamespace(id=i, workflow_name=name, state=state) for i, name, state in runs]
-        executions = SimpleNamespace(list=lambda **query: found)
+        listed = [SimpleNamespace(id=i, workflow_name=name, state=state) for i, name, state in runs]
+        executions = SimpleNamespace(list=lambda **query: listed)
         tasks = SimpleNamespace(list=self._tasks)
         self.workflow = SimpleNamespace(executions=executions, tasks=tasks)
 

@@ -56,15 +56,15 @@ def nova(monkeypatch: pytest.MonkeyPatch) -> Any:
     nova = Nova()
     nova.restarts = []
 
-    def effective(step: Any, found: Any, options: Any, *more: Any) -> Any:
+    def effective(step: Any, service: Any, options: Any, *more: Any) -> Any:
         present = step.path(configure_compute.DROP_IN).exists()
         drafts = [word.partition("=")[2] for word in more if "/tmp/" in word]
         if drafts:
             assert pathlib.Path(drafts[0]).read_text() == configure_compute.drop_in_text(options)
             return "nothing" not in nova.wins_with
-        return present and bool(nova.wins_with & {"", *found.program, *more})
+        return present and bool(nova.wins_with & {"", *service.program, *more})
 
-    def load(step: Any, found: Any, *more: Any) -> Any:
+    def load(step: Any, service: Any, *more: Any) -> Any:
         if nova.fault:
             raise faults.StepFailed(nova.fault)
         return "sudo"
@@ -79,7 +79,7 @@ def nova(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(module, "instance_containers", lambda _step: [])
     monkeypatch.setattr(instances, "instance_containers", lambda _step: [])
     monkeypatch.setattr(
-        module, "restart_service", lambda _s, found, _t: nova.restarts.append(found.unit)
+        module, "restart_service", lambda _s, service, _t: nova.restarts.append(service.unit)
     )
     return nova
 
@@ -229,7 +229,7 @@ class TestCompute:
     def test_a_nova_that_does_not_come_up_gets_its_files_back(
         self, make_step: Make, nova: Any, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def fail(_step: Any, found: Any, _timeout: Any) -> None:
+        def fail(_step: Any, service: Any, _timeout: Any) -> None:
             raise faults.StepFailed("does not stay up")
 
         calls = []
@@ -247,7 +247,7 @@ class TestCompute:
         drop_in = root / configure_compute.DROP_IN.lstrip("/")
         first = drop_in.read_text()
 
-        def fail(_step: Any, found: Any, _timeout: Any) -> None:
+        def fail(_step: Any, service: Any, _timeout: Any) -> None:
             raise faults.StepFailed("does not stay up")
 
         monkeypatch.setattr(configure_compute, "restart_service", fail)
@@ -354,13 +354,13 @@ class TestOsloConfig:
         assert self.probe(home)["DEFAULT"]["compute_driver"] == "drop-in"
 
     def test_an_explicit_file_wins_over_a_default_drop_in(self, home: Any) -> None:
-        found = self.probe(home, "--config-file", f"{home}/nova.conf")
-        assert found["DEFAULT"]["compute_driver"] == "main"
+        options = self.probe(home, "--config-file", f"{home}/nova.conf")
+        assert options["DEFAULT"]["compute_driver"] == "main"
 
     def test_the_drop_in_as_the_last_explicit_file_wins(self, home: Any) -> None:
         drop_in = f"--config-file={home}/nova-compute.conf.d/90.conf"
-        found = self.probe(home, "--config-file", f"{home}/nova.conf", drop_in)
-        assert found["DEFAULT"]["compute_driver"] == "drop-in"
+        options = self.probe(home, "--config-file", f"{home}/nova.conf", drop_in)
+        assert options["DEFAULT"]["compute_driver"] == "drop-in"
 
 
 class TestPrivilegedHelper:
@@ -384,9 +384,11 @@ class TestPrivilegedHelper:
     def test_a_process_cannot_add_to_the_rule(self, make_step: Make, programs: Programs) -> None:
         programs("sudo", "exit 1")
         programs("visudo", "exit 0")
-        found = service(command=["/v/bin/python3 *, /x/python3", "/v/bin/nova-compute"])
+        nova_service = service(command=["/v/bin/python3 *, /x/python3", "/v/bin/nova-compute"])
         with pytest.raises(faults.StepFailed, match="no plain path"):
-            configure_compute.allow_privileged_helper(make_step("configure_compute"), found, "sudo")
+            configure_compute.allow_privileged_helper(
+                make_step("configure_compute"), nova_service, "sudo"
+            )
 
     def test_a_missing_rule_is_checked_and_added(
         self, make_step: Make, programs: Programs, root: pathlib.Path, calls: Calls
@@ -406,8 +408,8 @@ class TestGlance:
         restarts: list[str] = []
         lists = [["ami", "bare"], ["ami", "bare", "docker"]]
         module = configure_glance
-        found = service(unit="glance-api.service", user="glance")
-        monkeypatch.setattr(module, "find_service", lambda _step, _units: found)
+        glance_service = service(unit="glance-api.service", user="glance")
+        monkeypatch.setattr(module, "find_service", lambda _step, _units: glance_service)
         monkeypatch.setattr(module, "formats", lambda _step, _service: lists.pop(0))
         monkeypatch.setattr(
             module, "restart_service", lambda _s, item, _t: restarts.append(item.unit)
@@ -462,7 +464,7 @@ class TestGlance:
             configure_glance.formats(make_step("configure_glance"), service())
 
     @pytest.mark.parametrize(
-        ("found", "said"),
+        ("fields", "said"),
         [
             (None, "as in containers: add docker to container_formats under .image_format"),
             (
@@ -477,11 +479,11 @@ class TestGlance:
         make_step: Make,
         monkeypatch: pytest.MonkeyPatch,
         root: pathlib.Path,
-        found: Any,
+        fields: Any,
         said: str,
     ) -> None:
         monkeypatch.setattr(
-            configure_glance, "find_service", lambda *_args: found and service(**found)
+            configure_glance, "find_service", lambda *_args: fields and service(**fields)
         )
         for mode in ("check", "apply"):
             step = make_step("configure_glance", mode, container_formats_add=["docker"])
@@ -561,13 +563,13 @@ class TestVerify:
         monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
 
         def run(
-            found: Any = None,
+            compute: Any = None,
             images: Any = (),
             answer: Any = None,
             wait_s: Any = 0,
             fault: str = "",
         ) -> Any:
-            monkeypatch.setattr(verify_host, "nova_service", lambda _s: found or service())
+            monkeypatch.setattr(verify_host, "nova_service", lambda _s: compute or service())
             reply = answer or {"compute_driver": DRIVER, "driver": DRIVER}
             monkeypatch.setattr(
                 verify_host,
@@ -624,6 +626,6 @@ class TestVerify:
         down = service(active=False, state="failed/failed")
         other = {"compute_driver": "libvirt.LibvirtDriver", "driver": "nova.virt.libvirt.X"}
         with pytest.raises(faults.StepFailed) as caught:
-            verify(found=down, images=["f" * 32], answer=other)
+            verify(compute=down, images=["f" * 32], answer=other)
         for part in ("is failed/failed", "libvirt.LibvirtDriver", f"lacks the images {'f' * 32}"):
             assert part in str(caught.value)

@@ -54,9 +54,9 @@ def unit(programs: Programs, root: pathlib.Path) -> Unit:
 def containers(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list]:
     """Serve an engine that has these containers."""
     monkeypatch.setattr(library_engine, "DOCKER_SOCKET", str(tmp_path / "s"))
-    found: list = []
-    with engine(tmp_path / "s", {("GET", "/containers/json"): (200, found)}):
-        yield found
+    seen: list = []
+    with engine(tmp_path / "s", {("GET", "/containers/json"): (200, seen)}):
+        yield seen
 
 
 def merged(make_step: Make, root: pathlib.Path, **more: Any) -> tuple[dict, Any]:
@@ -80,9 +80,9 @@ class TestLogDrivers:
         driver: str,
     ) -> None:
         daemon_json.write_text(json.dumps({"log-driver": driver}))
-        found, step = merged(make_step, root)
-        assert "log-opts" not in found
-        assert found["live-restore"] is True
+        settings, step = merged(make_step, root)
+        assert "log-opts" not in settings
+        assert settings["live-restore"] is True
         assert f"the log driver {driver}" in str(step.facts["notes"])
 
     @pytest.mark.parametrize("driver", ["json-file", "local"])
@@ -103,8 +103,8 @@ class TestLogDrivers:
         unit("--log-driver", "journald")
         assert "log-opts" not in merged(make_step, root)[0]
         unit()
-        found, _ = merged(make_step, root, **{"log-driver": "gelf", "log-opts": {"tag": "a"}})
-        assert found["log-opts"] == {"tag": "a"}
+        settings, _ = merged(make_step, root, **{"log-driver": "gelf", "log-opts": {"tag": "a"}})
+        assert settings["log-opts"] == {"tag": "a"}
 
 
 class TestFlags:
@@ -125,10 +125,10 @@ class TestFlags:
         self, make_step: Make, root: pathlib.Path, unit: Unit, words: list, keys: set
     ) -> None:
         unit(*words)
-        found, step = merged(make_step, root)
-        assert set(OURS) - set(found) == keys
+        settings, step = merged(make_step, root)
+        assert set(OURS) - set(settings) == keys
         scratch_engine.refuse_twice_set(
-            step, found, engine_unit.engine_flags(engine_unit.engine_command(step))
+            step, settings, engine_unit.engine_flags(engine_unit.engine_command(step))
         )
 
     @pytest.mark.parametrize("place", ["etc/default/docker", "etc/ops/docker"])
@@ -145,8 +145,8 @@ class TestFlags:
         self, make_step: Make, root: pathlib.Path, unit: Unit
     ) -> None:
         unit("--live-restore=false")
-        found, step = merged(make_step, root)
-        assert "live-restore" not in found
+        settings, step = merged(make_step, root)
+        assert "live-restore" not in settings
         assert step.facts["notes"] == ["docker.service: kept this host's own flag for live-restore"]
 
     def test_the_file_that_the_unit_names_is_the_one_that_is_changed_and_put_back(
@@ -186,8 +186,8 @@ class TestFlags:
         ],
     )
     def test_flags_are_read_as_the_engine_reads_them(self, words: list, flags: dict) -> None:
-        found = engine_unit.engine_flags(["dockerd", *words])
-        assert {flag.key: flag.value for flag in found} == flags
+        read = engine_unit.engine_flags(["dockerd", *words])
+        assert {flag.key: flag.value for flag in read} == flags
 
 
 class TestTrial:

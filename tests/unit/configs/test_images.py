@@ -86,10 +86,10 @@ class TestCheckImages:
             settings = json.dumps({"insecure-registries": [place]})
             (root / "etc/docker/daemon.json").write_text(settings)
             good, bad = f"{place}/org/app:1.2", f"{place}/org/app:1.3"
-            found = self.run(make_step, [good, bad])
-        assert found[good] == {"ok": True, "digest": DIGEST, "reason": ""}
-        assert found[bad]["ok"] is False
-        assert "no such image" in found[bad]["reason"]
+            outcome = self.run(make_step, [good, bad])
+        assert outcome[good] == {"ok": True, "digest": DIGEST, "reason": ""}
+        assert outcome[bad]["ok"] is False
+        assert "no such image" in outcome[bad]["reason"]
 
     def test_mirrors_of_the_host_come_before_the_hub(
         self, make_step: Make, root: pathlib.Path
@@ -138,8 +138,10 @@ class TestCheckImages:
     def test_accounts_under_whole_addresses_are_found(
         self, make_step: Make, root: pathlib.Path, key: str
     ) -> None:
-        found = self.accounts(make_step, root, auths={key: {"auth": "dTpw"}}).account("reg.example")
-        assert (found.user, found.password) == ("u", "p")
+        account = self.accounts(make_step, root, auths={key: {"auth": "dTpw"}}).account(
+            "reg.example"
+        )
+        assert (account.user, account.password) == ("u", "p")
 
     def test_the_hub_s_account_goes_to_the_hub_alone(
         self, make_step: Make, root: pathlib.Path
@@ -181,8 +183,8 @@ class TestCheckImages:
     ) -> None:
         programs("docker-credential-ops", """echo '{"Username": "u", "Secret": "s3cret"}'""")
         with caplog.at_level("DEBUG"):
-            found = self.accounts(make_step, root, **settings).account("reg.example")
-        assert (found.user, found.password) == ("u", "s3cret")
+            account = self.accounts(make_step, root, **settings).account("reg.example")
+        assert (account.user, account.password) == ("u", "s3cret")
         assert "s3cret" not in caplog.text
 
     def test_a_helper_that_is_not_there_is_named(
@@ -229,9 +231,9 @@ class TestCheckImages:
                 "insecure-registries": ["reg.invalid", "spared.invalid"],
             }
             (root / "etc/docker/daemon.json").write_text(json.dumps(settings))
-            found = self.run(make_step, ["reg.invalid/app:1", "spared.invalid/app:1"])
-        assert found["reg.invalid/app:1"]["ok"] is True
-        assert found["spared.invalid/app:1"]["ok"] is False
+            outcome = self.run(make_step, ["reg.invalid/app:1", "spared.invalid/app:1"])
+        assert outcome["reg.invalid/app:1"]["ok"] is True
+        assert outcome["spared.invalid/app:1"]["ok"] is False
 
     def test_where_an_engine_is_it_is_the_one_that_looks(
         self,
@@ -250,9 +252,9 @@ class TestCheckImages:
             ("GET", "/distribution/reg.invalid/no:1/json"): (401, {"message": "unauthorized"}),
         }
         with engine(tmp_path / "s", answers):
-            found = self.run(make_step, ["reg.invalid/app:1", "reg.invalid/no:1"])
-        assert found["reg.invalid/app:1"] == {"ok": True, "digest": DIGEST, "reason": ""}
-        assert found["reg.invalid/no:1"]["reason"] == "the engine says: unauthorized"
+            outcome = self.run(make_step, ["reg.invalid/app:1", "reg.invalid/no:1"])
+        assert outcome["reg.invalid/app:1"] == {"ok": True, "digest": DIGEST, "reason": ""}
+        assert outcome["reg.invalid/no:1"]["reason"] == "the engine says: unauthorized"
 
 
 ARCHIVE = b"not really a tar" * 1000

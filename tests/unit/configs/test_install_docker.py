@@ -58,8 +58,8 @@ class TestDaemonSettings:
     ) -> None:
         daemon_json.write_text('{"registry-mirrors": ["https://m"], "debug": true}')
         merge(make_step, **OURS)
-        found = json.loads(daemon_json.read_text())
-        assert list(found) == ["registry-mirrors", "debug", "live-restore", "log-opts"]
+        settings = json.loads(daemon_json.read_text())
+        assert list(settings) == ["registry-mirrors", "debug", "live-restore", "log-opts"]
 
     def test_a_key_that_the_operator_set_otherwise_is_kept_and_told(
         self, make_step: Make, daemon_json: Any
@@ -419,8 +419,8 @@ class TestApt:
         self, make_step: Make, programs: Programs, calls: Calls
     ) -> None:
         programs("apt-get", f"cat <<'E'\n{SIMULATION}E")
-        found = apt.Apt(make_step("install_docker")).planned(["docker.io", "iptables"])
-        assert found == ["runc", "containerd", "docker.io"]
+        planned = apt.Apt(make_step("install_docker")).planned(["docker.io", "iptables"])
+        assert planned == ["runc", "containerd", "docker.io"]
         assert "-s install --no-install-recommends docker.io iptables" in calls()[0]
         assert "DPkg::Lock::Timeout" in calls()[0]
 

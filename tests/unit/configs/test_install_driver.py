@@ -124,8 +124,8 @@ def environment(
 def packages(environment: Any, make_step: Make) -> Any:
     def read() -> dict[str, str]:
         step = make_step("look")
-        found = services.in_service_python(step, environment, probes.inventory)
-        return dict(found["packages"])
+        inventory = services.in_service_python(step, environment, probes.inventory)
+        return dict(inventory["packages"])
 
     return read
 
@@ -237,9 +237,9 @@ def test_only_a_driver_that_nova_compute_may_have_loaded_disturbs(run: Any, pack
     assert run("check").facts["disturbs"] is False
     assert run().facts["disturbs"] is False
     assert run().facts["disturbs"] is False
-    found = run("check", version="1.1", run_id="two").facts
-    assert found["disturbs"] is True
-    assert "nova-compute.service may have the driver loaded" in found["disturbed"][0]
+    facts = run("check", version="1.1", run_id="two").facts
+    assert facts["disturbs"] is True
+    assert "nova-compute.service may have the driver loaded" in facts["disturbed"][0]
 
 
 def test_a_wheel_that_the_host_has_not_is_refused_with_the_remedy(
@@ -422,8 +422,8 @@ def test_another_wheel_of_the_same_version_takes_its_place(
 ) -> None:
     wheel(tmp_path, "nova-docker", "1.0", "docker>=7")
     install(environment.python, tmp_path / file_of("nova-docker", "1.0"))
-    found = run()
-    assert found.facts["disturbs"] is True
+    outcome = run()
+    assert outcome.facts["disturbs"] is True
     assert run().actions == []
 
 

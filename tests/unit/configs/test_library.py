@@ -252,15 +252,15 @@ class TestServices:
                 f"ActiveState=active\nSubState=running\nUser=nova\nMainPID={process.pid}\nNRestarts=2\nType=notify\nE\n"
                 ";; *) echo LoadState=not-found;; esac",
             )
-            found = services.find_service(
+            service = services.find_service(
                 make_step("s"), ("openstack-nova-compute.service", "nova-compute.service")
             )
             process.kill()
-        assert found is not None
-        assert (found.unit, found.user, found.restarts) == ("nova-compute.service", "nova", 2)
-        assert (found.active, found.notifies) == (True, True)
-        assert found.command == argv
-        assert found.environment == {"OS_X": "1"}
+        assert service is not None
+        assert (service.unit, service.user, service.restarts) == ("nova-compute.service", "nova", 2)
+        assert (service.active, service.notifies) == (True, True)
+        assert service.command == argv
+        assert service.environment == {"OS_X": "1"}
 
     def test_a_stopped_service_is_described_by_its_unit(
         self, make_step: Make, programs: Programs
@@ -272,11 +272,11 @@ class TestServices:
             "argv[]=/v/bin/nova-compute --config-file=/a b ; ignore_errors=no ; "
             "start_time=[n/a] }\nEnvironment=A=1 'B=2 3'\nE",
         )
-        found = services.find_service(make_step("s"), ("nova-compute.service",))
-        assert found is not None
-        assert found.command == ["/v/bin/nova-compute", "--config-file=/a", "b"]
-        assert found.environment == {"A": "1", "B": "2 3"}
-        assert found.active is False
+        service = services.find_service(make_step("s"), ("nova-compute.service",))
+        assert service is not None
+        assert service.command == ["/v/bin/nova-compute", "--config-file=/a", "b"]
+        assert service.environment == {"A": "1", "B": "2 3"}
+        assert service.active is False
 
     def test_no_nova_is_an_error_that_names_the_units(
         self, make_step: Make, programs: Programs
@@ -365,18 +365,18 @@ class TestProcess:
     def outputs(self, tmp_path: pathlib.Path) -> Any:
         def read() -> dict:
             names = ("deploy_result", "changed", "report")
-            found = {name: (tmp_path / f"out.{name}").read_text() for name in names}
-            return {**found, "report": json.loads(found["report"])}
+            texts = {name: (tmp_path / f"out.{name}").read_text() for name in names}
+            return {**texts, "report": json.loads(texts["report"])}
 
         return read
 
     def test_outputs_and_exit_code_of_a_change(self, run: Any, outputs: Any) -> None:
         process = run("step.will('do it'); step.facts['a'] = 1")
         assert process.wait(20) == 0
-        found = outputs()
-        assert (found["deploy_result"], found["changed"]) == ("ok", "true")
-        assert found["report"]["actions"] == ["do it"]
-        assert found["report"]["facts"] == {"a": 1}
+        told = outputs()
+        assert (told["deploy_result"], told["changed"]) == ("ok", "true")
+        assert told["report"]["actions"] == ["do it"]
+        assert told["report"]["facts"] == {"a": 1}
 
     def test_a_failure_is_told_with_its_reason(self, run: Any, outputs: Any) -> None:
         process = run("raise StepFailed('no disk: make room')")

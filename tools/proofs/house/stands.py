@@ -5,7 +5,7 @@
 
 What they allow is the data of rooms.py; the page contributor/style says what they are for. Imports
 are read from the source and nothing is run, so that one within a function counts as well. Of tests
-only the names, and that they import no test, are looked at.
+only the names, their folders, and that they import no test, are looked at.
 """
 
 from __future__ import annotations
@@ -274,7 +274,7 @@ def caught_oddly(house: House) -> Iterator[str]:
 
 def says_nothing(house: House) -> Iterator[str]:
     """Yield the variables and parameters whose names do not say what they hold."""
-    for module in house.modules:
+    for module in (*house.modules, *house.tests):
         for name, line in module.source.variables:
             if name in NO_VARIABLES:
                 yield f"{module.path}:{line}: calls a variable {name}, not what it holds"

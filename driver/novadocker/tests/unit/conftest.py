@@ -116,13 +116,13 @@ def virtapi() -> VirtAPI:
 @pytest.fixture
 def interfaces(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The interfaces of every instance in Nova's database, which stores nothing."""
-    found: list[Any] = []
+    known: list[Any] = []
     monkeypatch.setattr(
-        objects.VirtualInterfaceList, "get_by_instance_uuid", lambda _context, _uuid: found
+        objects.VirtualInterfaceList, "get_by_instance_uuid", lambda _context, _uuid: known
     )
     monkeypatch.setattr(objects.Instance, "save", mock.Mock())
     monkeypatch.setattr(objects, "InstanceActionEvent", mock.Mock())
-    return found
+    return known
 
 
 @pytest.fixture
@@ -151,8 +151,8 @@ def docker_driver(new_driver: Callable[..., driver.DockerDriver]) -> driver.Dock
 @pytest.fixture
 def migrations(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Nova's record of the one migration that there is: on this host."""
-    found = mock.Mock(source_compute=make.HOST, dest_compute=make.HOST)
-    by_id = mock.Mock(return_value=found)
+    migration = mock.Mock(source_compute=make.HOST, dest_compute=make.HOST)
+    by_id = mock.Mock(return_value=migration)
     monkeypatch.setattr(objects.Migration, "get_by_id", by_id)
     monkeypatch.setattr(objects.Migration, "get_by_instance_and_status", by_id)
     return by_id

@@ -20,7 +20,9 @@ def test_all_parts_are_made_and_share_the_facts_of_the_host(
     conf: Any, virtapi: Any, engine: Any, wiring: Any, glance: Any
 ) -> None:
     parts = Parts.assemble(conf, virtapi, engine=engine, wiring=wiring, glance=glance)
-    missing = {one.name for one in dataclasses.fields(parts) if getattr(parts, one.name) is None}
+    missing = {
+        field.name for field in dataclasses.fields(parts) if getattr(parts, field.name) is None
+    }
     assert missing == {"watcher"}
     parts.facts.name = "renamed"
     parts.workloads.names_by_uuid()

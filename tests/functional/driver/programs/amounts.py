@@ -212,7 +212,9 @@ def neighbour(url: str, image: str) -> None:
 
 def _medians(lines: list[str]) -> tuple[float, float]:
     times = [tuple(map(float, line.split())) for line in lines]
-    return statistics.median(one for one, _ in times), statistics.median(one for _, one in times)
+    return statistics.median(own_s for own_s, _ in times), statistics.median(
+        own_s for _, own_s in times
+    )
 
 
 def main() -> int:
@@ -238,12 +240,12 @@ def main() -> int:
             reading = threading.Thread(target=busy.extend, args=(other.stdout,))
             reading.start()
             for many in (uploads(host, maker), snapshots(host, base.id)):
-                for one in many:
-                    results.append(one)
+                for spent in many:
+                    results.append(spent)
                     print(
-                        f"{'ok ' if one.kept else 'BAD'} {one.name}: {one.outcome[:90]}; "
-                        f"+{one.grown_bytes // MIB} MiB, {one.cpu_s:.1f} s, in programs "
-                        f"{one.programs_cpu_s:.1f} s, {one.least_free_bytes // MIB} MiB free",
+                        f"{'ok ' if spent.kept else 'BAD'} {spent.name}: {spent.outcome[:90]}; "
+                        f"+{spent.grown_bytes // MIB} MiB, {spent.cpu_s:.1f} s, in programs "
+                        f"{spent.programs_cpu_s:.1f} s, {spent.least_free_bytes // MIB} MiB free",
                         flush=True,
                     )
             # Of those that have been waited for: neither who makes archives nor the engine.
@@ -253,14 +255,14 @@ def main() -> int:
     spawn, listing = (
         then / before for then, before in zip(_medians(busy), _medians(quiet), strict=True)
     )
-    kept = sum(one.kept for one in results)
+    kept = sum(spent.kept for spent in results)
     print(
         f"figures: {kept} of {len(results)} within the bounds; at most "
-        f"{max(one.grown_bytes for one in results) // MIB} MiB and "
-        f"{max(one.cpu_s for one in results):.1f} s of nova-compute, "
-        f"{max(one.programs_cpu_s for one in results):.1f} s of programs that read archives, "
+        f"{max(spent.grown_bytes for spent in results) // MIB} MiB and "
+        f"{max(spent.cpu_s for spent in results):.1f} s of nova-compute, "
+        f"{max(spent.programs_cpu_s for spent in results):.1f} s of programs that read archives, "
         f"{largest_mib} MiB in one of those; least free "
-        f"{min(one.least_free_bytes for one in results) // MIB} MiB; neighbours' spawn "
+        f"{min(spent.least_free_bytes for spent in results) // MIB} MiB; neighbours' spawn "
         f"{spawn:.2f} times, list {listing:.2f} times as long (medians, {len(busy)} times)"
     )
     return 0 if kept == len(results) else 1

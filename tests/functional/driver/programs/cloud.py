@@ -146,7 +146,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
     def gone(self, server: dict[str, Any]) -> None:
         self.api.delete_server(server["id"])
         self._wait_until_deleted(server)
-        names = [one.name for one in self.engine.containers.list(all=True)]
+        names = [container.name for container in self.engine.containers.list(all=True)]
         self.assertEqual([], [name for name in names if server["id"] in name])
         its_own = {"label": f"org.openstack.nova.uuid={server['id']}"}
         self.assertEqual([], self.engine.images.list(all=True, filters=its_own))
@@ -283,7 +283,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         self._wait_for_state_change(server, "SOFT_DELETED")
         self.api.post_server_action(server["id"], {"forceDelete": None})
         self._wait_until_deleted(server)
-        names = [one.name for one in self.engine.containers.list(all=True)]
+        names = [container.name for container in self.engine.containers.list(all=True)]
         self.assertEqual([], [name for name in names if server["id"] in name])
 
     def test_snapshot_and_boot_from_it(self) -> None:

@@ -137,7 +137,7 @@ class CrashTestCase(unittest.TestCase):
             if not any(tag.startswith("nova-glance/") for tag in image.tags)
         )
         return {
-            "containers": sorted(one.name for one in docker.containers.list(all=True)),
+            "containers": sorted(container.name for container in docker.containers.list(all=True)),
             "links": links,
             "ports": switch.ports("br-int"),
             "namespaces": engine.namespaces(),
@@ -461,10 +461,10 @@ class LossTest(CrashTestCase):
         def resume() -> None:
             driver = self.started()
             driver.init_host(HOST)
-            for one, info in ((self.instance, self.info), (other, other_info)):
-                assert driver.get_info(one).state == 4
-                driver.plug_vifs(one, info)
-                driver.resume_state_on_host_boot(CONTEXT, one, info, None)
+            for instance, info in ((self.instance, self.info), (other, other_info)):
+                assert driver.get_info(instance).state == 4
+                driver.plug_vifs(instance, info)
+                driver.resume_state_on_host_boot(CONTEXT, instance, info, None)
 
         self.assertEqual(0, in_child(resume))
         ping = (

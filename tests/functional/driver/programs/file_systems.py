@@ -132,7 +132,7 @@ class FileSystemTest(unittest.TestCase):
         target = self.target("u")
         mounts.mount(device, target, "ext4", False)
         (line,) = [
-            one for one in Path("/proc/self/mounts").read_text().splitlines() if target in one
+            line for line in Path("/proc/self/mounts").read_text().splitlines() if target in line
         ]
         self.assertIn("errors=remount-ro", line)
         for option in ("nosuid", "nodev"):
@@ -142,8 +142,8 @@ class FileSystemTest(unittest.TestCase):
         device = self.loops.make(SIZES["xfs"])
         mounts.make(device, "xfs", None)
         copy = self.loops.make(SIZES["xfs"], self.loops.content(device))
-        for name, one in (("one", device), ("two", copy)):
-            mounts.mount(one, self.target(name), "xfs", False)
+        for name, made in (("one", device), ("two", copy)):
+            mounts.mount(made, self.target(name), "xfs", False)
 
     def test_a_journal_on_another_device_is_told(self) -> None:
         journal = self.loops.make(16 * MIB)

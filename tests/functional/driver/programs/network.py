@@ -155,18 +155,20 @@ class NetworkTest(unittest.TestCase):
         return output.decode()
 
     def test_instances_reach_each_other_by_ipv4_and_ipv6(self) -> None:
-        one, _ = self.spawn(port(1, v4(11), v6(11)))
+        instance, _ = self.spawn(port(1, v4(11), v6(11)))
         two, _ = self.spawn(port(2, v4(12), v6(12)))
-        self.assertIn(" 0% packet loss", self.sh(one, "ping -c 2 -W 3 198.51.100.12"))
+        self.assertIn(" 0% packet loss", self.sh(instance, "ping -c 2 -W 3 198.51.100.12"))
         self.assertIn(" 0% packet loss", self.sh(two, "ping -6 -c 2 -W 3 2001:db8::11"))
         # Something with checksums of its own: the user-space datapath drops what is offered
         # incomplete.
         self.sh(two, "(echo hello | nc -l -p 80 >/dev/null &) ; sleep 0.2")
-        self.assertEqual("hello\n", self.sh(one, "nc -w 3 198.51.100.12 80 </dev/null"))
+        self.assertEqual("hello\n", self.sh(instance, "nc -w 3 198.51.100.12 80 </dev/null"))
 
     def test_interface_is_as_neutron_says(self) -> None:
-        one, _ = self.spawn(port(1, v4(11, routes=[("203.0.113.0/24", "198.51.100.9")]), v6(11)))
-        shown = self.sh(one, "ip addr show eth0; ip route; ip -6 route; cat /etc/resolv.conf")
+        instance, _ = self.spawn(
+            port(1, v4(11, routes=[("203.0.113.0/24", "198.51.100.9")]), v6(11))
+        )
+        shown = self.sh(instance, "ip addr show eth0; ip route; ip -6 route; cat /etc/resolv.conf")
         for wanted in (
             "mtu 1400",
             "fa:16:3e:00:00:01",
@@ -179,7 +181,7 @@ class NetworkTest(unittest.TestCase):
         ):
             self.assertIn(wanted, shown)
         self.assertNotIn("search", shown.replace("search .", ""))
-        hosts = self.sh(one, "cat /etc/hosts; ping -c 1 -W 3 $(hostname)")
+        hosts = self.sh(instance, "cat /etc/hosts; ping -c 1 -W 3 $(hostname)")
         self.assertIn("198.51.100.11\tweb", hosts)
         self.assertIn("2001:db8::11\tweb", hosts)
         self.assertIn(" 0% packet loss", hosts)
@@ -188,55 +190,55 @@ class NetworkTest(unittest.TestCase):
 
     def test_who_has_no_name_server_asks_none_of_the_hosts(self) -> None:
         without = {**subnet("192.0.2.5", "192.0.2.0/24"), "dns": []}
-        one, _ = self.spawn(port(1, model.Subnet(**without)))
-        found = self.sh(one, "grep -v ^# /etc/resolv.conf").split()
-        self.assertEqual(["nameserver", "127.0.0.1"], [x for x in found if x[0] in "n1"][:2])
-        self.assertEqual(1, found.count("nameserver"))
+        instance, _ = self.spawn(port(1, model.Subnet(**without)))
+        lines = self.sh(instance, "grep -v ^# /etc/resolv.conf").split()
+        self.assertEqual(["nameserver", "127.0.0.1"], [x for x in lines if x[0] in "n1"][:2])
+        self.assertEqual(1, lines.count("nameserver"))
 
     def test_limits_of_processes_and_of_what_they_share(self) -> None:
-        one, _ = self.spawn(port(1, v4(11)))
-        told = self.sh(one, "ulimit -c; ulimit -n; df -k /dev/shm | tail -1; tty || true")
+        instance, _ = self.spawn(port(1, v4(11)))
+        told = self.sh(instance, "ulimit -c; ulimit -n; df -k /dev/shm | tail -1; tty || true")
         self.assertEqual(["0", "16384"], told.split()[:2])
         self.assertEqual("65536", told.split()[3])
 
     def test_a_long_name_is_no_obstacle(self) -> None:
-        one, _ = self.spawn(port(1, v4(11)), hostname=f"web.{'long.' * 20}example.org")
-        self.assertEqual("web\n", self.sh(one, "hostname"))
+        instance, _ = self.spawn(port(1, v4(11)), hostname=f"web.{'long.' * 20}example.org")
+        self.assertEqual("web\n", self.sh(instance, "hostname"))
 
     def test_port_is_known_to_neutrons_agent(self) -> None:
-        one, info = self.spawn(port(1, v4(11)))
+        instance, info = self.spawn(port(1, v4(11)))
         ids = switch.vsctl("get", "interface", info[0]["devname"], "external_ids")
         self.assertIn(f'iface-id="{info[0]["id"]}"', ids)
-        self.assertIn(f'vm-uuid="{one.uuid}"', ids)
+        self.assertIn(f'vm-uuid="{instance.uuid}"', ids)
         self.assertIn('attached-mac="fa:16:3e:00:00:01"', ids)
 
     def test_network_without_gateway_and_several_ports(self) -> None:
-        one, _ = self.spawn(
+        instance, _ = self.spawn(
             port(1, subnet("192.0.2.5", "192.0.2.0/25")), port(2, v4(11)), port(3, v4(13))
         )
-        routes = self.sh(one, "ip route")
+        routes = self.sh(instance, "ip route")
         self.assertIn("default via 198.51.100.1 dev eth1", routes)
         self.assertEqual(1, routes.count("default"))
-        self.assertIn("192.0.2.5/25", self.sh(one, "ip addr show eth0"))
-        self.assertIn("198.51.100.13/24", self.sh(one, "ip addr show eth2"))
+        self.assertIn("192.0.2.5/25", self.sh(instance, "ip addr show eth0"))
+        self.assertIn("198.51.100.13/24", self.sh(instance, "ip addr show eth2"))
 
     def test_hybrid_port_goes_through_its_bridge(self) -> None:
-        one, _ = self.spawn(port(1, v4(11), hybrid=True))
+        instance, _ = self.spawn(port(1, v4(11), hybrid=True))
         self.spawn(port(2, v4(12)))
-        self.assertIn(" 0% packet loss", self.sh(one, "ping -c 2 -W 3 198.51.100.12"))
+        self.assertIn(" 0% packet loss", self.sh(instance, "ping -c 2 -W 3 198.51.100.12"))
 
     def test_network_survives_stop_start_reboot_and_death(self) -> None:
-        one, info = self.spawn(port(1, v4(11)))
+        instance, info = self.spawn(port(1, v4(11)))
         self.spawn(port(2, v4(12)))
-        self.driver.power_off(one)
-        self.driver.power_on(self.context, one, info)
-        self.assertIn(" 0% packet loss", self.sh(one, "ping -c 1 -W 3 198.51.100.12"))
-        self.docker.containers.get(f"nova-{one.uuid}").kill()
-        self.driver.reboot(self.context, one, info, "HARD")
-        self.assertIn(" 0% packet loss", self.sh(one, "ping -c 1 -W 3 198.51.100.12"))
+        self.driver.power_off(instance)
+        self.driver.power_on(self.context, instance, info)
+        self.assertIn(" 0% packet loss", self.sh(instance, "ping -c 1 -W 3 198.51.100.12"))
+        self.docker.containers.get(f"nova-{instance.uuid}").kill()
+        self.driver.reboot(self.context, instance, info, "HARD")
+        self.assertIn(" 0% packet loss", self.sh(instance, "ping -c 1 -W 3 198.51.100.12"))
 
     def test_who_is_stopped_or_paused_does_not_answer(self) -> None:
-        one, info = self.spawn(port(1, v4(11), v6(11)))
+        instance, info = self.spawn(port(1, v4(11), v6(11)))
         two, _ = self.spawn(port(2, v4(12), v6(12)))
 
         def answers() -> bool:
@@ -253,7 +255,7 @@ class NetworkTest(unittest.TestCase):
                 (index,) = ipr.link_lookup(ifname=info[0]["devname"])
                 with IPRoute() as heard:
                     heard.bind(rtnl.RTMGRP_LINK)
-                    self.driver.plug_vifs(one, info)
+                    self.driver.plug_vifs(instance, info)
                     # Something to hear in any case, after all else.
                     ipr.link("add", kind="veth", ifname="heard", peer="unheard")
                     ipr.link("del", index=ipr.link_lookup(ifname="heard")[0])
@@ -266,54 +268,56 @@ class NetworkTest(unittest.TestCase):
                                 states.append(link["state"])
 
         self.assertTrue(answers())
-        self.driver.pause(one)
-        one.vm_state = vm_states.PAUSED
+        self.driver.pause(instance)
+        instance.vm_state = vm_states.PAUSED
         self.assertFalse(answers())
         self.assertNotIn("up", plugged())
         self.assertFalse(answers())
-        self.driver.unpause(one)
-        one.vm_state = vm_states.ACTIVE
+        self.driver.unpause(instance)
+        instance.vm_state = vm_states.ACTIVE
         self.assertTrue(answers())
-        self.driver.power_off(one)
-        one.vm_state = vm_states.STOPPED
+        self.driver.power_off(instance)
+        instance.vm_state = vm_states.STOPPED
         self.assertNotIn("up", plugged())
         self.assertFalse(answers())
-        self.driver.power_on(self.context, one, info)
+        self.driver.power_on(self.context, instance, info)
         self.assertTrue(answers())
 
     def test_network_is_made_again_after_a_reboot_of_the_host(self) -> None:
-        one, info = self.spawn(port(1, v4(11)))
+        instance, info = self.spawn(port(1, v4(11)))
         self.spawn(port(2, v4(12)))
-        for name in (f"nova-{one.uuid}", f"nova-sandbox-{one.uuid}"):
+        for name in (f"nova-{instance.uuid}", f"nova-sandbox-{instance.uuid}"):
             self.docker.containers.get(name).kill()
-        self.driver.plug_vifs(one, info)
-        self.driver.resume_state_on_host_boot(self.context, one, info, None)
-        self.assertIn(" 0% packet loss", self.sh(one, "ping -c 1 -W 3 198.51.100.12"))
+        self.driver.plug_vifs(instance, info)
+        self.driver.resume_state_on_host_boot(self.context, instance, info, None)
+        self.assertIn(" 0% packet loss", self.sh(instance, "ping -c 1 -W 3 198.51.100.12"))
 
     def test_network_is_made_again_where_the_sandbox_was_removed(self) -> None:
-        one, info = self.spawn(port(1, v4(11)))
+        instance, info = self.spawn(port(1, v4(11)))
         self.spawn(port(2, v4(12)))
-        self.driver.power_off(one)
-        self.docker.containers.get(f"nova-sandbox-{one.uuid}").remove(force=True)
-        self.driver.power_on(self.context, one, info)
-        self.assertIn(" 0% packet loss", self.sh(one, "ping -c 1 -W 3 198.51.100.12"))
+        self.driver.power_off(instance)
+        self.docker.containers.get(f"nova-sandbox-{instance.uuid}").remove(force=True)
+        self.driver.power_on(self.context, instance, info)
+        self.assertIn(" 0% packet loss", self.sh(instance, "ping -c 1 -W 3 198.51.100.12"))
 
     def test_plug_vifs_leaves_a_running_instance_alone(self) -> None:
-        one, info = self.spawn(port(1, v4(11)))
-        before = self.sh(one, "ip addr")
-        self.driver.plug_vifs(one, info)
-        self.assertEqual(before, self.sh(one, "ip addr"))
+        instance, info = self.spawn(port(1, v4(11)))
+        before = self.sh(instance, "ip addr")
+        self.driver.plug_vifs(instance, info)
+        self.assertEqual(before, self.sh(instance, "ip addr"))
 
     def test_addresses_routes_and_gateways_are_those_that_neutron_has(self) -> None:
-        one, info = self.spawn(port(1, v4(11, routes=[("203.0.113.0/24", "198.51.100.9")]), v6(11)))
+        instance, info = self.spawn(
+            port(1, v4(11, routes=[("203.0.113.0/24", "198.51.100.9")]), v6(11))
+        )
         changed = subnet("198.51.100.21", "198.51.100.0/24", "198.51.100.254")
         info[0]["network"]["subnets"] = [changed, v6(21)]
         for again in (
-            lambda: self.driver.inject_network_info(one, info),
-            lambda: self.driver.reboot(self.context, one, info, "HARD"),
+            lambda: self.driver.inject_network_info(instance, info),
+            lambda: self.driver.reboot(self.context, instance, info, "HARD"),
         ):
             again()
-            shown = self.sh(one, "ip addr; ip route; ip -6 route; ip route get 198.51.100.77")
+            shown = self.sh(instance, "ip addr; ip route; ip -6 route; ip route get 198.51.100.77")
             for wanted in (
                 "198.51.100.21/24",
                 "2001:db8::21/64",
@@ -326,60 +330,60 @@ class NetworkTest(unittest.TestCase):
 
     def test_the_gateway_of_a_port_that_goes_is_the_next_ones(self) -> None:
         second = subnet("192.0.2.5", "192.0.2.0/24", "192.0.2.1")
-        one, info = self.spawn(port(1, v4(11)), port(2, second))
-        one.info_cache = objects.InstanceInfoCache(network_info=info)
-        self.assertIn("default via 198.51.100.1", self.sh(one, "ip route"))
-        self.driver.detach_interface(self.context, one, info[0])
-        self.assertIn("default via 192.0.2.1", self.sh(one, "ip route"))
+        instance, info = self.spawn(port(1, v4(11)), port(2, second))
+        instance.info_cache = objects.InstanceInfoCache(network_info=info)
+        self.assertIn("default via 198.51.100.1", self.sh(instance, "ip route"))
+        self.driver.detach_interface(self.context, instance, info[0])
+        self.assertIn("default via 192.0.2.1", self.sh(instance, "ip route"))
 
     def test_the_metadata_service_answers_on_the_link_as_ovns_does(self) -> None:
         served = {"uuid": str(uuid.uuid4())}
         with metadata_agent(served):
             of_ovn = {"details": {"datapath_type": "netdev", "bound_drivers": {"0": "ovn"}}}
             alone = subnet("198.51.100.11", "198.51.100.0/24")
-            one, info = self.spawn(port(1, alone, **of_ovn))
+            instance, info = self.spawn(port(1, alone, **of_ovn))
             asked = "GET /openstack/latest/meta_data.json HTTP/1.0\\r\\n\\r\\n"
-            told = self.sh(one, f"printf '{asked}' | nc -w 5 169.254.169.254 80")
+            told = self.sh(instance, f"printf '{asked}' | nc -w 5 169.254.169.254 80")
             self.assertEqual(served, json.loads(told.splitlines()[-1]))
             # Another port leaves it where it is, and has it when the first one goes.
             extra = port(3, subnet("192.0.2.5", "192.0.2.0/24"), **of_ovn)
-            self.driver.attach_interface(self.context, one, None, extra)
-            self.assertIn("169.254.169.254 dev eth0", self.sh(one, "ip route"))
+            self.driver.attach_interface(self.context, instance, None, extra)
+            self.assertIn("169.254.169.254 dev eth0", self.sh(instance, "ip route"))
             both = model.NetworkInfo([*info, extra])
-            one.info_cache = objects.InstanceInfoCache(network_info=both)
-            self.driver.detach_interface(self.context, one, info[0])
-            self.assertIn("169.254.169.254 dev eth1", self.sh(one, "ip route"))
-            self.driver.detach_interface(self.context, one, extra)
+            instance.info_cache = objects.InstanceInfoCache(network_info=both)
+            self.driver.detach_interface(self.context, instance, info[0])
+            self.assertIn("169.254.169.254 dev eth1", self.sh(instance, "ip route"))
+            self.driver.detach_interface(self.context, instance, extra)
 
     def test_interfaces_come_and_go(self) -> None:
-        one, info = self.spawn(port(1, v4(11)))
+        instance, info = self.spawn(port(1, v4(11)))
         self.spawn(port(9, subnet("192.0.2.9", "192.0.2.0/24")))
         extra = port(3, subnet("192.0.2.5", "192.0.2.0/24"))
-        self.driver.attach_interface(self.context, one, None, extra)
-        self.assertIn(" 0% packet loss", self.sh(one, "ping -c 1 -W 3 192.0.2.9"))
-        self.driver.detach_interface(self.context, one, extra)
-        self.assertNotIn("eth1", self.sh(one, "ip addr"))
-        self.driver.power_off(one)
-        self.driver.attach_interface(self.context, one, None, extra)
-        self.driver.power_on(self.context, one, model.NetworkInfo([*info, extra]))
-        self.assertIn(" 0% packet loss", self.sh(one, "ping -c 1 -W 3 192.0.2.9"))
-        self.driver.detach_interface(self.context, one, extra)
+        self.driver.attach_interface(self.context, instance, None, extra)
+        self.assertIn(" 0% packet loss", self.sh(instance, "ping -c 1 -W 3 192.0.2.9"))
+        self.driver.detach_interface(self.context, instance, extra)
+        self.assertNotIn("eth1", self.sh(instance, "ip addr"))
+        self.driver.power_off(instance)
+        self.driver.attach_interface(self.context, instance, None, extra)
+        self.driver.power_on(self.context, instance, model.NetworkInfo([*info, extra]))
+        self.assertIn(" 0% packet loss", self.sh(instance, "ping -c 1 -W 3 192.0.2.9"))
+        self.driver.detach_interface(self.context, instance, extra)
         self.assertNotIn(extra["devname"], switch.ports(BRIDGE))
 
     def test_ports_with_one_address_on_two_networks(self) -> None:
-        one, _ = self.spawn(port(1, v4(11)), port(1, subnet("192.0.2.5", "192.0.2.0/24")))
-        self.assertIn("198.51.100.11/24", self.sh(one, "ip addr show eth0"))
-        self.assertIn("192.0.2.5/24", self.sh(one, "ip addr show eth1"))
+        instance, _ = self.spawn(port(1, v4(11)), port(1, subnet("192.0.2.5", "192.0.2.0/24")))
+        self.assertIn("198.51.100.11/24", self.sh(instance, "ip addr show eth0"))
+        self.assertIn("192.0.2.5/24", self.sh(instance, "ip addr show eth1"))
 
     def test_a_route_by_a_gateway_that_is_elsewhere(self) -> None:
-        one, info = self.spawn(
+        instance, info = self.spawn(
             port(1, v4(11, routes=[("203.0.113.0/24", "192.0.2.77"), ("10.9.0.0/16", "0.0.0.0")])),
         )
-        self.assertIn("203.0.113.0/24 via 192.0.2.77", self.sh(one, "ip route"))
-        self.driver.reboot(self.context, one, info, "HARD")
+        self.assertIn("203.0.113.0/24 via 192.0.2.77", self.sh(instance, "ip route"))
+        self.driver.reboot(self.context, instance, info, "HARD")
 
     def test_nothing_is_left_of_an_interface_that_is_not_attached(self) -> None:
-        one, _ = self.spawn(port(1, v4(11)))
+        instance, _ = self.spawn(port(1, v4(11)))
         before = self._left()
         extra = port(3, subnet("192.0.2.5", "192.0.2.0/24"))
         for fails in (
@@ -388,25 +392,25 @@ class NetworkTest(unittest.TestCase):
         ):
             with self.subTest(fails=fails), mock.patch(fails, side_effect=OSError("no")):
                 with self.assertRaises(exception.InterfaceAttachFailed):
-                    self.driver.attach_interface(self.context, one, None, extra)
+                    self.driver.attach_interface(self.context, instance, None, extra)
                 self.assertEqual(before, self._left())
-        self.assertNotIn("eth1", self.sh(one, "ip addr"))
+        self.assertNotIn("eth1", self.sh(instance, "ip addr"))
 
     def test_counters_of_interfaces(self) -> None:
-        one, _ = self.spawn(port(1, v4(11)))
+        instance, _ = self.spawn(port(1, v4(11)))
         self.spawn(port(2, v4(12)))
-        self.sh(one, "ping -c 2 -W 3 198.51.100.12")
-        self.assertGreater(self.driver.get_diagnostics(one)["eth0_rx_packets"], 1)
-        nic = self.driver.get_instance_diagnostics(one).nic_details[0]
+        self.sh(instance, "ping -c 2 -W 3 198.51.100.12")
+        self.assertGreater(self.driver.get_diagnostics(instance)["eth0_rx_packets"], 1)
+        nic = self.driver.get_instance_diagnostics(instance).nic_details[0]
         self.assertEqual("fa:16:3e:00:00:01", nic.mac_address)
 
     def test_devices_that_are_no_ports_have_no_counters(self) -> None:
-        one, _ = self.spawn(port(1, v4(11)))
-        box = self.docker.containers.get(f"nova-sandbox-{one.uuid}")
+        instance, _ = self.spawn(port(1, v4(11)))
+        box = self.docker.containers.get(f"nova-sandbox-{instance.uuid}")
         with NetNS(box.attrs["NetworkSettings"]["SandboxKey"], flags=0) as ns:
             ns.link("add", kind="veth", ifname="other", peer="another")
-        self.assertEqual(1, len(self.driver.get_instance_diagnostics(one).nic_details))
-        self.assertNotIn("other_rx", self.driver.get_diagnostics(one))
+        self.assertEqual(1, len(self.driver.get_instance_diagnostics(instance).nic_details))
+        self.assertNotIn("other_rx", self.driver.get_diagnostics(instance))
 
     def test_nothing_is_left_of_a_failure(self) -> None:
         bad = port(2, v4(12), type=model.VIF_TYPE_BINDING_FAILED)
@@ -427,8 +431,8 @@ class NetworkTest(unittest.TestCase):
     def test_nothing_is_left_after_destroy(self) -> None:
         for hybrid in (False, True):
             with self.subTest(hybrid=hybrid):
-                one, info = self.spawn(port(1, v4(11), hybrid=hybrid), port(2, v6(11)))
-                self.driver.destroy(self.context, one, info)
+                instance, info = self.spawn(port(1, v4(11), hybrid=hybrid), port(2, v6(11)))
+                self.driver.destroy(self.context, instance, info)
                 self.assertEqual(self.before, self._left())
 
 

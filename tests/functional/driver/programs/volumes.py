@@ -103,9 +103,9 @@ class VolumeTestCase(cloud.CloudTestCase):
         self._wait_for_volume_detach(server["id"], volume)
 
     def name(self, server: Any, volume: str) -> str:
-        for one in self.api.get_server_volumes(server["id"]):
-            if one["volumeId"] == volume:
-                return os.path.basename(one["device"])
+        for attachment in self.api.get_server_volumes(server["id"]):
+            if attachment["volumeId"] == volume:
+                return os.path.basename(attachment["device"])
         raise AssertionError(f"{volume} is not attached")
 
     def told(self, server: Any, expected: str = "Error") -> str | None:
@@ -128,10 +128,10 @@ class VolumeTestCase(cloud.CloudTestCase):
         raise AssertionError("the volume is not attached, and nothing is said")
 
     def mounts(self) -> list[str]:
-        return [one for base in self.bases for one in loop_devices.mounted_below(base / "")]
+        return [place for base in self.bases for place in loop_devices.mounted_below(base / "")]
 
     def nothing_mounted(self) -> None:
-        self.assertEqual([], [one for one in self.mounts() if Path(one) not in self.bases])
+        self.assertEqual([], [place for place in self.mounts() if Path(place) not in self.bases])
 
     def boot_with(self, *volumes: str, **fields: Any) -> Any:
         mapping = [
@@ -143,12 +143,12 @@ class VolumeTestCase(cloud.CloudTestCase):
             },
             *(
                 {
-                    "uuid": one,
+                    "uuid": volume,
                     "source_type": "volume",
                     "destination_type": "volume",
                     "boot_index": -1,
                 }
-                for one in volumes
+                for volume in volumes
             ),
         ]
         return self.boot(block_device_mapping_v2=mapping, **fields)
@@ -158,27 +158,27 @@ class LifeTest(VolumeTestCase):
     """What volumes live through."""
 
     def test_a_blank_volume_goes_from_one_server_to_another(self) -> None:
-        one, other = self.boot(), self.boot()
+        instance, other = self.boot(), self.boot()
         volume = self.volume()
-        self.attach(one, volume)
-        at = f"/volumes/{self.name(one, volume)}"
-        self.assertIn(" ext4 ", self.sh(one, f"grep {at} /proc/mounts"))
-        self.sh(one, f"echo mine > {at}/file")
-        self.assertIn("Read-only", self.sh(one, "touch /volumes/x 2>&1 || true"))
-        self.sh(one, f"sleep 1000 < {at}/file & echo $! > /busy")
-        self.api.delete_server_volume(one["id"], volume)
-        self._wait_for_action_fail_completion(one, "detach_volume", "compute_detach_volume")
-        self.assertEqual("mine\n", self.sh(one, f"cat {at}/file"))
+        self.attach(instance, volume)
+        at = f"/volumes/{self.name(instance, volume)}"
+        self.assertIn(" ext4 ", self.sh(instance, f"grep {at} /proc/mounts"))
+        self.sh(instance, f"echo mine > {at}/file")
+        self.assertIn("Read-only", self.sh(instance, "touch /volumes/x 2>&1 || true"))
+        self.sh(instance, f"sleep 1000 < {at}/file & echo $! > /busy")
+        self.api.delete_server_volume(instance["id"], volume)
+        self._wait_for_action_fail_completion(instance, "detach_volume", "compute_detach_volume")
+        self.assertEqual("mine\n", self.sh(instance, f"cat {at}/file"))
         self.assertEqual("in-use", self.cinder.volumes[volume]["status"])
-        self.sh(one, "kill $(cat /busy)")
-        self.detach(one, volume)
+        self.sh(instance, "kill $(cat /busy)")
+        self.detach(instance, volume)
         self.nothing_mounted()
-        self.assertEqual("gone\n", self.sh(one, f"test -e {at} || echo gone"))
+        self.assertEqual("gone\n", self.sh(instance, f"test -e {at} || echo gone"))
         self.attach(other, volume)
         at = f"/volumes/{self.name(other, volume)}"
         self.assertEqual("mine\n", self.sh(other, f"cat {at}/file"))
         self.gone(other)
-        self.gone(one)
+        self.gone(instance)
         self.nothing_mounted()
         self.assertFalse(any(any(base.iterdir()) for base in self.bases))
 
@@ -206,7 +206,7 @@ class LifeTest(VolumeTestCase):
             seen(f"{kind} reboot")
         self.act(server, "os-stop", None, "SHUTOFF")
         # As after a crash of the host.
-        for target in [one for one in self.mounts() if Path(one) not in self.bases]:
+        for target in [place for place in self.mounts() if Path(place) not in self.bases]:
             subprocess.run(["umount", target], check=True)
         self.act(server, "os-start", None, "ACTIVE")
         seen("crash of the host")
@@ -250,7 +250,7 @@ class LifeTest(VolumeTestCase):
             self.act(server, ending, None, "ACTIVE")
             self.assertEqual(host, self.host_of(server))
             self.assertEqual("mine\n", self.sh(server, f"cat {at}/file"))
-            (mounted,) = [one for one in self.mounts() if Path(one) not in self.bases]
+            (mounted,) = [place for place in self.mounts() if Path(place) not in self.bases]
             self.assertIn(str(self.bases[cloud.HOSTS.index(host)]), mounted)
         self.gone(server)
         self.nothing_mounted()

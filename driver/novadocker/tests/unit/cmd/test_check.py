@@ -42,16 +42,16 @@ def test_without_the_pth_file_the_other_command_is_named(monkeypatch: pytest.Mon
 
 
 def test_the_driver_is_imported_as_nova_does() -> None:
-    found = check.importing()
-    assert found.state == "ok"
-    assert "Nova" in found.message
+    finding = check.importing()
+    assert finding.state == "ok"
+    assert "Nova" in finding.message
 
 
 def test_a_driver_that_cannot_be_imported_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nova.virt.novadocker.virt.docker", None)
     assert check.importing().state == "error"
-    found = check.findings([])
-    assert [one.what for one in found] == ["loading", "import"]
+    findings = check.findings([])
+    assert [finding.what for finding in findings] == ["loading", "import"]
 
 
 def test_a_module_that_is_no_driver_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_configuration_is_compared(conf: Any, option: Any) -> None:
 
 class TestEngine:
     def states(self, conf: Any) -> dict[str, str]:
-        return {one.what: one.state for one in check.engine(conf)}
+        return {finding.what: finding.state for finding in check.engine(conf)}
 
     def test_a_good_engine(self, conf: Any, engine: FakeEngine, monkeypatch: Any) -> None:
         monkeypatch.setattr(check.os.path, "exists", lambda _path: False)
@@ -110,8 +110,8 @@ class TestEngine:
     def test_what_the_engine_can_do_is_told(
         self, info: Any, told: tuple[str, str], conf: Any
     ) -> None:
-        found = {one.what: one.message for one in check.abilities(conf, info)}
-        assert told[1] in found[told[0]]
+        messages = {finding.what: finding.message for finding in check.abilities(conf, info)}
+        assert told[1] in messages[told[0]]
 
     @pytest.mark.parametrize(
         ("driver", "wanted", "state"),
@@ -127,15 +127,19 @@ class TestEngine:
         self, driver: str, wanted: str, state: str, conf: Any, option: Any
     ) -> None:
         option("disk_quota", wanted)
-        found = {one.what: one for one in check.abilities(conf, {"Driver": driver})}
-        assert found["disk quota"].state == state
-        assert found["disk quota"].remedy
+        by_name = {finding.what: finding for finding in check.abilities(conf, {"Driver": driver})}
+        assert by_name["disk quota"].state == state
+        assert by_name["disk quota"].remedy
 
     def test_what_is_wanted_and_cannot_be_is_an_error(self, conf: Any, option: Any) -> None:
         option("disk_quota", "require")
         option("runtime", "runsc")
         info = {"Driver": "overlay2", "Runtimes": {"runc": {}}}
-        faults = {one.what: one for one in check.abilities(conf, info) if one.state == "error"}
+        faults = {
+            finding.what: finding
+            for finding in check.abilities(conf, info)
+            if finding.state == "error"
+        }
         assert set(faults) == {"disk quota", "runtime"}
         assert "which Docker does not have: it has runc" in faults["runtime"].message
 
@@ -155,9 +159,9 @@ class TestEngine:
 
     def test_an_engine_that_does_not_answer(self, conf: Any, engine: Any) -> None:
         engine.failing["version"] = exceptions.EngineUnreachable("Permission denied")
-        (found,) = check.engine(conf)
-        assert found.state == "error"
-        assert "group docker" in found.remedy
+        (finding,) = check.engine(conf)
+        assert finding.state == "error"
+        assert "group docker" in finding.remedy
 
     @pytest.mark.parametrize(
         ("version", "profile", "warned"),
@@ -182,16 +186,16 @@ class TestEngine:
         option("seccomp_profile", profile)
         answer = {"Version": version, "ApiVersion": "1.44"}
         monkeypatch.setattr(engine, "_version", lambda: answer)
-        found = [one for one in check.engine(conf) if one.what == "seccomp"]
-        assert bool(found) is warned
-        assert all("io_uring" in one.message for one in found)
+        findings = [finding for finding in check.engine(conf) if finding.what == "seccomp"]
+        assert bool(findings) is warned
+        assert all("io_uring" in finding.message for finding in findings)
 
 
 def test_limits_that_all_share_are_looked_at(
     conf: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_limits, "SYSCTLS", tmp_path)
-    assert [one.state for one in check.shared_limits(conf)] == ["ok"]
+    assert [finding.state for finding in check.shared_limits(conf)] == ["ok"]
     for name, value in (
         ("fs/inotify/max_user_instances", "128"),
         ("fs/aio-max-nr", "65536"),
@@ -199,11 +203,11 @@ def test_limits_that_all_share_are_looked_at(
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{value}\n")
-    found = check.shared_limits(conf)
-    assert {one.state for one in found} == {"warning"}
-    assert "fs.inotify.max_user_instances is 128" in found[0].message
-    assert "fs.aio-max-nr = 1048576" in found[1].remedy
-    assert len(found) == 2
+    findings = check.shared_limits(conf)
+    assert {finding.state for finding in findings} == {"warning"}
+    assert "fs.inotify.max_user_instances is 128" in findings[0].message
+    assert "fs.aio-max-nr = 1048576" in findings[1].remedy
+    assert len(findings) == 2
     assert check.shared_limits in check.CHECKS
 
 
@@ -248,7 +252,7 @@ class TestVolumes:
     @pytest.mark.usefixtures("_host")
     def test_a_host_that_can(self, conf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         self.table(monkeypatch, True)
-        assert [one.state for one in check.volumes(conf)] == ["ok"]
+        assert [finding.state for finding in check.volumes(conf)] == ["ok"]
 
     @pytest.mark.usefixtures("_host")
     def test_a_host_without_programs_or_in_a_namespace_of_its_own(
@@ -305,7 +309,7 @@ def test_all_checks_are_made(
     monkeypatch.setattr("oslo_log.log.register_options", lambda _conf: None)
     started = []
     monkeypatch.setattr("oslo_privsep.priv_context.init", lambda root_helper: started.append(1))
-    found = check.findings(["--config-file", "/dev/null"])
+    findings = check.findings(["--config-file", "/dev/null"])
     assert started
     assert {
         "loading",
@@ -317,4 +321,4 @@ def test_all_checks_are_made(
         "lxcfs",
         "volumes",
         "propagation",
-    } <= {one.what for one in found}
+    } <= {finding.what for finding in findings}

@@ -27,10 +27,10 @@ def sdk(monkeypatch: pytest.MonkeyPatch) -> mock.MagicMock:
 
 def failing(sdk: Any, *faults: Any) -> mock.MagicMock:
     """Let the one client there is fail so, one fault a call."""
-    one = mock.MagicMock(api_version="1.41")
-    one.info.side_effect = one.start.side_effect = faults
-    sdk.side_effect = lambda **_kwargs: one
-    return one
+    low = mock.MagicMock(api_version="1.41")
+    low.info.side_effect = low.start.side_effect = faults
+    sdk.side_effect = lambda **_kwargs: low
+    return low
 
 
 def answer(status: int, why: str = "why") -> docker.errors.APIError:
@@ -59,26 +59,26 @@ def test_proxies_of_the_operators_are_not_given_to_containers(
     proxies = {"default": {"httpProxy": "http://operator:s3cret@proxy.example:3128"}}
     (tmp_path / "config.json").write_text(json.dumps({"proxies": proxies}))
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
-    one = client._Client(base_url="unix:///x", version="1.41")
-    assert "s3cret" in str(one._proxy_configs)
+    connection = client._Client(base_url="unix:///x", version="1.41")
+    assert "s3cret" in str(connection._proxy_configs)
     asked = mock.Mock()
-    monkeypatch.setattr(one, "create_container_from_config", asked)
-    one.create_container("image", name="name", environment={"A": "b"})
+    monkeypatch.setattr(connection, "create_container_from_config", asked)
+    connection.create_container("image", name="name", environment={"A": "b"})
     assert asked.call_args.args[0]["Env"] == ["A=b"]
 
 
 def test_reading_is_tried_again_on_a_new_connection(sdk: Any) -> None:
-    one = failing(sdk, requests.exceptions.ConnectionError("reset"), {"NCPU": 2})
+    connection = failing(sdk, requests.exceptions.ConnectionError("reset"), {"NCPU": 2})
     assert client.Engine("unix:///x").call("info") == {"NCPU": 2}
-    assert one.close.called
+    assert connection.close.called
     assert sdk.call_count == 2
 
 
 def test_doing_is_not_tried_again(sdk: Any) -> None:
-    one = failing(sdk, requests.exceptions.ConnectionError("reset"), None)
+    connection = failing(sdk, requests.exceptions.ConnectionError("reset"), None)
     with pytest.raises(exceptions.EngineUnreachable, match="unix:///x"):
         client.Engine("unix:///x").call("start", "name")
-    assert one.start.call_count == 1
+    assert connection.start.call_count == 1
 
 
 @pytest.mark.parametrize("verb", ["info", "start"])
@@ -97,29 +97,29 @@ def test_an_upgraded_engine_is_met_anew(verb: client.Verb, patient: bool, sdk: A
 
 
 def test_an_engine_that_takes_no_version_at_all_is_a_fault(sdk: Any) -> None:
-    one = failing(sdk, TOO_OLD, TOO_OLD, TOO_OLD)
+    connection = failing(sdk, TOO_OLD, TOO_OLD, TOO_OLD)
     with pytest.raises(exceptions.EngineError, match="too old"):
         client.Engine("unix:///x").call("start", "name")
-    assert one.start.call_count == 2
+    assert connection.start.call_count == 2
 
 
 def test_what_was_read_already_is_not_sent_again(sdk: Any) -> None:
-    one = failing(sdk)
-    one.load_image.side_effect = TOO_OLD
+    connection = failing(sdk)
+    connection.load_image.side_effect = TOO_OLD
     engine = client.Engine("unix:///x")
     with pytest.raises(exceptions.EngineError, match="too old"):
         engine.call("load_image", iter([b"some"]))
-    assert one.load_image.call_count == 1
-    one.info.side_effect = [{}]
+    assert connection.load_image.call_count == 1
+    connection.info.side_effect = [{}]
     engine.call("info")
     assert [call[1]["version"] for call in sdk.call_args_list] == ["auto", "auto"]
 
 
 def test_a_timeout_is_not_tried_again(sdk: Any) -> None:
-    one = failing(sdk, requests.exceptions.ReadTimeout("slow"), {})
+    connection = failing(sdk, requests.exceptions.ReadTimeout("slow"), {})
     with pytest.raises(exceptions.EngineUnreachable):
         client.Engine("unix:///x").call("info")
-    assert one.info.call_count == 1
+    assert connection.info.call_count == 1
 
 
 def test_an_engine_that_is_down_is_unreachable(sdk: Any) -> None:
@@ -153,8 +153,8 @@ def test_streams_fail_as_calls_do(fault: Exception, kind: type[Exception], sdk: 
         yield b"one"
         raise fault
 
-    one = failing(sdk)
-    one.export.return_value = parts()
+    connection = failing(sdk)
+    connection.export.return_value = parts()
     stream = client.Engine("unix:///x").stream("export", "name")
     assert next(stream) == b"one"
     with pytest.raises(kind):
@@ -188,16 +188,18 @@ def test_what_is_not_safe_is_refused(url: str, conf: Any, option: Any) -> None:
     option("host_url", url)
     with pytest.raises(exceptions.DriverError, match="tcp://HOST:2376, which is TLS"):
         client.Engine.from_conf(conf)
-    (found,) = check.engine(conf)
-    assert (found.what, found.state) == ("docker", "error")
+    (finding,) = check.engine(conf)
+    assert (finding.what, finding.state) == ("docker", "error")
 
 
 def test_the_environment_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/another/ca")
     monkeypatch.setenv("HTTPS_PROXY", "http://192.0.2.1:3128")
     tls = docker.tls.TLSConfig(verify=False)
-    found = client._Client(base_url="tcp://engine:2376", version="1.41", tls=tls)
-    settings = found.merge_environment_settings("https://engine:2376/info", {}, None, None, None)
+    connection = client._Client(base_url="tcp://engine:2376", version="1.41", tls=tls)
+    settings = connection.merge_environment_settings(
+        "https://engine:2376/info", {}, None, None, None
+    )
     assert settings["verify"] is False
     assert not settings["proxies"]
 

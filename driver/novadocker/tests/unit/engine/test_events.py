@@ -116,9 +116,9 @@ def watcher(
     monkeypatch.setattr(events, "RECONNECT_S", (0.01,))
     monkeypatch.setattr(events, "LOOK_AGAIN_S", (0.05,))
     workloads = containers.Containers(engine, HostFacts("host"), isolation.Isolation(()))
-    found = events.Watcher(engine, "host", workloads, listener)
-    yield found
-    found.stop()
+    started = events.Watcher(engine, "host", workloads, listener)
+    yield started
+    started.stop()
 
 
 def wait(condition: Callable[[], Any]) -> None:

@@ -14,8 +14,8 @@ from novadocker.virt.docker.engine import isolation
 
 class TestLimits:
     def test_flavor(self) -> None:
-        found = isolation.limits(make.flavor(vcpus=3, memory_mb=512, swap=100))
-        assert found == {
+        limits = isolation.limits(make.flavor(vcpus=3, memory_mb=512, swap=100))
+        assert limits == {
             "cpu_period": 100_000,
             "cpu_quota": 300_000,
             "mem_limit": "512m",
@@ -24,8 +24,12 @@ class TestLimits:
 
     def test_extra_specs(self) -> None:
         specs = {"quota:cpu_period": "50000", "quota:cpu_quota": "20000", "quota:cpu_shares": "7"}
-        found = isolation.limits(make.flavor(extra_specs=specs))
-        assert (found["cpu_period"], found["cpu_quota"], found["cpu_shares"]) == (50000, 20000, 7)
+        limits = isolation.limits(make.flavor(extra_specs=specs))
+        assert (limits["cpu_period"], limits["cpu_quota"], limits["cpu_shares"]) == (
+            50000,
+            20000,
+            7,
+        )
 
     @pytest.mark.parametrize(
         ("specs", "named"),
@@ -45,15 +49,15 @@ class TestLimits:
 
     @pytest.mark.parametrize("key", ["quota:cpu_period", "quota:cpu_quota"])
     def test_zero_is_no_value_for_an_instance_that_lives_here(self, key: str) -> None:
-        found = isolation.limits(make.flavor(vcpus=3, extra_specs={key: "0"}))
-        assert (found["cpu_period"], found["cpu_quota"]) == (100_000, 300_000)
+        limits = isolation.limits(make.flavor(vcpus=3, extra_specs={key: "0"}))
+        assert (limits["cpu_period"], limits["cpu_quota"]) == (100_000, 300_000)
 
     def test_a_period_of_zero_is_none_that_is_given(self) -> None:
         isolation.check(make.flavor(extra_specs={"quota:cpu_period": "0"}))
 
     def test_no_limit_of_cpu_time_has_to_be_asked_for(self) -> None:
-        found = isolation.limits(make.flavor(extra_specs={"quota:cpu_quota": "-1"}))
-        assert found["cpu_quota"] == -1
+        limits = isolation.limits(make.flavor(extra_specs={"quota:cpu_quota": "-1"}))
+        assert limits["cpu_quota"] == -1
 
     def test_no_less_memory_than_the_engine_takes(self) -> None:
         assert isolation.limits(make.flavor(memory_mb=1))["mem_limit"] == "6m"
@@ -83,8 +87,8 @@ class TestIsolation:
         self, option: int, asked: str, limit: int | None
     ) -> None:
         options = isolation.Isolation((), pids_limit=option)
-        found = isolation.arguments(options, {"docker:pids_limit": asked})
-        assert found.get("pids_limit") == limit
+        arguments = isolation.arguments(options, {"docker:pids_limit": asked})
+        assert arguments.get("pids_limit") == limit
 
     def test_limits_of_processes_are_the_options(self, conf: Any) -> None:
         options = isolation.Isolation.from_section(conf.docker)

@@ -49,8 +49,8 @@ def test_many_layers_become_one(docker_driver: Any, engine: Any, deep: Any) -> N
 
 
 def test_few_layers_stay(docker_driver: Any, engine: Any, spawn: Any) -> None:
-    one = spawn(make.instance())
-    image = docker_driver.parts.kept.keep(names.workload_name(one.uuid), one.uuid)
+    instance = spawn(make.instance())
+    image = docker_driver.parts.kept.keep(names.workload_name(instance.uuid), instance.uuid)
     assert layers(engine, image) == 2
     assert "export" not in engine.calls
 
@@ -68,10 +68,10 @@ def test_one_of_many_layers_lives_on(docker_driver: Any, engine: Any, deep: Any)
 def test_one_that_is_made_anew_for_ever_has_few_layers(
     docker_driver: Any, engine: Any, spawn: Any
 ) -> None:
-    one = spawn(make.instance())
+    instance = spawn(make.instance())
     for _ in range(2 * MOST_LAYERS):
-        docker_driver.parts.instances.recreate(one)
-        assert layers(engine, engine._find(names.workload_name(one.uuid))["Image"]) <= 64
+        docker_driver.parts.instances.recreate(instance)
+        assert layers(engine, engine._find(names.workload_name(instance.uuid))["Image"]) <= 64
 
 
 @pytest.mark.parametrize("verb", ["import_image_from_data", "commit", "remove_image"])
@@ -99,7 +99,10 @@ def test_it_is_frozen_where_the_option_says_so(
     docker_driver = new_driver()
     name = names.workload_name(deep.uuid)
     export, seen = engine._export, []
-    engine._export = lambda one: [seen.append(engine._find(one)["State"]["Status"]), export(one)][1]
+    engine._export = lambda name: [
+        seen.append(engine._find(name)["State"]["Status"]),
+        export(name),
+    ][1]
     engine.calls.clear()
     docker_driver.parts.kept.keep(name, deep.uuid)
     engine.add_image(f"nova-glance/{make.IMAGE_ID}:{'a' * 16}", CONFIG)
@@ -111,13 +114,13 @@ def test_it_is_frozen_where_the_option_says_so(
 
 
 def test_images_of_others_stay(docker_driver: Any, engine: Any, spawn: Any) -> None:
-    one = spawn(make.instance())
-    label = {"Labels": {f"{names.LABEL}uuid": one.uuid}}
+    instance = spawn(make.instance())
+    label = {"Labels": {f"{names.LABEL}uuid": instance.uuid}}
     others = {
         engine.add_image("nova-glance/evil:x", label),
-        engine.add_image(f"nova-docker/snapshot:{one.uuid}", label),
+        engine.add_image(f"nova-docker/snapshot:{instance.uuid}", label),
     }
-    engine.add_image(f"{kept.REPOSITORY}:{one.uuid}")
-    docker_driver.destroy(None, one, [])
+    engine.add_image(f"{kept.REPOSITORY}:{instance.uuid}")
+    docker_driver.destroy(None, instance, [])
     assert others <= set(engine.images)
-    assert f"{kept.REPOSITORY}:{one.uuid}" not in str(engine.images)
+    assert f"{kept.REPOSITORY}:{instance.uuid}" not in str(engine.images)

@@ -68,23 +68,23 @@ def test_the_check_tells_of_it(conf: Any, option: Any, path: str, mounted: Any) 
     mounted(f"lxcfs {path} fuse.lxcfs rw")
     assert check.lxcfs(conf) == []
     option("lxcfs_path", path)
-    assert [one.state for one in check.lxcfs(conf)] == ["ok"]
+    assert [finding.state for finding in check.lxcfs(conf)] == ["ok"]
     mounted()
-    assert [one.state for one in check.lxcfs(conf)] == ["error"]
+    assert [finding.state for finding in check.lxcfs(conf)] == ["error"]
 
 
 def test_workloads_and_no_sandboxes_get_its_files(
     new_driver: Any, engine: Any, image_meta: Any, option: Any, path: str
 ) -> None:
     option("lxcfs_path", path)
-    one = make.instance()
-    new_driver().spawn(None, one, image_meta, [], None, {}, [])
-    made = engine.call("inspect_container", f"nova-{one.uuid}")["HostConfig"]["Mounts"]
+    instance = make.instance()
+    new_driver().spawn(None, instance, image_meta, [], None, {}, [])
+    made = engine.call("inspect_container", f"nova-{instance.uuid}")["HostConfig"]["Mounts"]
     assert {mount["Target"]: mount["Source"] for mount in made} == {
         f"/proc/{name}": f"{path}/proc/{name}" for name in lxcfs.FILES[1:]
     }
     assert all(mount["ReadOnly"] and mount["Type"] == "bind" for mount in made)
-    sandbox = engine.call("inspect_container", f"nova-sandbox-{one.uuid}")
+    sandbox = engine.call("inspect_container", f"nova-sandbox-{instance.uuid}")
     assert "Mounts" not in sandbox["HostConfig"]
 
 

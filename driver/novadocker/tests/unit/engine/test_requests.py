@@ -38,23 +38,23 @@ def boxes(engine: Any, monkeypatch: pytest.MonkeyPatch) -> containers.Containers
 @pytest.mark.parametrize(
     ("ask", "requests"),
     [
-        (lambda one: one.start("box"), [mock.call("start", "box")]),
-        (lambda one: one.kill("box"), [mock.call("kill", "box"), mock.call("wait", "box")]),
+        (lambda boxes: boxes.start("box"), [mock.call("start", "box")]),
+        (lambda boxes: boxes.kill("box"), [mock.call("kill", "box"), mock.call("wait", "box")]),
         (
-            lambda one: one.remove("box"),
+            lambda boxes: boxes.remove("box"),
             [mock.call("remove_container", "box", force=True, v=True, patient=True)],
         ),
-        (lambda one: one.rename("box", "new"), [mock.call("rename", "box", "new")]),
+        (lambda boxes: boxes.rename("box", "new"), [mock.call("rename", "box", "new")]),
         (
-            lambda one: one.stats("box"),
+            lambda boxes: boxes.stats("box"),
             [mock.call("stats", "box", stream=False, one_shot=True)],
         ),
         (
-            lambda one: one.put_archive("box", b"tar"),
+            lambda boxes: boxes.put_archive("box", b"tar"),
             [mock.call("put_archive", "box", "/", b"tar")],
         ),
         (
-            lambda one: one.commit("box", "repository", "tag"),
+            lambda boxes: boxes.commit("box", "repository", "tag"),
             [
                 mock.call("inspect_container", "box"),
                 mock.call(
@@ -63,7 +63,7 @@ def boxes(engine: Any, monkeypatch: pytest.MonkeyPatch) -> containers.Containers
             ],
         ),
         (
-            lambda one: one.names_of("uuid"),
+            lambda boxes: boxes.names_of("uuid"),
             [
                 mock.call(
                     "containers",
@@ -75,11 +75,11 @@ def boxes(engine: Any, monkeypatch: pytest.MonkeyPatch) -> containers.Containers
             ],
         ),
         (
-            lambda one: one.names_by_uuid(),
+            lambda boxes: boxes.names_by_uuid(),
             [mock.call("containers", all=True, filters={"label": ["org.openstack.nova.host=H"]})],
         ),
         (
-            lambda one: one.states_by_uuid(),
+            lambda boxes: boxes.states_by_uuid(),
             [
                 mock.call(
                     "containers",
@@ -237,5 +237,5 @@ def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engi
 
 def test_labels_that_are_not_there_are_empty() -> None:
     assert names.image_label({"Config": {"Labels": {}}}) == ""
-    found = names.labels(make.instance(project_id=None), "H", names.Role.SANDBOX)
-    assert found["org.openstack.nova.project"] == found["org.openstack.nova.image_id"] == ""
+    labels = names.labels(make.instance(project_id=None), "H", names.Role.SANDBOX)
+    assert labels["org.openstack.nova.project"] == labels["org.openstack.nova.image_id"] == ""

@@ -116,34 +116,35 @@ def test_it_is_frozen_while_it_is_measured_and_committed(
     state: str, fits: bool, docker_driver: Any, engine: Any, spawned: Any
 ) -> None:
     name = names.workload_name(spawned.uuid)
-    found = engine._find(name)
-    engine._set(found, state)
+    container = engine._find(name)
+    engine._set(container, state)
     engine.size_rw = 5000
     frozen = []
     listed, commit = engine._containers, engine._commit
-    engine._containers = lambda **asked: [frozen.append(found["State"]["Status"]), listed(**asked)][
-        1
-    ]
+    engine._containers = lambda **asked: [
+        frozen.append(container["State"]["Status"]),
+        listed(**asked),
+    ][1]
     engine._commit = lambda *args, **asked: [
-        frozen.append(found["State"]["Status"]),
+        frozen.append(container["State"]["Status"]),
         commit(*args, **asked),
     ][1]
     with contextlib.nullcontext() if fits else pytest.raises(exceptions.ImageRefused):
         docker_driver.parts.workloads.commit(name, "x", "y", 5000 if fits else 4999)
     assert set(frozen) == {"exited" if state == "exited" else "paused"}
     assert len(frozen) == 1 + fits
-    assert found["State"]["Status"] == state
+    assert container["State"]["Status"] == state
 
 
 def test_what_a_crash_has_left_frozen_runs_again(
     docker_driver: Any, engine: Any, spawned: Any
 ) -> None:
-    found = engine._find(names.workload_name(spawned.uuid))
+    container = engine._find(names.workload_name(spawned.uuid))
     for believed, then in ((vm_states.PAUSED, "paused"), (vm_states.ACTIVE, "running")):
-        engine._set(found, "paused")
+        engine._set(container, "paused")
         spawned.vm_state = believed
         docker_driver.plug_vifs(spawned, [])
-        assert found["State"]["Status"] == then
+        assert container["State"]["Status"] == then
 
 
 def test_an_instance_that_is_nowhere_else_needs_no_reserve(

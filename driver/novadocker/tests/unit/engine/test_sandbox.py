@@ -23,9 +23,9 @@ class TestSandbox:
         elf = sandbox.program(machine)
         assert len(elf) < 200
         assert elf[:4] == b"\x7fELF"
-        kind, found, _version, entry = struct.unpack_from("<HHIQ", elf, 16)
+        kind, machine_number, _version, entry = struct.unpack_from("<HHIQ", elf, 16)
         size = struct.unpack_from("<Q", elf, 64 + 32)[0]
-        assert (kind, found, entry - 0x400000, size) == (2, number, 120, len(elf))
+        assert (kind, machine_number, entry - 0x400000, size) == (2, number, 120, len(elf))
 
     def test_other_machines_are_refused(self) -> None:
         with pytest.raises(exceptions.EngineError, match="m68k"):

@@ -40,11 +40,11 @@ def test_members_are_left_out_and_all_others_stay_as_they_are() -> None:
     ]
     out = [("./etc/hosts", b"3"), ("/etc/hosts", b"4"), ("etc/hosts", b"5")]
     data = tar(*out[:1], *kept[:4], *out[1:], *kept[4:], format=tarfile.PAX_FORMAT)
-    found = b"".join(without(data, "etc/hosts"))
+    filtered = b"".join(without(data, "etc/hosts"))
     whole = tar(*kept, format=tarfile.PAX_FORMAT)
     # One block for each header, the contents in whole blocks, two blocks that end it.
-    assert len(found) == 512 * (len(kept) + 2 + 1 + 1 + 2)
-    assert found == whole[: len(found)]
+    assert len(filtered) == 512 * (len(kept) + 2 + 1 + 1 + 2)
+    assert filtered == whole[: len(filtered)]
 
 
 def test_contents_pass_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:

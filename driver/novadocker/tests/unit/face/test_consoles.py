@@ -28,29 +28,29 @@ def console_driver(docker_driver: Any) -> Any:
 def test_a_running_instance_has_a_console(
     enabled: None, console_driver: Any, spawn: Any, engine: Any
 ) -> None:
-    one = spawn(make.instance())
-    console = console_driver.get_serial_console(None, one)
+    instance = spawn(make.instance())
+    console = console_driver.get_serial_console(None, instance)
     assert (console.host, console.port) == ("127.0.0.1", 10000)
-    workload(engine, one)["Config"]["Tty"] = True
-    console_driver.get_serial_console(None, one)
+    workload(engine, instance)["Config"]["Tty"] = True
+    console_driver.get_serial_console(None, instance)
     assert console_driver.parts.consoles.open.call_args_list == [
-        mock.call(one.uuid, False),
-        mock.call(one.uuid, True),
+        mock.call(instance.uuid, False),
+        mock.call(instance.uuid, True),
     ]
 
 
 def test_what_is_off_or_not_running_has_none(option: Any, console_driver: Any, spawn: Any) -> None:
-    one = spawn(make.instance())
+    instance = spawn(make.instance())
     with pytest.raises(exception.ConsoleTypeUnavailable):
-        console_driver.get_serial_console(None, one)
+        console_driver.get_serial_console(None, instance)
     option("enabled", True, "serial_console")
-    one.flavor = make.flavor(extra_specs={"docker:console": "none"})
+    instance.flavor = make.flavor(extra_specs={"docker:console": "none"})
     with pytest.raises(exception.ConsoleTypeUnavailable):
-        console_driver.get_serial_console(None, one)
-    one.flavor = make.flavor()
-    console_driver.power_off(one)
+        console_driver.get_serial_console(None, instance)
+    instance.flavor = make.flavor()
+    console_driver.power_off(instance)
     with pytest.raises(exception.InstanceNotReady):
-        console_driver.get_serial_console(None, one)
+        console_driver.get_serial_console(None, instance)
     with pytest.raises(exception.InstanceNotFound):
         console_driver.get_serial_console(None, make.instance())
     assert not console_driver.parts.consoles.open.called
@@ -65,8 +65,8 @@ def test_an_address_that_is_not_the_hosts_is_no_console(
 
 
 def test_a_console_is_closed_with_its_instance(console_driver: Any, spawn: Any) -> None:
-    one = spawn(make.instance())
-    console_driver.destroy(None, one, [])
-    console_driver.parts.consoles.close.assert_called_with(one.uuid)
+    instance = spawn(make.instance())
+    console_driver.destroy(None, instance, [])
+    console_driver.parts.consoles.close.assert_called_with(instance.uuid)
     console_driver.cleanup_host("unit-host")
     console_driver.parts.consoles.close_all.assert_called_with()

@@ -21,7 +21,7 @@ class TestHost:
     def test_only_instances_of_this_host_are_listed(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         engine._create_container(engine.add_image("x:y"), name="foreign")
         other = {
             "org.openstack.nova.uuid": "u",
@@ -30,8 +30,8 @@ class TestHost:
         }
         engine._create_container("x:y", name="other", labels=other)
         engine.calls.clear()
-        assert docker_driver.list_instance_uuids() == [one.uuid]
-        assert docker_driver.list_instances() == [one.name]
+        assert docker_driver.list_instance_uuids() == [instance.uuid]
+        assert docker_driver.list_instances() == [instance.name]
         assert docker_driver.get_num_instances() == 1
         assert engine.calls == ["containers"] * 3
 
@@ -115,11 +115,11 @@ class TestHost:
         assert not docker_driver.parts.facts.disk_quota
 
     def test_resources(self, docker_driver: Any) -> None:
-        found = docker_driver.get_available_resource(HOST)
-        assert (found["vcpus"], found["memory_mb"]) == (4, 8192)
-        assert found["hypervisor_type"] == "docker"
-        assert found["hypervisor_version"] == 20010024
-        assert found["hypervisor_hostname"] == HOST
+        available = docker_driver.get_available_resource(HOST)
+        assert (available["vcpus"], available["memory_mb"]) == (4, 8192)
+        assert available["hypervisor_type"] == "docker"
+        assert available["hypervisor_version"] == 20010024
+        assert available["hypervisor_hostname"] == HOST
         assert docker_driver.get_available_nodes() == [HOST]
         assert docker_driver.get_host_ip_addr() == "192.0.2.1"
 

@@ -52,7 +52,7 @@ class TestMetadataInSnapshots:
         return left_out
 
     @pytest.fixture
-    def one(self, spawn: Any, engine: Any) -> Any:
+    def instance(self, spawn: Any, engine: Any) -> Any:
         (image,) = engine.images.values()
         image["Config"]["Env"] = ["PATH=/bin", "LONG=" + "x" * 5000]
         given = {"SECRET": "hunter2", "PATH": "/mine", "LONG": "1"}
@@ -60,28 +60,30 @@ class TestMetadataInSnapshots:
 
     WANTED: ClassVar = {"SECRET": None, "PATH": "/bin", "LONG": None}
 
-    def test_metadata_that_were_taken_back_are_left_out(self, taken: Any, one: Any) -> None:
-        one.metadata = {"LATER": "x"}
-        assert taken(one) == self.WANTED
+    def test_metadata_that_were_taken_back_are_left_out(self, taken: Any, instance: Any) -> None:
+        instance.metadata = {"LATER": "x"}
+        assert taken(instance) == self.WANTED
 
     def test_so_are_those_of_one_that_was_made_anew(
-        self, taken: Any, one: Any, docker_driver: Any
+        self, taken: Any, instance: Any, docker_driver: Any
     ) -> None:
-        one.metadata = {}
-        docker_driver.parts.instances.recreate(one)
-        assert taken(one) == self.WANTED
+        instance.metadata = {}
+        docker_driver.parts.instances.recreate(instance)
+        assert taken(instance) == self.WANTED
 
     def test_of_an_earlier_release_the_present_ones_are(
-        self, taken: Any, one: Any, engine: Any
+        self, taken: Any, instance: Any, engine: Any
     ) -> None:
-        del workload(engine, one)["Config"]["Labels"]["org.openstack.nova.environment"]
-        one.metadata = {"LATER": "x"}
-        assert taken(one) == {"LATER": None}
+        del workload(engine, instance)["Config"]["Labels"]["org.openstack.nova.environment"]
+        instance.metadata = {"LATER": "x"}
+        assert taken(instance) == {"LATER": None}
 
     def test_they_are_known_where_it_moves_to(
-        self, taken: Any, one: Any, docker_driver: Any, engine: Any
+        self, taken: Any, instance: Any, docker_driver: Any, engine: Any
     ) -> None:
-        left = docker_driver.migrate_disk_and_power_off(None, one, make.HOST, make.flavor(), [])
+        left = docker_driver.migrate_disk_and_power_off(
+            None, instance, make.HOST, make.flavor(), []
+        )
         assert json.loads(json.loads(left)["environment"]) == self.WANTED
 
 
@@ -90,9 +92,9 @@ class TestRootDisk:
 
     @pytest.fixture
     def image(self, engine: Any) -> Any:
-        (found,) = engine.images.values()
-        found["Size"] = (5 << 30) + 1
-        return found
+        (image,) = engine.images.values()
+        image["Size"] = (5 << 30) + 1
+        return image
 
     def test_one_that_is_too_small_is_told_to_the_user(
         self, image: Any, spawn: Any, engine: Any

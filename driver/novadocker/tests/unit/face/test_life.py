@@ -23,7 +23,7 @@ class TestLife:
         return docker_driver.get_info(instance).state
 
     def test_states_follow_what_is_done(self, docker_driver: Any, spawn: Any) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         for action, expected in (
             (docker_driver.pause, power_state.PAUSED),
             (docker_driver.pause, power_state.PAUSED),
@@ -31,38 +31,38 @@ class TestLife:
             (docker_driver.unpause, power_state.RUNNING),
             (docker_driver.power_off, power_state.SHUTDOWN),
             (docker_driver.power_off, power_state.SHUTDOWN),
-            (lambda one: docker_driver.power_on(None, one, []), power_state.RUNNING),
+            (lambda instance: docker_driver.power_on(None, instance, []), power_state.RUNNING),
             (docker_driver.soft_delete, power_state.SHUTDOWN),
             (docker_driver.restore, power_state.RUNNING),
-            (lambda one: docker_driver.power_off(one, 5), power_state.SHUTDOWN),
+            (lambda instance: docker_driver.power_off(instance, 5), power_state.SHUTDOWN),
             (
-                lambda one: docker_driver.resume_state_on_host_boot(None, one, [], None),
+                lambda instance: docker_driver.resume_state_on_host_boot(None, instance, [], None),
                 power_state.RUNNING,
             ),
         ):
-            action(one)
-            assert self.state(docker_driver, one) == expected
+            action(instance)
+            assert self.state(docker_driver, instance) == expected
 
     @pytest.mark.parametrize("kind", ["SOFT", "HARD"])
     @pytest.mark.parametrize("before", ["pause", "power_off", "unpause"])
     def test_reboot_works_from_every_state(
         self, kind: str, before: str, docker_driver: Any, spawn: Any
     ) -> None:
-        one = spawn(make.instance())
-        getattr(docker_driver, before)(one)
-        docker_driver.reboot(None, one, [], kind)
-        assert self.state(docker_driver, one) == power_state.RUNNING
+        instance = spawn(make.instance())
+        getattr(docker_driver, before)(instance)
+        docker_driver.reboot(None, instance, [], kind)
+        assert self.state(docker_driver, instance) == power_state.RUNNING
 
     def test_stop_waits_no_longer_than_the_cap(
         self, docker_driver: Any, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         waits = []
         stop = engine._stop
         monkeypatch.setattr(
             engine, "_stop", lambda name, timeout: waits.append(timeout) or stop(name, timeout)
         )
-        docker_driver.power_off(one, timeout=60)
+        docker_driver.power_off(instance, timeout=60)
         assert waits == [10]
 
     def test_who_does_not_run_is_disconnected(
@@ -112,9 +112,9 @@ class TestLife:
         assert self.state(docker_driver, instance) == power_state.PAUSED
 
     def test_pause_that_fails_is_a_fault(self, docker_driver: Any, spawn: Any) -> None:
-        one = spawn(make.instance(), power_on=False)
+        instance = spawn(make.instance(), power_on=False)
         with pytest.raises(exceptions.Conflict):
-            docker_driver.pause(one)
+            docker_driver.pause(instance)
 
     def test_an_instance_without_a_container_is_not_found(self, docker_driver: Any) -> None:
         gone = make.instance()
@@ -122,8 +122,8 @@ class TestLife:
             docker_driver.get_info,
             docker_driver.power_off,
             docker_driver.pause,
-            lambda one: docker_driver.reboot(None, one, [], "HARD"),
-            lambda one: docker_driver.get_console_output(None, one),
+            lambda instance: docker_driver.reboot(None, instance, [], "HARD"),
+            lambda instance: docker_driver.get_console_output(None, instance),
         ):
             with pytest.raises(exception.InstanceNotFound):
                 call(gone)
@@ -132,106 +132,109 @@ class TestLife:
     def test_a_network_that_went_with_the_host_is_made_again(
         self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
     ) -> None:
-        one = spawn(make.instance())
-        for name in names(one):
+        instance = spawn(make.instance())
+        for name in names(instance):
             engine.call("kill", name)
         wiring.reset_mock()
-        docker_driver.power_on(None, one, [port()])
+        docker_driver.power_on(None, instance, [port()])
         assert [call[0] for call in wiring.method_calls] == ["unplug_dead", "plug"]
 
     def test_a_workload_in_a_namespace_that_is_gone_is_restarted(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
-        engine.call("kill", f"nova-sandbox-{one.uuid}")
+        instance = spawn(make.instance())
+        engine.call("kill", f"nova-sandbox-{instance.uuid}")
         engine.calls.clear()
-        docker_driver.power_on(None, one, [])
+        docker_driver.power_on(None, instance, [])
         assert engine.calls.index("kill") < engine.calls.index("start", engine.calls.index("kill"))
-        assert self.state(docker_driver, one) == power_state.RUNNING
+        assert self.state(docker_driver, instance) == power_state.RUNNING
 
     def test_one_that_is_restored_gets_its_network_again(
         self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
     ) -> None:
-        one = spawn(make.instance())
-        docker_driver.soft_delete(one)
-        engine.call("kill", f"nova-sandbox-{one.uuid}")
-        one.info_cache = objects.InstanceInfoCache(network_info=model.NetworkInfo([port()]))
-        docker_driver.restore(one)
+        instance = spawn(make.instance())
+        docker_driver.soft_delete(instance)
+        engine.call("kill", f"nova-sandbox-{instance.uuid}")
+        instance.info_cache = objects.InstanceInfoCache(network_info=model.NetworkInfo([port()]))
+        docker_driver.restore(instance)
         assert wiring.plug.call_args[0][1] == [port()]
-        assert self.state(docker_driver, one) == power_state.RUNNING
+        assert self.state(docker_driver, instance) == power_state.RUNNING
 
     def test_what_a_container_cannot_do_has_a_reason(self, docker_driver: Any, spawn: Any) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         with pytest.raises(NotImplementedError) as refused:
-            docker_driver.suspend(None, one)
+            docker_driver.suspend(None, instance)
         assert "Use pause" in refused.value.format_message()
         with pytest.raises(exception.MigrationPreCheckError, match="live"):
-            docker_driver.check_can_live_migrate_destination(None, one, {}, {})
-        assert self.state(docker_driver, one) == power_state.RUNNING
+            docker_driver.check_can_live_migrate_destination(None, instance, {}, {})
+        assert self.state(docker_driver, instance) == power_state.RUNNING
 
     def test_both_are_made_again_where_the_sandbox_was_removed(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
-        engine.call("remove_container", f"nova-sandbox-{one.uuid}")
-        docker_driver.power_on(None, one, [])
-        assert engine.names() == names(one)
-        assert workload(engine, one)["Config"]["Labels"]["org.openstack.nova.image_id"] == IMAGE_ID
-        docker_driver.destroy(None, one, [])
+        instance = spawn(make.instance())
+        engine.call("remove_container", f"nova-sandbox-{instance.uuid}")
+        docker_driver.power_on(None, instance, [])
+        assert engine.names() == names(instance)
+        assert (
+            workload(engine, instance)["Config"]["Labels"]["org.openstack.nova.image_id"]
+            == IMAGE_ID
+        )
+        docker_driver.destroy(None, instance, [])
         assert not any("nova-docker/instance" in str(image) for image in engine.images.values())
 
     def test_destroy_leaves_nothing_and_may_be_repeated(
         self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
     ) -> None:
-        one = spawn(make.instance())
-        docker_driver.destroy(None, one, [port()])
+        instance = spawn(make.instance())
+        docker_driver.destroy(None, instance, [port()])
         assert engine.names() == set()
-        wiring.unplug.assert_called_with(one, [port()])
-        docker_driver.destroy(None, one, None)
-        docker_driver.cleanup(None, one, [port()])
+        wiring.unplug.assert_called_with(instance, [port()])
+        docker_driver.destroy(None, instance, None)
+        docker_driver.cleanup(None, instance, [port()])
 
     def test_a_port_that_stays_is_told_after_all_else_is_gone(
         self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any
     ) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         wiring.unplug.side_effect = exceptions.NetworkError("no")
         with pytest.raises(exceptions.NetworkError):
-            docker_driver.destroy(None, one, [port()])
+            docker_driver.destroy(None, instance, [port()])
         assert engine.names() == set()
-        docker_driver.rescue(None, spawn(one), [], make.image_meta(), "", None)
+        docker_driver.rescue(None, spawn(instance), [], make.image_meta(), "", None)
         with pytest.raises(exceptions.NetworkError):
-            docker_driver.destroy(None, one, [port()])
+            docker_driver.destroy(None, instance, [port()])
         assert engine.names() == set()
 
     def test_password(self, docker_driver: Any, spawn: Any, engine: Any) -> None:
-        one = spawn(make.instance())
-        docker_driver.set_admin_password(one, "secret")
+        instance = spawn(make.instance())
+        docker_driver.set_admin_password(instance, "secret")
         (asked,) = engine.execs
         assert asked["environment"] == {"NOVA_ADMIN_PASSWORD": "secret"}
         # Neither its output nor its directory is the image's to choose.
         assert (asked["stdout"], asked["stderr"], asked["workdir"]) == (False, False, "/")
         engine.exec_code = 127
         with pytest.raises(exception.SetAdminPasswdNotSupported):
-            docker_driver.set_admin_password(one, "secret")
+            docker_driver.set_admin_password(instance, "secret")
 
     def test_a_password_program_without_end_is_not_waited_for(
         self, docker_driver: Any, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         engine.exec_code = None
         passed = []
         monkeypatch.setattr(containers.time, "sleep", passed.append)
         monkeypatch.setattr(containers.time, "monotonic", lambda: sum(passed))
         with pytest.raises(exceptions.EngineError, match="has not ended after 30 s"):
-            docker_driver.set_admin_password(one, "secret")
+            docker_driver.set_admin_password(instance, "secret")
         assert 30 < sum(passed) < 32
         assert len(passed) < 50
 
     def test_the_console_log_has_an_end(
         self, new_driver: Any, spawn: Any, engine: Any, option: Any
     ) -> None:
-        one = spawn(make.instance())
-        assert workload(engine, one)["HostConfig"]["LogConfig"] == {
+        instance = spawn(make.instance())
+        assert workload(engine, instance)["HostConfig"]["LogConfig"] == {
             "Type": "local",
             "Config": {"max-size": "10m", "max-file": "3", "mode": "non-blocking"},
         }
@@ -265,10 +268,10 @@ class TestLife:
     ) -> None:
         if option_set is not None:
             option("tty", option_set)
-        one = make.instance()
-        one.flavor = make.flavor(extra_specs=specs)
-        new_driver().spawn(None, one, make.image_meta(), [], None, {}, [])
-        asked = workload(engine, one)["asked"]
+        instance = make.instance()
+        instance.flavor = make.flavor(extra_specs=specs)
+        new_driver().spawn(None, instance, make.image_meta(), [], None, {}, [])
+        asked = workload(engine, instance)["asked"]
         assert (asked["tty"], asked["stdin_open"]) == (terminal, True)
 
     def test_a_new_namespace_is_wired_before_anything_runs_in_it(
@@ -279,20 +282,20 @@ class TestLife:
         wiring: Any,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         waits: list[list[str]] = []
         monkeypatch.setattr(
             docker_driver.parts.waiting,
             "until_wired",
             lambda _instance, _ports: waits.append(list(engine.calls)),
         )
-        docker_driver.power_off(one)
-        docker_driver.power_on(None, one, [port()])
+        docker_driver.power_off(instance)
+        docker_driver.power_on(None, instance, [port()])
         assert waits == []
-        for name in names(one):
-            engine.call("kill", name) if "sandbox" in name else docker_driver.power_off(one)
+        for name in names(instance):
+            engine.call("kill", name) if "sandbox" in name else docker_driver.power_off(instance)
         engine.calls.clear()
-        docker_driver.power_on(None, one, [port()])
+        docker_driver.power_on(None, instance, [port()])
         # The sandbox runs by then, and the workload does not.
         assert [calls.count("start") for calls in waits] == [1]
         assert engine.calls.count("start") == 2
@@ -300,8 +303,8 @@ class TestLife:
     def test_console_is_the_end_of_the_log(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         engine.log = b"x" * 200_000 + b"\xff end"
-        output = docker_driver.get_console_output(None, one)
+        output = docker_driver.get_console_output(None, instance)
         assert output.endswith("\ufffd end")
         assert len(output) == lookups.MAX_CONSOLE_BYTES

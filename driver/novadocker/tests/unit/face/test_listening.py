@@ -19,9 +19,9 @@ from novadocker.virt.docker.face import listening, service
 @pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The service of this host in Nova's database."""
-    found = mock.Mock(disabled=False, disabled_reason=None)
-    monkeypatch.setattr(objects.Service, "get_by_compute_host", lambda _context, _host: found)
-    return found
+    service = mock.Mock(disabled=False, disabled_reason=None)
+    monkeypatch.setattr(objects.Service, "get_by_compute_host", lambda _context, _host: service)
+    return service
 
 
 @pytest.fixture
@@ -99,12 +99,12 @@ class TestScheduling:
 
 class TestFrozen:
     @pytest.fixture
-    def one(self, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def instance(self, spawn: Any, engine: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         """An instance that is frozen, as Nova knows it."""
-        found = spawn(make.instance())
-        engine.call("pause", names.workload_name(found.uuid))
-        monkeypatch.setattr(objects.Instance, "get_by_uuid", lambda _context, _uuid: found)
-        return found
+        instance = spawn(make.instance())
+        engine.call("pause", names.workload_name(instance.uuid))
+        monkeypatch.setattr(objects.Instance, "get_by_uuid", lambda _context, _uuid: instance)
+        return instance
 
     @pytest.mark.parametrize(
         ("fields", "told", "state"),
@@ -117,12 +117,12 @@ class TestFrozen:
         ],
     )
     def test_who_is_to_run_is_unfrozen_once_nova_is_not_busy_with_it(
-        self, fields: Any, told: bool, state: str, listener: Any, one: Any, engine: Any
+        self, fields: Any, told: bool, state: str, listener: Any, instance: Any, engine: Any
     ) -> None:
         for name, value in fields.items():
-            setattr(one, name, value)
-        assert listener.thawed(one.uuid) is told
-        assert engine._find(names.workload_name(one.uuid))["State"]["Status"] == state
+            setattr(instance, name, value)
+        assert listener.thawed(instance.uuid) is told
+        assert engine._find(names.workload_name(instance.uuid))["State"]["Status"] == state
 
     def test_who_is_deleted_is_left_alone(
         self, listener: Any, monkeypatch: pytest.MonkeyPatch
@@ -142,13 +142,13 @@ class TestWhyItEnded:
         monkeypatch.setattr(objects, "InstanceAction", actions)
 
         def end(code: int, oom: bool = False, status: str = "exited", **fields: Any) -> list[str]:
-            one = spawn(make.instance(**fields))
-            monkeypatch.setattr(objects.Instance, "get_by_uuid", lambda _context, _uuid: one)
+            instance = spawn(make.instance(**fields))
+            monkeypatch.setattr(objects.Instance, "get_by_uuid", lambda _context, _uuid: instance)
             state = {"Status": status, "ExitCode": code, "OOMKilled": oom, "Running": False}
-            workload(engine, one)["State"] = state
+            workload(engine, instance)["State"] = state
             objects.InstanceActionEvent.reset_mock()
             started.clear()
-            tell = listener.ended(one.uuid)
+            tell = listener.ended(instance.uuid)
             assert started == []
             if tell is not None:
                 tell()

@@ -20,34 +20,38 @@ from novadocker.virt.docker.engine import limits
 CONTEXT = context.RequestContext("user", "project", is_admin=False)
 
 
-def leave(docker_driver: Any, one: Any, flavor: Any = None, dest: str = HOST) -> str:
+def leave(docker_driver: Any, instance: Any, flavor: Any = None, dest: str = HOST) -> str:
     """Begin a resize, as Nova does."""
     left: str = docker_driver.migrate_disk_and_power_off(
-        CONTEXT, one, dest, flavor or one.flavor, []
+        CONTEXT, instance, dest, flavor or instance.flavor, []
     )
     return left
 
 
-def arrive(docker_driver: Any, one: Any, flavor: Any, left: str, power_on: bool = True) -> None:
-    one.flavor = flavor
-    docker_driver.finish_migration(CONTEXT, None, one, left, [], None, False, {}, power_on=power_on)
+def arrive(
+    docker_driver: Any, instance: Any, flavor: Any, left: str, power_on: bool = True
+) -> None:
+    instance.flavor = flavor
+    docker_driver.finish_migration(
+        CONTEXT, None, instance, left, [], None, False, {}, power_on=power_on
+    )
 
 
-def resize(docker_driver: Any, one: Any, flavor: Any) -> None:
-    arrive(docker_driver, one, flavor, leave(docker_driver, one, flavor))
+def resize(docker_driver: Any, instance: Any, flavor: Any) -> None:
+    arrive(docker_driver, instance, flavor, leave(docker_driver, instance, flavor))
 
 
-def revert(docker_driver: Any, one: Any, flavor: Any, power_on: bool = True) -> None:
+def revert(docker_driver: Any, instance: Any, flavor: Any, power_on: bool = True) -> None:
     """Take a resize back, as Nova does."""
-    one.task_state = task_states.RESIZE_REVERTING
-    docker_driver.destroy(CONTEXT, one, [])
-    one.flavor = flavor
-    docker_driver.finish_revert_migration(CONTEXT, one, [], None, power_on=power_on)
-    one.task_state = None
+    instance.task_state = task_states.RESIZE_REVERTING
+    docker_driver.destroy(CONTEXT, instance, [])
+    instance.flavor = flavor
+    docker_driver.finish_revert_migration(CONTEXT, instance, [], None, power_on=power_on)
+    instance.task_state = None
 
 
-def limits_of(engine: Any, one: Any) -> dict[str, int]:
-    return limits.changeable(workload(engine, one)["HostConfig"])
+def limits_of(engine: Any, instance: Any) -> dict[str, int]:
+    return limits.changeable(workload(engine, instance)["HostConfig"])
 
 
 LARGE = {
@@ -86,59 +90,61 @@ class TestResizeInPlace:
         """Nova's record of it."""
 
     @pytest.fixture
-    def one(self, spawn: Any) -> Any:
+    def instance(self, spawn: Any) -> Any:
         return spawn(make.instance())
 
     def test_it_changes_limits_of_the_same_container_in_the_same_sandbox(
-        self, docker_driver: Any, engine: Any, one: Any, wiring: Any
+        self, docker_driver: Any, engine: Any, instance: Any, wiring: Any
     ) -> None:
         before, images = set(engine.containers), set(engine.images)
-        assert limits_of(engine, one) == SMALL_LIMITS
+        assert limits_of(engine, instance) == SMALL_LIMITS
         engine.calls.clear()
         wiring.reset_mock()
-        left = leave(docker_driver, one, make.flavor(**LARGE))
-        assert not workload(engine, one)["State"]["Running"]
-        arrive(docker_driver, one, make.flavor(**LARGE), left)
-        docker_driver.confirm_migration(CONTEXT, None, one, [])
-        assert limits_of(engine, one) == LARGE_LIMITS
-        assert workload(engine, one)["State"]["Running"]
+        left = leave(docker_driver, instance, make.flavor(**LARGE))
+        assert not workload(engine, instance)["State"]["Running"]
+        arrive(docker_driver, instance, make.flavor(**LARGE), left)
+        docker_driver.confirm_migration(CONTEXT, None, instance, [])
+        assert limits_of(engine, instance) == LARGE_LIMITS
+        assert workload(engine, instance)["State"]["Running"]
         assert set(engine.containers) == before
         assert set(engine.images) == images
         assert not {"commit", "export", "rename", "create_container"} & set(engine.calls)
         assert engine.calls.count("update_container") == 1
         wiring.unplug.assert_not_called()
 
-    def test_its_revert_changes_them_back(self, docker_driver: Any, engine: Any, one: Any) -> None:
+    def test_its_revert_changes_them_back(
+        self, docker_driver: Any, engine: Any, instance: Any
+    ) -> None:
         before = set(engine.containers)
-        resize(docker_driver, one, make.flavor(**LARGE))
+        resize(docker_driver, instance, make.flavor(**LARGE))
         engine.calls.clear()
-        revert(docker_driver, one, make.flavor())
-        assert limits_of(engine, one) == SMALL_LIMITS
-        assert workload(engine, one)["State"]["Running"]
+        revert(docker_driver, instance, make.flavor())
+        assert limits_of(engine, instance) == SMALL_LIMITS
+        assert workload(engine, instance)["State"]["Running"]
         assert set(engine.containers) == before
         assert not {"commit", "export", "rename", "create_container"} & set(engine.calls)
-        docker_driver.destroy(CONTEXT, one, [])
+        docker_driver.destroy(CONTEXT, instance, [])
         assert engine.names() == set()
 
     def test_one_that_was_stopped_stays_stopped(
-        self, docker_driver: Any, engine: Any, one: Any
+        self, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        docker_driver.power_off(one)
-        left = leave(docker_driver, one, make.flavor(**LARGE))
-        arrive(docker_driver, one, make.flavor(**LARGE), left, power_on=False)
-        assert limits_of(engine, one) == LARGE_LIMITS
-        revert(docker_driver, one, make.flavor(), power_on=False)
-        assert limits_of(engine, one) == SMALL_LIMITS
-        assert not workload(engine, one)["State"]["Running"]
+        docker_driver.power_off(instance)
+        left = leave(docker_driver, instance, make.flavor(**LARGE))
+        arrive(docker_driver, instance, make.flavor(**LARGE), left, power_on=False)
+        assert limits_of(engine, instance) == LARGE_LIMITS
+        revert(docker_driver, instance, make.flavor(), power_on=False)
+        assert limits_of(engine, instance) == SMALL_LIMITS
+        assert not workload(engine, instance)["State"]["Running"]
 
     def test_after_hundreds_it_has_not_a_layer_more(
-        self, docker_driver: Any, engine: Any, one: Any
+        self, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        image = workload(engine, one)["Image"]
+        image = workload(engine, instance)["Image"]
         for number in range(150):
-            resize(docker_driver, one, make.flavor(memory_mb=256 + number))
-        assert workload(engine, one)["Image"] == image
-        assert limits_of(engine, one)["Memory"] == 405 << 20
+            resize(docker_driver, instance, make.flavor(memory_mb=256 + number))
+        assert workload(engine, instance)["Image"] == image
+        assert limits_of(engine, instance)["Memory"] == 405 << 20
 
     @pytest.mark.parametrize("done", [False, True])
     @pytest.mark.parametrize("ends", ["power_on", "reboot", "revert"])
@@ -155,25 +161,25 @@ class TestResizeInPlace:
         done: bool,
         docker_driver: Any,
         engine: Any,
-        one: Any,
+        instance: Any,
     ) -> None:
         before = set(engine.containers)
         when(engine, verb, number, SystemExit("killed"), done)
         with contextlib.suppress(SystemExit):
-            resize(docker_driver, one, make.flavor(**LARGE))
+            resize(docker_driver, instance, make.flavor(**LARGE))
         setattr(engine, f"_{verb}", getattr(type(engine), f"_{verb}").__get__(engine))
-        wanted = LARGE_LIMITS if one.flavor.memory_mb == 512 else SMALL_LIMITS
+        wanted = LARGE_LIMITS if instance.flavor.memory_mb == 512 else SMALL_LIMITS
         if ends == "revert":
             # As Nova does at its start, or the user.
-            one.flavor, wanted = make.flavor(), SMALL_LIMITS
-            docker_driver.finish_revert_migration(CONTEXT, one, [], None)
+            instance.flavor, wanted = make.flavor(), SMALL_LIMITS
+            docker_driver.finish_revert_migration(CONTEXT, instance, [], None)
         elif ends == "reboot":
-            docker_driver.reboot(CONTEXT, one, [], "HARD")
+            docker_driver.reboot(CONTEXT, instance, [], "HARD")
         else:
-            docker_driver.power_off(one)
-            docker_driver.power_on(CONTEXT, one, [])
-        assert limits_of(engine, one) == wanted
-        assert workload(engine, one)["State"]["Running"]
+            docker_driver.power_off(instance)
+            docker_driver.power_on(CONTEXT, instance, [])
+        assert limits_of(engine, instance) == wanted
+        assert workload(engine, instance)["State"]["Running"]
         assert set(engine.containers) == before
 
     @pytest.mark.parametrize(
@@ -190,87 +196,87 @@ class TestResizeInPlace:
         engine.quota = True
         docker_driver = new_driver()
         docker_driver.parts.facts.disk_quota = True
-        one = make.instance()
-        docker_driver.spawn(CONTEXT, one, image_meta, [], None, {}, [])
-        own = workload(engine, one)["Id"]
-        resize(docker_driver, one, make.flavor(**change))
-        assert engine._find(f"nova-{one.uuid}-resize")["Id"] == own
-        host_config = workload(engine, one)["HostConfig"]
+        instance = make.instance()
+        docker_driver.spawn(CONTEXT, instance, image_meta, [], None, {}, [])
+        own = workload(engine, instance)["Id"]
+        resize(docker_driver, instance, make.flavor(**change))
+        assert engine._find(f"nova-{instance.uuid}-resize")["Id"] == own
+        host_config = workload(engine, instance)["HostConfig"]
         assert bool(host_config.get("Privileged")) == ("extra_specs" in change)
         assert host_config["StorageOpt"] == {"size": f"{change.get('root_gb', 5)}G"}
-        revert(docker_driver, one, make.flavor())
-        assert engine.names() == names(one)
+        revert(docker_driver, instance, make.flavor())
+        assert engine.names() == names(instance)
 
     def test_what_the_host_does_not_allow_is_refused_before_it_stops(
-        self, docker_driver: Any, engine: Any, one: Any
+        self, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
         flavor = make.flavor(extra_specs={"docker:privileged": "true"})
         with pytest.raises(exception.InstanceFaultRollback, match="allow_privileged"):
-            leave(docker_driver, one, flavor)
-        assert workload(engine, one)["State"]["Running"]
+            leave(docker_driver, instance, flavor)
+        assert workload(engine, instance)["State"]["Running"]
         assert "kill" not in engine.calls
 
     def test_one_of_an_earlier_release_is_made_anew_once(
-        self, docker_driver: Any, engine: Any, one: Any
+        self, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        del workload(engine, one)["Config"]["Labels"]["org.openstack.nova.fixed"]
-        resize(docker_driver, one, make.flavor(**LARGE))
-        assert f"nova-{one.uuid}-resize" in engine.names()
-        docker_driver.confirm_migration(CONTEXT, None, one, [])
-        resize(docker_driver, one, make.flavor())
-        assert f"nova-{one.uuid}-resize" not in engine.names()
+        del workload(engine, instance)["Config"]["Labels"]["org.openstack.nova.fixed"]
+        resize(docker_driver, instance, make.flavor(**LARGE))
+        assert f"nova-{instance.uuid}-resize" in engine.names()
+        docker_driver.confirm_migration(CONTEXT, None, instance, [])
+        resize(docker_driver, instance, make.flavor())
+        assert f"nova-{instance.uuid}-resize" not in engine.names()
 
     def test_one_that_left_under_an_earlier_release_arrives(
-        self, docker_driver: Any, engine: Any, one: Any
+        self, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
         make.other_options(docker_driver)
-        left = json.loads(leave(docker_driver, one))
+        left = json.loads(leave(docker_driver, instance))
         del left["stays"]
-        arrive(docker_driver, one, make.flavor(**LARGE), json.dumps(left))
-        assert limits_of(engine, one) == LARGE_LIMITS
+        arrive(docker_driver, instance, make.flavor(**LARGE), json.dumps(left))
+        assert limits_of(engine, instance) == LARGE_LIMITS
 
     def test_a_flavor_that_it_lived_with_does_not_keep_it_from_starting(
-        self, docker_driver: Any, engine: Any, one: Any
+        self, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        docker_driver.power_off(one)
-        one.flavor = make.flavor(extra_specs={"quota:cpu_quota": "5"})
-        docker_driver.power_on(CONTEXT, one, [])
-        assert limits_of(engine, one) == SMALL_LIMITS
+        docker_driver.power_off(instance)
+        instance.flavor = make.flavor(extra_specs={"quota:cpu_quota": "5"})
+        docker_driver.power_on(CONTEXT, instance, [])
+        assert limits_of(engine, instance) == SMALL_LIMITS
 
 
 class TestRevert:
     """Of what there is here, only what has come from another host goes."""
 
     @pytest.fixture
-    def one(self, spawn: Any) -> Any:
+    def instance(self, spawn: Any) -> Any:
         made = spawn(make.instance())
         made.task_state = task_states.RESIZE_REVERTING
         return made
 
     def test_who_has_come_from_another_host_goes(
-        self, docker_driver: Any, engine: Any, one: Any, migrations: Any
+        self, docker_driver: Any, engine: Any, instance: Any, migrations: Any
     ) -> None:
         migrations.return_value.source_compute = "another"
-        docker_driver.destroy(CONTEXT, one, [])
+        docker_driver.destroy(CONTEXT, instance, [])
         assert engine.names() == set()
 
     def test_nova_is_asked_for_the_migration_that_is_reverted(
-        self, docker_driver: Any, engine: Any, one: Any, migrations: Any
+        self, docker_driver: Any, engine: Any, instance: Any, migrations: Any
     ) -> None:
-        one.migration_context = objects.MigrationContext(migration_id=42)
-        docker_driver.destroy(CONTEXT, one, [])
+        instance.migration_context = objects.MigrationContext(migration_id=42)
+        docker_driver.destroy(CONTEXT, instance, [])
         assert migrations.call_args[0][1] == 42
-        assert not workload(engine, one)["State"]["Running"]
+        assert not workload(engine, instance)["State"]["Running"]
 
     def test_without_novas_record_nothing_goes(
-        self, docker_driver: Any, engine: Any, one: Any, migrations: Any
+        self, docker_driver: Any, engine: Any, instance: Any, migrations: Any
     ) -> None:
         migrations.side_effect = exception.MigrationNotFound(migration_id=42)
         with pytest.raises(exception.MigrationNotFound):
-            docker_driver.destroy(CONTEXT, one, [])
-        assert engine.names() == names(one)
-        one.task_state = task_states.DELETING
-        docker_driver.destroy(CONTEXT, one, [])
+            docker_driver.destroy(CONTEXT, instance, [])
+        assert engine.names() == names(instance)
+        instance.task_state = task_states.DELETING
+        docker_driver.destroy(CONTEXT, instance, [])
         assert engine.names() == set()
 
 
@@ -291,99 +297,109 @@ class TestMigration:
     def test_resize_on_one_host_confirmed(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
-        info = docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.1", one.flavor, [])
-        assert engine.names() == {f"nova-{one.uuid}-resize"}
-        one.flavor = make.flavor(memory_mb=512)
-        docker_driver.finish_migration(None, None, one, info, [], None, False, {})
-        assert workload(engine, one)["HostConfig"]["Memory"] == 512 << 20
-        assert workload(engine, one)["State"]["Running"]
-        assert docker_driver.parts.workloads.states_by_uuid()[one.uuid].value == "running"
-        docker_driver.confirm_migration(None, None, one, [])
-        assert engine.names() == names(one)
+        instance = spawn(make.instance())
+        info = docker_driver.migrate_disk_and_power_off(
+            None, instance, "192.0.2.1", instance.flavor, []
+        )
+        assert engine.names() == {f"nova-{instance.uuid}-resize"}
+        instance.flavor = make.flavor(memory_mb=512)
+        docker_driver.finish_migration(None, None, instance, info, [], None, False, {})
+        assert workload(engine, instance)["HostConfig"]["Memory"] == 512 << 20
+        assert workload(engine, instance)["State"]["Running"]
+        assert docker_driver.parts.workloads.states_by_uuid()[instance.uuid].value == "running"
+        docker_driver.confirm_migration(None, None, instance, [])
+        assert engine.names() == names(instance)
 
     def test_resize_on_one_host_reverted(self, docker_driver: Any, spawn: Any, engine: Any) -> None:
-        one = spawn(make.instance())
-        info = docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
-        one.flavor = make.flavor(memory_mb=512)
-        docker_driver.finish_migration(None, None, one, info, [], None, False, {}, power_on=False)
-        assert not workload(engine, one)["State"]["Running"]
-        one.task_state = task_states.RESIZE_REVERTING
-        docker_driver.destroy(None, one, [])
-        assert engine.names() == {f"nova-{one.uuid}-resize"}
-        one.flavor = make.flavor()
-        docker_driver.finish_revert_migration(None, one, [], None)
-        assert engine.names() == names(one)
-        assert workload(engine, one)["HostConfig"]["Memory"] == 256 << 20
+        instance = spawn(make.instance())
+        info = docker_driver.migrate_disk_and_power_off(None, instance, HOST, instance.flavor, [])
+        instance.flavor = make.flavor(memory_mb=512)
+        docker_driver.finish_migration(
+            None, None, instance, info, [], None, False, {}, power_on=False
+        )
+        assert not workload(engine, instance)["State"]["Running"]
+        instance.task_state = task_states.RESIZE_REVERTING
+        docker_driver.destroy(None, instance, [])
+        assert engine.names() == {f"nova-{instance.uuid}-resize"}
+        instance.flavor = make.flavor()
+        docker_driver.finish_revert_migration(None, instance, [], None)
+        assert engine.names() == names(instance)
+        assert workload(engine, instance)["HostConfig"]["Memory"] == 256 << 20
 
     def test_images_of_an_instance_that_was_made_anew_twice_go_with_it(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         before = set(engine.images)
         for _ in range(2):
-            info = docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
-            docker_driver.finish_migration(None, None, one, info, [], None, False, {})
+            info = docker_driver.migrate_disk_and_power_off(
+                None, instance, HOST, instance.flavor, []
+            )
+            docker_driver.finish_migration(None, None, instance, info, [], None, False, {})
             make.other_options(docker_driver)
-        one.task_state = task_states.RESIZE_REVERTING
-        docker_driver.destroy(None, one, [])
+        instance.task_state = task_states.RESIZE_REVERTING
+        docker_driver.destroy(None, instance, [])
         # The first image has lost its name to the second, which is gone.
         assert any(not image["RepoTags"] for image in engine.images.values())
-        one.task_state = None
-        docker_driver.destroy(None, one, [])
+        instance.task_state = None
+        docker_driver.destroy(None, instance, [])
         assert set(engine.images) == before
 
     def test_an_instance_that_is_deleted_takes_its_old_self_with_it(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
-        docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
-        docker_driver.destroy(None, one, [])
+        instance = spawn(make.instance())
+        docker_driver.migrate_disk_and_power_off(None, instance, HOST, instance.flavor, [])
+        docker_driver.destroy(None, instance, [])
         assert engine.names() == set()
 
     def test_one_that_had_not_left_when_nova_compute_was_killed_stays(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
-        own = workload(engine, one)["Id"]
-        docker_driver.power_off(one)
-        docker_driver.finish_revert_migration(None, one, [], None, power_on=False)
-        assert not workload(engine, one)["State"]["Running"]
-        docker_driver.finish_revert_migration(None, one, [], None)
-        assert workload(engine, one)["Id"] == own
-        assert workload(engine, one)["State"]["Running"]
+        instance = spawn(make.instance())
+        own = workload(engine, instance)["Id"]
+        docker_driver.power_off(instance)
+        docker_driver.finish_revert_migration(None, instance, [], None, power_on=False)
+        assert not workload(engine, instance)["State"]["Running"]
+        docker_driver.finish_revert_migration(None, instance, [], None)
+        assert workload(engine, instance)["Id"] == own
+        assert workload(engine, instance)["State"]["Running"]
 
     def test_one_that_was_put_aside_when_nova_compute_was_killed_is_rebooted(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
-        docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
-        docker_driver.reboot(None, one, [], "HARD")
-        assert engine.names() == names(one)
-        assert workload(engine, one)["State"]["Running"]
+        instance = spawn(make.instance())
+        docker_driver.migrate_disk_and_power_off(None, instance, HOST, instance.flavor, [])
+        docker_driver.reboot(None, instance, [], "HARD")
+        assert engine.names() == names(instance)
+        assert workload(engine, instance)["State"]["Running"]
 
     def test_one_that_cannot_leave_goes_on(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         engine.failing["commit"] = exceptions.EngineError("no space", 500)
         with pytest.raises(exception.InstanceFaultRollback):
-            docker_driver.migrate_disk_and_power_off(None, one, "elsewhere", one.flavor, [])
-        assert engine.names() == names(one)
-        assert workload(engine, one)["State"]["Running"]
+            docker_driver.migrate_disk_and_power_off(
+                None, instance, "elsewhere", instance.flavor, []
+            )
+        assert engine.names() == names(instance)
+        assert workload(engine, instance)["State"]["Running"]
 
     def test_a_root_disk_is_not_made_smaller(self, docker_driver: Any, spawn: Any) -> None:
-        one = spawn(make.instance())
+        instance = spawn(make.instance())
         docker_driver.parts.facts.disk_quota = True
         with pytest.raises(exception.InstanceFaultRollback):
-            docker_driver.migrate_disk_and_power_off(None, one, HOST, make.flavor(root_gb=1), [])
+            docker_driver.migrate_disk_and_power_off(
+                None, instance, HOST, make.flavor(root_gb=1), []
+            )
 
     def test_one_that_cannot_arrive_leaves_nothing_but_its_old_self(
         self, docker_driver: Any, spawn: Any, engine: Any
     ) -> None:
-        one = spawn(make.instance())
-        info = docker_driver.migrate_disk_and_power_off(None, one, HOST, one.flavor, [])
+        instance = spawn(make.instance())
+        info = docker_driver.migrate_disk_and_power_off(None, instance, HOST, instance.flavor, [])
         engine.failing["commit"] = exceptions.EngineError("no space", 500)
         with pytest.raises(exceptions.EngineError):
-            docker_driver.finish_migration(None, None, one, info, [], None, False, {})
-        assert engine.names() == {f"nova-{one.uuid}-resize"}
+            docker_driver.finish_migration(None, None, instance, info, [], None, False, {})
+        assert engine.names() == {f"nova-{instance.uuid}-resize"}

@@ -81,15 +81,15 @@ class TestPorts:
             objects.VirtualInterface(address="fa:16:3e:00:00:01", tag="web"),
             objects.VirtualInterface(address="fa:16:3e:00:00:02", tag=None),
         ]
-        one = spawn(make.instance())
-        assert one.device_metadata is None
-        one = spawn(make.instance(), network_info=[port()])
-        (device,) = one.device_metadata.devices
+        instance = spawn(make.instance())
+        assert instance.device_metadata is None
+        instance = spawn(make.instance(), network_info=[port()])
+        (device,) = instance.device_metadata.devices
         assert (device.mac, device.tags) == ("fa:16:3e:00:00:01", ["web"])
         interfaces.append(objects.VirtualInterface(address="fa:16:3e:00:00:03", tag="db"))
-        docker_driver.attach_interface(None, one, None, port())
-        assert [device.tags for device in one.device_metadata.devices] == [["web"], ["db"]]
-        one.save.assert_called_once_with()
+        docker_driver.attach_interface(None, instance, None, port())
+        assert [device.tags for device in instance.device_metadata.devices] == [["web"], ["db"]]
+        instance.save.assert_called_once_with()
 
     def test_what_neutron_has_changed_arrives(
         self, docker_driver: Any, spawn: Any, wiring: Any

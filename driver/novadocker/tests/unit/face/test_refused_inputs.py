@@ -33,9 +33,9 @@ def spawn(docker_driver: Any, image_meta: Any) -> Any:
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What users read of an action."""
-    found: list[str] = []
-    monkeypatch.setattr(reports, "tell", lambda *args: found.append(str(args[-1])))
-    return found
+    reasons: list[str] = []
+    monkeypatch.setattr(reports, "tell", lambda *args: reasons.append(str(args[-1])))
+    return reasons
 
 
 def box(engine: Any, instance: Any) -> Any:
@@ -66,10 +66,10 @@ class TestSpawn:
     def test_one_that_was_launched_before_is_built_again(
         self, docker_driver: Any, engine: Any
     ) -> None:
-        one = make.instance(launched_at=timeutils.utcnow(with_timezone=True))
-        one.flavor = make.flavor(extra_specs={"quota:cpu_quota": "0"})
-        docker_driver.spawn(None, one, make.image_meta(), [], None, {}, network_info=[])
-        assert box(engine, one)["State"]["Running"]
+        instance = make.instance(launched_at=timeutils.utcnow(with_timezone=True))
+        instance.flavor = make.flavor(extra_specs={"quota:cpu_quota": "0"})
+        docker_driver.spawn(None, instance, make.image_meta(), [], None, {}, network_info=[])
+        assert box(engine, instance)["State"]["Running"]
 
     @pytest.mark.parametrize(
         "fault", [None, exceptions.Conflict("is not running", 409), exceptions.NotFound("no", 404)]
@@ -89,11 +89,11 @@ class TestSpawn:
 def test_a_resize_to_a_flavor_that_cannot_be(
     key: str, docker_driver: Any, spawn: Any, engine: Any
 ) -> None:
-    one = spawn()
+    instance = spawn()
     bad = make.flavor(extra_specs={key: "all"})
     with pytest.raises(exception.InstanceFaultRollback, match=key):
-        docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.1", bad, [])
-    assert box(engine, one)["State"]["Running"]
+        docker_driver.migrate_disk_and_power_off(None, instance, "192.0.2.1", bad, [])
+    assert box(engine, instance)["State"]["Running"]
 
 
 class TestRescue:
@@ -108,50 +108,50 @@ class TestRescue:
     def test_an_image_that_is_refused_gives_way_to_the_servers_own(
         self, meta: Any, reason: str, docker_driver: Any, spawn: Any, engine: Any, told: list[str]
     ) -> None:
-        one = spawn()
-        own = box(engine, one)
-        docker_driver.power_off(one)
-        docker_driver.rescue(None, one, [], meta, "", None)
-        assert box(engine, one)["Id"] != own["Id"]
-        assert box(engine, one)["Image"] == own["Image"]
-        assert box(engine, one)["State"]["Running"]
+        instance = spawn()
+        own = box(engine, instance)
+        docker_driver.power_off(instance)
+        docker_driver.rescue(None, instance, [], meta, "", None)
+        assert box(engine, instance)["Id"] != own["Id"]
+        assert box(engine, instance)["Image"] == own["Image"]
+        assert box(engine, instance)["State"]["Running"]
         assert reason in told[0]
         assert "by its own image" in told[0]
-        docker_driver.unrescue(None, one)
-        assert box(engine, one)["Id"] == own["Id"]
+        docker_driver.unrescue(None, instance)
+        assert box(engine, instance)["Id"] == own["Id"]
 
     def test_an_image_that_does_not_start_gives_way_too(
         self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any, told: list[str]
     ) -> None:
-        one = spawn()
+        instance = spawn()
         starts = engine._start
 
         def start(name: str) -> None:
-            if not told and not engine.failing and name == f"nova-{one.uuid}":
+            if not told and not engine.failing and name == f"nova-{instance.uuid}":
                 raise exceptions.EngineError("OCI runtime create failed: no such file", 400)
             starts(name)
 
         engine._start = start
-        docker_driver.rescue(None, one, [], image_meta, "", None)
-        assert box(engine, one)["State"]["Running"]
+        docker_driver.rescue(None, instance, [], image_meta, "", None)
+        assert box(engine, instance)["State"]["Running"]
         assert "OCI runtime" in told[0]
 
     def test_an_own_command_line_that_cannot_be_split_is_left_out(
         self, docker_driver: Any, spawn: Any, engine: Any, told: list[str]
     ) -> None:
-        one = spawn()
-        one.system_metadata = {"image_os_command_line": "it's"}
-        docker_driver.rescue(None, one, [], BAD_COMMAND, "", None)
-        assert box(engine, one)["State"]["Running"]
+        instance = spawn()
+        instance.system_metadata = {"image_os_command_line": "it's"}
+        docker_driver.rescue(None, instance, [], BAD_COMMAND, "", None)
+        assert box(engine, instance)["State"]["Running"]
 
     def test_a_password_that_cannot_be_set_is_no_fault(
         self, docker_driver: Any, spawn: Any, engine: Any, image_meta: Any, option: Any
     ) -> None:
-        one = spawn()
+        instance = spawn()
         option("inject_password", True)
         engine.exec_code = 127
-        docker_driver.rescue(None, one, [], image_meta, "secret", None)
-        assert box(engine, one)["State"]["Running"]
+        docker_driver.rescue(None, instance, [], image_meta, "secret", None)
+        assert box(engine, instance)["State"]["Running"]
 
 
 class TestReports:
@@ -163,13 +163,13 @@ class TestReports:
 
     def test_an_event_ends_with_the_fault(self, event: mock.MagicMock) -> None:
         fault = exception.ImageUnacceptable(image_id="i", reason="no")
-        one = make.instance()
-        reports.tell(None, one, "host", "what", fault)
+        instance = make.instance()
+        reports.tell(None, instance, "host", "what", fault)
         event.event_start.assert_called_once_with(
-            None, one.uuid, "what", want_result=False, host="host"
+            None, instance.uuid, "what", want_result=False, host="host"
         )
         event.event_finish_with_failure.assert_called_once_with(
-            None, one.uuid, "what", exc_val=fault, exc_tb=mock.ANY, want_result=False
+            None, instance.uuid, "what", exc_val=fault, exc_tb=mock.ANY, want_result=False
         )
         assert "no" in event.event_finish_with_failure.call_args[1]["exc_tb"]
 
@@ -191,7 +191,7 @@ class TestAttachInterface:
         wiring: Any,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        one = spawn()
+        instance = spawn()
         if where == "plug_new":
             wiring.plug_new.side_effect = exceptions.NetworkError("ovsdb")
         elif where == "tags":
@@ -200,12 +200,12 @@ class TestAttachInterface:
             monkeypatch.setattr(objects.Instance, "save", mock.Mock(side_effect=OSError("rpc")))
         extra = port()
         with pytest.raises(exception.InterfaceAttachFailed):
-            docker_driver.attach_interface(None, one, None, extra)
-        wiring.unplug_dead.assert_called_once_with(one, [extra])
+            docker_driver.attach_interface(None, instance, None, extra)
+        wiring.unplug_dead.assert_called_once_with(instance, [extra])
 
     def test_also_where_time_is_up(self, docker_driver: Any, spawn: Any, wiring: Any) -> None:
         wiring.plug_new.side_effect = KeyboardInterrupt
-        one = spawn()
+        instance = spawn()
         with pytest.raises(KeyboardInterrupt):
-            docker_driver.attach_interface(None, one, None, port())
+            docker_driver.attach_interface(None, instance, None, port())
         assert wiring.unplug_dead.called

@@ -32,16 +32,16 @@ class TestSpawn:
         instance = spawn(make.instance(key_data="ssh-rsa A"))
         (packed,) = engine.archives[f"nova-{instance.uuid}"]
         with tarfile.open(fileobj=io.BytesIO(packed)) as members:
-            found = [f"/{one.name}" for one in members]
-        assert found == [drive, drive, guest.AUTHORIZED_KEYS, f"{drive}/x"]
+            files = [f"/{member.name}" for member in members]
+        assert files == [drive, drive, guest.AUTHORIZED_KEYS, f"{drive}/x"]
 
     def test_ports_are_wired_before_the_workload_runs(
         self, spawn: Any, engine: Any, wiring: Any
     ) -> None:
         def attached(_info: Any, netns: str) -> None:
             assert netns.startswith("/var/run/docker/netns/")
-            found = [one for one in engine.names() if not one.startswith("nova-sandbox")]
-            assert not any(engine._find(one)["State"]["Running"] for one in found)
+            names = [name for name in engine.names() if not name.startswith("nova-sandbox")]
+            assert not any(engine._find(name)["State"]["Running"] for name in names)
 
         wiring.attach.side_effect = attached
         spawn(make.instance(), network_info=[port()])
@@ -56,14 +56,14 @@ class TestSpawn:
 
         def wired() -> None:
             assert wiring.attach.called
-            (found,) = (one for one in engine.names() if not one.startswith("nova-sandbox"))
-            assert engine.archives[found]
-            assert engine._find(found)["State"]["Status"] == "created"
+            (name,) = (known for known in engine.names() if not known.startswith("nova-sandbox"))
+            assert engine.archives[name]
+            assert engine._find(name)["State"]["Status"] == "created"
 
         wiring.plug_host.side_effect = plugged
         virtapi.wired = wired
-        one = spawn(make.instance(key_data="k"), network_info=[port(active=False)])
-        assert workload(engine, one)["State"]["Running"]
+        instance = spawn(make.instance(key_data="k"), network_info=[port(active=False)])
+        assert workload(engine, instance)["State"]["Running"]
 
     def test_the_image_is_fetched_while_neutron_allocates_ports(
         self, spawn: Any, engine: Any

@@ -68,10 +68,12 @@ class TestResources:
     def test_inventory_leaves_out_what_there_is_none_of(self) -> None:
         amounts = {"VCPU": 0, "MEMORY_MB": 1, "DISK_GB": 0}
         ratios = {"VCPU": 4.0, "MEMORY_MB": 1.0, "DISK_GB": 1.0}
-        found = resources.inventory({"vcpus": 2, "memory_mb": 1, "local_gb": 0}, ratios, amounts)
-        assert set(found) == {"VCPU", "MEMORY_MB"}
-        assert found["MEMORY_MB"]["reserved"] == 1
-        assert found["VCPU"] == {
+        inventory = resources.inventory(
+            {"vcpus": 2, "memory_mb": 1, "local_gb": 0}, ratios, amounts
+        )
+        assert set(inventory) == {"VCPU", "MEMORY_MB"}
+        assert inventory["MEMORY_MB"]["reserved"] == 1
+        assert inventory["VCPU"] == {
             "total": 2,
             "min_unit": 1,
             "max_unit": 2,

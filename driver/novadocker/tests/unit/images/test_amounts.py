@@ -107,7 +107,7 @@ def test_an_extended_header_means_what_it_says() -> None:
         + amounts.block(tarfile.REGTYPE, 0, "next")
     )
     with headers.opened(io.BytesIO(layer), budget.Budget()) as tar:
-        seen = [(one.name, one.size, one.mtime) for one in tar]
+        seen = [(member.name, member.size, member.mtime) for member in tar]
     assert seen == [("a/b/c", 600, 1700.5), ("next", 0, 0)]
 
 

@@ -26,7 +26,7 @@ def rewritten(data: bytes) -> dict[str, bytes]:
     opened = archive.Archive(io.BytesIO(data), hostile.LIMIT)
     written = b"".join(opened.rewritten(opened.image(platform.machine())))
     with tarfile.open(fileobj=io.BytesIO(written)) as members:
-        return {one.name: members.extractfile(one).read() for one in members}
+        return {member.name: members.extractfile(member).read() for member in members}
 
 
 PACKED = {"truncated gzip", "gzipped qcow2", "packed bomb"}
@@ -65,7 +65,7 @@ def test_good_images_are_taken(layout: str, pack: object) -> None:
     parts = Parts(layers=[LAYER, tar(("second", b"2"))], pack=pack)
     image = verified(getattr(parts, layout)())
     assert [layer.diff_id for layer in image.layers] == [
-        f"sha256:{digest(one)}" for one in parts.layers
+        f"sha256:{digest(layer)}" for layer in parts.layers
     ]
     assert image.config == parts.config_file()
 
@@ -87,11 +87,11 @@ def test_rewritten_archive_has_the_image_and_no_name() -> None:
         extra=[("repositories", b'{"ubuntu": {"latest": "x"}}')],
         pack=gzip.compress,
     )
-    found = rewritten(parts.docker())
-    assert set(found) == {"config.json", "manifest.json", "0/layer.tar"}
-    assert found["0/layer.tar"] == LAYER
-    assert json.loads(found["manifest.json"])[0]["RepoTags"] is None
-    assert b"ubuntu" not in b"".join(found.values())
+    written = rewritten(parts.docker())
+    assert set(written) == {"config.json", "manifest.json", "0/layer.tar"}
+    assert written["0/layer.tar"] == LAYER
+    assert json.loads(written["manifest.json"])[0]["RepoTags"] is None
+    assert b"ubuntu" not in b"".join(written.values())
 
 
 def test_rewritten_archive_is_accepted_again() -> None:
@@ -181,7 +181,9 @@ def test_archives_are_written_in_whole_blocks() -> None:
         "RepoTags": None,
         "Layers": ["0/layer.tar", "1/layer.tar"],
     }
-    assert b"".join(archive.write(config, [(len(one), io.BytesIO(one)) for one in layers])) == (
+    assert b"".join(
+        archive.write(config, [(len(layer), io.BytesIO(layer)) for layer in layers])
+    ) == (
         in_blocks("config.json", config)
         + in_blocks("manifest.json", json.dumps([manifest]).encode())
         + in_blocks("0/layer.tar", layers[0])
@@ -242,9 +244,9 @@ def test_indexes_may_be_nested_a_little(depth: int) -> None:
         below = json.dumps({"manifests": [{"digest": f"sha256:{digest(below)}"}]}).encode()
     with tarfile.open(fileobj=io.BytesIO(data)) as members:
         others = [
-            (one.name, members.extractfile(one).read())
-            for one in members
-            if one.name != "index.json"
+            (member.name, members.extractfile(member).read())
+            for member in members
+            if member.name != "index.json"
         ]
     nested = tar(*others, *blobs, ("index.json", below))
     if depth <= 3:

@@ -29,11 +29,11 @@ def verified(data: bytes, machine: str = MACHINE) -> archive.Image:
 
 
 def layers_of(data: bytes, machine: str = MACHINE) -> list[str]:
-    return [one.diff_id for one in verified(data, machine).layers]
+    return [layer.diff_id for layer in verified(data, machine).layers]
 
 
 def diff_ids(*layers: bytes) -> list[str]:
-    return [f"sha256:{digest(one)}" for one in layers]
+    return [f"sha256:{digest(layer)}" for layer in layers]
 
 
 @pytest.mark.parametrize("listed", ["file", "link"])
@@ -61,9 +61,9 @@ def test_links_to_links_are_not_followed() -> None:
 
 def test_what_kaniko_and_go_containerregistry_write_is_taken() -> None:
     """Packed layers by the digest of what is packed, a configuration named by its digest."""
-    packed = [gzip.compress(one) for one in (LAYER, SECOND)]
+    packed = [gzip.compress(blob) for blob in (LAYER, SECOND)]
     config = Parts(layers=[LAYER, SECOND]).config_file()
-    names = [f"{digest(one)}.tar.gz" for one in packed]
+    names = [f"{digest(blob)}.tar.gz" for blob in packed]
     entry = {"Config": f"sha256:{digest(config)}", "RepoTags": ["x:1"], "Layers": names}
     data = tar(
         (f"sha256:{digest(config)}", config),
@@ -230,8 +230,8 @@ def test_the_hosts_own_architecture_goes_before_that_of_32_bits(layout: Layout) 
     for architecture in ("386", "amd64"):
         platform = {"os": "linux", "architecture": architecture}
         layout.entries.append({**layout.image(architecture), "platform": platform})
-    found = json.loads(verified(layout.packed(), "x86_64").config)
-    assert found["architecture"] == "amd64"
+    config = json.loads(verified(layout.packed(), "x86_64").config)
+    assert config["architecture"] == "amd64"
     assert image_config.architectures("riscv64") == ["riscv64"]
 
 
@@ -286,8 +286,8 @@ def test_what_ends_within_a_file_is_refused(cut: int) -> None:
 def test_a_copy_without_padding_is_whole() -> None:
     layer = tar(("first", b"1"), ("last", b"2" * 700))[: 1024 + 512 + 700]
     copied = b"".join(streams.tar_without(iter([layer]), frozenset({"first"})))
-    with headers.opened(io.BytesIO(copied), budget.Budget()) as found:
-        assert [(one.name, one.size) for one in found] == [("last", 700)]
+    with headers.opened(io.BytesIO(copied), budget.Budget()) as members:
+        assert [(member.name, member.size) for member in members] == [("last", 700)]
 
 
 @pytest.mark.parametrize("layer", [b"", tar(), LAYER + tar(("deleted/.wh.x", b""))])

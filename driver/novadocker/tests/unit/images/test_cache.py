@@ -71,11 +71,11 @@ class TestCache:
         tag = f"nova-glance/{IMAGE_ID}:x"
         engine.add_image(tag)
         engine.add_image("nova-glance-not/ours:x")
-        one = make.instance()
+        instance = make.instance()
         for instances, passed, left in (
-            ([one], 0, True),
+            ([instance], 0, True),
             ([], self.DAY / 2, True),
-            ([one], self.DAY, True),
+            ([instance], self.DAY, True),
             ([make.instance(host="another")], self.DAY - 1, True),
             ([], 2, False),
         ):

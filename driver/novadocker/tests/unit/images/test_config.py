@@ -61,8 +61,8 @@ def test_what_has_nothing_to_take_out_stays_as_it_is() -> None:
 @pytest.mark.parametrize("key", ["config", "Config"])
 def test_what_has_no_meaning_is_taken_out_however_it_is_written(key: str, name: str) -> None:
     written = json.dumps({key: {name: {"/data": {}}, "Cmd": ["sh"]}, "os": "linux"}).encode()
-    found = json.loads(image_config.cleaned(written))
-    assert found == {key: {"Cmd": ["sh"]}, "os": "linux"}
+    config = json.loads(image_config.cleaned(written))
+    assert config == {key: {"Cmd": ["sh"]}, "os": "linux"}
 
 
 @pytest.mark.parametrize(

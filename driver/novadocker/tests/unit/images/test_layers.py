@@ -87,7 +87,7 @@ def test_the_limit_is_that_of_all_layers_together(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("layer", "found"),
+    ("layer", "seen"),
     [
         (tar(("a/b/c", b"")), True),
         (tar(("./a/b", b"")), True),
@@ -96,9 +96,9 @@ def test_the_limit_is_that_of_all_layers_together(monkeypatch: pytest.MonkeyPatc
         (tar(("a/bc", b""), ("x/a/b", b""), ("a", b"")), False),
     ],
 )
-def test_what_is_below_a_directory_is_seen(layer: bytes, found: bool) -> None:
+def test_what_is_below_a_directory_is_seen(layer: bytes, seen: bool) -> None:
     reader = layers.Hashing(compression.Bounded(io.BytesIO(layer), "it", 1 << 20))
-    assert layers.Inspection("a/b").check(reader, "L") is found
+    assert layers.Inspection("a/b").check(reader, "L") is seen
 
 
 def test_headers_up_to_the_limit_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def test_whoever_has_had_enough_leaves_no_process(tmp_path: Path) -> None:
 
 
 def _children() -> list[int]:
-    return [int(one) for one in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
 
 
 def test_modules_are_not_taken_from_where_nova_compute_is(

@@ -158,7 +158,7 @@ class TestSnapshots:
         engine.add_image("other:x")
         workloads = containers.Containers(engine, HostFacts(HOST), isolation.Isolation(()))
         snapshots.Snapshots(engine, workloads, place, 1 << 20, 64).clean()
-        assert [one["RepoTags"] for one in engine.images.values()] == [["other:x"]]
+        assert [image["RepoTags"] for image in engine.images.values()] == [["other:x"]]
 
     def test_parts_are_read_as_asked(self) -> None:
         parts = streams.Parts(iter([b"", b"abc", b"d"]))

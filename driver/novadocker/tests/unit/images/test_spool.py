@@ -95,14 +95,14 @@ def test_a_reserve_is_left_and_nothing_is_promised_twice(
     place: spool.Spool, free: Any, tmp_path: Path
 ) -> None:
     free(space.RESERVE_BYTES + 100)
-    one, two = str(tmp_path / "one"), str(tmp_path / "two")
-    with place.promise(one, 60):
+    first, two = str(tmp_path / "one"), str(tmp_path / "two")
+    with place.promise(first, 60):
         with pytest.raises(exceptions.HostFull, match=r"has 41 bytes and .* has 40 left"):
             place.promise(two, 41).__enter__()
         with place.promise(two, 40):
             pass
         # What has come already is no longer awaited.
-        Path(one).write_bytes(b"x" * 50)
+        Path(first).write_bytes(b"x" * 50)
         free(space.RESERVE_BYTES + 50)
         with place.promise(two, 40):
             pass
@@ -115,10 +115,10 @@ def test_a_reserve_is_left_and_nothing_is_promised_twice(
 
 def test_all_promises_are_kept(place: spool.Spool, free: Any, tmp_path: Path) -> None:
     free(space.RESERVE_BYTES + 100)
-    one, two, three = (str(tmp_path / name) for name in ("one", "two", "three"))
+    first, two, three = (str(tmp_path / name) for name in ("one", "two", "three"))
     # One that is larger than Glance said takes nothing from the others twice.
     Path(three).write_bytes(b"x" * 50)
-    with place.promise(one, 30), place.promise(two, 30), place.promise(three, 1):
+    with place.promise(first, 30), place.promise(two, 30), place.promise(three, 1):
         with pytest.raises(exceptions.HostFull, match="has 40 left"):
             place.promise(str(tmp_path / "four"), 41).__enter__()
         with place.promise(str(tmp_path / "four"), 40):

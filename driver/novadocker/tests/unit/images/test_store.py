@@ -239,7 +239,7 @@ class TestEnsure:
         def noted(parts: Any) -> Any:
             def passed() -> Any:
                 for part in parts:
-                    awaited.append(sum(one.awaited_bytes for one in space.LEDGER._claims))
+                    awaited.append(sum(claim.awaited_bytes for claim in space.LEDGER._claims))
                     yield part
 
             return load(passed())
@@ -257,8 +257,8 @@ class TestEnsure:
     def test_the_image_of_one_instance_has_its_name_alone(
         self, store: Any, engine: Any, fetch: Any
     ) -> None:
-        found = store.ensure_for_one("context", META, "instance:z")
-        assert engine.images[found.id]["RepoTags"] == ["instance:z"]
+        image = store.ensure_for_one("context", META, "instance:z")
+        assert engine.images[image.id]["RepoTags"] == ["instance:z"]
         with pytest.raises(exceptions.ImageRefused, match="container_format"):
             store.ensure_for_one("context", {**META, "container_format": "bare"}, "instance:z")
 

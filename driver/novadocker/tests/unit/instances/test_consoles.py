@@ -66,7 +66,7 @@ def opened() -> Opened:
 
 
 @pytest.fixture
-def found(conf: Any, opened: Any) -> Iterator[consoles.Consoles]:
+def served(conf: Any, opened: Any) -> Iterator[consoles.Consoles]:
     made = consoles.Consoles(conf, opened)
     yield made
     made.close_all()
@@ -88,9 +88,9 @@ def is_refused(where: tuple[str, int]) -> bool:
 
 
 def test_what_is_typed_is_answered_and_a_viewer_who_leaves_ends_the_terminal(
-    found: Any, opened: Opened
+    served: Any, opened: Opened
 ) -> None:
-    where = found.open(UUID, False)
+    where = served.open(UUID, False)
     with viewing(where) as viewer:
         viewer.sendall(b"ls\n")
         assert viewer.recv(100) == b"LS\n"
@@ -98,8 +98,8 @@ def test_what_is_typed_is_answered_and_a_viewer_who_leaves_ends_the_terminal(
     assert opened.asked == [f"nova-{UUID}"]
 
 
-def test_a_terminal_that_ends_ends_the_connection(found: Any, opened: Opened) -> None:
-    with viewing(found.open(UUID, True)) as viewer:
+def test_a_terminal_that_ends_ends_the_connection(served: Any, opened: Opened) -> None:
+    with viewing(served.open(UUID, True)) as viewer:
         viewer.sendall(b"exit\n")
         assert viewer.recv(100) == b"EXIT\n"
         opened.shells[0].end()
@@ -107,79 +107,81 @@ def test_a_terminal_that_ends_ends_the_connection(found: Any, opened: Opened) ->
     assert opened.asked == [f"the workload's own in nova-{UUID}"]
 
 
-def test_the_port_stays_and_each_question_lets_one_in(found: Any) -> None:
-    where = found.open(UUID, False)
-    assert found.open(UUID, False) == where
-    with viewing(where) as one, viewing(where) as other:
-        for viewer in (one, other):
+def test_the_port_stays_and_each_question_lets_one_in(served: Any) -> None:
+    where = served.open(UUID, False)
+    assert served.open(UUID, False) == where
+    with viewing(where) as first, viewing(where) as other:
+        for viewer in (first, other):
             viewer.sendall(b"x")
             assert viewer.recv(100) == b"X"
         assert is_refused(where)
-        assert found.open(UUID, False) == where
+        assert served.open(UUID, False) == where
         with viewing(where) as third:
             third.sendall(b"y")
             assert third.recv(100) == b"Y"
 
 
 def test_nobody_is_let_in_long_after_nova_asked(
-    found: Any, monkeypatch: pytest.MonkeyPatch
+    served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(consoles, "ADMITTED_S", -1.0)
-    assert is_refused(found.open(UUID, False))
+    assert is_refused(served.open(UUID, False))
 
 
-def test_only_the_operators_proxies_are_let_in(found: Any, option: Any, opened: Opened) -> None:
+def test_only_the_operators_proxies_are_let_in(served: Any, option: Any, opened: Opened) -> None:
     option("console_proxies", ["192.0.2.0/24", "2001:db8::1"])
-    assert is_refused(found.open(UUID, False))
-    found.close(UUID)
+    assert is_refused(served.open(UUID, False))
+    served.close(UUID)
     option("console_proxies", ["192.0.2.0/24", "127.0.0.1"])
-    with viewing(found.open(UUID, False)) as viewer:
+    with viewing(served.open(UUID, False)) as viewer:
         viewer.sendall(b"x")
         assert viewer.recv(100) == b"X"
     assert len(opened.shells) == 1
 
 
-def test_viewers_of_an_instance_are_few(found: Any) -> None:
+def test_viewers_of_an_instance_are_few(served: Any) -> None:
     with contextlib.ExitStack() as viewers:
         for _ in range(consoles.MOST_VIEWERS):
-            viewer = viewers.enter_context(viewing(found.open(UUID, False)))
+            viewer = viewers.enter_context(viewing(served.open(UUID, False)))
             viewer.sendall(b"x")
             assert viewer.recv(100) == b"X"
-        assert is_refused(found.open(UUID, False))
+        assert is_refused(served.open(UUID, False))
 
 
-def test_a_console_that_is_closed_ends_its_viewers_and_its_port(found: Any, opened: Opened) -> None:
-    where = found.open(UUID, False)
+def test_a_console_that_is_closed_ends_its_viewers_and_its_port(
+    served: Any, opened: Opened
+) -> None:
+    where = served.open(UUID, False)
     with viewing(where) as viewer:
         viewer.sendall(b"x")
         assert viewer.recv(100) == b"X"
-        found.close(UUID)
+        served.close(UUID)
         assert viewer.recv(100) == b""
     assert opened.shells[0].closed.wait(10)
     assert is_refused(where)
-    found.close(UUID)
+    served.close(UUID)
 
 
 def test_a_port_is_closed_when_no_token_for_it_lives(
-    found: Any, monkeypatch: pytest.MonkeyPatch, conf: Any
+    served: Any, monkeypatch: pytest.MonkeyPatch, conf: Any
 ) -> None:
     monkeypatch.setattr(consoles, "ADMITTED_S", 0.2)
     conf.set_override("token_ttl", 0, group="consoleauth")
     try:
-        where = found.open(UUID, False)
-        (accepting,) = [one for one in threading.enumerate() if one.name.endswith(UUID)]
+        where = served.open(UUID, False)
+        (accepting,) = [thread for thread in threading.enumerate() if thread.name.endswith(UUID)]
         accepting.join(10)
         assert is_refused(where)
-        with viewing(found.open(UUID, False)) as viewer:
+        with viewing(served.open(UUID, False)) as viewer:
             viewer.sendall(b"x")
             assert viewer.recv(100) == b"X"
     finally:
         conf.clear_override("token_ttl", group="consoleauth")
 
 
-def test_a_viewer_is_told_why_there_is_no_terminal(found: Any, opened: Opened) -> None:
+def test_a_viewer_is_told_why_there_is_no_terminal(served: Any, opened: Opened) -> None:
     opened.failing = exceptions.Conflict("Container is paused", 409)
-    with viewing(found.open(UUID, False)) as viewer:
+    with viewing(served.open(UUID, False)) as viewer:
         assert viewer.recv(100) == b"There is no console at the moment: Container is paused\r\n"
         assert viewer.recv(100) == b""
 
@@ -210,9 +212,9 @@ class Said:
 def test_a_shell_is_hung_up_by_the_number_that_it_told(
     parts: tuple[bytes, ...], shown: bytes, pid: str | None, engine: Any, spawn: Any
 ) -> None:
-    one = spawn(make.instance())
+    instance = spawn(make.instance())
     engine.terminal = Said(*parts)
-    shell = terminals.Terminals(engine).of_shell(f"nova-{one.uuid}")
+    shell = terminals.Terminals(engine).of_shell(f"nova-{instance.uuid}")
     assert shell.read() == shown
     started = len(engine.execs)
     shell.close()
@@ -235,6 +237,6 @@ def test_a_shell_is_hung_up_by_the_number_that_it_told(
 def test_flavor_and_image_say_which_console_there_is(
     specs: dict[str, str], image: dict[str, str], tty: bool, kind: str
 ) -> None:
-    one = make.instance(system_metadata=image)
-    one.flavor = make.flavor(extra_specs=specs)
-    assert wishes.console(one, tty) == kind
+    instance = make.instance(system_metadata=image)
+    instance.flavor = make.flavor(extra_specs=specs)
+    assert wishes.console(instance, tty) == kind

@@ -29,7 +29,7 @@ def counted(engine: Any) -> Callable[[], list[str]]:
 
 
 @pytest.fixture
-def one(docker_driver: Any, spawn: Any, counted: Any) -> Any:
+def instance(docker_driver: Any, spawn: Any, counted: Any) -> Any:
     docker_driver.parts.sandboxes.ensure_image()
     made = spawn(make.instance(), network_info=[port()])
     counted()
@@ -47,45 +47,49 @@ def test_spawn(docker_driver: Any, spawn: Any, counted: Any) -> None:
     ("reboot_type", "most"),
     [("HARD", 6), ("SOFT", 5)],
 )
-def test_reboot(reboot_type: str, most: int, docker_driver: Any, one: Any, counted: Any) -> None:
-    docker_driver.reboot(CONTEXT, one, [port()], reboot_type)
+def test_reboot(
+    reboot_type: str, most: int, docker_driver: Any, instance: Any, counted: Any
+) -> None:
+    docker_driver.reboot(CONTEXT, instance, [port()], reboot_type)
     assert len(counted()) == most
 
 
-def test_stop_and_start(docker_driver: Any, one: Any, counted: Any) -> None:
-    docker_driver.power_off(one, timeout=5)
+def test_stop_and_start(docker_driver: Any, instance: Any, counted: Any) -> None:
+    docker_driver.power_off(instance, timeout=5)
     assert len(counted()) == 3
-    docker_driver.power_on(CONTEXT, one, [port()])
+    docker_driver.power_on(CONTEXT, instance, [port()])
     assert len(counted()) == 3
 
 
 @pytest.mark.parametrize("running", [True, False])
-def test_destroy(running: bool, docker_driver: Any, one: Any, counted: Any) -> None:
+def test_destroy(running: bool, docker_driver: Any, instance: Any, counted: Any) -> None:
     if not running:
-        docker_driver.power_off(one)
+        docker_driver.power_off(instance)
         counted()
-    docker_driver.destroy(CONTEXT, one, [port()])
+    docker_driver.destroy(CONTEXT, instance, [port()])
     assert len(counted()) <= 5
 
 
-def test_lookups(docker_driver: Any, one: Any, counted: Any) -> None:
+def test_lookups(docker_driver: Any, instance: Any, counted: Any) -> None:
     for look in (
-        lambda: docker_driver.get_info(one),
+        lambda: docker_driver.get_info(instance),
         docker_driver.list_instance_uuids,
         lambda: docker_driver.get_available_resource(HOST),
-        lambda: docker_driver.instance_exists(one),
+        lambda: docker_driver.instance_exists(instance),
     ):
         look()
         assert len(counted()) == 1
 
 
-def test_resize(docker_driver: Any, one: Any, counted: Any, migrations: Any) -> None:
-    left = docker_driver.migrate_disk_and_power_off(CONTEXT, one, HOST, one.flavor, [port()])
-    one.flavor = make.flavor(memory_mb=512)
-    docker_driver.finish_migration(CONTEXT, None, one, left, [port()], None, False, {})
+def test_resize(docker_driver: Any, instance: Any, counted: Any, migrations: Any) -> None:
+    left = docker_driver.migrate_disk_and_power_off(
+        CONTEXT, instance, HOST, instance.flavor, [port()]
+    )
+    instance.flavor = make.flavor(memory_mb=512)
+    docker_driver.finish_migration(CONTEXT, None, instance, left, [port()], None, False, {})
     assert len(counted()) <= 12
-    one.task_state = task_states.RESIZE_REVERTING
-    docker_driver.destroy(CONTEXT, one, [port()])
-    one.flavor = make.flavor()
-    docker_driver.finish_revert_migration(CONTEXT, one, [port()], None)
+    instance.task_state = task_states.RESIZE_REVERTING
+    docker_driver.destroy(CONTEXT, instance, [port()])
+    instance.flavor = make.flavor()
+    docker_driver.finish_revert_migration(CONTEXT, instance, [port()], None)
     assert len(counted()) <= 12

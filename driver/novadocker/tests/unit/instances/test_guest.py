@@ -26,7 +26,7 @@ class TestGuest:
             fileobj=io.BytesIO(guest.pack([("../../etc/x", b""), ("/a//b", b"")]))
         ) as tar:
             assert tar.getnames() == ["etc/x", "a/b"]
-            assert {one.mode for one in tar} == {0o600}
+            assert {member.mode for member in tar} == {0o600}
 
     def test_an_empty_directory(self) -> None:
         with tarfile.open(fileobj=io.BytesIO(guest.pack_directory("/XX/a"))) as tar:
@@ -41,27 +41,27 @@ class TestGuest:
         drive.metadata_for_config_drive.return_value = [("openstack/a", "text"), ("ec2/b", b"data")]
         maker = mock.Mock(return_value=drive)
         monkeypatch.setattr(guest.metadata, "InstanceMetadata", maker)
-        one = make.instance(config_drive="True")
-        found = guest.config_drive_files(one, "network", [("/x", b"y")], "secret")
-        assert found == [
+        instance = make.instance(config_drive="True")
+        files = guest.config_drive_files(instance, "network", [("/x", b"y")], "secret")
+        assert files == [
             ("/var/lib/cloud/seed/config_drive/openstack/a", b"text"),
             ("/var/lib/cloud/seed/config_drive/ec2/b", b"data"),
         ]
         maker.assert_called_once_with(
-            one,
+            instance,
             content=[("/x", b"y")],
             extra_md={"admin_pass": "secret"},
             network_info="network",
         )
-        guest.config_drive_files(one, "network", [], None)
+        guest.config_drive_files(instance, "network", [], None)
         assert maker.call_args[1]["extra_md"] == {}
         assert guest.config_drive_files(make.instance(), [], [], None) == []
 
     def test_a_directory_is_emptied_by_a_file_in_its_place(self) -> None:
         packed = guest.pack([("/a/drive/x", b"1")], "/a/drive")
         with tarfile.open(fileobj=io.BytesIO(packed)) as members:
-            found = [(one.name, one.type, one.mode) for one in members]
-        assert found == [
+            seen = [(member.name, member.type, member.mode) for member in members]
+        assert seen == [
             ("a/drive", tarfile.REGTYPE, 0o644),
             ("a/drive", tarfile.DIRTYPE, 0o700),
             ("a/drive/x", tarfile.REGTYPE, 0o600),

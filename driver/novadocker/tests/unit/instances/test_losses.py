@@ -17,7 +17,7 @@ KILLED = exceptions.EngineUnreachable("killed")
 
 
 @pytest.fixture
-def one(docker_driver: Any, image_meta: Any) -> Any:
+def instance(docker_driver: Any, image_meta: Any) -> Any:
     made = make.instance()
     docker_driver.spawn(None, made, image_meta, [], None, {}, [])
     return made
@@ -66,17 +66,17 @@ class TestTheSandboxIsGone:
         ],
     )
     def test_a_fault_of_the_engine_loses_nothing(
-        self, verb: str, number: int, done: bool, docker_driver: Any, engine: Any, one: Any
+        self, verb: str, number: int, done: bool, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        remove(engine, one, sandbox=True)
+        remove(engine, instance, sandbox=True)
         when(engine, verb, number, KILLED, done)
         with pytest.raises(exceptions.EngineUnreachable):
-            docker_driver.power_on(None, one, [])
-        docker_driver.power_on(None, one, [])
-        assert box(engine, one)["State"]["Running"]
+            docker_driver.power_on(None, instance, [])
+        docker_driver.power_on(None, instance, [])
+        assert box(engine, instance)["State"]["Running"]
         # What was in it is in it.
-        assert len(engine.images[box(engine, one)["Image"]]["RootFS"]["Layers"]) > 1
-        docker_driver.destroy(None, one, [])
+        assert len(engine.images[box(engine, instance)["Image"]]["RootFS"]["Layers"]) > 1
+        docker_driver.destroy(None, instance, [])
         assert not engine.names()
         assert not kept_images(engine)
         assert all(image["RepoTags"] for image in engine.images.values())
@@ -85,45 +85,45 @@ class TestTheSandboxIsGone:
         self, new_driver: Any, option: Any, engine: Any, image_meta: Any
     ) -> None:
         option("allow_privileged", True)
-        one = make.instance()
-        one.flavor.extra_specs = {"docker:privileged": "true"}
-        new_driver().spawn(None, one, image_meta, [], None, {}, [])
+        instance = make.instance()
+        instance.flavor.extra_specs = {"docker:privileged": "true"}
+        new_driver().spawn(None, instance, image_meta, [], None, {}, [])
         option("allow_privileged", False)
-        remove(engine, one, sandbox=True)
+        remove(engine, instance, sandbox=True)
         for _ in range(2):
             with pytest.raises(exceptions.DriverError, match="allow_privileged"):
-                new_driver().power_on(None, one, [])
-            assert box(engine, one)
+                new_driver().power_on(None, instance, [])
+            assert box(engine, instance)
         option("allow_privileged", True)
-        new_driver().power_on(None, one, [])
-        assert box(engine, one)["State"]["Running"]
+        new_driver().power_on(None, instance, [])
+        assert box(engine, instance)["State"]["Running"]
 
 
 class TestTheWorkloadIsGone:
     @pytest.mark.parametrize("action", ["power_on", "reboot"])
     def test_it_is_made_from_the_image_that_was_kept(
-        self, action: str, docker_driver: Any, engine: Any, one: Any
+        self, action: str, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        resized(docker_driver, one)
-        docker_driver.confirm_migration(None, None, one, [])
-        remove(engine, one, sandbox=True)
-        remove(engine, one, sandbox=False)
+        resized(docker_driver, instance)
+        docker_driver.confirm_migration(None, None, instance, [])
+        remove(engine, instance, sandbox=True)
+        remove(engine, instance, sandbox=False)
         if action == "reboot":
-            docker_driver.reboot(None, one, [], "HARD")
+            docker_driver.reboot(None, instance, [], "HARD")
         else:
-            docker_driver.power_on(None, one, [])
-        assert box(engine, one)["State"]["Running"]
-        assert engine.images[box(engine, one)["Image"]]["RepoTags"] == kept_images(engine)
+            docker_driver.power_on(None, instance, [])
+        assert box(engine, instance)["State"]["Running"]
+        assert engine.images[box(engine, instance)["Image"]]["RepoTags"] == kept_images(engine)
 
     @pytest.mark.parametrize("aside", ["resize", "rescued", "new"])
     def test_the_one_that_was_put_aside_is_taken(
-        self, aside: str, docker_driver: Any, engine: Any, one: Any
+        self, aside: str, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        identity = box(engine, one)["Id"]
-        engine._rename(f"nova-{one.uuid}", f"nova-{one.uuid}-{aside}")
-        docker_driver.power_on(None, one, [])
-        assert box(engine, one)["Id"] == identity
-        assert box(engine, one)["State"]["Running"]
+        identity = box(engine, instance)["Id"]
+        engine._rename(f"nova-{instance.uuid}", f"nova-{instance.uuid}-{aside}")
+        docker_driver.power_on(None, instance, [])
+        assert box(engine, instance)["Id"] == identity
+        assert box(engine, instance)["State"]["Running"]
 
     @pytest.mark.parametrize("action", ["power_on", "reboot"])
     def test_what_never_was_is_not_made(self, action: str, docker_driver: Any, engine: Any) -> None:
@@ -135,84 +135,88 @@ class TestTheWorkloadIsGone:
 
 class TestTheKeptImage:
     def test_it_goes_with_an_instance_that_was_resized_and_is_rescued(
-        self, docker_driver: Any, engine: Any, one: Any, image_meta: Any
+        self, docker_driver: Any, engine: Any, instance: Any, image_meta: Any
     ) -> None:
-        resized(docker_driver, one)
-        docker_driver.confirm_migration(None, None, one, [])
-        docker_driver.rescue(None, one, [], image_meta, "pw", None)
-        docker_driver.destroy(None, one, [])
+        resized(docker_driver, instance)
+        docker_driver.confirm_migration(None, None, instance, [])
+        docker_driver.rescue(None, instance, [], image_meta, "pw", None)
+        docker_driver.destroy(None, instance, [])
         assert not engine.names()
         assert not kept_images(engine)
 
     def test_it_does_not_hide_why_a_second_resize_fails(
-        self, docker_driver: Any, engine: Any, one: Any
+        self, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        resized(docker_driver, one)
-        docker_driver.confirm_migration(None, None, one, [])
+        resized(docker_driver, instance)
+        docker_driver.confirm_migration(None, None, instance, [])
         engine.failing["commit"] = exceptions.EngineError("no space left on device", 500)
         with pytest.raises(exceptions.EngineError, match="no space left"):
-            resized(docker_driver, one)
+            resized(docker_driver, instance)
         del engine.failing["commit"]
-        docker_driver.power_on(None, one, [])
-        assert box(engine, one)["State"]["Running"]
-        docker_driver.destroy(None, one, [])
+        docker_driver.power_on(None, instance, [])
+        assert box(engine, instance)["State"]["Running"]
+        docker_driver.destroy(None, instance, [])
         assert not engine.names()
         assert not kept_images(engine)
 
     def test_it_does_not_stay_on_the_host_that_an_instance_has_left(
-        self, docker_driver: Any, engine: Any, one: Any, monkeypatch: pytest.MonkeyPatch
+        self, docker_driver: Any, engine: Any, instance: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        resized(docker_driver, one)
-        docker_driver.confirm_migration(None, None, one, [])
+        resized(docker_driver, instance)
+        docker_driver.confirm_migration(None, None, instance, [])
         assert kept_images(engine)
         monkeypatch.setattr(
             "novadocker.virt.docker.instances.migrations.Migrations._upload",
             lambda *_args: "temporary",
         )
-        docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.99", one.flavor, [])
+        docker_driver.migrate_disk_and_power_off(None, instance, "192.0.2.99", instance.flavor, [])
         assert kept_images(engine)
-        docker_driver.confirm_migration(None, None, one, [])
+        docker_driver.confirm_migration(None, None, instance, [])
         assert not engine.names()
         assert not kept_images(engine)
 
 
 class TestResize:
     @pytest.fixture(autouse=True)
-    def _left_over(self, docker_driver: Any, engine: Any, one: Any) -> None:
+    def _left_over(self, docker_driver: Any, engine: Any, instance: Any) -> None:
         """Have what a resize leaves that could not be confirmed."""
-        resized(docker_driver, one)
-        assert f"nova-{one.uuid}-resize" in engine.names()
+        resized(docker_driver, instance)
+        assert f"nova-{instance.uuid}-resize" in engine.names()
         make.other_options(docker_driver)
 
     def test_what_an_earlier_one_has_left_is_no_obstacle(
-        self, docker_driver: Any, engine: Any, one: Any
+        self, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        identity = box(engine, one)["Id"]
-        resized(docker_driver, one)
-        assert engine._find(f"nova-{one.uuid}-resize")["Id"] == identity
+        identity = box(engine, instance)["Id"]
+        resized(docker_driver, instance)
+        assert engine._find(f"nova-{instance.uuid}-resize")["Id"] == identity
 
     @pytest.mark.parametrize("done", [False, True])
     @pytest.mark.parametrize(
         ("verb", "number"), [("remove_container", 1), ("rename", 1), ("remove_container", 2)]
     )
     def test_an_instance_that_cannot_be_put_aside_stays_and_runs(
-        self, verb: str, number: int, done: bool, docker_driver: Any, engine: Any, one: Any
+        self, verb: str, number: int, done: bool, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
         when(engine, verb, number, KILLED, done)
         with pytest.raises(exception.InstanceFaultRollback, match="killed"):
-            docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.1", one.flavor, [])
-        assert box(engine, one)["State"]["Running"]
+            docker_driver.migrate_disk_and_power_off(
+                None, instance, "192.0.2.1", instance.flavor, []
+            )
+        assert box(engine, instance)["State"]["Running"]
 
     def test_an_engine_that_is_away_does_not_put_it_into_error(
-        self, docker_driver: Any, engine: Any, one: Any
+        self, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        docker_driver.power_off(one)
-        docker_driver.power_on(None, one, [])
+        docker_driver.power_off(instance)
+        docker_driver.power_on(None, instance, [])
         engine.failing.update(kill=KILLED, start=KILLED, remove_container=KILLED)
         with pytest.raises(exception.InstanceFaultRollback):
-            docker_driver.migrate_disk_and_power_off(None, one, "192.0.2.1", one.flavor, [])
+            docker_driver.migrate_disk_and_power_off(
+                None, instance, "192.0.2.1", instance.flavor, []
+            )
         engine.failing.clear()
-        assert box(engine, one)
+        assert box(engine, instance)
 
 
 class TestUnrescue:
@@ -225,23 +229,23 @@ class TestUnrescue:
         ],
     )
     def test_who_removed_the_mount_point_has_nothing_to_copy(
-        self, fault: Exception, docker_driver: Any, engine: Any, one: Any, image_meta: Any
+        self, fault: Exception, docker_driver: Any, engine: Any, instance: Any, image_meta: Any
     ) -> None:
-        identity = box(engine, one)["Id"]
-        docker_driver.rescue(None, one, [], image_meta, "pw", None)
+        identity = box(engine, instance)["Id"]
+        docker_driver.rescue(None, instance, [], image_meta, "pw", None)
         engine.failing["get_archive"] = fault
-        docker_driver.unrescue(None, one)
-        assert box(engine, one)["Id"] == identity
-        assert box(engine, one)["State"]["Running"]
-        assert f"nova-{one.uuid}-rescued" not in engine.names()
+        docker_driver.unrescue(None, instance)
+        assert box(engine, instance)["Id"] == identity
+        assert box(engine, instance)["State"]["Running"]
+        assert f"nova-{instance.uuid}-rescued" not in engine.names()
 
     def test_what_cannot_be_copied_stays(
-        self, docker_driver: Any, engine: Any, one: Any, image_meta: Any
+        self, docker_driver: Any, engine: Any, instance: Any, image_meta: Any
     ) -> None:
-        docker_driver.rescue(None, one, [], image_meta, "pw", None)
+        docker_driver.rescue(None, instance, [], image_meta, "pw", None)
         engine.failing["get_archive"] = exceptions.EngineError("no space left", 500)
         with pytest.raises(exceptions.EngineError, match="no space left"):
-            docker_driver.unrescue(None, one)
+            docker_driver.unrescue(None, instance)
         del engine.failing["get_archive"]
-        docker_driver.unrescue(None, one)
-        assert box(engine, one)["State"]["Running"]
+        docker_driver.unrescue(None, instance)
+        assert box(engine, instance)["State"]["Running"]

@@ -68,20 +68,22 @@ def spawned(docker_driver: Any, image_meta: Any) -> Any:
 def test_an_instance_moves(
     docker_driver: Any, engine: Any, image_meta: Any, glance: Glance
 ) -> None:
-    one = spawned(docker_driver, image_meta)
+    instance = spawned(docker_driver, image_meta)
     engine.saved = Parts().docker()
-    info = docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
+    info = docker_driver.migrate_disk_and_power_off(
+        None, instance, "198.51.100.9", instance.flavor, []
+    )
     assert glance.create.call_args[0][1]["visibility"] == "private"
-    assert engine.names() == {f"nova-{one.uuid}-resize"}
+    assert engine.names() == {f"nova-{instance.uuid}-resize"}
 
-    docker_driver.finish_migration(None, None, one, info, [], None, False, {})
-    assert engine._find(f"nova-{one.uuid}")["State"]["Running"]
-    labels = engine._find(f"nova-{one.uuid}")["Config"]["Labels"]
+    docker_driver.finish_migration(None, None, instance, info, [], None, False, {})
+    assert engine._find(f"nova-{instance.uuid}")["State"]["Running"]
+    labels = engine._find(f"nova-{instance.uuid}")["Config"]["Labels"]
     assert labels["org.openstack.nova.image_id"] == IMAGE_ID
     glance.delete.assert_called_once_with(None, TEMPORARY)
     assert not any(TEMPORARY in str(image) for image in engine.images.values())
-    docker_driver.confirm_migration(None, None, one, [])
-    docker_driver.destroy(None, one, [])
+    docker_driver.confirm_migration(None, None, instance, [])
+    docker_driver.destroy(None, instance, [])
     assert {tag for image in engine.images.values() for tag in image["RepoTags"]} == {
         docker_driver.parts.sandboxes.image,
         f"nova-glance/{IMAGE_ID}:{'a' * 16}",
@@ -91,32 +93,36 @@ def test_an_instance_moves(
 def test_an_image_that_glance_keeps_is_no_fault(
     docker_driver: Any, engine: Any, image_meta: Any, glance: Glance
 ) -> None:
-    one = spawned(docker_driver, image_meta)
+    instance = spawned(docker_driver, image_meta)
     engine.saved = Parts().docker()
-    info = docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
+    info = docker_driver.migrate_disk_and_power_off(
+        None, instance, "198.51.100.9", instance.flavor, []
+    )
     glance.delete.side_effect = exception.ImageNotFound(image_id=TEMPORARY)
-    docker_driver.finish_migration(None, None, one, info, [], None, False, {})
+    docker_driver.finish_migration(None, None, instance, info, [], None, False, {})
 
 
 def test_an_instance_that_glance_does_not_take_stays(
     docker_driver: Any, engine: Any, image_meta: Any, glance: Glance
 ) -> None:
-    one = spawned(docker_driver, image_meta)
+    instance = spawned(docker_driver, image_meta)
     engine.saved = Parts().docker()
     glance.failing = exception.ImageQuotaExceeded(image_id=TEMPORARY)
     with pytest.raises(exception.InstanceFaultRollback):
-        docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
+        docker_driver.migrate_disk_and_power_off(
+            None, instance, "198.51.100.9", instance.flavor, []
+        )
     glance.delete.assert_called_once()
-    assert engine._find(f"nova-{one.uuid}")["State"]["Running"]
+    assert engine._find(f"nova-{instance.uuid}")["State"]["Running"]
 
 
 def test_snapshot_is_uploaded(new_driver: Any, engine: Any, image_meta: Any) -> None:
     api = mock.Mock()
     docker_driver = new_driver(glance=api)
-    one = spawned(docker_driver, image_meta)
+    instance = spawned(docker_driver, image_meta)
     engine.saved = Parts().docker()
     states = mock.Mock()
-    docker_driver.snapshot(None, one, TEMPORARY, states)
+    docker_driver.snapshot(None, instance, TEMPORARY, states)
     assert api.update.call_args[0][1] == TEMPORARY
     assert [call[1]["task_state"] for call in states.call_args_list] == [
         "image_pending_upload",
@@ -130,13 +136,15 @@ class TestATargetThatWasKilled:
     @pytest.fixture
     def arriving(self, docker_driver: Any, engine: Any, image_meta: Any, glance: Glance) -> Any:
         """An instance of which there is nothing here, and a temporary image."""
-        one = spawned(docker_driver, image_meta)
+        instance = spawned(docker_driver, image_meta)
         engine.saved = Parts().docker()
-        docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
-        docker_driver.destroy(None, one, [])
-        one.system_metadata = {"old_vm_state": "active"}
+        docker_driver.migrate_disk_and_power_off(
+            None, instance, "198.51.100.9", instance.flavor, []
+        )
+        docker_driver.destroy(None, instance, [])
+        instance.system_metadata = {"old_vm_state": "active"}
         glance.get_all.return_value = [{"id": TEMPORARY, "owner": "project"}]
-        return one
+        return instance
 
     def test_a_reboot_completes_what_it_was_about_to_do(
         self, docker_driver: Any, engine: Any, glance: Glance, arriving: Any
@@ -185,11 +193,13 @@ class TestATargetThatWasKilled:
     def test_another_move_replaces_what_an_upload_that_was_killed_has_left(
         self, docker_driver: Any, engine: Any, image_meta: Any, glance: Glance
     ) -> None:
-        one = spawned(docker_driver, image_meta)
-        one.system_metadata = {"old_vm_state": "active"}
+        instance = spawned(docker_driver, image_meta)
+        instance.system_metadata = {"old_vm_state": "active"}
         engine.saved = Parts().docker()
         glance.get_all.return_value = [{"id": "left", "owner": "admins"}]
-        docker_driver.migrate_disk_and_power_off(CONTEXT, one, "198.51.100.9", one.flavor, [])
+        docker_driver.migrate_disk_and_power_off(
+            CONTEXT, instance, "198.51.100.9", instance.flavor, []
+        )
         glance.delete.assert_called_once_with(CONTEXT, "left")
 
     def test_what_does_not_move_is_not_looked_for(
@@ -214,10 +224,10 @@ class TestATargetThatWasKilled:
 def test_a_snapshot_has_nothing_of_the_instance_alone(
     docker_driver: Any, engine: Any, image_meta: Any, glance: Glance
 ) -> None:
-    one = spawned(docker_driver, image_meta)
+    instance = spawned(docker_driver, image_meta)
     layer = tar((f"{guest.CONFIG_DRIVE[1:]}/openstack/x", b"secret"), ("kept", b""))
     engine.saved = Parts(layers=[layer]).docker()
-    docker_driver.snapshot(None, one, TEMPORARY, mock.Mock())
+    docker_driver.snapshot(None, instance, TEMPORARY, mock.Mock())
     assert b"kept" in (glance.data or b"")
     assert b"secret" not in (glance.data or b"")
 
@@ -232,11 +242,13 @@ def too_large(docker_driver: Any, engine: Any) -> None:
 def test_an_instance_that_is_too_large_stays_and_runs(
     docker_driver: Any, engine: Any, image_meta: Any, glance: Glance, too_large: Any
 ) -> None:
-    one = spawned(docker_driver, image_meta)
+    instance = spawned(docker_driver, image_meta)
     with pytest.raises(exception.InstanceFaultRollback, match="max_image_size_gb"):
-        docker_driver.migrate_disk_and_power_off(None, one, "198.51.100.9", one.flavor, [])
+        docker_driver.migrate_disk_and_power_off(
+            None, instance, "198.51.100.9", instance.flavor, []
+        )
     glance.create.assert_not_called()
-    assert engine._find(f"nova-{one.uuid}")["State"]["Running"]
+    assert engine._find(f"nova-{instance.uuid}")["State"]["Running"]
 
 
 @pytest.mark.parametrize(
@@ -257,16 +269,16 @@ def test_one_that_is_too_large_for_a_snapshot_is_what_it_was(
     glance: Glance,
     too_large: Any,
 ) -> None:
-    one = spawned(docker_driver, image_meta)
+    instance = spawned(docker_driver, image_meta)
     # As Nova does before it shelves one.
-    docker_driver.power_off(one)
-    one.vm_state = vm_state
+    docker_driver.power_off(instance)
+    instance.vm_state = vm_state
 
     def update(task_state: str, expected_state: str = "") -> None:
-        one.task_state = states[task_state]
+        instance.task_state = states[task_state]
 
     states = {"image_pending_upload": task_state}
     with pytest.raises(exception.ImageUnacceptable, match="max_image_size_gb"):
-        docker_driver.snapshot(None, one, TEMPORARY, update)
+        docker_driver.snapshot(None, instance, TEMPORARY, update)
     assert glance.data is None
-    assert engine._find(f"nova-{one.uuid}")["State"]["Running"] is runs
+    assert engine._find(f"nova-{instance.uuid}")["State"]["Running"] is runs

@@ -16,8 +16,8 @@ def port(*subnets: dict[str, Any]) -> dict[str, Any]:
 
 def subnet(*addresses: str, servers: Any = (), dhcp: str | None = None) -> dict[str, Any]:
     return {
-        "ips": [{"address": one} for one in addresses],
-        "dns": [{"address": one} for one in servers],
+        "ips": [{"address": address} for address in addresses],
+        "dns": [{"address": address} for address in servers],
         "meta": {"dhcp_server": dhcp} if dhcp else {},
     }
 

@@ -19,9 +19,9 @@ def described(monkeypatch: pytest.MonkeyPatch, *tag_of: tuple[str, str | None]) 
     monkeypatch.setattr(objects.VirtualInterfaceList, "get_by_instance_uuid", find)
     instance = make.instance()
     context = object()
-    found = tags.of_interfaces(context, instance)
+    tagged = tags.of_interfaces(context, instance)
     find.assert_called_once_with(context, instance.uuid)
-    return found
+    return tagged
 
 
 def test_interfaces_without_a_tag_are_not_described(monkeypatch: pytest.MonkeyPatch) -> None:

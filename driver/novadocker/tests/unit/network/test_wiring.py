@@ -27,10 +27,10 @@ def subnet(
 ) -> Any:
     return model.Subnet(
         cidr=cidr,
-        ips=[model.IP(one) for one in addresses],
+        ips=[model.IP(address) for address in addresses],
         gateway=model.IP(gateway) if gateway else None,
         routes=[model.Route(cidr=to, gateway=model.IP(via)) for to, via in routes],
-        dns=[model.IP(one) for one in dns],
+        dns=[model.IP(address) for address in dns],
     )
 
 
@@ -68,7 +68,7 @@ class TestPlan:
         assert (nic.mac, nic.mtu) == ("fa:16:3e:00:00:01", 1400)
 
     def test_one_default_route_for_each_family(self) -> None:
-        one, two = wiring.plan(
+        first, two = wiring.plan(
             [
                 port(subnet("10.0.0.0/24", "10.0.0.5")),
                 port(
@@ -78,7 +78,7 @@ class TestPlan:
                 ),
             ]
         )
-        assert one.gateways == ()
+        assert first.gateways == ()
         assert two.gateways == (("10.1.0.1", False), ("fd00::1", False))
 
     def test_a_gateway_outside_its_subnet_is_said_to_be(self) -> None:
@@ -167,10 +167,10 @@ class TestWiring:
         order.attach_mock(net.veth_create, "veth")
         order.attach_mock(vif.plug, "plug")
         order.attach_mock(net.ns_attach, "move")
-        one = make.instance()
-        Wiring().plug(one, [port()], NETNS)
+        instance = make.instance()
+        Wiring().plug(instance, [port()], NETNS)
         assert [call[0] for call in order.mock_calls] == ["veth", "plug", "move"]
-        assert vif.plug.call_args[0][1].uuid == one.uuid
+        assert vif.plug.call_args[0][1].uuid == instance.uuid
         net.veth_create.assert_called_once_with(
             "tap33333333-22", "nd33333333-222", "fa:16:3e:00:00:01", 1500, True, True
         )
@@ -240,10 +240,10 @@ class TestWiring:
         net.veth_create.assert_called_once()
 
     def test_dead_ports_are_unplugged_as_the_instances(self, net: Any, vif: Any) -> None:
-        one = make.instance()
-        Wiring().unplug_dead(one, [port()])
+        instance = make.instance()
+        Wiring().unplug_dead(instance, [port()])
         unplugged, whose = vif.unplug.call_args[0]
-        assert (unplugged.vif_name, whose.uuid) == ("tap33333333-22", one.uuid)
+        assert (unplugged.vif_name, whose.uuid) == ("tap33333333-22", instance.uuid)
 
     def test_the_helpers_are_started_by_requests_for_nothing(
         self, net: Any, monkeypatch: pytest.MonkeyPatch

@@ -89,13 +89,13 @@ def mounted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, lines: str) -> None
 
 def test_mounts_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     mounted(monkeypatch, tmp_path, MOUNTINFO)
-    found = mounts.table(4)
-    assert found["/var/lib/nova/a b"] == mounts.Mount(
+    table = mounts.table(4)
+    assert table["/var/lib/nova/a b"] == mounts.Mount(
         "7:1", "/dev/mapper/mpath\\a", "xfs", True, True
     )
-    assert not found["/"].shared
-    assert mounts.holding("/srv/x/y", found).device == "0:40"
-    assert mounts.holding("/elsewhere", found).device == "254:0"
+    assert not table["/"].shared
+    assert mounts.holding("/srv/x/y", table).device == "0:40"
+    assert mounts.holding("/elsewhere", table).device == "254:0"
 
 
 def test_a_directory_is_shared_once(
@@ -292,9 +292,9 @@ def test_a_program_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -
 
 def test_storage_that_does_not_answer_stops_no_port() -> None:
     helpers = [(net.veth_create, privsep.ctx), (mounts.look, privsep.volumes_ctx)]
-    assert len({one.pypath for _function, one in helpers}) == 2
+    assert len({context.pypath for _function, context in helpers}) == 2
     # Both are started as the operator has set it for the one.
-    assert {one.cfg_section for _function, one in helpers} == {"novadocker_privileged"}
+    assert {context.cfg_section for _function, context in helpers} == {"novadocker_privileged"}
     for function, context in helpers:
         assert context.is_entrypoint(function)
 

@@ -58,10 +58,10 @@ class Socket:
         return None
 
     def link_lookup(self, ifname: str) -> tuple[int, ...]:
-        return tuple(one["index"] for one in self.links if one["IFLA_IFNAME"] == ifname)
+        return tuple(link["index"] for link in self.links if link["IFLA_IFNAME"] == ifname)
 
     def get_links(self, index: int | None = None) -> list[Link]:
-        return [one for one in self.links if index in (None, one["index"])]
+        return [link for link in self.links if index in (None, link["index"])]
 
     def link(self, verb: str, **more: Any) -> None:
         self.kernel.done.append((verb, self.inside, more))
@@ -72,16 +72,16 @@ class Socket:
             return
         if "link" in self.kernel.failing:
             raise self.kernel.failing["link"]
-        (one,) = self.get_links(more["index"])
+        (link,) = self.get_links(more["index"])
         if verb == "del":
-            self.links.remove(one)
+            self.links.remove(link)
         elif "net_ns_fd" in more:
-            self.links.remove(one)
-            self.kernel.inside.append(one)
+            self.links.remove(link)
+            self.kernel.inside.append(link)
         elif "ifalias" in more:
-            one["IFLA_IFALIAS"] = more["ifalias"]
+            link["IFLA_IFALIAS"] = more["ifalias"]
         elif "ifname" in more:
-            one["IFLA_IFNAME"] = more["ifname"]
+            link["IFLA_IFNAME"] = more["ifname"]
 
     def get_addr(self, index: int) -> list[Link]:
         return list(self.kernel.addresses)
@@ -105,17 +105,19 @@ class Socket:
 
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kernel]:
-    found = Kernel()
-    monkeypatch.setattr(net, "IPRoute", lambda: Socket(found, False))
-    monkeypatch.setattr(net, "NetNS", lambda _path, flags: Socket(found, True))
-    monkeypatch.setattr(net, "_checksums_off", lambda device: found.done.append(("tx off", device)))
+    kernel = Kernel()
+    monkeypatch.setattr(net, "IPRoute", lambda: Socket(kernel, False))
+    monkeypatch.setattr(net, "NetNS", lambda _path, flags: Socket(kernel, True))
+    monkeypatch.setattr(
+        net, "_checksums_off", lambda device: kernel.done.append(("tx off", device))
+    )
     privsep.ctx.set_client_mode(False)
-    yield found
+    yield kernel
     privsep.ctx.set_client_mode(True)
 
 
 def names(links: list[Link]) -> list[str]:
-    return [one["IFLA_IFNAME"] for one in links]
+    return [link["IFLA_IFNAME"] for link in links]
 
 
 def nic(**more: Any) -> dict[str, Any]:
@@ -170,7 +172,7 @@ class TestHost:
 
     def test_both_ends_leave_checksums_where_they_must(self, kernel: Kernel) -> None:
         net.veth_create("tap1", "nd1", MAC, 1400, False)
-        assert [one for one in kernel.done if one[0] == "tx off"] == [
+        assert [action for action in kernel.done if action[0] == "tx off"] == [
             ("tx off", "tap1"),
             ("tx off", "nd1"),
         ]
@@ -226,13 +228,16 @@ class TestNamespace:
                 gateways=[("10.0.0.1", False), ("fd00::1", True)],
             ),
         )
-        addresses = [one[2] for one in kernel.done if one[0] == "addr"]
-        assert [(one["address"], one["prefixlen"], one.get("flags")) for one in addresses] == [
+        addresses = [action[2] for action in kernel.done if action[0] == "addr"]
+        assert [
+            (address["address"], address["prefixlen"], address.get("flags"))
+            for address in addresses
+        ] == [
             ("10.0.0.5", 24, None),
             ("fd00::5", 64, 0x02),
         ]
-        routes = [one[2] for one in kernel.done if one[0] == "route"]
-        assert [(one["dst"], one.get("gateway"), one.get("flags")) for one in routes] == [
+        routes = [action[2] for action in kernel.done if action[0] == "route"]
+        assert [(route["dst"], route.get("gateway"), route.get("flags")) for route in routes] == [
             ("192.0.2.0/24", "10.0.0.9", None),
             ("198.51.100.0/24", None, None),
             ("0.0.0.0/0", "10.0.0.1", None),
@@ -265,15 +270,15 @@ class TestNamespace:
         )
         net.ns_attach(netns, "nd1", wanted)
         gone = [
-            (one[2]["address"], one[2]["prefixlen"])
-            for one in kernel.done
-            if one[:2] == ("addr", "del")
+            (action[2]["address"], action[2]["prefixlen"])
+            for action in kernel.done
+            if action[:2] == ("addr", "del")
         ]
         assert gone == [("10.0.0.5", 24), ("10.0.0.9", 25), ("2001:db8::5", 64)]
         assert [
-            (one[2]["dst"], one[2].get("gateway"))
-            for one in kernel.done
-            if one[:2] == ("route", "del")
+            (action[2]["dst"], action[2].get("gateway"))
+            for action in kernel.done
+            if action[:2] == ("route", "del")
         ] == [
             ("0.0.0.0/0", "10.0.0.1"),
             ("::/0", "2001:db8::1"),
@@ -287,7 +292,7 @@ class TestNamespace:
     ) -> None:
         net.veth_create("tap1", "nd1", MAC, 1400, True)
         net.ns_attach(netns, "nd1", nic(gateways=[("10.0.0.1", False)], replaces=replaces))
-        assert [one[1] for one in kernel.done if one[0] == "route"] == [verb]
+        assert [action[1] for action in kernel.done if action[0] == "route"] == [verb]
 
     @pytest.mark.parametrize(
         ("replaces", "via", "asked"),
@@ -307,9 +312,9 @@ class TestNamespace:
         # Another port's is there.
         kernel.failing["route"] = NetlinkError(errno.EEXIST, "File exists")
         net.ns_attach(netns, "nd1", wanted)
-        (one,) = [one for one in kernel.done if one[0] == "route"]
-        assert (one[1], one[2]["dst"]) == (asked[0], "169.254.169.254/32")
-        assert one[2].items() >= asked[1].items()
+        (action,) = [action for action in kernel.done if action[0] == "route"]
+        assert (action[1], action[2]["dst"]) == (asked[0], "169.254.169.254/32")
+        assert action[2].items() >= asked[1].items()
 
     def test_two_ports_with_one_address_are_two_devices(self, kernel: Kernel, netns: str) -> None:
         for number in ("1", "2", "1"):
@@ -328,8 +333,8 @@ class TestNamespace:
             ("10.7.0.0/16", "10.0.0.9"),
         ]
         assert net.ns_attach(netns, "nd1", nic(routes=routes)) == "eth0"
-        asked = [one[2] for one in kernel.done if one[0] == "route"]
-        assert [(one["gateway"], one.get("flags")) for one in asked] == [
+        asked = [action[2] for action in kernel.done if action[0] == "route"]
+        assert [(route["gateway"], route.get("flags")) for route in asked] == [
             (NOWHERE, None),
             (NOWHERE, ["onlink"]),
             ("192.0.2.77", None),
@@ -359,9 +364,9 @@ class TestNamespace:
         eth0 = kernel.link("eth0", MAC)
         eth0.update(IFLA_STATS64={"rx_bytes": 5}, IFLA_IFALIAS="nd1")
         kernel.inside += [eth0, kernel.link("sit0", "00:00:00:00")]
-        (one,) = net.ns_devices(netns)
-        assert (one["name"], one["mac"]) == ("eth0", MAC)
-        assert (one["stats"]["rx_bytes"], one["stats"]["tx_errors"]) == (5, 0)
+        (device,) = net.ns_devices(netns)
+        assert (device["name"], device["mac"]) == ("eth0", MAC)
+        assert (device["stats"]["rx_bytes"], device["stats"]["tx_errors"]) == (5, 0)
 
 
 def test_checksums_are_switched_off_by_ethtools_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,8 +81,8 @@ class TestRemappedRoot:
     def test_it_is_in_the_name_of_the_engines_directory(
         self, options: Any, root: str, expected: Any
     ) -> None:
-        found = mounted.remapped_root({"SecurityOptions": options, "DockerRootDir": root})
-        assert found == expected
+        root_id = mounted.remapped_root({"SecurityOptions": options, "DockerRootDir": root})
+        assert root_id == expected
 
     def test_one_that_is_not_told_is_a_fault(self) -> None:
         with pytest.raises(exceptions.VolumeError, match="who is root"):
@@ -193,8 +193,8 @@ class TestVolumes:
 
     def test_all_but_a_busy_one_go(self, ours: Any, host: FakeHost, tmp_path: Path) -> None:
         attached = [(info(1), "vdb"), (info(2), "vdc")]
-        for one in attached:
-            ours.attach("u", *one)
+        for volume in attached:
+            ours.attach("u", *volume)
         place = str(tmp_path / "u" / "vdb")
         host.busy.add(place)
         with pytest.raises(exceptions.VolumeBusy):
