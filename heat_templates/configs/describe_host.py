@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 import socket
@@ -13,8 +14,15 @@ from typing import Any, Optional
 from library.engine import ENGINES, docker
 from library.faults import StepFailed
 from library.outcome import run_step
-from library.probes import nova_options, versions
-from library.services import GLANCE_UNITS, NOVA_UNITS, Service, find_service, in_service_python
+from library.probes import effective_options, nova_options, versions
+from library.services import (
+    GLANCE_UNITS,
+    NOVA_UNITS,
+    SCHEDULER_UNITS,
+    Service,
+    find_service,
+    in_service_python,
+)
 from library.step import Step
 
 SETTINGS = {
@@ -26,6 +34,10 @@ SETTINGS = {
 
 # The distribution that the driver is.
 DRIVER = "nova-docker"
+# Keeps what does not require an aggregate's traits off its hosts; Nova's default is not to.
+ISOLATED = "enable_isolated_aggregate_filtering"
+# As oslo.config reads it.
+TRUE = ("1", "true", "yes", "on")
 
 
 def converge(step: Step) -> None:
@@ -37,6 +49,7 @@ def converge(step: Step) -> None:
         agent=attempted(step, "agent", agent),
         nova=attempted(step, "nova", nova),
         glance=attempted(step, "glance", glance),
+        scheduler=attempted(step, "scheduler", scheduler),
         docker=attempted(step, "docker", engine),
         records=dict.fromkeys(recorded_steps(step), True),
         free_disk_gb=round(free_disk_bytes(step) / 1024**3, 1),
@@ -133,6 +146,20 @@ def glance(step: Step) -> Optional[dict[str, Any]]:
     if service.python:
         facts["version"] = in_service_python(step, service, versions, "glance")["glance"]
     return facts
+
+
+def scheduler(step: Step) -> Optional[dict[str, Any]]:
+    """Return whether nova-scheduler leaves out isolated aggregates, null where there is none."""
+    service = find_service(step, SCHEDULER_UNITS)
+    if service is None:
+        return None
+    if not service.python:
+        raise StepFailed(f"the Python of {service.unit} cannot be told from its command")
+    program, arguments = Path(service.program[0]).name, config_arguments(service)
+    wanted = json.dumps({"scheduler": [ISOLATED]})
+    options = in_service_python(step, service, effective_options, wanted, program, *arguments)
+    value = str(options["scheduler"][ISOLATED] or "").lower()
+    return {"unit": service.unit, "isolates": value in TRUE}
 
 
 def engine(step: Step) -> dict[str, Any]:

@@ -24,6 +24,11 @@ GLANCE_UNITS = (
     "openstack-glance-api.service",
     "devstack@g-api.service",
 )
+SCHEDULER_UNITS = (
+    "nova-scheduler.service",
+    "openstack-nova-scheduler.service",
+    "devstack@n-sch.service",
+)
 NOVA_UNITS = ("nova-compute.service", "openstack-nova-compute.service", "devstack@n-cpu.service")
 
 

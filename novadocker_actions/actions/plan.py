@@ -13,8 +13,17 @@ from novadocker_actions import host_steps, recipes
 from novadocker_actions.actions.base import NovadockerAction, action
 from novadocker_actions.cloud import glance, inventory, nova, pages, runs
 from novadocker_actions.cloud.clients import Cloud
-from novadocker_actions.errors import NovadockerError, Refused
-from novadocker_actions.plan import claims, hosts, inputs, order, references, rows, selection
+from novadocker_actions.errors import CloudError, NovadockerError, Refused
+from novadocker_actions.plan import (
+    claims,
+    hosts,
+    inputs,
+    isolation,
+    order,
+    references,
+    rows,
+    selection,
+)
 from novadocker_actions.plan.rows import FAILED, HostRow
 
 LOG = logging.getLogger(__name__)
@@ -181,6 +190,7 @@ class FindNeeds(NovadockerAction):
         exporting = next((r.host for r in host_rows if "controller" in r.role.split(",")), "")
         for row in host_rows:
             self._note_needs(row, exporting)
+            row.scheduler = isolation.of_scheduler(row.facts)
             row.facts = {}
         if self._workflow != "verify":
             order.spare_occupied(
@@ -281,6 +291,7 @@ class Plan(NovadockerAction):
             "rule": self.selected["rule"],
             "images": self.images,
             "digest": digest,
+            "remarks": self._remarks(cloud, host_rows),
         }
         kept = pages.keep(cloud.workflow, run_id, [rows.write(batch) for batch in batches])
         return {
@@ -290,6 +301,15 @@ class Plan(NovadockerAction):
                 for page, batch in zip(kept, batches, strict=True)
             ],
         }
+
+    def _remarks(self, cloud: Cloud, host_rows: list[HostRow]) -> list[str]:
+        if self.settings["workflow"] not in ("deploy", "plan", "verify"):
+            return []
+        try:
+            untied = glance.untied(cloud.image)
+        except CloudError as err:
+            return [*isolation.remarks(host_rows, []), f"Glance did not tell its images: {err}"]
+        return isolation.remarks(host_rows, untied)
 
 
 @action

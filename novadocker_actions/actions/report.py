@@ -79,6 +79,8 @@ class Audit(NovadockerAction):
             elif row.host in disabled:
                 row.fail("enable_compute", f"its compute service is disabled: {disabled[row.host]}")
         notes = []
+        if aggregate["hosts"] and not aggregates.is_isolated(aggregate):
+            notes.append(f"the aggregate {self.settings['aggregate']} has lost its trait")
         if not glance.accepts_docker(cloud.image):
             notes.append("Glance does not accept docker images")
         shown = []
@@ -216,6 +218,7 @@ class Report(NovadockerAction):
             plan_digest=self.plan.get("digest", ""),
             max_failed=self.settings.get("max_failed", 0),
             notes=self.notes,
+            remarks=self.plan.get("remarks", []),
         )
 
     def _planned_controllers(self, planning: bool) -> list[dict[str, Any]]:

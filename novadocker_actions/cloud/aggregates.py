@@ -47,6 +47,15 @@ def ensure(nova: Service, name: str) -> dict[str, Any]:
     return made
 
 
+def is_isolated(aggregate: dict[str, Any]) -> bool:
+    """Whether an aggregate has the metadata by which the scheduler can isolate it.
+
+    :param aggregate: from :func:`find`
+    """
+    metadata = aggregate.get("metadata") or {}
+    return all(metadata.get(name) == value for name, value in REQUIRED.items())
+
+
 def add(nova: Service, aggregate: dict[str, Any], host: str) -> bool:
     """Make a host a member; return whether it was none.
 

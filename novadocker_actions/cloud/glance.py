@@ -78,6 +78,22 @@ def _of_project(glance: Service, project_id: str, **properties: str) -> Iterator
         query = {**query, "marker": page["images"][-1]["id"]}
 
 
+def untied(glance: Service) -> list[str]:
+    """Return the names of Docker images, of whatever project, that do not require the trait.
+
+    Of many the first page, for a remark.
+
+    :param glance: the image service
+    """
+    query = {"container_format": "docker", "limit": _PAGE}
+    images = glance.get("/v2/images", params=query)["images"]
+    return sorted(
+        f"{image.get('name') or 'without a name'} ({image['id']})"
+        for image in images
+        if any(image.get(name) != value for name, value in aggregates.REQUIRED.items())
+    )
+
+
 def published(
     glance: Service, project_id: str, reference: str, digest: str
 ) -> dict[str, Any] | None:

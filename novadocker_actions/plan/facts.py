@@ -31,6 +31,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
         },
         "docker": {"installed": bool},
         "novadocker": {"driver_version": _TEXT},
+        "scheduler": {"unit": _TEXT, "isolates": bool},
         "records": dict.fromkeys(recipes.CONVERTING, bool),
     },
     "export_image": {"digest": _TEXT, "sha512": _TEXT},

@@ -38,6 +38,7 @@ class Facts:
     :param stopped: the gate's reason, "" when all batches ran
     :param errors: failed tasks: name and error
     :param rule: how the hosts were selected
+    :param remarks: what is left to the operator, and no drift
     """
 
     workflow: str
@@ -52,6 +53,7 @@ class Facts:
     plan_digest: str = ""
     max_failed: int = 0
     notes: Sequence[str] = field(default_factory=list)
+    remarks: Sequence[str] = ()
 
 
 def _row(row: HostRow) -> dict[str, Any]:
@@ -131,7 +133,7 @@ def build(facts: Facts) -> dict[str, Any]:
         "rows": entries,
         "images": list(facts.images),
         "plan_digest": facts.plan_digest,
-        "notes": [shorten(note) for note in facts.notes[:_MOST_TOLD]],
+        "notes": [shorten(note) for note in (*facts.notes, *facts.remarks)[:_MOST_TOLD]],
     }
     if facts.errors:
         report["errors"] = [
@@ -354,6 +356,7 @@ def _planned(facts: Facts) -> list[str]:
         f"{len(same)} are as wanted" if same else "",
         f"selected: {facts.rule}",
         f"plan {facts.plan_digest}",
+        *facts.remarks,
         "nothing was changed",
     ]
 

@@ -25,6 +25,7 @@ _FOR_THE_WAY = (
     "facts",
     "instances",
     "package",
+    "scheduler",
 )
 
 # What a host has as its package of steps: another than its message was made for, or ours by now.
@@ -88,6 +89,7 @@ class HostRow:
         makes it one: what mends it is never taken back, for that would be the older hypervisor
     :param stuck: whether it cannot be put back now, so that it stays out of service
     :param package: ``OTHER`` where its package of steps is not ours, ``BROUGHT`` where it was
+    :param scheduler: what its nova-scheduler does with isolated aggregates, "" where it has none
     :param facts: what the last collected recipe found, for the task that follows
     """
 
@@ -113,6 +115,7 @@ class HostRow:
     hypervisor_type: str = ""
     instances: int = 0
     package: str = ""
+    scheduler: str = ""
     pending: Pending | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 

@@ -94,6 +94,7 @@ class FakeHost:
     :param told: facts of describe_host that are others than a right host's
     :param key: what it signs its outcomes with
     :param pinned: whether it was enrolled with that key
+    :param isolates: whether a controller's nova-scheduler leaves out isolated aggregates
     :param packages: digests of the packages of steps that it has
     """
 
@@ -127,6 +128,7 @@ class FakeHost:
     told: dict[str, Any] = field(default_factory=dict)
     key: rsa.RSAPrivateKey = field(default_factory=lambda: next(_TURN))
     pinned: bool = True
+    isolates: bool = True
     packages: set[str] = field(default_factory=lambda: {host_package.digest()})
     hypervisor_type: str = "fake"
     node: str = ""
@@ -145,6 +147,9 @@ class FakeHost:
             if self.compute
             else None,
             "docker": {"installed": self.docker},
+            "scheduler": {"unit": "nova-scheduler.service", "isolates": self.isolates}
+            if "controller" in self.roles
+            else None,
             "novadocker": {"driver_version": "1.0" if self.driver else None},
             "records": dict.fromkeys(self.recorded, True),
             **self.told,

@@ -215,6 +215,32 @@ def test_verify_tells_what_has_drifted(mistral: Mistral, cloud: FakeCloud) -> No
     assert cloud.hosts["compute-docker-2"].driver is False
 
 
+def test_what_is_left_to_the_operator_of_isolation_is_told_before_anything_changes(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    cloud.hosts["controller"].isolates = False
+    cloud.add_image(name="own", owner="a-tenant")
+
+    plan = mistral.run("novadocker.plan")
+
+    for told in (plan["output"]["message"], " ".join(plan["output"]["report"]["notes"])):
+        assert "nova-scheduler on controller may put images for virtual machines on" in told
+        assert "set [scheduler] enable_isolated_aggregate_filtering = true" in told
+        assert "may be put on hosts without Docker: own (" in told
+    assert writes(cloud) == []
+
+    # It is the operator's: what we make is as it was made.
+    mistral.run("novadocker.deploy")
+    verified = mistral.run("novadocker.verify")
+    assert verified["output"]["report"]["state"] == "unchanged", verified["output"]["message"]
+    assert len(verified["output"]["report"]["notes"]) == 2
+
+    next(iter(cloud.aggregates.values()))["metadata"].clear()
+    verified = mistral.run("novadocker.verify")
+    assert verified["output"]["report"]["state"] == "drift"
+    assert "the aggregate docker-hosts has lost its trait" in verified["output"]["message"]
+
+
 def test_images_are_published_and_fetched_onto_converted_hosts(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
