@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-# Kinds of inputs: one or several names, a text, a number, one of some words, yes or no, settings.
-NAMES, TEXT, NUMBER, CHOICE, FLAG, OBJECT = "names", "text", "number", "choice", "flag", "object"
+# Kinds of inputs: one or several names, a text, a number, a number or a percentage, one of some
+# words, yes or no, settings.
+NAMES, TEXT, NUMBER, SHARE = "names", "text", "number", "share"
+CHOICE, FLAG, OBJECT = "choice", "flag", "object"
 
 WORKBOOK = "novadocker"
 
@@ -98,7 +100,16 @@ INPUTS: Mapping[str, Input] = {
     "batch_size": Input(
         NUMBER, "How many hosts are changed at once; without it one, then more and more."
     ),
-    "max_failed": Input(NUMBER, "How many hosts may fail before no further batch is begun.", 0),
+    "batch_sizes": Input(
+        NAMES,
+        "How many hosts are changed at once, batch by batch, in numbers and percentages, such as"
+        " 1,10%,50%; the last of them counts for the rest.",
+    ),
+    "max_failed": Input(
+        SHARE,
+        "How many hosts may fail before no further batch is begun, as a number or a percentage.",
+        0,
+    ),
     "run_timeout_s": Input(
         NUMBER, "After how many seconds no further batch is begun; without it there is no end."
     ),
@@ -127,7 +138,7 @@ INPUTS: Mapping[str, Input] = {
 
 _SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
 _CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
-_BATCHING = ("batch_size", "max_failed", "run_timeout_s", "drain")
+_BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", "drain")
 _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
 
 WORKFLOWS: Mapping[str, Workflow] = {

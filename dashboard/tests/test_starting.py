@@ -52,6 +52,17 @@ class StartTests(AdminPageTests):
         self.assertEqual("before the maintenance", run["description"])
         self.assertEqual(f"/admin/docker_hosts/runs/{run['id']}/", response.redirect_chain[0][0])
 
+    def test_how_many_may_fail_is_a_number_or_a_percentage(self) -> None:
+        """What is neither begins nothing."""
+        given = {"hosts": "vm-1", "drain": "refuse", "docker": "{}"}
+        for told, sent in (("3", 3), ("5%", "5%")):
+            once = self.once(self.look(HOSTS + "start", "plan"))
+            self.send(HOSTS + "start", "plan", once=once, max_failed=told, **given)
+            self.assertIn(sent, [run["input"].get("max_failed") for run in self.started()])
+        page = self.send(HOSTS + "start", "plan", once="1", max_failed="some", **given)
+        self.assertIn("Give a number, or a percentage such as 5%.", page.content.decode())
+        self.assertEqual(2, len(self.started()))
+
     def test_a_form_without_hosts_begins_nothing_and_says_so(self) -> None:
         """No hosts are never all hosts."""
         page = self.send(HOSTS + "start", "undeploy", once="1", hosts=" , ", drain="skip")

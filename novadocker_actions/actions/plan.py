@@ -280,7 +280,8 @@ class Plan(NovadockerAction):
         order.require_digest(self.settings["plan_digest"], digest)
         changing = [row for row in computes if row.needs and row.ok]
         settled = [row for row in computes if not row.needs and row.ok]
-        cut = order.batches(len(changing), self.settings["batch_size"])
+        sizes = self.settings["batch_size"], self.settings["batch_sizes"]
+        cut = order.batches(len(changing), *sizes)
         batches = [[changing[index] for index in batch] for batch in cut] + _cut(settled)
         rest = _cut(rows.write(row for row in computes if not row.ok))
         run_id = self.settings["run_id"]
@@ -292,6 +293,7 @@ class Plan(NovadockerAction):
             "images": self.images,
             "digest": digest,
             "remarks": self._remarks(cloud, host_rows),
+            "max_failed": int(order.share(self.settings["max_failed"], len(changing))),
         }
         kept = pages.keep(cloud.workflow, run_id, [rows.write(batch) for batch in batches])
         return {

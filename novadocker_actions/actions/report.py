@@ -27,7 +27,8 @@ class Gate(PlainAction):
 
     :param failures: how many hosts of all batches failed until now
     :param left: how many batches would come next
-    :param settings: the workflow's, with how many hosts may fail and until when batches are begun
+    :param settings: the workflow's, with until when batches are begun, and with how many hosts may
+        fail, as the plan tells it: a number
     """
 
     failures: int
@@ -216,7 +217,7 @@ class Report(NovadockerAction):
             errors=self.errors,
             rule=self.plan.get("rule", ""),
             plan_digest=self.plan.get("digest", ""),
-            max_failed=self.settings.get("max_failed", 0),
+            max_failed=self.plan.get("max_failed", 0),
             notes=self.notes,
             remarks=self.plan.get("remarks", []),
         )

@@ -48,7 +48,7 @@ def ensure(nova: Service, name: str) -> dict[str, Any]:
 
 
 def is_isolated(aggregate: dict[str, Any]) -> bool:
-    """Whether an aggregate has the metadata by which the scheduler can isolate it.
+    """Return whether an aggregate has the metadata by which the scheduler can isolate it.
 
     :param aggregate: from :func:`find`
     """

@@ -18,6 +18,13 @@ _HOST_NAMES = {"type": "array", "items": _HOST_NAME, "maxItems": 10_000, "unique
 # As install_driver takes it.
 _ADDRESS = {"type": ["string", "null"], "pattern": r"^(https?://[^\s\"'@]+)?$", "maxLength": 1000}
 
+
+def _share(minimum: int, maximum: int) -> dict[str, Any]:
+    """Return the schema of a number of hosts, or of a percentage of them."""
+    whole = {"type": "integer", "minimum": minimum, "maximum": maximum}
+    return {"oneOf": [whole, {"type": "string", "pattern": r"^([1-9]?\d|100)%$"}]}
+
+
 # Each field: default, JSON schema, and what to do when it does not fit.
 FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "hosts": (
@@ -47,10 +54,26 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"type": ["integer", "null"], "minimum": 1, "maximum": 100},
         "Give 1 to 100 hosts, or null for one canary and then growing batches.",
     ),
+    "batch_sizes": (
+        None,
+        {
+            "oneOf": [
+                {"type": "null"},
+                {
+                    "type": "array",
+                    "minItems": 1,
+                    "maxItems": 20,
+                    "items": _share(minimum=1, maximum=100),
+                },
+            ]
+        },
+        "Give a list of 1 to 100 hosts and of percentages, such as 1,10%,50%, or null.",
+    ),
     "max_failed": (
         0,
-        {"type": "integer", "minimum": 0, "maximum": 10_000},
-        "Give how many hosts may fail before the run stops, 0 to 10000.",
+        _share(minimum=0, maximum=10_000),
+        "Give how many hosts may fail before the run stops, 0 to 10000, or a percentage of those "
+        "that it changes, such as 5%.",
     ),
     "run_timeout_s": (
         None,
@@ -115,7 +138,7 @@ NAMING_CHARS, OTHER_CHARS = 40_000, 12_000
 _SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
 _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
 _CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
-_BATCHING = ("batch_size", "max_failed", "run_timeout_s", "drain")
+_BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", "drain")
 
 # The inputs of each workflow.
 WORKFLOWS: dict[str, tuple[str, ...]] = {
@@ -126,13 +149,21 @@ WORKFLOWS: dict[str, tuple[str, ...]] = {
     "preload_images": (*_SELECTING, *_WAITING, "images", "aggregate"),
 }
 
-_LISTS = ("hosts", "exclude", "images")
+_LISTS = ("hosts", "exclude", "images", "batch_sizes")
+# Numbers in them may come as text, as a command line has it.
+_COUNTING = ("batch_sizes", "max_failed")
 
 
 def _listed(value: Any) -> Any:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
+
+
+def _counted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_counted(part) for part in value]
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 def _explain(value: Any, fault: jsonschema.ValidationError) -> str:
@@ -187,6 +218,7 @@ def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
         if name not in given:
             continue
         value = _listed(given[name]) if name in _LISTS else given[name]
+        value = _counted(value) if name in _COUNTING else value
         schema, remedy = FIELDS[name][1], FIELDS[name][2]
         fault = jsonschema.exceptions.best_match(
             jsonschema.Draft202012Validator(schema).iter_errors(value)
@@ -195,6 +227,10 @@ def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
             where = ".".join([name, *map(str, fault.absolute_path)]) if name == "docker" else name
             raise Refused(where, _explain(value, fault), remedy)
         settings[name] = value
+    if settings["batch_size"] is not None and settings["batch_sizes"] is not None:
+        raise Refused(
+            "batch_sizes", "batch_size is given as well, and says another thing.", "Give one."
+        )
     settings["images"] = [Reference.parse(text).familiar for text in settings["images"]]
     if "images" not in names:
         settings["images"] = []

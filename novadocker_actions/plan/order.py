@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -25,26 +26,43 @@ LARGEST_BATCH = 100
 MOST_BATCHES = 200
 
 
-def batches(count: int, batch_size: int | None) -> list[list[int]]:
+def share(value: int | str, count: int) -> float:
+    """Return a number of hosts, or how many a percentage of them is.
+
+    :param value: such as ``2`` or ``10%``
+    :param count: of how many hosts
+    """
+    return int(value[:-1]) * count / 100 if isinstance(value, str) else value
+
+
+def batches(
+    count: int, batch_size: int | None, batch_sizes: Sequence[int | str] | None = None
+) -> list[list[int]]:
     """Cut a number of hosts into batches of indexes.
 
     Without a size: one canary, then batches that grow to the largest that Heat bears well.
 
     :param count: how many hosts
     :param batch_size: hosts in each batch, or None
+    :param batch_sizes: numbers of hosts and percentages of ``count``, of which the last counts for
+        all batches that follow as well; none is larger than Heat bears
     :raises Refused: when that makes more batches than a run can carry
     """
+    growth = [
+        min(LARGEST_BATCH, max(1, math.ceil(share(size, count)))) for size in batch_sizes or _GROWTH
+    ]
     cut: list[list[int]] = []
     start = 0
     while start < count:
-        size = batch_size or _GROWTH[min(len(cut), len(_GROWTH) - 1)]
+        size = batch_size or growth[min(len(cut), len(growth) - 1)]
         cut.append(list(range(start, min(start + size, count))))
         start += size
     if len(cut) > MOST_BATCHES:
+        given = ", ".join(map(str, batch_sizes)) if batch_sizes else batch_size
         raise Refused(
-            "batch_size",
-            f"{batch_size} makes {len(cut)} batches of {count} hosts, more than {MOST_BATCHES}.",
-            "Give a larger one, or select fewer hosts for each run.",
+            "batch_sizes" if batch_sizes else "batch_size",
+            f"{given} makes {len(cut)} batches of {count} hosts, more than {MOST_BATCHES}.",
+            "Give larger ones, or select fewer hosts for each run.",
         )
     return cut
 
@@ -252,7 +270,7 @@ def digest(
     """
     relevant = (
         *("images", "driver_url", "driver_index", "docker", "aggregate"),
-        *("batch_size", "drain"),
+        *("batch_size", "batch_sizes", "drain"),
     )
     document = {
         "controllers": [[row.host, row.needs] for row in controllers],

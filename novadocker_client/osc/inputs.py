@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,13 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def share(text: str) -> int | str:
+    """Return a number, or a percentage as it is."""
+    if re.fullmatch(r"\d{1,3}%", text):
+        return text
+    return int(text)
+
+
 def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
@@ -83,12 +91,14 @@ _METAVARS = {
     meanings.NAMES: "NAME[,NAME...]",
     meanings.TEXT: "TEXT",
     meanings.NUMBER: "NUMBER",
+    meanings.SHARE: "NUMBER|PERCENT%",
     meanings.OBJECT: "JSON",
 }
 _TYPES: Mapping[str, Callable[[str], Any]] = {
     meanings.NAMES: names,
     meanings.TEXT: str,
     meanings.NUMBER: int,
+    meanings.SHARE: share,
     meanings.OBJECT: _object,
 }
 

@@ -406,3 +406,26 @@ def test_the_operator_s_url_is_told(mistral: Mistral, cloud: FakeCloud) -> None:
 
     assert run["output"]["url"] == "https://horizon.test/runs"
     assert run["output"]["message"].endswith("See https://horizon.test/runs")
+
+
+def test_batches_and_what_may_fail_of_them_are_given_as_shares(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    for number in range(8):
+        cloud.add_host(f"rack-{number}-docker", "compute")
+    # Two of the ten fail, in the second and in the third batch.
+    for name in ("compute-docker-2", "rack-3-docker"):
+        cloud.hosts[name].faults["configure_compute", "apply"] = "fail"
+    given = {"batch_sizes": "1,20%,50%", "images": []}
+
+    run = mistral.run("novadocker.deploy", {**given, "max_failed": "20%"})
+
+    assert run["output"]["report"]["state"] == "partial", mistral.tree(run["id"])
+    batches = [task for task in mistral.tasks(run["id"]) if task["name"] == "switch_batch"]
+    assert len(batches) == 4
+    assert run["output"]["report"]["totals"]["failed"] == 2
+
+    run = mistral.run("novadocker.undeploy", {**{"batch_sizes": [1, "50%"]}, "max_failed": "10%"})
+    assert run["output"]["report"]["state"] == "done"
+    run = mistral.run("novadocker.deploy", {**given, "max_failed": "10%"})
+    assert "2 hosts failed and max_failed is 1" in run["output"]["message"]

@@ -51,6 +51,14 @@ def test_a_workflow_without_images_has_none() -> None:
     ("given", "said"),
     [
         ({"batch_size": 0}, r"batch_size: 0 is less than the minimum of 1\. Give 1 to 100"),
+        ({"batch_sizes": []}, "batch_sizes: .*Give a list of 1 to 100 hosts and of percentages"),
+        ({"batch_sizes": [1, 0]}, "batch_sizes: .*Give a list"),
+        ({"batch_sizes": [101]}, "batch_sizes: .*Give a list"),
+        ({"batch_sizes": ["101%"]}, "batch_sizes: .*Give a list"),
+        ({"batch_sizes": "1,many"}, "batch_sizes: .*Give a list"),
+        ({"batch_sizes": [1], "batch_size": 2}, "batch_sizes: batch_size is given as well"),
+        ({"max_failed": "5%%"}, "max_failed: .*Give how many hosts may fail"),
+        ({"max_failed": -1}, "max_failed: .*Give how many hosts may fail"),
         ({"batch_size": 1.5}, r"batch_size: 1\.5 is not of type"),
         ({"batch_size": True}, "batch_size: True is not of type"),
         ({"hosts": ["a", "a"]}, "hosts: .* has non-unique elements"),
@@ -136,3 +144,9 @@ def test_inputs_that_are_too_long_to_be_carried_are_refused(
     inputs.require_bearable(
         {"hosts": ["rack-0001-docker.cloud.test"] * 1000, "images": ["busybox"]}
     )
+
+
+def test_numbers_and_percentages_come_as_a_command_line_has_them() -> None:
+    settings = inputs.validate("deploy", {"batch_sizes": "1, 10%,50%", "max_failed": "5%"})
+    assert (settings["batch_sizes"], settings["max_failed"]) == ([1, "10%", "50%"], "5%")
+    assert inputs.validate("deploy", {"max_failed": "2"})["max_failed"] == 2

@@ -254,6 +254,40 @@ def test_another_plan_than_the_approved_one_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("count", "given", "wanted"),
+    [
+        (30, [1, "10%", "50%"], [1, 3, 15, 11]),
+        (7, [2], [2, 2, 2, 1]),
+        (5, ["1%"], [1, 1, 1, 1, 1]),
+        (3, ["100%"], [3]),
+        (250, [1, "100%"], [1, 100, 100, 49]),
+        (15, ["0%", 5], [1, 5, 5, 4]),
+        (0, [1, "10%"], []),
+    ],
+)
+def test_batches_have_the_sizes_that_are_given_and_the_last_counts_for_the_rest(
+    count: int, given: list[Any], wanted: list[int]
+) -> None:
+    cut = order.batches(count, None, given)
+    assert [len(batch) for batch in cut] == wanted
+    assert [index for batch in cut for index in batch] == list(range(count))
+
+
+def test_sizes_that_make_too_many_batches_are_refused_by_their_name() -> None:
+    with pytest.raises(Refused, match="batch_sizes: 1, 2 makes .* batches of 1000 hosts"):
+        order.batches(1000, None, [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "most"), [(3, 10, 3), ("5%", 100, 5), ("5%", 19, 0), ("100%", 7, 7)]
+)
+def test_a_share_of_hosts_that_may_fail_is_of_those_that_are_changed(
+    value: Any, count: int, most: int
+) -> None:
+    assert int(order.share(value, count)) == most
+
+
+@pytest.mark.parametrize(
     ("failed", "max_failed", "left", "go_on"),
     [(0, 0, 2, True), (1, 0, 2, False), (1, 1, 2, True), (2, 1, 2, False), (0, 0, 0, False)],
 )

@@ -13,8 +13,9 @@ from django.utils.translation import gettext_lazy as _
 from novadocker_client import meanings
 from novadocker_client.meanings import Input
 
-# Chosen by the page: hosts are named, never searched for, and a digest comes with its plan.
-_NOT_ASKED = ("match", "if_none_match", "where", "plan_digest", "report_url")
+# Chosen by the page: hosts are named, never searched for, and a digest comes with its plan. A list
+# of sizes is for the command line.
+_NOT_ASKED = ("match", "if_none_match", "where", "plan_digest", "report_url", "batch_sizes")
 _DESCRIPTION_CHARS = 250
 
 
@@ -35,6 +36,22 @@ class Names(forms.CharField):
         """Require names where the field is required."""
         if self.required and not value:
             raise forms.ValidationError(self.error_messages["required"], code="required")
+
+
+class Share(forms.CharField):
+    """A number, or a percentage."""
+
+    def to_python(self, value: Any) -> int | str:
+        """Return the number, or the percentage as it is.
+
+        :raises ValidationError: when it is neither
+        """
+        text = super().to_python(value) or ""
+        if text.isdecimal():
+            return int(text)
+        if text and not (text.endswith("%") and text[:-1].isdecimal()):
+            raise forms.ValidationError(_("Give a number, or a percentage such as 5%."))
+        return text
 
 
 class Settings(forms.CharField):
@@ -115,6 +132,8 @@ def _field(name: str, told: Input) -> forms.Field:
         return Names(**shown)
     if told.kind == meanings.NUMBER:
         return forms.IntegerField(min_value=0, **shown)
+    if told.kind == meanings.SHARE:
+        return Share(**shown)
     if told.kind == meanings.CHOICE:
         return forms.ChoiceField(choices=[(word, word) for word in told.choices], **shown)
     if told.kind == meanings.FLAG:
