@@ -29,6 +29,7 @@ from heatclient.v1.client import Client as Heat
 
 from novadocker_actions import host_steps
 from novadocker_actions.cloud import host_keys, messages
+from novadocker_actions.cloud.configs import KNOWN
 from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, HostBusy, NovadockerError
 from novadocker_actions.plan import rows
@@ -317,8 +318,10 @@ def _deployment(heat: Heat, row: HostRow) -> dict[str, Any]:
 
 
 def _config(heat: Heat, config_id: str) -> dict[str, Any]:
-    config: dict[str, Any] = heat.software_configs.get(config_id).to_dict()
-    return config
+    known = KNOWN.get(config_id)
+    if known is None:
+        known = KNOWN.put(heat.software_configs.get(config_id).to_dict())
+    return known
 
 
 def _inputs(config: dict[str, Any]) -> dict[str, Any]:
@@ -358,7 +361,9 @@ def _replace(
         outputs=[{"name": name} for name in _OUTPUTS],
         options={},
     )
+    KNOWN.put(config.to_dict())
     heat.software_deployments.update(row.deployment_id, config_id=config.id, **_under_way())
+    KNOWN.forget(held["id"])
     try:
         heat.software_configs.delete(held["id"])
     except CloudError as err:

@@ -15,7 +15,7 @@ from keystoneauth1.plugin import BaseAuthPlugin
 from oslo_config import cfg
 
 from novadocker_actions.actions import base, nova, steps
-from novadocker_actions.cloud import clients, messages, services
+from novadocker_actions.cloud import clients, configs, messages, services
 from tests.functional.workbooks.fake_cloud import (
     CALLER,
     CATALOG,
@@ -85,6 +85,7 @@ def operators_key(engine: Mistral, tmp_path_factory: pytest.TempPathFactory) -> 
 def cloud(mistral: Mistral, operators_key: str, monkeypatch: pytest.MonkeyPatch) -> FakeCloud:
     """The lab's hosts: a controller, two computes with docker in their names, and one without."""
     fake = FakeCloud()
+    configs.KNOWN.forget()
     fake.add_host("controller", "controller", "glance")
     for name in ("compute-docker-1", "compute-docker-2", "compute-3"):
         fake.add_host(name, "compute")

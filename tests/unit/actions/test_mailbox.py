@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from heatclient.v1.client import Client
 
-from novadocker_actions.cloud import host_keys, mailbox, messages
+from novadocker_actions.cloud import configs, host_keys, mailbox, messages
 from novadocker_actions.cloud.services import ServiceAdapter
 from novadocker_actions.errors import HostBusy
 from novadocker_actions.plan.rows import FAILED, OK, HostRow
@@ -121,6 +121,7 @@ class Heat:
 def heat(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(messages, "sign", lambda text: f"signature of {messages.digest(text)}")
     monkeypatch.setattr(messages, "is_own", lambda text, given: given == messages.sign(text))
+    configs.KNOWN.forget()
     return Heat()
 
 
