@@ -7,7 +7,7 @@ import collections
 import threading
 from typing import Any
 
-#: How many are remembered, and of which length: a message has 3 KB.
+# How many are remembered, and of which length: a message has 3 KB.
 KNOWN_CONFIGS, KNOWN_CHARS = 3_000, 16_000
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from novadocker_actions.plan.rows import HostRow
 
 OPTION = "[scheduler] enable_isolated_aggregate_filtering"
-#: What a host's nova-scheduler does with the aggregate of Docker hypervisors.
+# What a host's nova-scheduler does with the aggregate of Docker hypervisors.
 ISOLATES, MIXES = "isolates", "mixes"
 _NAMED = 3
 

@@ -14,12 +14,12 @@ from tests.functional.workbooks.in_process import Mistral
 HOSTS = 20
 _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{27}|(?<=os-aggregates/)\d+")
 
-#: A host gets five messages: described, checked, staged, switched, and asked for its images. For
-#: each of them Heat is asked what is in the mailbox, given a config, told of it, and relieved of
-#: the one before; and asked for the outcome until that is there.
+# A host gets five messages: described, checked, staged, switched, and asked for its images. For
+# each of them Heat is asked what is in the mailbox, given a config, told of it, and relieved of
+# the one before; and asked for the outcome until that is there.
 MESSAGES = 5
-#: Requests that are made for each host, and how many of them. What is not named here is made for
-#: a batch or for the run.
+# Requests that are made for each host, and how many of them. What is not named here is made for
+# a batch or for the run.
 EACH: dict[str, float] = {
     "GET /heat/v1/project/software_deployments/ID": 2 * MESSAGES,
     "GET /heat/v1/project/software_configs/ID": 1,
@@ -32,7 +32,7 @@ EACH: dict[str, float] = {
     "GET /nova/v2.1/os-migrations": 1,
     "GET /placement/resource_providers/ID/allocations": 1,
 }
-#: Of the run and of its batches together: the controller has messages of its own.
+# Of the run and of its batches together: the controller has messages of its own.
 SHARED = 120
 
 

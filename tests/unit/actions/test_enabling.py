@@ -14,7 +14,7 @@ from novadocker_actions.cloud import nova
 from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, UNKNOWN, HostRow
 
 RUN = "this-run"
-#: What is left on the host of what the run did.
+# What is left on the host of what the run did.
 WHOLE, CHANGED, PUT_BACK, STUCK = "nothing", "a step", "nothing, it was put back", "a half"
 LEFT: dict[str, dict[str, Any]] = {
     WHOLE: {},
@@ -22,7 +22,7 @@ LEFT: dict[str, dict[str, Any]] = {
     PUT_BACK: {"rolled_back": True, "changed": True, "needs": ["configure_compute"]},
     STUCK: {"stuck": True, "done": ["configure_compute"], "needs": ["configure_compute"]},
 }
-#: Who has taken its service out of service, and with which reason.
+# Who has taken its service out of service, and with which reason.
 IN_SERVICE, OURS, EARLIER, OPERATOR = "nobody", "this run", "a run that failed", "its operator"
 REASONS = {
     IN_SERVICE: None,
@@ -30,7 +30,7 @@ REASONS = {
     EARLIER: f"{nova.FAILURE}see another-run",
     OPERATOR: "memory is replaced",
 }
-#: Of a host that is OK nothing is half done or put back.
+# Of a host that is OK nothing is half done or put back.
 CASES = [
     (state, left, by)
     for state, left, by in itertools.product((OK, FAILED, SKIPPED, UNKNOWN), LEFT, REASONS)
