@@ -33,6 +33,11 @@ SETTINGS = {
             "maximum": 3600,
             "default": 0,
         },
+        "driver": {
+            "type": "boolean",
+            "description": "Whether the driver is loaded and starts a container.",
+            "default": True,
+        },
     },
 }
 
@@ -49,17 +54,8 @@ def converge(step: Step) -> None:
     step.facts["nova"] = {"unit": service.unit, "state": service.state}
     if not service.active:
         faults.append(f"{service.unit} is {service.state}")
-    try:
-        in_service_python(step, service, engine_ping, DOCKER_SOCKET)
-        loaded = in_service_python(step, service, nova_driver, *service.program)
-        step.facts["nova"]["compute_driver"] = loaded["compute_driver"]
-        if loaded["driver"].split(".")[0] != DRIVER_PACKAGE:
-            faults.append(f"{service.unit} is configured for the driver {loaded['compute_driver']}")
-        else:
-            faults.extend(container_faults(step, service))
-    except StepFailed as err:
-        last = str(err).strip().splitlines()[-1]
-        faults.append(f"as user {service.user}: {last[-300:]}")
+    if step.settings["driver"]:
+        faults.extend(driver_faults(step, service))
     faults.extend(group_faults(service))
     try:
         faults.extend(image_faults(step))
@@ -67,6 +63,23 @@ def converge(step: Step) -> None:
         faults.append(str(err))
     if faults:
         raise StepFailed("; ".join(faults))
+
+
+def driver_faults(step: Step, service: Service) -> list[str]:
+    """Return why Nova does not load the driver, or the driver starts no container.
+
+    That takes the processor for some seconds, as Nova is imported twice.
+    """
+    try:
+        in_service_python(step, service, engine_ping, DOCKER_SOCKET)
+        loaded = in_service_python(step, service, nova_driver, *service.program)
+        step.facts["nova"]["compute_driver"] = loaded["compute_driver"]
+        if loaded["driver"].split(".")[0] != DRIVER_PACKAGE:
+            return [f"{service.unit} is configured for the driver {loaded['compute_driver']}"]
+        return container_faults(step, service)
+    except StepFailed as err:
+        last = str(err).strip().splitlines()[-1]
+        return [f"as user {service.user}: {last[-300:]}"]
 
 
 def container_faults(step: Step, service: Service) -> list[str]:

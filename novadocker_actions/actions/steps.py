@@ -229,7 +229,9 @@ class PushRecipe(ChangingAction):
         return self.mode if recipes.CONVERTING & set(steps) else "check"
 
     def _image_settings(self, timeout_s: int) -> dict[str, Any]:
-        return {"images": self.image_ids, "wait_s": min(timeout_s - 15, IMAGE_WAIT_S)}
+        wait_s = min(timeout_s - 15, IMAGE_WAIT_S)
+        # What is but a remark comes after the host itself was verified.
+        return {"images": self.image_ids, "wait_s": wait_s, "driver": not self.remark}
 
 
 def _remarked(host_rows: list[HostRow], fault: Exception) -> list[HostRow]:

@@ -89,6 +89,7 @@ class FakeHost:
     :param claims: who has an allocation there besides the servers
     :param faults: (step, mode) to ``fail``, ``hang``, ``unsigned``, a count of failures or a reason
     :param out_of_service: what it ran while its compute service was disabled
+    :param driver_loads: how often its driver was seen to load and start a container
     :param outcomes: what it said of the messages that it has run, by push_id
     :param records: steps that have something to take back of which nothing can be seen
     :param told: facts of describe_host that are others than a right host's
@@ -112,6 +113,7 @@ class FakeHost:
     settings: dict[str, Any] = field(default_factory=dict)
     changes_again: set[str] = field(default_factory=set)
     out_of_service: list[tuple[str, str]] = field(default_factory=list)
+    driver_loads: int = 0
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     restarts: int = 0
     journal: dict[tuple[str, str], bool] = field(default_factory=dict)
@@ -622,6 +624,7 @@ class FakeCloud(BaseAdapter):
                 "",
             )
         if step == "verify_host":
+            host.driver_loads += settings.get("driver", True)
             missing = set(settings["images"]) - host.images
             good = host.docker and host.driver and host.configured
             return False, {}, "" if good and not missing else f"not verified, without {missing}"

@@ -44,6 +44,8 @@ def test_hosts_are_staged_in_service_and_out_of_it_for_nothing_slow(
             ("configure_compute", "apply"),
             ("verify_host", "apply"),
         ]
+        # When its images are looked for, the driver was seen at work a moment ago.
+        assert cloud.hosts[name].driver_loads == 1
 
 
 def test_a_host_is_sent_one_message_for_the_steps_of_a_phase(

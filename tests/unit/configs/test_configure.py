@@ -568,6 +568,7 @@ class TestVerify:
             answer: Any = None,
             wait_s: Any = 0,
             fault: str = "",
+            driver: bool = True,
         ) -> Any:
             monkeypatch.setattr(verify_host, "nova_service", lambda _s: compute or service())
             reply = answer or {"compute_driver": DRIVER, "driver": DRIVER}
@@ -578,7 +579,9 @@ class TestVerify:
                     fault if probe is probes.container_fault else reply
                 ),
             )
-            step = make_step("verify_host", "check", images=list(images), wait_s=wait_s)
+            step = make_step(
+                "verify_host", "check", images=list(images), wait_s=wait_s, driver=driver
+            )
             held = [{"Id": "sha256:1", "RepoTags": [f"nova-glance/{self.IMAGE}:0123456789abcdef"]}]
             with engine(tmp_path / "s", {("GET", "/images/json"): (200, held)}):
                 verify_host.converge(step)
@@ -590,6 +593,18 @@ class TestVerify:
         step = verify(images=[self.IMAGE])
         assert step.facts["images"] == {self.IMAGE: "sha256:1"}
         assert step.actions == []
+
+    @pytest.mark.parametrize(
+        ("state", "fault"),
+        [("active/running", f"lacks the images {'f' * 32}"), ("failed/failed", "is failed/failed")],
+    )
+    def test_a_driver_that_was_seen_at_work_a_moment_ago_is_not_loaded_again(
+        self, verify: Any, state: str, fault: str
+    ) -> None:
+        found = service(active=state.startswith("active"), state=state)
+        with pytest.raises(faults.StepFailed, match=fault) as caught:
+            verify(found, images=["f" * 32], fault="it would not start", driver=False)
+        assert "no container starts" not in str(caught.value)
 
     @pytest.mark.parametrize(
         ("fault", "remedy"),
