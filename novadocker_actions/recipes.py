@@ -22,9 +22,13 @@ _NO_NETWORK = {"bridge": "none", "iptables": False, "ip6tables": False, "ip-forw
 _ENGINE = {"live-restore": True, **_LOG_OPTIONS, **_NO_NETWORK}
 
 
+def _daemon(settings: dict[str, Any]) -> dict[str, Any]:
+    return {**_ENGINE, **settings["docker"]}
+
+
 def _engine(role: str, settings: dict[str, Any]) -> dict[str, Any]:
-    daemon = {**_ENGINE, **settings["docker"]}
-    return {"daemon_settings": daemon, "users": ["nova"] if role == "compute" else []}
+    users = ["nova"] if role == "compute" else []
+    return {"daemon_settings": _daemon(settings), "users": users}
 
 
 def _driver(_role: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +45,9 @@ def _glance(_role: str, _settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _images(_role: str, settings: dict[str, Any]) -> dict[str, Any]:
-    return {"images": settings["images"]}
+    # Not all workflows that look for images set engines up.
+    daemon = {"daemon_settings": _daemon(settings)} if "docker" in settings else {}
+    return {"images": settings["images"], **daemon}
 
 
 def _no_images(_role: str, _settings: dict[str, Any]) -> dict[str, Any]:

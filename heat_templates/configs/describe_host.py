@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
+from library.deployers import containerised_compute
 from library.engine import ENGINES, docker
 from library.faults import StepFailed
 from library.outcome import run_step
@@ -100,7 +101,8 @@ def nova(step: Step) -> Optional[dict[str, Any]]:
     """
     service = find_service(step, NOVA_UNITS)
     if service is None:
-        return None
+        hindrance = containerised_compute(step)
+        return {"hindrance": hindrance} if hindrance else None
     facts: dict[str, Any] = {
         "unit": service.unit,
         "state": service.state,

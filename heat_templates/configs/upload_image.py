@@ -14,13 +14,13 @@ import hmac
 import http.client
 import json
 import os
-import ssl
 import subprocess
 import urllib.parse
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 from library.faults import StepFailed
+from library.glance import connected
 from library.outcome import run_step
 from library.records import EXPORTS
 from library.step import Step, clean_environment
@@ -46,6 +46,12 @@ SETTINGS = {
             "description": "Glance's endpoint, without the version.",
             "pattern": "^https?://[^/]+",
         },
+        "glance_authority": {
+            "type": "string",
+            "description": "Certificates of authorities that Glance is trusted by beside "
+            "those that this host trusts, in PEM.",
+            "default": "",
+        },
         "sealed_token": {
             "type": "string",
             "description": "The token, with the image and the address that it is for, encrypted "
@@ -57,7 +63,8 @@ SETTINGS = {
 
 HOST_KEY = "/etc/novadocker/host.key"
 PBKDF2_ROUNDS = 10000
-SILENCE_S = 300
+#: For what Glance had to say while it was sent more than it wanted.
+LAST_WORDS_S = 10
 
 
 def converge(step: Step) -> None:
@@ -128,27 +135,25 @@ def openssl(arguments: list[str], text: bytes, *descriptors: int) -> bytes:
 
 
 def send(step: Step, archive: Path, token: str) -> None:
-    """Stream the archive to Glance.
+    """Stream the archive to Glance, for as long as that takes: the step's own time limits it.
 
     :raises StepFailed: with Glance's answer, or why there was none
     """
     url = urllib.parse.urlsplit(step.settings["glance_url"])
     path = f"{url.path.rstrip('/')}/v2/images/{step.settings['image_id']}/file"
-    connection: Optional[http.client.HTTPConnection] = None
-    if url.scheme == "https":
-        context = ssl.create_default_context()
-        connection = http.client.HTTPSConnection(url.netloc, timeout=SILENCE_S, context=context)
-    else:
-        connection = http.client.HTTPConnection(url.netloc, timeout=SILENCE_S)
     headers = {
         "Content-Type": "application/octet-stream",
         "Content-Length": str(archive.stat().st_size),
         "X-Auth-Token": token,
     }
     try:
-        with open(archive, "rb") as file:
-            connection.request("PUT", path, body=file, headers=headers)
-        response = connection.getresponse()
+        authority = step.settings.get("glance_authority", "")
+        connection = connected(step.settings["glance_url"], authority)
+    except OSError as err:
+        raise StepFailed(f"Glance at {url.netloc} is not reached: {err}") from err
+    try:
+        connection.sock.settimeout(None)
+        response = answered(connection, path, archive, headers)
         text = response.read(2000).decode(errors="replace")
     except (OSError, http.client.HTTPException) as err:
         raise StepFailed(f"Glance at {url.netloc} broke off: {err}") from err
@@ -156,6 +161,25 @@ def send(step: Step, archive: Path, token: str) -> None:
         connection.close()
     if response.status not in (200, 201, 204):
         raise StepFailed(f"Glance answered {response.status}: {json.dumps(text)[:300]}")
+
+
+def answered(
+    connection: http.client.HTTPConnection, path: str, archive: Path, headers: dict[str, str]
+) -> http.client.HTTPResponse:
+    """Return Glance's answer to the archive, also one that came before the end of it."""
+    try:
+        with open(archive, "rb") as file:
+            connection.request("PUT", path, body=file, headers=headers)
+    except (BrokenPipeError, ConnectionResetError) as err:
+        # It has refused (a token, a quota, a size), and does not read the rest.
+        connection.sock.settimeout(LAST_WORDS_S)
+        response = http.client.HTTPResponse(connection.sock, method="PUT")
+        try:
+            response.begin()
+        except (OSError, http.client.HTTPException):
+            raise err from None
+        return response
+    return connection.getresponse()
 
 
 if __name__ == "__main__":

@@ -98,17 +98,14 @@ def engine_command(step: Step) -> list[str]:
 
     Variables are replaced by what they hold. Empty where there is no unit.
     """
-    if not program_path("systemctl"):
+    shown = unit_shown(step)
+    if not shown:
         return []
-    wanted = "ExecStart,Environment,EnvironmentFiles"
-    shown = step.run(
-        ["systemctl", "show", "--no-pager", "-p", wanted, ENGINE_UNIT], ok=(0, 1, 4)
-    ).stdout
     listed = re.search(r"argv\[\]=(.*?) ; ignore_errors", shown)
     if listed is None:
         service = find_service(step, (ENGINE_UNIT,))
         return service.command if service else []
-    variables = unit_variables(step, shown)
+    variables = environment(step, shown, ENGINE_VARIABLES)
     words: list[str] = []
     for word in shell_words(listed.group(1)):
         whole = re.fullmatch(r"\$(\w+)|\$\{(\w+)\}", word)
@@ -119,6 +116,15 @@ def engine_command(step: Step) -> list[str]:
     return words
 
 
+def unit_shown(step: Step) -> str:
+    """Return what systemctl shows of the command and the environment of the engine's unit."""
+    if not program_path("systemctl"):
+        return ""
+    wanted = "ExecStart,Environment,EnvironmentFiles"
+    command = ["systemctl", "show", "--no-pager", "-p", wanted, ENGINE_UNIT]
+    return step.run(command, ok=(0, 1, 4)).stdout
+
+
 def shell_words(text: str) -> list[str]:
     """Return the words of a text as a shell reads it; where it could not, those between spaces."""
     try:
@@ -127,10 +133,11 @@ def shell_words(text: str) -> list[str]:
         return text.split()
 
 
-def unit_variables(step: Step, shown: str) -> dict[str, str]:
+def environment(step: Step, shown: str, files: tuple[str, ...] = ()) -> dict[str, str]:
     """Return the variables of a unit: its own, and those in the files that it names.
 
     :param shown: what systemctl shows of the unit
+    :param files: others that are read as well
     """
     variables: dict[str, str] = {}
     for line in re.findall(r"^Environment=(.*)", shown, re.M):
@@ -138,7 +145,7 @@ def unit_variables(step: Step, shown: str) -> dict[str, str]:
             variable, _, value = pair.partition("=")
             variables[variable] = value
     named = re.findall(r"^EnvironmentFiles=(\S+) \(", shown, re.M)
-    for name in dict.fromkeys((*ENGINE_VARIABLES, *named)):
+    for name in dict.fromkeys((*files, *named)):
         path = step.path(name)
         for line in path.read_text().splitlines() if path.is_file() else ():
             variable, equals, value = line.strip().partition("=")

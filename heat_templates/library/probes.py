@@ -149,30 +149,6 @@ def container_fault(*command: str) -> str:
     return ""
 
 
-def glance_formats(program: str, *arguments: str) -> list[str]:
-    """Return the container formats that Glance accepts.
-
-    Read as glance-api does at its start: by its command line, or under WSGI by its environment.
-    """
-    import os
-    import sys
-
-    sys.argv = [program]
-    from glance.common import config  # noqa: F401 - registers the options
-    from oslo_config import cfg
-    from oslo_log import log
-
-    if os.path.basename(program) == "glance-api":
-        log.register_options(cfg.CONF)
-        cfg.CONF(list(arguments), project="glance", prog="glance-api")
-    else:
-        from glance.common import wsgi_app
-
-        files = wsgi_app._get_config_files()
-        cfg.CONF([], project="glance", prog="glance-api", default_config_files=files)
-    return list(cfg.CONF.image_format.container_formats)
-
-
 def versions(*names: str) -> dict[str, str | None]:
     """Return the versions of distributions, None where one is missing, and that of Python."""
     import importlib.metadata

@@ -13,6 +13,8 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+from library.engine_proxies import engine_proxies
+from library.engine_unit import engine_command, engine_flags, settings_file
 from library.faults import StepFailed
 from library.registry_accounts import CLIENT_SETTINGS, HUB, Account, registry_account
 from library.step import Step
@@ -28,13 +30,26 @@ MANIFESTS = (
 
 
 class Registries:
-    """The registries as this host is set up for them: mirrors, credentials, certificates."""
+    """The registries as this host is set up for them: mirrors, credentials, certificates.
 
-    def __init__(self, step: Step) -> None:
-        self.step = step
-        self.daemon = self._json("/etc/docker/daemon.json")
+    :param daemon: what the engine's configuration file is going to hold, None for what it holds
+    :param engine: whether the engine itself can be asked, as it is
+    """
+
+    def __init__(
+        self, step: Step, daemon: dict[str, Any] | None = None, *, engine: bool = False
+    ) -> None:
+        self.step, self.engine = step, engine
+        self.daemon = self._json(settings_file(step)) if daemon is None else daemon
         self.client = self._json(CLIENT_SETTINGS)
-        self.insecure = list(map(str, self.daemon.get("insecure-registries") or []))
+        self.flags = engine_flags(engine_command(step))
+        self.insecure = self._listed("insecure-registries")
+        self.proxies = engine_proxies(step, self.daemon, self.flags)
+
+    def _listed(self, key: str) -> list[str]:
+        """Return a list of the engine's settings, of which each flag is one entry."""
+        listed = [str(item) for item in self.daemon.get(key) or []]
+        return [*listed, *(flag.value for flag in self.flags if flag.key == key)]
 
     def _json(self, name: str) -> dict[str, Any]:
         path = self.step.path(name)
@@ -46,7 +61,7 @@ class Registries:
     def endpoints(self, domain: str) -> list[str]:
         """Return where images of a registry may be had; mirrors are for the hub alone."""
         if domain == HUB:
-            mirrors = [str(url).rstrip("/") for url in self.daemon.get("registry-mirrors", [])]
+            mirrors = [url.rstrip("/") for url in self._listed("registry-mirrors")]
             return [*mirrors, HUB_REGISTRY]
         secure = not self.is_insecure(domain)
         return [f"https://{domain}"] if secure else [f"https://{domain}", f"http://{domain}"]
@@ -72,8 +87,11 @@ class Registries:
         """Return how to trust a registry: as the system does, and as the engine was told to."""
         context = ssl.create_default_context()
         name = urllib.parse.urlsplit(url).netloc
-        for path in sorted(self.step.path(f"/etc/docker/certs.d/{name}").glob("*.crt")):
+        place = self.step.path(f"/etc/docker/certs.d/{name}")
+        for path in sorted(place.glob("*.crt")):
             context.load_verify_locations(path)
+        for path in sorted(place.glob("*.cert")):
+            context.load_cert_chain(path, path.with_suffix(".key"))
         if self.is_insecure(name):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -83,35 +101,28 @@ class Registries:
         """Return the account that root has for a registry."""
         return registry_account(self.step, self.client, domain)
 
+    @staticmethod
+    def domain_of(url: str) -> str:
+        """Return what references call the registry at an address."""
+        return HUB if url == HUB_REGISTRY else urllib.parse.urlsplit(url).netloc
+
     def basic(self, url: str) -> str | None:
         """Return the Authorization header that the operator stored for a registry."""
-        domain = HUB if url == HUB_REGISTRY else urllib.parse.urlsplit(url).netloc
-        stored = self.account(domain).basic
+        stored = self.account(self.domain_of(url)).basic
         return f"Basic {stored}" if stored else None
 
     def opener(self, url: str) -> urllib.request.OpenerDirector:
-        """Return what opens an address as the engine does: with its proxies, which come first."""
-        told = self.daemon.get("proxies") or {}
-        proxies = {
-            scheme: str(told[f"{scheme}-proxy"])
-            for scheme in ("http", "https")
-            if told.get(f"{scheme}-proxy")
-        }
-        host, without = urllib.parse.urlsplit(url).netloc, {"no": str(told.get("no-proxy") or "")}
-        if proxies and urllib.request.proxy_bypass_environment(host, without):  # type: ignore[attr-defined]
-            proxies = {}
-        handlers: list[urllib.request.BaseHandler] = [
-            urllib.request.HTTPSHandler(context=self.tls(url))
-        ]
-        if told:
-            handlers.append(urllib.request.ProxyHandler(proxies))
-        return urllib.request.build_opener(*handlers)
+        """Return what opens an address as the engine does: with its proxies, and no others."""
+        return urllib.request.build_opener(
+            urllib.request.HTTPSHandler(context=self.tls(url)),
+            urllib.request.ProxyHandler(self.proxies.of(url)),
+        )
 
     def ask(
-        self, url: str, method: str, headers: dict[str, str]
+        self, url: str, method: str, headers: dict[str, str], body: bytes | None = None
     ) -> tuple[int, dict[str, str], bytes]:
         """Send a request; return status, headers in lower case and body."""
-        request = urllib.request.Request(url, method=method, headers=headers)
+        request = urllib.request.Request(url, body, method=method, headers=headers)
         try:
             with self.opener(url).open(request, timeout=REGISTRY_TIMEOUT_S) as response:
                 lowered = {name.lower(): value for name, value in response.headers.items()}
@@ -139,12 +150,16 @@ class Registries:
         """Return the token that a registry's challenge asks for."""
         wanted = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         realm = wanted.pop("realm", "")
-        stored = self.basic(endpoint)
-        query = urllib.parse.urlencode(
-            {k: v for k, v in wanted.items() if k in ("service", "scope")}
-        )
-        headers = {"Authorization": stored} if stored else {}
-        status, _, body = self.ask(f"{realm}?{query}", "GET", headers)
+        asked = {k: v for k, v in wanted.items() if k in ("service", "scope")}
+        account = self.account(self.domain_of(endpoint))
+        if account.identity_token:
+            asked |= {"grant_type": "refresh_token", "refresh_token": account.identity_token}
+            form = urllib.parse.urlencode({**asked, "client_id": "docker"}).encode()
+            status, _, body = self.ask(realm, "POST", {}, form)
+        else:
+            stored = self.basic(endpoint)
+            headers = {"Authorization": stored} if stored else {}
+            status, _, body = self.ask(f"{realm}?{urllib.parse.urlencode(asked)}", "GET", headers)
         answer = json.loads(body) if status == 200 else {}
         return str(answer.get("token") or answer.get("access_token") or "")
 

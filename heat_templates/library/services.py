@@ -18,6 +18,7 @@ from library.faults import StepFailed
 from library.probes import program_text
 from library.processes import process_command
 from library.step import ANY_CODE, Step, program_path
+from library.uwsgi import is_uwsgi, uwsgi_environment, uwsgi_python
 
 GLANCE_UNITS = (
     "glance-api.service",
@@ -55,6 +56,8 @@ class Service:
         first = self.command[0] if self.command else ""
         if Path(first).name.startswith("python"):
             return first
+        if is_uwsgi(self.command):
+            return uwsgi_python(self.command)
         return script_python(Path(first)) if first else ""
 
     @property
@@ -102,6 +105,8 @@ def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
             environment = dict(
                 item.split("=", 1) for item in shlex.split(values.get("Environment", ""))
             )
+        if is_uwsgi(command):
+            environment = {**environment, **uwsgi_environment(command)}
         return Service(
             unit=unit,
             active=values.get("ActiveState") == "active",
@@ -141,7 +146,10 @@ def in_service_python(
     """
     kept = ("PYTHON", "OS_", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
     env = {name: value for name, value in service.environment.items() if name.startswith(kept)}
-    env["HOME"] = pwd.getpwnam(service.user).pw_dir
+    try:
+        env["HOME"] = pwd.getpwnam(service.user).pw_dir
+    except KeyError as err:
+        raise StepFailed(f"{service.unit} runs as {service.user}, who is no user here") from err
     env["PYTHONDONTWRITEBYTECODE"] = "1"
     done = step.run(
         [service.python, "-c", program_text(probe), *arguments], user=service.user, env=env

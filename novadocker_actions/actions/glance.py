@@ -20,13 +20,16 @@ LOG = logging.getLogger(__name__)
 # How long Glance may take to answer with its new configuration.
 GLANCE_WAIT_S = 60
 _POLL_S = 1.0
+#: How many answers in a row have to agree: there may be nodes that are not enrolled.
+LEAST_ANSWERS = 12
 
 
 @action
 class VerifyGlance(ChangingAction):
     """See that Glance's API answers and, when all its nodes are done, that it takes docker images.
 
-    Nodes stand behind one address: so that it takes them is to be seen several times in a row.
+    Nodes stand behind one address, perhaps more of them than are enrolled: so that it takes them is
+    to be seen many times in a row, each time over a connection of its own.
 
     :param rows: controllers; those with the role glance fail when it does not
     :param settings: the workflow's
@@ -44,8 +47,9 @@ class VerifyGlance(ChangingAction):
         host_rows = rows.read(self.rows)
         nodes = [row for row in host_rows if row.ok and "glance" in row.role.split(",")]
         until = time.monotonic() + GLANCE_WAIT_S
+        wanted = max(2 * len(nodes) - 1, LEAST_ANSWERS) if nodes else 0
         seen, reason = 0, ""
-        while seen < 2 * len(nodes) - 1:
+        while seen < wanted:
             reason = _why_not(cloud, self.docker)
             seen = 0 if reason else seen + 1
             if reason and time.monotonic() + _POLL_S > until:
@@ -67,7 +71,10 @@ def _why_not(cloud: Cloud, docker: bool) -> str:
         return f"Glance does not answer: {err}"
     if accepts or not docker:
         return ""
-    return "the schema of Glance's API has no container format docker"
+    return (
+        "the schema of Glance's API has no container format docker: a node behind its address has "
+        "not been restarted, or is not enrolled (`novadocker-enroll add --role glance`)"
+    )
 
 
 @action
@@ -151,9 +158,10 @@ class UploadImage(NovadockerAction):
         if record["status"] == "active":
             # Another run, or a lost executor's push, has uploaded it: its own hash holds.
             return {**rows.batch(host_rows), **result, "sha512": record.get("os_hash_value") or ""}
-        goal = {"image_id": record["id"], "glance_url": cloud.image.url.removesuffix("/v2")}
+        goal = {"image_id": record["id"], "glance_url": glance.address(cloud.image)}
         sealed = host_keys.seal({"token": self._token(cloud), **goal}, key)
         settings = {**goal, "digest": exported["digest"], "sealed_token": sealed}
+        settings["glance_authority"] = cloud.authority
         jobs = [(row, [("upload_image", settings)])]
         timeout_s, run_id = self.settings["step_timeout_s"], self.settings["run_id"]
         push_to_all(cloud, jobs, mode="apply", timeout_s=timeout_s, run_id=run_id)

@@ -238,7 +238,6 @@ class RequireImages(NovadockerAction):
 
     def act(self, cloud: Cloud) -> list[dict[str, str]]:
         """Return ``reference`` and ``digest`` of each image."""
-        del cloud
         row = rows.read(self.rows)[0]
         answers = row.facts
         if row.state == FAILED and not any(name in answers for name in self.settings["images"]):
@@ -248,6 +247,15 @@ class RequireImages(NovadockerAction):
                 "See the log on that controller.",
             )
         digests = references.require_found(answers, self.settings["images"])
+        url = glance.address(cloud.image)
+        fault = (answers.get(url) or {}).get("reason")
+        if fault and self.settings["workflow"] in (*_PUBLISHING, "plan"):
+            raise Refused(
+                "controllers",
+                f"{row.host} cannot upload to Glance at {url}: {fault}.",
+                "Let that host reach it; where its certificate is not trusted, add the authority "
+                "to the host's trusted ones (update-ca-certificates, update-ca-trust).",
+            )
         return [{"reference": name, "digest": digest} for name, digest in digests.items()]
 
 

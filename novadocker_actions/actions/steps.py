@@ -9,7 +9,7 @@ from typing import Any
 
 from novadocker_actions import host_package, host_steps, recipes
 from novadocker_actions.actions.base import ChangingAction, Fault, NovadockerAction, action
-from novadocker_actions.cloud import aggregates, mailbox, operators, progress, runs
+from novadocker_actions.cloud import aggregates, glance, mailbox, operators, progress, runs
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, HostBusy
@@ -195,7 +195,9 @@ class PushRecipe(ChangingAction):
         if self.remark and not self.image_ids:
             return rows.batch(host_rows)
         timeout_s = self.timeout_s or self.settings["step_timeout_s"]
-        own = {"verify_host": self._image_settings(timeout_s)} if self.image_ids else None
+        own = {"verify_host": self._image_settings(timeout_s)} if self.image_ids else {}
+        if "configure_glance" in self.steps and self.mode != "undo":
+            own["configure_glance"] = self._glance_settings(cloud, host_rows)
         wanted = [(row, self._steps_of(row)) for row in host_rows if row.ok]
         for mode in ("apply", "check", "undo"):
             jobs = [
@@ -227,6 +229,12 @@ class PushRecipe(ChangingAction):
 
     def _mode_of(self, steps: Sequence[str]) -> str:
         return self.mode if recipes.CONVERTING & set(steps) else "check"
+
+    def _glance_settings(self, cloud: Cloud, host_rows: list[HostRow]) -> dict[str, Any]:
+        made = recipes.settings_of("configure_glance", "glance", self.settings)
+        if any("glance" in row.role.split(",") for row in host_rows):
+            made["api_accepts"] = glance.accepts_docker(cloud.image)
+        return made
 
     def _image_settings(self, timeout_s: int) -> dict[str, Any]:
         wait_s = min(timeout_s - 15, IMAGE_WAIT_S)
@@ -272,7 +280,7 @@ class BringPackage(NovadockerAction):
 
 @action
 class CheckImages(NovadockerAction):
-    """Push check_images to one controller: it asks the registries for the images.
+    """Push check_images to one controller: it asks the registries for the images, and for Glance.
 
     :param rows: controllers; the first one does it
     :param settings: the workflow's
@@ -284,7 +292,10 @@ class CheckImages(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the controller that asks."""
         host_rows = [row for row in rows.read(self.rows) if "controller" in row.role.split(",")][:1]
+        place = {"glance_url": glance.address(cloud.image), "glance_authority": cloud.authority}
         jobs = [job(row, ["check_images"], self.settings) for row in host_rows]
+        for _, steps in jobs:
+            steps[0][1].update(place)
         timeout_s = self.settings["agent_timeout_s"] + 60
         run_id = self.settings["run_id"]
         push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s, run_id=run_id)

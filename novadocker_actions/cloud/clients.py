@@ -16,6 +16,7 @@ import datetime
 import functools
 import logging
 import secrets
+from pathlib import Path
 from typing import Any
 
 from heatclient.v1.client import Client as Heat
@@ -39,6 +40,8 @@ TRUST_LIFE = datetime.timedelta(hours=24)
 TRUST_SPREAD_S = 1800
 TRUST_TRIES = 5
 _INTERFACES = ["internal", "public"]
+# A bundle of more than this is the system's own, which hosts have as well; it goes to hosts.
+AUTHORITY_BYTES = 32 * 1024
 # 2.87 is the last that tells `cpu_info` and its like, and the first common to all we support.
 COMPUTE_MICROVERSION = "2.87"
 
@@ -61,9 +64,13 @@ class Service:
         """Return the service's address in the catalog, without a trailing slash."""
         return self._adapter.url
 
-    def get(self, path: str, params: dict[str, str] | None = None) -> Any:
-        """Return what a GET gives."""
-        return self._request("GET", path, params=params)
+    def get(self, path: str, params: dict[str, str] | None = None, *, anew: bool = False) -> Any:
+        """Return what a GET gives.
+
+        :param anew: over a connection of its own, which a balancer may give to another node
+        """
+        headers = {"headers": {"Connection": "close"}} if anew else {}
+        return self._request("GET", path, params=params, **headers)
 
     def post(self, path: str, json: dict[str, Any] | None = None) -> Any:
         """Return what a POST gives."""
@@ -130,6 +137,20 @@ class Cloud:
     def token(self) -> str:
         """Return a token of the caller."""
         return str(self._session.get_token())
+
+    @property
+    def authority(self) -> str:
+        """Certificates of the authorities that the services are trusted by, in PEM.
+
+        Empty where those are the system's.
+        """
+        path = Path(self._session.verify) if isinstance(self._session.verify, str) else None
+        try:
+            known = path is not None and path.stat().st_size <= AUTHORITY_BYTES and path.is_file()
+            return path.read_text("ascii", "replace") if path and known else ""
+        except OSError as err:
+            LOG.warning("The authorities that services are trusted by cannot be read: %s", err)
+            return ""
 
     @functools.cached_property
     def role_names(self) -> frozenset[str]:

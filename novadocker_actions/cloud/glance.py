@@ -19,9 +19,17 @@ _ATTEMPTS = uuid.UUID("6e2a5f0c-7b54-4b0e-9f0a-2c9d3f1b8a47")
 
 
 def accepts_docker(glance: Service) -> bool:
-    """Return whether Glance's API takes images of container format ``docker``."""
-    schema = glance.get("/v2/schemas/image")
+    """Return whether Glance's API takes images of container format ``docker``.
+
+    A node of it tells for itself: which one is asked, a balancer before them decides each time.
+    """
+    schema = glance.get("/v2/schemas/image", anew=True)
     return "docker" in (schema["properties"]["container_format"].get("enum") or [])
+
+
+def address(glance: Service) -> str:
+    """Return Glance's address as hosts are given it, without the version."""
+    return glance.url.removesuffix("/v2")
 
 
 def mark(image_id: str) -> str:

@@ -28,6 +28,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
             "compute_driver": _TEXT,
             "host": _TEXT,
             "compute_id": _TEXT,
+            "hindrance": _TEXT,
         },
         "docker": {"installed": bool},
         "novadocker": {"driver_version": _TEXT},

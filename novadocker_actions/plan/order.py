@@ -19,6 +19,10 @@ from novadocker_actions.plan.rows import FAILED, HostRow
 # Nova's major version of 2025.1, the oldest that the driver supports.
 OLDEST_NOVA = 31
 _DESCRIBE = "describe_host"
+#: How many findings, and of each how many hosts, one refusal names.
+_FINDINGS, _NAMES = 10, 10
+#: Where the names of hosts go in what is told of them.
+_HOSTS = "\0"
 _GROWTH = (1, 5, 25, 100)
 # Heat looks at every deployment in progress once a second, so no batch is larger than this.
 LARGEST_BATCH = 100
@@ -166,15 +170,14 @@ def needs_to_undo(row: HostRow, steps: Sequence[str]) -> None:
 def require_answers(rows: Iterable[HostRow]) -> None:
     """Refuse hosts whose agent did not answer, or on which a step would fail.
 
-    :raises Refused: naming the hosts
+    :raises Refused: naming the hosts, those together of which the same is told
     """
     silent = [row for row in rows if row.state == FAILED]
     if silent:
         mute = any(row.step == _DESCRIBE for row in silent)
         raise Refused(
             "hosts",
-            "; ".join(_unfit(row) for row in silent[:20])
-            + ("." if len(silent) <= 20 else f"; and {len(silent) - 20} more."),
+            _together((row.host, _unfit(row)) for row in silent),
             "See that os-collect-config runs there (`systemctl status os-collect-config`), raise "
             "agent_timeout_s, or leave them out with exclude."
             if mute
@@ -182,12 +185,32 @@ def require_answers(rows: Iterable[HostRow]) -> None:
         )
 
 
+def _together(told: Iterable[tuple[str, str]]) -> str:
+    """Return what is told of hosts, once for all of which it is the same.
+
+    :param told: names of hosts, and texts with :data:`_HOSTS` where the names go
+    """
+    by_text: dict[str, dict[str, None]] = {}
+    for host, text in told:
+        # A host is named in its own words as well: those are the same but for the name.
+        alike = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", "this host", text)
+        by_text.setdefault(alike, {})[host] = None
+    parts = [text.replace(_HOSTS, _few(list(of))) for text, of in by_text.items()]
+    more = len(parts) - _FINDINGS
+    return "; ".join(parts[:_FINDINGS]) + (f"; and {more} more findings." if more > 0 else ".")
+
+
+def _few(names: list[str]) -> str:
+    more = len(names) - _NAMES
+    return ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
 def _unfit(row: HostRow) -> str:
     if row.step == _DESCRIBE:
-        return f"{row.host} could not be described: {row.reason}"
+        return f"{_HOSTS} could not be described: {row.reason}"
     if row.step == recipes.PACKAGE:
-        return f"{row.host} could not be given this release's package of steps: {row.reason}"
-    return f"{row.step} would fail on {row.host}: {row.reason}"
+        return f"{_HOSTS} could not be given this release's package of steps: {row.reason}"
+    return f"{row.step} would fail on {_HOSTS}: {row.reason}"
 
 
 def require_identity(rows: Iterable[HostRow], node_ids: Mapping[str, Collection[str]]) -> None:
@@ -214,21 +237,27 @@ def require_nova(rows: Iterable[HostRow]) -> None:
 
     :raises Refused: naming the hosts
     """
-    for row in rows:
-        version = str((row.facts.get("nova") or {}).get("version") or "")
-        major = re.match(r"\d+", version)
-        if not major:
-            raise Refused(
-                "hosts",
-                f"no Nova was found on {row.host}.",
-                "See its nova-compute unit, or leave it out with exclude.",
-            )
-        if int(major.group()) < OLDEST_NOVA:
-            raise Refused(
-                "hosts",
-                f"{row.host} runs Nova {version}, older than 2025.1 ({OLDEST_NOVA}.0).",
-                "Upgrade it, or leave it out with exclude.",
-            )
+    told = [(row.host, _unfit_nova(row.facts.get("nova") or {})) for row in rows]
+    told = [(host, fault) for host, fault in told if fault]
+    if told:
+        raise Refused(
+            "hosts",
+            _together(told),
+            "See their nova-compute units and releases, or leave them out with exclude.",
+        )
+
+
+def _unfit_nova(nova: Mapping[str, Any]) -> str:
+    """Return what is wrong with a host's Nova, "" when nothing is."""
+    if nova.get("hindrance"):
+        return f"{_HOSTS} cannot be converted: {nova['hindrance']}"
+    version = str(nova.get("version") or "")
+    major = re.match(r"\d+", version)
+    if not major:
+        return f"no Nova was found on {_HOSTS}"
+    if int(major.group()) < OLDEST_NOVA:
+        return f"{_HOSTS} runs Nova {version}, older than 2025.1 ({OLDEST_NOVA}.0)"
+    return ""
 
 
 def spare_occupied(rows: Sequence[HostRow], drain: str, *, converting: bool) -> None:

@@ -92,6 +92,7 @@ class FakeHost:
     :param driver_loads: how often its driver was seen to load and start a container
     :param outcomes: what it said of the messages that it has run, by push_id
     :param records: steps that have something to take back of which nothing can be seen
+    :param no_glance: why the host does not reach Glance, as it tells
     :param told: facts of describe_host that are others than a right host's
     :param key: what it signs its outcomes with
     :param pinned: whether it was enrolled with that key
@@ -127,6 +128,7 @@ class FakeHost:
     servers: list[dict[str, str]] = field(default_factory=list)
     claims: set[str] = field(default_factory=set)
     records: set[str] = field(default_factory=set)
+    no_glance: str = ""
     told: dict[str, Any] = field(default_factory=dict)
     key: rsa.RSAPrivateKey = field(default_factory=lambda: next(_TURN))
     pinned: bool = True
@@ -611,9 +613,11 @@ class FakeCloud(BaseAdapter):
             host.packages.add(digest)
             return True, {}, ""
         if step == "check_images":
+            glance = {"ok": not host.no_glance, "digest": "", "reason": host.no_glance}
             return (
                 False,
-                {
+                {settings["glance_url"]: glance}
+                | {
                     ref: {
                         "ok": ref in REGISTRY,
                         "digest": REGISTRY.get(ref),

@@ -13,7 +13,7 @@ from novadocker_actions.actions import steps
 from novadocker_actions.cloud import mailbox
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
-from tests.functional.workbooks.results import refused
+from tests.functional.workbooks.results import refused, writes
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,24 @@ def test_no_controller_is_enrolled(mistral: Mistral, cloud: FakeCloud) -> None:
     cloud.hosts["controller"].roles = ["glance"]
 
     assert "no enrolled host has the role controller" in refused(mistral, cloud, {})
+
+
+@pytest.mark.field_case("K5.6")
+@pytest.mark.parametrize("workflow", ["novadocker.plan", "novadocker.deploy"])
+def test_a_controller_that_cannot_upload_to_glance(
+    mistral: Mistral, cloud: FakeCloud, workflow: str
+) -> None:
+    cloud.hosts["controller"].no_glance = "its certificate is not trusted: self-signed"
+
+    run = mistral.run(workflow)
+
+    assert run["output"]["report"]["state"] == "refused", mistral.tree(run["id"])
+    assert (
+        "controllers: controller cannot upload to Glance at http://cloud.test/glance: its "
+        "certificate is not trusted: self-signed." in run["state_info"]
+    )
+    assert "update-ca-certificates" in run["state_info"]
+    assert writes(cloud) == []
 
 
 def test_a_second_run_on_the_same_hosts(mistral: Mistral, cloud: FakeCloud) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -99,6 +100,29 @@ def test_the_caller_s_token_goes_with_a_service_token(transport: Transport) -> N
     assert request.headers["X-Auth-Token"] == "token"
     assert request.headers["X-Service-Token"] == "service-token"
     assert request.headers["OpenStack-API-Version"] == "compute 2.87"
+
+
+@pytest.mark.field_case("K6.2")
+def test_each_question_about_glance_may_go_to_another_node(transport: Transport) -> None:
+    clients.connect(context()).compute.get("/os-services", anew=True)
+
+    assert transport.seen[0].headers["Connection"] == "close"
+
+
+@pytest.mark.field_case("K5.6")
+@pytest.mark.parametrize(
+    ("size", "told"), [(1000, True), (clients.AUTHORITY_BYTES + 1, False), (None, False)]
+)
+def test_hosts_are_told_the_authority_of_the_cloud_s_own(
+    tmp_path: pathlib.Path, size: int | None, told: bool
+) -> None:
+    bundle = tmp_path / "ca.pem"
+    if size is not None:
+        bundle.write_text("x" * size)
+    cloud = clients.Cloud(session.Session(verify=str(bundle)), None, {}, "task")
+
+    assert cloud.authority == ("x" * 1000 if told else "")
+    assert clients.Cloud(session.Session(verify=True), None, {}, "task").authority == ""
 
 
 def test_without_a_catalog_keystone_is_asked_for_it(transport: Transport) -> None:

@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+import itertools
+import types
 from unittest import mock
 
 import pytest
 
+from novadocker_actions.actions import glance as glance_actions
 from novadocker_actions.cloud import glance
 from novadocker_actions.cloud.clients import Service
 from novadocker_actions.errors import CloudError, NovadockerError, Refused
-from novadocker_actions.plan import references
+from novadocker_actions.plan import references, rows
 from novadocker_actions.plan.references import Reference
 
 DIGEST = "sha256:" + "a" * 64
@@ -175,3 +178,46 @@ def test_images_are_neither_published_nor_removed_where_the_project_is_not_known
     with pytest.raises(NovadockerError, match="which project the run works for"):
         glance.record_for(service, "", "task-1", "app:1", DIGEST)
     assert service.mock_calls == []
+
+
+@pytest.mark.field_case("K6.2")
+@pytest.mark.parametrize(("nodes", "enrolled"), [("dd-", 2), ("d-", 1), ("-dddd", 4)])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_node_of_glance_that_nobody_enrolled_is_seen_and_named(
+    monkeypatch: pytest.MonkeyPatch, nodes: str, enrolled: int, first: int
+) -> None:
+    monkeypatch.setattr(glance_actions, "GLANCE_WAIT_S", 0)
+    turn = itertools.islice(itertools.cycle(nodes), first, None)
+    asked: list[dict[str, bool]] = []
+
+    def get(_path: str, **how: bool) -> dict[str, object]:
+        asked.append(how)
+        formats = ["bare", *(["docker"] if next(turn) == "d" else [])]
+        return {"properties": {"container_format": {"enum": formats}}}
+
+    cloud = types.SimpleNamespace(image=types.SimpleNamespace(get=get))
+    controllers = [
+        rows.HostRow(host=f"g{number}", role="controller,glance", deployment_id="d")
+        for number in range(enrolled)
+    ]
+    action = glance_actions.VerifyGlance(rows.batch(controllers)["rows"], {})
+
+    (row, *_) = rows.read(action.act(cloud)["rows"])
+
+    assert not row.ok
+    assert "not enrolled (`novadocker-enroll add --role glance`)" in row.reason
+    assert all(how == {"anew": True} for how in asked)
+
+
+@pytest.mark.field_case("K6.2")
+def test_all_nodes_of_glance_take_docker_images() -> None:
+    schema = {"properties": {"container_format": {"enum": ["bare", "docker"]}}}
+    service = mock.create_autospec(Service, instance=True)
+    service.get.return_value = schema
+    row = rows.HostRow(host="g", role="glance", deployment_id="d")
+    action = glance_actions.VerifyGlance(rows.batch([row])["rows"], {})
+
+    (row,) = rows.read(action.act(types.SimpleNamespace(image=service))["rows"])
+
+    assert row.ok
+    assert service.get.call_count >= 10

@@ -186,8 +186,38 @@ def test_a_step_that_would_fail_is_named_with_its_reason() -> None:
         for host in ("c1", "c2")
     ]
 
-    with pytest.raises(Refused, match="install_docker would fail on c1: docker.io is held; inst"):
+    with pytest.raises(Refused, match="install_docker would fail on c1, c2: docker.io is held"):
         order.require_answers(unfit)
+
+
+@pytest.mark.field_case("K1.4")
+def test_all_findings_of_all_hosts_are_in_one_refusal_with_those_that_are_alike_together() -> None:
+    alike = [
+        run(f"c{number}", state=FAILED, step="install_docker", reason=f"c{number}: {{}} is held")
+        for number in range(1, 31)
+    ]
+    other = run("d1", state=FAILED, step="install_driver", reason="no wheel")
+
+    with pytest.raises(Refused) as refusal:
+        order.require_answers([*alike, other])
+
+    told = str(refusal.value)
+    first = "install_docker would fail on c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 and 20 more: "
+    assert f"{first}this host: {{}} is held; install_driver would fail on d1: no wheel." in told
+
+
+@pytest.mark.field_case("K1.4")
+def test_all_novas_that_cannot_run_the_driver_are_named_at_once() -> None:
+    told = [{"version": "30.1.0"}, {}, {"version": "30.1.0"}, {"hindrance": "in a container (u)"}]
+    hosts = [run(f"c{number}", facts={"nova": nova}) for number, nova in enumerate(told)]
+
+    with pytest.raises(Refused) as refusal:
+        order.require_nova(hosts)
+
+    assert "c0, c2 runs Nova 30.1.0, older than" in str(refusal.value)
+    assert "no Nova was found on c1; c3 cannot be converted: in a container (u)." in str(
+        refusal.value
+    )
 
 
 def test_instances_keep_a_hypervisor_from_being_changed() -> None:

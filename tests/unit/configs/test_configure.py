@@ -459,7 +459,8 @@ class TestGlance:
         self, make_step: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         said = ["bare", "docker\n[DEFAULT]\nbind_host = 0.0.0.0"]
-        monkeypatch.setattr(configure_glance, "in_service_python", lambda *_args: said)
+        answer = {"formats": said, "set_by": "", "directories": []}
+        monkeypatch.setattr(configure_glance, "in_service_python", lambda *_args: answer)
         with pytest.raises(faults.StepFailed, match="no plain word"):
             configure_glance.formats(make_step("configure_glance"), service())
 

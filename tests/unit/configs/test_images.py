@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import http.server
 import json
 import pathlib
-import threading
+import socket
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import check_images
@@ -21,55 +20,18 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from library import engine as library_engine
 from library import faults
+from library import glance as library_glance
 from library import registries as library_registries
 
 from novadocker_actions.cloud import host_keys
 from tests.host_keys import public_text
 
+from .certificates import Authority
 from .conftest import Make, Programs
 from .engine import engine
+from .registry import DIGEST, Registry, serving
 
-DIGEST = "sha256:" + "d" * 64
 TOKEN = "gAAAA-" + "t" * 150
-
-
-@contextmanager
-def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Serve HTTP on the loopback; yield host and port."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-class Registry(http.server.BaseHTTPRequestHandler):
-    """A registry with one image, which wants a token, as public registries do."""
-
-    def do_HEAD(self) -> None:
-        if self.headers.get("Authorization") != "Bearer good":
-            realm = f'Bearer realm="http://{self.headers["Host"]}/token",service="s",scope="pull"'
-            self._end(401, {"WWW-Authenticate": realm})
-        elif self.path == "/v2/org/app/manifests/1.2":
-            self._end(200, {"Docker-Content-Digest": DIGEST})
-        else:
-            self._end(404, {})
-
-    def do_GET(self) -> None:
-        granted = "service=s" in self.path and "scope=pull" in self.path
-        body = json.dumps({"token": "good" if granted else "bad"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def _end(self, status: int, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None:
-        return
 
 
 class TestCheckImages:
@@ -132,6 +94,7 @@ class TestCheckImages:
         (root / "root/.docker/config.json").write_text(json.dumps(settings))
         return library_registries.Registries(make_step("check_images"))
 
+    @pytest.mark.field_case("K5.3")
     @pytest.mark.parametrize(
         "key", ["https://reg.example/v2/", "http://reg.example", "REG.example"]
     )
@@ -143,6 +106,7 @@ class TestCheckImages:
         )
         assert (account.user, account.password) == ("u", "p")
 
+    @pytest.mark.field_case("K5.4")
     def test_the_hub_s_account_goes_to_the_hub_alone(
         self, make_step: Make, root: pathlib.Path
     ) -> None:
@@ -152,6 +116,7 @@ class TestCheckImages:
         for domain in ("localhost", "localhost:5000", "reg.example", "docker.io.example"):
             assert registries.account(domain).header(domain) == {}
 
+    @pytest.mark.field_case("K5.3")
     def test_a_token_for_tokens_is_no_empty_password(
         self, make_step: Make, root: pathlib.Path
     ) -> None:
@@ -166,6 +131,7 @@ class TestCheckImages:
             "serveraddress": "reg.example",
         }
 
+    @pytest.mark.field_case("K5.3")
     @pytest.mark.parametrize(
         "settings",
         [
@@ -187,6 +153,7 @@ class TestCheckImages:
         assert (account.user, account.password) == ("u", "s3cret")
         assert "s3cret" not in caplog.text
 
+    @pytest.mark.field_case("K5.3")
     def test_a_helper_that_is_not_there_is_named(
         self, make_step: Make, root: pathlib.Path, programs: Programs
     ) -> None:
@@ -195,6 +162,7 @@ class TestCheckImages:
             registries.account("reg.example")
         assert registries.account("other.example").header("other.example") == {}
 
+    @pytest.mark.field_case("K5.1")
     @pytest.mark.parametrize(
         ("domain", "insecure"),
         [
@@ -216,6 +184,7 @@ class TestCheckImages:
         registries = library_registries.Registries(make_step("check_images"))
         assert (f"http://{domain}" in registries.endpoints(domain)) is insecure
 
+    @pytest.mark.field_case("K5.2")
     def test_proxies_of_the_engine_s_file_are_gone_through_but_for_what_it_spares(
         self, make_step: Make, root: pathlib.Path
     ) -> None:
@@ -235,6 +204,7 @@ class TestCheckImages:
         assert outcome["reg.invalid/app:1"]["ok"] is True
         assert outcome["spared.invalid/app:1"]["ok"] is False
 
+    @pytest.mark.field_case("K5.2")
     def test_where_an_engine_is_it_is_the_one_that_looks(
         self,
         make_step: Make,
@@ -401,6 +371,92 @@ class TestUpload:
         with pytest.raises(faults.StepFailed, match=f"was made for another {name}"):
             upload_image.converge(make_step("upload_image", **settings))
         assert "token" not in glance[1]
+
+    @pytest.mark.field_case("K5.5")
+    def test_a_glance_that_is_silent_while_it_stores_is_waited_for(
+        self,
+        make_step: Make,
+        docker_engine: Any,
+        key: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(library_glance, "CONNECT_TIMEOUT_S", 0.2)
+
+        class Slow(Registry):
+            def do_PUT(self) -> None:
+                time.sleep(0.5)
+                self.rfile.read(int(self.headers["Content-Length"]))
+                time.sleep(0.5)
+                self._end(204, {})
+
+        export(make_step)
+        with serving(Slow) as place:
+            settings = self.settings(key, f"http://{place}")
+            step = make_step("upload_image", **settings)
+            upload_image.converge(step)
+        assert step.actions
+
+    @pytest.mark.field_case("K5.5")
+    def test_the_engine_may_be_silent_for_as_long_as_it_writes(
+        self, make_step: Make, docker_engine: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        limits: dict[str, float | None] = {}
+        asked = library_engine.docker_response
+
+        def response(path: str, method: str = "GET", timeout_s: Any = 30, *more: Any) -> Any:
+            limits[path.partition("?")[0].rpartition("/")[2]] = timeout_s
+            return asked(path, method, timeout_s, *more)
+
+        monkeypatch.setattr(export_image, "docker_response", response)
+        export(make_step)
+        assert limits == {"create": None, "get": None}
+
+    def test_a_refusal_that_comes_before_the_end_is_told(
+        self,
+        make_step: Make,
+        docker_engine: Any,
+        key: Any,
+    ) -> None:
+        class Quota(Registry):
+            def do_PUT(self) -> None:
+                self.send_response(413)
+                self.send_header("Content-Length", "5")
+                self.end_headers()
+                self.wfile.write(b"quota")
+                self.wfile.flush()
+                # As servers do: no more is read, and the connection stays for a moment.
+                self.connection.shutdown(socket.SHUT_RD)
+                self.close_connection = True
+                time.sleep(0.5)
+
+        docker_engine[0]["GET", "/images/busybox/get"] = (200, b"x" * 32 * 1024 * 1024)
+        export(make_step)
+        with serving(Quota) as place:
+            step = make_step("upload_image", **self.settings(key, f"http://{place}"))
+            with pytest.raises(faults.StepFailed, match='Glance answered 413: "quota"'):
+                upload_image.converge(step)
+
+    @pytest.mark.field_case("K5.6")
+    def test_a_glance_behind_an_authority_of_the_cloud_s_own_gets_the_archive(
+        self, make_step: Make, docker_engine: Any, key: Any, tmp_path: pathlib.Path
+    ) -> None:
+        got: list[int] = []
+
+        class Glance(Registry):
+            def do_PUT(self) -> None:
+                got.append(len(self.rfile.read(int(self.headers["Content-Length"]))))
+                self._end(204, {"Content-Length": "0"})
+
+        authority = Authority(tmp_path)
+        export(make_step)
+        with serving(Glance, authority.signed("glance")) as place:
+            settings = self.settings(key, f"https://{place}")
+            with pytest.raises(faults.StepFailed, match="is not reached: .*certificate verify"):
+                upload_image.converge(make_step("upload_image", **settings))
+            assert got == []
+            settings["glance_authority"] = authority.path.read_text()
+            upload_image.converge(make_step("upload_image", **settings))
+        assert got == [len(ARCHIVE)]
 
     def test_without_an_export_the_remedy_is_told(self, make_step: Make) -> None:
         settings = {"image_id": "0" * 32, "digest": DIGEST, "glance_url": "", "sealed_token": ""}
