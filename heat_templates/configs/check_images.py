@@ -82,6 +82,8 @@ def registries_to_be(step: Step) -> Registries:
 def look(registries: Registries, reference: str) -> dict[str, Any]:
     """Return whether an image exists: ``ok``, its ``digest``, and else the ``reason``."""
     domain, path, version = split_reference(reference)
+    # A helper that is not there would keep the image from being pulled as well.
+    registries.account(domain)
     if registries.engine:
         return engine_answer(registries, reference, domain)
     reasons = []

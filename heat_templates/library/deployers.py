@@ -97,7 +97,7 @@ def containerised_compute(step: Step) -> str:
 
 
 def has_unit(step: Step, unit: str) -> bool:
-    """Tell whether a host has a unit."""
+    """Return whether a host has a unit."""
     if not program_path("systemctl"):
         return False
     command = ["systemctl", "show", "--no-pager", "-p", "LoadState", unit]

@@ -89,7 +89,7 @@ def port_of(parts: urllib.parse.SplitResult) -> str:
 
 
 def spared(host: str, port: str, without: str) -> bool:
-    """Tell whether a host is reached without a proxy.
+    """Return whether a host is reached without a proxy.
 
     :param without: as in NO_PROXY
     """
@@ -108,7 +108,7 @@ def spared(host: str, port: str, without: str) -> bool:
 
 
 def matches(host: str, address: Any, port: str, item: str) -> bool:
-    """Tell whether one entry of NO_PROXY means a host.
+    """Return whether one entry of NO_PROXY means a host.
 
     :param address: of the host, where its name is one
     """

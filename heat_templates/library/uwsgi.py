@@ -13,7 +13,7 @@ HOMES = ("home", "virtualenv", "venv", "pyhome")
 
 
 def is_uwsgi(command: list[str]) -> bool:
-    """Tell whether a command starts uWSGI, in one of the names that distributions give it."""
+    """Return whether a command starts uWSGI, in one of the names that distributions give it."""
     name = Path(command[0]).name if command else ""
     return re.fullmatch(r"uwsgi(?:_python\w*|-\w+)?", name) is not None
 

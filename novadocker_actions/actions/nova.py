@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
-from novadocker_actions.cloud import aggregates, mailbox, nova, occupancy, runs
+from novadocker_actions.cloud import aggregates, mailbox, nova, occupancy, runs, traits
 from novadocker_actions.cloud.clients import Cloud, Service
 from novadocker_actions.errors import CloudError
 from novadocker_actions.plan import hosts, order, rows
@@ -189,6 +189,7 @@ class EnableCompute(ChangingAction):
         """Return the hosts."""
         host_rows = rows.read(self.rows)
         by_host = {item["host"]: item for item in nova.services(cloud.compute)}
+        self._remove_traits(cloud, [row for row in host_rows if self._has_other_driver(row)])
         for row in host_rows:
             if row.host not in by_host:
                 continue
@@ -198,6 +199,25 @@ class EnableCompute(ChangingAction):
                 row.fail("enable_compute", "it is in order, but its compute service is disabled")
                 row.add_reason(f"its compute service could not be changed: {err}")
         return rows.batch(host_rows)
+
+    def _has_other_driver(self, row: HostRow) -> bool:
+        """Return whether a host has another driver than ours again."""
+        if self.settings.get("workflow") == "undeploy":
+            return row.ok
+        return row.rolled_back and row.hypervisor_type != hosts.DOCKER
+
+    @staticmethod
+    def _remove_traits(cloud: Cloud, host_rows: list[HostRow]) -> None:
+        ids = nova.node_ids(cloud.compute, others=True) if host_rows else {}
+        for row in host_rows:
+            try:
+                for provider_id in sorted(ids.get(row.host, ())):
+                    row.changed |= traits.remove(cloud, provider_id)
+            except CloudError as err:
+                row.add_reason(
+                    f"Placement still shows it as a Docker hypervisor, so containers may be sent "
+                    f"to it: {err}"
+                )
 
     def _settle(self, cloud: Cloud, row: HostRow, current: dict[str, Any]) -> None:
         if row.state == UNKNOWN and (row.stuck or row.done):

@@ -44,6 +44,8 @@ _INTERFACES = ["internal", "public"]
 AUTHORITY_BYTES = 32 * 1024
 # 2.87 is the last that tells `cpu_info` and its like, and the first common to all we support.
 COMPUTE_MICROVERSION = "2.87"
+#: The first that knows traits.
+PLACEMENT_MICROVERSION = "1.6"
 
 
 class Service:
@@ -140,7 +142,7 @@ class Cloud:
 
     @property
     def authority(self) -> str:
-        """Certificates of the authorities that the services are trusted by, in PEM.
+        """Return certificates of the authorities that the services are trusted by, in PEM.
 
         Empty where those are the system's.
         """
@@ -184,7 +186,7 @@ class Cloud:
     @functools.cached_property
     def placement(self) -> Service:
         """Return what asks Placement."""
-        return Service(self._adapter("placement"))
+        return Service(self._adapter("placement", default_microversion=PLACEMENT_MICROVERSION))
 
     @functools.cached_property
     def image(self) -> Service:

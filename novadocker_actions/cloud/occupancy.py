@@ -23,6 +23,8 @@ _SHOWN = 3
 # Migrations in these states are over. That of an unconfirmed resize is ``finished``.
 _OVER = ("completed", "confirmed", "reverted", "done", "failed", "error", "cancelled")
 _UNCONFIRMED = "finished"
+#: That of an evacuation whose source has not yet removed what it had.
+_LEFT_BEHIND = "done"
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def occupants(cloud: Cloud, host: str, hypervisors: list[dict[str, Any]]) -> lis
         living[uuid] = Occupant(
             f"{migration['migration_type']} {uuid} of instance {migration['instance_uuid']} "
             f"({migration['status']})",
-            settling=migration["status"] != _UNCONFIRMED,
+            settling=migration["status"] not in (_UNCONFIRMED, _LEFT_BEHIND),
         )
         # The instance's own allocation here is that of this migration.
         living.setdefault(str(migration["instance_uuid"]), living[uuid])
@@ -96,10 +98,23 @@ def _migrations(cloud: Cloud, host: str) -> Iterator[dict[str, Any]]:
     params = {"host": host, "limit": _PAGE}
     while True:
         page = cloud.compute.get("/os-migrations", params=params)
-        yield from (entry for entry in page["migrations"] if entry["status"] not in _OVER)
+        yield from (entry for entry in page["migrations"] if not _is_over(entry, host))
         if not page.get("migrations_links") or not page["migrations"]:
             return
         params = {**params, "marker": page["migrations"][-1]["uuid"]}
+
+
+def _is_over(migration: dict[str, Any], host: str) -> bool:
+    """Return whether nothing of a migration is left on a host.
+
+    Of an evacuation its source has the instance until its nova-compute has started again.
+    """
+    left_behind = (
+        migration["migration_type"] == "evacuation" and migration["status"] == _LEFT_BEHIND
+    )
+    if left_behind and migration.get("source_compute") == host:
+        return False
+    return migration["status"] in _OVER
 
 
 def _consumers(cloud: Cloud, provider_id: str) -> list[str]:

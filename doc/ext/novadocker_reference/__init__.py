@@ -16,7 +16,7 @@ from sphinx.application import Sphinx
 from novadocker import conf
 from novadocker_actions.plan import inputs
 from novadocker_client import meanings
-from novadocker_reference import actions, host_steps, options, tempest, templates, workflows
+from novadocker_reference import actions, field, host_steps, options, tempest, templates, workflows
 
 GENERATED = Path("reference") / "generated"
 
@@ -47,6 +47,7 @@ def generate(app: Sphinx) -> None:
     write_pages(source / GENERATED / "workflows", workflows.pages(top / "workbooks", accepted))
     write_pages(source / GENERATED / "actions", actions.pages(top / "pyproject.toml"))
     write_pages(source / GENERATED / "steps", host_steps.pages(top / "heat_templates" / "configs"))
+    write_pages(source / GENERATED / "field", field.pages(top / "doc" / "results" / "field"))
     write_pages(source / GENERATED / "options", options.pages(conf.list_opts()))
     write_pages(source / GENERATED / "tempest", tempest.pages(top / "doc" / "results"))
     write_pages(source / GENERATED / "templates", templates.pages(top / "heat_templates"))

@@ -142,6 +142,7 @@ def engine() -> Iterator[docker.DockerClient]:
     engine.close()
 
 
+@pytest.mark.field_case("K8.1")
 @pytest.mark.parametrize("name", sorted(name for name in vars(Builders) if "_" in name.strip("_")))
 def test_what_a_builder_wrote_is_the_image_that_the_engine_loads(
     name: str, builders: Builders, engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch

@@ -117,6 +117,7 @@ def test_what_is_planned_is_installed_and_taken_out_again(
     assert dnf.installed() == set()
 
 
+@pytest.mark.field_case("K4.3")
 @pytest.mark.parametrize(
     ("there", "words"),
     [

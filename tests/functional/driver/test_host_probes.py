@@ -27,6 +27,7 @@ def engine() -> Iterator[own_engine.OwnEngine]:
     assert socket.if_nameindex() == before
 
 
+@pytest.mark.field_case("K4.5")
 def test_a_container_starts_or_the_reason_is_told_and_none_is_left(
     engine: own_engine.OwnEngine, tmp_path: Path
 ) -> None:

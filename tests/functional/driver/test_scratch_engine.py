@@ -75,6 +75,7 @@ def listing() -> list[str]:
     return traces
 
 
+@pytest.mark.field_case("K1.2")
 @pytest.mark.parametrize(
     ("settings", "flags"),
     [
@@ -96,6 +97,7 @@ def test_what_the_engine_takes_is_taken_and_leaves_nothing(
     assert step.facts == {}
 
 
+@pytest.mark.field_case("K1.2")
 @pytest.mark.parametrize(
     ("settings", "flags", "said"),
     [

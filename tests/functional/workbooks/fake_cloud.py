@@ -63,6 +63,8 @@ CATALOG = [
     )
 ]
 REGISTRY = {"busybox:latest": "sha256:" + "b" * 64, "nginx:latest": "sha256:" + "c" * 64}
+# What the driver sets in Placement as soon as it runs; Nova's other drivers leave that there.
+DRIVERS_TRAITS = {"CUSTOM_HYPERVISOR_DOCKER", "CUSTOM_DOCKER_DISK_QUOTA"}
 # What each step leaves on a host.
 ATTRIBUTES = {
     "install_docker": "docker",
@@ -127,6 +129,7 @@ class FakeHost:
     slow_to_fetch: bool = False
     servers: list[dict[str, str]] = field(default_factory=list)
     claims: set[str] = field(default_factory=set)
+    traits: set[str] = field(default_factory=lambda: {"HW_CPU_X86_AVX", "CUSTOM_OF_THE_OPERATOR"})
     records: set[str] = field(default_factory=set)
     no_glance: str = ""
     told: dict[str, Any] = field(default_factory=dict)
@@ -310,6 +313,8 @@ class FakeCloud(BaseAdapter):
             ("GET", f"{nova}/servers/detail", self._servers),
             ("GET", f"{nova}/os-migrations", self._migrations),
             ("GET", "/placement/resource_providers/([^/]+)/allocations", self._allocations),
+            ("GET", "/placement/resource_providers/([^/]+)/traits", self._traits),
+            ("PUT", "/placement/resource_providers/([^/]+)/traits", self._put_traits),
             ("GET", f"{nova}/os-aggregates", self._list_aggregates),
             ("POST", f"{nova}/os-aggregates", self._post_aggregate),
             ("DELETE", f"{nova}/os-aggregates/([^/]+)", self._delete_aggregate),
@@ -599,6 +604,8 @@ class FakeCloud(BaseAdapter):
                 # What is not there yet disturbs nobody when it comes.
                 return changed, {"disturbs": changed and there}, ""
             setattr(host, attribute, wanted)
+            if host.configured:
+                host.traits |= DRIVERS_TRAITS
             if mode == "undo":
                 host.records.discard(step)
             host.restarts += changed and step in ("configure_compute", "configure_glance")
@@ -741,6 +748,18 @@ class FakeCloud(BaseAdapter):
         host = self._by_service[key]
         consumers = {*(server["uuid"] for server in host.servers), *host.claims}
         return 200, {"allocations": {consumer: {"resources": {}} for consumer in consumers}}
+
+    def _traits(self, query: dict[str, str], body: Any, key: str) -> Any:
+        host = self._by_service[key]
+        generation = len(host.traits)
+        return 200, {"traits": sorted(host.traits), "resource_provider_generation": generation}
+
+    def _put_traits(self, query: dict[str, str], body: Any, key: str) -> Any:
+        host = self._by_service[key]
+        if body["resource_provider_generation"] != len(host.traits):
+            return 409, {"message": "resource provider generation conflict"}
+        host.traits = set(body["traits"])
+        return 200, body
 
     def _list_aggregates(self, query: dict[str, str], body: Any) -> Any:
         return 200, {"aggregates": list(self.aggregates.values())}

@@ -45,6 +45,7 @@ def test_a_host_that_is_not_selected_is_not_touched(mistral: Mistral, cloud: Fak
     assert ("PUT", f"/nova/v2.1/os-services/{other.service_id}") not in cloud.requests
 
 
+@pytest.mark.field_case("K3.2")
 def test_steps_are_given_what_their_group_needs(mistral: Mistral, cloud: FakeCloud) -> None:
     mirrors = {"registry-mirrors": ["https://mirror.test"]}
     places = {"driver_url": "https://wheels.test/", "driver_index": "https://index.test/simple"}

@@ -44,12 +44,14 @@ def claim(cloud: FakeCloud) -> None:
     cloud.hosts["compute-docker-2"].claims = {"a-build"}
 
 
-def migrate(cloud: FakeCloud, status: str, source: str, target: str) -> None:
+def migrate(
+    cloud: FakeCloud, status: str, source: str, target: str, kind: str = "migration"
+) -> None:
     cloud.migrations.append(
         {
             "uuid": "m1",
             "instance_uuid": "vm-id",
-            "migration_type": "migration",
+            "migration_type": kind,
             "status": status,
             "source_compute": source,
             "dest_compute": target,
@@ -67,6 +69,10 @@ ARRIVALS = {
         lambda c: migrate(c, "finished", "compute-docker-2", "compute-3"),
         "migration m1 of instance vm-id (finished)",
     ),
+    "what was evacuated and not cleaned up": (
+        lambda c: migrate(c, "done", "compute-docker-2", "compute-3", "evacuation"),
+        "evacuation m1 of instance vm-id (done)",
+    ),
     "a migration to it": (
         lambda c: migrate(c, "running", "compute-3", "compute-docker-2"),
         "migration m1 of instance vm-id (running)",
@@ -80,6 +86,7 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nova, "SETTLE_WAIT_S", 0)
 
 
+@pytest.mark.field_case("K7.2")
 @pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("arrival", ARRIVALS)
 def test_a_host_that_is_occupied_when_its_batch_comes_is_left_as_it_is(

@@ -284,6 +284,7 @@ def test_a_message_that_was_altered_on_its_way_is_refused_by_its_host(
     assert {host.name: host.runs for host in cloud.hosts.values() if host.runs} == {}
 
 
+@pytest.mark.field_case("K7.1")
 def test_a_host_keeps_the_name_that_nova_has_for_its_hypervisor(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:

@@ -94,6 +94,7 @@ def placement(cloud: Connection) -> Mapping[str, str]:
     return state
 
 
+@pytest.mark.field_case("K7.3")
 @pytest.mark.parametrize("phase", [*CUT_SHORT_IN, ""], ids=[*CUT_SHORT_IN, "to its end"])
 def test_a_run_is_undone_exactly(
     phase: str,

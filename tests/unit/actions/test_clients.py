@@ -92,6 +92,7 @@ def context(**security: Any) -> Any:
     return SimpleNamespace(security=SimpleNamespace(**{**values, **security}), execution=execution)
 
 
+@pytest.mark.field_case("K7.5")
 def test_the_caller_s_token_goes_with_a_service_token(transport: Transport) -> None:
     clients.connect(context()).compute.get("/os-services")
 

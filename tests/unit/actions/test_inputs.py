@@ -80,6 +80,7 @@ def test_a_misfit_is_named_with_its_remedy(given: dict[str, Any], said: str) -> 
         inputs.validate("deploy", given)
 
 
+@pytest.mark.field_case("K2.6")
 @pytest.mark.parametrize(
     ("docker", "said"),
     [

@@ -13,6 +13,7 @@ from novadocker_actions.plan import hosts
 from novadocker_actions.plan.rows import UNKNOWN, HostRow
 
 
+@pytest.mark.field_case("K7.4")
 def test_hosts_of_a_cell_that_does_not_answer_are_left_out_and_named(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -59,6 +59,7 @@ def test_each_host_is_in_one_batch() -> None:
     assert [index for batch in cut for index in batch] == list(range(137))
 
 
+@pytest.mark.field_case("K1.1")
 @pytest.mark.parametrize("missing", ["docker", "novadocker", "nova"])
 def test_a_host_that_lacks_something_needs_every_step(missing: str) -> None:
     row = run(facts={**CONVERTED, missing: None})

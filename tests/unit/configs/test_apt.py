@@ -94,6 +94,7 @@ def test_a_check_on_a_host_without_an_index_tells_the_plan_and_leaves_none(
     assert listing(tmp_path / "apt") == before
 
 
+@pytest.mark.field_case("K4.2")
 def test_an_engine_of_docker_s_own_repository_is_in_conflict_and_the_way_is_told(
     make_step: Make, host: Callable[..., None]
 ) -> None:
@@ -105,6 +106,7 @@ def test_an_engine_of_docker_s_own_repository_is_in_conflict_and_the_way_is_told
     assert "up to date" not in str(caught.value)
 
 
+@pytest.mark.field_case("K1.3")
 def test_a_package_that_is_held_is_named_with_apt_s_own_words(
     make_step: Make, host: Callable[..., None]
 ) -> None:

@@ -595,6 +595,7 @@ class TestVerify:
         assert step.facts["images"] == {self.IMAGE: "sha256:1"}
         assert step.actions == []
 
+    @pytest.mark.field_case("K4.5")
     @pytest.mark.parametrize(
         ("state", "fault"),
         [("active/running", f"lacks the images {'f' * 32}"), ("failed/failed", "is failed/failed")],

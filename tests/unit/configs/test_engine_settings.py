@@ -67,6 +67,7 @@ def merged(make_step: Make, root: pathlib.Path, **more: Any) -> tuple[dict, Any]
     return json.loads(path.read_text()) if path.exists() else {}, step
 
 
+@pytest.mark.field_case("K2.1")
 class TestLogDrivers:
     """Limits of a log's size are for logs that the engine writes to files."""
 
@@ -107,6 +108,7 @@ class TestLogDrivers:
         assert settings["log-opts"] == {"tag": "a"}
 
 
+@pytest.mark.field_case("K2.3")
 class TestFlags:
     """What the unit's command sets is not set in the file as well: the engine refuses that."""
 
@@ -314,6 +316,7 @@ class TestDisturbance:
 
 
 class TestOtherEngines:
+    @pytest.mark.field_case("K2.9")
     @pytest.mark.parametrize("name", install_docker.OTHER_ENGINES)
     def test_the_engine_of_a_snap_is_refused(
         self, make_step: Make, root: pathlib.Path, name: str
@@ -358,6 +361,7 @@ COMMIT
 """
 
 
+@pytest.mark.field_case("K2.8")
 class TestRulesOfTheOperator:
     def test_they_stay_and_so_does_the_chain_that_is_for_them(self) -> None:
         gone = [" ".join(rule) for rule in engine_network.engine_rules(OPERATORS)]
@@ -384,6 +388,7 @@ class TestRulesOfTheOperator:
         ]
 
 
+@pytest.mark.field_case("K2.7")
 @pytest.mark.parametrize("was_there", [True, False])
 def test_a_file_system_of_its_own_is_emptied_but_for_what_repairs_it(
     make_step: Make, root: pathlib.Path, was_there: bool

@@ -255,6 +255,7 @@ class TestSealing:
     def seal(self, made: Any, **secret: Any) -> str:
         return host_keys.seal(secret, made[1])
 
+    @pytest.mark.field_case("K5.7")
     @pytest.mark.parametrize("length", [1, 190, 447, 3000, 40_000])
     def test_only_the_host_can_open_what_is_sealed_for_it(self, made: Any, length: Any) -> None:
         token = "t" * length

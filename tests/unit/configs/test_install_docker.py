@@ -159,6 +159,7 @@ class TestNetworks:
         merge(make_step, **self.NONE)
         assert json.loads((root / "etc/docker/daemon.json").read_text()) == self.NONE
 
+    @pytest.mark.field_case("K2.4")
     @pytest.mark.parametrize("mode", ["default", "bridge", "shop_net"])
     def test_containers_of_the_operator_keep_their_networks(
         self, make_step: Make, answers: Any, root: pathlib.Path, mode: str
@@ -205,6 +206,7 @@ class TestNetworks:
         assert json.loads(text) == {**settings, **OURS}
         assert why in step.facts["notes"][0]
 
+    @pytest.mark.field_case("K2.4")
     @pytest.mark.parametrize("mode", ["default", "bridge", "shop_net"])
     def test_an_engine_of_ours_keeps_the_networks_of_the_operators_containers(
         self, make_step: Make, answers: Any, root: pathlib.Path, mode: str
@@ -216,6 +218,7 @@ class TestNetworks:
         assert json.loads((root / "etc/docker/daemon.json").read_text()) == OURS
         assert f"as the container shop is on {mode}" in step.facts["notes"][0]
 
+    @pytest.mark.field_case("K2.4")
     @pytest.mark.parametrize(
         ("hostconfig", "kept"),
         [('{"NetworkMode": "shop_net"}', True), ("{", True), ('{"NetworkMode": "none"}', False)],
@@ -238,6 +241,7 @@ class TestNetworks:
         assert daemon_json.exists() is not kept
         assert ("the container shop is on" in str(step.facts)) is kept
 
+    @pytest.mark.field_case("K2.2")
     def test_hardening_that_needs_packet_filter_rules_keeps_them(
         self, make_step: Make, daemon_json: Any
     ) -> None:
@@ -373,6 +377,7 @@ class TestReconfigure:
         assert json.loads(path.read_text()) == {**OURS, "debug": True}
 
 
+@pytest.mark.field_case("K3.1")
 class TestForwarding:
     """The host does not go on forwarding packets because an engine was there."""
 
@@ -480,6 +485,7 @@ class TestApt:
         assert calls()[-1].endswith("purge -y docker.io runc")
 
 
+@pytest.mark.field_case("K4.1")
 class TestAptLocks:
     """Other upgrades of the host are waited for, and named when they do not end."""
 
@@ -565,6 +571,7 @@ class TestAptLocks:
         wanted = ["dpkg", "--force-confold", "--configure", "docker.io", "runc"]
         assert sorted_call(" ".join(wanted)) in [sorted_call(call) for call in calls()]
 
+    @pytest.mark.field_case("K1.3")
     def test_a_conflict_is_told_with_apts_own_words(
         self, make_step: Make, programs: Programs
     ) -> None:

@@ -280,6 +280,7 @@ class TestRecordsThatCannotBeRead:
 
 
 class TestLinks:
+    @pytest.mark.field_case("K2.5")
     @pytest.mark.parametrize("target", ["/etc/ops/daemon.json", "ops/daemon.json"])
     def test_a_link_stays_one_and_its_target_is_written_and_restored(
         self, run: Any, root: pathlib.Path, target: Any
@@ -298,6 +299,7 @@ class TestLinks:
         assert link.is_symlink()
         assert real.read_text() == "operator"
 
+    @pytest.mark.field_case("K2.5")
     def test_a_link_to_what_is_not_there_yet(self, run: Any, root: pathlib.Path) -> None:
         (root / "etc/x").symlink_to("/etc/new/x")
         run("one").write_file("/etc/x", "ours")

@@ -196,6 +196,7 @@ class TestCommands:
         assert "https_proxy=http://proxy:3128" in text
         assert "password" not in text
 
+    @pytest.mark.field_case("K4.4")
     def test_an_installation_restarts_no_service_of_the_host_by_itself(
         self, make_step: Make
     ) -> None:

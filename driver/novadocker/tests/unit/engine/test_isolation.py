@@ -90,6 +90,7 @@ class TestIsolation:
         arguments = isolation.arguments(options, {"docker:pids_limit": asked})
         assert arguments.get("pids_limit") == limit
 
+    @pytest.mark.field_case("K9.4")
     def test_limits_of_processes_are_the_options(self, conf: Any) -> None:
         options = isolation.Isolation.from_section(conf.docker)
         assert isolation.arguments(options, {})["ulimits"] == [

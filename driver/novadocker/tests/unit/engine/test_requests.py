@@ -222,6 +222,7 @@ def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engi
         "sha256:1",
         name="box",
         command=["sh"],
+        entrypoint=None,
         labels={
             "a": "b",
             "org.openstack.nova.uuid": "U",

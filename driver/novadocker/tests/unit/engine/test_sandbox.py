@@ -41,6 +41,7 @@ class TestSandbox:
         process.kill()
         assert process.wait(5) == -9
 
+    @pytest.mark.field_case("K9.6")
     def test_an_image_that_was_pruned_is_made_again(self) -> None:
         engine = FakeEngine()
         boxes = sandbox.Sandboxes(engine)
@@ -94,6 +95,7 @@ class TestSandbox:
         with pytest.raises(exceptions.EngineUnreachable):
             sandbox.Sandboxes(engine).limits_file_systems()
 
+    @pytest.mark.field_case("K8.4")
     @pytest.mark.parametrize(("taken", "holds"), [(True, True), (True, False), (False, False)])
     def test_a_limit_of_file_systems_is_believed_when_it_has_held(
         self, taken: bool, holds: bool
@@ -121,6 +123,7 @@ class TestSandbox:
         assert sandboxes.limits_file_systems()
         assert engine.containers == {}
 
+    @pytest.mark.field_case("K8.4")
     def test_containerds_image_store_limits_no_file_system(self) -> None:
         engine = FakeEngine()
         engine.quota = True

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 from unittest import mock
 
 import pytest
 from nova import exception
+from nova.compute import provider_tree
 
 from novadocker import exceptions
 from novadocker.tests import make
@@ -123,6 +125,7 @@ class TestHost:
         assert docker_driver.get_available_nodes() == [HOST]
         assert docker_driver.get_host_ip_addr() == "192.0.2.1"
 
+    @pytest.mark.field_case("K7.1")
     def test_a_node_keeps_the_name_that_nova_knows(self, docker_driver: Any, option: Any) -> None:
         option("node_name", "host.example.org")
         assert docker_driver.get_available_nodes() == ["host.example.org"]
@@ -132,6 +135,7 @@ class TestHost:
     ) -> None:
         option("reserved_host_memory_mb", 512, None)
         tree = mock.Mock()
+        tree.get_provider_uuids.return_value = ["root"]
         tree.data.return_value = mock.Mock(
             inventory={}, traits={"CUSTOM_OTHERS", "CUSTOM_DOCKER_DISK_QUOTA"}
         )
@@ -142,6 +146,30 @@ class TestHost:
         traits = tree.update_traits.call_args[0][1]
         assert {"CUSTOM_OTHERS", "CUSTOM_HYPERVISOR_DOCKER"} <= traits
         assert "CUSTOM_DOCKER_DISK_QUOTA" not in traits
+
+    @pytest.mark.field_case("K7.3")
+    def test_what_another_driver_has_left_in_placement_goes(self, docker_driver: Any) -> None:
+        tree = provider_tree.ProviderTree()
+        root = tree.new_root(HOST, str(uuid.uuid4()))
+        children = {
+            f"{HOST}_pci_0000_41_00_0": {"VGPU": {"total": 4}},
+            f"{HOST}:Open vSwitch agent": {},
+            f"{HOST}_0000:81:00.0": {"CUSTOM_PCI_8086_1528": {"total": 1}},
+        }
+        for name, inventory in children.items():
+            tree.new_child(name, root, str(uuid.uuid4()))
+            tree.update_inventory(name, inventory)
+        others = {"CUSTOM_OTHERS", "COMPUTE_STATUS_DISABLED", "MISC_SHARES_VIA_AGGREGATE"}
+        libvirts = {"COMPUTE_STORAGE_BUS_VIRTIO", "HW_CPU_X86_AVX", "COMPUTE_GRAPHICS_MODEL_VGA"}
+        tree.update_traits(HOST, others | libvirts)
+
+        docker_driver.update_provider_tree(tree, HOST)
+
+        traits = set(tree.data(HOST).traits)
+        assert others | {"CUSTOM_HYPERVISOR_DOCKER"} <= traits
+        assert not libvirts & traits
+        left = {tree.data(one).name for one in tree.get_provider_uuids(HOST)}
+        assert left == {HOST, *list(children)[1:]}
 
     def test_lifecycle_events_reach_nova(self, docker_driver: Any) -> None:
         heard = []

@@ -43,6 +43,23 @@ def box(engine: Any, instance: Any) -> Any:
 
 
 class TestSpawn:
+    @pytest.mark.field_case("K9.5")
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("sh -c 'it", "metadata docker:command cannot be split into arguments: No closing"),
+            ('["a", 1]', "metadata docker:command is no list of texts"),
+            ('["a"', "metadata docker:command cannot be split into arguments: Expecting"),
+        ],
+    )
+    def test_a_command_of_the_server_s_own_that_is_none(
+        self, docker_driver: Any, image_meta: Any, engine: Any, text: str, said: str
+    ) -> None:
+        made = make.instance(metadata={"docker:command": text})
+        with pytest.raises(exception.ImageUnacceptable, match=said):
+            docker_driver.spawn(None, made, image_meta, [], None, {}, [])
+        assert not engine.names()
+
     def test_a_command_line_that_cannot_be_split(self, spawn: Any, engine: Any) -> None:
         with pytest.raises(exception.ImageUnacceptable, match="os_command_line cannot be split"):
             spawn(BAD_COMMAND)

@@ -143,6 +143,26 @@ class TestSpawn:
             "1 2",
         ]
 
+    @pytest.mark.field_case("K9.5")
+    @pytest.mark.parametrize(
+        ("metadata", "command", "entry_point"),
+        [
+            ({"docker:command": "serve --name 'a b'"}, ["serve", "--name", "a b"], None),
+            ({"docker:command": '["serve", "$HOME"]'}, ["serve", "$HOME"], None),
+            ({"docker:entrypoint": "/bin/sh -c"}, None, ["/bin/sh", "-c"]),
+            ({"docker:entrypoint": ""}, None, [""]),
+            ({"docker:entrypoint": "sh", "docker:command": "-c ls"}, ["-c", "ls"], ["sh"]),
+        ],
+    )
+    def test_one_server_has_a_command_and_an_entry_point_of_its_own(
+        self, spawn: Any, engine: Any, metadata: Any, command: Any, entry_point: Any
+    ) -> None:
+        meta = make.image_meta(properties={"os_command_line": "of the image"})
+        instance = spawn(make.instance(metadata={"COLOUR": "green", **metadata}), meta)
+        asked = workload(engine, instance)["asked"]
+        assert (asked["command"], asked["entrypoint"]) == (command, entry_point)
+        assert asked["environment"] == {"COLOUR": "green"}
+
     def test_key_and_files_are_written_before_it_starts(self, spawn: Any, engine: Any) -> None:
         instance = spawn(
             make.instance(key_data="ssh-ed25519 AAAA"), injected_files=[("/etc/x", b"content")]

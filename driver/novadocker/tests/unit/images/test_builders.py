@@ -36,6 +36,7 @@ def diff_ids(*layers: bytes) -> list[str]:
     return [f"sha256:{digest(layer)}" for layer in layers]
 
 
+@pytest.mark.field_case("K8.1")
 @pytest.mark.parametrize("listed", ["file", "link"])
 @pytest.mark.parametrize("repeated", [False, True])
 def test_links_for_old_loaders_are_taken(listed: str, repeated: bool) -> None:
@@ -92,6 +93,7 @@ def test_layers_of_zstd_are_taken() -> None:
     assert layers_of(Parts(pack=pack).oci()) == diff_ids(LAYER)
 
 
+@pytest.mark.field_case("K8.3")
 def test_one_image_that_is_listed_twice_is_one() -> None:
     parts = Parts()
     config = parts.config_file()
@@ -137,6 +139,7 @@ def layout() -> Layout:
     return Layout()
 
 
+@pytest.mark.field_case("K8.2")
 def test_two_tags_of_one_manifest_are_one_image(layout: Layout) -> None:
     image = layout.image()
     for tag in ("1", "latest"):
@@ -145,6 +148,7 @@ def test_two_tags_of_one_manifest_are_one_image(layout: Layout) -> None:
     assert layers_of(layout.packed()) == diff_ids(LAYER)
 
 
+@pytest.mark.field_case("K8.2")
 @pytest.mark.parametrize("told", [True, False])
 def test_of_several_platforms_the_hosts_is_taken(told: bool, layout: Layout) -> None:
     for architecture in (OTHER, HERE):
@@ -183,6 +187,7 @@ def test_the_processor_that_all_have_is_taken(layout: Layout) -> None:
     assert json.loads(verified(layout.packed()).config)["author"] == "None"
 
 
+@pytest.mark.field_case("K8.2")
 def test_artifacts_beside_an_image_are_left_out(layout: Layout) -> None:
     image = layout.image()
     helm = {"config": {**layout.add(b"{}"), "mediaType": "application/vnd.cncf.helm.config.v1"}}
@@ -203,6 +208,7 @@ def test_manifests_without_end_are_not_read(layout: Layout) -> None:
         verified(layout.packed())
 
 
+@pytest.mark.field_case("K8.3")
 @pytest.mark.parametrize(
     ("machine", "architecture", "taken"),
     [
@@ -235,6 +241,7 @@ def test_the_hosts_own_architecture_goes_before_that_of_32_bits(layout: Layout) 
     assert image_config.architectures("riscv64") == ["riscv64"]
 
 
+@pytest.mark.field_case("K8.3")
 def test_names_that_stay_inside_are_taken() -> None:
     config = Parts().config_file()
     entry = {"Config": "x/../config.json", "Layers": ["./a/b/../layer.tar"]}
@@ -261,6 +268,7 @@ def test_a_file_that_was_added_twice_is_one() -> None:
     assert layers_of(data) == diff_ids(LAYER)
 
 
+@pytest.mark.field_case("K8.3")
 @pytest.mark.parametrize("where", ["archive", "layer"])
 @pytest.mark.parametrize("missing", [511, 1, 0])
 def test_the_last_block_need_not_be_full(where: str, missing: int) -> None:
@@ -283,6 +291,7 @@ def test_what_ends_within_a_file_is_refused(cut: int) -> None:
         verified(Parts(layers=[layer]).docker())
 
 
+@pytest.mark.field_case("K8.3")
 def test_a_copy_without_padding_is_whole() -> None:
     layer = tar(("first", b"1"), ("last", b"2" * 700))[: 1024 + 512 + 700]
     copied = b"".join(streams.tar_without(iter([layer]), frozenset({"first"})))

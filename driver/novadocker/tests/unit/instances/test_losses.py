@@ -100,6 +100,7 @@ class TestTheSandboxIsGone:
 
 
 class TestTheWorkloadIsGone:
+    @pytest.mark.field_case("K9.6")
     @pytest.mark.parametrize("action", ["power_on", "reboot"])
     def test_it_is_made_from_the_image_that_was_kept(
         self, action: str, docker_driver: Any, engine: Any, instance: Any
@@ -124,6 +125,15 @@ class TestTheWorkloadIsGone:
         docker_driver.power_on(None, instance, [])
         assert box(engine, instance)["Id"] == identity
         assert box(engine, instance)["State"]["Running"]
+
+    @pytest.mark.field_case("K9.6")
+    def test_what_was_pruned_is_named_with_what_is_lost(
+        self, docker_driver: Any, engine: Any, one: Any
+    ) -> None:
+        docker_driver.power_off(one)
+        remove(engine, one, sandbox=False)
+        with pytest.raises(exceptions.EngineError, match=r"docker system prune.*rebuild the serv"):
+            docker_driver.power_on(None, one, [])
 
     @pytest.mark.parametrize("action", ["power_on", "reboot"])
     def test_what_never_was_is_not_made(self, action: str, docker_driver: Any, engine: Any) -> None:

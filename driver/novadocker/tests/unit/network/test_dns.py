@@ -30,6 +30,7 @@ def test_name_servers_once_and_in_order() -> None:
     assert dns.servers(ports) == ["10.0.0.2", "10.0.0.3", "10.0.0.4"]
 
 
+@pytest.mark.field_case("K9.1")
 @pytest.mark.parametrize(
     ("ports", "servers"),
     [
@@ -45,6 +46,7 @@ def test_who_has_no_server_asks_none_of_the_hosts(ports: Any, servers: list[str]
     assert dns.servers(ports) == servers
 
 
+@pytest.mark.field_case("K9.2")
 @pytest.mark.parametrize(
     ("ports", "addresses"),
     [

@@ -42,6 +42,7 @@ class Workload:
     :param image: id of the image in the engine
     :param command: arguments to the image's entry point; None for the image's own
     :param tty: whether it has a terminal
+    :param entry_point: in the place of the image's; None for the image's own
     """
 
     name: str
@@ -52,6 +53,7 @@ class Workload:
     environment: Mapping[str, str]
     tty: bool
     init: bool
+    entry_point: list[str] | None = None
 
 
 def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[str] | None:
@@ -111,6 +113,7 @@ class Containers:
             workload.image,
             name=workload.name,
             command=workload.command,
+            entrypoint=workload.entry_point,
             labels={**workload.labels, names.FIXED: limits.fixed(host_config)},
             environment=dict(workload.environment),
             tty=workload.tty,

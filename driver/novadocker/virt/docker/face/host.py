@@ -20,6 +20,12 @@ LOG = logging.getLogger(__name__)
 CONF = conf.load()
 
 _MANAGED_TRAITS = {resources.TRAIT_DOCKER, resources.TRAIT_QUOTA}
+# What a driver says of its virtual machines and their processors; that of Nova's own it says anew.
+_OF_DRIVERS = ("COMPUTE_", "HW_ARCH_", "HW_CPU_")
+# Set by Nova's API, not by a driver.
+_OF_NOVA = "COMPUTE_STATUS_DISABLED"
+# Inventories of a virtual machine's alone: a provider that has but these is of the driver before.
+_OF_MACHINES = {"VGPU", "PGPU"}
 
 
 class Host(driver.ComputeDriver):
@@ -79,7 +85,10 @@ class Host(driver.ComputeDriver):
     def update_provider_tree(
         self, provider_tree: Any, nodename: str, allocations: Any = None
     ) -> None:
-        """Set what the host has in Placement; traits of others stay."""
+        """Set what the host has in Placement; what its operator and Neutron have set stays.
+
+        What another driver has left there goes: machines would be sent to this host by it.
+        """
         data = provider_tree.data(nodename)
         reserved = {
             "VCPU": CONF.reserved_host_cpus,
@@ -95,7 +104,29 @@ class Host(driver.ComputeDriver):
             ),
         )
         ours = resources.traits(self.parts.facts.disk_quota, platform.machine())
-        provider_tree.update_traits(nodename, (set(data.traits) - _MANAGED_TRAITS) | ours)
+        kept = {
+            name
+            for name in data.traits
+            if name == _OF_NOVA or not (name in _MANAGED_TRAITS or name.startswith(_OF_DRIVERS))
+        }
+        provider_tree.update_traits(nodename, kept | ours)
+        for name in self._providers_of_machines(provider_tree, nodename):
+            provider_tree.remove(name)
+
+    @staticmethod
+    def _providers_of_machines(provider_tree: Any, nodename: str) -> list[str]:
+        """Return the names of the node's providers that are of another driver's machines."""
+        root = provider_tree.data(nodename).uuid
+        below = [
+            provider_tree.data(uuid) for uuid in provider_tree.get_provider_uuids(nodename)[1:]
+        ]
+        return [
+            provider.name
+            for provider in below
+            if provider.parent_uuid == root
+            and provider.inventory
+            and set(provider.inventory) <= _OF_MACHINES
+        ]
 
     def get_host_ip_addr(self) -> str:
         """Return the address of this host for migrations."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from nova.compute import task_states
@@ -14,7 +15,7 @@ from novadocker.virt.docker.engine import containers, names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images.store import EngineImage, Images
-from novadocker.virt.docker.instances import guest
+from novadocker.virt.docker.instances import guest, wishes
 from novadocker.virt.docker.instances.life import Content
 
 
@@ -90,14 +91,16 @@ class Contents:
         :param image: the image in the engine
         :param image_meta: the same image as Nova describes it
         """
-        metadata = (instance.metadata or {}) if self._section.metadata_environment else {}
+        own = instance.metadata or {}
+        metadata = own if self._section.metadata_environment else {}
         drive = guest.config_drive_files(instance, network_info, injected_files, admin_password)
         files = self._keys_and(instance, injected_files) + drive
         environment = guest.environment(metadata)
         return Content(
             image=image.id,
             image_id=image_meta.id,
-            command=_command(image_meta, image),
+            command=_command_of(own, image_meta, image),
+            entry_point=wishes.words(own, wishes.ENTRY_POINT),
             environment=environment,
             own_environment=guest.own_environment(environment, image.config),
             # The image may contain the config drive of another server.
@@ -138,6 +141,17 @@ class Contents:
 
     def _keys_and(self, instance: Instance, injected: list[Any]) -> list[tuple[str, bytes]]:
         return guest.files(injected, instance.key_data if self._section.inject_key else None)
+
+
+def _command_of(
+    own: Mapping[str, str], image_meta: ImageMeta, image: EngineImage
+) -> list[str] | None:
+    """Return the command of a new instance; the server's own comes before the image's."""
+    asked = wishes.words(own, wishes.COMMAND)
+    if asked is not None:
+        return asked
+    # The image's command is for its own entry point.
+    return None if wishes.ENTRY_POINT in own else _command(image_meta, image)
 
 
 def _command(image_meta: ImageMeta, image: EngineImage) -> list[str] | None:

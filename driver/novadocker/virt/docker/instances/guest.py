@@ -22,6 +22,8 @@ AUTHORIZED_KEYS = "/root/.ssh/authorized_keys"
 # Where cloud-init looks for a config drive that is not a disk.
 CONFIG_DRIVE = "/var/lib/cloud/seed/config_drive"
 
+# What begins so asks for something else (wishes).
+_OURS = "docker:"
 # Of a variable of an image's.
 _MOST_CHARACTERS = 4096
 _SET_PASSWORD = 'printf "root:%s\\n" "$NOVA_ADMIN_PASSWORD" | chpasswd'
@@ -30,12 +32,12 @@ _SET_PASSWORD = 'printf "root:%s\\n" "$NOVA_ADMIN_PASSWORD" | chpasswd'
 def environment(server_metadata: Mapping[str, str]) -> dict[str, str]:
     """Return a server's metadata as environment variables.
 
-    Entries that cannot be variables are left out.
+    Entries that cannot be variables are left out, and those that are for the driver.
     """
     return {
         name: value
         for name, value in server_metadata.items()
-        if name and "=" not in name and "\0" not in name + value
+        if name and "=" not in name and "\0" not in name + value and not name.startswith(_OURS)
     }
 
 

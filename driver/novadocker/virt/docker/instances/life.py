@@ -34,6 +34,7 @@ class Content:
     :param image: id of the image in the engine
     :param image_id: id of the image in Glance
     :param command: arguments to the image's entry point; None for the image's own
+    :param entry_point: in the place of the image's; None for the image's own
     :param own_environment: which variables are the instance's own, for the container's label
     :param files: archive to unpack at the container's root before it starts
     """
@@ -44,6 +45,7 @@ class Content:
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     own_environment: str = ""
     files: bytes | None = None
+    entry_point: list[str] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,6 +304,7 @@ class Instances:
             environment=content.environment,
             tty=self._settings.tty or isolation.wants_terminal(instance.flavor),
             init=self._settings.init,
+            entry_point=content.entry_point,
         )
 
     def adopt(
@@ -363,7 +366,7 @@ class Instances:
                 LOG.warning("The container is gone: taking %s", aside, instance=instance)
                 self._workloads.rename(aside, name)
                 return self._workloads.inspect(name)
-        image = self._kept.find(instance.uuid)
+        image = self._kept_image(instance)
         LOG.error(
             "The container is gone: making it again from the image that it was made from last",
             instance=instance,
@@ -371,6 +374,22 @@ class Instances:
         self._networks.sandbox(instance, network_info)
         self.create_workload(instance, Content(image=image, image_id=instance.image_ref or ""))
         return self._workloads.inspect(name)
+
+    def _kept_image(self, instance: Instance) -> str:
+        """Return the image that a container that is gone can be made from again.
+
+        :raises EngineError: there is none, and what the server had written is lost
+        :raises NotFound: there is no such instance
+        """
+        try:
+            return self._kept.find(instance.uuid)
+        except exceptions.NotFound:
+            if not self._workloads.exists(names.sandbox_name(instance.uuid)):
+                raise
+        raise exceptions.EngineError(
+            "somebody has removed its container on the host (docker system prune?), and with it "
+            "all that the server had written: rebuild the server to have it anew from its image"
+        )
 
 
 @contextlib.contextmanager

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a flavor asks for an instance by an extra spec, or else its image by a property."""
+"""What is asked for an instance: by its flavor or image, and by its own metadata."""
 
 from __future__ import annotations
 
+import json
+import shlex
+from collections.abc import Mapping
+
+from novadocker import exceptions
 from novadocker.types import Instance
 
+COMMAND = "docker:command"
+ENTRY_POINT = "docker:entrypoint"
 CONSOLE = "docker:console"
 CONSOLES = ("shell", "workload", "none")
 
@@ -35,3 +42,25 @@ def console(instance: Instance, has_terminal: bool) -> str:
     if asked not in CONSOLES:
         return "none"
     return "shell" if asked == "workload" and not has_terminal else asked
+
+
+def words(server_metadata: Mapping[str, str], name: str) -> list[str] | None:
+    """Return the words that a server's metadata has by a name: of a command or an entry point.
+
+    :param server_metadata: the server's own, which its owner sets
+    :param name: :data:`COMMAND` or :data:`ENTRY_POINT`
+    :return: None where it has none by that name; one that is empty is an empty word
+    :raises ImageRefused: it is neither words as a shell splits them nor a JSON list of texts
+    """
+    text = server_metadata.get(name)
+    if text is None:
+        return None
+    try:
+        split = json.loads(text) if text.lstrip().startswith("[") else shlex.split(text)
+    except ValueError as err:
+        raise exceptions.ImageRefused(
+            f"the server's metadata {name} cannot be split into arguments: {err}"
+        ) from err
+    if not all(isinstance(word, str) and "\0" not in word for word in split):
+        raise exceptions.ImageRefused(f"the server's metadata {name} is no list of texts")
+    return split or [""]
