@@ -63,7 +63,7 @@ SETTINGS = {
 
 HOST_KEY = "/etc/novadocker/host.key"
 PBKDF2_ROUNDS = 10000
-#: For what Glance had to say while it was sent more than it wanted.
+# For what Glance had to say while it was sent more than it wanted.
 LAST_WORDS_S = 10
 
 

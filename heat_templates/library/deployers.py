@@ -63,7 +63,7 @@ DEPLOYERS = (
         "playbook os-glance-install.yml",
     ),
 )
-#: Where Apache has its sites.
+# Where Apache has its sites.
 APACHE_SITES = (
     "/etc/apache2/sites-enabled/*",
     "/etc/httpd/conf.d/*.conf",

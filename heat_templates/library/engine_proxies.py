@@ -15,7 +15,7 @@ from typing import Any
 from library.engine_unit import ENGINE_UNIT, EngineFlag, engine_flag, environment, unit_shown
 from library.step import Step
 
-#: Where drop-ins of a unit lie; systemd shows none of a unit that is not installed yet.
+# Where drop-ins of a unit lie; systemd shows none of a unit that is not installed yet.
 UNIT_PLACES = ("/usr/lib/systemd/system", "/run/systemd/system", "/etc/systemd/system")
 LOOPBACK = tuple(map(ipaddress.ip_network, ("127.0.0.0/8", "::1/128")))
 

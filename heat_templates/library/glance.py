@@ -8,9 +8,9 @@ import socket
 import ssl
 import urllib.parse
 
-#: How long Glance may take to let itself be connected to, and to answer what takes no work.
+# How long Glance may take to let itself be connected to, and to answer what takes no work.
 CONNECT_TIMEOUT_S = 20
-#: What the kernel sends on a silent connection, so that a peer that is gone is noticed.
+# What the kernel sends on a silent connection, so that a peer that is gone is noticed.
 KEEPALIVE = (
     ("TCP_KEEPIDLE", 60),
     ("TCP_KEEPINTVL", 15),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from library.step import program_path
 
-#: Options that name a virtual environment.
+# Options that name a virtual environment.
 HOMES = ("home", "virtualenv", "venv", "pyhome")
 
 

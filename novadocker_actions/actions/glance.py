@@ -20,7 +20,7 @@ LOG = logging.getLogger(__name__)
 # How long Glance may take to answer with its new configuration.
 GLANCE_WAIT_S = 60
 _POLL_S = 1.0
-#: How many answers in a row have to agree: there may be nodes that are not enrolled.
+# How many answers in a row have to agree: there may be nodes that are not enrolled.
 LEAST_ANSWERS = 12
 
 

@@ -44,7 +44,7 @@ _INTERFACES = ["internal", "public"]
 AUTHORITY_BYTES = 32 * 1024
 # 2.87 is the last that tells `cpu_info` and its like, and the first common to all we support.
 COMPUTE_MICROVERSION = "2.87"
-#: The first that knows traits.
+# The first that knows traits.
 PLACEMENT_MICROVERSION = "1.6"
 
 

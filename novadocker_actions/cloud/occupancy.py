@@ -23,7 +23,7 @@ _SHOWN = 3
 # Migrations in these states are over. That of an unconfirmed resize is ``finished``.
 _OVER = ("completed", "confirmed", "reverted", "done", "failed", "error", "cancelled")
 _UNCONFIRMED = "finished"
-#: That of an evacuation whose source has not yet removed what it had.
+# That of an evacuation whose source has not yet removed what it had.
 _LEFT_BEHIND = "done"
 
 

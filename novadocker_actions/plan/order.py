@@ -19,9 +19,9 @@ from novadocker_actions.plan.rows import FAILED, HostRow
 # Nova's major version of 2025.1, the oldest that the driver supports.
 OLDEST_NOVA = 31
 _DESCRIBE = "describe_host"
-#: How many findings, and of each how many hosts, one refusal names.
+# How many findings, and of each how many hosts, one refusal names.
 _FINDINGS, _NAMES = 10, 10
-#: Where the names of hosts go in what is told of them.
+# Where the names of hosts go in what is told of them.
 _HOSTS = "\0"
 _GROWTH = (1, 5, 25, 100)
 # Heat looks at every deployment in progress once a second, so no batch is larger than this.

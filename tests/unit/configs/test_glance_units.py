@@ -90,7 +90,7 @@ def test_a_glance_under_uwsgi_is_changed_as_another_is(
     answers = iter([["ami", "bare"], ["ami", "bare", "docker"]])
     monkeypatch.setattr(configure_glance, "formats", lambda *_args: next(answers))
     monkeypatch.setattr(
-        configure_glance, "restart_service", lambda _s, found, _t: restarted.append(found.unit)
+        configure_glance, "restart_service", lambda _s, service, _t: restarted.append(service.unit)
     )
     converge(make_step, "apply")
     assert restarted == [name]

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from library import engine as library_engine
-from library import message, packages, recipe
+from library import message, packages, progress, recipe
 
 from novadocker_actions import recipes
 
@@ -33,7 +33,7 @@ OURS = recipes.settings_of("install_docker", "compute", {"docker": {}})["daemon_
 DRIVER = {"wheel": "nova_docker-1.0-py3-none-any.whl", "sha256": "0" * 64, "url": "", "index": ""}
 COMPUTE = recipes.settings_of("configure_compute", "compute", {})
 GLANCE = recipes.settings_of("configure_glance", "glance", {})
-#: Commands that change a host.
+# Commands that change a host.
 CHANGING = re.compile(
     r"systemctl (?!show)|apt-get (?!.* -s |.*Dir::State::lists=)|dnf .*-y |rpm -[eiU]|dpkg "
     r"|usermod|gpasswd|groupadd|groupdel"
@@ -168,7 +168,7 @@ def with_files_of_glance(host: Host) -> None:
     host.unit("glance-api.service", str(python), "/usr/bin/glance-api")
 
 
-#: The row that it is of, the step that would fail, what that is given, the fault, what is told.
+# The row that it is of, the step that would fail, what that is given, the fault, what is told.
 FAULTS: dict[str, Fault] = {
     "a file that is no JSON": (
         *("K1.2", "install_docker", docker()),
@@ -349,7 +349,8 @@ def checked(root: pathlib.Path, step: str, settings: dict[str, Any]) -> dict[str
         package="0" * 64,
         steps=((step, settings),),
     )
-    return recipe.run_recipe(sent, recipe.parts_of(sent), root, "log")
+    told = progress.Progress(root, "", sent, "log")
+    return recipe.run_recipe(sent, recipe.parts_of(sent), root, "log", told)
 
 
 def prepare(host: Host, fault: Callable[[Host], None], socket: dict[Any, Any]) -> None:

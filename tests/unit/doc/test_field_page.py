@@ -61,7 +61,7 @@ def test_outcomes_of_a_row_are_as_bad_as_the_worst() -> None:
     cases = module("tools/proofs/field", "cases")
     told = [("K1.1", "t[a]", "passed"), ("K1.1", "t[b]", "failed"), ("K1.1", "t[c]", "passed")]
     told += [("K1.2", "u", "passed"), ("K1.3", "v", "skipped")]
-    lines = [json.dumps(dict(zip(("row", "test", "outcome"), one, strict=True))) for one in told]
+    lines = [json.dumps(dict(zip(("row", "test", "outcome"), line, strict=True))) for line in told]
     states = {row.name: row.state for row in cases.judged(lines)}
     assert [states[name] for name in ("K1.1", "K1.2", "K1.3", "K1.4")] == [
         *("wrong", "right", "not run", "open")

@@ -26,7 +26,7 @@ GROUPS = (
     ("tests/functional/driver",),
 )
 OUTCOMES = ("skipped", "passed", "failed")
-#: Need the whole cloud, which is there: `python -m lab up`.
+# Need the whole cloud, which is there: `python -m lab up`.
 LAB = ("tests/lab",)
 
 

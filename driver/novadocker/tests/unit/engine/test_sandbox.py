@@ -65,6 +65,18 @@ class TestSandbox:
         assert config["ExtraHosts"] == ["host:192.0.2.5", "host:2001:db8::5"]
         assert asked["asked"]["hostname"] == "host"
 
+    @pytest.mark.field_case("K9.3")
+    @pytest.mark.parametrize(("heard", "value"), [(True, "1"), (False, "0")])
+    def test_a_router_that_announces_itself_gives_routes_and_no_addresses(
+        self, heard: bool, value: str, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr(sandbox.os.path, "exists", lambda path: True)
+        engine = FakeEngine()
+        sandbox.Sandboxes(engine).create("box", {}, "host", [], [], heard)
+        sysctls = engine._find("box")["HostConfig"]["Sysctls"]
+        assert sysctls["net.ipv6.conf.default.accept_ra"] == value
+        assert sysctls["net.ipv6.conf.default.autoconf"] == "0"
+
     @pytest.mark.parametrize(
         ("name", "given"),
         [

@@ -168,7 +168,7 @@ class TestHost:
         traits = set(tree.data(HOST).traits)
         assert others | {"CUSTOM_HYPERVISOR_DOCKER"} <= traits
         assert not libvirts & traits
-        left = {tree.data(one).name for one in tree.get_provider_uuids(HOST)}
+        left = {tree.data(provider).name for provider in tree.get_provider_uuids(HOST)}
         assert left == {HOST, *list(children)[1:]}
 
     def test_lifecycle_events_reach_nova(self, docker_driver: Any) -> None:

@@ -128,12 +128,12 @@ class TestTheWorkloadIsGone:
 
     @pytest.mark.field_case("K9.6")
     def test_what_was_pruned_is_named_with_what_is_lost(
-        self, docker_driver: Any, engine: Any, one: Any
+        self, docker_driver: Any, engine: Any, instance: Any
     ) -> None:
-        docker_driver.power_off(one)
-        remove(engine, one, sandbox=False)
+        docker_driver.power_off(instance)
+        remove(engine, instance, sandbox=False)
         with pytest.raises(exceptions.EngineError, match=r"docker system prune.*rebuild the serv"):
-            docker_driver.power_on(None, one, [])
+            docker_driver.power_on(None, instance, [])
 
     @pytest.mark.parametrize("action", ["power_on", "reboot"])
     def test_what_never_was_is_not_made(self, action: str, docker_driver: Any, engine: Any) -> None:

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from nova.network import model
 
-from novadocker.virt.docker.network import dns
+from novadocker.virt.docker.network import advertisements, dns
 
 
 def port(*subnets: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +45,24 @@ def test_name_servers_once_and_in_order() -> None:
 )
 def test_who_has_no_server_asks_none_of_the_hosts(ports: Any, servers: list[str]) -> None:
     assert dns.servers(ports) == servers
+
+
+@pytest.mark.field_case("K9.3")
+@pytest.mark.parametrize(
+    ("cidr", "mode", "heard"),
+    [
+        ("2001:db8::/64", "slaac", True),
+        ("2001:db8::/64", "dhcpv6-stateful", True),
+        ("2001:db8::/64", None, False),
+        ("192.0.2.0/24", "slaac", False),
+    ],
+)
+def test_routers_are_heard_where_addresses_come_by_them(
+    cidr: str, mode: str | None, heard: bool
+) -> None:
+    # As Nova makes it of Neutron's: what it has no field for is in the meta of a subnet.
+    more = {"ipv6_address_mode": mode} if mode else {}
+    assert advertisements.are_for([port(model.Subnet(cidr=cidr, ips=[], **more))]) is heard
 
 
 @pytest.mark.field_case("K9.2")

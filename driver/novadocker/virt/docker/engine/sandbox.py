@@ -208,23 +208,28 @@ class Sandboxes:
         hostname: str | None,
         dns: list[str],
         addresses: Sequence[str] = (),
+        advertisements: bool = False,
     ) -> None:
         """Make a sandbox, without starting it.
 
         :param hostname: host name that the workload sees
         :param dns: name servers of the workload
         :param addresses: addresses of the host name in ``/etc/hosts``
+        :param advertisements: whether its ports take default routes from routers that announce
+            themselves by IPv6
         :raises Conflict: the name is taken
         """
         sysctls = {}
         if os.path.exists("/proc/sys/net/ipv6/conf"):
             # Docker turns IPv6 off in a container without a network of its own. Addresses come from
-            # Neutron alone.
+            # Neutron alone. A device that arrives begins with the default's.
             sysctls = {
                 f"net.ipv6.conf.{scope}.{key}": value
                 for scope in ("all", "default")
-                for key, value in (("disable_ipv6", "0"), ("accept_ra", "0"))
+                for key, value in (("disable_ipv6", "0"), ("accept_ra", "0"), ("autoconf", "0"))
             }
+            if advertisements:
+                sysctls["net.ipv6.conf.default.accept_ra"] = "1"
         host_config = self._engine.call(
             "create_host_config",
             network_mode="none",

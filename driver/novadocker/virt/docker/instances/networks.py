@@ -15,7 +15,7 @@ from novadocker.virt.docker.engine import containers, names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.engine.sandbox import Sandboxes
 from novadocker.virt.docker.host.facts import HostFacts
-from novadocker.virt.docker.network import dns
+from novadocker.virt.docker.network import advertisements, dns
 from novadocker.virt.docker.network.waiting import Waiting
 from novadocker.virt.docker.network.wiring import Wiring
 
@@ -48,6 +48,7 @@ class Networks:
             instance.hostname,
             dns.servers(network_info or []),
             dns.addresses(network_info or []),
+            advertisements.are_for(network_info or []),
         )
         try:
             self._sandboxes.create(*arguments)
