@@ -603,9 +603,9 @@ class TestVerify:
     def test_a_driver_that_was_seen_at_work_a_moment_ago_is_not_loaded_again(
         self, verify: Any, state: str, fault: str
     ) -> None:
-        found = service(active=state.startswith("active"), state=state)
+        nova_compute = service(active=state.startswith("active"), state=state)
         with pytest.raises(faults.StepFailed, match=fault) as caught:
-            verify(found, images=["f" * 32], fault="it would not start", driver=False)
+            verify(nova_compute, images=["f" * 32], fault="it would not start", driver=False)
         assert "no container starts" not in str(caught.value)
 
     @pytest.mark.parametrize(
