@@ -53,7 +53,7 @@ def set_up(host: str, **docker_options: Any) -> None:
     import novadocker.conf
 
     novadocker.conf.load()
-    for name, value in {"host_url": own_engine.MACHINES, **docker_options}.items():
+    for name, value in {"host_url": own_engine.given_url(), **docker_options}.items():
         CONF.set_override(name, value, group="docker")
 
 

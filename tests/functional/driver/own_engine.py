@@ -17,10 +17,13 @@ from pathlib import Path
 import docker
 import docker.errors
 
-# Of the engine that the other tests use.
-MACHINES = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock")
 # A dockerd without a bridge deletes docker0, wherever it finds it.
 _OWN_NETWORK = ("unshare", "--net", "--")
+
+
+def given_url() -> str:
+    """Return where the engine listens that tests or a program are given by the environment."""
+    return os.environ["DOCKER_HOST"]
 
 
 def _has_docker0() -> bool:

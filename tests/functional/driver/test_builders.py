@@ -153,7 +153,7 @@ def test_what_a_builder_wrote_is_the_image_that_the_engine_loads(
         lambda _context, _image, path, _certs=None: Path(path).write_bytes(made.read_bytes()),
     )
     place = spool.Spool(str(builders.directory / "spool"), "host")
-    images = Images(client.Engine(own_engine.MACHINES), place, None, None, LIMIT)
+    images = Images(client.Engine(own_engine.given_url()), place, None, None, LIMIT)
     meta = {"id": str(uuid.uuid4()), "container_format": "docker", "size": made.stat().st_size}
     ours = engine.images.get(images.ensure(None, meta).id)
     theirs: Any = None

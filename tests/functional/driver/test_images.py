@@ -44,7 +44,9 @@ class Store:
 
     def allow(self, max_bytes: int) -> None:
         """Take images up to a size, packed or unpacked."""
-        self.images = Images(client.Engine(own_engine.MACHINES), self._place, None, None, max_bytes)
+        self.images = Images(
+            client.Engine(own_engine.given_url()), self._place, None, None, max_bytes
+        )
 
     def _fetch(self, _context: Any, _image: str, path: str, _certificates: Any = None) -> None:
         self.fetched += 1

@@ -30,7 +30,7 @@ CONFIG = {
 
 @pytest.fixture
 def engine() -> Iterator[docker.DockerClient]:
-    engine = docker.from_env()
+    engine = docker.from_env(timeout=600)
     yield engine
     engine.close()
 
@@ -60,7 +60,7 @@ def test_many_layers_become_one_with_all_files_and_the_same_command(
 ) -> None:
     uuid_, old = box
     assert old.exec_run(["sh", "-c", "echo own >/tmp/own"], user="0").exit_code == 0
-    low = client.Engine(own_engine.MACHINES)
+    low = client.Engine(own_engine.given_url())
     workloads = containers.Containers(low, HostFacts("host"), isolation.Isolation(()))
     keeping = kept.Kept(low, workloads, flatten_layers=64)
     with pytest.raises(docker.errors.APIError, match="max depth exceeded"):

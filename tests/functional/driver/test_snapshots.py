@@ -41,7 +41,7 @@ class Cloud:
         self.stored: dict[str, bytes] = {}
         self.made: list[str] = []
         place = spool.Spool(str(directory), "host")
-        low = client.Engine(own_engine.MACHINES)
+        low = client.Engine(own_engine.given_url())
         self.workloads = containers.Containers(low, HostFacts("host"), isolation.Isolation(()))
         self.kept = kept.Kept(low, self.workloads, flatten_layers)
         self.images = store.Images(low, place, None, None, LIMIT)

@@ -57,7 +57,7 @@ class Boxes:
         self.engine = engine
         self.image = image
         self.workloads = containers.Containers(
-            client.Engine(own_engine.MACHINES),
+            client.Engine(own_engine.given_url()),
             HostFacts(HOST),
             isolation.Isolation(CAPABILITIES, **options),
         )

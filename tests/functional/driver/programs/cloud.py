@@ -63,7 +63,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
             self.flags(helper_command=command, group=group)
         self.flags(state_path=self.useFixture(fixtures.TempDir()).path)
         # A shell does not end when it is asked to.
-        self.flags(stop_timeout_cap=1, host_url=own_engine.MACHINES, group="docker")
+        self.flags(stop_timeout_cap=1, host_url=own_engine.given_url(), group="docker")
         # Without one it greets nobody.
         self.flags(tty=True, group="docker")
         self.flags(vif_plugging_timeout=0, allow_resize_to_same_host=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import itertools
 import json
 import os
@@ -61,6 +62,9 @@ def setUpModule() -> None:
         # Each step is a process of its own that ends soon: helpers would only cost time.
         privileges.set_client_mode(False)
     nova_process.serve_image(busybox.image())
+    # Whatever a collection touches each child would have to copy.
+    gc.collect()
+    gc.freeze()
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -230,6 +234,9 @@ class CrashTestCase(unittest.TestCase):
         )
         return left
 
+    def reboot(self, driver: Any) -> None:
+        driver.reboot(CONTEXT, self.instance, self.info, "HARD")
+
     def rescue(self, driver: Any) -> None:
         driver.rescue(
             CONTEXT, self.instance, self.info, nova_process.image_meta(), "secret", None, None
@@ -345,11 +352,28 @@ class ArrivalTest(CrashTestCase):
         self.at_every_step("arrival", self.glance.path.touch, self.arrive, reboot)
 
 
+class RescueTest(CrashTestCase):
+    """What becomes of an instance that is repaired."""
+
+    def test_an_instance_that_was_about_to_be_rescued_is_what_it_was(self) -> None:
+        self.at_every_step("rescue", self.spawned, self.rescue, self.reboot)
+
+    def test_an_instance_that_was_about_to_be_unrescued_is_what_it_was(self) -> None:
+        def prepare() -> None:
+            driver = self.started()
+            self.spawn(driver)
+            self.rescue(driver)
+
+        self.at_every_step(
+            "unrescue",
+            prepare,
+            lambda driver: driver.unrescue(CONTEXT, self.instance),
+            self.reboot,
+        )
+
+
 class LossTest(CrashTestCase):
     """What becomes of an instance."""
-
-    def reboot(self, driver: Any) -> None:
-        driver.reboot(CONTEXT, self.instance, self.info, "HARD")
 
     def test_an_instance_that_was_about_to_be_resized_is_what_it_was(self) -> None:
         self.at_every_step(
@@ -390,22 +414,6 @@ class LossTest(CrashTestCase):
             self.instance.flavor = large
 
         self.at_every_step("other limits", spawned_small, resize, reboot)
-
-    def test_an_instance_that_was_about_to_be_rescued_is_what_it_was(self) -> None:
-        self.at_every_step("rescue", self.spawned, self.rescue, self.reboot)
-
-    def test_an_instance_that_was_about_to_be_unrescued_is_what_it_was(self) -> None:
-        def prepare() -> None:
-            driver = self.started()
-            self.spawn(driver)
-            self.rescue(driver)
-
-        self.at_every_step(
-            "unrescue",
-            prepare,
-            lambda driver: driver.unrescue(CONTEXT, self.instance),
-            self.reboot,
-        )
 
     def without_a_sandbox(self) -> None:
         self.spawned()

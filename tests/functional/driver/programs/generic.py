@@ -96,7 +96,7 @@ class DockerDriverTestCase(test_virt_drivers._VirtDriverTestCase, test.TestCase)
         self.driver_module = "nova.virt.novadocker.virt.docker.DockerDriver"
         self.flags(host=HOST)
         conf.load()
-        self.flags(host_url=own_engine.MACHINES, group="docker")
+        self.flags(host_url=own_engine.given_url(), group="docker")
         self.flags(state_path=self.useFixture(fixtures.TempDir()).path)
         self.addCleanup(self._remove_containers)
         super().setUp()

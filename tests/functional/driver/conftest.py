@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the driver's tests run on; they run side by side (``pytest -n 4 --dist worksteal``).
+
+No test uses the machine's Docker Engine, of which others have containers and images at any time,
+nor one that another test uses at the same time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.functional.driver import own_engine
+
+
+@pytest.fixture(scope="session")
+def _process_engine() -> Iterator[own_engine.OwnEngine]:
+    """Run an engine for all tests of this process, which run one after another."""
+    with own_engine.running() as engine, pytest.MonkeyPatch.context() as patched:
+        patched.setitem(os.environ, "DOCKER_HOST", engine.url)
+        yield engine
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _given_engine(request: pytest.FixtureRequest) -> None:
+    """Give an engine to modules all of whose tests need one."""
+    if any(mark.name == "docker" for mark in request.node.iter_markers()):
+        request.getfixturevalue("_process_engine")
