@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The privileged half of the driver: network devices, namespaces and mounts, nothing else."""
+"""The privileged half of the driver: network devices, namespaces, hosts files and mounts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ ctx = priv_context.PrivContext(
     "novadocker",
     cfg_section="novadocker_privileged",
     pypath=__name__ + ".ctx",
-    capabilities=_CAPABILITIES,
+    # CAP_DAC_OVERRIDE as the engine gives files of an instance to the root of its user namespace.
+    capabilities=[*_CAPABILITIES, capabilities.CAP_DAC_OVERRIDE],
 )
 # A helper of its own, started in the same way: a device that does not answer keeps all threads of
 # this one busy, and no port waits for them.

@@ -145,6 +145,7 @@ class FakeEngine:
             "HostConfig": host_config,
             "State": {"Status": "created", "Running": False},
             "NetworkSettings": {"SandboxKey": ""},
+            "HostsPath": "",
             "asked": kwargs,
         }
         return {"Id": identity}
@@ -160,8 +161,9 @@ class FakeEngine:
     def _start(self, name: str) -> None:
         container = self._find(name)
         mode = container["HostConfig"].get("NetworkMode") or ""
+        container["HostsPath"] = f"/var/lib/docker/containers/{container['Id']}/hosts"
         if mode.startswith("container:"):
-            self._find(mode.partition(":")[2])
+            container["HostsPath"] = self._find(mode.partition(":")[2])["HostsPath"]
         if container["State"]["Status"] != "paused":
             self._set(container, "running")
 

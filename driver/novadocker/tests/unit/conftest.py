@@ -13,7 +13,7 @@ import pytest
 from nova import objects
 from nova.image import glance as nova_glance
 
-from novadocker.privsep import mounts
+from novadocker.privsep import hosts, mounts
 from novadocker.tests import make
 from novadocker.tests.fake_engine import FakeEngine
 from novadocker.tests.fake_host import FakeHost
@@ -103,6 +103,14 @@ def wiring() -> mock.MagicMock:
 
 
 @pytest.fixture
+def own_addresses(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
+    """Recorded calls instead of changes of hosts files."""
+    fake = mock.Mock()
+    monkeypatch.setattr(hosts, "set_own_addresses", fake)
+    return fake
+
+
+@pytest.fixture
 def glance() -> mock.MagicMock:
     """Nova's client of Glance."""
     return mock.create_autospec(nova_glance.API, instance=True)
@@ -133,6 +141,7 @@ def new_driver(
     glance: Any,
     virtapi: VirtAPI,
     interfaces: list[Any],
+    own_addresses: mock.Mock,
 ) -> Callable[..., driver.DockerDriver]:
     """Start a driver on the same host, with the options as they are now."""
 

@@ -328,6 +328,29 @@ class NetworkTest(unittest.TestCase):
             for gone in ("198.51.100.11", "2001:db8::11", "198.51.100.1 ", "203.0.113.0"):
                 self.assertNotIn(gone, shown)
 
+    def test_the_name_of_an_instance_has_the_addresses_of_its_ports(self) -> None:
+        one, info = self.spawn(port(1, subnet("192.0.2.5", "192.0.2.0/24")))
+        one.info_cache = objects.InstanceInfoCache(network_info=info)
+        self.sh(one, "echo 10.0.0.8 db >> /etc/hosts; echo 10.0.0.9 web own >> /etc/hosts")
+
+        def named() -> list[str]:
+            hosts = [line.split() for line in self.sh(one, "cat /etc/hosts").splitlines()]
+            self.assertIn(["10.0.0.8", "db"], hosts)
+            self.assertIn(["10.0.0.9", "web", "own"], hosts)
+            return [words[0] for words in hosts if words[1:] == ["web"]]
+
+        self.assertEqual(["192.0.2.5"], named())
+        extra = port(3, v6(11))
+        self.driver.attach_interface(self.context, one, None, extra)
+        self.assertEqual(["192.0.2.5", "2001:db8::11"], named())
+        both = model.NetworkInfo([*info, extra])
+        one.info_cache = objects.InstanceInfoCache(network_info=both)
+        self.driver.detach_interface(self.context, one, info[0])
+        self.assertEqual(["2001:db8::11"], named())
+        changed = model.NetworkInfo([port(3, v6(21))])
+        self.driver.reboot(self.context, one, changed, "HARD")
+        self.assertEqual(["2001:db8::21"], named())
+
     def test_the_gateway_of_a_port_that_goes_is_the_next_ones(self) -> None:
         second = subnet("192.0.2.5", "192.0.2.0/24", "192.0.2.1")
         instance, info = self.spawn(port(1, v4(11)), port(2, second))

@@ -11,7 +11,16 @@ from nova.network import model
 
 from novadocker import compat, exceptions
 from novadocker.tests import make
+from novadocker.tests.fake_engine import workload
 from novadocker.tests.make import port
+from novadocker.virt.docker.network import dns
+
+
+def with_address(address: str, number: str) -> model.VIF:
+    """Make a port with an address."""
+    subnet = model.Subnet(ips=[model.FixedIP(address=address)])
+    network = model.Network(id="n", bridge="br-int", label="net", subnets=[subnet])
+    return model.VIF(**{**port(), "id": number, "network": network})
 
 
 class TestPorts:
@@ -113,6 +122,34 @@ class TestPorts:
         # The port is gone, whatever becomes of the others.
         wiring.plug.side_effect = exceptions.NetworkError("no")
         docker_driver.detach_interface(None, instance, port())
+
+    def test_an_instance_s_own_name_has_the_addresses_of_its_ports(
+        self, docker_driver: Any, spawn: Any, engine: Any, own_addresses: Any
+    ) -> None:
+        def named() -> tuple[str, list[str]]:
+            path, name, addresses = own_addresses.call_args[0]
+            assert path == workload(engine, instance)["HostsPath"]
+            return name, addresses
+
+        first, second = with_address("192.0.2.5", "1"), with_address("2001:db8::5", "2")
+        instance = spawn(make.instance(hostname="web.example.org" + "g" * 60), network_info=[first])
+        instance.info_cache = objects.InstanceInfoCache(network_info=model.NetworkInfo([first]))
+        # The engine has written them.
+        own_addresses.assert_not_called()
+        docker_driver.attach_interface(None, instance, None, second)
+        assert named() == ("web", ["192.0.2.5", "2001:db8::5"])
+        instance.info_cache.network_info = model.NetworkInfo([first, second])
+        docker_driver.detach_interface(None, instance, first)
+        assert named() == ("web", ["2001:db8::5"])
+        docker_driver.inject_network_info(instance, [with_address("192.0.2.6", "1")])
+        assert named() == ("web", ["192.0.2.6"])
+        docker_driver.power_off(instance)
+        docker_driver.power_on(None, instance, [with_address("192.0.2.7", "1")])
+        assert named() == ("web", ["192.0.2.7"])
+        # A file that the instance has spoilt is its own affair.
+        own_addresses.side_effect = OSError("no file of at most 65536 bytes")
+        docker_driver.reboot(None, instance, [], "HARD")
+        assert named() == ("web", [dns.NO_ADDRESS])
 
     def test_who_has_lost_its_sandbox_cannot_have_a_port(
         self, docker_driver: Any, spawn: Any, engine: Any, wiring: Any

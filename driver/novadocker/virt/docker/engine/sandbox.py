@@ -126,11 +126,20 @@ class Namespace:
     """The network namespace of a running sandbox.
 
     :param path: path of the namespace
+    :param hosts_file: path of the hosts file of the containers in it; empty where there is none
     :param fresh: whether the sandbox was started just now, so that the namespace is empty
     """
 
     path: str
+    hosts_file: str
     fresh: bool
+
+    @classmethod
+    def of(cls, details: Mapping[str, Any], fresh: bool) -> Namespace:
+        """Return the namespace of a sandbox that the engine describes."""
+        return cls(
+            str(details["NetworkSettings"]["SandboxKey"]), str(details.get("HostsPath", "")), fresh
+        )
 
 
 class Sandboxes:
@@ -268,25 +277,23 @@ class Sandboxes:
         :param details: the engine's description of it
         :raises NotFound: there is none of that name
         """
-        fresh = not details["State"]["Running"]
-        return Namespace(self.start(name) if fresh else _path(details), fresh)
+        return Namespace.of(details, False) if details["State"]["Running"] else self.start(name)
 
-    def start(self, name: str) -> str:
+    def start(self, name: str) -> Namespace:
         """Start a sandbox.
 
-        :return: path of its network namespace
         :raises NotFound: there is none of that name
         """
         self._engine.call("start", name)
-        return _path(self._engine.call("inspect_container", name))
+        return Namespace.of(self._engine.call("inspect_container", name), True)
 
-    def namespace(self, name: str) -> str | None:
-        """Return the path of a sandbox's namespace; None when it does not run or does not exist."""
+    def namespace(self, name: str) -> Namespace | None:
+        """Return the namespace of a sandbox; None when it does not run or does not exist."""
         try:
             details = self._engine.call("inspect_container", name)
         except exceptions.NotFound:
             return None
-        return _path(details) if details["State"]["Running"] else None
+        return Namespace.of(details, False) if details["State"]["Running"] else None
 
 
 def _too_much() -> Iterator[bytes]:
@@ -297,7 +304,3 @@ def _too_much() -> Iterator[bytes]:
     for _ in range(2 * _PROBE_MB):
         yield os.urandom(1 << 20)
     yield b"\0" * (2 * tarfile.BLOCKSIZE)
-
-
-def _path(details: Mapping[str, Any]) -> str:
-    return str(details["NetworkSettings"]["SandboxKey"])

@@ -80,5 +80,5 @@ class Lookups:
         return diagnostics.Counters(
             self.parts.workloads.state(name),
             self.parts.workloads.stats(name),
-            self.parts.wiring.devices(namespace),
+            self.parts.wiring.devices(namespace and namespace.path),
         )

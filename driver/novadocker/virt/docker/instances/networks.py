@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from oslo_log import log as logging
+from oslo_privsep import daemon as privsep_daemon
 
 from novadocker import exceptions
+from novadocker.privsep import hosts
 from novadocker.types import Instance, NetworkInfo, Vif
 from novadocker.virt.docker.engine import containers, names
 from novadocker.virt.docker.engine.containers import Containers
-from novadocker.virt.docker.engine.sandbox import Sandboxes
+from novadocker.virt.docker.engine.sandbox import Namespace, Sandboxes, host_name
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.network import advertisements, dns
 from novadocker.virt.docker.network.waiting import Waiting
@@ -62,7 +64,7 @@ class Networks:
 
         :return: path of its network namespace
         """
-        return self._sandboxes.start(names.sandbox_name(instance.uuid))
+        return self._sandboxes.start(names.sandbox_name(instance.uuid)).path
 
     def sandbox(self, instance: Instance, network_info: NetworkInfo) -> dict[str, Any]:
         """Return the engine's description of the sandbox, which is made where there is none."""
@@ -87,6 +89,7 @@ class Networks:
             # The switch still has ports whose devices went with the old namespace.
             self._wiring.unplug_dead(instance, network_info)
         self._wiring.plug(instance, network_info, namespace.path)
+        self._name(instance, network_info, namespace)
         if namespace.fresh:
             # As after a reboot of the host: what runs in it may ask for its database at once.
             self._waiting.until_wired(instance, network_info)
@@ -122,9 +125,11 @@ class Networks:
 
     def plug(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Wire the ports of an instance if its sandbox runs; otherwise its start does that."""
-        path = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
-        if path is not None:
-            self._wiring.plug(instance, network_info, path, self._is_running(instance))
+        namespace = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
+        if namespace is not None:
+            running = self._is_running(instance)
+            self._wiring.plug(instance, network_info, namespace.path, running)
+            self._name(instance, network_info, namespace)
 
     def unplug(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Unplug ports of an instance in whatever state."""
@@ -143,20 +148,34 @@ class Networks:
         :raises NetworkError: the port could not be wired, or the sandbox of a running instance is
             gone
         """
-        path = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
+        namespace = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
         running = self._is_running(instance)
-        if path is not None:
-            self._wiring.plug_new(instance, vif, path, running)
+        if namespace is not None:
+            self._wiring.plug_new(instance, vif, namespace.path, running)
+            others = [port for port in instance.get_network_info() or [] if port["id"] != vif["id"]]
+            self._name(instance, [*others, vif], namespace)
         elif running:
             raise exceptions.NetworkError("its sandbox has ended: reboot the instance first")
 
     def connect(self, instance: Instance, up: bool) -> None:
         """Connect or disconnect the ports of an instance; a failure is only logged."""
-        path = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
+        namespace = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
         try:
-            self._wiring.set_links(path, up)
+            self._wiring.set_links(namespace and namespace.path, up)
         except exceptions.NetworkError as err:
             LOG.warning("%s", err, instance=instance)
+
+    def _name(self, instance: Instance, network_info: NetworkInfo, namespace: Namespace) -> None:
+        """Give an instance's own name the addresses of its ports; a failure is only logged."""
+        name = host_name(instance.hostname)
+        if name is None or not namespace.hosts_file:
+            return
+        try:
+            hosts.set_own_addresses(namespace.hosts_file, name, dns.addresses(network_info))
+        except (OSError, privsep_daemon.FailedToDropPrivileges) as err:
+            LOG.warning(
+                "%s may have former addresses in /etc/hosts: %s", name, err, instance=instance
+            )
 
     def _is_running(self, instance: Instance) -> bool:
         """Return whether ports are to be connected: those of a stopped or frozen one are not."""
