@@ -141,6 +141,7 @@ class FakeEngine:
                 **base["Config"],
                 "Labels": kwargs.get("labels") or {},
                 "Cmd": kwargs.get("command") or base["Config"].get("Cmd"),
+                "Tty": kwargs.get("tty", False),
             },
             "HostConfig": host_config,
             "State": {"Status": "created", "Running": False},

@@ -283,6 +283,20 @@ class NetworkTest(unittest.TestCase):
         self.driver.power_on(self.context, instance, info)
         self.assertTrue(answers())
 
+    def test_a_hard_reboot_brings_new_options_and_keeps_files_and_ports(self) -> None:
+        one, info = self.spawn(port(1, v4(11)))
+        self.spawn(port(2, v4(12)))
+        self.sh(one, "echo kept > /kept")
+        nova_process.CONF.set_override("default_capabilities", ["NET_RAW"], group="docker")
+        self.addCleanup(nova_process.CONF.clear_override, "default_capabilities", group="docker")
+        later = nova_process.load_driver()
+        self.assertEqual(1, later.get_diagnostics(one)["options_outdated"])
+        later.reboot(self.context, one, info, "HARD")
+        self.assertEqual(0, later.get_diagnostics(one)["options_outdated"])
+        self.assertEqual("kept\n", self.sh(one, "cat /kept"))
+        self.assertIn("0000000000002000", self.sh(one, "grep CapBnd /proc/1/status"))
+        self.assertIn(" 0% packet loss", self.sh(one, "ping -c 1 -W 3 198.51.100.12"))
+
     def test_network_is_made_again_after_a_reboot_of_the_host(self) -> None:
         instance, info = self.spawn(port(1, v4(11)))
         self.spawn(port(2, v4(12)))

@@ -308,3 +308,81 @@ class TestLife:
         output = docker_driver.get_console_output(None, instance)
         assert output.endswith("\ufffd end")
         assert len(output) == lookups.MAX_CONSOLE_BYTES
+
+
+class TestOptions:
+    """Options of the host that have changed since an instance was made."""
+
+    @pytest.fixture
+    def one(self, spawn: Any) -> Any:
+        return spawn(make.instance(), network_info=[port()])
+
+    def capabilities(self, engine: Any, instance: Any) -> list[str]:
+        return list(workload(engine, instance)["HostConfig"]["CapAdd"])
+
+    def test_a_hard_reboot_brings_them_and_keeps_all_files(
+        self, one: Any, new_driver: Any, engine: Any, option: Any
+    ) -> None:
+        before = workload(engine, one)
+        option("default_capabilities", ["KILL"])
+        later = new_driver()
+        later.reboot(None, one, [port()], "SOFT")
+        assert workload(engine, one)["Id"] == before["Id"]
+        later.reboot(None, one, [port()], "HARD")
+        assert self.capabilities(engine, one) == ["KILL"]
+        assert engine.names() == names(one)
+        assert "commit" in engine.calls
+        assert later.get_info(one).state == power_state.RUNNING
+        # The sandbox and its ports stay.
+        sandbox = engine._find(f"nova-sandbox-{one.uuid}")["Id"]
+        assert workload(engine, one)["HostConfig"]["NetworkMode"] == f"container:{sandbox}"
+        again = workload(engine, one)["Id"]
+        later.reboot(None, one, [port()], "HARD")
+        assert workload(engine, one)["Id"] == again
+
+    def test_a_terminal_is_one_of_them(
+        self, one: Any, new_driver: Any, engine: Any, option: Any
+    ) -> None:
+        option("tty", True)
+        new_driver().reboot(None, one, [], "HARD")
+        assert workload(engine, one)["Config"]["Tty"]
+
+    @pytest.mark.parametrize("verb", ["commit", "create_container"])
+    def test_where_there_is_no_way_to_them_it_keeps_its_own(
+        self, verb: str, one: Any, new_driver: Any, engine: Any, option: Any
+    ) -> None:
+        own = workload(engine, one)["Id"]
+        option("default_capabilities", ["KILL"])
+        engine.failing[verb] = exceptions.EngineError("no space left on device", 500)
+        later = new_driver()
+        later.reboot(None, one, [port()], "HARD")
+        assert workload(engine, one)["Id"] == own
+        assert later.get_info(one).state == power_state.RUNNING
+        del engine.failing[verb]
+        later.reboot(None, one, [port()], "HARD")
+        assert self.capabilities(engine, one) == ["KILL"]
+
+    def test_what_is_not_allowed_any_more_keeps_nobody_from_rebooting(
+        self, new_driver: Any, engine: Any, option: Any, image_meta: Any
+    ) -> None:
+        one = make.instance()
+        one.flavor = make.flavor(extra_specs={"docker:privileged": "true"})
+        option("allow_privileged", True)
+        new_driver().spawn(None, one, image_meta, [], None, {}, [])
+        option("allow_privileged", False)
+        later = new_driver()
+        later.reboot(None, one, [], "HARD")
+        assert later.get_info(one).state == power_state.RUNNING
+
+    def test_who_has_former_ones_is_told(
+        self, one: Any, docker_driver: Any, new_driver: Any, option: Any, caplog: Any
+    ) -> None:
+        assert docker_driver.get_diagnostics(one)["options_outdated"] == 0
+        option("default_capabilities", ["KILL"])
+        later = new_driver()
+        assert later.get_diagnostics(one)["options_outdated"] == 1
+        caplog.set_level("INFO")
+        docker_driver.plug_vifs(one, [port()])
+        assert "former options" not in caplog.text
+        later.plug_vifs(one, [port()])
+        assert "former options until its next hard reboot" in caplog.text

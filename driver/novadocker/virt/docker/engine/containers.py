@@ -124,15 +124,25 @@ class Containers:
             healthcheck={"test": ["NONE"]},
         )
 
-    def can_become(self, workload: Workload, flavor: Flavor, disk_gb: int | None) -> bool:
+    def can_become(
+        self,
+        workload: Workload,
+        flavor: Flavor,
+        disk_gb: int | None,
+        details: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Return whether the container that there is takes new limits to be as it would be made.
 
         :param disk_gb: limit of its file system; None for no limit
+        :param details: the engine's description of the container, where it was asked already
         :raises NotFound: there is none of that name
         :raises DriverError: the flavor asks for what the operator has not allowed on this host
         """
-        labelled = self.inspect(workload.name)["Config"]["Labels"].get(names.FIXED)
-        return bool(labelled == limits.fixed(self._host_config(workload, flavor, disk_gb)))
+        config = (details or self.inspect(workload.name))["Config"]
+        is_fixed = (config.get("Labels") or {}).get(names.FIXED) == limits.fixed(
+            self._host_config(workload, flavor, disk_gb)
+        )
+        return is_fixed and bool(config.get("Tty")) == workload.tty
 
     def limit(self, name: str, flavor: Flavor, details: Mapping[str, Any] | None = None) -> None:
         """Give a container the limits of a flavor, unless it has them.

@@ -77,8 +77,10 @@ class Lookups:
     def _counters(self, instance: Instance) -> diagnostics.Counters:
         name = names.workload_name(instance.uuid)
         namespace = self.parts.sandboxes.namespace(names.sandbox_name(instance.uuid))
+        details = self.parts.workloads.inspect(name)
         return diagnostics.Counters(
-            self.parts.workloads.state(name),
+            containers.state_of(details["State"]["Status"]),
+            self.parts.instances.is_outdated(instance, details),
             self.parts.workloads.stats(name),
             self.parts.wiring.devices(namespace and namespace.path),
         )

@@ -27,6 +27,7 @@ class Ports:
                 # A commit that was cut short has left it frozen, and no user.
                 self.parts.instances.thaw(instance)
             self.parts.networks.plug(instance, network_info or [])
+            self.parts.instances.tell_outdated(instance)
 
     def unplug_vifs(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Unplug the ports of an instance."""

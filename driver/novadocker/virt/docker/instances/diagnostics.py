@@ -23,11 +23,13 @@ _STATES = {
 class Counters:
     """Counters of the engine and of the kernel.
 
+    :param outdated: whether it has former options of the host until its next hard reboot
     :param stats: the engine's counters at one moment
     :param devices: name, mac and stats of each interface
     """
 
     state: containers.State
+    outdated: bool
     stats: dict[str, Any]
     devices: list[dict[str, Any]]
 
@@ -84,6 +86,7 @@ def flat(counters: Counters) -> dict[str, Any]:
         for name, value in device["stats"].items():
             way, kind = name.split("_")
             flattened[f"{device['name']}_{way}" + ("" if kind == "bytes" else f"_{kind}")] = value
+    flattened["options_outdated"] = int(counters.outdated)
     return flattened
 
 

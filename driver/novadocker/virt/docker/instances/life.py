@@ -213,7 +213,8 @@ class Instances:
     def reboot(self, instance: Instance, network_info: NetworkInfo, timeout_s: int) -> None:
         """Stop and start an instance from whatever state.
 
-        :param timeout_s: seconds that the workload has to end by itself; 0 is a hard reboot
+        :param timeout_s: seconds that the workload has to end by itself; 0 is a hard reboot, by
+            which options of the host that have changed reach the instance
         :raises NotFound: there is no such instance
         """
         name = names.workload_name(instance.uuid)
@@ -221,7 +222,50 @@ class Instances:
         state = containers.state_of(details["State"]["Status"])
         if state is not containers.State.STOPPED:
             self._workloads.end(name, state, self._capped(timeout_s))
+        if timeout_s <= 0 and self.is_outdated(instance, details):
+            details = self._renewed(instance, network_info, details)
         self._start(instance, network_info, details, containers.State.STOPPED)
+
+    def is_outdated(self, instance: Instance, details: Mapping[str, Any]) -> bool:
+        """Return whether an instance has other options than it would be made with now.
+
+        :param details: the engine's description of its container
+        """
+        workload = self._specified(instance, Content(image="", image_id=""))
+        disk_gb = self._disk_gb(instance.flavor)
+        try:
+            return not self._workloads.can_become(workload, instance.flavor, disk_gb, details)
+        except exceptions.DriverError as err:
+            LOG.warning("It could not be made with the options of now: %s", err, instance=instance)
+            return False
+
+    def tell_outdated(self, instance: Instance) -> None:
+        """Log where options have changed since an instance was made, and how it gets them."""
+        with contextlib.suppress(exceptions.NotFound):
+            if self.is_outdated(
+                instance, self._workloads.inspect(names.workload_name(instance.uuid))
+            ):
+                LOG.info("It has former options until its next hard reboot", instance=instance)
+
+    def _renewed(
+        self, instance: Instance, network_info: NetworkInfo, details: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Recreate a stopped instance with the options of now; where that fails, it stays.
+
+        :param details: the engine's description of its container
+        :return: the engine's description of its container by now
+        """
+        name = names.workload_name(instance.uuid)
+        LOG.info("The options have changed: making its container anew", instance=instance)
+        self._networks.sandbox(instance, network_info)
+        try:
+            self.recreate(instance)
+        except exceptions.DriverError as err:
+            if not self._workloads.exists(name):
+                raise
+            LOG.error("It keeps the options that it has: %s", err, instance=instance)
+            return details
+        return self._workloads.inspect(name)
 
     def recreate(self, instance: Instance, old: str | None = None) -> None:
         """Recreate the workload's container from its own file system, stopped.
