@@ -144,6 +144,14 @@ OPTS: list[cfg.Opt] = [
         "shutdown_timeout is meant for virtual machines.",
     ),
     cfg.IntOpt(
+        "health_check_interval",
+        default=30,
+        min=0,
+        help="Least seconds between two health checks of an instance, which its image asks for "
+        "(HEALTHCHECK); 0 runs none. Each takes the engine some time of the host's, besides what "
+        "the flavor limits.",
+    ),
+    cfg.IntOpt(
         "console_lines",
         default=5000,
         min=1,

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The hosts file of an instance, which the engine makes on the host and mounts into containers."""
 
+from __future__ import annotations
+
 import errno
 import os
 import re

@@ -149,6 +149,7 @@ def _workloads(section: Any, engine: Engine, facts: HostFacts, volumes: Volumes)
         volumes.bound,
         section.root_directory,
         section.snapshot_freeze,
+        section.health_check_interval,
     )
 
 

@@ -452,6 +452,33 @@ class LossTest(CrashTestCase):
         self.assertEqual(0, in_child(self.recover))
         self.assertEqual(self.before, self.left())
 
+    def test_what_ends_by_itself_is_started_again_where_nova_wants_it_to_run(self) -> None:
+        self.instance.flavor.extra_specs = {"docker:restart": "on-failure"}
+        box = f"nova-{self.instance.uuid}"
+
+        def state() -> dict[str, Any]:
+            told: dict[str, Any] = engine.client().containers.get(box).attrs["State"]
+            return told
+
+        self.assertEqual(0, in_child(self.spawned))
+        before = state()["Pid"]
+        os.kill(before, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while state()["Pid"] in (0, before):
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.1)
+        self.assertEqual(0, in_child(lambda: self.started().power_off(self.instance)))
+        # It was killed, which is a failure; an engine that starts looks for such ones.
+        engine.kill()
+        engine.start()
+        self.assertEqual("exited", state()["Status"])
+        self.assertEqual(0, in_child(lambda: self.start(self.started())))
+        self.assertEqual("running", state()["Status"])
+        addresses = engine.client().containers.get(box).exec_run("ip -4 addr").output
+        self.assertIn(b"198.51.100.11/24", addresses)
+        self.assertEqual(0, in_child(self.recover))
+        self.assertEqual(self.before, self.left())
+
     def test_instances_come_back_with_the_host(self) -> None:
         other = nova_process.instance()
         other_info = model.NetworkInfo([network.port(2, network.v4(12))])

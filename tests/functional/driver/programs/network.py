@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 import unittest
 import uuid
 from collections.abc import Iterator
@@ -283,19 +284,42 @@ class NetworkTest(unittest.TestCase):
         self.driver.power_on(self.context, instance, info)
         self.assertTrue(answers())
 
+    def test_an_images_health_check_is_run_and_told(self) -> None:
+        check = {"Test": ["CMD-SHELL", "test ! -e /ill"], "Interval": 1_000_000, "Retries": 1}
+        config = {"Cmd": ["sh"], "Env": ["PATH=/bin"], "Healthcheck": check}
+        _forget_image()
+        self.addCleanup(nova_process.serve_image, busybox.image())
+        self.addCleanup(_forget_image)
+        nova_process.serve_image(busybox.image(config=config))
+        nova_process.CONF.set_override("health_check_interval", 1, group="docker")
+        self.addCleanup(nova_process.CONF.clear_override, "health_check_interval", group="docker")
+        self.driver, usual = nova_process.load_driver(), self.driver
+        self.addCleanup(setattr, self, "driver", usual)
+        instance, _ = self.spawn(port(1, v4(11)))
+
+        def until(health: str) -> None:
+            deadline = time.monotonic() + 60
+            while self.driver.get_diagnostics(instance)["health"] != health:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.2)
+
+        until("healthy")
+        self.sh(instance, "touch /ill")
+        until("unhealthy")
+
     def test_a_hard_reboot_brings_new_options_and_keeps_files_and_ports(self) -> None:
-        one, info = self.spawn(port(1, v4(11)))
+        instance, info = self.spawn(port(1, v4(11)))
         self.spawn(port(2, v4(12)))
-        self.sh(one, "echo kept > /kept")
+        self.sh(instance, "echo kept > /kept")
         nova_process.CONF.set_override("default_capabilities", ["NET_RAW"], group="docker")
         self.addCleanup(nova_process.CONF.clear_override, "default_capabilities", group="docker")
         later = nova_process.load_driver()
-        self.assertEqual(1, later.get_diagnostics(one)["options_outdated"])
-        later.reboot(self.context, one, info, "HARD")
-        self.assertEqual(0, later.get_diagnostics(one)["options_outdated"])
-        self.assertEqual("kept\n", self.sh(one, "cat /kept"))
-        self.assertIn("0000000000002000", self.sh(one, "grep CapBnd /proc/1/status"))
-        self.assertIn(" 0% packet loss", self.sh(one, "ping -c 1 -W 3 198.51.100.12"))
+        self.assertEqual(1, later.get_diagnostics(instance)["options_outdated"])
+        later.reboot(self.context, instance, info, "HARD")
+        self.assertEqual(0, later.get_diagnostics(instance)["options_outdated"])
+        self.assertEqual("kept\n", self.sh(instance, "cat /kept"))
+        self.assertIn("0000000000002000", self.sh(instance, "grep CapBnd /proc/1/status"))
+        self.assertIn(" 0% packet loss", self.sh(instance, "ping -c 1 -W 3 198.51.100.12"))
 
     def test_network_is_made_again_after_a_reboot_of_the_host(self) -> None:
         instance, info = self.spawn(port(1, v4(11)))
@@ -343,26 +367,26 @@ class NetworkTest(unittest.TestCase):
                 self.assertNotIn(gone, shown)
 
     def test_the_name_of_an_instance_has_the_addresses_of_its_ports(self) -> None:
-        one, info = self.spawn(port(1, subnet("192.0.2.5", "192.0.2.0/24")))
-        one.info_cache = objects.InstanceInfoCache(network_info=info)
-        self.sh(one, "echo 10.0.0.8 db >> /etc/hosts; echo 10.0.0.9 web own >> /etc/hosts")
+        instance, info = self.spawn(port(1, subnet("192.0.2.5", "192.0.2.0/24")))
+        instance.info_cache = objects.InstanceInfoCache(network_info=info)
+        self.sh(instance, "echo 10.0.0.8 db >> /etc/hosts; echo 10.0.0.9 web own >> /etc/hosts")
 
         def named() -> list[str]:
-            hosts = [line.split() for line in self.sh(one, "cat /etc/hosts").splitlines()]
+            hosts = [line.split() for line in self.sh(instance, "cat /etc/hosts").splitlines()]
             self.assertIn(["10.0.0.8", "db"], hosts)
             self.assertIn(["10.0.0.9", "web", "own"], hosts)
             return [words[0] for words in hosts if words[1:] == ["web"]]
 
         self.assertEqual(["192.0.2.5"], named())
         extra = port(3, v6(11))
-        self.driver.attach_interface(self.context, one, None, extra)
+        self.driver.attach_interface(self.context, instance, None, extra)
         self.assertEqual(["192.0.2.5", "2001:db8::11"], named())
         both = model.NetworkInfo([*info, extra])
-        one.info_cache = objects.InstanceInfoCache(network_info=both)
-        self.driver.detach_interface(self.context, one, info[0])
+        instance.info_cache = objects.InstanceInfoCache(network_info=both)
+        self.driver.detach_interface(self.context, instance, info[0])
         self.assertEqual(["2001:db8::11"], named())
         changed = model.NetworkInfo([port(3, v6(21))])
-        self.driver.reboot(self.context, one, changed, "HARD")
+        self.driver.reboot(self.context, instance, changed, "HARD")
         self.assertEqual(["2001:db8::21"], named())
 
     def test_the_gateway_of_a_port_that_goes_is_the_next_ones(self) -> None:

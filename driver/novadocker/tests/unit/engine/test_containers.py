@@ -9,7 +9,7 @@ import pytest
 
 from novadocker import exceptions
 from novadocker.tests.fake_engine import FakeEngine
-from novadocker.virt.docker.engine import containers, isolation
+from novadocker.virt.docker.engine import containers, isolation, workload
 from novadocker.virt.docker.host.facts import HostFacts
 
 
@@ -34,7 +34,7 @@ class TestContainers:
         ],
     )
     def test_command(self, line: Any, config: Any, expected: Any) -> None:
-        assert containers.command(line, config) == expected
+        assert workload.command(line, config) == expected
 
     def test_a_removal_under_way_is_waited_for(
         self, boxes: Any, engine: Any, monkeypatch: pytest.MonkeyPatch

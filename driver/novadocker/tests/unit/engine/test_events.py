@@ -65,6 +65,7 @@ class Listener:
     """Notes what it is told.
 
     :ivar busy: how often Nova is busy with an instance that is frozen
+    :ivar restarted: who is started again
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,10 @@ class Listener:
         self.seen: list[Any] = []
         self.ends: list[tuple[str, int]] = []
         self.busy = 0
+        self.restarted: set[str] = set()
+
+    def is_restarted(self, uuid: str) -> bool:
+        return uuid in self.restarted
 
     def changed(self, uuid: str, transition: int) -> None:
         self.heard.append((uuid, transition))
@@ -165,6 +170,20 @@ def test_a_death_before_a_start_is_told_once(engine: Any, watcher: Any, heard: A
     wait(lambda: len(heard) == 2)
     time.sleep(0.1)
     assert heard == [("one", STOPPED), ("one", STARTED)]
+
+
+def test_who_is_started_again_by_the_engine_has_not_ended(
+    engine: Any, watcher: Any, heard: Any
+) -> None:
+    add(engine, "one", "restarting")
+    watcher._listener.restarted.add("one")
+    watcher.start()
+    engine.live_events.put(message("one", "die"))
+    engine.live_events.put(message("one", "start"))
+    wait(lambda: heard)
+    assert heard == [("one", STARTED)]
+    assert not watcher._timers
+    assert watcher._listener.ends == []
 
 
 def test_a_repeat_for_one_that_runs_again_or_is_gone_is_none(

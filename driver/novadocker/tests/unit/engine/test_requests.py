@@ -12,6 +12,7 @@ import pytest
 from novadocker import exceptions
 from novadocker.tests import make
 from novadocker.virt.docker.engine import client, containers, isolation, limits, names, room
+from novadocker.virt.docker.engine.workload import Workload
 from novadocker.virt.docker.host.facts import HostFacts
 
 RUNNING = {"State": {"Status": "running"}}
@@ -191,7 +192,7 @@ def test_a_whole_file_system_is_copied_without_what_is_mounted_in_it(
 
 @pytest.mark.parametrize("init", [True, False])
 def test_a_container_is_made_from_all_that_is_known(init: bool, boxes: Any, engine: Any) -> None:
-    workload = containers.Workload(
+    workload = Workload(
         name="box",
         sandbox="sandbox",
         image="sha256:1",

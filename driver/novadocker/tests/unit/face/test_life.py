@@ -9,6 +9,7 @@ import pytest
 from nova import exception, objects
 from nova.compute import power_state
 from nova.network import model
+from oslo_utils import timeutils
 
 from novadocker import exceptions
 from novadocker.tests import make
@@ -314,75 +315,185 @@ class TestOptions:
     """Options of the host that have changed since an instance was made."""
 
     @pytest.fixture
-    def one(self, spawn: Any) -> Any:
+    def instance(self, spawn: Any) -> Any:
         return spawn(make.instance(), network_info=[port()])
 
     def capabilities(self, engine: Any, instance: Any) -> list[str]:
         return list(workload(engine, instance)["HostConfig"]["CapAdd"])
 
     def test_a_hard_reboot_brings_them_and_keeps_all_files(
-        self, one: Any, new_driver: Any, engine: Any, option: Any
+        self, instance: Any, new_driver: Any, engine: Any, option: Any
     ) -> None:
-        before = workload(engine, one)
+        before = workload(engine, instance)
         option("default_capabilities", ["KILL"])
         later = new_driver()
-        later.reboot(None, one, [port()], "SOFT")
-        assert workload(engine, one)["Id"] == before["Id"]
-        later.reboot(None, one, [port()], "HARD")
-        assert self.capabilities(engine, one) == ["KILL"]
-        assert engine.names() == names(one)
+        later.reboot(None, instance, [port()], "SOFT")
+        assert workload(engine, instance)["Id"] == before["Id"]
+        later.reboot(None, instance, [port()], "HARD")
+        assert self.capabilities(engine, instance) == ["KILL"]
+        assert engine.names() == names(instance)
         assert "commit" in engine.calls
-        assert later.get_info(one).state == power_state.RUNNING
+        assert later.get_info(instance).state == power_state.RUNNING
         # The sandbox and its ports stay.
-        sandbox = engine._find(f"nova-sandbox-{one.uuid}")["Id"]
-        assert workload(engine, one)["HostConfig"]["NetworkMode"] == f"container:{sandbox}"
-        again = workload(engine, one)["Id"]
-        later.reboot(None, one, [port()], "HARD")
-        assert workload(engine, one)["Id"] == again
+        sandbox = engine._find(f"nova-sandbox-{instance.uuid}")["Id"]
+        assert workload(engine, instance)["HostConfig"]["NetworkMode"] == f"container:{sandbox}"
+        again = workload(engine, instance)["Id"]
+        later.reboot(None, instance, [port()], "HARD")
+        assert workload(engine, instance)["Id"] == again
 
     def test_a_terminal_is_one_of_them(
-        self, one: Any, new_driver: Any, engine: Any, option: Any
+        self, instance: Any, new_driver: Any, engine: Any, option: Any
     ) -> None:
         option("tty", True)
-        new_driver().reboot(None, one, [], "HARD")
-        assert workload(engine, one)["Config"]["Tty"]
+        new_driver().reboot(None, instance, [], "HARD")
+        assert workload(engine, instance)["Config"]["Tty"]
 
     @pytest.mark.parametrize("verb", ["commit", "create_container"])
     def test_where_there_is_no_way_to_them_it_keeps_its_own(
-        self, verb: str, one: Any, new_driver: Any, engine: Any, option: Any
+        self, verb: str, instance: Any, new_driver: Any, engine: Any, option: Any
     ) -> None:
-        own = workload(engine, one)["Id"]
+        own = workload(engine, instance)["Id"]
         option("default_capabilities", ["KILL"])
         engine.failing[verb] = exceptions.EngineError("no space left on device", 500)
         later = new_driver()
-        later.reboot(None, one, [port()], "HARD")
-        assert workload(engine, one)["Id"] == own
-        assert later.get_info(one).state == power_state.RUNNING
+        later.reboot(None, instance, [port()], "HARD")
+        assert workload(engine, instance)["Id"] == own
+        assert later.get_info(instance).state == power_state.RUNNING
         del engine.failing[verb]
-        later.reboot(None, one, [port()], "HARD")
-        assert self.capabilities(engine, one) == ["KILL"]
+        later.reboot(None, instance, [port()], "HARD")
+        assert self.capabilities(engine, instance) == ["KILL"]
 
     def test_what_is_not_allowed_any_more_keeps_nobody_from_rebooting(
         self, new_driver: Any, engine: Any, option: Any, image_meta: Any
     ) -> None:
-        one = make.instance()
-        one.flavor = make.flavor(extra_specs={"docker:privileged": "true"})
+        instance = make.instance()
+        instance.flavor = make.flavor(extra_specs={"docker:privileged": "true"})
         option("allow_privileged", True)
-        new_driver().spawn(None, one, image_meta, [], None, {}, [])
+        new_driver().spawn(None, instance, image_meta, [], None, {}, [])
         option("allow_privileged", False)
         later = new_driver()
-        later.reboot(None, one, [], "HARD")
-        assert later.get_info(one).state == power_state.RUNNING
+        later.reboot(None, instance, [], "HARD")
+        assert later.get_info(instance).state == power_state.RUNNING
 
     def test_who_has_former_ones_is_told(
-        self, one: Any, docker_driver: Any, new_driver: Any, option: Any, caplog: Any
+        self, instance: Any, docker_driver: Any, new_driver: Any, option: Any, caplog: Any
     ) -> None:
-        assert docker_driver.get_diagnostics(one)["options_outdated"] == 0
+        assert docker_driver.get_diagnostics(instance)["options_outdated"] == 0
         option("default_capabilities", ["KILL"])
         later = new_driver()
-        assert later.get_diagnostics(one)["options_outdated"] == 1
+        assert later.get_diagnostics(instance)["options_outdated"] == 1
         caplog.set_level("INFO")
-        docker_driver.plug_vifs(one, [port()])
+        docker_driver.plug_vifs(instance, [port()])
         assert "former options" not in caplog.text
-        later.plug_vifs(one, [port()])
+        later.plug_vifs(instance, [port()])
         assert "former options until its next hard reboot" in caplog.text
+
+
+class TestRestarts:
+    """Workloads that the engine starts again, as long as Nova wants them to run."""
+
+    ASKED = ("on-failure:3", {"Name": "on-failure", "MaximumRetryCount": 3})
+
+    @pytest.fixture(params=["flavor", "image"])
+    def instance(self, request: Any, spawn: Any) -> Any:
+        made = make.instance()
+        if request.param == "flavor":
+            made.flavor = make.flavor(extra_specs={"docker:restart": self.ASKED[0]})
+        else:
+            made.system_metadata = {"image_docker:restart": self.ASKED[0]}
+        return spawn(made)
+
+    def policy(self, engine: Any, instance: Any) -> dict[str, Any]:
+        return dict(workload(engine, instance)["HostConfig"]["RestartPolicy"])
+
+    def test_who_is_to_run_has_what_flavor_or_image_ask_for(
+        self, instance: Any, docker_driver: Any, engine: Any
+    ) -> None:
+        assert self.policy(engine, instance) == self.ASKED[1]
+        docker_driver.power_off(instance)
+        assert self.policy(engine, instance)["Name"] == "no"
+        # Before it is stopped: whoever is killed may be started again.
+        asked = [verb for verb in engine.calls if verb in ("update_container", "kill")]
+        assert asked[-2:] == ["update_container", "kill"]
+        docker_driver.power_on(None, instance, [])
+        assert self.policy(engine, instance) == self.ASKED[1]
+        docker_driver.reboot(None, instance, [], "HARD")
+        assert self.policy(engine, instance) == self.ASKED[1]
+
+    def test_who_is_put_aside_is_not_started_again(
+        self, instance: Any, docker_driver: Any, engine: Any, image_meta: Any
+    ) -> None:
+        docker_driver.rescue(None, instance, [], image_meta, "", None)
+        aside = engine._find(f"nova-{instance.uuid}-rescued")["HostConfig"]
+        assert aside["RestartPolicy"]["Name"] == "no"
+        docker_driver.unrescue(None, instance)
+        assert self.policy(engine, instance) == self.ASKED[1]
+
+    def test_who_does_not_run_yet_has_none(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        made = make.instance()
+        made.flavor = make.flavor(extra_specs={"docker:restart": "always"})
+        instance = spawn(made, power_on=False)
+        assert self.policy(engine, instance)["Name"] == "no"
+        docker_driver.power_on(None, instance, [])
+        assert self.policy(engine, instance)["Name"] == "always"
+
+    def test_who_is_about_to_be_started_again_runs(
+        self, instance: Any, docker_driver: Any, engine: Any
+    ) -> None:
+        workload(engine, instance)["State"] = {"Status": "restarting", "Running": True}
+        assert docker_driver.get_info(instance).state == power_state.RUNNING
+        workload(engine, instance)["RestartCount"] = 2
+        assert docker_driver.get_diagnostics(instance)["restarts"] == 2
+        # There is nothing to freeze.
+        with docker_driver.parts.workloads.frozen(f"nova-{instance.uuid}"):
+            assert "pause" not in engine.calls
+
+    def test_what_nobody_knows_is_refused_for_new_ones(self, spawn: Any, engine: Any) -> None:
+        made = make.instance()
+        made.system_metadata = {"image_docker:restart": "often"}
+        with pytest.raises(exception.ImageUnacceptable, match="'often' is not"):
+            spawn(made)
+        made.flavor = make.flavor(extra_specs={"docker:restart": "seldom"})
+        with pytest.raises(exception.InvalidInput, match="'seldom' is not"):
+            spawn(made)
+        assert engine.names() == set()
+        # It has lived with it.
+        made.launched_at = timeutils.utcnow()
+        assert self.policy(engine, spawn(made))["Name"] == "no"
+
+
+class TestHealth:
+    CHECK = {"Test": ["CMD", "true"], "Interval": 1}
+
+    @pytest.fixture
+    def of_image(self, engine: Any) -> None:
+        for image in engine.images.values():
+            image["Config"]["Healthcheck"] = self.CHECK
+
+    def test_an_images_check_is_run_and_told(
+        self, of_image: Any, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        instance = spawn(make.instance())
+        asked = workload(engine, instance)["asked"]["healthcheck"]
+        assert asked["test"] == ["CMD", "true"]
+        assert asked["interval"] == 30_000_000_000
+        workload(engine, instance)["State"]["Health"] = {"Status": "unhealthy"}
+        assert docker_driver.get_diagnostics(instance)["health"] == "unhealthy"
+
+    def test_who_is_made_anew_keeps_it(
+        self, of_image: Any, new_driver: Any, spawn: Any, engine: Any, option: Any
+    ) -> None:
+        instance = spawn(make.instance())
+        option("default_capabilities", ["KILL"])
+        new_driver().reboot(None, instance, [], "HARD")
+        assert workload(engine, instance)["asked"]["healthcheck"]["test"] == ["CMD", "true"]
+
+    def test_a_host_may_run_none(
+        self, of_image: Any, new_driver: Any, engine: Any, option: Any, image_meta: Any
+    ) -> None:
+        option("health_check_interval", 0)
+        instance = make.instance()
+        new_driver().spawn(None, instance, image_meta, [], None, {}, [])
+        assert workload(engine, instance)["asked"]["healthcheck"] == {"test": ["NONE"]}

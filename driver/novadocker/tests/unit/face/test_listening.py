@@ -181,3 +181,12 @@ class TestWhyItEnded:
 
     def test_one_that_is_gone_is_no_fault(self, listener: Any) -> None:
         assert listener.ended("no such uuid") is None
+        assert listener.is_restarted("no such uuid") is False
+
+    def test_who_is_started_again_has_not_ended(
+        self, listener: Any, spawn: Any, engine: Any
+    ) -> None:
+        instance = spawn(make.instance())
+        assert listener.is_restarted(instance.uuid) is False
+        workload(engine, instance)["State"] = {"Status": "restarting", "Running": True}
+        assert listener.is_restarted(instance.uuid) is True

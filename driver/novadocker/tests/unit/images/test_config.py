@@ -65,6 +65,11 @@ def test_what_has_no_meaning_is_taken_out_however_it_is_written(key: str, name: 
     assert config == {key: {"Cmd": ["sh"]}, "os": "linux"}
 
 
+def test_a_health_check_that_can_be_run_stays() -> None:
+    written = json.dumps({"config": {"Healthcheck": {"Test": ["CMD", "true"]}}}).encode()
+    assert image_config.cleaned(written) is written
+
+
 @pytest.mark.parametrize(
     "directory", ["/proc/self/fd/8", "proc/1/cwd", "/sys", "//x/../proc/", "/proc/../sys/fs"]
 )

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
@@ -15,12 +13,24 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Flavor
-from novadocker.virt.docker.engine import client, isolation, limits, names, room, streams
+from novadocker.virt.docker.engine import (
+    client,
+    health,
+    isolation,
+    limits,
+    names,
+    restarts,
+    room,
+    streams,
+)
+from novadocker.virt.docker.engine.workload import Workload
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.host.space import RESERVE_BYTES
 
 LOG = logging.getLogger(__name__)
 
+# The engine's word for a container that has ended and is about to be started again.
+RESTARTING = "restarting"
 # Time limit of a command in a container.
 _RUN_S = 30
 # Files that the engine bind-mounts into every container.
@@ -35,52 +45,12 @@ class State(enum.Enum):
     STOPPED = "stopped"
 
 
-@dataclasses.dataclass(frozen=True)
-class Workload:
-    """Specification of a workload's container.
-
-    :param image: id of the image in the engine
-    :param command: arguments to the image's entry point; None for the image's own
-    :param tty: whether it has a terminal
-    :param entry_point: in the place of the image's; None for the image's own
-    """
-
-    name: str
-    sandbox: str
-    image: str
-    labels: Mapping[str, str]
-    command: list[str] | None
-    environment: Mapping[str, str]
-    tty: bool
-    init: bool
-    entry_point: list[str] | None = None
-
-
-def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[str] | None:
-    """Return the command of a workload.
-
-    :param command_line: the image property ``os_command_line``
-    :param image_config: ``Config`` of the engine's image
-    :return: None where the image has a command of its own; a shell where nobody names one
-    :raises ImageRefused: the property cannot be split into arguments
-    """
-    if command_line:
-        try:
-            return shlex.split(command_line)
-        except ValueError as err:
-            raise exceptions.ImageRefused(
-                f"its os_command_line cannot be split into arguments: {err}"
-            ) from err
-    if image_config.get("Cmd") or image_config.get("Entrypoint"):
-        return None
-    return ["sh"]
-
-
 class Containers:
     """The containers of this host's instances.
 
     :param facts: only containers labelled with this host's name are listed
     :param root_directory: the engine's data directory, where it is not as the engine says
+    :param health_check_s: least seconds between two health checks of a container; 0 for none
     :param freezes: whether a running container is frozen while its files are written out
     :param bound: returns the host directories to mount in the workload of an instance, by its UUID
     """
@@ -93,10 +63,12 @@ class Containers:
         bound: Callable[[str], list[dict[str, Any]]] = lambda _uuid: [],
         root_directory: str | None = None,
         freezes: bool = True,
+        health_check_s: int = 0,
     ) -> None:
         self._engine = engine
         self._facts = facts
         self._freezes = freezes
+        self._health_check_s = health_check_s
         self._isolation = options
         self._bound = bound
         self.room = room.Room(engine, root_directory)
@@ -120,8 +92,7 @@ class Containers:
             # A shell that reads its end would end as well.
             stdin_open=True,
             host_config=host_config,
-            # An image's health check runs commands whose result nobody here reads.
-            healthcheck={"test": ["NONE"]},
+            healthcheck=dict(health.bounded(workload.health_check, self._health_check_s)),
         )
 
     def can_become(
@@ -173,6 +144,7 @@ class Containers:
         made: Mapping[str, Any] = self._engine.call(
             "create_host_config",
             network_mode=f"container:{workload.sandbox}",
+            # It gets one when it is started.
             restart_policy={"Name": "no"},
             init=workload.init or None,
             mounts=[
@@ -259,16 +231,27 @@ class Containers:
         """
         return int(self.inspect(name)["State"].get("Pid") or 0)
 
-    def start(self, name: str) -> None:
-        """Start a container; a running one is left alone."""
+    def start(self, name: str, restart: Mapping[str, Any] = restarts.NO) -> None:
+        """Start a container; a running one is left alone.
+
+        :param restart: the restart policy that it gets; it keeps the one that it has by default
+        """
+        if restart != restarts.NO:
+            self._engine.call("update_container", name, resources={"RestartPolicy": dict(restart)})
         self._engine.call("start", name)
 
     def stop(self, name: str, timeout_s: int) -> None:
         """Ask the workload to end, and kill it after a timeout; 0 kills it at once.
 
-        A paused workload is unpaused first, so that it receives the signal.
+        A paused workload is unpaused first, so that it receives the signal. The engine does not
+        start it again, whatever becomes of the engine.
         """
-        self.end(name, self.state(name), timeout_s)
+        details = self.inspect(name)
+        if restarts.of(details) != restarts.NO:
+            self._engine.call(
+                "update_container", name, resources={"RestartPolicy": dict(restarts.NO)}
+            )
+        self.end(name, state_of(details["State"]["Status"]), timeout_s)
 
     def end(self, name: str, state: State, timeout_s: int) -> None:
         """Do what :meth:`stop` does to a container whose state is known."""
@@ -416,16 +399,24 @@ class Containers:
     @contextlib.contextmanager
     def frozen(self, name: str) -> Iterator[None]:
         """Freeze a container while something is done inside, if it runs and the option says so."""
-        if not self._freezes or self.state(name) is not State.RUNNING:
+        if not self._freezes or not self._froze(name):
             yield
             return
-        self.pause(name)
         began = time.monotonic()
         try:
             yield
         finally:
             self.unpause(name)
             LOG.info("%s was frozen for %.1f s", name, time.monotonic() - began)
+
+    def _froze(self, name: str) -> bool:
+        """Freeze a container; return False where there is nothing to freeze."""
+        status = self.inspect(name)["State"]["Status"]
+        # Between its end and its next start nothing runs in it.
+        if state_of(status) is not State.RUNNING or status == RESTARTING:
+            return False
+        self.pause(name)
+        return True
 
     def export(self, name: str) -> Iterator[bytes]:
         """Return a container's file system as one archive."""
@@ -443,4 +434,4 @@ def state_of(status: str) -> State:
     """Return the state that the engine's word stands for."""
     if status == "paused":
         return State.PAUSED
-    return State.RUNNING if status in ("running", "restarting") else State.STOPPED
+    return State.RUNNING if status in ("running", RESTARTING) else State.STOPPED

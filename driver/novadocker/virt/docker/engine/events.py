@@ -44,6 +44,9 @@ class Listener(Protocol):
     def changed(self, uuid: str, transition: int) -> None:
         """Take one of Nova's transitions of an instance."""
 
+    def is_restarted(self, uuid: str) -> bool:
+        """Return whether the engine is about to start a workload again that has ended."""
+
     def ended(self, uuid: str) -> Callable[[], None] | None:
         """Take note that a workload has ended, before it is told as a transition.
 
@@ -171,6 +174,9 @@ class Watcher:
             pending.cancel()
         if action == "destroy":
             known.pop(uuid, None)
+            return
+        if action == "die" and self._tell(self._listener.is_restarted, uuid):
+            # For Nova it has not ended.
             return
         known[uuid] = {
             "pause": containers.State.PAUSED,

@@ -38,5 +38,7 @@ def fixed(host_config: Mapping[str, Any]) -> str:
         for name, value in host_config.items()
         if name not in _NOT_COMPARED and value not in (None, "", [], {})
     }
+    # It changes with what Nova wants of an instance; containers are made without one.
+    compared["RestartPolicy"] = {"Name": "no"}
     told = json.dumps(compared, sort_keys=True, default=str)
     return hashlib.sha256(told.encode()).hexdigest()[:32]

@@ -14,6 +14,7 @@ from novadocker import conf, exceptions
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
 from novadocker.virt.docker.face import block_devices, faults, migration
+from novadocker.virt.docker.instances import wishes
 from novadocker.virt.docker.instances.life import Content
 from novadocker.virt.docker.network import tags
 from novadocker.virt.docker.parts import Parts
@@ -63,6 +64,7 @@ class Life:
             if instance.launched_at is None:
                 # A rebuild or an unshelving would lose an instance that was allowed before.
                 isolation.check(instance.flavor)
+                wishes.check(instance)
             wait = parts.waiting.for_ports(instance, ports, power_on)
             parts.instances.build(instance, content, ports, wait, power_on)
         if power_on:

@@ -53,17 +53,25 @@ class Listening:
         """Tell Nova of a transition of an instance."""
         self._emit(uuid, transition)
 
+    def is_restarted(self, uuid: str) -> bool:
+        """Return whether the engine is about to start a workload again that has ended."""
+        try:
+            state = self._parts.workloads.inspect(names.workload_name(uuid))["State"]
+        except exceptions.NotFound:
+            return False
+        return bool(state["Status"] == containers.RESTARTING)
+
     def ended(self, uuid: str) -> Callable[[], None] | None:
         """Return what tells the user why a workload has ended that was to run."""
         try:
             state = self._parts.workloads.inspect(names.workload_name(uuid))["State"]
+            if containers.state_of(state["Status"]) is not containers.State.STOPPED:
+                return None
             context = nova_context.get_admin_context()
             instance = objects.Instance.get_by_uuid(context, uuid)
         except (exceptions.NotFound, exception.InstanceNotFound):
             return None
         if instance.host != self._parts.facts.name or not is_to_run(instance):
-            return None
-        if containers.state_of(state["Status"]) is not containers.State.STOPPED:
             return None
         reason = _why_it_ended(state, instance)
         LOG.info("The workload has ended: %s", reason, instance=instance)

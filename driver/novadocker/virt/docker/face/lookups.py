@@ -79,8 +79,8 @@ class Lookups:
         namespace = self.parts.sandboxes.namespace(names.sandbox_name(instance.uuid))
         details = self.parts.workloads.inspect(name)
         return diagnostics.Counters(
-            containers.state_of(details["State"]["Status"]),
+            details,
             self.parts.instances.is_outdated(instance, details),
             self.parts.workloads.stats(name),
-            self.parts.wiring.devices(namespace and namespace.path),
+            self.parts.wiring.devices(namespace.path if namespace else None),
         )

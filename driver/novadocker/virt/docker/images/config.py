@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from novadocker import exceptions
+from novadocker.virt.docker.engine import health
 
 # Largest configuration: the engine returns it whole whenever it returns the image.
 MAX_BYTES = 1 << 20
@@ -20,8 +21,6 @@ _LEFT_OUT = {
     "volumes",
     # Labels: they would appear in every container listing; only the driver's may be there.
     "labels",
-    # Health checks: the engine would run their commands for results that nobody reads.
-    "healthcheck",
     # Triggers: commands for the build of other images.
     "onbuild",
     # Ports: security groups determine which are open.
@@ -105,7 +104,13 @@ def cleaned(config_bytes: bytes) -> bytes:
     changed = False
     for key, inner in config.items():
         if key.casefold() == "config" and isinstance(inner, dict):
-            for name in [name for name in inner if name.casefold() in _LEFT_OUT]:
+            for name in [name for name, value in inner.items() if _is_left_out(name, value)]:
                 del inner[name]
                 changed = True
     return json.dumps(config).encode() if changed else config_bytes
+
+
+def _is_left_out(name: str, value: Any) -> bool:
+    if name.casefold() == "healthcheck":
+        return not health.is_one(value)
+    return name.casefold() in _LEFT_OUT

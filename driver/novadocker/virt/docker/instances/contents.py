@@ -11,7 +11,7 @@ from oslo_utils import units
 
 from novadocker import exceptions
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
-from novadocker.virt.docker.engine import containers, names
+from novadocker.virt.docker.engine import names, workload
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images.store import EngineImage, Images
@@ -103,6 +103,7 @@ class Contents:
             entry_point=wishes.words(own, wishes.ENTRY_POINT),
             environment=environment,
             own_environment=guest.own_environment(environment, image.config),
+            health_check=image.config.get("Healthcheck"),
             # The image may contain the config drive of another server.
             files=guest.pack(files, guest.CONFIG_DRIVE if drive else None) if files else None,
         )
@@ -125,7 +126,7 @@ class Contents:
         try:
             command = _command(instance.image_meta, image)
         except exceptions.ImageRefused:
-            command = containers.command(None, image.config)
+            command = workload.command(None, image.config)
         return self._to_rescue(instance, image, names.image_label(details), command)
 
     def _to_rescue(
@@ -155,4 +156,4 @@ def _command_of(
 
 
 def _command(image_meta: ImageMeta, image: EngineImage) -> list[str] | None:
-    return containers.command(image_meta.properties.get("os_command_line"), image.config)
+    return workload.command(image_meta.properties.get("os_command_line"), image.config)

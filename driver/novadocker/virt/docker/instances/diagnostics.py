@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from nova.objects import diagnostics as nova_diagnostics
 from oslo_utils import timeutils, units
 
 from novadocker.types import Instance
-from novadocker.virt.docker.engine import containers
+from novadocker.virt.docker.engine import containers, health
 
 _STATES = {
     containers.State.RUNNING: "running",
@@ -23,15 +24,21 @@ _STATES = {
 class Counters:
     """Counters of the engine and of the kernel.
 
+    :param details: the engine's description of the container
     :param outdated: whether it has former options of the host until its next hard reboot
     :param stats: the engine's counters at one moment
     :param devices: name, mac and stats of each interface
     """
 
-    state: containers.State
+    details: Mapping[str, Any]
     outdated: bool
     stats: dict[str, Any]
     devices: list[dict[str, Any]]
+
+    @property
+    def state(self) -> containers.State:
+        """Return the state of the workload."""
+        return containers.state_of(self.details["State"]["Status"])
 
     @property
     def cpu_ns(self) -> list[int]:
@@ -87,6 +94,10 @@ def flat(counters: Counters) -> dict[str, Any]:
             way, kind = name.split("_")
             flattened[f"{device['name']}_{way}" + ("" if kind == "bytes" else f"_{kind}")] = value
     flattened["options_outdated"] = int(counters.outdated)
+    flattened["restarts"] = int(counters.details.get("RestartCount") or 0)
+    checked = health.of(counters.details)
+    if checked is not None:
+        flattened["health"] = checked
     return flattened
 
 

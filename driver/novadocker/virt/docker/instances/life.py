@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from oslo_log import log as logging
@@ -20,7 +19,10 @@ from novadocker.types import Flavor, Instance, NetworkInfo
 from novadocker.virt.docker.engine import containers, isolation, names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.engine.kept import Kept
+from novadocker.virt.docker.engine.workload import Workload
 from novadocker.virt.docker.host.facts import HostFacts
+from novadocker.virt.docker.instances import wishes
+from novadocker.virt.docker.instances.meanwhile import meanwhile
 from novadocker.virt.docker.instances.networks import Networks
 from novadocker.virt.docker.network.waiting import PortsWait
 
@@ -37,6 +39,7 @@ class Content:
     :param entry_point: in the place of the image's; None for the image's own
     :param own_environment: which variables are the instance's own, for the container's label
     :param files: archive to unpack at the container's root before it starts
+    :param health_check: the image's; None where it has none, or none is to be run
     """
 
     image: str
@@ -46,6 +49,7 @@ class Content:
     own_environment: str = ""
     files: bytes | None = None
     entry_point: list[str] | None = None
+    health_check: Mapping[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +171,7 @@ class Instances:
             self._workloads.kill(name)
         elif state is containers.State.PAUSED:
             self._workloads.unpause(name)
-        self._workloads.start(name)
+        self._workloads.start(name, wishes.restart(instance))
 
     def _limit(self, instance: Instance, details: Mapping[str, Any]) -> None:
         """Give a stopped instance the limits of its flavor, which a resize may have changed."""
@@ -248,8 +252,8 @@ class Instances:
                 LOG.info("It has former options until its next hard reboot", instance=instance)
 
     def _renewed(
-        self, instance: Instance, network_info: NetworkInfo, details: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
+        self, instance: Instance, network_info: NetworkInfo, details: dict[str, Any]
+    ) -> dict[str, Any]:
         """Recreate a stopped instance with the options of now; where that fails, it stays.
 
         :param details: the engine's description of its container
@@ -286,6 +290,7 @@ class Instances:
             image=image,
             image_id=names.image_label(details),
             own_environment=names.environment_label(details),
+            health_check=details["Config"].get("Healthcheck"),
         )
         self.create_workload(instance, content, new)
         if old is None:
@@ -330,10 +335,8 @@ class Instances:
     def _disk_gb(self, flavor: Flavor) -> int | None:
         return int(flavor.root_gb) if self._facts.disk_quota else None
 
-    def _specified(
-        self, instance: Instance, content: Content, name: str | None = None
-    ) -> containers.Workload:
-        return containers.Workload(
+    def _specified(self, instance: Instance, content: Content, name: str | None = None) -> Workload:
+        return Workload(
             name=name or names.workload_name(instance.uuid),
             sandbox=names.sandbox_name(instance.uuid),
             image=content.image,
@@ -349,6 +352,7 @@ class Instances:
             tty=self._settings.tty or isolation.wants_terminal(instance.flavor),
             init=self._settings.init,
             entry_point=content.entry_point,
+            health_check=content.health_check,
         )
 
     def adopt(
@@ -381,13 +385,14 @@ class Instances:
 
         try:
             with wait(), contextlib.ExitStack() as works:
-                with _meanwhile(plug, f"novadocker-ports-{instance.uuid}"):
+                with meanwhile(plug, f"novadocker-ports-{instance.uuid}"):
                     self._networks.create_sandbox(instance, network_info)
-                    works.enter_context(_meanwhile(make_workload, f"novadocker-{instance.uuid}"))
+                    works.enter_context(meanwhile(make_workload, f"novadocker-{instance.uuid}"))
                     path = self._networks.start_sandbox(instance)
                 self._networks.wire(network_info, path)
             if power_on:
-                self._workloads.start(names.workload_name(instance.uuid))
+                name = names.workload_name(instance.uuid)
+                self._workloads.start(name, wishes.restart(instance))
         except BaseException:
             # BaseException: on eventlet, a timeout is no Exception.
             LOG.warning(
@@ -434,27 +439,3 @@ class Instances:
             "somebody has removed its container on the host (docker system prune?), and with it "
             "all that the server had written: rebuild the server to have it anew from its image"
         )
-
-
-@contextlib.contextmanager
-def _meanwhile(work: Callable[[], None], name: str) -> Iterator[None]:
-    """Do some work in a thread while the body runs; wait for its end, and raise its exception.
-
-    :param name: name of the thread
-    """
-    faults: list[BaseException] = []
-
-    def do() -> None:
-        try:
-            work()
-        except BaseException as err:  # noqa: BLE001 - raised again by the thread that waits
-            faults.append(err)
-
-    thread = threading.Thread(target=do, name=name, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-    if faults:
-        raise faults[0]

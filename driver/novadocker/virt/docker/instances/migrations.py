@@ -148,6 +148,7 @@ class Migrations:
             image=image.id,
             image_id=instance.image_ref or "",
             own_environment=left.get("environment", ""),
+            health_check=image.config.get("Healthcheck"),
         )
         self._instances.build(instance, lambda: content, network_info, wait, power_on)
         self._forget(context, instance, image_id)

@@ -161,7 +161,7 @@ class Networks:
         """Connect or disconnect the ports of an instance; a failure is only logged."""
         namespace = self._sandboxes.namespace(names.sandbox_name(instance.uuid))
         try:
-            self._wiring.set_links(namespace and namespace.path, up)
+            self._wiring.set_links(namespace.path if namespace else None, up)
         except exceptions.NetworkError as err:
             LOG.warning("%s", err, instance=instance)
 

@@ -6,14 +6,21 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping
+from typing import Any
+
+from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Instance
+from novadocker.virt.docker.engine import restarts
+
+LOG = logging.getLogger(__name__)
 
 COMMAND = "docker:command"
 ENTRY_POINT = "docker:entrypoint"
 CONSOLE = "docker:console"
 CONSOLES = ("shell", "workload", "none")
+RESTART = "docker:restart"
 
 
 def wish(instance: Instance, name: str) -> str | None:
@@ -64,3 +71,28 @@ def words(server_metadata: Mapping[str, str], name: str) -> list[str] | None:
     if not all(isinstance(word, str) and "\0" not in word for word in split):
         raise exceptions.ImageRefused(f"the server's metadata {name} is no list of texts")
     return split or [""]
+
+
+def restart(instance: Instance) -> Mapping[str, Any]:
+    """Return the engine's restart policy for an instance that is to run.
+
+    What nobody knows is none: :func:`check` refuses it for new instances.
+    """
+    try:
+        return restarts.policy(wish(instance, RESTART) or "no")
+    except ValueError as err:
+        LOG.warning("It is not started again when it ends: %s", err, instance=instance)
+        return restarts.NO
+
+
+def check(instance: Instance) -> None:
+    """Check what is asked for a new instance.
+
+    :raises FlavorRefused, ImageRefused: who asks for what there is not
+    """
+    try:
+        restarts.policy(wish(instance, RESTART) or "no")
+    except ValueError as err:
+        if RESTART in (instance.flavor.get("extra_specs", {}) or {}):
+            raise exceptions.FlavorRefused(f"{RESTART} of the flavor: {err}") from None
+        raise exceptions.ImageRefused(f"its {RESTART}: {err}") from None
