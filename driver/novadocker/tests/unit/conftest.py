@@ -129,6 +129,8 @@ def interfaces(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         objects.VirtualInterfaceList, "get_by_instance_uuid", lambda _context, _uuid: known
     )
     monkeypatch.setattr(objects.Instance, "save", mock.Mock())
+    stored = mock.Mock(return_value=mock.Mock(task_state=None, host=make.HOST))
+    monkeypatch.setattr(objects.Instance, "get_by_uuid", stored)
     monkeypatch.setattr(objects, "InstanceActionEvent", mock.Mock())
     return known
 

@@ -13,7 +13,7 @@ from oslo_log import log as logging
 from novadocker import conf, exceptions
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
-from novadocker.virt.docker.face import block_devices, faults, migration
+from novadocker.virt.docker.face import block_devices, deletion, faults, migration
 from novadocker.virt.docker.instances import wishes
 from novadocker.virt.docker.instances.life import Content
 from novadocker.virt.docker.network import tags
@@ -135,7 +135,10 @@ class Life:
         """Reboot an instance from whatever state, also after a crash in a rescue or a migration."""
         parts = self.parts
         timeout_s = CONF.docker.stop_timeout_cap if reboot_type == "SOFT" else 0
-        with block_devices.in_place(parts, instance, block_device_info):
+        with (
+            deletion.heeded(parts, context, instance, network_info),
+            block_devices.in_place(parts, instance, block_device_info),
+        ):
             parts.rescues.put_back(instance)
             parts.migrations.mend(context, instance)
             parts.instances.reboot(instance, network_info or [], timeout_s)

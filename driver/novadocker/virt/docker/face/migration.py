@@ -10,7 +10,7 @@ from nova import exception, objects
 
 from novadocker.types import Context, Flavor, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
-from novadocker.virt.docker.face import block_devices, faults
+from novadocker.virt.docker.face import block_devices, deletion, faults
 from novadocker.virt.docker.parts import Parts
 
 
@@ -54,7 +54,10 @@ class Migration:
             raise exception.InstanceFaultRollback(
                 exception.ResizeError(reason="a root disk cannot be made smaller")
             )
-        with faults.translated(instance, faults.LEAVING):
+        with (
+            deletion.heeded(self.parts, context, instance, network_info),
+            faults.translated(instance, faults.LEAVING),
+        ):
             isolation.check(flavor)
             return self.parts.migrations.leave(
                 context,
@@ -82,7 +85,10 @@ class Migration:
     ) -> None:
         """Make an instance that was resized, or has moved here."""
         wait = self.parts.waiting.for_ports(instance, network_info, power_on)
-        with block_devices.in_place(self.parts, instance, block_device_info):
+        with (
+            deletion.heeded(self.parts, context, instance, network_info),
+            block_devices.in_place(self.parts, instance, block_device_info),
+        ):
             self.parts.migrations.arrive(
                 context, instance, disk_info, network_info or [], wait, power_on
             )
@@ -105,5 +111,8 @@ class Migration:
     ) -> None:
         """Make an instance again what it was."""
         wait = self.parts.waiting.for_ports(instance, network_info, power_on)
-        with block_devices.in_place(self.parts, instance, block_device_info):
+        with (
+            deletion.heeded(self.parts, context, instance, network_info),
+            block_devices.in_place(self.parts, instance, block_device_info),
+        ):
             self.parts.migrations.go_back(instance, network_info or [], wait, power_on)

@@ -9,7 +9,7 @@ from nova import exception
 from oslo_log import log as logging
 
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
-from novadocker.virt.docker.face import block_devices, faults, reports
+from novadocker.virt.docker.face import block_devices, deletion, faults, reports
 from novadocker.virt.docker.parts import Parts
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +33,7 @@ class Rescue:
         """Run another image in the place of an instance, with its files in /mnt/rescue."""
         parts = self.parts
         with (
+            deletion.heeded(parts, context, instance, network_info),
             faults.translated(instance),
             block_devices.in_place(parts, instance, block_device_info),
             parts.attachments.aside(instance),
@@ -75,8 +76,12 @@ class Rescue:
     def unrescue(self, context: Context, instance: Instance) -> None:
         """End a rescue, and run the instance with the repaired files."""
         block_device_info = block_devices.known(self.parts, instance)
-        with block_devices.in_place(self.parts, instance, block_device_info):
-            self.parts.rescues.end(instance, instance.get_network_info() or [])
+        network_info = instance.get_network_info() or []
+        with (
+            deletion.heeded(self.parts, context, instance, network_info),
+            block_devices.in_place(self.parts, instance, block_device_info),
+        ):
+            self.parts.rescues.end(instance, network_info)
 
     def set_admin_password(self, instance: Instance, new_pass: str) -> None:
         """Set root's password, where the image has what that takes."""
