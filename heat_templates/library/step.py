@@ -55,6 +55,7 @@ class Step(FileChanges):
             entry = pwd.getpwnam(user)
             groups = os.getgrouplist(user, entry.pw_gid)
             identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups}
+        began = time.monotonic()
         try:
             done = subprocess.run(
                 argv,
@@ -72,7 +73,8 @@ class Step(FileChanges):
             raise StepFailed(f"{argv[0]} cannot be run: {err.strerror}") from err
         shown = " ".join(argv)[:300]
         printed = "" if quiet else done.stdout[-8000:]
-        LOG.debug("$ %s -> %s\n%s%s", shown, done.returncode, printed, done.stderr[-8000:])
+        took = f"{done.returncode} in {time.monotonic() - began:.1f} s"
+        LOG.debug("$ %s -> %s\n%s%s", shown, took, printed, done.stderr[-8000:])
         if done.returncode not in ok:
             said = (done.stderr.strip() or done.stdout.strip())[-600:]
             raise StepFailed(f"{shown[:120]} failed with exit code {done.returncode}: {said}")
