@@ -372,7 +372,15 @@ def findings(arguments: list[str]) -> list[Finding]:
 
     options = conf.load()
     log.register_options(options)
-    options(arguments, project="nova", prog="nova-compute")
+    # Under nova-compute's name its configuration files are read.
+    options(
+        arguments,
+        project="nova",
+        prog="nova-compute",
+        usage="novadocker-check [--config-file PATH] [--config-dir DIR] [OPTION ...]",
+        description="Report what nova-compute is missing on this host, and the remedy.",
+        epilog="The options are those of nova-compute; run it as the user of nova-compute.",
+    )
     priv_context.init(root_helper=shlex.split(utils.get_root_helper()))
     return [*begun, *(finding for check in CHECKS for finding in check(options))]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import inspect
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -286,6 +287,14 @@ def test_exit_code_tells_errors(
         check.main()
     assert ended.value.code == code
     assert capsys.readouterr().out.splitlines()[1].endswith("-> remedy")
+
+
+def test_help_names_the_command_itself() -> None:
+    program = f"import sys; sys.argv[0] = 'x'; import {check.__name__} as c; c.main()"
+    shown = subprocess.run(
+        [sys.executable, "-c", program, "--help"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.startswith("usage: novadocker-check [--config-file PATH]")
 
 
 def test_every_check_of_the_configuration_is_in_the_list() -> None:
