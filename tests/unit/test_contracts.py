@@ -23,6 +23,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from novadocker_actions import host_package
 from novadocker_actions.cloud import pages
 from novadocker_actions.plan import inputs, packing
 from novadocker_client import meanings
@@ -439,6 +440,14 @@ def test_agents_and_templates_start_the_package_where_it_is_installed() -> None:
         for body in template(name)["resources"].values():
             if body["type"] == "OS::Heat::SoftwareConfig":
                 assert f"readlink -f {place})" in body["properties"]["config"], name
+
+
+def test_a_stack_brings_each_file_of_the_package_of_host_steps() -> None:
+    text = (TOP / TEMPLATES / "host_package.yaml").read_text()
+    listed = re.findall(r"^ +(\S+/\S+): \{get_file: (\S+)\}$", text, re.MULTILINE)
+    assert all(name == file for name, file in listed)
+    made = {name for name in host_package.contents() if "__" not in name}
+    assert {name for name, _ in listed if "__" not in name} == made
 
 
 def test_a_message_has_the_fields_that_the_host_reads() -> None:

@@ -46,27 +46,29 @@ def veth_create(
     :param up: whether the host's end is set up; otherwise down, without being up for a moment
     :return: False when the pair was there already
     """
+    state = "up" if up else "down"
     with IPRoute() as ipr:
-        present = ipr.link_lookup(ifname=host_device)
-        if present and _kind(ipr.get_links(present[0])[0]) != "veth":
-            # A tap that os-vif made for a virtual machine, under the name of the port.
-            ipr.link("del", index=present[0])
-            present = ()
-        if not present:
-            ipr.link(
-                "add",
-                kind="veth",
-                ifname=host_device,
-                mtu=mtu,
-                peer={"ifname": peer, "address": mac, "mtu": mtu},
-            )
-            if not tx_checksum:
-                # A device keeps the feature when it moves into a namespace.
-                _checksums_off(host_device)
-                _checksums_off(peer)
-        state = "up" if up else "down"
-        ipr.link("set", index=ipr.link_lookup(ifname=host_device)[0], state=state, mtu=mtu)
-    return not present
+        if _kind_of(ipr, host_device) == "veth" and _set(ipr, host_device, state=state, mtu=mtu):
+            return False
+        # It is not there, or went a moment ago with a namespace that had its other end. Or it is
+        # a tap that os-vif made for a virtual machine, under the name of the port.
+        for index in ipr.link_lookup(ifname=host_device):
+            with _unless(errno.ENODEV):
+                ipr.link("del", index=index)
+        ipr.link(
+            "add",
+            kind="veth",
+            ifname=host_device,
+            mtu=mtu,
+            peer={"ifname": peer, "address": mac, "mtu": mtu},
+        )
+        if not tx_checksum:
+            # A device keeps the feature when it moves into a namespace.
+            _checksums_off(host_device)
+            _checksums_off(peer)
+        if not _set(ipr, host_device, state=state, mtu=mtu):
+            raise OSError(errno.ENODEV, f"{host_device} has gone as soon as it was made")
+    return True
 
 
 @ctx.entrypoint
@@ -266,6 +268,24 @@ def _free_name(ns: NetNS) -> str:
     return next(
         name for name in (f"eth{number}" for number in range(len(taken) + 1)) if name not in taken
     )
+
+
+def _kind_of(ipr: IPRoute, device: str) -> str | None:
+    """Return the kind of a device, None where there is none, or it has just gone."""
+    with _unless(errno.ENODEV):
+        for index in ipr.link_lookup(ifname=device):
+            for link in ipr.get_links(index):
+                return _kind(link)
+    return None
+
+
+def _set(ipr: IPRoute, device: str, **settings: Any) -> bool:
+    """Set a device of the host; return False where there is none, or it has just gone."""
+    with _unless(errno.ENODEV):
+        for index in ipr.link_lookup(ifname=device):
+            ipr.link("set", index=index, **settings)
+            return True
+    return False
 
 
 def _kind(link: Any) -> str | None:

@@ -123,7 +123,7 @@ def test_a_snapshot_has_no_config_drive_and_a_server_only_its_own(cloud: Cloud, 
         base, {"openstack/latest/user_data": b"first", "only/first": b"for-one-only"}
     )
     cloud.run(first, "sh", "-c", "echo mine >/root/mine; ln /root/mine /root/again")
-    assert cloud.found(first) == "for-one-onlyfirst"
+    assert cloud.read(first) == "for-one-onlyfirst"
     image_id = cloud.snapshot(first)
     config, files = names(cloud.stored[image_id])
     assert b"for-one-only" not in cloud.stored[image_id]
@@ -132,13 +132,13 @@ def test_a_snapshot_has_no_config_drive_and_a_server_only_its_own(cloud: Cloud, 
     assert not config["config"].get("Labels")
 
     without = cloud.boot(image_id)
-    assert cloud.found(without) == ""
+    assert cloud.read(without) == ""
     # It is the same file system in all else.
     assert cloud.run(without, "cat", "/root/mine", "/root/again") == "mine\nmine\n"
     assert cloud.run(without, "stat", "-c", "%h", "/root/again") == "2\n"
 
     second = cloud.boot(image_id, {"openstack/latest/user_data": b"second"})
-    assert cloud.found(second) == "second"
+    assert cloud.read(second) == "second"
 
 
 def test_a_config_drive_of_an_image_is_not_added_to(cloud: Cloud, base: str) -> None:
@@ -147,13 +147,13 @@ def test_a_config_drive_of_an_image_is_not_added_to(cloud: Cloud, base: str) -> 
     )
     # As a move between hosts takes it along.
     image_id = cloud.snapshot(first, without=None)
-    assert cloud.found(cloud.boot(image_id)) == "for-one-onlyfirst"
+    assert cloud.read(cloud.boot(image_id)) == "for-one-onlyfirst"
     second = cloud.boot(image_id, {"openstack/latest/user_data": b"second"})
-    assert cloud.found(second) == "second"
+    assert cloud.read(second) == "second"
     assert cloud.run(second, "stat", "-c", "%a %U", DRIVE) == "700 root\n"
     # It is below the layer of the second one, and goes from there as well.
     third = cloud.boot(cloud.snapshot(second))
-    assert cloud.found(third) == ""
+    assert cloud.read(third) == ""
     assert b"for-one-only" not in cloud.stored[list(cloud.stored)[-1]]
 
 

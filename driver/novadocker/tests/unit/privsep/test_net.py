@@ -170,6 +170,33 @@ class TestHost:
         assert kernel.done[0][2]["peer"] == {"ifname": "nd1", "address": MAC, "mtu": 1400}
         assert kernel.done[-1][2]["state"] == "up"
 
+    @pytest.mark.parametrize(
+        ("when", "told"), [("get_links", "nothing"), ("get_links", "ENODEV"), ("link", "ENODEV")]
+    )
+    def test_a_pair_that_goes_with_its_namespace_at_that_moment_is_made_anew(
+        self, when: str, told: str, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        as_it_was = getattr(Socket, when)
+
+        def goes(self: Socket, *arguments: Any, **more: Any) -> Any:
+            monkeypatch.setattr(Socket, when, as_it_was)
+            kernel.host.clear()
+            if told == "ENODEV":
+                raise NetlinkError(errno.ENODEV, "No such device")
+            return as_it_was(self, *arguments, **more)
+
+        monkeypatch.setattr(Socket, when, goes)
+        assert net.veth_create("tap1", "nd1", MAC, 1400, True) is True
+        assert names(kernel.host) == ["tap1", "nd1"]
+
+    def test_a_pair_that_does_not_stay_is_an_error(
+        self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Socket, "link_lookup", lambda _self, ifname: ())
+        with pytest.raises(OSError, match="tap1 has gone as soon as it was made"):
+            net.veth_create("tap1", "nd1", MAC, 1400, True)
+
     def test_both_ends_leave_checksums_where_they_must(self, kernel: Kernel) -> None:
         net.veth_create("tap1", "nd1", MAC, 1400, False)
         assert [action for action in kernel.done if action[0] == "tx off"] == [
