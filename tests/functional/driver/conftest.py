@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the driver's tests run on; they run side by side (``pytest -n 4 --dist worksteal``).
+"""What the driver's tests run on: engines of their own.
 
 No test uses the machine's Docker Engine, of which others have containers and images at any time,
-nor one that another test uses at the same time.
+nor one that another test uses at the same time. They run one after another nevertheless: a mount
+of a volume lives on in each mount namespace that another test makes meanwhile, and the volume is
+"in use elsewhere" for as long.
 """
 
 from __future__ import annotations
