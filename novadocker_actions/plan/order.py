@@ -190,12 +190,15 @@ def _together(told: Iterable[tuple[str, str]]) -> str:
 
     :param told: names of hosts, and texts with :data:`_HOSTS` where the names go
     """
-    by_text: dict[str, dict[str, None]] = {}
+    by_text: dict[str, dict[str, str]] = {}
     for host, text in told:
         # A host is named in its own words as well: those are the same but for the name.
         alike = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", "this host", text)
-        by_text.setdefault(alike, {})[host] = None
-    parts = [text.replace(_HOSTS, _few(list(of))) for text, of in by_text.items()]
+        by_text.setdefault(alike, {})[host] = text
+    parts = []
+    for alike, texts in by_text.items():
+        text = alike if len(texts) > 1 else next(iter(texts.values()))
+        parts.append(text.replace(_HOSTS, _few(list(texts))))
     more = len(parts) - _FINDINGS
     return "; ".join(parts[:_FINDINGS]) + (f"; and {more} more findings." if more > 0 else ".")
 
