@@ -11,8 +11,8 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import lzma
 import runpy
-import zlib
 
 from novadocker_actions import resources
 
@@ -53,8 +53,8 @@ def digest() -> str:
 
 @functools.cache
 def compressed() -> str:
-    """Return the package as it travels: compressed (zlib), as base64."""
-    return base64.b64encode(zlib.compress(build(), 9)).decode()
+    """Return the package as it travels: compressed (xz), as base64."""
+    return base64.b64encode(lzma.compress(build())).decode()
 
 
 def settings() -> dict[str, str]:

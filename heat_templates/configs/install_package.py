@@ -6,8 +6,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import lzma
 import sys
-import zlib
 
 from library.faults import StepFailed
 from library.outcome import run_step
@@ -27,7 +27,7 @@ SETTINGS = {
         },
         "data": {
             "type": "string",
-            "description": "The package, compressed (zlib) and in base64; empty for the one that "
+            "description": "The package, compressed (xz) and in base64; empty for the one that "
             "this step itself is of.",
             "default": "",
         },
@@ -35,6 +35,8 @@ SETTINGS = {
 }
 
 MAX_BYTES = 16 * 1024 * 1024
+# To unpack it takes little more than the window that xz has by default, of 8 MiB.
+MAX_MEMORY = 32 * 1024 * 1024
 
 
 def converge(step: Step) -> None:
@@ -62,11 +64,11 @@ def content(text: str) -> bytes:
     if not text:
         return own_package().read_bytes()
     try:
-        inflating = zlib.decompressobj()
-        data = inflating.decompress(base64.b64decode(text, validate=True), MAX_BYTES)
-    except (binascii.Error, ValueError, zlib.error) as err:
+        unpacking = lzma.LZMADecompressor(memlimit=MAX_MEMORY)
+        data = unpacking.decompress(base64.b64decode(text, validate=True), MAX_BYTES)
+    except (binascii.Error, ValueError, lzma.LZMAError) as err:
         raise StepFailed(f"data: is no compressed package ({err})") from err
-    if inflating.unconsumed_tail or not inflating.eof:
+    if unpacking.unused_data or not unpacking.eof:
         raise StepFailed(f"data: is not a whole package of at most {MAX_BYTES} bytes")
     return data
 

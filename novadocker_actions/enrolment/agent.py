@@ -76,11 +76,11 @@ class Ssh:
 
 # What runs on the host comes by standard input, as credentials are among it, and leaves no file.
 _PROGRAM = """\
-import base64, json, os, subprocess, sys, tempfile, zlib
+import base64, json, lzma, os, subprocess, sys, tempfile
 with tempfile.TemporaryDirectory(prefix="novadocker-") as folder:
     path = os.path.join(folder, "novadocker-host.pyz")
     with open(path, "wb") as file:
-        file.write(zlib.decompress(base64.b64decode({package!r})))
+        file.write(lzma.decompress(base64.b64decode({package!r})))
     os.mkdir(os.path.join(folder, "wheels"))
     for name, content in json.loads({wheels!r}).items():
         with open(os.path.join(folder, "wheels", name), "wb") as file:

@@ -12,11 +12,11 @@ import hashlib
 import io
 import itertools
 import json
+import lzma
 import re
 import threading
 import time
 import uuid
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -613,7 +613,7 @@ class FakeCloud(BaseAdapter):
         if step == "describe_host":
             return False, host.facts(), ""
         if step == "install_package":
-            data = zlib.decompress(base64.b64decode(settings["data"]))
+            data = lzma.decompress(base64.b64decode(settings["data"]))
             digest = hashlib.sha256(data).hexdigest()
             if digest != settings["sha256"]:
                 return False, {}, "data: is not that package"

@@ -96,7 +96,8 @@ def test_the_step_of_a_recipe_that_a_host_is_at_is_seen_while_it_is_under_way(
 ) -> None:
     """Staged and out of service alike, in the host's own words alone."""
     monkeypatch.setattr(steps, "COLLECT_WAIT_S", 0.5)
-    cloud.step_s = 3.0
+    # Three times what lies between two looks of the client.
+    cloud.step_s = 6.0
     forged = {"signature": "bm9ib2R5J3M="}
 
     def say(host: FakeHost, config: dict[str, Any]) -> None:

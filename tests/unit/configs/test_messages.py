@@ -10,6 +10,7 @@ import hashlib
 import http.server
 import io
 import json
+import lzma
 import os
 import pathlib
 import signal
@@ -18,7 +19,6 @@ import sys
 import threading
 import time
 import zipfile
-import zlib
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
@@ -765,7 +765,7 @@ class TestOperators:
 
 class TestPackage:
     def install(self, data: bytes) -> tuple[str, dict[str, Any]]:
-        text = base64.b64encode(zlib.compress(data)).decode()
+        text = base64.b64encode(lzma.compress(data)).decode()
         return "install_package", {"sha256": hashlib.sha256(data).hexdigest(), "data": text}
 
     def test_a_signed_message_brings_the_next_package(
