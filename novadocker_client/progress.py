@@ -178,6 +178,8 @@ class Progress:
             known = hosts.get(cell.host)
             if known and known.state == FAILED:
                 continue
+            if known and known.state == RUNNING and _is_of_that_second(cell, known.since):
+                continue
             hosts[cell.host] = HostProgress(
                 cell.host,
                 roles[cell.host],
@@ -188,6 +190,14 @@ class Progress:
                 cell.doing if cell.state == RUNNING else None,
             )
         return [hosts[host] for host in roles if host in hosts]
+
+
+def _is_of_that_second(cell: Cell, since: datetime.datetime | None) -> bool:
+    """Tell whether a step that went well began when one did that is under way.
+
+    Mistral's times are whole seconds: what is under way came after it, in whatever order both come.
+    """
+    return cell.state == OK and cell.started_at == since
 
 
 def _cell(task: Task, row: HostRow, failed: set[str]) -> Cell | None:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pytest
 
 from novadocker_client.connection import Cloud
-from novadocker_client.progress import Doing, Progress
+from novadocker_client.progress import Doing, HostRow, Progress, Task
 from novadocker_client.runs import Runs
 from novadocker_client.tests.fake_cloud import FakeCloud
 
@@ -224,6 +225,20 @@ def test_an_outcome_of_the_second_in_which_it_was_asked_for_stays(
     progress = Runs(cloud).progress(run)
     assert cells(progress) == [("c1", "describe_hosts", "failed"), ("c2", "describe_hosts", "ok")]
     assert [host.reason for host in progress.hosts()] == ["gone", ""]
+
+
+@pytest.mark.parametrize("ended_is_told_last", [False, True])
+def test_what_is_under_way_came_after_what_ended_in_the_same_second(
+    ended_is_told_last: bool,
+) -> None:
+    """Mistral lists tasks of one second in any order, and its times are whole seconds."""
+    second = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    row = (HostRow("c1"),)
+    ended = Task("t1", "recheck_instances", "ACTION", "SUCCESS", "", second, second, row)
+    going_on = Task("t2", "switch", "WORKFLOW", "RUNNING", "", second, None, row)
+    tasks = (going_on, ended) if ended_is_told_last else (ended, going_on)
+    (host,) = Progress(tasks).hosts()
+    assert (host.step, host.state) == ("switch", "running")
 
 
 def test_a_step_that_went_well_and_then_failed_has_failed(fake: FakeCloud, cloud: Cloud) -> None:
