@@ -193,7 +193,7 @@ class Progress:
 
 
 def _is_of_that_second(cell: Cell, since: datetime.datetime | None) -> bool:
-    """Tell whether a step that went well began when one did that is under way.
+    """Return whether a step that went well began when one did that is under way.
 
     Mistral's times are whole seconds: what is under way came after it, in whatever order both come.
     """
