@@ -17,6 +17,8 @@ from keystoneauth1 import adapter, exceptions
 
 from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
 
+# No answer that is asked for is as long. What hosts have Heat keep is bounded by nothing else.
+MOST_BYTES = 16 * 1024 * 1024
 # Pauses between requests that a service cannot answer now: each is twice the one before.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1, 20
 
@@ -104,13 +106,24 @@ class ServiceAdapter(adapter.Adapter):
     def _request_once(self, url: str, method: str, **options: Any) -> requests.Response:
         service, request = str(self.service_type), f"{method} {url}"
         try:
-            answer = super().request(url, method, **{**options, "raise_exc": False})
+            answer = super().request(url, method, **{**options, "raise_exc": False, "stream": True})
+            length = int(answer.headers.get("Content-Length") or 0)
+            if length <= MOST_BYTES:
+                # All of it is read now, so the connection is free for the next request.
+                _ = answer.content
         except exceptions.CatalogException as err:
             raise self._absent() from err
         except exceptions.ClientException as err:
             # No connection, or Keystone gave no token for it.
             status = getattr(err, "http_status", NO_ANSWER)
             raise CloudError(service, request, status, str(err)) from err
+        except requests.RequestException as err:
+            # The answer broke off.
+            raise CloudError(service, request, NO_ANSWER, str(err)) from err
+        if length > MOST_BYTES:
+            answer.close()
+            text = f"an answer of {length} bytes, more than {MOST_BYTES}"
+            raise CloudError(service, request, answer.status_code, text)
         if answer.status_code >= 400:
             raise CloudError(service, request, answer.status_code, told(answer))
         return answer

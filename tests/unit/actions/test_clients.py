@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import pathlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +17,7 @@ from keystoneauth1 import session
 from keystoneauth1.plugin import BaseAuthPlugin
 from oslo_config import cfg
 from requests.adapters import BaseAdapter
+from urllib3.exceptions import ProtocolError
 
 from novadocker_actions.cloud import clients, services
 from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
@@ -370,6 +371,64 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setattr("tenacity.nap.time.sleep", sleep)
     monkeypatch.setattr(services.time, "monotonic", lambda: now[0])
     return now
+
+
+class Stream:
+    """The body of an answer on its way, as urllib3 hands it to requests."""
+
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.fault, self.read, self.closed = fault, False, False
+
+    def stream(self, *_arguments: Any, **_options: Any) -> Iterator[bytes]:
+        self.read = True
+        yield b"{"
+        raise self.fault or AssertionError("it was read to its end")
+
+    def close(self) -> None:
+        self.closed = True
+
+    release_conn = close
+
+
+def _answering(transport: Transport, monkeypatch: pytest.MonkeyPatch, body: Stream) -> None:
+    as_ever = transport.send
+
+    def send(request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        assert options["stream"], "the whole answer would be read before its length is looked at"
+        response = as_ever(request)
+        response.headers["Content-Length"] = str(services.MOST_BYTES + 1)
+        response._content, response.raw = False, body
+        if body.fault:
+            response.headers["Content-Length"] = "100"
+        return response
+
+    monkeypatch.setattr(transport, "send", send)
+
+
+@pytest.mark.parametrize("service", ASKED)
+def test_an_answer_that_a_host_has_made_endless_is_not_read(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, service: str
+) -> None:
+    body = Stream()
+    _answering(transport, monkeypatch, body)
+
+    with pytest.raises(CloudError, match="an answer of 16777217 bytes, more than 16777216"):
+        ASKED[service](clients.connect(context(), patience_s=90))
+
+    assert (body.read, body.closed, len(transport.seen)) == (False, True, 1)
+
+
+def test_an_answer_that_breaks_off_is_a_service_that_is_away(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _clock(monkeypatch)
+    _answering(transport, monkeypatch, Stream(ProtocolError("Connection broken")))
+
+    with pytest.raises(CloudError, match="Connection broken") as told:
+        clients.connect(context(), patience_s=5).compute.get("/os-services")
+
+    assert told.value.status == NO_ANSWER
+    assert len(transport.seen) > 1
 
 
 def test_pauses_are_given_by_no_option_that_tenacity_gives_up(
