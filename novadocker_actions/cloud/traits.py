@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from novadocker_actions.cloud import aggregates
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError
 
 # The driver's own. Nova leaves on a host what another driver than its own has set there.
-DRIVERS = frozenset({"CUSTOM_HYPERVISOR_DOCKER", "CUSTOM_DOCKER_DISK_QUOTA"})
+DRIVERS = frozenset({aggregates.TRAIT, "CUSTOM_DOCKER_DISK_QUOTA"})
 _TRIES = 5
 
 

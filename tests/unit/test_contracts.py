@@ -24,7 +24,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from novadocker_actions import host_package
-from novadocker_actions.cloud import pages
+from novadocker_actions.cloud import pages, traits
 from novadocker_actions.plan import inputs, packing
 from novadocker_client import meanings
 from novadocker_client import pages as client_pages
@@ -409,6 +409,17 @@ def test_the_trait_that_the_driver_reports_is_the_one_that_images_and_aggregates
     assert alike([trait, literal(ACTIONS, "TRAIT"), literal(TEMPEST, "DOCKER_TRAIT")])
 
 
+def test_the_traits_that_are_taken_off_a_host_are_all_that_the_driver_reports() -> None:
+    words = (
+        str(node.value)
+        for path in sources(DRIVER)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Constant)
+    )
+    reported = {word for word in words if re.fullmatch(r"CUSTOM_[A-Z_]*[A-Z]", word)}
+    assert reported == traits.DRIVERS
+
+
 def test_a_host_s_key_is_where_all_that_use_it_look_for_it() -> None:
     place = literal(f"{TEMPLATES}/configs", "KEY", "make_host_key.py")
     assert alike([place, *literals(f"{TEMPLATES}/configs", "HOST_KEY")])
@@ -448,6 +459,14 @@ def test_a_stack_brings_each_file_of_the_package_of_host_steps() -> None:
     assert all(name == file for name, file in listed)
     made = {name for name in host_package.contents() if "__" not in name}
     assert {name for name, _ in listed if "__" not in name} == made
+
+
+def test_a_host_that_has_another_package_says_so_in_the_words_that_are_looked_for() -> None:
+    (told,) = literals(ACTIONS, "_OTHER_PACKAGE")
+    inbox = (TOP / TEMPLATES / "library" / "inbox.py").read_text()
+    fake = (TOP / "tests" / "functional" / "workbooks" / "fake_cloud.py").read_text()
+    assert f'f"{told}{{message.package[:12]}}' in inbox
+    assert told in fake
 
 
 def test_a_message_has_the_fields_that_the_host_reads() -> None:
