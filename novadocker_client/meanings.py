@@ -7,6 +7,7 @@ the whole house compares them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,19 @@ NAMES, TEXT, NUMBER, SHARE = "names", "text", "number", "share"
 CHOICE, FLAG, OBJECT = "choice", "flag", "object"
 
 WORKBOOK = "novadocker"
+_PERCENT, _NUMBER = re.compile(r"([1-9]?\d|100)%", re.ASCII), re.compile(r"\d+", re.ASCII)
+
+
+def share(text: str) -> int | str:
+    """Return what a text says of kind ``SHARE``: a number, or a percentage as it is.
+
+    :raises ValueError: when it says neither
+    """
+    if _PERCENT.fullmatch(text):
+        return text
+    if not _NUMBER.fullmatch(text):
+        raise ValueError(f"{text!r} is neither a number nor a percentage up to 100%")
+    return int(text)
 
 
 @dataclass(frozen=True)

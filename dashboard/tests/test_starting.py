@@ -59,8 +59,9 @@ class StartTests(AdminPageTests):
             once = self.once(self.look(HOSTS + "start", "plan"))
             self.send(HOSTS + "start", "plan", once=once, max_failed=told, **given)
             self.assertIn(sent, [run["input"].get("max_failed") for run in self.started()])
-        page = self.send(HOSTS + "start", "plan", once="1", max_failed="some", **given)
-        self.assertIn("Give a number, or a percentage such as 5%.", page.content.decode())
+        for neither in ("some", "-3", "500%", "%"):
+            page = self.send(HOSTS + "start", "plan", once="1", max_failed=neither, **given)
+            self.assertIn("Give a number, or a percentage such as 5%.", page.content.decode())
         self.assertEqual(2, len(self.started()))
 
     def test_a_form_without_hosts_begins_nothing_and_says_so(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,13 +69,6 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def share(text: str) -> int | str:
-    """Return a number, or a percentage as it is."""
-    if re.fullmatch(r"\d{1,3}%", text):
-        return text
-    return int(text)
-
-
 def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
@@ -98,7 +90,7 @@ _TYPES: Mapping[str, Callable[[str], Any]] = {
     meanings.NAMES: names,
     meanings.TEXT: str,
     meanings.NUMBER: int,
-    meanings.SHARE: share,
+    meanings.SHARE: meanings.share,
     meanings.OBJECT: _object,
 }
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import pathlib
 import tomllib
 
+import pytest
+
 from novadocker_client import meanings
 
 ROOM = pathlib.Path(__file__).parents[2]
@@ -24,6 +26,17 @@ def test_meanings_are_sentences() -> None:
         assert step.title[0].isupper()
         assert not step.title.endswith(".")
         assert not step.done.endswith(".")
+
+
+@pytest.mark.parametrize(("text", "share"), [("3", 3), ("0", 0), ("5%", "5%"), ("100%", "100%")])
+def test_a_share_is_a_number_or_a_percentage(text: str, share: int | str) -> None:
+    assert meanings.share(text) == share
+
+
+@pytest.mark.parametrize("text", ["", "some", "-3", "5 %", "101%", "05%", "1.5", "%", "\u0663"])
+def test_what_is_neither_is_no_share(text: str) -> None:
+    with pytest.raises(ValueError, match="neither a number nor a percentage"):
+        meanings.share(text)
 
 
 def test_a_step_without_words_is_called_by_its_name() -> None:

@@ -47,11 +47,10 @@ class Share(forms.CharField):
         :raises ValidationError: when it is neither
         """
         text = super().to_python(value) or ""
-        if text.isdecimal():
-            return int(text)
-        if text and not (text.endswith("%") and text[:-1].isdecimal()):
-            raise forms.ValidationError(_("Give a number, or a percentage such as 5%."))
-        return text
+        try:
+            return meanings.share(text) if text else ""
+        except ValueError as err:
+            raise forms.ValidationError(_("Give a number, or a percentage such as 5%.")) from err
 
 
 class Settings(forms.CharField):
