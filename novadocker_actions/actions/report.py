@@ -27,12 +27,13 @@ class Gate(PlainAction):
 
     :param failures: how many hosts of all batches failed until now
     :param left: how many batches would come next
-    :param settings: the workflow's, with until when batches are begun, and with how many hosts may
-        fail, as the plan tells it: a number
+    :param max_failed: how many hosts may fail, as the plan tells it: a number
+    :param settings: the workflow's, with until when batches are begun
     """
 
     failures: int
     left: int
+    max_failed: int
     settings: dict[str, Any]
 
     def compute(self) -> dict[str, Any]:
@@ -40,7 +41,7 @@ class Gate(PlainAction):
         until = self.settings["until"]
         decision = gate.decide(
             self.failures,
-            self.settings["max_failed"],
+            self.max_failed,
             self.left,
             timeout_s=self.settings["run_timeout_s"],
             late=until is not None and time.time() >= until,

@@ -293,9 +293,9 @@ class CheckImages(NovadockerAction):
         """Return the controller that asks."""
         host_rows = [row for row in rows.read(self.rows) if "controller" in row.role.split(",")][:1]
         place = {"glance_url": glance.address(cloud.image), "glance_authority": cloud.authority}
-        jobs = [job(row, ["check_images"], self.settings) for row in host_rows]
-        for _, steps in jobs:
-            steps[0][1].update(place)
+        asked = recipes.settings_of("check_images", "controller", self.settings)
+        own = {"check_images": {**asked, **place}}
+        jobs = [job(row, ["check_images"], self.settings, own) for row in host_rows]
         timeout_s = self.settings["agent_timeout_s"] + 60
         run_id = self.settings["run_id"]
         push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s, run_id=run_id)

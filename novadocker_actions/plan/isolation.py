@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from novadocker_actions.plan import report
 from novadocker_actions.plan.rows import HostRow
 
 OPTION = "[scheduler] enable_isolated_aggregate_filtering"
@@ -41,9 +42,9 @@ def remarks(host_rows: Iterable[HostRow], untied: list[str]) -> list[str]:
     told = []
     if mixing:
         told.append(
-            f"nova-scheduler on {_few(mixing)} may put images for virtual machines on Docker "
-            f"hypervisors, which refuse them: set {OPTION} = true in nova.conf there, or give "
-            "these images an img_hv_type"
+            f"nova-scheduler on {report.names(mixing, _NAMED)} may put images for virtual machines "
+            f"on Docker hypervisors, which refuse them: set {OPTION} = true in nova.conf there, or "
+            "give these images an img_hv_type"
         )
     elif not schedulers:
         told.append(
@@ -53,11 +54,7 @@ def remarks(host_rows: Iterable[HostRow], untied: list[str]) -> list[str]:
     if untied:
         told.append(
             f"Docker images that do not require the trait may be put on hosts without Docker: "
-            f"{_few(untied)}; give them the property trait:CUSTOM_HYPERVISOR_DOCKER=required"
+            f"{report.names(untied, _NAMED)}; give them the property "
+            "trait:CUSTOM_HYPERVISOR_DOCKER=required"
         )
     return told
-
-
-def _few(names: list[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

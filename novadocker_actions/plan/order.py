@@ -12,15 +12,15 @@ from typing import Any
 
 from novadocker_actions import driver_wheel, host_package, recipes
 from novadocker_actions.errors import Refused
-from novadocker_actions.plan import identity
+from novadocker_actions.plan import identity, report
 from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import FAILED, HostRow
 
 # Nova's major version of 2025.1, the oldest that the driver supports.
 OLDEST_NOVA = 31
 _DESCRIBE = "describe_host"
-# How many findings, and of each how many hosts, one refusal names.
-_FINDINGS, _NAMES = 10, 10
+# How many findings one refusal names.
+_FINDINGS = 10
 # Where the names of hosts go in what is told of them.
 _HOSTS = "\0"
 _GROWTH = (1, 5, 25, 100)
@@ -198,14 +198,9 @@ def _together(told: Iterable[tuple[str, str]]) -> str:
     parts = []
     for alike, texts in by_text.items():
         text = alike if len(texts) > 1 else next(iter(texts.values()))
-        parts.append(text.replace(_HOSTS, _few(list(texts))))
+        parts.append(text.replace(_HOSTS, report.names(list(texts))))
     more = len(parts) - _FINDINGS
     return "; ".join(parts[:_FINDINGS]) + (f"; and {more} more findings." if more > 0 else ".")
-
-
-def _few(names: list[str]) -> str:
-    more = len(names) - _NAMES
-    return ", ".join(names[:_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _unfit(row: HostRow) -> str:

@@ -231,10 +231,10 @@ def error_text(error: Any) -> str:
     return str(text or "it gave no reason").strip()[:1000]
 
 
-def names(hosts: Sequence[str]) -> str:
-    """Return host names for a sentence, the first few of many."""
-    shown = ", ".join(hosts[:_NAMES_SHOWN])
-    more = len(hosts) - _NAMES_SHOWN
+def names(hosts: Sequence[str], most: int = _NAMES_SHOWN) -> str:
+    """Return names, of hosts as a rule, for a sentence: the first few of many."""
+    shown = ", ".join(hosts[:most])
+    more = len(hosts) - most
     return f"{shown} and {more} more" if more > 0 else shown
 
 
