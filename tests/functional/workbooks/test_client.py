@@ -95,9 +95,8 @@ def test_the_step_of_a_recipe_that_a_host_is_at_is_seen_while_it_is_under_way(
     client_cloud: Cloud, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Staged and out of service alike, in the host's own words alone."""
-    monkeypatch.setattr(steps, "COLLECT_WAIT_S", 1)
-    # Three times what lies between two looks of the client.
-    cloud.step_s = 6.0
+    monkeypatch.setattr(steps, "COLLECT_WAIT_S", 0.5)
+    cloud.step_s = 3.0
     forged = {"signature": "bm9ib2R5J3M="}
 
     def say(host: FakeHost, config: dict[str, Any]) -> None:
@@ -130,7 +129,7 @@ def test_the_step_of_a_recipe_that_a_host_is_at_is_seen_while_it_is_under_way(
     assert [line for line in shown if "Stage: Install the driver (2 of 2)" in line]
     # One question tells of a whole pool, and only where somebody waits.
     asked = [path for _, path in cloud.requests if path.endswith("/progress/metadata")]
-    assert 0 < len(asked) < 80
+    assert 0 < len(asked) < 40
 
 
 def test_the_demonstration_shows_what_happens_and_the_report(client_cloud: Cloud) -> None:

@@ -126,7 +126,8 @@ def test_what_a_step_would_refuse_is_told_of_all_hosts_before_anything_changes(
 
     said = refused(mistral, cloud, {})
 
-    assert f"install_driver would fail on {', '.join(COMPUTES)}: install_driver broke on" in said
+    both = ", ".join(COMPUTES)
+    assert f"install_driver would fail on {both}: install_driver broke on purpose" in said
     assert said.count("or leave them out with exclude") == 1
 
 
