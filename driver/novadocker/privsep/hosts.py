@@ -31,16 +31,21 @@ def set_own_addresses(path: str, name: str, addresses: Sequence[str]) -> bool:
     if not _PATH.fullmatch(path):
         raise OSError(errno.EINVAL, "no hosts file of a container", path)
     flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    with open(os.open(path, flags), "r+b", buffering=0) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode) or status.st_size > _MOST_BYTES:
-            raise OSError(errno.EFBIG, f"no file of at most {_MOST_BYTES} bytes", path)
-        old = file.read()
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no ordinary file", path)
+    with open(descriptor, "r+b") as file:
+        # Not by its size: the instance may add to it at any time.
+        old = file.read(_MOST_BYTES + 1)
+        if len(old) > _MOST_BYTES:
+            raise OSError(errno.EFBIG, f"it has more than {_MOST_BYTES} bytes", path)
         new = _with_addresses(old, name.encode(), [address.encode() for address in addresses])
         if new == old:
             return False
-        os.pwrite(file.fileno(), new, 0)
-        file.truncate(len(new))
+        file.seek(0)
+        file.write(new)
+        file.truncate()
     return True
 
 

@@ -52,7 +52,7 @@ def test_files_take_more_than_what_is_in_them(
     leave_free: Callable[[int], None],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The engine says bytes; a million files of spawned byte each take 5 GB of a disk."""
+    """The engine says bytes; a million files of one byte each take 5 GB of a disk."""
     name = names.workload_name(spawned.uuid)
     engine.size_rw = 5000
     leave_free(5000 + 1000 * sizes.FILE_BYTES)

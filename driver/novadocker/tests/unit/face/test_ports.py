@@ -147,7 +147,7 @@ class TestPorts:
         docker_driver.power_on(None, instance, [with_address("192.0.2.7", "1")])
         assert named() == ("web", ["192.0.2.7"])
         # A file that the instance has spoilt is its own affair.
-        own_addresses.side_effect = OSError("no file of at most 65536 bytes")
+        own_addresses.side_effect = OSError("it has more than 65536 bytes")
         docker_driver.reboot(None, instance, [], "HARD")
         assert named() == ("web", [dns.NO_ADDRESS])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+import threading
 from typing import Any
 
 import pytest
@@ -48,11 +49,27 @@ class TestSpawn:
         wiring.attach.assert_called_once()
 
     def test_neutron_wires_ports_while_docker_works(
-        self, spawn: Any, engine: Any, wiring: Any, virtapi: Any
+        self,
+        spawn: Any,
+        engine: Any,
+        wiring: Any,
+        virtapi: Any,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        create, begun = engine._create_container, threading.Barrier(2)
+
+        def create_first(*args: Any, **asked: Any) -> Any:
+            monkeypatch.setattr(engine, "_create_container", create)
+            begun.wait(30)
+            return create(*args, **asked)
+
         def plugged(_instance: Any, _info: Any) -> None:
             assert virtapi.waiting
             assert engine.names() == set()
+            # The first container is made no earlier than this, and not after it is done.
+            begun.wait(30)
+
+        monkeypatch.setattr(engine, "_create_container", create_first)
 
         def wired() -> None:
             assert wiring.attach.called

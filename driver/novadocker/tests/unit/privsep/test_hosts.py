@@ -48,8 +48,26 @@ def test_lines_of_the_instance_s_own_stay(file: Path) -> None:
 
 def test_what_an_instance_has_blown_up_is_left_alone(file: Path) -> None:
     os.truncate(file, 1 << 40)
-    with pytest.raises(OSError, match="no file of at most 65536 bytes"):
+    with pytest.raises(OSError, match="it has more than 65536 bytes"):
         hosts.set_own_addresses(str(file), "web", ["192.0.2.7"])
+
+
+def test_no_more_is_read_than_that_whatever_the_instance_adds_meanwhile(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = os.fstat
+
+    def then_grows(descriptor: int) -> os.stat_result:
+        status = before(descriptor)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fstat", before)
+            os.truncate(file, 1 << 20)
+        return status
+
+    monkeypatch.setattr(os, "fstat", then_grows)
+    with pytest.raises(OSError, match="it has more than 65536 bytes"):
+        hosts.set_own_addresses(str(file), "web", ["192.0.2.7"])
+    assert file.stat().st_size == 1 << 20
 
 
 @pytest.mark.parametrize(
@@ -71,5 +89,9 @@ def test_no_link_is_followed_and_no_pipe_waited_for(file: Path, tmp_path: Path) 
     assert target.read_text() == "kept"
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(OSError, match=r"no file of at most|Illegal seek"):
+    with pytest.raises(OSError, match="no ordinary file"):
+        hosts.set_own_addresses(str(file), "web", ["192.0.2.7"])
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(OSError, match="Is a directory"):
         hosts.set_own_addresses(str(file), "web", ["192.0.2.7"])
