@@ -52,9 +52,7 @@ def veth_create(
             return False
         # It is not there, or went a moment ago with a namespace that had its other end. Or it is
         # a tap that os-vif made for a virtual machine, under the name of the port.
-        for index in ipr.link_lookup(ifname=host_device):
-            with _unless(errno.ENODEV):
-                ipr.link("del", index=index)
+        _delete(ipr, host_device)
         ipr.link(
             "add",
             kind="veth",
@@ -79,11 +77,8 @@ def device_delete(device: str) -> bool:
     """
     if not device:
         return False
-    with IPRoute() as ipr, _unless(errno.ENODEV):
-        for index in ipr.link_lookup(ifname=device):
-            ipr.link("del", index=index)
-            return True
-    return False
+    with IPRoute() as ipr:
+        return _delete(ipr, device)
 
 
 @ctx.entrypoint
@@ -91,10 +86,8 @@ def bridge_add(bridge: str, device: str) -> None:
     """Make a device of the host a port of a Linux bridge."""
     with IPRoute() as ipr:
         masters = ipr.link_lookup(ifname=bridge)
-        links = ipr.link_lookup(ifname=device)
-        if not masters or not links:
+        if not masters or not _set(ipr, device, master=masters[0]):
             raise OSError(errno.ENODEV, f"no bridge {bridge} or no device {device}")
-        ipr.link("set", index=links[0], master=masters[0])
 
 
 @ctx.entrypoint
@@ -112,14 +105,13 @@ def ns_attach(netns: str, peer: str, nic: dict[str, Any]) -> str:
     """
     with NetNS(netns, flags=0) as ns:
         ns.link("set", index=ns.link_lookup(ifname="lo")[0], state="up")
-        index = _index_by_alias(ns, peer)
-        if index is None:
+        link = _link_by_alias(ns, peer)
+        if link is None:
             _move(peer, netns)
-            index = _index_by_alias(ns, peer)
-            if index is None:
+            link = _link_by_alias(ns, peer)
+            if link is None:
                 raise OSError(errno.ENODEV, f"{peer} did not arrive in {netns}")
-        link = ns.get_links(index)[0]
-        name = link.get_attr("IFLA_IFNAME")
+        index, name = int(link["index"]), link.get_attr("IFLA_IFNAME")
         if name == peer:
             name = _free_name(ns)
             ns.link("set", index=index, state="down")
@@ -159,7 +151,9 @@ def ns_peers_set(netns: str, state: str) -> None:
         for link in ipr.get_links():
             # Each end has the other end's index as its link.
             if _kind(link) == "veth" and ends.get(link["index"]) == link.get_attr("IFLA_LINK"):
-                ipr.link("set", index=link["index"], state=state)
+                # One that is detached meanwhile keeps none of the others as they were.
+                with _unless(errno.ENODEV):
+                    ipr.link("set", index=link["index"], state=state)
 
 
 def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
@@ -247,19 +241,17 @@ def _move(peer: str, netns: str) -> None:
     fd = os.open(netns, os.O_RDONLY)
     try:
         with IPRoute() as ipr:
-            indexes = ipr.link_lookup(ifname=peer)
-            if not indexes:
+            if not _set(ipr, peer, ifalias=peer) or not _set(ipr, peer, net_ns_fd=fd):
                 raise OSError(errno.ENODEV, f"no device {peer} to move into {netns}")
-            ipr.link("set", index=indexes[0], ifalias=peer)
-            ipr.link("set", index=indexes[0], net_ns_fd=fd)
     finally:
         os.close(fd)
 
 
-def _index_by_alias(ns: NetNS, alias: str) -> int | None:
+def _link_by_alias(ns: NetNS, alias: str) -> Any:
+    """Return the device that was moved into a namespace by a name; None where there is none."""
     for link in ns.get_links():
         if link.get_attr("IFLA_IFALIAS") == alias:
-            return int(link["index"])
+            return link
     return None
 
 
@@ -284,6 +276,15 @@ def _set(ipr: IPRoute, device: str, **settings: Any) -> bool:
     with _unless(errno.ENODEV):
         for index in ipr.link_lookup(ifname=device):
             ipr.link("set", index=index, **settings)
+            return True
+    return False
+
+
+def _delete(ipr: IPRoute, device: str) -> bool:
+    """Delete a device of the host; return False where there is none, or it has just gone."""
+    with _unless(errno.ENODEV):
+        for index in ipr.link_lookup(ifname=device):
+            ipr.link("del", index=index)
             return True
     return False
 

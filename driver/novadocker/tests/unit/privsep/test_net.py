@@ -142,7 +142,36 @@ def route(to: str | None, gateway: str | None, proto: int = 4, v6: bool = False)
     )
 
 
+def gone_once(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the next device of the host that is set go at that moment."""
+    link = Socket.link
+
+    def goes(self: Socket, verb: str, **more: Any) -> None:
+        if self.inside:
+            return link(self, verb, **more)
+        monkeypatch.setattr(Socket, "link", link)
+        kernel.host[:] = [other for other in kernel.host if other["index"] != more["index"]]
+        raise NetlinkError(errno.ENODEV, "No such device")
+
+    monkeypatch.setattr(Socket, "link", goes)
+
+
 class TestHost:
+    def test_one_that_is_detached_meanwhile_leaves_no_other_as_it_was(
+        self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for number in ("1", "2"):
+            net.veth_create(f"tap{number}", f"nd{number}", MAC, 1400, True)
+            tap, peer = kernel.host[-2:]
+            tap["IFLA_LINK"], peer["IFLA_LINK"] = peer["index"], tap["index"]
+            kernel.host.remove(peer)
+            kernel.inside.append(peer)
+        kernel.done.clear()
+        gone_once(kernel, monkeypatch)
+        net.ns_peers_set("/run/netns/x", "down")
+        (left,) = kernel.host
+        assert kernel.done == [("set", False, {"index": left["index"], "state": "down"})]
+
     def test_only_the_ends_of_a_namespace_are_switched(self, kernel: Kernel) -> None:
         net.veth_create("tap1", "nd1", MAC, 1400, True)
         tap, peer = kernel.host
@@ -228,6 +257,15 @@ class TestHost:
         assert kernel.done[-1][2]["master"] == kernel.host[0]["index"]
         with pytest.raises(OSError, match="qbr2"):
             net.bridge_add("qbr2", "tap1")
+
+    def test_a_device_that_goes_before_it_is_a_port_is_named(
+        self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kernel.host += [kernel.link("qbr1", None), kernel.link("tap1", None)]
+        gone_once(kernel, monkeypatch)
+        with pytest.raises(OSError, match="no device tap1") as fault:
+            net.bridge_add("qbr1", "tap1")
+        assert fault.value.errno == errno.ENODEV
 
 
 class TestNamespace:
@@ -386,6 +424,16 @@ class TestNamespace:
         monkeypatch.setattr(net, "_move", lambda *_args: None)
         with pytest.raises(OSError, match="did not arrive"):
             net.ns_attach(netns, "nd1", nic())
+
+    def test_a_device_that_goes_before_it_moves_is_wanted_anew(
+        self, kernel: Kernel, netns: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        gone_once(kernel, monkeypatch)
+        # By this number a port that is plugged again makes another pair.
+        with pytest.raises(OSError, match="no device nd1") as fault:
+            net.ns_attach(netns, "nd1", nic())
+        assert fault.value.errno == errno.ENODEV
 
     def test_devices_are_listed_with_counters(self, kernel: Kernel, netns: str) -> None:
         eth0 = kernel.link("eth0", MAC)
