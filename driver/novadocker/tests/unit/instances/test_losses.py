@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -21,6 +22,25 @@ def instance(docker_driver: Any, image_meta: Any) -> Any:
     made = make.instance()
     docker_driver.spawn(None, made, image_meta, [], None, {}, [])
     return made
+
+
+class Faults:
+    """Lets one request fail.
+
+    :ivar left: how many are to be made until then
+    """
+
+    def __init__(self, ask: Any, left: int, fault: BaseException, done: bool) -> None:
+        self._ask, self._fault, self._done = ask, fault, done
+        self.left = left
+
+    def call(self, *args: Any, **more: Any) -> Any:
+        self.left -= 1
+        if self.left != 0:
+            return self._ask(*args, **more)
+        if self._done:
+            self._ask(*args, **more)
+        raise self._fault
 
 
 def box(engine: Any, instance: Any) -> Any:
@@ -97,6 +117,101 @@ class TestTheSandboxIsGone:
         option("allow_privileged", True)
         new_driver().power_on(None, instance, [])
         assert box(engine, instance)["State"]["Running"]
+
+
+class TestTheOptionsHaveChanged:
+    """A hard reboot makes the container anew: it is cut short, or fails, at every step."""
+
+    @pytest.fixture
+    def changed(self, docker_driver: Any, instance: Any) -> Any:
+        make.other_options(docker_driver)
+        return docker_driver
+
+    def outdated(self, driver: Any, instance: Any) -> int:
+        return int(driver.get_diagnostics(instance)["options_outdated"])
+
+    def has_its_files(self, engine: Any, instance: Any, own: str) -> bool:
+        container = box(engine, instance)
+        layers = engine.images[container["Image"]]["RootFS"]["Layers"]
+        return container["Id"] == own or len(layers) > 1
+
+    @pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+    @pytest.mark.parametrize("fault", [KILLED, exceptions.EngineError("no", 500), SystemExit()])
+    @pytest.mark.parametrize("then", ["reboot", "power_on"])
+    def test_nothing_is_lost(
+        self,
+        then: str,
+        fault: BaseException,
+        done: bool,
+        docker_driver: Any,
+        engine: Any,
+        image_meta: Any,
+    ) -> None:
+        ask = engine.call
+        former = docker_driver.parts.workloads._isolation
+        for step in range(1, 100):
+            docker_driver.parts.workloads._isolation = former
+            instance = make.instance()
+            docker_driver.spawn(None, instance, image_meta, [], None, {}, [])
+            own = box(engine, instance)["Id"]
+            make.other_options(docker_driver)
+            faults = Faults(ask, step, fault, done)
+            engine.call = faults.call
+            with contextlib.suppress(type(fault), exception.NovaException):
+                docker_driver.reboot(None, instance, [], "HARD")
+                # Who is told of no fault runs.
+                assert box(engine, instance)["State"]["Running"], step
+            engine.call = ask
+            if faults.left > 0:
+                assert step > 10
+                return
+            if then == "reboot":
+                docker_driver.reboot(None, instance, [], "HARD")
+                assert not self.outdated(docker_driver, instance), step
+            else:
+                docker_driver.power_on(None, instance, [])
+            assert box(engine, instance)["State"]["Running"], step
+            assert self.has_its_files(engine, instance, own), step
+            docker_driver.destroy(None, instance, [])
+            assert not engine.names(), step
+            assert not kept_images(engine), step
+        raise AssertionError("it has no end")
+
+    @pytest.mark.parametrize("sandbox", [True, False], ids=["sandbox", "no sandbox"])
+    @pytest.mark.parametrize("then", ["reboot", "power_on"])
+    def test_one_that_the_engine_removes_by_half_is_the_new_one(
+        self, then: str, sandbox: bool, changed: Any, engine: Any, instance: Any
+    ) -> None:
+        own, remove_container = box(engine, instance), engine._remove_container
+        if not sandbox:
+            remove(engine, instance, sandbox=True)
+
+        def busy(name: str, **more: Any) -> None:
+            if name != f"nova-{instance.uuid}":
+                return remove_container(name, **more)
+            own["State"] = {"Status": "dead", "Running": False}
+            raise exceptions.EngineError("device or resource busy", 500)
+
+        def alive(verb: Any) -> Any:
+            def ask(name: str, *args: Any, **more: Any) -> Any:
+                if engine._find(name)["State"]["Status"] == "dead":
+                    raise exceptions.Conflict("is dead", 409)
+                return verb(name, *args, **more)
+
+            return ask
+
+        engine._remove_container = busy
+        engine._commit, engine._start = alive(engine._commit), alive(engine._start)
+        for _ in range(2):
+            with pytest.raises(exceptions.EngineError):
+                changed.reboot(None, instance, [], "HARD")
+        engine._remove_container = remove_container
+        arguments = ("HARD",) if then == "reboot" else ()
+        getattr(changed, then)(None, instance, [], *arguments)
+        assert box(engine, instance)["State"]["Running"]
+        assert box(engine, instance)["Id"] != own["Id"]
+        assert self.has_its_files(engine, instance, own["Id"])
+        assert not self.outdated(changed, instance)
 
 
 class TestTheWorkloadIsGone:

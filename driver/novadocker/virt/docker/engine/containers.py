@@ -435,3 +435,12 @@ def state_of(status: str) -> State:
     if status == "paused":
         return State.PAUSED
     return State.RUNNING if status in ("running", RESTARTING) else State.STOPPED
+
+
+def is_half_removed(details: Mapping[str, Any]) -> bool:
+    """Return whether the engine has begun to remove a container that it describes.
+
+    Where a file system of its is busy the engine leaves it so: it neither starts nor is committed,
+    and of its files some may be gone.
+    """
+    return details["State"]["Status"] in ("removing", "dead")

@@ -282,6 +282,8 @@ class Instances:
         name = names.workload_name(instance.uuid)
         new = name if old else names.new_name(instance.uuid)
         details = self._workloads.inspect(old or name)
+        if old is None and self._is_replaced(instance, details):
+            return
         if self._workloads.remove(new):
             LOG.warning("Removed the left-over container %s", new, instance=instance)
         image = self._kept.keep(old or name, instance.uuid)
@@ -296,6 +298,23 @@ class Instances:
         if old is None:
             self._workloads.remove(name)
             self._workloads.rename(new, name)
+
+    def _is_replaced(self, instance: Instance, details: Mapping[str, Any]) -> bool:
+        """Finish to replace a container that the engine has removed by half.
+
+        What was in it is in the new container alone.
+
+        :param details: the engine's description of it
+        :return: whether it has been replaced
+        :raises EngineError: it cannot be removed
+        """
+        name, new = names.workload_name(instance.uuid), names.new_name(instance.uuid)
+        if not (containers.is_half_removed(details) and self._workloads.exists(new)):
+            return False
+        LOG.warning("The container was removed by half: taking %s", new, instance=instance)
+        self._workloads.remove(name)
+        self._workloads.rename(new, name)
+        return True
 
     def create_workload(
         self, instance: Instance, content: Content, name: str | None = None
@@ -409,6 +428,9 @@ class Instances:
         """
         name = names.workload_name(instance.uuid)
         with contextlib.suppress(exceptions.NotFound):
+            details = self._workloads.inspect(name)
+            if not self._is_replaced(instance, details):
+                return details
             return self._workloads.inspect(name)
         for aside in names.aside_names(instance.uuid):
             if self._workloads.exists(aside):
