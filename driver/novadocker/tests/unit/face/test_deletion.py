@@ -42,6 +42,11 @@ def reboot(driver: Any, instance: Any) -> None:
     driver.reboot(CONTEXT, instance, [], "HARD")
 
 
+def start(driver: Any, instance: Any) -> None:
+    driver.power_off(instance)
+    driver.power_on(CONTEXT, instance, [])
+
+
 class Deletion:
     """Deletes an instance when so many requests were made.
 
@@ -61,7 +66,7 @@ class Deletion:
         return self._call(*args, **more)
 
 
-@pytest.mark.parametrize("work", [rescue, resize, reboot])
+@pytest.mark.parametrize("work", [rescue, resize, reboot, start])
 @pytest.mark.parametrize(
     "stored",
     [{"side_effect": exception.InstanceNotFound(instance_id="x")}, {"return_value": DELETING}],

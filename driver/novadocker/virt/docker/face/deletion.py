@@ -2,8 +2,8 @@
 """Deletion of an instance while something else is done with it.
 
 Nova takes a lock to build an instance and to delete it, and none for what takes long in between: a
-user who deletes a server that is being rescued, resized or rebooted is heard at once, and what was
-under way would leave containers that nobody knows.
+user who deletes a server that is being rescued, resized, rebooted or started is heard at once, and
+what was under way would leave containers that nobody knows.
 """
 
 from __future__ import annotations

@@ -158,7 +158,10 @@ class Life:
         share_info: Any = None,
     ) -> None:
         """Start an instance."""
-        with block_devices.in_place(self.parts, instance, block_device_info):
+        with (
+            deletion.heeded(self.parts, context, instance, network_info),
+            block_devices.in_place(self.parts, instance, block_device_info),
+        ):
             self.parts.instances.start(instance, network_info or [])
 
     def resume_state_on_host_boot(

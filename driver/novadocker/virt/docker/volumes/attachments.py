@@ -77,7 +77,7 @@ class Attachments:
         if unseen:
             raise exceptions.VolumeError(
                 f"{', '.join(unseen)}: mounted on the host, but not seen in the container. It was "
-                "made before [docker]volume_file_systems was set (a resize or a rebuild makes it "
+                "made before [docker]volume_file_systems was set (a hard reboot makes it "
                 "anew), its runtime does not take mounts while it runs, or the Docker Engine has "
                 "other mounts than nova-compute"
             )
