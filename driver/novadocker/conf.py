@@ -148,7 +148,8 @@ OPTS: list[cfg.Opt] = [
         default=30,
         min=0,
         help="Least seconds between two health checks of an instance, which its image asks for "
-        "(HEALTHCHECK); 0 runs none. Each takes the engine some time of the host's, besides what "
+        "(HEALTHCHECK), also while it starts; 0 runs none. Instances keep what they were made "
+        "with. Each takes the engine some time of the host's, besides what "
         "the flavor limits.",
     ),
     cfg.IntOpt(

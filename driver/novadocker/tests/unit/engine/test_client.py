@@ -67,6 +67,25 @@ def test_proxies_of_the_operators_are_not_given_to_containers(
     assert asked.call_args.args[0]["Env"] == ["A=b"]
 
 
+@pytest.mark.parametrize(
+    ("check", "sent"),
+    [
+        ({"test": ["CMD", "true"], "interval": 30, "start_period": 60}, 30),
+        ({"test": ["NONE"]}, None),
+        (None, None),
+    ],
+)
+def test_health_is_checked_no_more_often_while_a_container_starts(
+    check: Any, sent: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not sent of it the engine takes from the image, which is a tenant's."""
+    connection = client._Client(base_url="unix:///x", version="1.44")
+    asked = mock.Mock()
+    monkeypatch.setattr(connection, "create_container_from_config", asked)
+    connection.create_container("image", name="name", healthcheck=check)
+    assert (asked.call_args.args[0]["Healthcheck"] or {}).get("StartInterval") == sent
+
+
 def test_reading_is_tried_again_on_a_new_connection(sdk: Any) -> None:
     connection = failing(sdk, requests.exceptions.ConnectionError("reset"), {"NCPU": 2})
     assert client.Engine("unix:///x").call("info") == {"NCPU": 2}

@@ -61,6 +61,11 @@ def test_none_is_run_more_often_than_the_host_allows_or_without_end() -> None:
     assert (lasting["timeout"], lasting["retries"]) == (60 * S, 100)
 
 
+@pytest.mark.parametrize("start_period", [-1, 0, 999_999])
+def test_a_time_to_start_that_no_engine_takes_is_none(start_period: int) -> None:
+    assert health.bounded({**CHECK, "StartPeriod": start_period}, 30)["start_period"] == 0
+
+
 def test_none_is_run_where_the_host_runs_none() -> None:
     assert health.bounded(CHECK, 0) is health.NONE
 

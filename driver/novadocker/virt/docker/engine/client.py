@@ -94,6 +94,18 @@ class _Client(docker.APIClient):
         """
         return super().create_container(*args, use_config_proxy=False, **kwargs)
 
+    def create_container_config(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what a container is made of, whose health is checked no more often as it starts.
+
+        The SDK does not know that interval. Without one an engine from 25 on takes the image's,
+        which may be a millisecond, or 5 s.
+        """
+        config = super().create_container_config(*args, **kwargs)
+        check = config["Healthcheck"]
+        if check and check["Interval"]:
+            check["StartInterval"] = check["Interval"]
+        return config
+
     def update_container(self, container: str, *, resources: Mapping[str, int]) -> Any:
         """Change limits of a container. The SDK's method does not know that of processes.
 

@@ -17,8 +17,10 @@ _KINDS = ("CMD", "CMD-SHELL")
 # The engine's own where an image says nothing.
 _INTERVAL_S = _TIMEOUT_S = 30
 _RETRIES = 3
-# Engines from 25 on run checks more often in this time.
+# In this time no failure counts.
 _MOST_START_S = 600
+# The engine takes none that is shorter.
+_LEAST_START_NS = 1_000_000
 _MOST_TIMEOUT_S = 60
 _MOST_RETRIES = 100
 _NUMBERS = ("interval", "timeout", "startperiod", "startinterval", "retries")
@@ -51,12 +53,15 @@ def bounded(asked: Any, least_s: int) -> Mapping[str, Any]:
     interval = int(asked.get("Interval") or 0) or _INTERVAL_S * _NS
     timeout = int(asked.get("Timeout") or 0) or _TIMEOUT_S * _NS
     retries = int(asked.get("Retries") or 0) or _RETRIES
+    start_period = int(asked.get("StartPeriod") or 0)
     return {
         "test": list(asked["Test"]),
         "interval": max(interval, least_s * _NS),
         "timeout": min(max(timeout, _NS), _MOST_TIMEOUT_S * _NS),
         "retries": min(max(retries, 1), _MOST_RETRIES),
-        "start_period": min(max(int(asked.get("StartPeriod") or 0), 0), _MOST_START_S * _NS),
+        "start_period": (
+            min(start_period, _MOST_START_S * _NS) if start_period >= _LEAST_START_NS else 0
+        ),
     }
 
 
