@@ -7,6 +7,7 @@ it will be. That what is found can be uploaded is seen as well: by reaching Glan
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.parse
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,8 @@ from library.engine import docker_response, engine_answers
 from library.faults import StepFailed
 from library.glance import why_out_of_reach
 from library.outcome import run_step
-from library.registries import Registries, split_reference
+from library.references import split_reference
+from library.registries import Registries
 from library.registry_accounts import HUB, HUB_ACCOUNT
 from library.step import Step
 
@@ -91,8 +93,8 @@ def look(registries: Registries, reference: str) -> dict[str, Any]:
         name = urllib.parse.urlsplit(endpoint).netloc
         try:
             status, headers = registries.manifest(endpoint, path, version)
-        except (OSError, ValueError) as err:
-            reasons.append(f"{name}: {getattr(err, 'reason', err)}"[:160])
+        except (OSError, ValueError, http.client.HTTPException) as err:
+            reasons.append(f"{name}: {getattr(err, 'reason', err)}"[:250])
             continue
         if status == 200:
             digest = headers.get("docker-content-digest") or (
@@ -115,7 +117,7 @@ def engine_answer(registries: Registries, reference: str, domain: str) -> dict[s
     try:
         response = docker_response(path, "GET", ENGINE_TIMEOUT_S, header)
         text = response.read().decode(errors="replace")
-    except (StepFailed, OSError) as err:
+    except (StepFailed, OSError, http.client.HTTPException) as err:
         return {"ok": False, "digest": "", "reason": f"{err}"[:300]}
     try:
         told = dict(json.loads(text))

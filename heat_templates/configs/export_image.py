@@ -14,7 +14,8 @@ from library.engine import docker, docker_response
 from library.faults import StepFailed
 from library.outcome import run_step
 from library.records import EXPORTS
-from library.registries import Registries, name_and_version, split_reference
+from library.references import name_and_version, split_reference
+from library.registries import Registries
 from library.registry_accounts import HUB, HUB_ACCOUNT
 from library.step import Step
 

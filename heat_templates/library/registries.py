@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Registries as this host's Docker Engine sees them: references, mirrors, accounts, manifests."""
+"""Registries as this host's Docker Engine sees them: mirrors, accounts, manifests."""
 
 from __future__ import annotations
 
@@ -27,6 +27,24 @@ MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects as the engine does: an account or a token goes to no other place."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Return what is asked next, None where that is no address of a registry."""
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is None or request.type not in ("http", "https"):
+            return None
+        # That of a proxy is added again where the next place is behind one.
+        request.remove_header("Proxy-authorization")
+        came_from, goes_to = map(urllib.parse.urlsplit, (req.full_url, request.full_url))
+        if came_from[:2] != goes_to[:2]:
+            request.remove_header("Authorization")
+        return request
 
 
 class Registries:
@@ -91,7 +109,13 @@ class Registries:
         for path in sorted(place.glob("*.crt")):
             context.load_verify_locations(path)
         for path in sorted(place.glob("*.cert")):
-            context.load_cert_chain(path, path.with_suffix(".key"))
+            key = path.with_suffix(".key")
+            if not key.is_file():
+                raise ValueError(
+                    f"{path.name} in {place} has no {key.name} beside it: put it there, or call it "
+                    ".crt where it is an authority's"
+                )
+            context.load_cert_chain(path, key)
         if self.is_insecure(name):
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -116,6 +140,7 @@ class Registries:
         return urllib.request.build_opener(
             urllib.request.HTTPSHandler(context=self.tls(url)),
             urllib.request.ProxyHandler(self.proxies.of(url)),
+            Redirects,
         )
 
     def ask(
@@ -147,11 +172,15 @@ class Registries:
         return status, answered
 
     def token(self, endpoint: str, challenge: str) -> str:
-        """Return the token that a registry's challenge asks for."""
+        """Return the token that a registry's challenge asks for.
+
+        :raises ValueError: when the challenge or the answer is not one to go by
+        """
         wanted = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
         realm = wanted.pop("realm", "")
         asked = {k: v for k, v in wanted.items() if k in ("service", "scope")}
         account = self.account(self.domain_of(endpoint))
+        self.require_realm(endpoint, realm, account)
         if account.identity_token:
             asked |= {"grant_type": "refresh_token", "refresh_token": account.identity_token}
             form = urllib.parse.urlencode({**asked, "client_id": "docker"}).encode()
@@ -161,7 +190,25 @@ class Registries:
             headers = {"Authorization": stored} if stored else {}
             status, _, body = self.ask(f"{realm}?{urllib.parse.urlencode(asked)}", "GET", headers)
         answer = json.loads(body) if status == 200 else {}
+        if not isinstance(answer, dict):
+            raise ValueError("what it gives for a token is no object")
         return str(answer.get("token") or answer.get("access_token") or "")
+
+    def require_realm(self, endpoint: str, realm: str, account: Account) -> None:
+        """Refuse to ask for a token where the account would be read by others on the way.
+
+        :raises ValueError: naming where the registry wants it to be asked for
+        """
+        place = urllib.parse.urlsplit(realm)
+        if place.scheme not in ("http", "https"):
+            raise ValueError(f"it names no address that gives tokens: {realm[:60]!r}")
+        secret = account.password or account.identity_token
+        in_clear = place.scheme == "http" and not self.is_insecure(place.netloc)
+        if secret and in_clear and endpoint.startswith("https:"):
+            raise ValueError(
+                f"it wants its account sent to {place.netloc[:60]} without TLS: put that among the "
+                "insecure-registries if it is to be"
+            )
 
 
 def resolved(host: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
@@ -171,25 +218,3 @@ def resolved(host: str) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     except OSError:
         return set()
     return {ipaddress.ip_address(str(item[4][0]).partition("%")[0]) for item in answers}
-
-
-def name_and_version(reference: str) -> tuple[str, str]:
-    """Return the name in a reference, as it is written, and its version: a digest or a tag."""
-    name, _, digest = reference.partition("@")
-    above, slash, last = name.rpartition("/")
-    last, _, tag = last.partition(":")
-    return f"{above}{slash}{last}", digest or tag or "latest"
-
-
-def split_reference(reference: str) -> tuple[str, str, str]:
-    """Return registry, path and version (tag or digest) of a reference, as the engine reads it."""
-    name, version = name_and_version(reference)
-    first, slash, rest = name.partition("/")
-    is_domain = bool(slash) and (
-        "." in first or ":" in first or first == "localhost" or first != first.lower()
-    )
-    domain, path = (first, rest) if is_domain else (HUB, name)
-    if domain in (HUB, "index.docker.io"):
-        domain = HUB
-        path = path if "/" in path else f"library/{path}"
-    return domain, path, version

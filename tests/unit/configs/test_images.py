@@ -19,7 +19,7 @@ import upload_image
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from library import engine as library_engine
-from library import faults
+from library import faults, references
 from library import glance as library_glance
 from library import registries as library_registries
 
@@ -79,7 +79,7 @@ class TestCheckImages:
         ],
     )
     def test_references_are_read_as_the_engine_does(self, reference: Any, parts: Any) -> None:
-        assert library_registries.split_reference(reference) == parts
+        assert references.split_reference(reference) == parts
 
     def test_stored_credentials_are_used(self, make_step: Make, root: pathlib.Path) -> None:
         (root / "root/.docker").mkdir(parents=True)

@@ -206,6 +206,180 @@ def test_a_registry_that_wants_a_certificate_of_clients_gets_the_engine_s(
     assert answer["ok"] is known
 
 
+class Basic(Registry):
+    """A registry that wants an account, and then sends its clients to ``place``."""
+
+    place = ""
+
+    def do_HEAD(self) -> None:
+        if self.path.startswith("/moved/"):
+            known = self.headers.get("Authorization") == "Basic dTpw"
+            self._end(200 if known else 401, {"Docker-Content-Digest": DIGEST})
+        elif self.headers.get("Authorization"):
+            self._end(307, {"Location": f"{self.place}/moved/app"})
+        else:
+            self._end(401, {"WWW-Authenticate": "Basic realm=x"})
+
+    do_GET = do_HEAD  # noqa: N815
+
+
+def with_account(root: pathlib.Path, domain: str) -> None:
+    (root / "root/.docker").mkdir(parents=True, exist_ok=True)
+    auths = {domain: {"auth": "dTpw"}}
+    (root / "root/.docker/config.json").write_text(json.dumps({"auths": auths}))
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+def test_an_account_goes_to_no_other_place_with_a_redirect(
+    make_step: Make, root: pathlib.Path, tmp_path: pathlib.Path, proxy: bool
+) -> None:
+    got: list[dict[str, str]] = []
+
+    class Elsewhere(Registry):
+        def do_HEAD(self) -> None:
+            got.append(dict(self.headers))
+            self._end(200, {"Docker-Content-Digest": DIGEST})
+
+        do_GET = do_HEAD  # noqa: N815
+
+    class Front(Basic):
+        """A proxy as well: it answers for every registry."""
+
+        def do_HEAD(self) -> None:
+            self.path = urllib.parse.urlsplit(self.path).path
+            super().do_HEAD()
+
+    # Only what goes without TLS goes through the proxy.
+    scheme, certificate = "http", None
+    if proxy:
+        scheme, certificate = "https", Authority(tmp_path).signed("elsewhere")
+    with serving(Front) as place, serving(Elsewhere, certificate) as elsewhere:
+        Front.place = f"{scheme}://{elsewhere}"
+        domain = "reg.invalid" if proxy else place
+        with_account(root, domain)
+        given: dict[str, Any] = {"insecure-registries": [domain]}
+        if proxy:
+            given["proxies"] = {"http-proxy": f"http://ops:pr0xy@{place}"}
+        assert look(make_step, f"{domain}/app:1", daemon_settings=given) == FOUND
+    assert got
+    assert not any("uthorization" in name for headers in got for name in headers), got
+
+
+def test_a_redirect_within_a_registry_keeps_the_account(
+    make_step: Make, root: pathlib.Path
+) -> None:
+    with serving(Basic) as place:
+        Basic.place = f"http://{place}"
+        with_account(root, place)
+        assert look(make_step, f"{place}/app:1") == FOUND
+
+
+@pytest.mark.parametrize("location", ["ftp://127.0.0.1:1/x", "file:///etc/hostname"])
+def test_a_redirect_to_what_is_no_registry_is_not_followed(
+    make_step: Make, root: pathlib.Path, location: str
+) -> None:
+    class Away(Registry):
+        def do_HEAD(self) -> None:
+            self._end(307, {"Location": location})
+
+    with serving(Away) as place:
+        reason = look(make_step, f"{place}/app:1")["reason"]
+    assert reason.endswith(f"{place}: status 307")
+
+
+@pytest.mark.parametrize(
+    ("realm", "account", "insecure", "fault"),
+    [
+        ("http://tokens.example/t", True, "", "wants its account sent to tokens.example without"),
+        ("http://tokens.example/t", True, "tokens.example", ""),
+        ("http://tokens.example/t", False, "", ""),
+        ("https://tokens.example/t", True, "", ""),
+        ("file:///etc/shadow", False, "", "names no address that gives tokens: 'file:"),
+        ("", False, "", "names no address that gives tokens: ''"),
+    ],
+)
+def test_an_account_is_sent_to_no_place_without_tls_because_a_registry_names_it(
+    make_step: Make,
+    root: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    realm: str,
+    account: bool,
+    insecure: str,
+    fault: str,
+) -> None:
+    with_account(root, "reg.example" if account else "other.example")
+    seen = registries.Registries(
+        make_step("check_images", "check"), {"insecure-registries": [insecure]}
+    )
+    asked: list[str] = []
+
+    def ask(url: str, _method: str, headers: dict[str, str], _body: Any = None) -> Any:
+        asked.append(url)
+        assert bool(headers) is account
+        return 200, {}, b'{"token": "good"}'
+
+    monkeypatch.setattr(seen, "ask", ask)
+    challenge = f'Bearer realm="{realm}",service="s"'
+    if fault:
+        with pytest.raises(ValueError, match=fault):
+            seen.token("https://reg.example", challenge)
+        assert asked == []
+        return
+    assert seen.token("https://reg.example", challenge) == "good"
+    assert asked == [f"{realm}?service=s"]
+
+
+class Talkative(Registry):
+    """A registry whose answers have no end of headers."""
+
+    def do_HEAD(self) -> None:
+        self._end(200, {f"X-{number}": "x" for number in range(1000)})
+
+
+class Endless(Registry):
+    """A registry whose answers have a line without an end."""
+
+    def do_HEAD(self) -> None:
+        self._end(200, {"X": "x" * 100_000})
+
+
+class Odd(Registry):
+    """A registry that gives for a token what is no object."""
+
+    def do_GET(self) -> None:
+        self.give(["good"])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("strange", "said"),
+    [
+        (Talkative, "more than 100 headers"),
+        (Endless, "more than 65536 bytes"),
+        (Odd, "what it gives for a token is no object"),
+    ],
+)
+def test_a_registry_that_answers_strangely_is_named_and_keeps_no_other_from_being_asked(
+    make_step: Make, strange: type[Registry], said: str
+) -> None:
+    with serving(strange) as place, serving(Registry) as other:
+        wanted = [f"{place}/org/app:1.2", f"{other}/org/app:1.2"]
+        step = make_step("check_images", "check", images=wanted)
+        check_images.converge(step)
+    assert step.facts[wanted[1]] == FOUND
+    assert said in step.facts[wanted[0]]["reason"]
+
+
+def test_a_certificate_of_clients_without_its_key_is_named(
+    make_step: Make, root: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    certs = root / "etc/docker/certs.d/reg.invalid"
+    certs.mkdir(parents=True)
+    shutil.copy(Authority(tmp_path).signed("client")[0], certs)
+    reason = look(make_step, "reg.invalid/app:1")["reason"]
+    assert "client.cert in " in reason
+    assert "has no client.key beside it: put it there" in reason
+
+
 class TestGlance:
     """That what was found can be uploaded is known before anything is changed."""
 
