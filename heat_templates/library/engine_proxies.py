@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The proxies that the engine goes through: by its flags, its configuration file, its unit.
 
-Go's rules decide, as the engine is written in it (``golang.org/x/net/http/httpproxy``).
+Go's rules decide, as the engine is written in it (``golang.org/x/net/http/httpproxy``). Those of
+``urllib.request.proxy_bypass_environment`` are others: it knows no networks, takes ``.example`` for
+the domain itself as well, ``*`` only alone, and goes to the loopback by a proxy.
 """
 
 from __future__ import annotations

@@ -122,7 +122,8 @@ def unit_shown(step: Step) -> str:
         return ""
     wanted = "ExecStart,Environment,EnvironmentFiles"
     command = ["systemctl", "show", "--no-pager", "-p", wanted, ENGINE_UNIT]
-    return step.run(command, ok=(0, 1, 4)).stdout
+    # The addresses of proxies may hold passwords.
+    return step.run(command, ok=(0, 1, 4), quiet=True).stdout
 
 
 def shell_words(text: str) -> list[str]:

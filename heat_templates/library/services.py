@@ -91,8 +91,9 @@ def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
     """Return the first of these units that this host has."""
     wanted = "LoadState,ActiveState,SubState,User,MainPID,NRestarts,Type,Environment,ExecStart"
     for unit in units:
+        # A unit's environment may hold passwords, as those of proxies.
         shown = step.run(
-            ["systemctl", "show", "--no-pager", "-p", wanted, unit], ok=(0, 1, 4)
+            ["systemctl", "show", "--no-pager", "-p", wanted, unit], ok=(0, 1, 4), quiet=True
         ).stdout
         values = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         if values.get("LoadState") not in ("loaded", "bad-setting", "error"):

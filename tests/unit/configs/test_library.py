@@ -16,7 +16,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from library import changes, faults, outcome, services, settings
+from library import changes, engine_proxies, faults, outcome, services, settings
 from library import step as steps
 
 from .conftest import AGENT, AGENT_PROGRAMS, CONFIGS, LIBRARY, MODULES, STEPS, Make, Programs
@@ -278,6 +278,19 @@ class TestServices:
         assert service.command == ["/v/bin/nova-compute", "--config-file=/a", "b"]
         assert service.environment == {"A": "1", "B": "2 3"}
         assert service.active is False
+
+    def test_what_a_unit_s_environment_holds_is_not_logged(
+        self, make_step: Make, programs: Programs, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        proxy = "http://ops:pr0xy@proxy.example"
+        programs("systemctl", f"echo LoadState=loaded; echo Environment=HTTPS_PROXY={proxy}")
+        with caplog.at_level("DEBUG"):
+            service = services.find_service(make_step("s"), ("docker.service",))
+            variables = engine_proxies.unit_environment(make_step("s"))
+        assert service is not None
+        assert service.environment == variables == {"HTTPS_PROXY": proxy}
+        assert "docker.service" in caplog.text
+        assert "pr0xy" not in caplog.text
 
     def test_no_nova_is_an_error_that_names_the_units(
         self, make_step: Make, programs: Programs
