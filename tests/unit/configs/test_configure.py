@@ -595,7 +595,6 @@ class TestVerify:
         assert step.facts["images"] == {self.IMAGE: "sha256:1"}
         assert step.actions == []
 
-    @pytest.mark.field_case("K4.5")
     @pytest.mark.parametrize(
         ("state", "fault"),
         [("active/running", f"lacks the images {'f' * 32}"), ("failed/failed", "is failed/failed")],
@@ -608,6 +607,7 @@ class TestVerify:
             verify(nova_compute, images=["f" * 32], fault="it would not start", driver=False)
         assert "no container starts" not in str(caught.value)
 
+    @pytest.mark.field_case("K4.5")
     @pytest.mark.parametrize(
         ("fault", "remedy"),
         [

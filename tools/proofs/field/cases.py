@@ -26,6 +26,8 @@ GROUPS = (
     ("tests/functional/driver",),
 )
 OUTCOMES = ("skipped", "passed", "failed")
+# Of pytest: all passed, or some failed, which is told of their rows. Others ended before the tests.
+RAN = (0, 1)
 # Need the whole cloud, which is there: `python -m lab up`.
 LAB = ("tests/lab",)
 
@@ -42,7 +44,7 @@ class Row:
 
     @property
     def state(self) -> str:
-        """Whether it is right: ``right``, ``wrong``, ``open`` without a test, or ``not run``."""
+        """Return how it is: ``right``, ``wrong``, ``open`` without a test, or ``not run``."""
         if not self.tests:
             return "open"
         ran = {outcome for outcome in self.tests.values() if outcome != "skipped"}
@@ -51,13 +53,19 @@ class Row:
         return "right" if ran == {"passed"} else "wrong"
 
 
-def run(groups: Iterable[tuple[str, ...]], file: Path) -> None:
-    """Run the tests of rows, each group in a process of its own."""
-    plugin = ("-p", "tools.proofs.field.plugin", "-q", "--no-header", "-p", "no:cacheprovider")
+def run(groups: Iterable[tuple[str, ...]], file: Path) -> list[str]:
+    """Run the tests of rows, each group in a process of its own; return those that did not run.
+
+    Such as one with a module that cannot be imported: its rows may have other tests, which pass.
+    """
+    plugin = ("-p", "tools.proofs.field.plugin", "-m", "field_case", "-p", "no:cacheprovider")
+    broken = []
     for group in groups:
-        command = [sys.executable, "-m", "pytest", *plugin, *group]
+        command = [sys.executable, "-m", "pytest", *plugin, "-q", "--no-header", *group]
         env = {**os.environ, "NOVADOCKER_FIELD_FILE": str(file)}
-        subprocess.run(command, cwd=TOP, env=env, check=False)
+        if subprocess.run(command, cwd=TOP, env=env, check=False).returncode not in RAN:
+            broken += group
+    return broken
 
 
 def judged(lines: Iterable[str]) -> list[Row]:
@@ -104,9 +112,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "outcomes")
         file.touch()
-        run((*GROUPS, *([LAB] if arguments.lab else [])), file)
+        broken = run((*GROUPS, *([LAB] if arguments.lab else [])), file)
         rows = judged(file.read_text().splitlines())
     show(rows)
+    if broken:
+        print(f"figures: none, as these tests could not be run: {', '.join(broken)}")
+        return 1
     if arguments.keep:
         keep(rows)
     count = {

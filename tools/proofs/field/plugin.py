@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Has pytest run the tests of rows of the field alone, and write down what came of each.
+"""Has pytest write down what came of each test of a row of the field.
 
-    NOVADOCKER_FIELD_FILE=FILE pytest -p tools.proofs.field.plugin TESTS
+    NOVADOCKER_FIELD_FILE=FILE pytest -p tools.proofs.field.plugin -m field_case TESTS
 
 ``FILE`` gets a line of JSON for each test: its row, its name and its outcome.
 """
@@ -11,22 +11,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 MARKER = "field_case"
 
 
-def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
-    """Leave out tests of no row; the others carry the names of theirs."""
-    kept, left = [], []
-    for item in items:
-        rows = [str(mark.args[0]) for mark in item.iter_markers(MARKER)]
-        item.user_properties += [(MARKER, row) for row in dict.fromkeys(rows)]
-        (kept if rows else left).append(item)
-    config.hook.pytest_deselected(items=left)
-    items[:] = kept
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Have a test carry the names of its rows."""
+    rows = [str(mark.args[0]) for mark in item.iter_markers(MARKER)]
+    item.user_properties += [(MARKER, row) for row in dict.fromkeys(rows)]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
