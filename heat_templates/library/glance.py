@@ -30,7 +30,8 @@ def connected(url: str, authority: str) -> http.client.HTTPConnection:
     if parts.scheme == "https":
         context = ssl.create_default_context()
         if authority:
-            context.load_verify_locations(cadata=authority)
+            # Bundles have comments between the certificates, in whatever language.
+            context.load_verify_locations(cadata=authority.encode("ascii", "replace").decode())
         connection: http.client.HTTPConnection = http.client.HTTPSConnection(
             parts.netloc, timeout=CONNECT_TIMEOUT_S, context=context, blocksize=PIECE_BYTES
         )

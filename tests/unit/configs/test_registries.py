@@ -400,7 +400,9 @@ class TestGlance:
     ) -> None:
         with serving(Registry, authority.signed("glance")) as place:
             url = f"https://{place}/image"
-            assert self.reached(make_step, url, authority.path.read_text())["ok"] is True
+            text = authority.path.read_text()
+            assert self.reached(make_step, url, text)["ok"] is True
+            assert self.reached(make_step, url, f"# Amt für Schlüssel, Köln\n{text}")["ok"] is True
             refused = self.reached(make_step, url)
         assert refused["ok"] is False
         assert refused["reason"].startswith("its certificate is not trusted: ")
