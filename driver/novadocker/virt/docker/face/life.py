@@ -15,7 +15,7 @@ from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
 from novadocker.virt.docker.face import block_devices, deletion, faults, migration
 from novadocker.virt.docker.instances import wishes
-from novadocker.virt.docker.instances.life import Content
+from novadocker.virt.docker.instances.contents import Content
 from novadocker.virt.docker.network import tags
 from novadocker.virt.docker.parts import Parts
 

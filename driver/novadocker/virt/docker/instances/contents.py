@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,29 @@ from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images.store import EngineImage, Images
 from novadocker.virt.docker.instances import guest, wishes
-from novadocker.virt.docker.instances.life import Content
+
+
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """Image, command, environment and files of a workload.
+
+    :param image: id of the image in the engine
+    :param image_id: id of the image in Glance
+    :param command: arguments to the image's entry point; None for the image's own
+    :param entry_point: in the place of the image's; None for the image's own
+    :param own_environment: which variables are the instance's own, for the container's label
+    :param files: archive to unpack at the container's root before it starts
+    :param health_check: the image's; None where it has none, or none is to be run
+    """
+
+    image: str
+    image_id: str
+    command: list[str] | None = None
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    own_environment: str = ""
+    files: bytes | None = None
+    entry_point: list[str] | None = None
+    health_check: Mapping[str, Any] | None = None
 
 
 class Contents:

@@ -30,7 +30,8 @@ from novadocker.virt.docker.engine.kept import REPOSITORY as KEPT
 from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.images.snapshots import Snapshots, glance_meta
 from novadocker.virt.docker.images.store import EngineImage, Images
-from novadocker.virt.docker.instances.life import Content, Instances
+from novadocker.virt.docker.instances.contents import Content
+from novadocker.virt.docker.instances.life import Instances
 from novadocker.virt.docker.instances.networks import Networks
 from novadocker.virt.docker.network.waiting import PortsWait
 

@@ -17,7 +17,8 @@ from novadocker.types import Instance, NetworkInfo
 from novadocker.virt.docker.engine import names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.instances import guest
-from novadocker.virt.docker.instances.life import Content, Instances
+from novadocker.virt.docker.instances.contents import Content
+from novadocker.virt.docker.instances.life import Instances
 
 LOG = logging.getLogger(__name__)
 
