@@ -20,6 +20,9 @@ RUN_PAGE = "admin/docker_hosts/runs/{run_id}/"
 BAD = (REFUSED, BROKEN, DRIFT)
 
 
+# The tasks with which a run looks and refuses, before anything is changed.
+_LOOKING = frozenset({"begin", "select_hosts", "lock", "prepare"})
+
 # A report that is no longer than this is carried whole; of another its beginning is.
 WHOLE_CHARS = 24_000
 _SHOWN_CHARS = 16_000
@@ -178,8 +181,7 @@ _HOST_LISTS = ("selected", "unselected")
 
 
 def _state(facts: Facts, totals: dict[str, int]) -> str:
-    refused = [error for error in facts.errors if is_refusal(error.get("error"))]
-    if refused:
+    if _refusals(facts):
         return REFUSED
     if facts.errors or facts.stopped:
         return BROKEN
@@ -198,6 +200,15 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
         return PARTIAL
     images_changed = any(image.get("changed") for image in facts.images)
     return DONE if totals["changed"] or images_changed else UNCHANGED
+
+
+def _refusals(facts: Facts) -> list[dict[str, Any]]:
+    # What is refused later, a host's key that is gone, say, ends a run that has changed hosts.
+    return [
+        error
+        for error in facts.errors
+        if is_refusal(error.get("error")) and (_planning(facts) or error.get("name") in _LOOKING)
+    ]
 
 
 def _late(facts: Facts) -> list[HostRow]:
@@ -260,8 +271,8 @@ def message(facts: Facts, report: dict[str, Any], url: str) -> str:
 
 def _faults(facts: Facts, report: dict[str, Any]) -> list[str]:
     if report["state"] == REFUSED:
-        first = next(e.get("error") for e in facts.errors if is_refusal(e.get("error")))
-        return [f"Refused, nothing was changed: {error_text(first).rstrip('.')}"]
+        first = error_text(_refusals(facts)[0]["error"])
+        return [f"Refused, nothing was changed: {first.rstrip('.')}"]
     parts = [f"Task {e['task']} failed: {e['error'].rstrip('.')}" for e in report.get("errors", [])]
     failed = [entry for entry in report["rows"] if entry["state"] in (FAILED, UNKNOWN)]
     for entry in failed[:3]:

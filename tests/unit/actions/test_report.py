@@ -106,6 +106,17 @@ def test_a_refusal_of_a_sub_workflow() -> None:
     )
 
 
+def test_what_is_refused_after_hosts_were_changed_is_no_refusal_of_the_run() -> None:
+    errors = [{"name": "publish_images", "error": {"result": REFUSAL}}]
+    changed = HostRow("ctl", "controller,glance", changed=True, step="configure_glance")
+
+    state, message = told(errors=errors, controllers=[changed], computes=[SAME])
+
+    assert state == "failed"
+    assert "nothing was changed" not in message
+    assert message.startswith("Task publish_images failed: hosts: nobody. Name some; ")
+
+
 def test_an_error() -> None:
     errors = [{"name": "prepare", "error": "Heat is away"}]
 
