@@ -62,10 +62,15 @@ def _yaql_engine() -> Any:
     )
 
 
+@functools.lru_cache(maxsize=1)
+def _parsed(where: str) -> Any:
+    return _yaql_engine()(where)
+
+
 def _matches(host: Host, where: str) -> bool:
     record = {**Host(name="").__dict__, **host.__dict__}
     try:
-        answer = _yaql_engine()(where).evaluate(data=record, context=yaql.create_context())
+        answer = _parsed(where).evaluate(data=record, context=yaql.create_context())
     except (YaqlException, LookupError, TypeError, ValueError, ArithmeticError) as err:
         raise Refused(
             "where",

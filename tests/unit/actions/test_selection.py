@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 
 from novadocker_actions.errors import Refused
+from novadocker_actions.plan import selection
 from novadocker_actions.plan.hosts import Host, merge
 from novadocker_actions.plan.selection import Query, require_bearable, require_mailboxes, select
 
@@ -128,3 +129,14 @@ def test_more_hosts_than_one_run_is_for_are_refused() -> None:
     with pytest.raises(Refused, match="31 controllers are enrolled"):
         require_bearable([], many[:31])
     require_bearable(many[1:], many[:30])
+
+
+def test_a_predicate_is_read_once_for_however_many_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, read = selection._yaql_engine(), []
+    monkeypatch.setattr(
+        selection, "_yaql_engine", lambda: lambda text: read.append(text) or engine(text)
+    )
+    many = [host(f"c{number}") for number in range(50)]
+
+    assert len(select(many, Query(where="$.name != 'nobody'")).hosts) == 50
+    assert read == ["$.name != 'nobody'"]
