@@ -184,7 +184,7 @@ def install(step: Step) -> bool:
     home = step.path(HOME)
     wanted = [*step.settings["requirements"], step.settings["hooks_requirement"]]
     mark = home / "installed.json"
-    if mark.exists() and json.loads(mark.read_text()) == wanted:
+    if mark.exists() and json.loads(mark.read_text()) == wanted and works(step, home):
         return False
     if not step.will(f"install {', '.join(wanted)} in {HOME}"):
         return True
@@ -204,6 +204,17 @@ def install(step: Step) -> bool:
         unpack_hooks(next(Path(directory).glob("*.tar.gz")), home)
     replace_file(mark, json.dumps(wanted).encode(), 0o644)
     return True
+
+
+def works(step: Step, home: Path) -> bool:
+    """Return whether the agent's environment is one of the Python that this host has now.
+
+    An upgrade of the distribution brings another, which does not see what was installed for it.
+    """
+    python = home / "bin/python"
+    if not python.exists():
+        return False
+    return step.run([str(python), "-I", "-c", "import os_collect_config"], ok=ANY_CODE).code == 0
 
 
 def unpack_hooks(archive: Path, home: Path) -> None:

@@ -334,6 +334,26 @@ class TestInstall:
         with pytest.raises(faults.StepFailed, match="has an os-collect-config already"):
             install_agent.converge(self.step(make_step))
 
+    @pytest.mark.parametrize(
+        ("python", "made_anew"),
+        [("exit 0", False), ("echo no module os_collect_config >&2; exit 1", True), ("", True)],
+    )
+    def test_an_environment_of_a_python_that_is_gone_is_made_anew(
+        self, make_step: Make, root: pathlib.Path, python: str, made_anew: bool
+    ) -> None:
+        step = self.step(make_step, "check")
+        home = root / install_agent.HOME.lstrip("/")
+        (home / "bin").mkdir(parents=True)
+        wanted = [*step.settings["requirements"], step.settings["hooks_requirement"]]
+        (home / "installed.json").write_text(json.dumps(wanted))
+        # An upgrade of the distribution leaves a link to what is gone, or to another Python.
+        (home / "bin/python").symlink_to("python3")
+        if python:
+            (home / "bin/python3").write_text(f"#!/bin/sh\n{python}\n")
+            (home / "bin/python3").chmod(0o755)
+        assert install_agent.install(step) is made_anew
+        assert bool(step.actions) is made_anew
+
     def test_hooks_come_out_of_the_source_distribution(self, tmp_path: pathlib.Path) -> None:
         archive = tmp_path / "heat_agents-1.tar.gz"
         with tarfile.open(archive, "w:gz") as tar:
