@@ -10,6 +10,7 @@ from typing import Any
 import jsonschema
 
 from novadocker_actions import errors, resources
+from novadocker_actions.schema import Validator
 
 # Input that names a push. The host's agent tells it back, and signs it with the outcome.
 PUSH_ID = "push_id"
@@ -45,9 +46,7 @@ def check_settings(step: str, settings: dict[str, Any]) -> None:
     :param settings: what the step is to be given
     :raises Refused: when they do not fit the step's schema
     """
-    fault = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(settings_schema(step)).iter_errors(settings)
-    )
+    fault = jsonschema.exceptions.best_match(Validator(settings_schema(step)).iter_errors(settings))
     if fault is not None:
         where = ".".join(str(part) for part in fault.absolute_path) or "settings"
         raise errors.Refused(f"{step} {where}", f"{fault.message}.", f"See the settings of {step}.")

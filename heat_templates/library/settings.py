@@ -19,6 +19,14 @@ JSON_TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
+def matches(pattern: str, value: str) -> bool:
+    """Return whether a text matches a pattern, whose `$` is the end and no newline before it."""
+    match = re.search(pattern, value)
+    if match is None:
+        return False
+    return not pattern.endswith("$") or match.end() == len(value)
+
+
 def with_defaults(value: Any, schema: dict[str, Any], where: str = "settings") -> Any:
     """Check a value against the part of JSON schema that steps use, and fill in defaults.
 
@@ -34,7 +42,7 @@ def with_defaults(value: Any, schema: dict[str, Any], where: str = "settings") -
         raise SettingsError(f"{where}: expected {' or '.join(names)}, got {type(value).__name__}")
     if "enum" in schema and value not in schema["enum"]:
         raise SettingsError(f"{where}: must be one of {schema['enum']}")
-    if isinstance(value, str) and not re.search(schema.get("pattern", ""), value):
+    if isinstance(value, str) and not matches(schema.get("pattern", ""), value):
         raise SettingsError(f"{where}: does not match the pattern {schema['pattern']}")
     if isinstance(value, str) and len(value) < schema.get("minLength", 0):
         raise SettingsError(f"{where}: must not be empty")

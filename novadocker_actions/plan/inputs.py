@@ -12,6 +12,7 @@ import jsonschema
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import engine_settings
 from novadocker_actions.plan.references import Reference
+from novadocker_actions.schema import Validator
 
 _HOST_NAME = {"type": "string", "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,253}[A-Za-z0-9])?$"}
 _HOST_NAMES = {"type": "array", "items": _HOST_NAME, "maxItems": 10_000, "uniqueItems": True}
@@ -220,9 +221,7 @@ def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
         value = _listed(given[name]) if name in _LISTS else given[name]
         value = _counted(value) if name in _COUNTING else value
         schema, remedy = FIELDS[name][1], FIELDS[name][2]
-        fault = jsonschema.exceptions.best_match(
-            jsonschema.Draft202012Validator(schema).iter_errors(value)
-        )
+        fault = jsonschema.exceptions.best_match(Validator(schema).iter_errors(value))
         if fault is not None:
             where = ".".join([name, *map(str, fault.absolute_path)]) if name == "docker" else name
             raise Refused(where, _explain(value, fault), remedy)

@@ -19,6 +19,8 @@ import pytest
 from library import changes, engine_proxies, faults, outcome, services, settings
 from library import step as steps
 
+from novadocker_actions import schema
+
 from .conftest import AGENT, AGENT_PROGRAMS, CONFIGS, LIBRARY, MODULES, STEPS, Make, Programs
 
 SCHEMA = {
@@ -69,6 +71,13 @@ class TestSettings:
             settings.with_defaults(value, SCHEMA)
         # What the host refuses the workflow refuses as well: both read the same schema.
         assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(value)
+
+    def test_a_newline_at_the_end_is_a_part_of_the_value(self) -> None:
+        value = {"name": "x\n"}
+        with pytest.raises(faults.SettingsError, match=r"settings\.name: does not match"):
+            settings.with_defaults(value, SCHEMA)
+        assert not schema.Validator(SCHEMA).is_valid(value)
+        assert schema.Validator(SCHEMA).is_valid({"name": "x"})
 
     def test_a_fault_does_not_show_the_value(self) -> None:
         with pytest.raises(faults.SettingsError) as caught:

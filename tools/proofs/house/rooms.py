@@ -74,6 +74,7 @@ ROOMS: Mapping[str, Room] = {
             {
                 "host steps": (
                     "novadocker_actions.host_steps",
+                    "novadocker_actions.schema",
                     "novadocker_actions.host_package",
                     "novadocker_actions.driver_wheel",
                 )
