@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from library.faults import StepFailed
-from library.instances import instance_containers, refuse_if_instances
+from library.instances import (
+    instance_containers,
+    refuse_if_instances,
+    refuse_if_virtual_machines,
+)
+from library.options import option_lines, option_text
 from library.outcome import run_step
 from library.probes import distribution_files, effective_options, nova_driver, versions
 from library.processes import began_at
@@ -63,24 +68,23 @@ OVERRIDDEN = (
 
 
 def wanted_options(settings: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Return the options as text, by section and name, the driver first."""
+    """Return the options as text, by section and name, the driver first.
+
+    :raises StepFailed: naming one that is no single option
+    """
     options: dict[str, dict[str, str]] = {"DEFAULT": {"compute_driver": settings["compute_driver"]}}
     for section, values in sorted(settings["options"].items()):
         for name, value in sorted(values.items()):
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            if "\n" in text:
-                raise StepFailed(f"options.{section}.{name}: must be one line")
-            options.setdefault(section, {})[name] = text
+            options.setdefault(section, {})[name] = option_text(value)
+    # Before anything is asked about it.
+    drop_in_text(options)
     return options
 
 
 def drop_in_text(options: dict[str, dict[str, str]]) -> str:
     """Return the drop-in file's text."""
-    lines = [HEADER]
-    for section, values in options.items():
-        lines.append(f"[{section}]\n")
-        lines.extend(f"{name} = {value}\n" for name, value in values.items())
-    return "".join(lines)
+    sections = (option_lines(section, values, "options") for section, values in options.items())
+    return "".join([HEADER, *sections])
 
 
 def converge(step: Step) -> None:
@@ -90,6 +94,8 @@ def converge(step: Step) -> None:
     options = wanted_options(step.settings)
     step.facts.update(unit=service.unit, python=service.python)
     if step.mode == "apply":
+        if not step.path(DROP_IN).exists():
+            refuse_if_virtual_machines(step)
         step.remember_unit(service.unit, service.active)
     changed = step.write_file(DROP_IN, drop_in_text(options), 0o644)
     # A restart gives the process its user's groups, where these have docker.

@@ -14,6 +14,8 @@ import shutil
 from typing import Any
 
 from library.faults import StepFailed
+from library.instances import refuse_if_instances, refuse_if_virtual_machines
+from library.options import option_lines, option_text
 from library.outcome import run_step
 from library.packages import package_manager
 from library.services import Service, find_service, restart_service
@@ -169,16 +171,17 @@ def file_text(step: Step, sections: dict[str, dict[str, Any]]) -> str:
 
     :raises StepFailed: naming a secret that is not there; its value is never shown
     """
-    lines = [HEADER]
-    for section, options in sections.items():
-        lines.append(f"[{section}]\n")
-        for name, value in options.items():
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            filled = re.sub(r"@\{([\w.-]+)\}", lambda match: secret(step, match.group(1)), text)
-            if "\n" in filled:
-                raise StepFailed(f"files: {section}.{name} is more than one line")
-            lines.append(f"{name} = {filled}\n")
-    return "".join(lines)
+    filled = {
+        section: {name: with_secrets(step, option_text(value)) for name, value in options.items()}
+        for section, options in sections.items()
+    }
+    texts = (option_lines(section, options, "files") for section, options in filled.items())
+    return "".join([HEADER, *texts])
+
+
+def with_secrets(step: Step, text: str) -> str:
+    """Return an option's value with the secrets of the host in the place of their names."""
+    return re.sub(r"@\{([\w.-]+)\}", lambda match: secret(step, match.group(1)), text)
 
 
 def secret(step: Step, name: str) -> str:
@@ -284,6 +287,9 @@ def undo(step: Step) -> None:
     step.require_record()
     if not step.to_undo:
         return
+    # It takes Nova's own files of them away as well.
+    refuse_if_instances(step)
+    refuse_if_virtual_machines(step)
     units = [unit for unit in COMMANDS if find_service(step, (unit,)) is not None]
     if units and step.will(f"stop {', '.join(units)}"):
         step.run(["systemctl", "disable", "--now", *units], ok=ANY_CODE)

@@ -63,10 +63,14 @@ class FileChanges(Recorded):
             state.st_uid in trusted and not state.st_mode & 0o022 for state in states
         )
 
-    def write_file(self, name: str, text: str, mode: int | None = None) -> bool:
+    def write_file(
+        self, name: str, text: str, mode: int | None = None, shared: bool = False
+    ) -> bool:
         """Make a file have this text; return whether that was (or would be) a change.
 
         :param mode: permission bits; None keeps those of a file that is there, else 0644
+        :param shared: whether the text has what others have written there since; else a copy of
+            what they wrote is kept
         """
         path, data = self.followed(name), text.encode()
         now = file_state(path)
@@ -74,6 +78,8 @@ class FileChanges(Recorded):
             return False
         if path.is_symlink():
             self.note(f"{name} is a link that others than root can change: a file takes its place")
+        if now and not shared:
+            self._keep_what_others_wrote(name, now)
         if self.will(f"write {name}"):
             self._remember_file(name, now, hashlib.sha256(data).hexdigest())
             self._make_directories(path.parent)
@@ -81,6 +87,16 @@ class FileChanges(Recorded):
             bits = state["mode"] if mode is None else mode
             replace_file(path, data, bits, state.get("uid"), state.get("gid"))
         return True
+
+    def _keep_what_others_wrote(self, name: str, now: dict[str, Any]) -> None:
+        """Keep a copy of a file of ours that somebody else has changed since, and tell of it."""
+        written = self.record.get("files", {}).get(name, {}).get("sha256")
+        if written in (None, sha256(now)):
+            return
+        kept = self.record_path.parent / f"{Path(name).name}.{utc_stamp()}"
+        self.note(f"{name} was changed by someone else since: a copy is kept in {kept}")
+        if self.mode != "check":
+            replace_file(kept, base64.b64decode(now["content"]), 0o600)
 
     def _remember_file(self, name: str, now: dict[str, Any] | None, written: str) -> None:
         for level in (self.record, self.journal):

@@ -139,7 +139,7 @@ def write_daemon_settings(step: Step) -> bool:
     if step.mode == "apply":
         for level in (step.record, step.journal):
             level["daemon_keys"] = {**level.get("daemon_keys", {}), **changed}
-    return step.write_file(settings_file(step), settings_text(merged))
+    return step.write_file(settings_file(step), settings_text(merged), shared=True)
 
 
 def recorded_settings_file(step: Step) -> str:

@@ -20,6 +20,9 @@ from library.step import Step
 
 # Which instance a container is of; the driver puts it on all of them, and Nova on nothing else.
 INSTANCE_LABEL = "org.openstack.nova.uuid"
+# Where libvirt keeps what is defined, and what runs; and by what Nova marks its own in there.
+DOMAINS = ("/etc/libvirt/qemu", "/run/libvirt/qemu")
+NOVAS_DOMAIN = b"http://openstack.org/xmlns/libvirt/nova/"
 
 
 @dataclass(frozen=True)
@@ -91,4 +94,21 @@ def refuse_if_instances(step: Step) -> None:
         raise StepFailed(
             f"{len(names)} instances live on this host as containers ({', '.join(names[:5])}): it "
             "stays a Docker hypervisor. Delete or move them, or mend what is wrong and deploy again"
+        )
+
+
+def refuse_if_virtual_machines(step: Step) -> None:
+    """Refuse to take nova-compute's driver from virtual machines that Nova has on this host.
+
+    A run asks Nova for that before, and lets them move; a stack of Heat asks nobody.
+
+    :raises StepFailed: naming them
+    """
+    files = [file for place in DOMAINS for file in sorted(step.path(place).glob("*.xml"))]
+    names = sorted({file.stem for file in files if NOVAS_DOMAIN in file.read_bytes()})
+    if names:
+        raise StepFailed(
+            f"{len(names)} virtual machines of Nova's are on this host ({', '.join(names[:5])}): "
+            "move or delete them, see `virsh list --all` for what Nova does not know any more, "
+            "then repeat"
         )

@@ -315,6 +315,56 @@ class TestCompute:
         with pytest.raises(faults.StepFailed, match=r"options\.a\.b"):
             configure_compute.wanted_options(settings)
 
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"a]\n[DEFAULT": {"b": "1"}},
+            {"a": {"b = 1\ncompute_driver": "x"}},
+            {"a": {"b": "1\r[DEFAULT]"}},
+            {"a": {"b": "1\n"}},
+        ],
+    )
+    def test_no_part_of_an_option_begins_another(self, options: Any) -> None:
+        with pytest.raises(faults.StepFailed, match=r"^options"):
+            configure_compute.wanted_options({"compute_driver": DRIVER, "options": options})
+
+    def test_virtual_machines_keep_their_driver_where_nobody_asked_nova(
+        self, make_step: Make, nova: Any, root: pathlib.Path
+    ) -> None:
+        place = root / "etc/libvirt/qemu"
+        place.mkdir(parents=True)
+        mark = 'xmlns:nova="http://openstack.org/xmlns/libvirt/nova/1.1"'
+        (place / "somebodys.xml").write_text("<domain/>")
+        (place / "instance-00000001.xml").write_text(f"<domain><nova:instance {mark}/></domain>")
+        with pytest.raises(faults.StepFailed, match=r"1 virtual machines .*\(instance-00000001\)"):
+            self.run(make_step)
+        assert not (root / configure_compute.DROP_IN.lstrip("/")).exists()
+        assert nova.restarts == []
+        # Who plans asks Nova, and may leave the host out or let them move.
+        self.run(make_step, "check")
+        (place / "instance-00000001.xml").unlink()
+        self.run(make_step)
+
+    def test_what_an_operator_wrote_into_the_drop_in_is_kept_beside_the_records(
+        self, make_step: Make, nova: Any, root: pathlib.Path
+    ) -> None:
+        self.run(make_step)
+        drop_in = root / configure_compute.DROP_IN.lstrip("/")
+        edited = drop_in.read_text() + "[docker]\nvolume_driver = theirs\n"
+        drop_in.write_text(edited)
+        place = root / "var/lib/novadocker"
+
+        told = self.run(make_step, "check").facts["notes"]
+        assert "a copy is kept" in told[0]
+        assert list(place.glob("90-novadocker.conf.*")) == []
+
+        step = self.run(make_step)
+        (kept,) = place.glob("90-novadocker.conf.*")
+        assert kept.read_text() == edited
+        assert kept.stat().st_mode & 0o777 == 0o600
+        assert str(kept).removeprefix(str(root)) in step.facts["notes"][0]
+        assert "theirs" not in drop_in.read_text()
+
     def test_a_process_cannot_add_lines_to_its_unit(self) -> None:
         with pytest.raises(faults.StepFailed, match="no plain text"):
             configure_compute.systemd_command(["/v/bin/nova-compute", "x\nUser=root"])

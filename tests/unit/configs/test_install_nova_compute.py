@@ -9,7 +9,7 @@ from typing import Any
 
 import install_nova_compute
 import pytest
-from library import faults
+from library import faults, instances
 
 from .conftest import Calls, Make, Programs
 
@@ -102,3 +102,33 @@ def test_bridges_are_made_once_and_on_record(
     (tmp_path / "br").write_text("br-data\n")
     again = step(bridges=wanted)
     assert install_nova_compute.make_bridges(again) is False
+
+
+@pytest.mark.parametrize("kind", ["containers", "virtual machines"])
+def test_nothing_is_taken_from_under_instances(
+    step: Any,
+    root: pathlib.Path,
+    programs: Programs,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    programs("systemctl", 'echo "$@" >> "$0.calls"')
+    made = step()
+    made.remember_each("made", ["/var/lib/nova"])
+    (root / "var/lib/nova/instances").mkdir(parents=True)
+    living = ["nova-1"] if kind == "containers" else []
+    monkeypatch.setattr(instances, "instance_containers", lambda _step: living)
+    if not living:
+        domains = root / "run/libvirt/qemu"
+        domains.mkdir(parents=True)
+        mark = "http://openstack.org/xmlns/libvirt/nova/1.1"
+        (domains / "instance-00000001.xml").write_text(f"<domstatus {mark}/>")
+    with pytest.raises(faults.StepFailed, match=kind):
+        install_nova_compute.undo(step("undo"))
+    assert (root / "var/lib/nova/instances").is_dir()
+
+
+@pytest.mark.parametrize("files", [{"x]\n[y": {"a": 1}}, {"x": {"a\nb": 1}}, {"x": {"a": "1\r"}}])
+def test_no_part_of_an_option_begins_another(step: Any, files: Any) -> None:
+    with pytest.raises(faults.StepFailed, match=r"^files"):
+        install_nova_compute.file_text(step(), files)
