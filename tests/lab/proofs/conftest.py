@@ -15,6 +15,14 @@ from openstack.connection import Connection
 from novadocker_client.runs import Runs
 from tests.lab.proofs.tenants import Tenants
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take the names of the faults that faults_survived is to put in."""
+    parser.addoption(
+        "--fault", action="append", default=[], help="a fault's name, or a part of it; else all"
+    )
+
+
 AwaitTask = Callable[..., bool]
 TASK_TIMEOUT_S = 600
 
