@@ -239,7 +239,9 @@ def error_text(error: Any) -> str:
     """Return a task's error as a sentence."""
     error = _unwrapped(error)
     text = error.get("message") if isinstance(error, dict) else error
-    return str(text or "it gave no reason").strip()[:1000]
+    # Where a task has no result, these are Mistral's own words, with where in its code it was.
+    told = " ".join(str(text or "").partition("Traceback (")[0].split())
+    return told[:1000] if told not in ("", "null") else "it gave no reason"
 
 
 def names(hosts: Sequence[str], most: int = _NAMES_SHOWN) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mistral import exceptions
 
-from novadocker_actions.actions import steps
+from novadocker_actions.actions import plan, steps
 from novadocker_actions.cloud import mailbox
 from tests.functional.workbooks.fake_cloud import FakeCloud
 from tests.functional.workbooks.in_process import Mistral
@@ -156,3 +156,21 @@ def test_a_host_on_which_another_run_is_at_work(
         in (plan["state_info"])
     )
     assert cloud.hosts["compute-docker-1"].runs[-1] == ("install_docker", "apply")
+
+
+def test_what_mistral_cannot_keep_is_told_with_its_reason(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = plan.FindNeeds.act
+
+    def too_much(self: plan.FindNeeds, services: Any) -> dict[str, Any]:
+        return {**real(self, services), "more": "x" * 1_200_000}
+
+    monkeypatch.setattr(plan.FindNeeds, "act", too_much)
+
+    run = mistral.run("novadocker.plan")
+
+    assert run["output"]["report"]["state"] == "failed", mistral.tree(run["id"])
+    assert "it gave no reason" not in run["state_info"]
+    assert "Field size limit exceeded" in run["state_info"]
+    assert len(run["state_info"]) < 3000

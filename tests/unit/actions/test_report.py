@@ -117,6 +117,18 @@ def test_what_is_refused_after_hosts_were_changed_is_no_refusal_of_the_run() -> 
     assert message.startswith("Task publish_images failed: hosts: nobody. Name some; ")
 
 
+def test_mistral_s_own_words_are_told_without_its_code() -> None:
+    said = (
+        "Failed to complete action [error=too large]:\nTraceback (most recent call last):\n  File"
+    )
+    errors = [{"name": "prepare", "error": {"result": said}}]
+
+    assert "it gave no reason" in told(errors=[{"name": "prepare", "error": "null"}])[1]
+    assert told(errors=errors)[1] == (
+        "Task prepare failed: Failed to complete action [error=too large]:. See http://x"
+    )
+
+
 def test_an_error() -> None:
     errors = [{"name": "prepare", "error": "Heat is away"}]
 
