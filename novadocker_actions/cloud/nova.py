@@ -60,7 +60,9 @@ def by_host(nova: Service) -> dict[str, list[dict[str, Any]]]:
 def docker_hosts(nova: Service) -> list[str]:
     """Return the hosts that Nova shows as Docker hypervisors, up or down."""
     return [
-        item["service"]["host"] for item in hypervisors(nova) if item["hypervisor_type"] == DOCKER
+        item["service"]["host"]
+        for item in hypervisors(nova, with_servers=False)
+        if item["hypervisor_type"] == DOCKER
     ]
 
 
@@ -160,7 +162,9 @@ def unsettled(nova: Service, rows: Iterable[HostRow], *, docker: bool) -> dict[s
     :param rows: compute hosts
     :param docker: whether they are to be Docker hypervisors, or just not
     """
-    by_host = {item["service"]["host"]: item for item in hypervisors(nova)}
+    # It is asked again and again, and nobody's servers are of interest.
+    shown = hypervisors(nova, with_servers=False)
+    by_host = {item["service"]["host"]: item for item in shown}
     waiting = {}
     for row in rows:
         item = by_host.get(row.host)

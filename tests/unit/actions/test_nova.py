@@ -44,3 +44,16 @@ def test_of_a_host_that_was_lost_it_is_told_whether_it_is_in_service(
     EnableCompute([], {"run_id": "r"})._settle(mock.Mock(), row, service)
 
     assert row.reason == reason
+
+
+def test_hosts_are_awaited_without_asking_for_anybody_s_servers() -> None:
+    service = mock.Mock()
+    state = {"state": "up", "hypervisor_type": "docker"}
+    service.get.return_value = {"hypervisors": [{"service": {"host": "c1"}, **state}]}
+
+    waiting = nova.unsettled(service, [HostRow("c1", "compute")], docker=True)
+
+    assert waiting == {}
+    assert nova.docker_hosts(service) == ["c1"]
+    assert all("with_servers" not in call.kwargs["params"] for call in service.get.mock_calls)
+    assert service.get.call_count == 2
