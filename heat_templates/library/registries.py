@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import re
@@ -157,18 +158,23 @@ class Registries:
             return err.code, lowered, b""
 
     def manifest(self, endpoint: str, path: str, version: str) -> tuple[int, dict[str, str]]:
-        """Return status and headers of an image's manifest, with a token where one is wanted."""
+        """Return status and headers of an image's manifest, with a token where one is wanted.
+
+        A registry may leave its digest out, which is that of the manifest's bytes.
+        """
         url = f"{endpoint}/v2/{path}/manifests/{version}"
         headers = {"Accept": ", ".join(MANIFESTS)}
         status, answered, _ = self.ask(url, "HEAD", headers)
         challenge = answered.get("www-authenticate", "")
         if status == 401 and challenge.lower().startswith("basic") and self.basic(endpoint):
-            authorization = {"Authorization": str(self.basic(endpoint))}
-            status, answered, _ = self.ask(url, "HEAD", {**headers, **authorization})
+            headers["Authorization"] = str(self.basic(endpoint))
+            status, answered, _ = self.ask(url, "HEAD", headers)
         elif status == 401 and challenge.lower().startswith("bearer"):
-            token = self.token(endpoint, challenge)
-            authorization = {"Authorization": f"Bearer {token}"}
-            status, answered, _ = self.ask(url, "HEAD", {**headers, **authorization})
+            headers["Authorization"] = f"Bearer {self.token(endpoint, challenge)}"
+            status, answered, _ = self.ask(url, "HEAD", headers)
+        if status == 200 and not answered.get("docker-content-digest"):
+            status, answered, body = self.ask(url, "GET", headers)
+            answered["docker-content-digest"] = f"sha256:{hashlib.sha256(body).hexdigest()}"
         return status, answered
 
     def token(self, endpoint: str, challenge: str) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pathlib
 import shutil
@@ -77,6 +78,31 @@ def test_an_engine_that_is_going_to_see_it_otherwise_is_not_asked(
         given = {"insecure-registries": [place]}
         assert look(make_step, reference, daemon_settings=given) == FOUND
         assert look(make_step, reference, daemon_settings={"debug": True})["ok"] is False
+
+
+class Silent(Registry):
+    """A registry that leaves the digest out, as it may."""
+
+    manifest = b'{"schemaVersion": 2}'
+
+    def do_HEAD(self) -> None:
+        self._end(200, {})
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.manifest)))
+        self.end_headers()
+        self.wfile.write(self.manifest)
+
+
+def test_a_digest_that_the_registry_does_not_tell_is_that_of_the_manifest(make_step: Make) -> None:
+    with serving(Silent) as place:
+        told = look(make_step, f"{place}/org/app:1.2")
+    assert told == {
+        "ok": True,
+        "digest": f"sha256:{hashlib.sha256(Silent.manifest).hexdigest()}",
+        "reason": "",
+    }
 
 
 class Proxy(Registry):
