@@ -17,7 +17,7 @@ from typing import Any
 from library.faults import StepFailed
 from library.probes import program_text
 from library.processes import process_command
-from library.step import ANY_CODE, Step, program_path
+from library.step import ANY_CODE, Step, program_path, user_name
 from library.uwsgi import is_uwsgi, uwsgi_environment, uwsgi_python
 
 GLANCE_UNITS = (
@@ -112,7 +112,7 @@ def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
             unit=unit,
             active=values.get("ActiveState") == "active",
             state=f"{values.get('ActiveState', '')}/{values.get('SubState', '')}",
-            user=values.get("User") or "root",
+            user=user_name(values.get("User") or "root"),
             pid=pid,
             restarts=int(values.get("NRestarts") or 0),
             notifies=values.get("Type") == "notify",

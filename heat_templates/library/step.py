@@ -96,6 +96,15 @@ def clean_environment() -> dict[str, str]:
     }
 
 
+def user_name(user: str) -> str:
+    """Return the name of a unit's user, who may be given by number."""
+    try:
+        return pwd.getpwuid(int(user)).pw_name if user.isdecimal() else user
+    except KeyError:
+        # Who asks for more of him is told that he is no user.
+        return user
+
+
 def program_path(name: str) -> str:
     """Return where a program of the host is, empty when it is not there."""
     return shutil.which(name, path=SYSTEM_PATH) or ""

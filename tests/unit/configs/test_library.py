@@ -288,6 +288,17 @@ class TestServices:
         assert service.environment == {"A": "1", "B": "2 3"}
         assert service.active is False
 
+    @pytest.mark.parametrize(
+        ("told", "user"), [("0", "root"), ("nova", "nova"), ("4242424", "4242424"), ("", "root")]
+    )
+    def test_a_user_that_a_unit_gives_by_number_is_known_by_name(
+        self, make_step: Make, programs: Programs, told: str, user: str
+    ) -> None:
+        programs("systemctl", f"echo LoadState=loaded; echo User={told}")
+        service = services.find_service(make_step("s"), ("nova-compute.service",))
+        assert service is not None
+        assert service.user == user
+
     def test_what_a_unit_s_environment_holds_is_not_logged(
         self, make_step: Make, programs: Programs, caplog: pytest.LogCaptureFixture
     ) -> None:
