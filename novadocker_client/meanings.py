@@ -86,7 +86,7 @@ INPUTS: Mapping[str, Input] = {
     ),
     "if_none_match": Input(
         CHOICE,
-        "Where no name matches: all compute hosts are meant, or the run fails.",
+        "Where no name matches: all hosts that can be converted are meant, or the run fails.",
         "all",
         ("all", "fail"),
     ),

@@ -15,6 +15,11 @@ from novadocker_actions.plan.hosts import Host
 
 # What a workflow carries of each batch, and of each controller, fits into Mistral's fields so.
 MOST_HOSTS, MOST_CONTROLLERS = 10_000, 30
+# Hosts that nobody named are taken where they are of such a kind: an Ironic service or a vCenter is
+# no host that a Docker Engine could be put on.
+CONVERTIBLE = ("docker", "fake", "kvm", "qemu")
+# Of them so many without a plan that was looked at.
+MOST_UNNAMED = 10
 
 
 @dataclass(frozen=True)
@@ -48,10 +53,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Selection:
-    """The hosts that were chosen, and by which rule."""
+    """The hosts that were chosen, and by which rule.
+
+    :param unnamed: whether all were taken, as nothing names any
+    """
 
     hosts: list[Host]
     rule: str
+    unnamed: bool = False
 
 
 @functools.cache
@@ -98,28 +107,43 @@ def _unknown(names: list[str], field: str, computes: list[Host]) -> None:
         )
 
 
-def _candidates(computes: list[Host], query: Query) -> tuple[list[Host], str]:
+def _candidates(computes: list[Host], query: Query) -> Selection:
     if query.hosts is not None:
         _unknown(query.hosts, "hosts", computes)
         named = set(query.hosts)
-        return [host for host in computes if host.name in named], "named in hosts"
+        return Selection([host for host in computes if host.name in named], "named in hosts")
     matching = [host for host in computes if query.match.lower() in host.name.lower()]
     if matching:
-        return matching, f"name contains {query.match!r}"
+        return Selection(matching, f"name contains {query.match!r}")
     if query.if_none_match == "fail":
         raise Refused(
             "match",
             f"no compute host has {query.match!r} in its name, and if_none_match is fail.",
             "Give another match, name the hosts, or set if_none_match to all.",
         )
-    return computes, f"all, since no name contains {query.match!r}"
+    return _unnamed(computes, query)
+
+
+def _unnamed(computes: list[Host], query: Query) -> Selection:
+    taken, left_out = [], []
+    for host in computes:
+        if host.hypervisor_type.lower() not in CONVERTIBLE:
+            left_out.append(f"{host.name} ({host.hypervisor_type or 'no hypervisor'})")
+        elif not host.enrolled:
+            left_out.append(f"{host.name} (not enrolled)")
+        else:
+            taken.append(host)
+    more = f" and {len(left_out) - 5} more" if len(left_out) > 5 else ""
+    told = f", but for {', '.join(left_out[:5])}{more}" if left_out else ""
+    return Selection(taken, f"all{told}, since no name contains {query.match!r}", unnamed=True)
 
 
 def select(hosts: list[Host], query: Query) -> Selection:
     """Choose compute hosts.
 
-    Named hosts, else those whose name contains ``match``, else all (or an error, as
-    ``if_none_match`` says); of these the ones that ``where`` keeps; ``exclude`` wins over all.
+    Named hosts, else those whose name contains ``match``, else all that are enrolled and of a kind
+    that can be converted (or an error, as ``if_none_match`` says); of these the ones that ``where``
+    keeps; ``exclude`` wins over all.
 
     :param hosts: records of all hosts
     :param query: what the operator asked for
@@ -127,7 +151,8 @@ def select(hosts: list[Host], query: Query) -> Selection:
     """
     computes = [host for host in hosts if host.service_id]
     _unknown(list(query.exclude), "exclude", computes)
-    chosen, rule = _candidates(computes, query)
+    candidates = _candidates(computes, query)
+    chosen, rule = candidates.hosts, candidates.rule
     if query.where is not None:
         chosen = [host for host in chosen if _matches(host, query.where)]
         rule += f", where {query.where}"
@@ -141,7 +166,26 @@ def select(hosts: list[Host], query: Query) -> Selection:
             f"no compute host is selected ({rule}).",
             "Change hosts, match, where or exclude; `novadocker.plan` shows what they select.",
         )
-    return Selection(chosen, rule)
+    return Selection(chosen, rule, candidates.unnamed)
+
+
+def require_plan(chosen: Selection, workflow: str, plan_digest: str | None) -> None:
+    """Refuse to convert many hosts that nobody named, unless a plan of that was looked at.
+
+    :param workflow: name without the workbook's
+    :param plan_digest: of that plan, None where none was given
+    :raises Refused: when they are more than a few
+    """
+    if workflow != "deploy" or not chosen.unnamed or plan_digest:
+        return
+    if len(chosen.hosts) > MOST_UNNAMED:
+        raise Refused(
+            "plan_digest",
+            f"{len(chosen.hosts)} compute hosts are selected ({chosen.rule}), more than the "
+            f"{MOST_UNNAMED} that are converted unseen.",
+            "See what novadocker.plan shows with the same inputs and give its plan_digest, or name "
+            "the hosts with hosts or match.",
+        )
 
 
 def require_bearable(hosts: list[Host], controllers: list[Host]) -> None:

@@ -174,3 +174,21 @@ def test_what_mistral_cannot_keep_is_told_with_its_reason(
     assert "it gave no reason" not in run["state_info"]
     assert "Field size limit exceeded" in run["state_info"]
     assert len(run["state_info"]) < 3000
+
+
+def test_hosts_that_nobody_named_and_that_cannot_be_converted_are_left_out(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    cloud.hosts["compute-3"].hypervisor_type = "ironic"
+    for number in range(9):
+        cloud.add_host(f"more-{number}", "compute")
+
+    planned = mistral.run("novadocker.plan", {"match": "gpu"})
+    refusal = mistral.run("novadocker.deploy", {"match": "gpu"})
+
+    assert planned["state"] == "SUCCESS", mistral.tree(planned["id"])
+    hosts = planned["output"]["report"]["hosts"]
+    assert hosts["rule"] == "all, but for compute-3 (ironic), since no name contains 'gpu'"
+    assert len(hosts["selected"]) == 11
+    assert "compute-3" in hosts["unselected"]
+    assert "plan_digest: 11 compute hosts are selected" in refusal["state_info"]

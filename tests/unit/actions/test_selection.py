@@ -8,11 +8,18 @@ import pytest
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import selection
 from novadocker_actions.plan.hosts import Host, merge
-from novadocker_actions.plan.selection import Query, require_bearable, require_mailboxes, select
+from novadocker_actions.plan.selection import (
+    Query,
+    require_bearable,
+    require_mailboxes,
+    require_plan,
+    select,
+)
 
 
 def host(name: str, **values: object) -> Host:
-    return Host(name=name, roles=["compute"], service_id=f"id-{name}", **values)  # type: ignore[arg-type]
+    known = {"hypervisor_type": "QEMU", "server_id": "s", "deployment_id": "d", **values}
+    return Host(name=name, roles=["compute"], service_id=f"id-{name}", **known)  # type: ignore[arg-type]
 
 
 HOSTS = [
@@ -33,6 +40,36 @@ def test_names_that_contain_the_match_in_any_case() -> None:
 
 def test_all_computes_but_no_controller_when_no_name_matches() -> None:
     assert names(Query(match="gpu")) == ["compute-1", "Compute-DOCKER-1", "compute-docker-2"]
+
+
+def test_of_all_those_are_left_out_that_can_not_be_converted_and_it_is_told() -> None:
+    others = [
+        host("bare", hypervisor_type="ironic"),
+        host("vcenter", hypervisor_type="VMware vCenter Server"),
+        host("new", deployment_id=""),
+        host("lost", hypervisor_type=""),
+    ]
+    made = select([*HOSTS, *others], Query(match="gpu"))
+
+    assert [item.name for item in made.hosts] == [item.name for item in HOSTS[1:]]
+    assert made.rule == (
+        "all, but for bare (ironic), vcenter (VMware vCenter Server), new (not enrolled), "
+        "lost (no hypervisor), since no name contains 'gpu'"
+    )
+    # Who names one has it looked at, and told what is wrong.
+    assert select(others, Query(hosts=["new"])).hosts == [others[2]]
+
+
+def test_many_hosts_that_nobody_named_are_converted_by_a_plan_alone() -> None:
+    many = [host(f"c{number:02}") for number in range(11)]
+    unnamed, named = select(many, Query(match="gpu")), select(many, Query(match="c"))
+
+    with pytest.raises(Refused, match=r"plan_digest: 11 compute hosts are selected \(all, since"):
+        require_plan(unnamed, "deploy", None)
+    require_plan(unnamed, "deploy", f"sha256:{'0' * 64}")
+    require_plan(unnamed, "plan", None)
+    require_plan(named, "deploy", None)
+    require_plan(select(many[1:], Query(match="gpu")), "deploy", None)
 
 
 def test_the_rule_is_told() -> None:
@@ -94,7 +131,7 @@ def test_an_empty_selection_is_never_all() -> None:
 
 def test_hosts_without_a_mailbox_are_named() -> None:
     with pytest.raises(Refused, match="no agent is enrolled on compute-1, compute-docker-2"):
-        require_mailboxes([HOSTS[1], HOSTS[3]])
+        require_mailboxes([host("compute-1", server_id=""), host("compute-docker-2", server_id="")])
 
 
 def test_what_nova_and_heat_know_is_joined() -> None:
