@@ -104,7 +104,7 @@ class SelectHosts(NovadockerAction):
         named = inputs.validate(self.settings["workflow"], self.inputs)
         chosen = selection.select(records, selection.Query.from_settings(named))
         selection.require_plan(chosen, self.settings["workflow"], self.settings.get("plan_digest"))
-        selection.require_mailboxes(chosen.hosts)
+        selection.require_mailboxes(chosen.hosts, records)
         controllers = [r for r in records if r.enrolled and {"controller", "glance"} & {*r.roles}]
         selection.require_bearable(chosen.hosts, controllers)
         for role in ("controller", "glance"):

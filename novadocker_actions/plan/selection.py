@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,14 +96,22 @@ def _matches(host: Host, where: str) -> bool:
     return answer
 
 
+def _alike(name: str, others: Iterable[str]) -> str:
+    """Return the name that is another spelling of one, short or in another case, "" for none."""
+    short = name.lower().partition(".")[0]
+    return next((other for other in others if other.lower().partition(".")[0] == short), "")
+
+
 def _unknown(names: list[str], field: str, computes: list[Host]) -> None:
     known = {host.name for host in computes}
     unknown = [name for name in names if name not in known]
     if unknown:
         listed = ", ".join(sorted(known)[:20]) or "none"
+        alike = _alike(unknown[0], sorted(known))
         raise Refused(
             field,
-            f"Nova knows no compute host {', '.join(unknown)}.",
+            f"Nova knows no compute host {', '.join(unknown)}."
+            + (f" Is {alike} meant?" if alike else ""),
             f"Compute hosts are: {listed}; those of a cell that does not answer Nova are left out.",
         )
 
@@ -209,16 +218,20 @@ def require_bearable(hosts: list[Host], controllers: list[Host]) -> None:
             )
 
 
-def require_mailboxes(hosts: list[Host]) -> None:
+def require_mailboxes(hosts: list[Host], records: Iterable[Host] = ()) -> None:
     """Refuse hosts that no step can reach.
 
+    :param records: all hosts, of which some may be enrolled by another name than Nova's
     :raises Refused: naming the hosts that are not enrolled
     """
     missing = [host.name for host in hosts if not host.enrolled]
     if missing:
+        strangers = [host.name for host in records if host.enrolled and not host.service_id]
+        alike = _alike(missing[0], strangers)
         raise Refused(
             "hosts",
-            f"no agent is enrolled on {', '.join(missing)}.",
+            f"no agent is enrolled on {', '.join(missing)}."
+            + (f" There is one on {alike}, which is no name of Nova's." if alike else ""),
             "Enrol them with `novadocker-enroll add`, or leave them out with exclude.",
         )
 

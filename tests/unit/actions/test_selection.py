@@ -134,6 +134,14 @@ def test_hosts_without_a_mailbox_are_named() -> None:
         require_mailboxes([host("compute-1", server_id=""), host("compute-docker-2", server_id="")])
 
 
+def test_another_spelling_of_a_name_is_told() -> None:
+    with pytest.raises(Refused, match=r"no compute host COMPUTE-1\.dc1\. Is compute-1 meant\?"):
+        names(Query(hosts=["COMPUTE-1.dc1"]))
+    enrolled = Host(name="Compute-1.dc1", server_id="s", deployment_id="d")
+    with pytest.raises(Refused, match=r"compute-1\. There is one on Compute-1\.dc1, which is no"):
+        require_mailboxes([host("compute-1", server_id="")], [*HOSTS, enrolled])
+
+
 def test_what_nova_and_heat_know_is_joined() -> None:
     merged = merge(
         [{"host": "c1", "id": 7, "state": "up", "status": "enabled", "zone": "nova"}],
