@@ -183,7 +183,7 @@ def cable_cut(host: str, phase: str, lasts_s: float = 60.0) -> Fault:
     return on_host(f"a cable cut for {lasts_s:g} s", host, phase, cut, plug, lasts_s)
 
 
-def disk_full(host: str, place: str) -> Fault:
+def disk_full(host: str, place: str, phase: str) -> Fault:
     """Return a host without any room where its steps keep what they have done."""
     kept = "/run/kept-place"
     fill = f"""
@@ -197,7 +197,7 @@ def disk_full(host: str, place: str) -> Fault:
     umount {place}; find {place} -mindepth 1 -delete
     cp -a {kept}/. {place}/; rm -r {kept}
     """
-    return on_host("a full disk", host, "", fill, empty, WHILE_IT_RUNS)
+    return on_host("a full disk", host, phase, fill, empty, WHILE_IT_RUNS)
 
 
 def clock_off(host: str, place: str, by_s: int) -> Fault:

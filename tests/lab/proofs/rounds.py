@@ -195,22 +195,11 @@ HOSTS_IN_DEPLOY = Round(
     "hosts in trouble in deploy",
     "deploy",
     (
+        Meeting((faults.clock_off(FIRST, CLOCK, 600),)),
+        # What a plan would see comes after it was made.
         Meeting(
             (
-                faults.clock_off(FIRST, CLOCK, 600),
-                faults.on_host(
-                    "a driver's wheel with a byte more",
-                    SECOND,
-                    "",
-                    TURNS_BAD.format(wheel=WHEEL),
-                    TURNS_GOOD.format(wheel=WHEEL),
-                    WHILE_IT_RUNS,
-                ),
-            )
-        ),
-        Meeting(
-            (
-                faults.disk_full(FIRST, STATE),
+                faults.disk_full(FIRST, STATE, "convert_controllers"),
                 faults.on_host(
                     "packages that cannot be installed",
                     SECOND,
@@ -224,10 +213,22 @@ HOSTS_IN_DEPLOY = Round(
         Meeting(
             (
                 faults.power_cut(FIRST, "stage"),
+                faults.on_host(
+                    "a driver's wheel with a byte more",
+                    SECOND,
+                    "convert_controllers",
+                    TURNS_BAD.format(wheel=WHEEL),
+                    TURNS_GOOD.format(wheel=WHEEL),
+                    WHILE_IT_RUNS,
+                ),
+                faults.hanging("mistral-engine", "switch_batch"),
+            )
+        ),
+        Meeting(
+            (
                 faults.cable_cut(SECOND, "stage", 30),
                 faults.mailbox_taken(SECOND, "gate"),
-                faults.hung(FIRST, "switch_batch"),
-                faults.hanging("mistral-engine", "switch_batch"),
+                faults.hung(SECOND, "switch_batch"),
             )
         ),
     ),
