@@ -34,6 +34,17 @@ class Refused(NovadockerError):
         return {"refused": True, "field": self.field, "message": str(self)}
 
 
+class Stopped(Refused):
+    """The operator has asked the run to stop, before anything was changed."""
+
+    def __init__(self) -> None:
+        super().__init__("run", "it was asked to stop before it had changed anything.", "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the form in which a workflow carries it."""
+        return {**super().to_dict(), "stopped": True, "message": self.problem}
+
+
 class CloudError(NovadockerError):
     """An OpenStack service answered a request with an error.
 

@@ -129,10 +129,18 @@ INPUTS: Mapping[str, Input] = {
     ),
     "drain": Input(
         CHOICE,
-        "A host with instances: the run is refused, or the host is left as it is.",
+        "A host with instances: the run is refused, the host is left as it is, or the instances"
+        " are migrated to other hosts when its batch comes.",
         "refuse",
-        ("refuse", "skip"),
+        ("refuse", "skip", "migrate"),
     ),
+    "drain_timeout_s": Input(
+        NUMBER,
+        "How many seconds the instances of a batch may take to leave; a host that is occupied"
+        " then is left as it is.",
+        1800,
+    ),
+    "drain_at_once": Input(NUMBER, "How many instances are migrated at the same time.", 2),
     "plan_digest": Input(
         TEXT, "The digest of a plan: where the plan would be another by now, the run is refused."
     ),
@@ -152,7 +160,8 @@ INPUTS: Mapping[str, Input] = {
 
 _SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
 _CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
-_BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", "drain")
+_DRAINING = ("drain", "drain_timeout_s", "drain_at_once")
+_BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", *_DRAINING)
 _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
 
 WORKFLOWS: Mapping[str, Workflow] = {
@@ -176,6 +185,17 @@ WORKFLOWS: Mapping[str, Workflow] = {
         "Undeploy",
         "Give compute hosts back as they were before deploy, batch by batch.",
         (*_SELECTING, *_BATCHING, "aggregate", "remove_images", "controllers", *_WAITING),
+        changes=True,
+    ),
+    "precheck": Workflow(
+        "Precheck",
+        "Find all that would keep hosts from being converted. Changes nothing.",
+        (*_SELECTING, *_CONVERTING, *_WAITING),
+    ),
+    "recover": Workflow(
+        "Recover",
+        "Take up what runs have left that were cancelled, failed or vanished.",
+        ("hosts", "where", "exclude", "aggregate", *_WAITING),
         changes=True,
     ),
     "preload_images": Workflow(
@@ -219,6 +239,7 @@ STEPS: Mapping[str, Step] = {
     "write_report": Step("Write the report", "the report is written"),
     # Of a batch.
     "disable_compute": Step("Take out of service", "out of service"),
+    "drain": Step("Drain the host", "its instances are on other hosts"),
     "recheck_instances": Step("Ask again for instances", "nobody lives there"),
     "switch": Step("Switch the driver", "nova-compute has its new driver"),
     "finish_in_service": Step("Finish in service", "what is slow is done, too"),
@@ -229,6 +250,13 @@ STEPS: Mapping[str, Step] = {
     "preload_images": Step("Preload images", "Nova has asked the host to fetch the images"),
     "verify_images": Step("Verify the images", "the images are preloaded"),
     "enable_compute": Step("Put into service", "in service again"),
+    "check_cloud": Step("Look at the services", "services and their view of hosts are known"),
+    "find_left": Step("Find what is left", "what a lost run has left there is known"),
+    "check_left": Step("Try what looks whole", "it is known whether it is whole"),
+    "take_back": Step("Put back", "put back as the lost run found it"),
+    "put_right": Step("Put right", "in service, and where it belongs"),
+    "take_up": Step("Take up", "what lost runs have left is taken up"),
+    "sweep": Step("Sweep", "what lost runs have left beside hosts is gone"),
     "roll_back": Step("Put back", "put back as it was"),
     "find_docker_hosts": Step(
         "Look for Docker hosts", "the Docker hypervisors that are left are known"
@@ -247,6 +275,8 @@ OUTCOMES: Mapping[str, str] = {
     "failed": "It failed.",
     "refused": "It was refused before anything was changed.",
     "drift": "Hosts are no longer as deployed.",
+    "ready": "Nothing was found that is in the way of a deploy.",
+    "findings": "Something was found that is in the way of a deploy.",
     "stopped": "It was stopped by its operator.",
 }
 

@@ -10,15 +10,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from mistralclient.api.base import APIException
+
 from novadocker_client import meanings, pages, progress, reports
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import BadInput, NotFound, Unavailable, asking
 from novadocker_client.progress import Progress
 from novadocker_client.reports import Report
 
+# What asks a run to stop: an environment of Mistral's of this name, then comes the run.
+STOP = "novadocker-stop-"
 RUNNING, PAUSED, SUCCESS, ERROR, CANCELLED = "RUNNING", "PAUSED", "SUCCESS", "ERROR", "CANCELLED"
 ENDED = (SUCCESS, ERROR, CANCELLED)
 STOPPED = "stopped"
+_CONFLICT = 409
 # Mistral's API cuts lists to 1,000, or to fewer where it is told so.
 PAGE = 100
 POLL_S = 2.0
@@ -77,7 +82,7 @@ class Run:
         told = self.report.state
         if self.state == ERROR:
             # What did not succeed is never told as if it had.
-            return told if told in ("refused", "drift") else "failed"
+            return told if told in ("refused", "drift", "findings", STOPPED) else "failed"
         return told if told in meanings.OUTCOMES else "done"
 
     @property
@@ -185,16 +190,48 @@ class Runs:
         run = self.get(run_id)
         return progress.look(self._cloud, run.id, ended=run.ended, before=before)
 
-    def stop(self, run_id: str) -> Run:
-        """End a run where it is. Its hosts stay as they are, some of them out of service.
+    def ask_to_stop(self, run_id: str) -> Run:
+        """Ask a run to end when the recipe that its hosts run has ended, and return it.
+
+        It begins no further batch then, puts what is under way in order, takes back what was staged
+        for others, and reports what is left. One that changes no hosts is ended at once.
 
         :raises BadInput: when it has ended
         """
+        run = self._not_ended(run_id)
+        workflow = meanings.WORKFLOWS.get(run.workflow)
+        if workflow is None or not workflow.changes:
+            return self.stop(run_id)
+        with asking(MISTRAL, f"ask the run {run_id} to stop"):
+            try:
+                self._cloud.mistral.environments.create(
+                    name=f"{STOP}{run_id}",
+                    description="Asks a run of novadocker to stop. The run deletes it.",
+                    variables={"run": run_id},
+                    scope="private",
+                )
+            except APIException as err:
+                # It was asked before.
+                if err.error_code != _CONFLICT:
+                    raise
+            if run.state == PAUSED:
+                self._cloud.mistral.executions.update(run_id, RUNNING)
+        return self.get(run_id)
+
+    def _not_ended(self, run_id: str) -> Run:
         run = self.get(run_id)
         if run.ended:
             raise BadInput(
                 "run", f"{run_id} has ended already ({run.outcome}).", "There is nothing to stop."
             )
+        return run
+
+    def stop(self, run_id: str) -> Run:
+        """End a run where it is. Its hosts stay as they are, some of them out of service.
+
+        :raises BadInput: when it has ended
+        """
+        self._not_ended(run_id)
         with asking(MISTRAL, f"stop the run {run_id}"):
             self._cloud.mistral.executions.update(run_id, CANCELLED)
         return self.get(run_id)

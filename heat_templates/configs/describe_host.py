@@ -16,6 +16,7 @@ from library.engine import ENGINES, docker
 from library.faults import StepFailed
 from library.outcome import run_step
 from library.probes import effective_options, nova_options, versions
+from library.records import parse_record
 from library.services import (
     GLANCE_UNITS,
     NOVA_UNITS,
@@ -53,6 +54,7 @@ def converge(step: Step) -> None:
         scheduler=attempted(step, "scheduler", scheduler),
         docker=attempted(step, "docker", engine),
         records=dict.fromkeys(recorded_steps(step), True),
+        journals=journals(step),
         free_disk_gb=round(free_disk_bytes(step) / 1024**3, 1),
     )
     of_nova = step.facts["nova"] or {}
@@ -180,6 +182,20 @@ def engine(step: Step) -> dict[str, Any]:
 def recorded_steps(step: Step) -> list[str]:
     """Return the host steps that have something on record to take back on this host."""
     return sorted(path.stem for path in step.record_path.parent.glob("*.json"))
+
+
+def journals(step: Step) -> dict[str, str]:
+    """Return the run that changed something last, by the host step: that one can be rolled back."""
+    begun = {}
+    for path in sorted(step.record_path.parent.glob("*.json")):
+        try:
+            run = parse_record(path.read_bytes())[1]
+        except (OSError, ValueError) as err:
+            step.note(f"journals: {path.name}: {str(err)[:300]}")
+            continue
+        if run.get("id") and any(run["changes"].values()):
+            begun[path.stem] = str(run["id"])
+    return begun
 
 
 def free_disk_bytes(step: Step) -> int:

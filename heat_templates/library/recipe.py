@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recipe: steps that are run in order, up to the first that fails."""
+"""A recipe: steps that are run in order, up to the first that fails; all of them in a check."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from library.watchdog import supervise
 SSH_ALONE = ("bring_wheels", "install_agent", "make_host_key")
 FEW_ACTIONS = 10
 ACTION_CHARS = 300
+# Of the log, of a step that failed.
+TAIL_CHARS = 1000
 
 
 @dataclass(frozen=True)
@@ -84,10 +86,13 @@ def run_recipe(
             outcome = outcome_of(functools.partial(run_part, message, part, root, deadline))
             seconds = round(time.monotonic() - begun, 1)
             LOG.info("%s: %s after %s s", part.name, outcome["reason"] or "ok", seconds)
-            told.append(step_report(part.name, outcome, seconds, log))
+            told.append(step_report(part.name, outcome, seconds, log, root))
             if not outcome["ok"]:
-                report["reason"] = told[-1]["reason"]
-                return {**report, "stopped": bool(outcome.get("stopped"))}
+                report["reason"] = report["reason"] or told[-1]["reason"]
+                stopped = bool(outcome.get("stopped"))
+                # A check has no step build on the one before it: all that would fail is told.
+                if message.mode != "check" or stopped or time.monotonic() >= deadline:
+                    return {**report, "stopped": stopped}
     except InterruptedError:
         return {**report, "reason": "stopped by a signal before the end", "stopped": True}
     finally:
@@ -104,9 +109,13 @@ def run_part(message: Message, part: Part, root: Path, deadline: float) -> dict[
     return supervise(step, part.work, left_s)
 
 
-def step_report(name: str, outcome: dict[str, Any], seconds: float, log: str) -> dict[str, Any]:
-    """Return what is told of one step."""
+def step_report(
+    name: str, outcome: dict[str, Any], seconds: float, log: str, root: Path
+) -> dict[str, Any]:
+    """Return what is told of one step, of one that failed with the end of the log."""
+    tail = {} if outcome["ok"] else {"tail": log_tail(root / log.lstrip("/"))}
     return {
+        **tail,
         "step": name,
         "ok": outcome["ok"],
         "changed": bool(outcome["actions"]),
@@ -116,6 +125,17 @@ def step_report(name: str, outcome: dict[str, Any], seconds: float, log: str) ->
         "seconds": seconds,
         "log": log,
     }
+
+
+def log_tail(path: Path) -> str:
+    """Return the last lines of a log, "" where there is none."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, 2) - 2 * TAIL_CHARS))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        return ""
+    return text[-TAIL_CHARS:].partition("\n")[2] if len(text) > TAIL_CHARS else text
 
 
 def outputs_of(report: dict[str, Any]) -> dict[str, str]:
@@ -143,6 +163,9 @@ def bounded(report: dict[str, Any]) -> str:
     for step in by_size:
         if too_long():
             step["facts"] = {"truncated": True}
+    for step in report["steps"]:
+        if too_long():
+            step.pop("tail", None)
     for step in report["steps"]:
         if too_long():
             step["actions"], step["reason"] = [], step["reason"][: REASON_CHARS // 10]

@@ -9,7 +9,7 @@ from typing import Any
 
 from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
 from novadocker_actions.actions.steps import push_to_all
-from novadocker_actions.cloud import glance, host_keys, nova
+from novadocker_actions.cloud import glance, host_keys, nova, runs
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, NovadockerError, Refused
@@ -191,7 +191,12 @@ class VerifyImage(NovadockerAction):
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return the image as the report shows it."""
+        """Return the image as the report shows it, and whether the run is to stop after it."""
+        several = len(self.settings["images"]) > 1
+        stop = several and runs.is_asked_to_stop(cloud.workflow, self.settings["run_id"])
+        return {"image": self._verified(cloud), "stop": stop}
+
+    def _verified(self, cloud: Cloud) -> dict[str, Any]:
         row = rows.read(self.rows)[0]
         image_id, reference = self.upload["image_id"], self.image["reference"]
         image: dict[str, Any] = {"reference": reference, "id": image_id, "ok": False}

@@ -27,7 +27,7 @@ QUIET_S = 2.0
 FIRST_POLL_S, LONGEST_POLL_S = 0.5, 10.0
 
 
-def _pauses(wait_s: float) -> Iterator[float]:
+def pauses(wait_s: float) -> Iterator[float]:
     """Yield the growing pauses between looks, until the time is over.
 
     :param wait_s: how long to look, from now on
@@ -108,30 +108,27 @@ class RecheckInstances(ChangingAction):
         # An executor that was lost here may have given some of them back already.
         _take_out(cloud, host_rows, self.settings["run_id"], self.task)
         looked = [row for row in host_rows if row.to_switch]
-        asked = {row.host for row in looked if not self._is_repair(row)}
+        asked = {row.host for row in looked if not is_repair(row, self.converting)}
         if asked:
             # The scheduler may be about to claim for a request that saw the host in service.
             time.sleep(QUIET_S)
-        pauses = _pauses(SETTLE_WAIT_S)
+        waits = pauses(SETTLE_WAIT_S)
         while True:
             living, faults = self._look(cloud, looked)
             waiting = bool(faults) or any(_settling(living[h]) for h in asked & set(living))
-            pause_s = next(pauses, None) if waiting else None
+            pause_s = next(waits, None) if waiting else None
             if pause_s is None:
                 break
             time.sleep(pause_s)
         for row in looked:
             if row.host in faults:
                 row.lose("recheck_instances", f"who lives on it cannot be told: {faults[row.host]}")
-            elif self._is_repair(row):
+            elif is_repair(row, self.converting):
                 order.note_instances(row, len(living[row.host]))
             elif living[row.host]:
                 row.skip("recheck_instances", occupancy.told(living[row.host]))
-        self._give_back(cloud, [row for row in looked if row.state == SKIPPED])
+        give_back(cloud, [row for row in looked if row.state == SKIPPED])
         return rows.batch(host_rows)
-
-    def _is_repair(self, row: HostRow) -> bool:
-        return self.converting and row.hypervisor_type == hosts.DOCKER
 
     @staticmethod
     def _look(
@@ -152,15 +149,26 @@ class RecheckInstances(ChangingAction):
         mailbox.on_each(looked, ask)
         return living, faults
 
-    def _give_back(self, cloud: Cloud, occupied: list[HostRow]) -> None:
-        mine = [row for row in occupied if row.parked]
-        by_host = {item["host"]: item for item in nova.services(cloud.compute)} if mine else {}
-        for row in mine:
-            try:
-                nova.enable(cloud.compute, row, by_host[row.host])
-            except CloudError as err:
-                # It stays marked as taken out by this run, which tries it again at the batch's end.
-                LOG.warning("%s is occupied and could not be enabled yet: %s", row.host, err)
+
+def is_repair(row: HostRow, converting: bool) -> bool:
+    """Return whether a host is a Docker hypervisor that stays one: its containers live through it.
+
+    :param row: the host
+    :param converting: whether hosts become Docker hypervisors, or cease to be
+    """
+    return converting and row.hypervisor_type == hosts.DOCKER
+
+
+def give_back(cloud: Cloud, occupied: list[HostRow]) -> None:
+    """Put hosts into service again that are left as they are."""
+    mine = [row for row in occupied if row.parked]
+    by_host = {item["host"]: item for item in nova.services(cloud.compute)} if mine else {}
+    for row in mine:
+        try:
+            nova.enable(cloud.compute, row, by_host[row.host])
+        except CloudError as err:
+            # It stays marked as taken out by this run, which tries it again at the batch's end.
+            LOG.warning("%s is occupied and could not be enabled yet: %s", row.host, err)
 
 
 def _settling(living: list[occupancy.Occupant]) -> bool:
@@ -258,11 +266,11 @@ class VerifyCompute(ChangingAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts, those that are not as wanted in time as failed."""
         host_rows = rows.read(self.rows)
-        pauses = _pauses(VERIFY_WAIT_S)
+        waits = pauses(VERIFY_WAIT_S)
         while True:
             looked = [row for row in host_rows if self._concerns(row)]
             waiting = nova.unsettled(cloud.compute, looked, docker=self.docker) if looked else {}
-            pause_s = next(pauses, None) if waiting else None
+            pause_s = next(waits, None) if waiting else None
             if pause_s is None:
                 break
             time.sleep(pause_s)

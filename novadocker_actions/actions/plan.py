@@ -13,14 +13,16 @@ from novadocker_actions import host_steps, recipes
 from novadocker_actions.actions.base import NovadockerAction, action
 from novadocker_actions.cloud import glance, inventory, nova, pages, runs
 from novadocker_actions.cloud.clients import Cloud
-from novadocker_actions.errors import CloudError, NovadockerError, Refused
+from novadocker_actions.errors import CloudError, NovadockerError, Refused, Stopped
 from novadocker_actions.plan import (
     claims,
+    findings,
     hosts,
     inputs,
     isolation,
     order,
     references,
+    report,
     rows,
     selection,
 )
@@ -28,7 +30,7 @@ from novadocker_actions.plan.rows import FAILED, HostRow
 
 LOG = logging.getLogger(__name__)
 
-_COMPUTE = "compute"
+_COMPUTE, _PRECHECK = "compute", "precheck"
 _LOCK_WAIT_S = 20
 # Workflows that publish images.
 _PUBLISHING = ("deploy", "preload_images")
@@ -101,13 +103,20 @@ class SelectHosts(NovadockerAction):
             service.get("/os-aggregates")["aggregates"],
             inventory.all_hosts(cloud.orchestration),
         )
+        workflow = self.settings["workflow"]
+        recovering, prechecking = workflow == "recover", workflow == _PRECHECK
         named = inputs.validate(self.settings["workflow"], self.inputs)
-        chosen = selection.select(records, selection.Query.from_settings(named))
-        selection.require_plan(chosen, self.settings["workflow"], self.settings.get("plan_digest"))
-        selection.require_mailboxes(chosen.hosts, records)
+        of_kind = {"recover": selection.select_enrolled, _PRECHECK: selection.select_to_be}
+        select = of_kind.get(workflow, selection.select)
+        chosen = select(records, selection.Query.from_settings(named))
+        selection.require_plan(chosen, workflow, self.settings.get("plan_digest"))
         controllers = [r for r in records if r.enrolled and {"controller", "glance"} & {*r.roles}]
+        if prechecking:
+            selection.require_bearable(chosen.hosts, controllers)
+            return self._told(cloud, records, chosen, controllers)
+        selection.require_mailboxes(chosen.hosts, records)
         selection.require_bearable(chosen.hosts, controllers)
-        for role in ("controller", "glance"):
+        for role in () if recovering else ("controller", "glance"):
             if not any(role in record.roles for record in controllers):
                 raise Refused(
                     "controllers",
@@ -126,11 +135,19 @@ class SelectHosts(NovadockerAction):
         controllers: list[hosts.Host],
     ) -> dict[str, Any]:
         names = {record.name for record in chosen.hosts}
-        controller_rows = rows.write(
+        all_controllers = [
             _row_of(record, ",".join(r for r in record.roles if r != _COMPUTE))
             for record in controllers
-        )
-        compute_rows = [*rows.write(_row_of(record, _COMPUTE) for record in chosen.hosts)]
+        ]
+        computes = [_row_of(record, _COMPUTE) for record in chosen.hosts]
+        apart: list[HostRow] = []
+        if self.settings["workflow"] == _PRECHECK:
+            known = {r.name: r for r in (*chosen.hosts, *controllers)}
+            all_rows = [*computes, *all_controllers]
+            apart = [row for row in all_rows if not findings.in_reach(row, known[row.host])]
+            computes = [row for row in computes if row not in apart]
+            all_controllers = [row for row in all_controllers if row not in apart]
+        controller_rows, compute_rows = rows.write(all_controllers), rows.write(computes)
         run_id = self.settings["run_id"]
         unselected = [r.name for r in records if r.service_id and r.name not in names]
         return {
@@ -138,10 +155,20 @@ class SelectHosts(NovadockerAction):
                 cloud.workflow, run_id, order.by_host([*compute_rows, *controller_rows])
             ),
             "controllers": controller_rows,
+            "apart": pages.keep(cloud.workflow, run_id, order.by_host(rows.write(apart))),
             "names": claims.carried(names),
             "unselected": pages.keep(cloud.workflow, run_id, [unselected])[0],
             "rule": rows.shorten(chosen.rule),
+            "notes": _out_of_reach(records) if self.settings["workflow"] == "recover" else [],
         }
+
+
+def _out_of_reach(records: list[hosts.Host]) -> list[str]:
+    """Return what is told of hosts that a run has left out of service, and no step can reach."""
+    left = [r.name for r in records if not r.enrolled and nova.is_our_reason(r.disabled_reason)]
+    if not left:
+        return []
+    return [f"left out of service by a run, and not enrolled any more: {report.names(left)}"]
 
 
 def _cut(items: list[Any]) -> list[list[Any]]:
@@ -185,15 +212,22 @@ class FindNeeds(NovadockerAction):
         """Return pages of the hosts, without their descriptions."""
         host_rows = _read(cloud, self.pages)
         computes = [row for row in host_rows if row.role == _COMPUTE]
-        order.require_answers(host_rows)
-        order.require_identity(host_rows, nova.node_ids(cloud.compute))
-        order.require_nova(computes)
+        node_ids = nova.node_ids(cloud.compute)
+        if self._workflow == _PRECHECK:
+            for row in host_rows:
+                if row.ok:
+                    order.note_unfit(row, node_ids.get(row.host, ()))
+        else:
+            order.require_answers(host_rows)
+            order.require_identity(host_rows, node_ids)
+            order.require_nova(computes)
         exporting = next((r.host for r in host_rows if "controller" in r.role.split(",")), "")
         for row in host_rows:
-            self._note_needs(row, exporting)
+            if row.ok:
+                self._note_needs(row, exporting)
             row.scheduler = isolation.of_scheduler(row.facts)
             row.facts = {}
-        if self._workflow != "verify":
+        if self._workflow not in ("verify", _PRECHECK):
             order.spare_occupied(
                 computes, self.settings["drain"], converting=self._workflow != "undeploy"
             )
@@ -238,8 +272,20 @@ class RequireImages(NovadockerAction):
     settings: dict[str, Any]
 
     def act(self, cloud: Cloud) -> list[dict[str, str]]:
-        """Return ``reference`` and ``digest`` of each image."""
-        row = rows.read(self.rows)[0]
+        """Return ``reference`` and ``digest`` of each image; in a precheck what is wrong."""
+        try:
+            return self._required(cloud)
+        except Refused as err:
+            if self.settings["workflow"] != _PRECHECK:
+                raise
+            return [{"reference": "", "digest": "", "reason": rows.shorten(err)}]
+
+    def _required(self, cloud: Cloud) -> list[dict[str, str]]:
+        asked = rows.read(self.rows)
+        if not asked:
+            # Nobody is enrolled yet who could ask.
+            return []
+        row = asked[0]
         answers = row.facts
         if row.state == FAILED and not any(name in answers for name in self.settings["images"]):
             raise Refused(
@@ -250,7 +296,7 @@ class RequireImages(NovadockerAction):
         digests = references.require_found(answers, self.settings["images"])
         url = glance.address(cloud.image)
         fault = (answers.get(url) or {}).get("reason")
-        if fault and self.settings["workflow"] in (*_PUBLISHING, "plan"):
+        if fault and self.settings["workflow"] in (*_PUBLISHING, "plan", _PRECHECK):
             raise Refused(
                 "controllers",
                 f"{row.host} cannot upload to Glance at {url}: {fault}.",
@@ -278,8 +324,12 @@ class Plan(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the batches of computes, and the plan: all else that is known of the run."""
         host_rows = _read(cloud, self.pages)
+        listed: list[dict[str, Any]] = []
+        if self.settings["workflow"] == _PRECHECK:
+            host_rows += _read(cloud, self.selected["apart"])
+            listed = [*findings.on_the_whole(host_rows, self.images), *findings.of_hosts(host_rows)]
         computes = [row for row in host_rows if row.role == _COMPUTE]
-        if self.settings["workflow"] != "verify":
+        if self.settings["workflow"] not in ("verify", _PRECHECK):
             order.require_answers(host_rows)
         if self.settings["workflow"] in ("deploy", "plan"):
             for row in computes:
@@ -287,6 +337,8 @@ class Plan(NovadockerAction):
         controllers = [row for row in host_rows if row.role != _COMPUTE]
         digest = order.digest(controllers, computes, self.settings)
         order.require_digest(self.settings["plan_digest"], digest)
+        if runs.is_asked_to_stop(cloud.workflow, self.settings["run_id"]):
+            raise Stopped
         changing = [row for row in computes if row.needs and row.ok]
         settled = [row for row in computes if not row.needs and row.ok]
         sizes = self.settings["batch_size"], self.settings["batch_sizes"]
@@ -299,7 +351,8 @@ class Plan(NovadockerAction):
             "rest": pages.keep(cloud.workflow, run_id, rest),
             "unselected": self.selected["unselected"],
             "rule": self.selected["rule"],
-            "images": self.images,
+            "images": [image for image in self.images if "reason" not in image],
+            "findings": listed,
             "digest": digest,
             "remarks": self._remarks(cloud, host_rows),
             "max_failed": int(order.share(self.settings["max_failed"], len(changing))),
@@ -314,13 +367,14 @@ class Plan(NovadockerAction):
         }
 
     def _remarks(self, cloud: Cloud, host_rows: list[HostRow]) -> list[str]:
-        if self.settings["workflow"] not in ("deploy", "plan", "verify"):
+        if self.settings["workflow"] not in ("deploy", "plan", "verify", _PRECHECK):
             return []
         try:
             untied = glance.untied(cloud.image)
         except CloudError as err:
-            return [*isolation.remarks(host_rows, []), f"Glance did not tell its images: {err}"]
-        return isolation.remarks(host_rows, untied)
+            unknown = f"Glance did not tell its images: {err}"
+            return [*isolation.remarks(host_rows, []), *findings.unreached(host_rows), unknown]
+        return [*isolation.remarks(host_rows, untied), *findings.unreached(host_rows)]
 
 
 @action

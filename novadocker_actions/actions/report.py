@@ -11,19 +11,19 @@ from typing import Any
 
 from keystoneauth1.exceptions import ClientException
 
-from novadocker_actions.actions.base import PATIENCE_S, NovadockerAction, PlainAction, action
-from novadocker_actions.cloud import aggregates, clients, glance, nova, pages, trusts
+from novadocker_actions.actions.base import PATIENCE_S, NovadockerAction, action
+from novadocker_actions.cloud import aggregates, clients, glance, nova, pages, runs, trusts
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError, NovadockerError, PageLost
-from novadocker_actions.plan import gate, report, rows
+from novadocker_actions.plan import findings, gate, report, rows
 from novadocker_actions.plan.rows import HostRow
 
 LOG = logging.getLogger(__name__)
 
 
 @action
-class Gate(PlainAction):
-    """Decide after a batch whether the run goes on.
+class Gate(NovadockerAction):
+    """Decide before the first batch and after each whether the run goes on.
 
     :param failures: how many hosts of all batches failed until now
     :param left: how many batches would come next
@@ -36,7 +36,7 @@ class Gate(PlainAction):
     max_failed: int
     settings: dict[str, Any]
 
-    def compute(self) -> dict[str, Any]:
+    def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return ``go_on`` and ``stopped``, the reason why not."""
         until = self.settings["until"]
         decision = gate.decide(
@@ -45,6 +45,7 @@ class Gate(PlainAction):
             self.left,
             timeout_s=self.settings["run_timeout_s"],
             late=until is not None and time.time() >= until,
+            asked=self.left > 0 and runs.is_asked_to_stop(cloud.workflow, self.settings["run_id"]),
         )
         return {"go_on": decision.go_on, "stopped": decision.reason}
 
@@ -125,6 +126,7 @@ class Report(NovadockerAction):
     :param errors: failed tasks: name and error
     :param settings: the workflow's, {} when they were refused
     :param notes: remarks
+    :param findings: what a precheck has found of services
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class Report(NovadockerAction):
         errors: list[dict[str, Any]] | None = None,
         settings: dict[str, Any] | None = None,
         notes: list[str] | None = None,
+        findings: list[str] | None = None,
     ) -> None:
         self.plan = plan
         self.batches = batches or []
@@ -150,6 +153,7 @@ class Report(NovadockerAction):
         self.errors = errors or []
         self.settings = settings or {}
         self.notes = notes or []
+        self.findings = findings or []
 
     def run(self, context: Any) -> Any:
         """Run the action, if need be without the cloud: a report there must be."""
@@ -206,7 +210,7 @@ class Report(NovadockerAction):
         unselected = self.plan.get("unselected", [])
         if cloud is not None:
             unselected = pages.read(cloud.workflow, unselected)
-        planning = self._workflow == "plan"
+        planning = self._workflow in ("plan", "precheck")
         return report.Facts(
             workflow=self._workflow,
             controllers=rows.read(self.controllers or self._planned_controllers(planning)),
@@ -221,6 +225,7 @@ class Report(NovadockerAction):
             max_failed=self.plan.get("max_failed", 0),
             notes=self.notes,
             remarks=self.plan.get("remarks", []),
+            findings=[*findings.of_no_host(self.findings), *self.plan.get("findings", [])],
         )
 
     def _planned_controllers(self, planning: bool) -> list[dict[str, Any]]:

@@ -330,21 +330,18 @@ class RollBack(ChangingAction):
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts with what is pending."""
-        host_rows = rows.read(self.rows)
+        return self.put_back(cloud, rows.read(self.rows))
+
+    def put_back(self, cloud: Cloud, host_rows: list[HostRow]) -> dict[str, Any]:
+        """Have hosts take back what this run has done, or the one that was lost there."""
         rows.leave_mended(self._not_wanted(host_rows))
         self._leave_aggregate(cloud, host_rows)
-        jobs = [
-            job(row, list(reversed(row.done)), self.settings)
-            for row in host_rows
-            if row.to_roll_back
-        ]
-        push_to_all(
-            cloud,
-            jobs,
-            mode="roll_back",
-            timeout_s=self.settings["step_timeout_s"],
-            run_id=self.settings["run_id"],
-        )
+        left = [row for row in host_rows if row.to_roll_back]
+        timeout_s, own = self.settings["step_timeout_s"], str(self.settings["run_id"])
+        for run_id in dict.fromkeys(row.left_by or own for row in left):
+            of_run = [row for row in left if (row.left_by or own) == run_id]
+            jobs = [job(row, list(reversed(row.done)), self.settings) for row in of_run]
+            push_to_all(cloud, jobs, mode="roll_back", timeout_s=timeout_s, run_id=run_id)
         return rows.batch(host_rows)
 
     def _not_wanted(self, host_rows: list[HostRow]) -> list[HostRow]:

@@ -189,6 +189,15 @@ class Cloud:
         return Service(self._adapter("placement", default_microversion=PLACEMENT_MICROVERSION))
 
     @functools.cached_property
+    def network(self) -> Service:
+        """Return what asks Neutron."""
+        adapter = self._adapter("network")
+        if adapter.in_catalog():
+            # Its entries in catalogs come with and without the version.
+            adapter.endpoint_override = adapter.url.removesuffix("/v2.0")
+        return Service(adapter)
+
+    @functools.cached_property
     def image(self) -> Service:
         """Return what asks Glance."""
         adapter = self._adapter("image")

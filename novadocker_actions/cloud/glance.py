@@ -202,3 +202,15 @@ def fault_of(image: dict[str, Any], sha512: str) -> str:
     if image.get("os_hash_algo") == "sha512" and image.get("os_hash_value") != sha512:
         return f"Glance image {image['id']} is not what the host exported: its sha512 differs"
     return ""
+
+
+def remove_queued(glance: Service, project_id: str) -> int:
+    """Delete our images that nobody has uploaded anything to; return how many there were.
+
+    :param glance: the image service
+    :param project_id: the caller's
+    """
+    queued = list(own(glance, project_id, status="queued"))
+    for image in queued:
+        glance.delete(f"/v2/images/{image['id']}")
+    return len(queued)

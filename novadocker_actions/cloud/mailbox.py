@@ -33,7 +33,8 @@ from novadocker_actions.cloud.configs import KNOWN
 from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError, HostBusy, NovadockerError
 from novadocker_actions.plan import rows
-from novadocker_actions.plan.rows import HostRow, Pending
+from novadocker_actions.plan.pending import Pending
+from novadocker_actions.plan.rows import HostRow
 
 LOG = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -99,13 +100,19 @@ def disable(nova: Service, row: HostRow, run_id: str, current: dict[str, Any]) -
             f"/os-services/{current['id']}",
             json={"status": "disabled", "disabled_reason": f"{REASON}{run_id}"},
         )
-    row.parked = True
+    row.parked, row.out_at = True, row.out_at or int(time.time())
 
 
 def parked_by(service: dict[str, Any]) -> str:
     """Return the run that took a compute service out of service for a change, "" for none."""
     reason = str(service.get("disabled_reason") or "") if is_disabled(service) else ""
     return reason.removeprefix(REASON) if reason.startswith(REASON) else ""
+
+
+def left_out_by(service: dict[str, Any]) -> str:
+    """Return the run that took a service out of service, or left it so, "" for none of ours."""
+    reason = str(service.get("disabled_reason") or "")
+    return reason.removeprefix(_failure("")).removeprefix(REASON) if is_ours(service) else ""
 
 
 def _failure(run_id: str) -> str:
@@ -119,8 +126,12 @@ def is_disabled(service: dict[str, Any]) -> bool:
 
 def is_ours(service: dict[str, Any]) -> bool:
     """Return whether a compute service is out of service, and by a run of this bundle."""
-    reason = str(service.get("disabled_reason") or "")
-    return is_disabled(service) and reason.startswith((REASON, FAILURE))
+    return is_disabled(service) and is_our_reason(str(service.get("disabled_reason") or ""))
+
+
+def is_our_reason(reason: str) -> bool:
+    """Return whether a run of this bundle has told a service's users this reason."""
+    return reason.startswith((REASON, FAILURE))
 
 
 def enable(nova: Service, row: HostRow, current: dict[str, Any]) -> bool:
@@ -134,6 +145,8 @@ def enable(nova: Service, row: HostRow, current: dict[str, Any]) -> bool:
     disabled = is_ours(current)
     if disabled:
         nova.put(f"/os-services/{current['id']}", json={"status": "enabled"})
+    if row.out_at:
+        row.out_s, row.out_at = row.out_s + max(1, int(time.time()) - row.out_at), 0
     row.parked = False
     return disabled
 

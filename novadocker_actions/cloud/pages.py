@@ -112,7 +112,7 @@ def _hash(text: str) -> str:
 
 
 def sweep(mistral: Mistral, run_id: str) -> None:
-    """Delete the pages of a run that ends, and what is left of others.
+    """Delete the pages of a run that ends, what asked it to stop, and what is left of others.
 
     What cannot be deleted is left for the next run.
 
@@ -130,12 +130,13 @@ def sweep(mistral: Mistral, run_id: str) -> None:
 def _left_over(mistral: Mistral, run_id: str, names: Iterable[str]) -> Iterable[str]:
     states: dict[str, tuple[bool, bool]] = {run_id: (True, False)}
     for name in names:
-        kind = next((kind for kind in (WORKING, TOLD) if name.startswith(kind)), "")
+        kinds = (WORKING, TOLD, runs.STOP)
+        kind = next((kind for kind in kinds if name.startswith(kind)), "")
         owner = name[len(kind) :][:_RUN_ID_CHARS]
         if not kind or not owner:
             continue
         if owner not in states:
             states[owner] = runs.is_known(mistral, owner), runs.is_active(mistral, owner)
         known, active = states[owner]
-        if not known or (kind == WORKING and not active):
+        if not known or (kind != TOLD and not active):
             yield name

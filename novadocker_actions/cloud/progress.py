@@ -19,7 +19,8 @@ from heatclient.v1.client import Client as Heat
 from novadocker_actions.cloud import host_keys
 from novadocker_actions.cloud.host_keys import HostKeys
 from novadocker_actions.errors import CloudError
-from novadocker_actions.plan.rows import HostRow, Pending
+from novadocker_actions.plan.pending import Pending
+from novadocker_actions.plan.rows import HostRow
 
 LOG = logging.getLogger(__name__)
 

@@ -4,16 +4,28 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Iterator
 from typing import Any
 
 from mistralclient.api.v2.client import Client as Mistral
 
 from novadocker_actions.errors import CloudError
 
+LOG = logging.getLogger(__name__)
+
 # Workflows that change hosts.
-CHANGING = ("novadocker.deploy", "novadocker.undeploy")
+CHANGING = ("novadocker.deploy", "novadocker.undeploy", "novadocker.recover")
+# Workflows that publish images.
+UPLOADING = ("novadocker.deploy", "novadocker.preload_images")
 # The task that publishes the hosts that a run is about.
 _SELECT = "select_hosts"
+# The task that publishes its settings, and those of them that hosts are made by.
+_BEGIN = "begin"
+_MAKING = ("docker", "driver_url", "driver_index")
+# The name of an environment of Mistral's by which a run is asked to stop begins so; then comes
+# the run. Anybody may make it who may cancel the run, which ends it less cleanly.
+STOP = "novadocker-stop-"
 _ACTIVE = ("RUNNING", "PAUSED")
 
 
@@ -30,15 +42,18 @@ def earlier(mistral: Mistral, run_id: str) -> list[dict[str, Any]]:
     return [run for run in others(mistral, run_id) if (run["created_at"], run["id"]) < age]
 
 
-def others(mistral: Mistral, run_id: str) -> list[dict[str, Any]]:
-    """Return the active runs that change hosts, but for one, in whatever project.
+def others(
+    mistral: Mistral, run_id: str, workflows: tuple[str, ...] = CHANGING
+) -> list[dict[str, Any]]:
+    """Return the active runs of workflows, but for one, in whatever project.
 
     :param mistral: Mistral's client
     :param run_id: that one
+    :param workflows: by default those that change hosts
     """
     active = [
         execution.to_dict()
-        for workflow in CHANGING
+        for workflow in workflows
         for state in _ACTIVE
         for execution in _executions(mistral, workflow, state)
     ]
@@ -63,13 +78,32 @@ def hosts_of(mistral: Mistral, run_id: str) -> Any:
     :param mistral: Mistral's client
     :param run_id: execution
     """
-    for task in mistral.tasks.list(run_id, name=_SELECT):
-        published = task.to_dict().get("published") or {}
-        if isinstance(published, str):
-            published = json.loads(published)
+    for published in _published(mistral, run_id, _SELECT):
         if "selected" in published:
             return published["selected"]["names"]
     return None
+
+
+def settings_of(mistral: Mistral, run_id: str) -> dict[str, Any]:
+    """Return what a run was told to make of hosts, {} when that is not known any more.
+
+    :param mistral: Mistral's client
+    :param run_id: execution
+    """
+    try:
+        for published in _published(mistral, run_id, _BEGIN):
+            known = published.get("settings") or {}
+            return {name: known[name] for name in _MAKING if name in known}
+    except CloudError as err:
+        if err.status not in (400, 403, 404):
+            raise
+    return {}
+
+
+def _published(mistral: Mistral, run_id: str, task: str) -> Iterator[dict[str, Any]]:
+    for begun in mistral.tasks.list(run_id, name=task):
+        published = begun.to_dict().get("published") or {}
+        yield json.loads(published) if isinstance(published, str) else published
 
 
 def is_active(mistral: Mistral, run_id: str) -> bool:
@@ -85,6 +119,37 @@ def is_active(mistral: Mistral, run_id: str) -> bool:
             raise
         return False
     return run.state in _ACTIVE
+
+
+def is_asked_to_stop(mistral: Mistral, run_id: str) -> bool:
+    """Return whether a run's operator has asked it to end with what is under way.
+
+    That this cannot be told is no reason to stop.
+
+    :param mistral: Mistral's client
+    :param run_id: execution
+    """
+    try:
+        mistral.environments.get(f"{STOP}{run_id}")
+    except CloudError as err:
+        if err.status != 404:
+            LOG.warning("Whether run %s was asked to stop is not known: %s", run_id, err)
+        return False
+    return True
+
+
+def is_lost(mistral: Mistral, run_id: str) -> bool:
+    """Return whether a run has ended other than well, or is gone: what it left is nobody's.
+
+    :param mistral: Mistral's client
+    :param run_id: execution
+    """
+    try:
+        return mistral.executions.get(run_id).state not in (*_ACTIVE, "SUCCESS")
+    except CloudError as err:
+        if err.status not in (400, 404):
+            raise
+        return True
 
 
 def is_known(mistral: Mistral, run_id: str) -> bool:

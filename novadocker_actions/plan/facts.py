@@ -34,6 +34,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
         "novadocker": {"driver_version": _TEXT},
         "scheduler": {"unit": _TEXT, "isolates": bool},
         "records": dict.fromkeys(recipes.CONVERTING, bool),
+        "journals": dict.fromkeys(recipes.CONVERTING, _TEXT),
     },
     "export_image": {"digest": _TEXT, "sha512": _TEXT},
     "install_docker": {"disturbs": bool},

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# How the reason begins with which a run ends that its operator has asked to.
+ASKED = "it was asked to stop"
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -19,7 +22,13 @@ class Decision:
 
 
 def decide(
-    failed: int, max_failed: int, left: int, *, timeout_s: int | None = None, late: bool = False
+    failed: int,
+    max_failed: int,
+    left: int,
+    *,
+    timeout_s: int | None = None,
+    late: bool = False,
+    asked: bool = False,
 ) -> Decision:
     """Decide after a batch, over all that failed until now.
 
@@ -28,6 +37,7 @@ def decide(
     :param left: how many batches would come next
     :param timeout_s: after which no batch is begun, for the reason
     :param late: whether that is over
+    :param asked: whether the operator has asked the run to stop
     """
     if failed > max_failed:
         return Decision(
@@ -35,6 +45,8 @@ def decide(
             f"{failed} hosts failed and max_failed is {max_failed}"
             + (f": {left} batches were not started" if left else ""),
         )
+    if asked and left:
+        return Decision(False, f"{ASKED}: {left} batches were not started")
     if late and left:
         return Decision(False, f"{timeout_s} s are over: {left} batches were not started")
     return Decision(left > 0)

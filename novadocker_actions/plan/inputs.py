@@ -111,7 +111,17 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         engine_settings.SCHEMA,
         "Give settings of Docker's daemon.json as an object, each as the engine takes it.",
     ),
-    "drain": ("refuse", {"enum": ["refuse", "skip"]}, "Give refuse or skip."),
+    "drain": ("refuse", {"enum": ["refuse", "skip", "migrate"]}, "Give refuse, skip or migrate."),
+    "drain_timeout_s": (
+        1800,
+        {"type": "integer", "minimum": 60, "maximum": 86_400},
+        "Give 60 to 86400 seconds.",
+    ),
+    "drain_at_once": (
+        2,
+        {"type": "integer", "minimum": 1, "maximum": 20},
+        "Give 1 to 20 instances.",
+    ),
     "aggregate": (
         "docker-hosts",
         {"type": "string", "pattern": r"^\S(.{0,253}\S)?$"},
@@ -139,7 +149,8 @@ NAMING_CHARS, OTHER_CHARS = 40_000, 12_000
 _SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
 _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
 _CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
-_BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", "drain")
+_DRAINING = ("drain", "drain_timeout_s", "drain_at_once")
+_BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", *_DRAINING)
 
 # The inputs of each workflow.
 WORKFLOWS: dict[str, tuple[str, ...]] = {
@@ -147,6 +158,8 @@ WORKFLOWS: dict[str, tuple[str, ...]] = {
     "plan": (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING),
     "verify": (*_SELECTING, *_CONVERTING, *_WAITING),
     "undeploy": (*_SELECTING, *_BATCHING, *_WAITING, "aggregate", "remove_images", "controllers"),
+    "precheck": (*_SELECTING, *_CONVERTING, *_WAITING),
+    "recover": ("hosts", "where", "exclude", "aggregate", *_WAITING),
     "preload_images": (*_SELECTING, *_WAITING, "images", "aggregate"),
 }
 

@@ -103,11 +103,12 @@ def looks_converted(facts: dict[str, Any], steps: Sequence[str]) -> bool:
     return (
         (docker or "install_docker" not in steps)
         and bool(driver or "install_driver" not in steps)
-        and (_docker_driver(facts) or "configure_compute" not in steps)
+        and (runs_driver(facts) or "configure_compute" not in steps)
     )
 
 
-def _docker_driver(facts: dict[str, Any]) -> bool:
+def runs_driver(facts: Mapping[str, Any]) -> bool:
+    """Return whether a described host's nova-compute is configured for the driver."""
     return "docker" in str((facts.get("nova") or {}).get("compute_driver") or "").lower()
 
 
@@ -157,7 +158,7 @@ def needs_to_undo(row: HostRow, steps: Sequence[str]) -> None:
     :param steps: the steps of its role, in the order of applying
     """
     records = row.facts.get("records")
-    configured = _docker_driver(row.facts)
+    configured = runs_driver(row.facts)
     if records is not None and (records.get("configure_compute") or not configured):
         row.needs = [step for step in reversed(steps) if records.get(step)]
         return
@@ -177,7 +178,7 @@ def require_answers(rows: Iterable[HostRow]) -> None:
         mute = any(row.step == _DESCRIBE for row in silent)
         raise Refused(
             "hosts",
-            _together((row.host, _unfit(row)) for row in silent),
+            _together((row.host, text) for row in silent for text in told_of(row)),
             "See that os-collect-config runs there (`systemctl status os-collect-config`), raise "
             "agent_timeout_s, or leave them out with exclude."
             if mute
@@ -185,8 +186,8 @@ def require_answers(rows: Iterable[HostRow]) -> None:
         )
 
 
-def _together(told: Iterable[tuple[str, str]]) -> str:
-    """Return what is told of hosts, once for all of which it is the same.
+def grouped(told: Iterable[tuple[str, str]]) -> list[tuple[str, list[str]]]:
+    """Return what is told of hosts, once for all of which it is the same, and those hosts.
 
     :param told: names of hosts, and texts with :data:`_HOSTS` where the names go
     """
@@ -195,12 +196,23 @@ def _together(told: Iterable[tuple[str, str]]) -> str:
         # A host is named in its own words as well: those are the same but for the name.
         alike = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", "this host", text)
         by_text.setdefault(alike, {})[host] = text
-    parts = []
+    merged = []
     for alike, texts in by_text.items():
         text = alike if len(texts) > 1 else next(iter(texts.values()))
-        parts.append(text.replace(_HOSTS, report.names(list(texts))))
+        merged.append((text.replace(_HOSTS, report.names(list(texts))), list(texts)))
+    return merged
+
+
+def _together(told: Iterable[tuple[str, str]]) -> str:
+    parts = [text for text, _ in grouped(told)]
     more = len(parts) - _FINDINGS
     return "; ".join(parts[:_FINDINGS]) + (f"; and {more} more findings." if more > 0 else ".")
+
+
+def told_of(row: HostRow) -> list[str]:
+    """Return what keeps a host from being converted, with :data:`_HOSTS` where its name goes."""
+    further = [f"{_HOSTS}: {finding}" for finding in row.findings]
+    return [_unfit(row), *further] if row.state == FAILED else further
 
 
 def _unfit(row: HostRow) -> str:
@@ -245,6 +257,18 @@ def require_nova(rows: Iterable[HostRow]) -> None:
         )
 
 
+def note_unfit(row: HostRow, node_ids: Collection[str]) -> None:
+    """Note all of a described host that a run would be refused for.
+
+    :param row: the host
+    :param node_ids: ids of its hypervisors in Nova
+    """
+    told = [identity.fault_of(row.host, row.facts, node_ids)]
+    if row.role == "compute":
+        told.append(_unfit_nova(row.facts.get("nova") or {}).replace(_HOSTS, row.host))
+    row.findings += [text for text in told if text]
+
+
 def _unfit_nova(nova: Mapping[str, Any]) -> str:
     """Return what is wrong with a host's Nova, "" when nothing is."""
     if nova.get("hindrance"):
@@ -266,7 +290,7 @@ def spare_occupied(rows: Sequence[HostRow], drain: str, *, converting: bool) -> 
     the way of undoing.
 
     :param rows: compute hosts
-    :param drain: ``refuse`` the run, or ``skip`` such hosts
+    :param drain: ``refuse`` the run, ``skip`` such hosts, or ``migrate`` their instances
     :param converting: whether hosts become Docker hypervisors, or cease to be
     :raises Refused: naming the hosts
     """
@@ -280,9 +304,11 @@ def spare_occupied(rows: Sequence[HostRow], drain: str, *, converting: bool) -> 
         raise Refused(
             "hosts",
             f"instances run on {listed}.",
-            "Migrate or delete them, leave the hosts out with exclude, or set drain to skip.",
+            "Migrate or delete them, leave the hosts out with exclude, or set drain to skip or "
+            "migrate.",
         )
-    for row in occupied:
+    # Those that are to be migrated are asked for when the host is out of service.
+    for row in occupied if drain != "migrate" else []:
         row.skip("plan", f"{row.instances} instances run on it")
 
 

@@ -8,16 +8,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from novadocker_actions.plan import gate, times
 from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, UNKNOWN, HostRow, shorten
 
 DONE, UNCHANGED, PARTIAL, REFUSED = "done", "unchanged", "partial", "refused"
-PLANNED, DRIFT, BROKEN = "planned", "drift", "failed"
+PLANNED, DRIFT, BROKEN, STOPPED = "planned", "drift", "failed", "stopped"
+READY, FINDINGS = "ready", "findings"
 _NAMES_SHOWN = 10
 # Where the plug-in of the dashboard shows a run.
 RUN_PAGE = "admin/docker_hosts/runs/{run_id}/"
 # States with which a workflow ends in ERROR.
-BAD = (REFUSED, BROKEN, DRIFT)
+BAD = (REFUSED, BROKEN, DRIFT, STOPPED, FINDINGS)
 
 
 # The tasks with which a run looks and refuses, before anything is changed.
@@ -42,6 +44,7 @@ class Facts:
     :param errors: failed tasks: name and error
     :param rule: how the hosts were selected
     :param remarks: what is left to the operator, and no drift
+    :param findings: what a precheck has found, alike ones once
     """
 
     workflow: str
@@ -57,6 +60,7 @@ class Facts:
     max_failed: int = 0
     notes: Sequence[str] = field(default_factory=list)
     remarks: Sequence[str] = ()
+    findings: Sequence[dict[str, Any]] = ()
 
 
 def _row(row: HostRow) -> dict[str, Any]:
@@ -72,7 +76,9 @@ def _row(row: HostRow) -> dict[str, Any]:
     }
     if row.rolled_back:
         entry["rolled_back"] = True
-    return entry
+    if row.tail and row.state == FAILED:
+        entry["log_tail"] = row.tail
+    return {**entry, **times.of(row)}
 
 
 def _planned_row(row: HostRow) -> dict[str, Any]:
@@ -88,19 +94,11 @@ def _planned_row(row: HostRow) -> dict[str, Any]:
 
 
 def _planning(facts: Facts) -> bool:
-    return facts.workflow in ("plan", "verify")
+    return facts.workflow in ("plan", "verify", "precheck")
 
 
 def _unstarted_row(host: str) -> dict[str, Any]:
-    return {
-        "host": host,
-        "role": "compute",
-        "state": SKIPPED,
-        "changed": False,
-        "step": "",
-        "reason": "not started",
-        "log": "",
-    }
+    return _row(HostRow(host, "compute", state=SKIPPED, reason="not started"))
 
 
 def build(facts: Facts) -> dict[str, Any]:
@@ -138,6 +136,8 @@ def build(facts: Facts) -> dict[str, Any]:
         "plan_digest": facts.plan_digest,
         "notes": [shorten(note) for note in (*facts.notes, *facts.remarks)[:_MOST_TOLD]],
     }
+    if facts.workflow == "precheck":
+        report["findings"] = list(facts.findings)[:_MOST_TOLD]
     if facts.errors:
         report["errors"] = [
             {"task": str(error.get("name")), "error": error_text(error.get("error"))}
@@ -181,9 +181,12 @@ _HOST_LISTS = ("selected", "unselected")
 
 
 def _state(facts: Facts, totals: dict[str, int]) -> str:
-    if _refusals(facts):
-        return REFUSED
-    if facts.errors or facts.stopped:
+    refusals = _refusals(facts)
+    if refusals:
+        return STOPPED if any(is_stop(error["error"]) for error in refusals) else REFUSED
+    failed = totals["failed"] + totals.get("unknown", 0)
+    asked = facts.stopped.startswith(gate.ASKED) or _unbegun(facts)
+    if facts.errors or (facts.stopped and not asked):
         return BROKEN
     if any(row.state == FAILED for row in facts.controllers):
         return BROKEN
@@ -191,11 +194,14 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
         return BROKEN
     if facts.workflow == "verify":
         return DRIFT if _drifted(facts, totals) else UNCHANGED
+    if facts.workflow == "precheck":
+        return FINDINGS if facts.findings else READY
     if _planning(facts):
         return PLANNED
-    failed = totals["failed"] + totals.get("unknown", 0)
     if failed > facts.max_failed:
         return BROKEN
+    if asked:
+        return STOPPED
     if failed or _late(facts):
         return PARTIAL
     images_changed = any(image.get("changed") for image in facts.images)
@@ -209,6 +215,11 @@ def _refusals(facts: Facts) -> list[dict[str, Any]]:
         for error in facts.errors
         if is_refusal(error.get("error")) and (_planning(facts) or error.get("name") in _LOOKING)
     ]
+
+
+def _unbegun(facts: Facts) -> bool:
+    # What recover is at are pages of hosts, and it has no gate.
+    return facts.workflow == "recover" and any(row.state == SKIPPED for row in facts.computes)
 
 
 def _late(facts: Facts) -> list[HostRow]:
@@ -233,6 +244,12 @@ def is_refusal(error: Any) -> bool:
     """Return whether a task's error is a refusal, which the operator has to act on."""
     error = _unwrapped(error)
     return isinstance(error, dict) and bool(error.get("refused"))
+
+
+def is_stop(error: Any) -> bool:
+    """Return whether a task's error is that the operator has asked the run to stop."""
+    error = _unwrapped(error)
+    return isinstance(error, dict) and bool(error.get("stopped"))
 
 
 def error_text(error: Any) -> str:
@@ -272,11 +289,16 @@ def message(facts: Facts, report: dict[str, Any], url: str) -> str:
 
 
 def _faults(facts: Facts, report: dict[str, Any]) -> list[str]:
+    if any(is_stop(e.get("error")) for e in facts.errors):
+        return [f"Stopped, nothing was changed: {gate.ASKED}"]
     if report["state"] == REFUSED:
         first = error_text(_refusals(facts)[0]["error"])
         return [f"Refused, nothing was changed: {first.rstrip('.')}"]
     parts = [f"Task {e['task']} failed: {e['error'].rstrip('.')}" for e in report.get("errors", [])]
     failed = [entry for entry in report["rows"] if entry["state"] in (FAILED, UNKNOWN)]
+    if facts.workflow == "precheck":
+        # Each is told once, with all hosts that it is found on.
+        failed = []
     for entry in failed[:3]:
         how = "failed" if entry["state"] == FAILED else "was lost"
         parts.append(f"{entry['host']} {how} at {entry['step']}: {entry['reason']}"[:500])
@@ -290,19 +312,23 @@ def _faults(facts: Facts, report: dict[str, Any]) -> list[str]:
     for image in facts.images:
         if image.get("reason"):
             parts.append(f"Image {image['reference']} was not published: {image['reason']}")
+    if _unbegun(facts):
+        parts.append(f"Stopped: {gate.ASKED}: {report['totals']['skipped']} hosts were not begun")
     if facts.stopped:
         parts.append(f"Stopped: {facts.stopped}")
     return parts
 
 
 def _achieved(facts: Facts, report: dict[str, Any]) -> list[str]:
-    if report["state"] == REFUSED or (report["state"] == BROKEN and not facts.computes):
+    if report["state"] == REFUSED or (report["state"] in BAD and not facts.computes):
         return []
     describe = {
         "deploy": _deployed,
         "plan": _planned,
         "verify": _verified,
         "undeploy": _undeployed,
+        "recover": _recovered,
+        "precheck": _prechecked,
         "preload_images": _preloaded,
     }[facts.workflow]
     return describe(facts)
@@ -391,6 +417,28 @@ def _undeployed(facts: Facts) -> list[str]:
     return [
         f"{len(good)} of {len(facts.computes)} compute hosts are as they were before"
         + (f" ({names(good)})" if good else ""),
+        *facts.notes,
+        _unchanged(facts),
+    ]
+
+
+def _prechecked(facts: Facts) -> list[str]:
+    good = sum(1 for row in facts.computes if row.ok)
+    return [
+        f"{len(facts.findings)} findings" if facts.findings else "nothing is in the way",
+        *(str(item["finding"]) for item in facts.findings[:5]),
+        f"{good} of {len(facts.computes)} compute hosts can be converted",
+        f"selected: {facts.rule}" if facts.rule else "",
+        *facts.remarks,
+        "nothing was changed",
+    ]
+
+
+def _recovered(facts: Facts) -> list[str]:
+    taken_up = [row.host for row in facts.computes if row.ok and row.changed]
+    return [
+        f"{len(taken_up)} of {len(facts.computes)} hosts were taken up"
+        + (f" ({names(taken_up)})" if taken_up else ""),
         *facts.notes,
         _unchanged(facts),
     ]

@@ -9,9 +9,12 @@ from typing import Any
 
 from novadocker_actions import recipes
 from novadocker_actions.plan import facts, packing
+from novadocker_actions.plan.pending import Pending
 
 # A reason is cut to this; the host's log has the rest.
 REASON_CHARS = 400
+# Of the end of the log of a step that failed, and of what a host says of times.
+TAIL_CHARS, _MOST_SECONDS = 1000, 1_000_000
 # Where a batch's hosts still say too much, to the first of these with which all fit.
 _FEWER_CHARS = (200, 80, 20)
 
@@ -26,6 +29,9 @@ _FOR_THE_WAY = (
     "instances",
     "package",
     "scheduler",
+    "left_by",
+    "findings",
+    "moving",
 )
 
 # What a host has as its package of steps: another than its message was made for, or ours by now.
@@ -38,36 +44,6 @@ OK, FAILED, SKIPPED, UNKNOWN = "ok", "failed", "skipped", "unknown"
 
 # Modes of a recipe that takes back: what all runs did, or this one.
 TAKING_BACK = ("undo", "roll_back")
-
-
-@dataclass
-class Pending:
-    """A recipe that was pushed to a host and not yet collected.
-
-    :param steps: in the order in which the host runs them
-    :param deadline: seconds since the epoch after which the host is given up; it keeps it as well
-    :param awaited: until when it is waited for after that, since Heat was away
-    :param again: how often it was pushed anew since an outcome had come that was not the host's
-    :param remark: whether it is but a remark when a step fails
-    :param text_digest: of the message, which the host signs with its outcome
-    :param at: which of the steps the host was at when it told last, the first being 1; 0 before
-    """
-
-    steps: list[str]
-    mode: str
-    push_id: str
-    config_id: str
-    deadline: int
-    awaited: int = 0
-    again: int = 0
-    remark: bool = False
-    text_digest: str = ""
-    at: int = 0
-
-    @property
-    def told(self) -> str:
-        """Return the names of the steps, for a sentence."""
-        return ", ".join(self.steps)
 
 
 @dataclass
@@ -90,6 +66,13 @@ class HostRow:
     :param stuck: whether it cannot be put back now, so that it stays out of service
     :param package: ``OTHER`` where its package of steps is not ours, ``BROUGHT`` where it was
     :param scheduler: what its nova-scheduler does with isolated aggregates, "" where it has none
+    :param seconds: how long the host took for each step that it ran other than as a check
+    :param out_at: when this run took it out of service, in seconds since the epoch
+    :param out_s: how long it was out of service by this run, 0 where it is or never was
+    :param tail: the end of the host's log of the step that failed
+    :param moving: instances that are being migrated off it
+    :param left_by: the run whose changes are to be taken back, where that is not this one
+    :param findings: what would keep it from being converted, beside the reason that is told first
     :param facts: what the last collected recipe found, for the task that follows
     """
 
@@ -116,6 +99,13 @@ class HostRow:
     instances: int = 0
     package: str = ""
     scheduler: str = ""
+    seconds: dict[str, float] = field(default_factory=dict)
+    out_at: int = 0
+    out_s: int = 0
+    tail: str = ""
+    moving: list[str] = field(default_factory=list)
+    left_by: str = ""
+    findings: list[str] = field(default_factory=list)
     pending: Pending | None = None
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -141,6 +131,11 @@ class HostRow:
     def to_roll_back(self) -> bool:
         """Return whether the host will not become what was wanted, and steps have changed it."""
         return not self.ok and bool(self.done) and not self.stuck
+
+    def took(self, step: str, seconds: Any) -> None:
+        """Add to how long a step took on the host, as far as that is a number of seconds."""
+        if type(seconds) in (int, float) and 0 <= seconds <= _MOST_SECONDS:
+            self.seconds[step] = round(self.seconds.get(step, 0.0) + seconds, 1)
 
     def fail(self, step: str, reason: str, log: str = "") -> None:
         """Note that the host failed; the first failure is the one that is told."""
@@ -262,7 +257,8 @@ def _packed(rows: Sequence[HostRow]) -> list[dict[str, Any]] | str:
         if len(packed) <= packing.PACKED_CHARS:
             return packed
         for row in rows:
-            row.reason = row.reason[:chars]
+            row.reason, row.tail = row.reason[:chars], row.tail[: chars - _FEWER_CHARS[-1]]
+            row.findings = [finding[:chars] for finding in row.findings]
         packed = packing.pack(write(rows))
     while len(packed) > packing.PACKED_CHARS:
         loudest = max(rows, key=lambda row: len(str(row.facts)))
@@ -297,6 +293,7 @@ def judge(row: HostRow, outputs: dict[str, Any], report: dict[str, Any]) -> None
             row.package = OTHER
         not_pushed(row, pending.steps, fault, pending.mode)
         return
+    failed = False
     for step, entry in zip(pending.steps, _entries(report), strict=False):
         entry_fault = _fault_of(entry, step, fault)
         try:
@@ -310,9 +307,16 @@ def judge(row: HostRow, outputs: dict[str, Any], report: dict[str, Any]) -> None
         if pending.mode == "check" and changed and told.pop(facts.DISTURBS, True):
             row.disturbs.append(step)
         row.facts.update(told)
+        if pending.mode != "check":
+            row.took(step, entry.get("seconds"))
+        if entry_fault and not row.tail:
+            row.tail = _tail(entry.get("tail"))
         _take(row, pending, step, entry_fault, changed=changed, log=shorten(entry.get("log") or ""))
-        if entry_fault:
+        failed = failed or bool(entry_fault)
+        if failed and pending.mode != "check":
             return
+    if failed:
+        return
     left = pending.steps[len(_entries(report)) :]
     if left or fault:
         _lost(row, pending, left or pending.steps[-1:], fault or f"it told no outcome of {left[0]}")
@@ -412,6 +416,8 @@ def _take(
         row.done = [name for name in row.done if name != step]
         row.rolled_back = not row.done
         return
+    if fault and pending.mode == "check" and not row.ok:
+        row.findings.append(shorten(f"{step} would fail: {fault}"))
     if fault:
         row.fail(step, fault, log)
         row.stuck = pending.mode in TAKING_BACK
@@ -429,6 +435,11 @@ def _take(
         # A step that ran twice for one push says of the second time that it changed nothing; its
         # host knows what this run did there, and takes back that alone.
         row.done.append(step)
+
+
+def _tail(text: Any) -> str:
+    plain = str(text or "").encode("ascii", "backslashreplace").decode()
+    return plain[-TAIL_CHARS:]
 
 
 def _last_lines(text: Any) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaql
@@ -121,6 +121,8 @@ def _candidates(computes: list[Host], query: Query) -> Selection:
         _unknown(query.hosts, "hosts", computes)
         named = set(query.hosts)
         return Selection([host for host in computes if host.name in named], "named in hosts")
+    if not query.match:
+        return Selection(computes, "all compute hosts")
     matching = [host for host in computes if query.match.lower() in host.name.lower()]
     if matching:
         return Selection(matching, f"name contains {query.match!r}")
@@ -195,6 +197,38 @@ def require_plan(chosen: Selection, workflow: str, plan_digest: str | None) -> N
             "See what novadocker.plan shows with the same inputs and give its plan_digest, or name "
             "the hosts with hosts or match.",
         )
+
+
+def select_to_be(hosts: list[Host], query: Query) -> Selection:
+    """Choose as :func:`select` does, but those as well that are yet to be enrolled.
+
+    :param hosts: records of all hosts
+    :param query: what the operator asked for
+    :raises Refused: as by :func:`select`
+    """
+    named = query.hosts is not None or query.if_none_match == "fail"
+    matching = any(query.match.lower() in host.name.lower() for host in hosts if host.service_id)
+    return select(hosts, query if named or matching else replace(query, match=""))
+
+
+def select_enrolled(hosts: list[Host], query: Query) -> Selection:
+    """Choose all compute hosts that a step can reach, whatever they are called.
+
+    :param hosts: records of all hosts
+    :param query: what the operator asked for; those that it names are chosen, enrolled or not
+    :raises Refused: as by :func:`select`
+    """
+    chosen = select(hosts, replace(query, match=""))
+    if query.hosts is not None:
+        return chosen
+    enrolled = [host for host in chosen.hosts if host.enrolled]
+    if not enrolled:
+        raise Refused(
+            "hosts",
+            f"no compute host is enrolled ({chosen.rule}).",
+            "Enrol those that a run was about with `novadocker-enroll add`.",
+        )
+    return Selection(enrolled, f"enrolled, of {chosen.rule}")
 
 
 def require_bearable(hosts: list[Host], controllers: list[Host]) -> None:

@@ -27,6 +27,8 @@ EXIT_CODES = {
     "failed": FAILED,
     "refused": REFUSED,
     "drift": DRIFT,
+    "ready": DONE,
+    "findings": DRIFT,
     "stopped": STOPPED,
 }
 

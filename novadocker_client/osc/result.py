@@ -95,6 +95,7 @@ def show(report: Report, out: TextIO) -> None:
 
 def tables(report: Report) -> list[Table]:
     """Return a report's hosts and images as tables, without those that would be empty."""
+    findings = _table(("Finding", "Hosts"), [*report.findings])
     hosts = _table(COLUMNS, [row.cells for row in report.rows])
     images = _table(
         ("Image", "In Glance", "Reason"),
@@ -107,7 +108,7 @@ def tables(report: Report) -> list[Table]:
             for image in report.images
         ],
     )
-    return [table for table in (hosts, images) if table.row_count]
+    return [table for table in (findings, hosts, images) if table.row_count]
 
 
 def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:

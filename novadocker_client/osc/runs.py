@@ -59,7 +59,8 @@ class Start(_Run):
             "--wait",
             action="store_true",
             help="Show how far it has come until it ends; --report does so as well. Exit code: 0 "
-            "done or unchanged, 1 failed or some hosts are not as asked for, 2 refused, 3 drift, "
+            "done or unchanged, 1 failed or some hosts are not as asked for, 2 refused, 3 drift "
+            "or findings, "
             "4 stopped.",
         )
         parser.add_argument(
@@ -119,6 +120,18 @@ class Undeploy(Start):
     """Give compute hosts back as they were."""
 
     workflow = "undeploy"
+
+
+class Precheck(Start):
+    """Find what would keep hosts from being converted."""
+
+    workflow = "precheck"
+
+
+class Recover(Start):
+    """Take up what lost runs have left."""
+
+    workflow = "recover"
 
 
 class Verify(Start):
@@ -224,12 +237,38 @@ class Watch(_OneRun):
 
 
 class Stop(_OneRun):
-    """Stop a run. Its hosts stay as they are, some of them out of service."""
+    """Ask a run to stop: it ends what its hosts are at, and begins nothing more."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--now",
+            action="store_true",
+            help="End it where it is: its hosts stay as they are, some of them out of service, "
+            "until `openstack docker recover` takes them up.",
+        )
+        parser.add_argument(
+            "--wait", action="store_true", help="Show how it ends; the exit code is 4 then."
+        )
+        _waiting(parser)
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
-        """Stop the run, and say which hosts it leaves out of service."""
+        """Stop the run."""
         result.require_writable(parsed_args.report)
-        run = Runs(self.cloud).stop(parsed_args.run)
+        if parsed_args.now:
+            return self.show(parsed_args, self._cancel(parsed_args.run), full=False)
+        run = Runs(self.cloud).ask_to_stop(parsed_args.run)
+        if parsed_args.wait or parsed_args.report:
+            run = self.follow(parsed_args, run)
+        elif not run.ended:
+            base.tell(f"It ends with what is under way. {follow.how_to_follow(run.id)}")
+        return self.show(parsed_args, run, full=False)
+
+    def _cancel(self, run_id: str) -> Run:
+        """End the run where it is, and say which hosts it leaves out of service."""
+        run = Runs(self.cloud).stop(run_id)
         try:
             left = hosts.disabled_by(self.cloud, run.id)
         except ClientError as err:
@@ -238,9 +277,9 @@ class Stop(_OneRun):
             if left:
                 base.tell(
                     f"Out of service because of it: {events.names(left)}. "
-                    "Deploy or undeploy them again to have them in service."
+                    "Deploy or undeploy them again, or recover them, to have them in service."
                 )
-        return self.show(parsed_args, run, full=False)
+        return run
 
 
 class Logs(base.Command):

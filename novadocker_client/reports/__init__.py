@@ -21,6 +21,11 @@ class Row:
     :param state: ok, unchanged, planned, failed or skipped
     :param step: the step that failed, or the last; of a plan those that would be done
     :param log: file on the host that has more
+    :param seconds: how long its steps took together, on the host
+    :param steps: how long each took
+    :param log_tail: the end of the log of the step that failed
+    :param out_of_service_s: how long the run had it out of service
+    :param out_of_service_since: since when it is, where it still is
     """
 
     host: str
@@ -31,6 +36,21 @@ class Row:
     reason: str = ""
     log: str = ""
     rolled_back: bool = False
+    seconds: float = 0.0
+    steps: Mapping[str, float] = field(default_factory=dict)
+    log_tail: str = ""
+    out_of_service_s: float = 0.0
+    out_of_service_since: str = ""
+
+    @property
+    def times(self) -> tuple[str, str, str]:
+        """Return how long it took, step by step, and how long it was out of service."""
+        steps = ", ".join(f"{step} {seconds:g} s" for step, seconds in self.steps.items())
+        if self.out_of_service_since:
+            out = f"since {self.out_of_service_since}"
+        else:
+            out = f"{self.out_of_service_s:g} s" if self.out_of_service_s else ""
+        return (f"{self.seconds:g} s" if self.seconds else "", steps, out)
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -55,6 +75,7 @@ class Report:
     :param totals: hosts by what became of them
     :param images: reference, digest, Glance's id and whether it is there, an image
     :param errors: tasks that failed, with their errors
+    :param findings: what a precheck has found, and the hosts that it was found on, for a table
     :param data: all of it as the run told it
     """
 
@@ -66,6 +87,7 @@ class Report:
     rule: str = ""
     notes: Sequence[str] = ()
     errors: Sequence[Mapping[str, str]] = ()
+    findings: Sequence[tuple[str, str]] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
@@ -98,8 +120,19 @@ def read(data: Any) -> Report:
             {"task": str(error.get("task") or ""), "error": str(error.get("error") or "")}
             for error in _items(data.get("errors"))
         ),
+        findings=tuple(
+            (str(item.get("finding") or ""), _on(item)) for item in _items(data.get("findings"))
+        ),
         data=dict(data),
     )
+
+
+def _on(finding: Mapping[str, Any]) -> str:
+    """Return the hosts of a finding: the first few of many."""
+    names = [str(name) for name in finding.get("hosts") or ()]
+    count = finding.get("count")
+    more = count - len(names) if isinstance(count, int) else 0
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
 def page_names(data: Any) -> list[str]:
@@ -135,6 +168,8 @@ def _row(data: Mapping[str, Any]) -> Row:
     def text(name: str) -> str:
         return str(data.get(name) or "")
 
+    steps = data.get("steps")
+    steps = steps if isinstance(steps, Mapping) else {}
     return Row(
         host=text("host"),
         role=text("role"),
@@ -144,4 +179,13 @@ def _row(data: Mapping[str, Any]) -> Row:
         reason=text("reason"),
         log=text("log"),
         rolled_back=data.get("rolled_back") is True,
+        seconds=_number(data.get("seconds")),
+        steps={str(name): _number(took) for name, took in steps.items()},
+        log_tail=text("log_tail"),
+        out_of_service_s=_number(data.get("out_of_service_s")),
+        out_of_service_since=text("out_of_service_since"),
     )
+
+
+def _number(value: Any) -> float:
+    return float(value) if type(value) in (int, float) else 0.0

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 
 from novadocker_client.reports import FAILED, PLANNED, SKIPPED, Report
 
+_TIMES = ("steps", "out of service")
 # What XML 1.0 has no way to write.
 _UNWRITABLE = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -23,11 +24,18 @@ def write(report: Report, name: str, message: str = "") -> str:
     drift = report.state == "drift"
     for row in report.rows:
         case = ET.SubElement(suite, "testcase", classname=_text(name), name=_text(row.host))
+        if row.seconds:
+            case.set("time", f"{row.seconds:g}")
         if row.state == FAILED or (drift and row.state == PLANNED):
             what = f"{row.step}: {row.reason}" if row.reason else row.step
-            _say(case, "failure", what or row.state, row.log)
+            _say(case, "failure", what or row.state, f"{row.log}\n{row.log_tail}".strip())
         elif row.state == SKIPPED:
             _say(case, "skipped", row.reason)
+        lines = [
+            f"{what}: {took}" for what, took in zip(_TIMES, row.times[1:], strict=True) if took
+        ]
+        if lines:
+            ET.SubElement(case, "system-out").text = _text("\n".join(lines))
     for image in report.images:
         case = ET.SubElement(
             suite,
@@ -37,6 +45,13 @@ def write(report: Report, name: str, message: str = "") -> str:
         )
         if image.get("ok") is False:
             _say(case, "failure", str(image.get("reason") or "it is not in Glance"))
+    for text, found_on in report.findings:
+        if not found_on:
+            # What is found on hosts is told with these.
+            case = ET.SubElement(
+                suite, "testcase", classname=_text(f"{name}.cloud"), name=_text(text[:80])
+            )
+            _say(case, "failure", text)
     for error in report.errors:
         case = ET.SubElement(
             suite, "testcase", classname=_text(f"{name}.tasks"), name=_text(error["task"])

@@ -56,7 +56,18 @@ def write(report: Report, title: str, message: str = "") -> str:
             f'<p class="{_class("state", report.state)}"><strong>{escape(report.state)}</strong>'
             f" {escape(message)}</p>",
             _table("Run", ("What", "Value"), [fact for fact in facts if fact[1]]),
+            _table("Findings", ("Finding", "Hosts"), report.findings),
             _table("Hosts", COLUMNS, (row.cells for row in report.rows), 2),
+            _table(
+                "Times",
+                ("Host", "On the host", "Steps", "Out of service"),
+                ((row.host, *row.times) for row in report.rows if any(row.times)),
+            ),
+            *(
+                f"<h2>{escape(row.host)}: {escape(row.log)}</h2><pre>{escape(row.log_tail)}</pre>"
+                for row in report.rows
+                if row.log_tail
+            ),
             _table("Images", ("Image", "In Glance", "Id", "Reason"), images),
             _table("Failed tasks", ("Task", "Error"), errors),
             "</body></html>\n",

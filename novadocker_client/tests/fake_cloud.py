@@ -252,6 +252,7 @@ class FakeCloud(BaseAdapter):
             ("GET", "/mistral/v2/executions/([^/]+)", self._get_execution),
             ("PUT", "/mistral/v2/executions/([^/]+)", self._put_execution),
             ("GET", "/mistral/v2/executions/([^/]+)/tasks", self._list_tasks),
+            ("POST", "/mistral/v2/environments", self._post_environment),
             ("GET", "/mistral/v2/environments/([^/]+)", self._environment),
             ("GET", "/nova/v2.1/?", self._nova_version),
             ("GET", "/nova/v2.1/os-hypervisors/detail", self._list_hypervisors),
@@ -321,6 +322,13 @@ class FakeCloud(BaseAdapter):
         return 200, {"tasks": self._page(tasks, query)}
 
     # -- Nova
+
+    def _post_environment(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
+        assert body["variables"]
+        if body["name"] in self.environments:
+            return 409, {"faultstring": "Duplicate entry for Environment"}
+        self.environments[body["name"]] = body
+        return 201, body
 
     def _environment(
         self, query: dict[str, str], body: Any, name: str

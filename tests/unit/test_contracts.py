@@ -523,6 +523,10 @@ def test_a_run_finds_in_another_run_s_task_the_hosts_that_it_works_on() -> None:
         assert {"selected"} <= set(published) & reads, name
 
 
+def test_a_run_is_asked_to_stop_by_the_name_that_it_looks_for() -> None:
+    assert literal(CLIENT, "STOP") == literal(ACTIONS, "STOP")
+
+
 def test_a_host_is_described_with_the_glance_units_that_are_configured() -> None:
     for step in ("describe_host.py", "configure_glance.py"):
         (path,) = sources(f"{TEMPLATES}/configs", step)

@@ -104,5 +104,6 @@ def test_a_shell_completes_the_commands(cloud: FakeCloud) -> None:
     command = openstack(cloud, "complete", stderr=subprocess.DEVNULL)
     out, _ = command.communicate(timeout=TIMEOUT_S)
     words = next(line for line in out.splitlines() if line.lstrip().startswith("cmds_docker="))
-    for word in ("deploy", "host", "image", "plan", "run", "undeploy", "verify", "dashboard"):
+    commands = ("deploy", "host", "image", "plan", "recover", "run", "undeploy", "verify")
+    for word in (*commands, "dashboard"):
         assert word in words

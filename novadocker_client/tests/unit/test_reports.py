@@ -134,3 +134,44 @@ def test_a_state_that_is_no_word_is_no_class() -> None:
     rows = [{"host": "c1", "state": 'x" onload="y'}]
     text = page.write(reports.read({"state": '" onload="z', "rows": rows}), "t")
     assert 'onload="' not in text
+
+
+def test_what_a_precheck_found_is_in_each_form_with_its_hosts() -> None:
+    findings = [
+        {"finding": "Heat: none of its engines is up", "hosts": [], "count": 0},
+        {"finding": f"no room on {HOSTILE}", "hosts": ["c1", "c2"], "count": 14},
+    ]
+    report = reports.read({"state": "findings", "rows": [], "findings": findings})
+    assert report.findings[1] == (f"no room on {HOSTILE}", "c1, c2 and 12 more")
+    suite = ET.fromstring(junit.write(report, "novadocker.precheck"))
+    (case,) = suite.findall("testcase")
+    assert case.get("classname") == "novadocker.precheck.cloud"
+    assert suite.get("failures") == "1"
+    text = page.write(report, "novadocker.precheck")
+    assert "c1, c2 and 12 more" in text
+    assert HOSTILE not in text
+
+
+def test_times_and_the_end_of_a_log_are_in_each_form() -> None:
+    timed = {"seconds": 61.5, "steps": {"install_docker": 41, "configure_compute": 20.5}}
+    rows = [
+        {"host": "c1", "state": "ok", **timed, "out_of_service_s": 23},
+        {"host": "c2", "state": "failed", "log": "/x.log", "log_tail": f"pip: {HOSTILE}"},
+        {"host": "c3", "state": "failed", "out_of_service_since": "2026-11-27T06:00:00+00:00"},
+        # Whatever is in its place.
+        {"host": "c4", "state": "ok", "seconds": "long", "steps": [1], "out_of_service_s": True},
+    ]
+    report = reports.read({"state": "partial", "rows": rows})
+    by_host = {row.host: row for row in report.rows}
+    steps = "install_docker 41 s, configure_compute 20.5 s"
+    assert by_host["c1"].times == ("61.5 s", steps, "23 s")
+    assert by_host["c4"].times == ("", "", "")
+    suite = ET.fromstring(junit.write(report, "novadocker.deploy"))
+    cases = {case.get("name"): case for case in suite.findall("testcase")}
+    assert cases["c1"].get("time") == "61.5"
+    assert cases["c1"].findtext("system-out") == f"steps: {steps}\nout of service: 23 s"
+    assert str(cases["c2"].findtext("failure")).startswith("/x.log\npip: <script>")
+    assert "since 2026-11-27T06" in str(cases["c3"].findtext("system-out"))
+    text = page.write(report, "novadocker.deploy")
+    for said in (steps, "23 s", "since 2026-11-27T06", "<h2>c2: /x.log</h2><pre>pip: &lt;script"):
+        assert said in text

@@ -112,6 +112,25 @@ def test_a_run_is_stopped_once(fake: FakeCloud, cloud: Cloud) -> None:
         Runs(cloud).stop(run_id)
 
 
+def test_a_run_is_asked_to_stop_and_goes_on_until_it_does(fake: FakeCloud, cloud: Cloud) -> None:
+    run_id = fake.add_run(state="PAUSED")
+    # Asked twice is asked once; one that is paused would never hear it.
+    for _ in range(2):
+        assert Runs(cloud).ask_to_stop(run_id).outcome == "running"
+    assert list(fake.environments) == [f"novadocker-stop-{run_id}"]
+    fake.executions[run_id]["state"] = "ERROR"
+    fake.executions[run_id]["output"] = json.dumps({"report": {"state": "stopped"}})
+    assert Runs(cloud).get(run_id).outcome == "stopped"
+    with pytest.raises(BadInput, match=r"has ended already \(stopped\)"):
+        Runs(cloud).ask_to_stop(run_id)
+
+
+def test_a_run_that_changes_no_host_is_stopped_at_once(fake: FakeCloud, cloud: Cloud) -> None:
+    run_id = fake.add_run("verify")
+    assert Runs(cloud).ask_to_stop(run_id).outcome == "stopped"
+    assert fake.environments == {}
+
+
 def test_a_run_is_awaited_through_an_api_that_restarts(fake: FakeCloud, cloud: Cloud) -> None:
     run_id = fake.add_run()
     looks = []

@@ -13,7 +13,7 @@ from tempest_plugin.tests import base
 
 CONF = config.CONF
 
-PUBLIC_WORKFLOWS = ("deploy", "plan", "preload_images", "undeploy", "verify")
+PUBLIC_WORKFLOWS = ("deploy", "plan", "precheck", "preload_images", "recover", "undeploy", "verify")
 UNKNOWN_HOST = "no-such-host-in-any-cloud"
 
 

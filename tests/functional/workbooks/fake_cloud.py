@@ -58,6 +58,7 @@ CATALOG = [
         ("compute", "nova", "/v2.1"),
         ("placement", "placement", ""),
         ("image", "glance", ""),
+        ("network", "neutron", ""),
         ("orchestration", "heat", "/v1/project"),
         ("workflowv2", "mistral", "/v2"),
     )
@@ -159,6 +160,7 @@ class FakeHost:
             else None,
             "novadocker": {"driver_version": "1.0" if self.driver else None},
             "records": dict.fromkeys(self.recorded, True),
+            "journals": {step: run for (run, step) in self.journal if step in self.recorded},
             **self.told,
         }
 
@@ -206,6 +208,14 @@ class FakeCloud(BaseAdapter):
         self.tokens: list[str] = []
         self.callers_roles = ["member", "admin"]
         self.operators_key = ""
+        self.engines = [{"binary": "heat-engine", "status": "up"}]
+        self.resource_types = [
+            "OS::Heat::DeployedServer",
+            "OS::Heat::SoftwareConfig",
+            "OS::Heat::SoftwareDeployment",
+        ]
+        self.agents: list[dict[str, Any]] = []
+        self.most_moving = 0
         self.words: dict[str, dict[str, Any]] = {}
         self.after_push: Callable[[FakeHost, dict[str, Any]], None] = lambda host, config: None
         self.after_step: Callable[[FakeHost, str, str], None] = lambda host, step, mode: None
@@ -298,6 +308,14 @@ class FakeCloud(BaseAdapter):
             ("POST", "/keystone/v3/OS-TRUST/trusts", self._post_trust),
             ("GET", "/keystone/v3/OS-TRUST/trusts", self._get_trusts),
             ("DELETE", "/keystone/v3/OS-TRUST/trusts/([^/]+)", self._delete_trust),
+            ("GET", f"{heat}/services", lambda query, body: (200, {"services": self.engines})),
+            (
+                "GET",
+                f"{heat}/resource_types",
+                lambda query, body: (200, {"resource_types": self.resource_types}),
+            ),
+            ("GET", "/placement/traits", lambda query, body: (200, {"traits": []})),
+            ("GET", "/neutron/v2.0/agents", lambda query, body: (200, {"agents": self.agents})),
             ("GET", f"{heat}/stacks", self._stacks),
             ("GET", f"{heat}/stacks/[^/]+/[^/]+/outputs/inventory", self._inventory),
             ("GET", f"{heat}/stacks/[^/]+/[^/]+/outputs/public_keys", self._public_keys),
@@ -311,6 +329,8 @@ class FakeCloud(BaseAdapter):
             ("PUT", f"{nova}/os-services/([^/]+)", self._put_service),
             ("GET", f"{nova}/os-hypervisors/detail", self._hypervisors),
             ("GET", f"{nova}/servers/detail", self._servers),
+            ("GET", f"{nova}/servers/([^/]+)", self._server),
+            ("POST", f"{nova}/servers/([^/]+)/action", self._act_on_server),
             ("GET", f"{nova}/os-migrations", self._migrations),
             ("GET", "/placement/resource_providers/([^/]+)/allocations", self._allocations),
             ("GET", "/placement/resource_providers/([^/]+)/traits", self._traits),
@@ -550,7 +570,7 @@ class FakeCloud(BaseAdapter):
 
     def _run(self, host: FakeHost, message: dict[str, Any]) -> dict[str, Any] | None:
         done: list[dict[str, Any]] = []
-        mode = message["mode"]
+        mode, first = message["mode"], ""
         for entry in message["steps"]:
             step = entry["name"]
             host.runs.append((step, mode))
@@ -579,12 +599,14 @@ class FakeCloud(BaseAdapter):
                     "actions": [],
                     "log": f"/var/log/novadocker/{step}.log",
                     "seconds": 0.1,
+                    **({"tail": f"12:00:00 {step}: what came last\n"} if reason else {}),
                 }
             )
             self.after_step(host, step, mode)
-            if reason:
-                return {"steps": done, "reason": reason}
-        return {"steps": done, "reason": ""}
+            first = first or reason
+            if first and mode != "check":
+                break
+        return {"steps": done, "reason": first}
 
     def _do(
         self, host: FakeHost, step: str, mode: str, settings: dict[str, Any], run_id: str
@@ -733,6 +755,38 @@ class FakeCloud(BaseAdapter):
                 if server.get("status") != "SOFT_DELETED"
             ]
         }
+
+    def _server(self, query: dict[str, str], body: Any, key: str) -> Any:
+        for host in self.hosts.values():
+            for server in host.servers:
+                if server["uuid"] == key:
+                    shown = {"id": key, "name": server.get("name", "vm")}
+                    state = {"OS-EXT-STS:task_state": server.get("task_state")}
+                    status = server.get("status", "ACTIVE")
+                    place = {"OS-EXT-SRV-ATTR:host": host.name, "status": status}
+                    return 200, {"server": {**shown, **state, **place}}
+        return 404, {"itemNotFound": {"message": "no such server"}}
+
+    def _act_on_server(self, query: dict[str, str], body: Any, key: str) -> Any:
+        source = next(h for h in self.hosts.values() if key in [s["uuid"] for s in h.servers])
+        server = next(server for server in source.servers if server["uuid"] == key)
+        if "confirmResize" in body:
+            server["status"] = server.pop("was", "ACTIVE")
+            return 202, None
+        assert source.status == "disabled", "the host was taken out of service first"
+        others = [h for h in self.hosts.values() if h.compute and h.status == "enabled"]
+        if server.get("pinned") or not others:
+            return 400, {"badRequest": {"message": "No valid host was found."}}
+        if server.get("slow"):
+            server["status"], server["task_state"] = "RESIZE", "resize_migrating"
+            return 202, None
+        source.servers.remove(server)
+        server["was"] = server.get("status", "ACTIVE")
+        server["status"] = "VERIFY_RESIZE"
+        others[-1].servers.append(server)
+        moving = [s for h in self.hosts.values() for s in h.servers if "was" in s]
+        self.most_moving = max(self.most_moving, len(moving))
+        return 202, None
 
     def _migrations(self, query: dict[str, str], body: Any) -> Any:
         ends = ("source_compute", "dest_compute")

@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 
-from novadocker_actions.actions import nova, steps
+from novadocker_actions.actions import drain, nova, recovery, steps
 from novadocker_actions.actions.base import ChangingAction
 from novadocker_actions.cloud import clients
 from novadocker_actions.errors import CloudError
@@ -22,6 +22,9 @@ CHANGING = [
     (steps.PushRecipe, {"steps": ["preload_images"], "remark": True}),
     (steps.RollBack, {"not_started": True}),
     (steps.Collect, {}),
+    (drain.Drain, {}),
+    (recovery.TakeBack, {}),
+    (recovery.PutRight, {}),
 ]
 
 

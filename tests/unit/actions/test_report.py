@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from novadocker_actions.plan import report
+from novadocker_actions import errors
+from novadocker_actions.plan import gate, report
 from novadocker_actions.plan.report import Facts
 from novadocker_actions.plan.rows import FAILED, HostRow
 
@@ -43,6 +44,29 @@ def test_a_docker_hypervisor_whose_upgrade_was_put_back_is_told_as_one() -> None
     assert state == "failed"
     assert "1 of 4 compute hosts are Docker hypervisors (c1); " in message
     assert "1 put back as the Docker hypervisors they were (c4)" in message
+
+
+def test_a_run_that_was_asked_to_stop_says_so_unless_too_many_hosts_failed() -> None:
+    asked = gate.decide(0, 0, 2, asked=True)
+    assert not asked.go_on
+    left = HostRow("c4", "compute")
+    facts = {"computes": [GOOD, left], "not_started": ["c4"], "stopped": asked.reason}
+    state, message = told(**facts)
+    assert state == "stopped"
+    assert "Stopped: it was asked to stop: 2 batches were not started" in message
+    assert "1 of 2 compute hosts are Docker hypervisors (c1)" in message
+    assert told(**{**facts, "computes": [BAD, left]})[0] == "failed"
+    # Nor does it hide why the run would have stopped anyway.
+    assert gate.decide(1, 0, 2, asked=True).reason.startswith("1 hosts failed")
+    assert gate.decide(0, 0, 0, asked=True).reason == ""
+
+
+def test_a_run_that_was_asked_before_it_changed_anything_is_not_told_as_refused() -> None:
+    error = {"name": "prepare", "error": {"result": errors.Stopped().to_dict()}}
+    assert told(errors=[error]) == (
+        "stopped",
+        "Stopped, nothing was changed: it was asked to stop. See http://x",
+    )
 
 
 def test_nothing_had_to_be_changed() -> None:

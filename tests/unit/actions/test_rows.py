@@ -449,3 +449,21 @@ def test_few_hosts_are_carried_as_they_are() -> None:
     packed = rows.batch(many)["rows"]
     assert isinstance(packed, str)
     assert rows.read(packed) == many
+
+
+def test_all_steps_whose_checks_fail_are_told_of_a_host() -> None:
+    host = run(mode="check", needs=[])
+    assert host.pending is not None
+    host.pending.steps = ["install_docker", "install_driver", "configure_compute"]
+    entries = [
+        {"step": "install_docker", "ok": False, "reason": "no room"},
+        {"step": "install_driver", "ok": True, "changed": True, "facts": {}},
+        {"step": "configure_compute", "ok": False, "reason": "no Nova"},
+    ]
+
+    rows.judge(host, {"deploy_result": "failed"}, {"steps": entries, "reason": "no room"})
+
+    assert (host.state, host.step, host.reason) == (FAILED, "install_docker", "no room")
+    assert host.findings == ["configure_compute would fail: no Nova"]
+    assert host.needs == ["install_driver"]
+    assert host.pending is None

@@ -473,3 +473,20 @@ def test_a_description_tells_which_steps_have_something_to_take_back(
 
     told = describe_host.recorded_steps(make_step("describe_host", "check"))
     assert told == ["configure_glance", "install_docker"]
+
+
+def test_a_description_tells_which_run_changed_something_last(
+    run: Any, make_step: Make, root: pathlib.Path
+) -> None:
+    run("one", name="install_docker").remember("packages", ["docker.io"])
+    run("one", name="configure_compute").write_file("/etc/x", "first")
+    run("two", name="configure_compute").write_file("/etc/x", "second")
+    run("one", name="configure_glance").write_file("/etc/y", "first")
+    run("one", "roll_back", "configure_glance").forget()
+    (root / "var/lib/novadocker/install_driver.json").write_text("no record")
+
+    step = make_step("describe_host", "check")
+    told = describe_host.journals(step)
+
+    assert told == {"configure_compute": "two", "install_docker": "one"}
+    assert "install_driver.json" in step.facts["notes"][0]

@@ -209,7 +209,20 @@ class TestRecipe:
         outputs = host.run(sent(compose(*steps)))
         assert host.counted == ["apply 0", "apply 0"]
         assert reason(outputs) == "it went wrong"
-        assert [step["ok"] for step in json.loads(outputs["report"])["steps"]] == [True, False]
+        told = json.loads(outputs["report"])["steps"]
+        assert [step["ok"] for step in told] == [True, False]
+        # With the end of the log, which has more on the host.
+        assert "step 2 of 3: count, apply" in told[1]["tail"]
+        assert len(told[1]["tail"]) <= 1000
+        assert "tail" not in told[0]
+
+    def test_a_check_goes_on_so_that_all_that_would_fail_is_told(self, host: Any) -> None:
+        steps = [("count", {"then": "fail"}), ("count", {"number": 2}), ("count", {"then": "fail"})]
+        outputs = host.run(sent(compose(*steps, mode="check")))
+        assert host.counted == ["check 0", "check 2", "check 0"]
+        assert (outputs["deploy_result"], reason(outputs)) == ("failed", "it went wrong")
+        told = json.loads(outputs["report"])["steps"]
+        assert [step["ok"] for step in told] == [False, True, False]
 
     def test_its_time_is_that_of_all_steps_together(self, host: Any) -> None:
         steps = [("count", {"then": "hang"}), ("count", {})]

@@ -22,7 +22,9 @@ from novadocker_dashboard.content.docker_hosts.inputs import InputsForm
 STARTED: Mapping[str, rights.Rules] = {
     "plan": rights.PLAN,
     "verify": rights.PLAN,
+    "precheck": rights.PLAN,
     "undeploy": rights.CHANGE,
+    "recover": rights.CHANGE,
     "preload_images": rights.CHANGE,
 }
 LIST = "horizon:admin:docker_hosts:runs"

@@ -294,7 +294,7 @@ def test_a_run_is_stopped_and_the_hosts_that_it_leaves_are_named(
 ) -> None:
     run = fake.add_run()
     fake.add_host("c1", status="disabled", disabled_reason=f"novadocker: {run}")
-    ended = execute(commands.Stop, run, "-f", "json")
+    ended = execute(commands.Stop, run, "--now", "-f", "json")
     assert (ended.code, json.loads(ended.out)["state"]) == (0, "stopped")
     assert "Out of service because of it: c1. Deploy or undeploy them again" in ended.told
     again = execute(commands.Stop, run)
@@ -302,12 +302,30 @@ def test_a_run_is_stopped_and_the_hosts_that_it_leaves_are_named(
     assert "has ended already" in again.told
 
 
+def test_a_run_is_asked_to_stop_and_how_it_ends_is_awaited(
+    fake: FakeCloud, execute: Execute
+) -> None:
+    run = fake.add_run()
+    asked = execute(commands.Stop, run, "-f", "json")
+    assert (asked.code, json.loads(asked.out)["state"]) == (0, "running")
+    assert "It ends with what is under way. Follow it:" in asked.told
+    assert f"novadocker-stop-{run}" in fake.environments
+    fake.executions[run]["output"] = json.dumps({"report": {"state": "stopped"}})
+
+    def end(method: str, path: str) -> None:
+        if path.endswith("/tasks"):
+            fake.executions[run]["state"] = "ERROR"
+
+    fake.on_request = end
+    assert execute(commands.Stop, run, "--wait").code == 4
+
+
 def test_a_run_is_stopped_even_where_nova_does_not_answer(
     fake: FakeCloud, execute: Execute
 ) -> None:
     run = fake.add_run()
     fake.faults["/nova/v2.1/os-"] = (403, None)
-    ended = execute(commands.Stop, run)
+    ended = execute(commands.Stop, run, "--now")
     assert (ended.code, fake.executions[run]["state"]) == (0, "CANCELLED")
     assert "is not known: Nova does not list hypervisors" in ended.told
 

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Actions that take up what runs have left that were cancelled, failed or vanished."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from typing import Any
+
+from novadocker_actions import recipes
+from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
+from novadocker_actions.actions.nova import VERIFY_WAIT_S, pauses
+from novadocker_actions.actions.steps import RollBack, job, push_to_all
+from novadocker_actions.cloud import aggregates, glance, nova, runs, traits, trusts
+from novadocker_actions.cloud.clients import Cloud
+from novadocker_actions.errors import CloudError
+from novadocker_actions.plan import hosts, leftovers, rows
+from novadocker_actions.plan.rows import HostRow
+
+LOG = logging.getLogger(__name__)
+
+# A host that failed there has not been looked at.
+_ASKING = ("describe_host", recipes.PACKAGE)
+
+
+@action
+class FindLeft(NovadockerAction):
+    """Find what lost runs have left on described hosts.
+
+    :param rows: hosts with the facts of describe_host
+    :param settings: the workflow's
+    """
+
+    rows: Any
+    settings: dict[str, Any]
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the hosts, with what is to be asked of them or taken back."""
+        host_rows = rows.read(self.rows)
+        if runs.is_asked_to_stop(cloud.workflow, self.settings["run_id"]):
+            for row in host_rows:
+                row.skip("", leftovers.NOT_STARTED)
+        seen = _seen(cloud, self.settings["aggregate"])
+        is_lost = functools.cache(functools.partial(runs.is_lost, cloud.workflow))
+        for row in host_rows:
+            if row.ok:
+                leftovers.find(row, seen.get(row.host, leftovers.Seen()), is_lost)
+            row.facts = {}
+        return rows.batch(host_rows)
+
+
+def _seen(cloud: Cloud, aggregate: str) -> dict[str, leftovers.Seen]:
+    members = (aggregates.find(cloud.compute, aggregate) or {"hosts": []})["hosts"]
+    shown = nova.by_host(cloud.compute)
+    seen = {}
+    for service in nova.services(cloud.compute):
+        of_host = shown.get(service["host"], [])
+        seen[service["host"]] = leftovers.Seen(
+            of_host[0]["hypervisor_type"] if of_host else "",
+            sum(len(item.get("servers") or []) for item in of_host),
+            nova.left_out_by(service),
+            service["host"] in members,
+        )
+    return seen
+
+
+@action
+class CheckLeft(NovadockerAction):
+    """Ask hosts that may be whole by the checks of their steps, with the settings of the lost run.
+
+    :param rows: hosts, from find_left
+    :param settings: the workflow's
+    """
+
+    rows: Any
+    settings: dict[str, Any]
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the hosts with what is pending."""
+        host_rows = rows.read(self.rows)
+        jobs = []
+        for row in host_rows:
+            if row.ok and row.unknown:
+                steps = [*row.unknown, *(["verify_host"] if row.role == "compute" else [])]
+                own = self._own(cloud) if "configure_glance" in steps else None
+                jobs.append(job(row, steps, self._settings_of(cloud, row.left_by), own))
+        timeout_s, run_id = self.settings["step_timeout_s"], self.settings["run_id"]
+        push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s, run_id=run_id)
+        return rows.batch(host_rows)
+
+    @staticmethod
+    def _own(cloud: Cloud) -> dict[str, dict[str, Any]]:
+        made = recipes.settings_of("configure_glance", "glance", {})
+        return {"configure_glance": {**made, "api_accepts": glance.accepts_docker(cloud.image)}}
+
+    def _settings_of(self, cloud: Cloud, run_id: str) -> dict[str, Any]:
+        # One that is gone cannot tell what it was to make of them.
+        self._known = getattr(self, "_known", {})
+        if run_id not in self._known:
+            self._known[run_id] = runs.settings_of(cloud.workflow, run_id) if run_id else {}
+        return {**self.settings, **self._known[run_id]}
+
+
+@action
+class TakeBack(RollBack):
+    """Push to hosts that are not whole what takes back all that the lost run did there.
+
+    :param rows: hosts, from check_left
+    :param settings: the workflow's
+    """
+
+    task = "take_back"
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the hosts with what is pending."""
+        host_rows = rows.read(self.rows)
+        for row in host_rows:
+            leftovers.judge(row)
+            row.needs, row.unknown = [], []
+        return self.put_back(cloud, host_rows)
+
+
+@action
+class PutRight(ChangingAction):
+    """Put hosts that are whole, or were put back, into service and where they belong.
+
+    One that is neither stays out of service, with the reason; so does one that its operator took
+    out, with his.
+
+    :param rows: hosts, from take_back
+    :param settings: the workflow's
+    """
+
+    rows: Any
+    settings: dict[str, Any]
+
+    task = "put_right"
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return the hosts."""
+        host_rows = rows.read(self.rows)
+        for row in host_rows:
+            leftovers.settle(row)
+        self._await(cloud, [r for r in host_rows if r.ok and (r.parked or r.changed)])
+        services = {item["host"]: item for item in nova.services(cloud.compute)}
+        shown = nova.by_host(cloud.compute)
+        aggregate = aggregates.find(cloud.compute, self.settings["aggregate"])
+        for row in host_rows:
+            if row.role != "compute" or row.host not in services:
+                continue
+            try:
+                if row.ok:
+                    self._place(cloud, row, shown.get(row.host, []), aggregate)
+                self._settle(cloud, row, services[row.host])
+            except CloudError as err:
+                row.fail(self.task, f"it could not be put right: {err}")
+        return rows.batch(host_rows)
+
+    @staticmethod
+    def _await(cloud: Cloud, looked: list[HostRow]) -> None:
+        """Wait until Nova shows hosts up; those that it does not have failed."""
+        waits = pauses(VERIFY_WAIT_S)
+        computes = [row for row in looked if row.role == "compute"]
+        while computes:
+            up = {
+                host
+                for host, items in nova.by_host(cloud.compute).items()
+                if all(item["state"] == "up" for item in items)
+            }
+            down = [row for row in computes if row.host not in up]
+            pause_s = next(waits, None) if down else None
+            if pause_s is None:
+                for row in down:
+                    row.fail("verify_compute", "Nova does not show its hypervisor up")
+                    row.stuck = True
+                return
+            time.sleep(pause_s)
+
+    def _place(
+        self,
+        cloud: Cloud,
+        row: HostRow,
+        shown: list[dict[str, Any]],
+        aggregate: dict[str, Any] | None,
+    ) -> None:
+        if shown and shown[0]["hypervisor_type"] == hosts.DOCKER:
+            aggregate = aggregates.ensure(cloud.compute, self.settings["aggregate"])
+            row.changed |= aggregates.add(cloud.compute, aggregate, row.host)
+            return
+        if aggregate is not None:
+            row.changed |= aggregates.remove(cloud.compute, aggregate, row.host)
+        for item in shown if row.changed or row.parked else []:
+            row.changed |= traits.remove(cloud, str(item["id"]))
+
+    def _settle(self, cloud: Cloud, row: HostRow, service: dict[str, Any]) -> None:
+        if row.ok:
+            if nova.enable(cloud.compute, row, service):
+                row.changed = True
+                row.add_reason(f"put into service: run {row.left_by} had left it out")
+        elif row.step in _ASKING and nova.is_disabled(service):
+            row.add_reason(f"its compute service stays disabled: {service['disabled_reason']}")
+        elif nova.is_disabled(service):
+            nova.explain_disabled(cloud.compute, row, self.settings["run_id"], service)
+
+
+@action
+class Sweep(NovadockerAction):
+    """End what lost runs have left beside hosts: trusts, records of images, an empty aggregate.
+
+    Their pages are deleted when the report is written, as by every run.
+
+    :param settings: the workflow's
+    """
+
+    settings: dict[str, Any]
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return ``notes`` of what was ended."""
+        notes = []
+        ended = trusts.sweep(cloud)
+        if ended:
+            notes.append(f"{len(ended)} trusts of runs that have ended were ended")
+        if not runs.others(cloud.workflow, self.settings["run_id"], runs.UPLOADING):
+            removed = glance.remove_queued(cloud.image, cloud.project_id)
+            if removed:
+                notes.append(f"{removed} images that were never uploaded were removed from Glance")
+        name = self.settings["aggregate"]
+        busy = runs.others(cloud.workflow, self.settings["run_id"])
+        unused = not busy and not nova.docker_hosts(cloud.compute)
+        if unused and aggregates.remove_if_empty(cloud.compute, name):
+            notes.append(f"the aggregate {name} had no host and was removed")
+        return {"notes": notes}

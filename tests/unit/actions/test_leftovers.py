@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is judged to be left on a host by a run that was lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from novadocker_actions.plan import leftovers
+from novadocker_actions.plan.leftovers import Seen
+from novadocker_actions.plan.rows import FAILED, OK, HostRow
+
+LOST, WELL = "a-lost-run", "a-run-that-ended-well"
+STEPS = ["install_docker", "install_driver", "configure_compute"]
+KVM, DOCKER = Seen("QEMU"), Seen("docker", member=True)
+
+
+def facts(*done: str, run: str = LOST) -> dict[str, Any]:
+    """Return the description of a host on which steps have been done by a run."""
+    driver = "DockerDriver" if "configure_compute" in done else "libvirt.LibvirtDriver"
+    return {
+        "docker": {"installed": "install_docker" in done},
+        "novadocker": {"driver_version": "1.0" if "install_driver" in done else None},
+        "nova": {"compute_driver": driver},
+        "journals": dict.fromkeys(done, run),
+    }
+
+
+def found(told: dict[str, Any], seen: Seen) -> HostRow:
+    """Return a host as it is judged to be."""
+    row = HostRow("h1", "compute", facts=told)
+    leftovers.find(row, seen, lambda run: run == LOST)
+    return row
+
+
+@pytest.mark.parametrize(
+    ("told", "seen"),
+    [
+        (facts(), KVM),
+        (facts(*STEPS), DOCKER),
+        (facts(*STEPS, run=WELL), DOCKER),
+        # An undeploy was cancelled when the host had its old driver again.
+        (facts("install_docker", run=WELL), KVM),
+    ],
+)
+def test_nothing_is_to_be_done_to_a_host_that_is_whole(told: dict[str, Any], seen: Seen) -> None:
+    row = found(told, seen)
+    assert (row.state, row.done, row.unknown) == (OK, [], [])
+
+
+def test_a_docker_hypervisor_that_is_out_of_service_is_asked_first() -> None:
+    row = found(facts(*STEPS), Seen("docker", parked_by=LOST))
+    assert (row.state, row.unknown, row.done, row.left_by) == (OK, STEPS, STEPS, LOST)
+    assert row.parked
+    leftovers.judge(row)
+    assert row.ok
+    row.needs = ["install_driver"]
+    leftovers.judge(row)
+    assert row.state == FAILED
+    assert row.to_roll_back
+    assert row.reason == "it is not whole: install_driver would change it"
+
+
+@pytest.mark.parametrize(
+    ("done", "seen"),
+    [
+        (STEPS[:1], KVM),
+        (STEPS, Seen("QEMU", parked_by=LOST)),
+        (STEPS[:2], Seen("docker", parked_by=LOST)),
+    ],
+)
+def test_what_is_half_done_is_put_back(done: list[str], seen: Seen) -> None:
+    row = found(facts(*done), seen)
+    assert row.to_roll_back
+    assert (row.done, row.left_by) == (done, LOST)
+
+
+def test_what_no_lost_run_has_on_record_is_left_to_the_operator() -> None:
+    row = found(facts(*STEPS, run=WELL), Seen("QEMU"))
+    assert not row.to_roll_back
+    leftovers.judge(row)
+    assert row.state == FAILED
+    assert "nothing of a lost run is on record there: deploy or undeploy it" in row.reason
+
+
+def test_containers_keep_a_half_docker_hypervisor_from_being_put_back() -> None:
+    row = found(facts(*STEPS[1:]), Seen("docker", instances=2, member=True))
+    assert (row.state, row.mended, row.instances) == (FAILED, True, 2)
+
+
+def test_of_two_lost_runs_the_last_is_taken_back_first() -> None:
+    told = facts(*STEPS)
+    told["journals"]["install_docker"] = WELL
+    row = found(told, Seen("QEMU"))
+    assert row.done == STEPS[1:]
+
+
+def test_a_controller_is_asked_for_what_a_lost_run_did_there() -> None:
+    row = HostRow("c1", "controller,glance", facts={"journals": {"configure_glance": LOST}})
+    leftovers.find(row, Seen(), lambda run: run == LOST)
+    assert (row.state, row.unknown, row.done) == (OK, ["configure_glance"], ["configure_glance"])
