@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any, Optional
@@ -359,6 +360,27 @@ def refuse_if_containers(step: Step) -> None:
             f"{len(names)} containers exist on this host ({', '.join(sorted(names)[:5])}): "
             "the Docker Engine stays until they are removed"
         )
+    kept = kept_by_others(step)
+    if kept:
+        raise StepFailed(
+            f"{', '.join(kept[:5])} would go with the Docker Engine: move what is wanted of it and "
+            "remove the rest, then repeat"
+        )
+
+
+def kept_by_others(step: Step) -> list[str]:
+    """Return what an engine's disk holds that nobody here made: named volumes, other containerds'.
+
+    Volumes without a name are those of containers, and of these there are none.
+    """
+    volumes = step.path(f"{engine_directory(step)}/volumes").glob("*/_data")
+    named = sorted(place.parent.name for place in volumes)
+    tasks = step.path("/run/containerd/io.containerd.runtime.v2.task").glob("*/*")
+    others = sorted({place.parent.name for place in tasks} - {"moby"})
+    return [
+        *(f"the volume {name}" for name in named if not re.fullmatch("[0-9a-f]{64}", name)),
+        *(f"the containers of containerd's namespace {name}" for name in others),
+    ]
 
 
 def remove_engine(step: Step) -> None:

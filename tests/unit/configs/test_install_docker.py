@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -684,6 +685,24 @@ class TestRefusals:
             install_docker.undo(step)
         assert asked == ["GET /containers/json?all=1"]
         assert step.actions == []
+
+    @pytest.mark.parametrize(
+        ("place", "said"),
+        [
+            ("var/lib/docker/volumes/theirs/_data", "the volume theirs would go"),
+            ("run/containerd/io.containerd.runtime.v2.task/k8s.io/pod", "namespace k8s.io would"),
+            (f"var/lib/docker/volumes/{'a1' * 32}/_data", ""),
+            ("run/containerd/io.containerd.runtime.v2.task/moby/old", ""),
+        ],
+    )
+    def test_an_engine_that_keeps_what_others_put_there_is_not_removed(
+        self, make_step: Make, programs: Programs, root: pathlib.Path, place: str, said: str
+    ) -> None:
+        programs("systemctl", "printf 'LoadState=loaded\\nActiveState=inactive\\nMainPID=0\\n'")
+        (root / place).mkdir(parents=True)
+        step = make_step("install_docker", "undo")
+        with pytest.raises(faults.StepFailed, match=said) if said else contextlib.nullcontext():
+            install_docker.refuse_if_containers(step)
 
     def test_containers_of_a_stopped_engine_count_as_well(
         self, make_step: Make, programs: Programs, root: pathlib.Path
