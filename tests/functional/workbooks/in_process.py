@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import importlib
 import json
 import threading
@@ -32,6 +34,8 @@ from tests.functional.workbooks import fake_cloud
 
 TOP = Path(__file__).resolve().parents[3]
 ENDED = ("SUCCESS", "ERROR", "CANCELLED")
+# Python looks for garbage after so many new objects: Mistral makes many, and keeps most.
+GARBAGE = (100_000, 50, 100)
 
 
 def caller() -> mistral_context.MistralContext:
@@ -93,9 +97,14 @@ class Mistral:
         conf.set_override("check_interval", 1, group="action_heartbeat")
         conf.set_override("max_missed_heartbeats", 60, group="action_heartbeat")
         conf.set_override("execution_integrity_check_delay", -1, group="engine")
+        self._quick = contextlib.ExitStack()
         # It looks for messages twenty times a second, and a run is a chain of a hundred of them.
-        self._pauses = mock.patch.object(impl_fake, "time", _QuickClock)
-        self._pauses.start()
+        self._quick.enter_context(mock.patch.object(impl_fake, "time", _QuickClock))
+        # Mistral checks its own schemas whenever it checks something by them.
+        checked = mock.patch.object(jsonschema.Draft202012Validator, "check_schema")
+        self._quick.enter_context(checked)
+        self._quick.callback(gc.set_threshold, *gc.get_threshold())
+        gc.set_threshold(*GARBAGE)
         rpc_base.cleanup()
         rpc_clients.cleanup()
         executors.cleanup()
@@ -114,14 +123,12 @@ class Mistral:
     def load_workbook(self) -> None:
         """Create the workbook from its file."""
         text = (TOP / "workbooks" / "novadocker.yaml").read_text(encoding="utf-8")
-        # Most of the time goes into Mistral checking its own schemas, again for every element.
-        with mock.patch.object(jsonschema.Draft202012Validator, "check_schema"):
-            workbooks.create_workbook_v2(text)
+        workbooks.create_workbook_v2(text)
 
     def stop(self) -> None:
         """Stop the server."""
         self._server.stop(False)
-        self._pauses.stop()
+        self._quick.close()
         for thread in threading.enumerate():
             if isinstance(thread, threading.Timer):
                 thread.cancel()
@@ -155,7 +162,7 @@ class Mistral:
         while time.monotonic() < until:
             if self._state(run_id) in ENDED:
                 return self.read(run_id)
-            time.sleep(0.1)
+            time.sleep(0.25)
         raise AssertionError(f"{run_id} has not ended in {timeout_s} s:\n{self.tree(run_id)}")
 
     def _state(self, run_id: str) -> str:
