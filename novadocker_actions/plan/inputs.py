@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 
 from novadocker_actions.errors import Refused
-from novadocker_actions.plan import engine_settings
+from novadocker_actions.plan import engine_settings, secrets
 from novadocker_actions.plan.references import Reference
 from novadocker_actions.schema import Validator
 
@@ -191,6 +191,23 @@ def _explain(value: Any, fault: jsonschema.ValidationError) -> str:
     return f"{leaf.message}."
 
 
+def require_no_secrets(given: dict[str, Any]) -> None:
+    """Refuse inputs with a secret in them, which is not told again.
+
+    :param given: inputs by name
+    :raises Refused: naming where it is
+    """
+    place = secrets.place_of(given)
+    if place:
+        raise Refused(
+            place,
+            "a password or a token is in it, and Mistral and Heat keep and show what a run is "
+            "given.",
+            "Let the host have it: what an operator writes into its daemon.json, pip.conf or a "
+            "drop-in of its units is kept.",
+        )
+
+
 def require_bearable(given: dict[str, Any]) -> None:
     """Refuse inputs that are too long to be carried through a run.
 
@@ -227,6 +244,7 @@ def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
             f"novadocker.{workflow} takes no such input.",
             f"It takes: {', '.join(sorted(names))}.",
         )
+    require_no_secrets(given)
     settings = {name: copy.deepcopy(entry[0]) for name, entry in FIELDS.items()}
     for name in names:
         if name not in given:

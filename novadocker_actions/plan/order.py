@@ -16,8 +16,10 @@ from novadocker_actions.plan import identity, report
 from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import FAILED, HostRow
 
-# Nova's major version of 2025.1, the oldest that the driver supports.
+# Nova's major versions of 2025.1 and 2026.2: the driver's contract with Nova was tried from the one
+# to the other.
 OLDEST_NOVA = 31
+NEWEST_NOVA = 34
 _DESCRIBE = "describe_host"
 # How many findings one refusal names.
 _FINDINGS = 10
@@ -279,6 +281,11 @@ def _unfit_nova(nova: Mapping[str, Any]) -> str:
         return f"no Nova was found on {_HOSTS}"
     if int(major.group()) < OLDEST_NOVA:
         return f"{_HOSTS} runs Nova {version}, older than 2025.1 ({OLDEST_NOVA}.0)"
+    if int(major.group()) > NEWEST_NOVA:
+        return (
+            f"{_HOSTS} runs Nova {version}, newer than 2026.2 ({NEWEST_NOVA}.0), the newest that "
+            "this release's driver was tried with"
+        )
     return ""
 
 

@@ -683,6 +683,12 @@ def test_the_oldest_nova_that_a_plan_takes_is_the_oldest_that_is_proven() -> Non
     assert literal(ACTIONS, "OLDEST_NOVA") == min(proven)
 
 
+def test_the_newest_nova_that_a_plan_takes_is_the_newest_that_is_proven() -> None:
+    text = (TOP / "tools/proofs/driver_keeps_novas_contract").read_text()
+    (releases,) = re.findall(r"^releases=\(([\d ]+)\)$", text, re.MULTILINE)
+    assert literal(ACTIONS, "NEWEST_NOVA") == max(map(int, releases.split()))
+
+
 def test_the_workbook_calls_the_actions_that_mistral_is_given() -> None:
     tasks = [task for workflow in workflows().values() for task in workflow["tasks"].values()]
     # A task's own action, the one that _recipe is handed, and the one that it has by itself.

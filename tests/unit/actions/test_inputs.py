@@ -68,7 +68,7 @@ def test_a_workflow_without_images_has_none() -> None:
         ({"drain": "now"}, "drain: 'now' is not one of"),
         ({"report_url": "javascript:x"}, "report_url: 'javascript:x' is not of the expected form"),
         ({"driver_url": "https://x --index-url=y"}, "driver_url: .* not of the expected"),
-        ({"driver_index": "https://me:secret@x/simple"}, "driver_index: .* not of the expected"),
+        ({"driver_index": "https://me:secret@x/simple"}, "driver_index: a password or a token"),
         ({"match": ""}, "match: '' should be non-empty"),
         ({"aggregate": " "}, "aggregate: ' ' is not of the expected form"),
         ({"typo": 1}, "typo: novadocker.deploy takes no such input. It takes: agent_timeout_s"),
@@ -118,6 +118,35 @@ def test_settings_that_engines_take_are_taken() -> None:
         "registry-mirrors": ["https://mirror:5443"],
         "runtimes": {"kata": {"path": "/usr/bin/kata-runtime"}},
     }
+    assert inputs.validate("deploy", {"docker": docker})["docker"] == docker
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ({"docker": {"proxies": {"http-proxy": "http://u:pw1@p:1"}}}, "docker.proxies.http-proxy"),
+        ({"docker": {"registry-mirrors": ["https://u:pw1@m"]}}, "docker.registry-mirrors.0"),
+        ({"docker": {"log-opts": {"splunk-token": "pw1"}}}, "docker.log-opts.splunk-token"),
+        ({"driver_index": "https://u:pw1@index.test/simple"}, "driver_index"),
+        ({"docker": {"proxy": "http://u:pw1@p:1"}}, "docker.proxy"),
+    ],
+)
+def test_secrets_are_refused_and_not_told(given: dict[str, Any], place: str) -> None:
+    with pytest.raises(Refused, match="a password or a token") as refusal:
+        inputs.validate("deploy", given)
+
+    assert str(refusal.value).startswith(f"{place}: ")
+    assert "pw1" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "docker",
+    [
+        {"log-opts": {"tag": "{{.Name}}", "splunk-token": ""}},
+        {"registry-mirrors": ["https://reader@mirror", "https://mirror/a:b@sha"]},
+    ],
+)
+def test_what_is_no_secret_is_taken(docker: dict[str, Any]) -> None:
     assert inputs.validate("deploy", {"docker": docker})["docker"] == docker
 
 

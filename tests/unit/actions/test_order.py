@@ -159,6 +159,7 @@ def test_a_node_of_glance_without_an_engine_is_but_asked() -> None:
     [
         ({"version": "30.2.1"}, "c1 runs Nova 30.2.1, older than 2025.1"),
         ({"version": "9"}, "older than"),
+        ({"version": "35.0.0"}, r"c1 runs Nova 35.0.0, newer than 2026.2 \(34.0\)"),
         ({}, "no Nova was found on c1"),
         (None, "no Nova was found on c1"),
     ],
