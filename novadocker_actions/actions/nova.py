@@ -367,7 +367,7 @@ class FindDockerHosts(NovadockerAction):
         removed = (
             not left
             and not busy
-            and aggregates.remove_if_empty(cloud.compute, self.settings["aggregate"])
+            and aggregates.give_back(cloud.compute, self.settings["aggregate"])
         )
         return {
             "hosts": len(left),

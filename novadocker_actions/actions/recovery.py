@@ -228,6 +228,6 @@ class Sweep(NovadockerAction):
         name = self.settings["aggregate"]
         busy = runs.others(cloud.workflow, self.settings["run_id"])
         unused = not busy and not nova.docker_hosts(cloud.compute)
-        if unused and aggregates.remove_if_empty(cloud.compute, name):
+        if unused and aggregates.give_back(cloud.compute, name):
             notes.append(f"the aggregate {name} had no host and was removed")
         return {"notes": notes}

@@ -9,6 +9,7 @@ what does not require the trait.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from novadocker_actions.cloud.clients import Service
@@ -17,6 +18,9 @@ from novadocker_actions.errors import CloudError
 TRAIT = "CUSTOM_HYPERVISOR_DOCKER"
 # Of an aggregate or an image.
 REQUIRED = {f"trait:{TRAIT}": "required"}
+# Of an aggregate that we have made, or given the trait: others are their operator's.
+MARK = "novadocker:aggregate"
+MADE, CHANGED = "made", "changed"
 
 
 def find(nova: Service, name: str) -> dict[str, Any] | None:
@@ -29,22 +33,35 @@ def find(nova: Service, name: str) -> dict[str, Any] | None:
 
 def ensure(nova: Service, name: str) -> dict[str, Any]:
     """Return the aggregate of a name, made with the trait's metadata where there is none."""
-    aggregate = find(nova, name)
+    aggregate, mark = find(nova, name), CHANGED
     if aggregate is None:
         try:
             aggregate = nova.post("/os-aggregates", json={"aggregate": {"name": name}})["aggregate"]
+            mark = MADE
         except CloudError as err:
             if err.status != 409:
                 raise
             aggregate = find(nova, name)
             if aggregate is None:
                 raise
-    missing = {k: v for k, v in REQUIRED.items() if (aggregate.get("metadata") or {}).get(k) != v}
-    if missing:
-        action = {"set_metadata": {"metadata": missing}}
-        aggregate = nova.post(f"/os-aggregates/{aggregate['id']}/action", json=action)["aggregate"]
+    if not is_isolated(aggregate):
+        owned = {MARK: mark, **_marked(aggregate), **REQUIRED}
+        aggregate = _set_metadata(nova, aggregate, owned)
     made: dict[str, Any] = aggregate
     return made
+
+
+def _marked(aggregate: dict[str, Any]) -> dict[str, str]:
+    metadata = aggregate.get("metadata") or {}
+    return {MARK: metadata[MARK]} if MARK in metadata else {}
+
+
+def _set_metadata(
+    nova: Service, aggregate: dict[str, Any], metadata: Mapping[str, str | None]
+) -> dict[str, Any]:
+    action = {"set_metadata": {"metadata": dict(metadata)}}
+    changed = nova.post(f"/os-aggregates/{aggregate['id']}/action", json=action)
+    return dict(changed["aggregate"])
 
 
 def is_isolated(aggregate: dict[str, Any]) -> bool:
@@ -102,17 +119,22 @@ def _members(nova: Service, aggregate: dict[str, Any]) -> list[str]:
     return members
 
 
-def remove_if_empty(nova: Service, name: str) -> bool:
-    """Delete the aggregate when no host is in it and it is as we made it; return whether it was.
+def give_back(nova: Service, name: str) -> bool:
+    """Delete the aggregate that we made, or take the trait from an operator's, if it is empty.
 
     :param nova: the compute service
     :param name: of the aggregate
+    :return: whether it was deleted
     """
     aggregate = find(nova, name)
-    if aggregate is None or aggregate["hosts"] or (aggregate.get("metadata") or {}) != REQUIRED:
+    if aggregate is None or aggregate["hosts"] or not _marked(aggregate):
         return False
-    nova.delete(f"/os-aggregates/{aggregate['id']}")
-    return True
+    ours = {*REQUIRED, MARK}
+    if _marked(aggregate)[MARK] == MADE and set(aggregate["metadata"]) <= ours:
+        nova.delete(f"/os-aggregates/{aggregate['id']}")
+        return True
+    _set_metadata(nova, aggregate, dict.fromkeys(ours))
+    return False
 
 
 def precache(nova: Service, aggregate: dict[str, Any], image_ids: list[str]) -> None:

@@ -848,7 +848,10 @@ class FakeCloud(BaseAdapter):
         elif "remove_host" in body:
             aggregate["hosts"].remove(body["remove_host"]["host"])
         else:
-            aggregate["metadata"].update(body["set_metadata"]["metadata"])
+            for key, value in body["set_metadata"]["metadata"].items():
+                aggregate["metadata"].pop(key, None)
+                if value is not None:
+                    aggregate["metadata"][key] = value
         return 200, {"aggregate": aggregate}
 
     def _precache(self, query: dict[str, str], body: Any, key: str) -> Any:

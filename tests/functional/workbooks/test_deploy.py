@@ -33,7 +33,10 @@ def test_matching_hosts_become_docker_hypervisors(mistral: Mistral, cloud: FakeC
     aggregate = next(iter(cloud.aggregates.values()))
     assert aggregate["name"] == "docker-hosts"
     assert aggregate["hosts"] == ["compute-docker-1", "compute-docker-2"]
-    assert aggregate["metadata"] == {"trait:CUSTOM_HYPERVISOR_DOCKER": "required"}
+    assert aggregate["metadata"] == {
+        "trait:CUSTOM_HYPERVISOR_DOCKER": "required",
+        "novadocker:aggregate": "made",
+    }
 
 
 def test_a_host_that_is_not_selected_is_not_touched(mistral: Mistral, cloud: FakeCloud) -> None:
