@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from heatclient.v1.client import Client as Heat
-from keystoneauth1 import access, exceptions, loading, service_token, session
+from keystoneauth1 import access, exceptions, loading, session
 from keystoneauth1.identity.access import AccessInfoPlugin
 from keystoneauth1.plugin import BaseAuthPlugin
 from mistralclient.api.v2.client import Client as Mistral
 from oslo_config import cfg
 
+from novadocker_actions.cloud.callers import Caller
 from novadocker_actions.cloud.services import Patience, ServiceAdapter, told
 from novadocker_actions.errors import CloudError, NovadockerError
 
@@ -168,8 +169,14 @@ class Cloud:
             # The caller's token may have expired on the way; a service may look at such a one.
             auth=_service_user(),
         )
-        path, subject = "/auth/tokens?allow_expired=1", {"X-Subject-Token": self.token}
-        answer = keystone.request(path, "GET", headers=subject)
+        path = "/auth/tokens?allow_expired=1"
+        try:
+            answer = keystone.request(path, "GET", headers={"X-Subject-Token": self.token})
+        except CloudError as err:
+            # Keystone does not know a token that was revoked.
+            if err.status != 404 or not self._session.invalidate():
+                raise
+            answer = keystone.request(path, "GET", headers={"X-Subject-Token": self.token})
         roles = answer.json()["token"].get("roles") or []
         return frozenset(str(role["name"]) for role in roles)
 
@@ -327,7 +334,8 @@ def connect(context: Any, trust_id: str = "", patience_s: float = 0) -> Cloud:
     """Return the cloud as the caller of a workflow sees it.
 
     :param context: what Mistral gives to an action's ``run``
-    :param trust_id: from :meth:`Cloud.delegate`, for when the context has no token any more
+    :param trust_id: from :meth:`Cloud.delegate`, for when the context has no token any more, or one
+        that was revoked
     :param patience_s: how long services are borne that are away
     :raises NovadockerError: when there is neither a token nor a trust
     """
@@ -341,7 +349,8 @@ def connect(context: Any, trust_id: str = "", patience_s: float = 0) -> Cloud:
         auth_session.auth = AccessInfoPlugin(info, auth_url=security.auth_uri)
         service = _service_user()
         if service is not None:
-            auth_session.auth = service_token.ServiceTokenAuthWrapper(auth_session.auth, service)
+            trusted = functools.partial(trustee, trust_id) if trust_id else None
+            auth_session.auth = Caller(auth_session.auth, service, trusted, auth_session)
     elif trust_id:
         auth_session.auth = trustee(trust_id)
     else:

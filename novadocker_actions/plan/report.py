@@ -188,7 +188,7 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
     asked = facts.stopped.startswith(gate.ASKED) or _unbegun(facts)
     if facts.errors or (facts.stopped and not asked):
         return BROKEN
-    if any(row.state == FAILED for row in facts.controllers):
+    if any(row.state in (FAILED, UNKNOWN) for row in facts.controllers):
         return BROKEN
     if facts.workflow != "verify" and any(not image.get("ok", True) for image in facts.images):
         return BROKEN

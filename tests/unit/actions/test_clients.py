@@ -156,6 +156,99 @@ def test_without_a_token_the_trust_is_used(
     assert used == ["t1"]
 
 
+class Trustee(Service):
+    """Mistral's user under a trust of somebody."""
+
+    def __init__(self, user_id: str = "u", project_id: str = "p") -> None:
+        super().__init__()
+        self._who = user_id, project_id
+
+    def get_token(self, session: Any, **kwargs: Any) -> str:
+        return "trust-token"
+
+    def get_user_id(self, session: Any, **kwargs: Any) -> str:
+        return self._who[0]
+
+    def get_project_id(self, session: Any, **kwargs: Any) -> str:
+        return self._who[1]
+
+    def get_endpoint(self, session: Any, **kwargs: Any) -> str:
+        return "http://nova.test/v2.1"
+
+
+class Revoked(Transport):
+    """Services that do not take the caller's token, as its owner has logged out.
+
+    :param status: what they answer
+    """
+
+    def __init__(self, status: int = 401) -> None:
+        super().__init__()
+        self._answer = status
+
+    def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        subject = request.headers.get("X-Subject-Token", request.headers["X-Auth-Token"])
+        self.status = self._answer if subject == "token" else 200
+        return super().send(request, **options)
+
+
+@pytest.fixture
+def revoked(transport: Transport, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Revoked]:
+    def made(status: int) -> Revoked:
+        fake = Revoked(status)
+
+        def new_session(verify: bool | str) -> session.Session:
+            inner = requests.Session()
+            inner.mount("http://", fake)
+            return session.Session(session=inner)
+
+        monkeypatch.setattr(clients, "new_session", new_session)
+        return fake
+
+    return made
+
+
+def test_a_run_goes_on_with_its_trust_when_the_caller_s_token_is_revoked(
+    revoked: Callable[[int], Revoked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services_seen = revoked(401)
+    monkeypatch.setattr(clients, "trustee", lambda trust: Trustee())
+    cloud = clients.connect(context(), "t1")
+
+    cloud.compute.get("/os-services")
+    cloud.compute.get("/os-services")
+
+    tokens = [request.headers["X-Auth-Token"] for request in services_seen.seen]
+    assert tokens == ["token", "trust-token", "trust-token"]
+
+
+def test_the_roles_of_a_caller_whose_token_is_revoked_are_those_of_the_run_s_trust(
+    revoked: Callable[[int], Revoked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoked(404).body = json.dumps({"token": {"roles": [{"id": "m", "name": "member"}]}})
+    monkeypatch.setattr(clients, "trustee", lambda trust: Trustee())
+
+    assert clients.connect(context(), "t1").role_names == {"member"}
+
+
+@pytest.mark.parametrize("whose", [("somebody", "p"), ("u", "elsewhere")])
+@pytest.mark.parametrize("status", [401, 404])
+def test_nobody_goes_on_with_a_trust_of_somebody_else(
+    revoked: Callable[[int], Revoked],
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    whose: tuple[str, str],
+) -> None:
+    seen = revoked(status).seen
+    monkeypatch.setattr(clients, "trustee", lambda trust: Trustee(*whose))
+    cloud = clients.connect(context(), "t1")
+
+    with pytest.raises(CloudError, match=f"with {status}"):
+        assert cloud.role_names if status == 404 else cloud.compute.get("/os-services")
+
+    assert all(request.headers["X-Auth-Token"] != "trust-token" for request in seen)
+
+
 def test_without_token_and_trust_it_is_told(transport: Transport) -> None:
     with pytest.raises(NovadockerError, match="Mistral gave no token"):
         clients.connect(context(auth_token=None))

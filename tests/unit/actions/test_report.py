@@ -10,7 +10,7 @@ import pytest
 from novadocker_actions import errors
 from novadocker_actions.plan import gate, report
 from novadocker_actions.plan.report import Facts
-from novadocker_actions.plan.rows import FAILED, HostRow
+from novadocker_actions.plan.rows import FAILED, UNKNOWN, HostRow
 
 GOOD = HostRow("c1", "compute", changed=True, step="configure_compute")
 SAME = HostRow("c2", "compute")
@@ -93,8 +93,9 @@ def test_failures_over_the_limit_are_failure() -> None:
     assert told(computes=[GOOD, BAD])[0] == "failed"
 
 
-def test_a_failed_controller_is_failure() -> None:
-    controller = HostRow("ctl", "controller", state=FAILED)
+@pytest.mark.parametrize("how", [FAILED, UNKNOWN])
+def test_a_controller_that_failed_or_was_lost_is_failure(how: str) -> None:
+    controller = HostRow("ctl", "controller", state=how)
 
     assert told(computes=[GOOD], controllers=[controller], max_failed=5)[0] == "failed"
 
