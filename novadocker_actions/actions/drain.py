@@ -7,7 +7,7 @@ import logging
 import time
 from typing import Any
 
-from novadocker_actions.actions.base import ChangingAction, action
+from novadocker_actions.actions.base import ChangingAction, Fault, action
 from novadocker_actions.actions.nova import give_back, is_repair, pauses
 from novadocker_actions.cloud import migrations
 from novadocker_actions.cloud.clients import Cloud
@@ -19,6 +19,9 @@ LOG = logging.getLogger(__name__)
 
 # How long one drain stays; workflows repeat it.
 DRAIN_WAIT_S = 20
+# How long migrations that are under way are seen to their end when the time for them is over.
+LAST_S = 600
+_REMEDY = "when it is VERIFY_RESIZE, confirm it (`openstack server resize confirm`)"
 
 
 @action
@@ -26,7 +29,8 @@ class Drain(ChangingAction):
     """Move instances off the hosts of a batch by cold migration, a few at a time.
 
     The hosts are out of service, so none comes to them. A host of which one instance cannot be
-    moved, or not in time, is given back and left as it is; who has left it by then has left it.
+    moved, or not in time, is given back and left as it is; who has left it by then has left it, and
+    what is on its way is confirmed when it has arrived.
 
     :param rows: hosts that were taken out of service
     :param converting: whether hosts become Docker hypervisors, or cease to be
@@ -41,7 +45,7 @@ class Drain(ChangingAction):
 
     task = "drain"
 
-    def failed(self, fault: Any) -> Any:
+    def failed(self, fault: Fault) -> Any:
         """Return the hosts, those that were well until now as unknown."""
         return {**super().failed(fault), "draining": 0, "until": self.until}
 
@@ -52,25 +56,25 @@ class Drain(ChangingAction):
         waits = pauses(DRAIN_WAIT_S)
         while True:
             left = [row for row in host_rows if self._is_left(cloud, row)]
-            if left and time.time() >= until:
-                for row in left:
-                    row.skip(self.task, f"it was not drained in time: {self._told(row)}")
-                left = []
+            now = time.time()
+            for row in left if now >= until else []:
+                row.skip(self.task, "it was not drained in time")
             self._begin_more(cloud, left)
+            left = [row for row in left if row.ok or (row.moving and now < until + LAST_S)]
             pause_s = next(waits, None) if left else None
             if pause_s is None:
                 break
             time.sleep(pause_s)
+        for row in host_rows:
+            if row.moving and row not in left:
+                row.add_reason(f"{', '.join(row.moving)} under way: {_REMEDY}")
+                row.moving = []
         give_back(cloud, [row for row in host_rows if row.state == SKIPPED])
-        return {**rows.batch(host_rows), "draining": sum(row.ok for row in left), "until": until}
-
-    @staticmethod
-    def _told(row: HostRow) -> str:
-        return f"{', '.join(row.moving)} under way" if row.moving else "instances are left on it"
+        return {**rows.batch(host_rows), "draining": len(left), "until": until}
 
     def _is_left(self, cloud: Cloud, row: HostRow) -> bool:
-        """Return whether instances are still on a host, after those were looked at that move."""
-        if not row.to_switch or is_repair(row, self.converting):
+        """Return whether there is more to be done about a host, after a look at what moves."""
+        if row.ok and (not row.to_switch or is_repair(row, self.converting)):
             return False
         try:
             for server_id in list(row.moving):
@@ -79,19 +83,24 @@ class Drain(ChangingAction):
                     row.moving.remove(server_id)
                 if fault:
                     row.skip(self.task, f"it cannot be drained: {fault}")
-                    return False
-            return bool(row.moving or migrations.movable(cloud, row.host))
+            if not row.ok:
+                return bool(row.moving)
+            if not row.moving and not migrations.living(cloud, row.host):
+                # An executor that was lost may have begun more than its host tells.
+                row.moving = migrations.unconfirmed(cloud, row.host)
+                return bool(row.moving)
         except CloudError as err:
             row.lose(self.task, str(err))
             return False
+        return True
 
     def _begin_more(self, cloud: Cloud, left: list[HostRow]) -> None:
         """Begin as many migrations as there may be at once."""
         free = self.settings["drain_at_once"] - sum(len(row.moving) for row in left)
         for row in left:
             try:
-                for server in migrations.movable(cloud, row.host) if free > 0 else []:
-                    if free <= 0 or server["id"] in row.moving:
+                for server in migrations.living(cloud, row.host) if row.ok and free > 0 else []:
+                    if free <= 0 or server["id"] in row.moving or not migrations.is_at_rest(server):
                         continue
                     fault = migrations.fault_of(server) or migrations.start(cloud, server["id"])
                     if fault:

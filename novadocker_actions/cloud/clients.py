@@ -186,6 +186,11 @@ class Cloud:
         return str(self._session.get_project_id() or self._project_id)
 
     @functools.cached_property
+    def user_id(self) -> str:
+        """Return the user that the caller is, "" where that is not told."""
+        return str(self._session.get_user_id() or "")
+
+    @functools.cached_property
     def compute(self) -> Service:
         """Return what asks Nova."""
         return Service(self._adapter("compute", default_microversion=COMPUTE_MICROVERSION))

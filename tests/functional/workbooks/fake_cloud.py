@@ -204,6 +204,8 @@ class FakeCloud(BaseAdapter):
         self.image_page = 1000
         self.refused_members: dict[str, int] = {}
         self.migrations: list[dict[str, str]] = []
+        # Whether the caller may list the executions of other projects.
+        self.sees_all_projects = True
         self.step_s = 0.0
         self.tokens: list[str] = []
         self.callers_roles = ["member", "admin"]
@@ -352,7 +354,11 @@ class FakeCloud(BaseAdapter):
             (
                 "GET",
                 f"{mistral}/executions",
-                lambda query, body: (200, {"executions": self.executions(query)}),
+                lambda query, body: (
+                    (403, {"faultstring": "executions:list:all_projects disallowed by policy"})
+                    if "all_projects" in query and not self.sees_all_projects
+                    else (200, {"executions": self.executions(query)})
+                ),
             ),
             (
                 "GET",
@@ -750,6 +756,7 @@ class FakeCloud(BaseAdapter):
                     "name": server.get("name", "vm"),
                     "status": server.get("status", "ACTIVE"),
                     "OS-EXT-STS:task_state": server.get("task_state"),
+                    "locked": bool(server.get("locked")),
                 }
                 for server in self.hosts[query["host"]].servers
                 if server.get("status") != "SOFT_DELETED"
@@ -760,6 +767,7 @@ class FakeCloud(BaseAdapter):
         for host in self.hosts.values():
             for server in host.servers:
                 if server["uuid"] == key:
+                    self._go_on_confirming(server)
                     shown = {"id": key, "name": server.get("name", "vm")}
                     state = {"OS-EXT-STS:task_state": server.get("task_state")}
                     status = server.get("status", "ACTIVE")
@@ -767,11 +775,22 @@ class FakeCloud(BaseAdapter):
                     return 200, {"server": {**shown, **state, **place}}
         return 404, {"itemNotFound": {"message": "no such server"}}
 
+    def _go_on_confirming(self, server: dict[str, str]) -> None:
+        # Nova casts it to the source, and shows the instance as before until that has done it.
+        for migration in self.migrations:
+            if (migration["instance_uuid"], migration["status"]) == (server["uuid"], "confirming"):
+                looks = server["looks"] = server.get("looks", "") + "."
+                if len(looks) > 1:
+                    migration["status"], server["status"] = "confirmed", server.pop("was", "ACTIVE")
+
     def _act_on_server(self, query: dict[str, str], body: Any, key: str) -> Any:
         source = next(h for h in self.hosts.values() if key in [s["uuid"] for s in h.servers])
         server = next(server for server in source.servers if server["uuid"] == key)
         if "confirmResize" in body:
-            server["status"] = server.pop("was", "ACTIVE")
+            migration = next(m for m in self.migrations if m["instance_uuid"] == key)
+            if migration["status"] != "finished":
+                return 400, {"badRequest": {"message": "Instance has not been resized."}}
+            migration["status"] = "confirming"
             return 202, None
         assert source.status == "disabled", "the host was taken out of service first"
         others = [h for h in self.hosts.values() if h.compute and h.status == "enabled"]
@@ -784,9 +803,16 @@ class FakeCloud(BaseAdapter):
         server["was"] = server.get("status", "ACTIVE")
         server["status"] = "VERIFY_RESIZE"
         others[-1].servers.append(server)
+        self.add_migration(key, source.name, others[-1].name)
         moving = [s for h in self.hosts.values() for s in h.servers if "was" in s]
         self.most_moving = max(self.most_moving, len(moving))
         return 202, None
+
+    def add_migration(self, server_id: str, source: str, target: str, user_id: str = "u1") -> None:
+        """Add a cold migration that has come to its target, and is to be confirmed."""
+        known = {"instance_uuid": server_id, "source_compute": source, "dest_compute": target}
+        state = {"migration_type": "migration", "status": "finished", "user_id": user_id}
+        self.migrations.append({"uuid": f"of-{server_id}", **known, **state})
 
     def _migrations(self, query: dict[str, str], body: Any) -> Any:
         ends = ("source_compute", "dest_compute")

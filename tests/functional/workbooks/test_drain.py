@@ -77,9 +77,72 @@ def test_the_time_for_it_is_limited(
     assert run["state"] == "SUCCESS", mistral.tree(run["id"])
     row = rows(run)[FIRST]
     assert (row["state"], row["step"]) == ("skipped", "drain")
-    assert row["reason"] == "it was not drained in time: vm-1 under way"
+    assert row["reason"] == (
+        "it was not drained in time (vm-1 under way: when it is VERIFY_RESIZE, confirm it "
+        "(`openstack server resize confirm`))"
+    )
     assert cloud.hosts[FIRST].status == "enabled"
     assert cloud.hosts[FIRST].restarts == 0
+
+
+def test_what_is_on_its_way_from_a_host_that_is_given_up_is_confirmed(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    host = cloud.hosts[FIRST]
+    host.servers = [{"uuid": "vm-1", "name": "web"}, {"uuid": "vm-2", "status": "PAUSED"}]
+
+    run = mistral.run("novadocker.deploy", {**MIGRATE, "hosts": FIRST})
+
+    assert "vm-2) is PAUSED" in rows(run)[FIRST]["reason"], mistral.tree(run["id"])
+    assert "under way" not in rows(run)[FIRST]["reason"]
+    moved = [s for s in cloud.hosts[OTHER].servers if s["uuid"] == "vm-1"]
+    assert [server["status"] for server in moved] == ["ACTIVE"]
+    assert host.status == "enabled"
+
+
+@pytest.mark.parametrize(("user", "state"), [("u1", "ok"), ("somebody", "skipped")])
+def test_what_a_lost_executor_or_run_has_begun_is_confirmed_and_nobody_else_s(
+    mistral: Mistral, cloud: FakeCloud, user: str, state: str
+) -> None:
+    cloud.hosts[OTHER].servers = [{"uuid": "vm-1", "status": "VERIFY_RESIZE"}]
+    cloud.add_migration("vm-1", FIRST, OTHER, user)
+
+    run = mistral.run("novadocker.deploy", {**MIGRATE, "hosts": FIRST})
+
+    assert rows(run)[FIRST]["state"] == state, mistral.tree(run["id"])
+    confirmed = {"ok": "ACTIVE", "skipped": "VERIFY_RESIZE"}[state]
+    assert cloud.hosts[OTHER].servers[0]["status"] == confirmed
+    assert cloud.hosts[FIRST].status == "enabled"
+
+
+def test_a_locked_instance_is_left_where_it_is(mistral: Mistral, cloud: FakeCloud) -> None:
+    cloud.hosts[FIRST].servers = [{"uuid": "vm-1", "name": "web", "locked": "yes"}]
+
+    run = mistral.run("novadocker.deploy", {**MIGRATE, "hosts": FIRST})
+
+    assert "instance web (vm-1) is locked: unlock it" in rows(run)[FIRST]["reason"]
+    assert cloud.hosts[FIRST].servers[0]["uuid"] == "vm-1"
+
+
+def test_an_instance_that_is_being_built_is_waited_for_and_migrated(
+    mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = {"uuid": "vm-1", "name": "web", "status": "BUILD", "task_state": "spawning"}
+    cloud.hosts[FIRST].servers = [server]
+    real, looks = cloud._servers, []
+
+    def servers(query: dict[str, str], body: object) -> object:
+        looks.append(query["host"])
+        if len(looks) == 3:
+            server.update(status="ACTIVE", task_state="")
+        return real(query, body)
+
+    monkeypatch.setattr(cloud, "_servers", servers)
+
+    run = mistral.run("novadocker.deploy", {**MIGRATE, "hosts": FIRST})
+
+    assert cloud.hosts[FIRST].state == CONVERTED, mistral.tree(run["id"])
+    assert [server["uuid"] for server in cloud.hosts[OTHER].servers] == ["vm-1"]
 
 
 class _Later:
