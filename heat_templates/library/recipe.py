@@ -7,6 +7,7 @@ import functools
 import importlib
 import importlib.util
 import json
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -28,6 +29,13 @@ FEW_ACTIONS = 10
 ACTION_CHARS = 300
 # Of the log, of a step that failed.
 TAIL_CHARS = 1000
+# What programs print of accounts: of addresses, of settings and of headers. It stays on the host.
+SECRET = re.compile(
+    r"(?P<address>://[^\s/:@]*:)[^\s/@]+(?=@)"
+    r"|(?P<name>(?:passw(?:or)?d|passphrase|secret|token|credential|api_?key|authorization)\w*"
+    r"[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer)\s+)?)[^\s\"',;]+",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -128,13 +136,14 @@ def step_report(
 
 
 def log_tail(path: Path) -> str:
-    """Return the last lines of a log, "" where there is none."""
+    """Return the last lines of a log without what looks like a secret, "" where there is none."""
     try:
         with path.open("rb") as log:
-            log.seek(max(0, log.seek(0, 2) - 2 * TAIL_CHARS))
+            log.seek(max(0, log.seek(0, 2) - 4 * TAIL_CHARS))
             text = log.read().decode(errors="replace")
     except OSError:
         return ""
+    text = SECRET.sub(lambda match: f"{match['address'] or match['name']}***", text)
     return text[-TAIL_CHARS:].partition("\n")[2] if len(text) > TAIL_CHARS else text
 
 
@@ -159,13 +168,13 @@ def bounded(report: dict[str, Any]) -> str:
         more = len(step["actions"]) - FEW_ACTIONS
         if more > 0:
             step["actions"] = [*step["actions"][:FEW_ACTIONS], f"and {more} more, see the log"]
+    for step in report["steps"]:
+        if too_long():
+            step.pop("tail", None)
     by_size = sorted(report["steps"], key=lambda step: -len(json.dumps(step["facts"])))
     for step in by_size:
         if too_long():
             step["facts"] = {"truncated": True}
-    for step in report["steps"]:
-        if too_long():
-            step.pop("tail", None)
     for step in report["steps"]:
         if too_long():
             step["actions"], step["reason"] = [], step["reason"][: REASON_CHARS // 10]

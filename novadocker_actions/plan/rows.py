@@ -15,8 +15,8 @@ from novadocker_actions.plan.pending import Pending
 REASON_CHARS = 400
 # Of the end of the log of a step that failed, and of what a host says of times.
 TAIL_CHARS, _MOST_SECONDS = 1000, 1_000_000
-# Where a batch's hosts still say too much, to the first of these with which all fit.
-_FEWER_CHARS = (200, 80, 20)
+# Where a batch's hosts still say too much: reasons and tails, to the first with which all fit.
+_FEWER_CHARS = ((REASON_CHARS, 400), (REASON_CHARS, 0), (200, 0), (80, 0), (20, 0))
 
 _FOR_THE_WAY = (
     "pending",
@@ -253,11 +253,14 @@ def counts(rows: Sequence[HostRow]) -> dict[str, int]:
 
 def _packed(rows: Sequence[HostRow]) -> list[dict[str, Any]] | str:
     packed = packing.pack(write(rows))
-    for chars in _FEWER_CHARS:
+    for chars, tail_chars in _FEWER_CHARS:
         if len(packed) <= packing.PACKED_CHARS:
             return packed
         for row in rows:
-            row.reason, row.tail = row.reason[:chars], row.tail[: chars - _FEWER_CHARS[-1]]
+            row.reason, row.tail = (
+                row.reason[:chars],
+                row.tail[max(0, len(row.tail) - tail_chars) :],
+            )
             row.findings = [finding[:chars] for finding in row.findings]
         packed = packing.pack(write(rows))
     while len(packed) > packing.PACKED_CHARS:

@@ -442,6 +442,23 @@ def test_a_batch_fits_into_its_field_whatever_its_hosts_say() -> None:
     assert {host.state for host in read[1::2]} == {FAILED}
 
 
+def test_the_ends_of_logs_give_way_before_reasons() -> None:
+    hosts = []
+    for number in range(100):
+        host = HostRow(f"c{number}", "compute", tail=f"{noise(990, number)} the end")
+        host.fail("install_driver", noise(190, 1000 + number))
+        hosts.append(host)
+    packed = rows.batch(hosts)["rows"]
+
+    assert sys.getsizeof(str(packed)) < 40_000
+    read = rows.read(packed)
+    assert {len(host.reason) for host in read} == {190}
+    # What is left of one is its end.
+    few = [HostRow(f"c{n}", "compute", tail=f"{noise(990, n)} the end") for n in range(60)]
+    tails = {host.tail[-7:] for host in rows.read(rows.batch(few)["rows"])}
+    assert tails == {"the end"}
+
+
 def test_few_hosts_are_carried_as_they_are() -> None:
     batch = rows.batch([HostRow("c1", "compute", reason="x")])
     assert batch["rows"] == [{"host": "c1", "role": "compute", "reason": "x"}]

@@ -279,6 +279,35 @@ class TestRecipe:
         assert len(text) <= recipe.REPORT_BYTES
         assert len(json.loads(text)["steps"]) == 20
 
+    def test_the_end_of_a_log_gives_way_before_what_hosts_are_judged_by(self) -> None:
+        # Each character that is none takes six of JSON's.
+        tail = {"tail": "\ufffd" * 1000, "facts": {"disturbs": False}}
+        step = {"step": "s", "ok": False, "changed": False, "reason": "r", "actions": []}
+        steps = [{**step, **tail} for _ in range(4)]
+        told = json.loads(recipe.bounded({"steps": steps, "reason": "r", "log": "l"}))["steps"]
+        assert [step["facts"] for step in told] == [{"disturbs": False}] * 4
+
+    @pytest.mark.parametrize(
+        ("line", "sent_line"),
+        [
+            ("GET https://ci:s3cr3t@mirror.test/simple", "GET https://ci:***@mirror.test/simple"),
+            ("connection = mysql://nova:s3cr3t@db/nova", "connection = mysql://nova:***@db/nova"),
+            ("password = s3cr3t", "password = ***"),
+            ('{"auth_token": "s3cr3t", "a": 1}', '{"auth_token": "***", "a": 1}'),
+            ("Authorization: Basic s3cr3t", "Authorization: Basic ***"),
+            ("http://mirror.test:8080/a@b", "http://mirror.test:8080/a@b"),
+        ],
+    )
+    def test_secrets_in_the_end_of_a_log_stay_on_the_host(
+        self, tmp_path: pathlib.Path, line: str, sent_line: str
+    ) -> None:
+        log = tmp_path / "recipe.log"
+        log.write_text(f"begun\n{line}\n")
+        assert recipe.log_tail(log) == f"begun\n{sent_line}\n"
+        # A secret that the cut would part from its name is none that is sent.
+        log.write_text(f"password={'s3cr3t' * 300}\n")
+        assert "s3cr3t" not in recipe.log_tail(log)
+
 
 class TestProgress:
     """A host tells Heat which step it is at; a recipe neither waits for that nor ends by it."""
