@@ -196,15 +196,16 @@ class Runs:
         It begins no further batch then, puts what is under way in order, takes back what was staged
         for others, and reports what is left. One that changes no hosts is ended at once.
 
-        :raises BadInput: when it has ended
+        :raises BadInput: when it has ended, or is another project's, where it would not hear it
         """
         run = self._not_ended(run_id)
         workflow = meanings.WORKFLOWS.get(run.workflow)
         if workflow is None or not workflow.changes:
             return self.stop(run_id)
         with asking(MISTRAL, f"ask the run {run_id} to stop"):
+            environments = self._cloud.mistral.environments
             try:
-                self._cloud.mistral.environments.create(
+                made = environments.create(
                     name=f"{STOP}{run_id}",
                     description="Asks a run of novadocker to stop. The run deletes it.",
                     variables={"run": run_id},
@@ -214,6 +215,14 @@ class Runs:
                 # It was asked before.
                 if err.error_code != _CONFLICT:
                     raise
+            else:
+                if made.to_dict().get("project_id", run.project_id) != run.project_id:
+                    environments.delete(f"{STOP}{run_id}")
+                    raise BadInput(
+                        "run",
+                        f"{run_id} is of the project {run.project_id}.",
+                        "Ask in that project: it hears nobody in another one.",
+                    )
             if run.state == PAUSED:
                 self._cloud.mistral.executions.update(run_id, RUNNING)
         return self.get(run_id)

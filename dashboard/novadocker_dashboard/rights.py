@@ -28,7 +28,8 @@ SEE: Rules = (*_LOOK, ("workflow", "executions:list"))
 # Runs that change nothing, and those that take hosts out of service.
 PLAN: Rules = (*_LOOK, *_CREATE)
 CHANGE: Rules = (*_LOOK, *_CREATE, *_SERVICES)
-STOP: Rules = (*_LOOK, ("workflow", "executions:update"))
+# What asks a run to stop is an environment; one that is paused goes on, and one is cut off.
+STOP: Rules = (*_LOOK, ("workflow", "executions:update"), ("workflow", "environments:create"))
 # Containers.
 LIST: Rules = (("compute", "os_compute_api:servers:detail"),)
 BOOT: Rules = (("compute", "os_compute_api:servers:create"),)

@@ -203,13 +203,28 @@ class StopTests(AdminPageTests):
         page = self.look(HOSTS + "stop", run).content.decode()
         self.assertIn("Out of service now: vm-1", page)
         self.assertEqual("RUNNING", self.fake.executions[run]["state"])
-        self.send(HOSTS + "stop", run)
+        self.assertEqual({}, self.fake.environments)
+        page = self.send(HOSTS + "stop", run).content.decode()
+        # It is asked, and not cut off.
+        self.assertEqual("RUNNING", self.fake.executions[run]["state"])
+        self.assertEqual([f"novadocker-stop-{run}"], [*self.fake.environments])
+        self.assertIn("The run ends with what is under way.", page)
+
+    def test_a_run_is_cut_off_where_it_is_by_a_button_of_its_own(self) -> None:
+        """Beside which the page says what that leaves."""
+        run = self.fake.add_run()
+        page = self.look(HOSTS + "stop", run).content.decode()
+        warned, button = page.index("Its hosts stay as they are"), page.index('name="now"')
+        self.assertLess(warned, button)
+        page = self.send(HOSTS + "stop", run, now="yes").content.decode()
         self.assertEqual("CANCELLED", self.fake.executions[run]["state"])
+        self.assertEqual({}, self.fake.environments)
+        self.assertIn("The run is stopped where it was.", page)
 
     def test_the_second_of_two_clicks_is_told_that_it_has_ended(self) -> None:
         """Nothing more happens to it."""
         run = self.fake.add_run()
-        self.send(HOSTS + "stop", run)
+        self.send(HOSTS + "stop", run, now="yes")
         page = self.send(HOSTS + "stop", run)
         self.assertEqual(200, page.status_code)
         self.assertIn("has ended already", page.content.decode())

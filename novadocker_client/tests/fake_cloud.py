@@ -254,6 +254,7 @@ class FakeCloud(BaseAdapter):
             ("GET", "/mistral/v2/executions/([^/]+)/tasks", self._list_tasks),
             ("POST", "/mistral/v2/environments", self._post_environment),
             ("GET", "/mistral/v2/environments/([^/]+)", self._environment),
+            ("DELETE", "/mistral/v2/environments/([^/]+)", self._delete_environment),
             ("GET", "/nova/v2.1/?", self._nova_version),
             ("GET", "/nova/v2.1/os-hypervisors/detail", self._list_hypervisors),
             ("GET", "/nova/v2.1/os-services", self._list_services),
@@ -328,7 +329,13 @@ class FakeCloud(BaseAdapter):
         if body["name"] in self.environments:
             return 409, {"faultstring": "Duplicate entry for Environment"}
         self.environments[body["name"]] = body
-        return 201, body
+        return 201, {**body, "project_id": PROJECT}
+
+    def _delete_environment(
+        self, query: dict[str, str], body: Any, name: str
+    ) -> tuple[int, dict[str, Any]]:
+        del self.environments[name]
+        return 204, {}
 
     def _environment(
         self, query: dict[str, str], body: Any, name: str

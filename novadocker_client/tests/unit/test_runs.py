@@ -125,6 +125,16 @@ def test_a_run_is_asked_to_stop_and_goes_on_until_it_does(fake: FakeCloud, cloud
         Runs(cloud).ask_to_stop(run_id)
 
 
+def test_a_run_of_another_project_is_not_asked_as_it_would_not_hear_it(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run_id = fake.add_run(project_id="p2")
+    with pytest.raises(BadInput, match="is of the project p2"):
+        Runs(cloud).ask_to_stop(run_id)
+    assert fake.environments == {}
+    assert fake.executions[run_id]["state"] == "RUNNING"
+
+
 def test_a_run_that_changes_no_host_is_stopped_at_once(fake: FakeCloud, cloud: Cloud) -> None:
     run_id = fake.add_run("verify")
     assert Runs(cloud).ask_to_stop(run_id).outcome == "stopped"

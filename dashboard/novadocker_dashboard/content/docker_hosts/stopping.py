@@ -15,9 +15,12 @@ from novadocker_client.runs import Runs
 from novadocker_dashboard import pages, rights
 from novadocker_dashboard.content.docker_hosts import starting
 
+# What the second of the two buttons sends.
+NOW = "now"
+
 
 class Stop(pages.Page):
-    """Asks whether a run is to be stopped, as its hosts stay where they are."""
+    """Asks whether a run is to end with what is under way, or to be cut off where it is."""
 
     rules = rights.STOP
     template = "novadocker/docker_hosts/stop.html"
@@ -25,7 +28,7 @@ class Stop(pages.Page):
 
     def get(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
         """Show what stopping it leaves."""
-        context: dict[str, Any] = {"run_id": str(run_id)}
+        context: dict[str, Any] = {"run_id": str(run_id), "now": NOW}
         with self.asking():
             context["run"] = Runs(self.cloud).get(str(run_id))
             context["out_of_service"] = hosts.disabled_by(self.cloud, str(run_id))
@@ -35,6 +38,9 @@ class Stop(pages.Page):
         """Stop it."""
         back = reverse(starting.RUN, args=[run_id])
         with self.asking():
-            Runs(self.cloud).stop(str(run_id))
-            return self.leave(back, said=_("The run is stopped where it was."))
+            manager = Runs(self.cloud)
+            stop = manager.stop if NOW in request.POST else manager.ask_to_stop
+            if stop(str(run_id)).ended:
+                return self.leave(back, said=_("The run is stopped where it was."))
+            return self.leave(back, said=_("The run ends with what is under way."))
         return self.leave(back, failed=self.faults[0])
