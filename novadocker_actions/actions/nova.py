@@ -114,7 +114,7 @@ class RecheckInstances(ChangingAction):
             time.sleep(QUIET_S)
         waits = pauses(SETTLE_WAIT_S)
         while True:
-            living, faults = self._look(cloud, looked)
+            living, faults = who_lives(cloud, looked)
             waiting = bool(faults) or any(_settling(living[h]) for h in asked & set(living))
             pause_s = next(waits, None) if waiting else None
             if pause_s is None:
@@ -130,24 +130,23 @@ class RecheckInstances(ChangingAction):
         give_back(cloud, [row for row in looked if row.state == SKIPPED])
         return rows.batch(host_rows)
 
-    @staticmethod
-    def _look(
-        cloud: Cloud, looked: list[HostRow]
-    ) -> tuple[dict[str, list[occupancy.Occupant]], dict[str, CloudError]]:
-        living: dict[str, list[occupancy.Occupant]] = {}
-        faults: dict[str, CloudError] = {}
-        hypervisors = nova.by_host(cloud.compute) if looked else {}
 
-        def ask(row: HostRow) -> None:
-            try:
-                living[row.host] = occupancy.occupants(
-                    cloud, row.host, hypervisors.get(row.host, [])
-                )
-            except CloudError as err:
-                faults[row.host] = err
+def who_lives(
+    cloud: Cloud, looked: list[HostRow]
+) -> tuple[dict[str, list[occupancy.Occupant]], dict[str, CloudError]]:
+    """Return who lives on each host, and of which hosts that cannot be told, and why."""
+    living: dict[str, list[occupancy.Occupant]] = {}
+    faults: dict[str, CloudError] = {}
+    hypervisors = nova.by_host(cloud.compute) if looked else {}
 
-        mailbox.on_each(looked, ask)
-        return living, faults
+    def ask(row: HostRow) -> None:
+        try:
+            living[row.host] = occupancy.occupants(cloud, row.host, hypervisors.get(row.host, []))
+        except CloudError as err:
+            faults[row.host] = err
+
+    mailbox.on_each(looked, ask)
+    return living, faults
 
 
 def is_repair(row: HostRow, converting: bool) -> bool:

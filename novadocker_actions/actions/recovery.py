@@ -9,14 +9,14 @@ import time
 from typing import Any
 
 from novadocker_actions import recipes
-from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
-from novadocker_actions.actions.nova import VERIFY_WAIT_S, pauses
+from novadocker_actions.actions import nova as nova_actions
+from novadocker_actions.actions.base import ChangingAction, Fault, NovadockerAction, action
 from novadocker_actions.actions.steps import RollBack, job, push_to_all
 from novadocker_actions.cloud import aggregates, glance, nova, runs, traits, trusts
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError
-from novadocker_actions.plan import hosts, leftovers, rows
-from novadocker_actions.plan.rows import HostRow
+from novadocker_actions.plan import hosts, leftovers, order, rows
+from novadocker_actions.plan.rows import SKIPPED, HostRow
 
 LOG = logging.getLogger(__name__)
 
@@ -42,10 +42,10 @@ class FindLeft(NovadockerAction):
             for row in host_rows:
                 row.skip("", leftovers.NOT_STARTED)
         seen = _seen(cloud, self.settings["aggregate"])
-        is_lost = functools.cache(functools.partial(runs.is_lost, cloud.workflow))
+        fate = functools.cache(functools.partial(runs.fate, cloud.workflow))
         for row in host_rows:
             if row.ok:
-                leftovers.find(row, seen.get(row.host, leftovers.Seen()), is_lost)
+                leftovers.find(row, seen.get(row.host, leftovers.Seen()), fate)
             row.facts = {}
         return rows.batch(host_rows)
 
@@ -112,13 +112,71 @@ class TakeBack(RollBack):
 
     task = "take_back"
 
+    def failed(self, fault: Fault) -> dict[str, Any]:
+        """Return the hosts; what could not be put back is left as it is."""
+        host_rows = _judged(self.rows)
+        for row in host_rows:
+            if row.to_roll_back:
+                row.stuck = True
+                row.add_reason(f"it could not be put back: {fault}")
+        return rows.batch(host_rows)
+
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts with what is pending."""
-        host_rows = rows.read(self.rows)
-        for row in host_rows:
-            leftovers.judge(row)
-            row.needs, row.unknown = [], []
+        host_rows = _judged(self.rows)
+        self._keep_controllers(cloud, [row for row in host_rows if row.role != "compute"])
+        self._ask_again(cloud, [row for row in host_rows if row.role == "compute"])
         return self.put_back(cloud, host_rows)
+
+    def _keep_controllers(self, cloud: Cloud, controllers: list[HostRow]) -> None:
+        """Leave controllers as they are that Docker hypervisors or other runs need."""
+        broken = [row for row in controllers if row.to_roll_back]
+        if not broken:
+            return
+        busy = runs.others(cloud.workflow, self.settings["run_id"])
+        needed_by = f"run {busy[0]['id']} is under way" if busy else ""
+        if nova.docker_hosts(cloud.compute):
+            needed_by = "there are Docker hypervisors"
+        for row in broken if needed_by else []:
+            row.stuck = True
+            row.add_reason(f"it was not put back, as {needed_by}: deploy again")
+
+    def _ask_again(self, cloud: Cloud, computes: list[HostRow]) -> None:
+        """Take hosts out of service that are to be disturbed, and see who lives there by then.
+
+        One that its operator has put into service may have got containers since it was looked at.
+        """
+        services = {item["host"]: item for item in nova.services(cloud.compute)}
+        asked = [
+            row
+            for row in computes
+            if row.to_roll_back
+            and not row.mended
+            and row.host in services
+            and any(map(row.is_disturbed_by, row.done))
+        ]
+        served = [row for row in asked if not nova.is_disabled(services[row.host])]
+        for row in served:
+            nova.disable(cloud.compute, row, self.settings["run_id"], services[row.host])
+        if served:
+            # The scheduler may be about to claim for a request that saw the host in service.
+            time.sleep(nova_actions.QUIET_S)
+        living, faults = nova_actions.who_lives(cloud, asked)
+        for row in asked:
+            if row.host in faults:
+                row.stuck = True
+                row.add_reason(f"who lives on it cannot be told: {faults[row.host]}")
+            else:
+                order.note_instances(row, len(living[row.host]))
+        nova_actions.give_back(cloud, [row for row in served if row.mended])
+
+
+def _judged(packed: Any) -> list[HostRow]:
+    host_rows = rows.read(packed)
+    for row in host_rows:
+        leftovers.judge(row)
+        row.needs, row.unknown = [], []
+    return host_rows
 
 
 @action
@@ -150,7 +208,7 @@ class PutRight(ChangingAction):
             if row.role != "compute" or row.host not in services:
                 continue
             try:
-                if row.ok:
+                if row.ok and row.left_by:
                     self._place(cloud, row, shown.get(row.host, []), aggregate)
                 self._settle(cloud, row, services[row.host])
             except CloudError as err:
@@ -160,7 +218,7 @@ class PutRight(ChangingAction):
     @staticmethod
     def _await(cloud: Cloud, looked: list[HostRow]) -> None:
         """Wait until Nova shows hosts up; those that it does not have failed."""
-        waits = pauses(VERIFY_WAIT_S)
+        waits = nova_actions.pauses(nova_actions.VERIFY_WAIT_S)
         computes = [row for row in looked if row.role == "compute"]
         while computes:
             up = {
@@ -195,10 +253,10 @@ class PutRight(ChangingAction):
 
     def _settle(self, cloud: Cloud, row: HostRow, service: dict[str, Any]) -> None:
         if row.ok:
-            if nova.enable(cloud.compute, row, service):
+            if row.left_by and nova.enable(cloud.compute, row, service):
                 row.changed = True
                 row.add_reason(f"put into service: run {row.left_by} had left it out")
-        elif row.step in _ASKING and nova.is_disabled(service):
+        elif (row.state == SKIPPED or row.step in _ASKING) and nova.is_disabled(service):
             row.add_reason(f"its compute service stays disabled: {service['disabled_reason']}")
         elif nova.is_disabled(service):
             nova.explain_disabled(cloud.compute, row, self.settings["run_id"], service)

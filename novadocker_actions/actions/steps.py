@@ -53,7 +53,9 @@ def job(
     ]
 
 
-def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run_id: str) -> None:
+def push_to_all(
+    cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run_id: str, own_id: str = ""
+) -> None:
     """Push recipes into mailboxes; a task that runs again after a lost executor pushes them once.
 
     A host that is asked for two of its roles gets one message, of which each role takes its own.
@@ -63,11 +65,12 @@ def push_to_all(cloud: Cloud, jobs: list[Job], *, mode: str, timeout_s: int, run
     :param mode: ``apply``, ``check``, ``undo`` or ``roll_back``
     :param timeout_s: limit on the host, for all steps of its recipe
     :param run_id: the run that the hosts belong to by that, and that can be rolled back
+    :param own_id: the run that pushes, where that is another: it does not wait for itself
     :raises Refused: when the caller is no operator, or settings do not fit a step
     """
     if jobs:
         operators.require(cloud)
-    by_host, is_active = _by_host(jobs), _activity(cloud)
+    by_host, is_active = _by_host(jobs), _activity(cloud, own_id or run_id)
 
     def push(row: HostRow) -> None:
         steps = by_host[row.host]
@@ -136,10 +139,12 @@ def _by_host(jobs: list[Job]) -> dict[str, list[tuple[str, dict[str, Any]]]]:
     return {host: list(steps.items()) for host, steps in by_host.items()}
 
 
-def _activity(cloud: Cloud) -> Callable[[str], bool]:
+def _activity(cloud: Cloud, own_id: str) -> Callable[[str], bool]:
     activity: dict[str, tuple[float, bool]] = {}
 
     def is_active(other: str) -> bool:
+        if other == own_id:
+            return False
         asked_at, active = activity.get(other, (0.0, False))
         if time.monotonic() > asked_at + _ACTIVITY_S:
             active = runs.is_active(cloud.workflow, other)
@@ -341,7 +346,9 @@ class RollBack(ChangingAction):
         for run_id in dict.fromkeys(row.left_by or own for row in left):
             of_run = [row for row in left if (row.left_by or own) == run_id]
             jobs = [job(row, list(reversed(row.done)), self.settings) for row in of_run]
-            push_to_all(cloud, jobs, mode="roll_back", timeout_s=timeout_s, run_id=run_id)
+            push_to_all(
+                cloud, jobs, mode="roll_back", timeout_s=timeout_s, run_id=run_id, own_id=own
+            )
         return rows.batch(host_rows)
 
     def _not_wanted(self, host_rows: list[HostRow]) -> list[HostRow]:

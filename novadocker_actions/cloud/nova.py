@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,6 +18,8 @@ LOG = logging.getLogger(__name__)
 # How a service's disabled reason begins when it is ours: for a change, or since one failed.
 REASON = "novadocker: "
 FAILURE = "novadocker failed: "
+# All of it, with the run: what its operator has added to is his.
+_OURS = re.compile(rf"(?:{REASON}|{FAILURE}see )([A-Za-z0-9-]+)")
 _PAGE = "500"
 # Types whose drivers give their nodes other ids than Nova's file compute_id has.
 _OWN_IDS = ("fake", "ironic")
@@ -105,14 +108,14 @@ def disable(nova: Service, row: HostRow, run_id: str, current: dict[str, Any]) -
 
 def parked_by(service: dict[str, Any]) -> str:
     """Return the run that took a compute service out of service for a change, "" for none."""
-    reason = str(service.get("disabled_reason") or "") if is_disabled(service) else ""
-    return reason.removeprefix(REASON) if reason.startswith(REASON) else ""
+    reason = str(service.get("disabled_reason") or "")
+    return left_out_by(service) if reason.startswith(REASON) else ""
 
 
 def left_out_by(service: dict[str, Any]) -> str:
     """Return the run that took a service out of service, or left it so, "" for none of ours."""
-    reason = str(service.get("disabled_reason") or "")
-    return reason.removeprefix(_failure("")).removeprefix(REASON) if is_ours(service) else ""
+    ours = _OURS.fullmatch(str(service.get("disabled_reason") or ""))
+    return ours[1] if ours and is_disabled(service) else ""
 
 
 def _failure(run_id: str) -> str:
@@ -126,12 +129,12 @@ def is_disabled(service: dict[str, Any]) -> bool:
 
 def is_ours(service: dict[str, Any]) -> bool:
     """Return whether a compute service is out of service, and by a run of this bundle."""
-    return is_disabled(service) and is_our_reason(str(service.get("disabled_reason") or ""))
+    return bool(left_out_by(service))
 
 
 def is_our_reason(reason: str) -> bool:
     """Return whether a run of this bundle has told a service's users this reason."""
-    return reason.startswith((REASON, FAILURE))
+    return bool(_OURS.fullmatch(reason))
 
 
 def enable(nova: Service, row: HostRow, current: dict[str, Any]) -> bool:

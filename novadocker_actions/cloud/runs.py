@@ -11,6 +11,7 @@ from typing import Any
 from mistralclient.api.v2.client import Client as Mistral
 
 from novadocker_actions.errors import CloudError
+from novadocker_actions.plan.leftovers import ALIVE, GONE, LOST, WELL
 
 LOG = logging.getLogger(__name__)
 
@@ -138,18 +139,34 @@ def is_asked_to_stop(mistral: Mistral, run_id: str) -> bool:
     return True
 
 
-def is_lost(mistral: Mistral, run_id: str) -> bool:
-    """Return whether a run has ended other than well, or is gone: what it left is nobody's.
+def fate(mistral: Mistral, run_id: str) -> str:
+    """Return what became of a run: ``ALIVE``, ``WELL``, ``LOST`` or ``GONE``.
+
+    A caller who may not see other projects' runs cannot tell one of these from one that is gone, so
+    it is taken for alive.
 
     :param mistral: Mistral's client
     :param run_id: execution
     """
     try:
-        return mistral.executions.get(run_id).state not in (*_ACTIVE, "SUCCESS")
+        state = mistral.executions.get(run_id).state
     except CloudError as err:
         if err.status not in (400, 404):
             raise
-        return True
+        return GONE if _sees_all(mistral) else ALIVE
+    if state in _ACTIVE:
+        return ALIVE
+    return WELL if state == "SUCCESS" else LOST
+
+
+def _sees_all(mistral: Mistral) -> bool:
+    try:
+        mistral.executions.list(fields=["id"], limit=1, all_projects=True)
+    except CloudError as err:
+        if err.status != 403:
+            raise
+        return False
+    return True
 
 
 def is_known(mistral: Mistral, run_id: str) -> bool:

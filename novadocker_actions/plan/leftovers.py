@@ -4,10 +4,14 @@
 A host that was made a Docker hypervisor is whole when the checks of all its steps find nothing to
 change, and the host itself finds the driver to work. One that is no Docker hypervisor is whole when
 nothing of a lost run is on it. All that is between these is put back as that run found it.
+
+That a run is gone from Mistral does not tell how it ended: Mistral forgets those that ended well,
+too. So what a host has of one counts only where the host shows that it was not left as wanted.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +22,10 @@ from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import OK, HostRow
 
 TASK = "find_left"
+# What became of a run: it is under way, has ended well, has ended otherwise, or is gone.
+ALIVE, WELL, LOST, GONE = "alive", "well", "lost", "gone"
+# As Mistral makes them.
+_RUN_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 NOT_STARTED = "not started"
 
 
@@ -36,13 +44,8 @@ class Seen:
     parked_by: str = ""
     member: bool = False
 
-    @property
-    def aside(self) -> bool:
-        """Return whether it is out of service by one of our runs, or in the wrong aggregate."""
-        return bool(self.parked_by) or self.member != (self.hypervisor_type == DOCKER)
 
-
-def find(row: HostRow, seen: Seen, is_lost: Callable[[str], bool]) -> None:
+def find(row: HostRow, seen: Seen, fate: Callable[[str], str]) -> None:
     """Note what is left on a described host.
 
     A host that may be whole is given steps whose checks are to be asked (``unknown``); one that is
@@ -50,29 +53,49 @@ def find(row: HostRow, seen: Seen, is_lost: Callable[[str], bool]) -> None:
 
     :param row: the host, with the facts of describe_host
     :param seen: what Nova shows of it
-    :param is_lost: whether a run has ended other than well, or is gone
+    :param fate: what became of a run, as Mistral tells it
     """
     steps = recipes.for_role(row.role)
-    journals = _lost(row.facts, steps, is_lost)
-    if journals:
-        # Of several runs the one that came last; what an earlier one left is found the next time.
-        row.left_by = list(journals.values())[-1]
-        row.done = [step for step, run in journals.items() if run == row.left_by]
-    elif seen.parked_by:
-        row.left_by = seen.parked_by
+    journals = _journals(row.facts, steps)
     if row.role != "compute":
-        row.unknown = list(journals)
+        # Controllers are everybody's, and are not out of service by a run.
+        _note_lost(row, {step: run for step, run in journals.items() if fate(run) == LOST})
+        row.unknown = list(row.done)
         return
+    alive = [run for run in (seen.parked_by, *journals.values()) if run and fate(run) == ALIVE]
+    if alive:
+        row.skip(TASK, f"run {alive[0]} is at it, which is under way or another project's")
+        return
+    docker = order.looks_converted(row.facts, steps), seen.hypervisor_type == DOCKER
+    half_way = any(docker) or order.runs_driver(row.facts)
+    left = {seen.parked_by, *(run for run in journals.values() if fate(run) == LOST)}
+    left |= set() if half_way else {run for run in journals.values() if fate(run) == GONE}
+    _note_lost(row, {step: run for step, run in journals.items() if run in left})
+    row.left_by = row.left_by or seen.parked_by
     row.hypervisor_type, row.instances = seen.hypervisor_type, seen.instances
     row.parked = bool(seen.parked_by)
-    docker = order.looks_converted(row.facts, steps), seen.hypervisor_type == DOCKER
     if all(docker):
-        row.unknown = steps if seen.aside else []
-        row.done = row.done if seen.aside else []
-    elif any(docker) or order.runs_driver(row.facts):
+        aside = row.parked or (bool(row.left_by) and not seen.member)
+        row.unknown = steps if aside else []
+        row.done = row.done if aside else []
+        row.left_by = row.left_by if aside else ""
+    elif half_way:
         _break(row, f"run {row.left_by or 'before'} has left it half converted")
     elif row.done:
         row.fail(TASK, f"run {row.left_by} has left on it: {', '.join(row.done)}")
+
+
+def _journals(facts: Mapping[str, Any], steps: list[str]) -> dict[str, str]:
+    """Return the run that did each step last, as the host tells it; no id is of another form."""
+    told = facts.get("journals") or {}
+    return {step: told[step] for step in steps if _RUN_ID.fullmatch(told.get(step) or "")}
+
+
+def _note_lost(row: HostRow, lost: Mapping[str, str]) -> None:
+    # Of several runs the one that did the last of the steps: what others did before it is found
+    # the next time.
+    row.left_by = list(lost.values())[-1] if lost else ""
+    row.done = [step for step, run in lost.items() if run == row.left_by]
 
 
 def judge(row: HostRow) -> None:
@@ -90,13 +113,6 @@ def _break(row: HostRow, reason: str) -> None:
     row.damaged = row.role == "compute"
     order.note_instances(row, row.instances)
     row.fail(TASK, reason)
-
-
-def _lost(
-    facts: Mapping[str, Any], steps: list[str], is_lost: Callable[[str], bool]
-) -> dict[str, str]:
-    journals = facts.get("journals") or {}
-    return {s: journals[s] for s in steps if journals.get(s) and is_lost(journals[s])}
 
 
 def settle(row: HostRow) -> None:

@@ -219,7 +219,8 @@ def _refusals(facts: Facts) -> list[dict[str, Any]]:
 
 def _unbegun(facts: Facts) -> bool:
     # What recover is at are pages of hosts, and it has no gate.
-    return facts.workflow == "recover" and any(row.state == SKIPPED for row in facts.computes)
+    skipped = [row for row in facts.computes if row.state == SKIPPED and not row.step]
+    return facts.workflow == "recover" and bool(skipped)
 
 
 def _late(facts: Facts) -> list[HostRow]:

@@ -216,3 +216,77 @@ def test_a_host_that_does_not_answer_is_left_as_it_is_and_told(
         "its compute service stays disabled: novadocker: a-lost-run" in (rows(run)[FIRST]["reason"])
     )
     assert "not enrolled any more: compute-4" in str(run["output"]["report"]["notes"])
+
+
+def test_a_host_whose_reason_its_operator_has_edited_is_the_operator_s(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    run_id = lost(mistral, cloud)
+    host = cloud.hosts[FIRST]
+    host.disabled_reason = f"novadocker: {run_id}, and a bad DIMM: do not enable"
+    in_use = cloud.hosts["compute-3"]
+    aggregate = cloud.add_aggregate("docker-hosts", FIRST, in_use.name)
+
+    run = recover(mistral)
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert (host.status, host.state) == ("disabled", CONVERTED)
+    assert host.disabled_reason == f"novadocker: {run_id}, and a bad DIMM: do not enable"
+    # What no run has left is where its operator has put it.
+    assert aggregate["hosts"] == [FIRST, in_use.name]
+
+
+def test_controllers_that_docker_hypervisors_need_are_not_put_back(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    lost(mistral, cloud)
+    controller = cloud.hosts["controller"]
+    assert controller.glance_docker
+    controller.glance_docker, controller.runs = False, []
+    # A part of it is left.
+    controller.records.add("configure_glance")
+
+    run = recover(mistral)
+
+    assert run["state"] == "ERROR", mistral.tree(run["id"])
+    row = rows(run)["controller"]
+    assert "it was not put back, as there are Docker hypervisors: deploy again" in row["reason"]
+    assert {mode for _, mode in controller.runs} == {"check"}
+    assert cloud.hosts[FIRST].status == "enabled"
+
+
+def test_containers_that_came_to_a_host_while_it_was_looked_at_are_not_put_back_under(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    lost(mistral, cloud)
+    host = cloud.hosts[FIRST]
+    # Its operator has put it into service.
+    host.status, host.disabled_reason, host.driver = "enabled", None, False
+
+    def come(asked: FakeHost, *at: str) -> None:
+        if at == ("verify_host", "check") or (asked.name == FIRST and "check" in at):
+            host.servers = [{"uuid": "c1", "name": "web"}]
+
+    cloud.after_step, host.runs = come, []
+
+    run = recover(mistral)
+
+    assert run["state"] == "ERROR", mistral.tree(run["id"])
+    assert {mode for _, mode in host.runs} == {"check"}
+    assert "it was not put back, as 1 instances live on it" in rows(run)[FIRST]["reason"]
+    assert (host.configured, host.status) == (True, "enabled")
+
+
+def test_a_host_that_a_run_that_cannot_be_seen_is_at_is_let_alone(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    run_id = lost(mistral, cloud)
+    mistral.forget()
+    cloud.sees_all_projects = False
+    host, before = cloud.hosts[FIRST], cloud.hosts[FIRST].disabled_reason
+
+    run = recover(mistral)
+
+    assert run["output"]["report"]["state"] == "partial", mistral.tree(run["id"])
+    assert (host.state, host.disabled_reason) == (CONVERTED, before)
+    assert f"run {run_id} is at it" in rows(run)[FIRST]["reason"]

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from novadocker_actions.plan import leftovers
+from novadocker_actions.actions.recovery import TakeBack
+from novadocker_actions.errors import PageLost
+from novadocker_actions.plan import leftovers, rows
 from novadocker_actions.plan.leftovers import Seen
-from novadocker_actions.plan.rows import FAILED, OK, HostRow
+from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, HostRow
 
-LOST, WELL = "a-lost-run", "a-run-that-ended-well"
+LOST, WELL, GONE, ALIVE = "a-lost-run", "a-run-that-ended-well", "a-gone-run", "a-live-run"
+FATES = {LOST: leftovers.LOST, WELL: leftovers.WELL, ALIVE: leftovers.ALIVE}
 STEPS = ["install_docker", "install_driver", "configure_compute"]
 KVM, DOCKER = Seen("QEMU"), Seen("docker", member=True)
 
@@ -27,10 +30,15 @@ def facts(*done: str, run: str = LOST) -> dict[str, Any]:
     }
 
 
+def fate(run: str) -> str:
+    """Return what became of a run; what is no run's id is never asked for."""
+    return FATES[run] if run in FATES else {GONE: leftovers.GONE}[run]
+
+
 def found(told: dict[str, Any], seen: Seen) -> HostRow:
     """Return a host as it is judged to be."""
     row = HostRow("h1", "compute", facts=told)
-    leftovers.find(row, seen, lambda run: run == LOST)
+    leftovers.find(row, seen, fate)
     return row
 
 
@@ -42,11 +50,19 @@ def found(told: dict[str, Any], seen: Seen) -> HostRow:
         (facts(*STEPS, run=WELL), DOCKER),
         # An undeploy was cancelled when the host had its old driver again.
         (facts("install_docker", run=WELL), KVM),
+        # Mistral forgets runs that ended well, too.
+        (facts(*STEPS, run=GONE), DOCKER),
+        (facts(*STEPS, run=GONE), Seen("docker")),
+        # They are in the aggregate of their operator's choice.
+        (facts(*STEPS, run=WELL), Seen("docker")),
+        (facts(), Seen("QEMU", member=True)),
+        # No run has such an id.
+        ({**facts(), "journals": {"install_docker": "../environments/x", "other": LOST}}, KVM),
     ],
 )
 def test_nothing_is_to_be_done_to_a_host_that_is_whole(told: dict[str, Any], seen: Seen) -> None:
     row = found(told, seen)
-    assert (row.state, row.done, row.unknown) == (OK, [], [])
+    assert (row.state, row.done, row.unknown, row.left_by) == (OK, [], [], "")
 
 
 def test_a_docker_hypervisor_that_is_out_of_service_is_asked_first() -> None:
@@ -98,5 +114,52 @@ def test_of_two_lost_runs_the_last_is_taken_back_first() -> None:
 
 def test_a_controller_is_asked_for_what_a_lost_run_did_there() -> None:
     row = HostRow("c1", "controller,glance", facts={"journals": {"configure_glance": LOST}})
-    leftovers.find(row, Seen(), lambda run: run == LOST)
+    leftovers.find(row, Seen(), fate)
     assert (row.state, row.unknown, row.done) == (OK, ["configure_glance"], ["configure_glance"])
+
+
+@pytest.mark.parametrize("run", [WELL, GONE, ALIVE])
+def test_a_controller_is_asked_for_nothing_that_a_lost_run_is_not_known_to_have_done(
+    run: str,
+) -> None:
+    row = HostRow("c1", "controller,glance", facts={"journals": {"configure_glance": run}})
+    leftovers.find(row, Seen(), fate)
+    assert (row.state, row.unknown, row.done, row.left_by) == (OK, [], [], "")
+
+
+@pytest.mark.parametrize(
+    ("told", "seen"),
+    [
+        (facts(*STEPS, run=WELL), Seen("docker", parked_by=ALIVE)),
+        (facts(*STEPS[:2], run=ALIVE), KVM),
+    ],
+)
+def test_what_a_live_run_is_at_is_let_alone(told: dict[str, Any], seen: Seen) -> None:
+    row = found(told, seen)
+    assert (row.state, row.done, row.unknown, row.parked) == (SKIPPED, [], [], False)
+    assert f"run {ALIVE} is at it" in row.reason
+
+
+def test_what_a_run_that_is_gone_has_staged_is_put_back() -> None:
+    row = found(facts(*STEPS[:2], run=GONE), KVM)
+    assert (row.done, row.left_by, row.to_roll_back) == (STEPS[:2], GONE, True)
+
+
+def test_what_a_run_that_is_gone_did_to_a_host_that_is_half_converted_is_the_operator_s() -> None:
+    row = found(facts(*STEPS, run=GONE), Seen("QEMU"))
+    assert (row.state, row.done) == (FAILED, [])
+    # That run itself has left it out of service.
+    assert found(facts(*STEPS, run=GONE), Seen("QEMU", parked_by=GONE)).to_roll_back
+
+
+def test_a_run_that_ended_well_but_left_a_host_out_of_service_is_taken_back_there() -> None:
+    assert found(facts(*STEPS, run=WELL), Seen("QEMU", parked_by=WELL)).to_roll_back
+
+
+def test_a_host_that_is_not_whole_is_not_taken_for_whole_when_nova_is_away() -> None:
+    row = found(facts(*STEPS), Seen("docker", parked_by=LOST))
+    row.needs = ["install_driver"]
+    told = TakeBack(rows.write([row]), settings={}).failed(PageLost("Nova is away"))["rows"]
+    left = rows.read(told)[0]
+    assert (left.state, left.stuck) == (FAILED, True)
+    assert "it could not be put back: Nova is away" in left.reason

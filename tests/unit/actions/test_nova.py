@@ -57,3 +57,25 @@ def test_hosts_are_awaited_without_asking_for_anybody_s_servers() -> None:
     assert nova.docker_hosts(service) == ["c1"]
     assert all("with_servers" not in call.kwargs["params"] for call in service.get.mock_calls)
     assert service.get.call_count == 2
+
+
+@pytest.mark.parametrize(
+    ("reason", "run"),
+    [
+        ("novadocker: 0b7e3f5c-8c7e", "0b7e3f5c-8c7e"),
+        ("novadocker failed: see 0b7e3f5c-8c7e", "0b7e3f5c-8c7e"),
+        # What its operator has added to is his.
+        ("novadocker: 0b7e3f5c-8c7e, and a bad DIMM", ""),
+        ("novadocker: bad DIMM", ""),
+        ("novadocker failed: 0b7e3f5c-8c7e", ""),
+        ("bad DIMM", ""),
+        (None, ""),
+    ],
+)
+def test_a_host_is_out_of_service_by_a_run_whose_reason_is_whole(
+    reason: str | None, run: str
+) -> None:
+    service = {"id": "1", "host": "c1", "status": "disabled", "disabled_reason": reason}
+    assert nova.left_out_by(service) == run
+    assert nova.is_ours(service) == bool(run)
+    assert nova.left_out_by({**service, "status": "enabled"}) == ""

@@ -40,7 +40,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def pushed(monkeypatch: pytest.MonkeyPatch, clock: Clock, until: list[float]) -> tuple[float, Any]:
+def pushed(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock, until: list[float], own_id: str = ""
+) -> tuple[float, Any]:
     """Push to a host that is at work on another run's messages; return when, and the row.
 
     :param until: when each message of the other run ends, from the beginning on; between them the
@@ -67,7 +69,7 @@ def pushed(monkeypatch: pytest.MonkeyPatch, clock: Clock, until: list[float]) ->
 
     cloud = cast(Cloud, FakeCloud())
     job = (row, [("describe_host", {})])
-    steps.push_to_all(cloud, [job], mode="check", timeout_s=60, run_id="own")
+    steps.push_to_all(cloud, [job], mode="check", timeout_s=60, run_id="own", own_id=own_id)
     return (came or [clock.now - began])[0], row
 
 
@@ -85,6 +87,14 @@ def test_each_outcome_of_the_other_run_has_its_time(
     at, row = pushed(monkeypatch, clock, [10, 50])
     assert row.ok
     assert at >= 50 + steps.COLLECTED_S
+
+
+def test_a_run_that_pushes_in_the_name_of_another_does_not_wait_for_itself(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    at, row = pushed(monkeypatch, clock, [], own_id="other")
+    assert row.ok
+    assert at == 0
 
 
 def test_a_host_that_stays_at_work_is_given_up(
