@@ -15,6 +15,7 @@ from mistralclient.api.base import APIException
 from novadocker_client import meanings, pages, progress, reports
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import BadInput, NotFound, Unavailable, asking
+from novadocker_client.lost_tasks import LostTasks
 from novadocker_client.progress import Progress
 from novadocker_client.reports import Report
 
@@ -27,6 +28,8 @@ _CONFLICT = 409
 # Mistral's API cuts lists to 1,000, or to fewer where it is told so.
 PAGE = 100
 POLL_S = 2.0
+# A run whose tasks nobody wants to see is looked at so often, for those that Mistral has lost.
+LOOK_S = 20.0
 # So long Mistral may be away while a run is awaited; the run goes on without its API.
 PATIENCE_S = 300.0
 _LIGHT = (
@@ -253,7 +256,7 @@ class Runs:
         on_progress: Callable[[Run, Progress], None] | None = None,
         on_fault: Callable[[Unavailable], None] | None = None,
     ) -> Run:
-        """Return a run when it has ended.
+        """Return a run when it has ended; begin tasks of it that Mistral has lost.
 
         :param timeout_s: how long to wait; None for as long as it takes
         :param on_progress: called with the run and its progress each time they were read
@@ -283,13 +286,18 @@ class Runs:
         on_fault: Callable[[Unavailable], None] | None,
     ) -> Iterator[Run]:
         before: Progress | None = None
-        answered = time.monotonic()
+        answered = looked = time.monotonic()
+        lost = LostTasks(self._cloud, run_id)
         while True:
             try:
                 run = self.get(run_id)
-                if on_progress:
+                if on_progress or (run.state == RUNNING and time.monotonic() - looked > LOOK_S):
                     before = progress.look(self._cloud, run_id, ended=run.ended, before=before)
-                    on_progress(run, before)
+                    looked = time.monotonic()
+                    if on_progress:
+                        on_progress(run, before)
+                    if run.state == RUNNING:
+                        lost.go_on(before.tasks)
             except Unavailable as err:
                 if time.monotonic() - answered > PATIENCE_S:
                     raise
