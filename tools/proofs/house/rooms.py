@@ -117,7 +117,7 @@ ROOMS: Mapping[str, Room] = {
         (
             {"commands": ("novadocker_client.osc",)},
             {
-                "runs": ("novadocker_client.runs",),
+                "runs": ("novadocker_client.runs", "novadocker_client.lost_tasks"),
                 "things": ("novadocker_client.hosts", "novadocker_client.images"),
             },
             {"events": ("novadocker_client.events",)},
