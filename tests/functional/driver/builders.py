@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 import docker
@@ -104,15 +105,18 @@ class Builders:
     def podman(self, form: str) -> Path:
         """Have podman load the image, and save it in a form of its own."""
         monitor = packages.root_with("usr/bin/podman", "podman") / "usr/bin/conmon"
-        storage = ("--storage-driver", "vfs", "--conmon", str(monitor))
-        for name in ("root", "runroot", "tmpdir"):
-            storage += (f"--{name}", str(self.directory / f"podman-{name}"))
-        policy = ("--signature-policy", str(self._policy))
-        loaded = self.run("podman", *storage, "load", *policy, "--input", str(self.base))
-        name = loaded.rpartition(":")[2]
-        target = str(self.directory / "made.tar")
-        self.run("podman", *storage, "save", *policy, "--format", form, "--output", target, name)
-        return self.directory / "made.tar"
+        # It refuses a run root of more than 50 characters.
+        with tempfile.TemporaryDirectory(prefix="podman-", dir="/tmp") as place:
+            storage = ("--storage-driver", "vfs", "--conmon", str(monitor))
+            for name in ("root", "runroot", "tmpdir"):
+                storage += (f"--{name}", f"{place}/{name}")
+            policy = ("--signature-policy", str(self._policy))
+            loaded = self.run("podman", *storage, "load", *policy, "--input", str(self.base))
+            name = loaded.rpartition(":")[2]
+            made = self.directory / "made.tar"
+            form_of = ("--format", form, "--output", str(made))
+            self.run("podman", *storage, "save", *policy, *form_of, name)
+        return made
 
     def podman_docker_archive(self) -> Path:
         return self.podman("docker-archive")
