@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable
 
 from novadocker_client.connection import MISTRAL, Cloud
-from novadocker_client.errors import ClientError, asking
+from novadocker_client.errors import ClientError, Unavailable, asking
 from novadocker_client.progress import Task
 
 LOG = logging.getLogger(__name__)
@@ -34,34 +34,52 @@ class LostTasks:
     def __init__(self, cloud: Cloud, run_id: str) -> None:
         self._cloud, self._run_id = cloud, run_id
         self._since: dict[str, float] = {}
+        self._paused = False
 
-    def go_on(self, tasks: Iterable[Task]) -> bool:
+    def go_on(self, state: str, tasks: Iterable[Task]) -> None:
         """Begin tasks that were lost, as far as the user may change the run.
 
+        :param state: the run's, as Mistral tells it; one that somebody else has paused stays so
         :param tasks: those of the run as they are now
-        :return: whether Mistral was asked to
         """
+        if self._paused:
+            # Mistral took the pause, and did not answer what was to end it.
+            self._change("RUNNING")
+        elif state == "RUNNING":
+            self._begin_lost(tasks)
+
+    def _begin_lost(self, tasks: Iterable[Task]) -> None:
         now = time.monotonic()
         idle = {task.id: task.name for task in tasks if task.state == NOT_BEGUN}
         self._since = {task_id: self._since.get(task_id, now) for task_id in idle}
         if not idle or now - min(self._since.values()) < LOST_S:
-            return False
+            return
         self._since.clear()
         names = ", ".join(sorted(set(idle.values())))
         LOG.warning(
-            "Mistral has lost tasks of the run %s, and begins them: %s", self._run_id, names
+            "Mistral has lost tasks of the run %s, and is asked for them: %s", self._run_id, names
         )
-        try:
-            self._continue()
-        except ClientError as err:
-            LOG.warning("The run stands still until somebody pauses and continues it: %s", err)
-            return False
-        return True
+        # Whether it was taken is not known where there is no answer.
+        self._paused = True
+        if self._change("PAUSED"):
+            self._change("RUNNING")
 
-    def _continue(self) -> None:
-        executions = self._cloud.mistral.executions
-        with asking(MISTRAL, f"continue the run {self._run_id}"):
-            try:
-                executions.update(self._run_id, "PAUSED")
-            finally:
-                executions.update(self._run_id, "RUNNING")
+    def _change(self, state: str) -> bool:
+        """Bring the run to a state; return whether Mistral has."""
+        try:
+            with asking(MISTRAL, f"bring the run {self._run_id} to {state}"):
+                self._cloud.mistral.executions.update(self._run_id, state)
+        except Unavailable as err:
+            LOG.warning("%s It is tried again.", err)
+            return False
+        except ClientError as err:
+            self._paused = False
+            LOG.warning(
+                "The run stands still until its owner continues it, by `openstack workflow "
+                "execution update -s PAUSED %s` and then the same with RUNNING: %s",
+                self._run_id,
+                err,
+            )
+            return False
+        self._paused = state == "PAUSED"
+        return True

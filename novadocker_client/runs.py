@@ -291,13 +291,13 @@ class Runs:
         while True:
             try:
                 run = self.get(run_id)
-                if on_progress or (run.state == RUNNING and time.monotonic() - looked > LOOK_S):
+                if on_progress or (not run.ended and time.monotonic() - looked > LOOK_S):
                     before = progress.look(self._cloud, run_id, ended=run.ended, before=before)
                     looked = time.monotonic()
                     if on_progress:
                         on_progress(run, before)
-                    if run.state == RUNNING:
-                        lost.go_on(before.tasks)
+                    if not run.ended:
+                        lost.go_on(run.state, before.tasks)
             except Unavailable as err:
                 if time.monotonic() - answered > PATIENCE_S:
                     raise

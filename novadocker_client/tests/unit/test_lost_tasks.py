@@ -70,3 +70,25 @@ def test_who_may_not_change_the_run_goes_on_looking_at_it(
         Runs(cloud).wait(run_id, timeout_s=0.5)
 
     assert fake.executions[run_id]["state"] == "RUNNING"
+
+
+@pytest.mark.parametrize("lost", ["PAUSED", "RUNNING"])
+def test_a_run_that_was_paused_for_it_is_continued_though_mistral_was_away(
+    fake: FakeCloud, cloud: Cloud, states: list[str], lost: str
+) -> None:
+    run_id = fake.add_run()
+    fake.add_task(run_id, "stage", "IDLE")
+    put, away = fake._put_execution, [503]
+
+    def break_off(query: dict[str, str], body: dict[str, str], key: str) -> object:
+        if body["state"] == lost and away:
+            if lost == "PAUSED":
+                # It was taken; it is the answer that is lost.
+                put(query, body, key)
+            return away.pop(), {"faultstring": "no"}
+        return put(query, body, key)
+
+    fake._put_execution = break_off  # type: ignore[method-assign,assignment]
+
+    assert Runs(cloud).wait(run_id, timeout_s=20).outcome == "done"
+    assert states == ["PAUSED", "RUNNING"]
