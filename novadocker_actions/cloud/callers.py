@@ -38,17 +38,19 @@ class Caller(service_token.ServiceTokenAuthWrapper):
 
     def invalidate(self) -> bool:
         """Go on with the trust; return whether there is another token now."""
-        trustee, self._trustee = self._trustee, None
-        if trustee is None:
+        if self._trustee is None:
             return bool(super().invalidate())
         try:
-            trusted = trustee()
+            trusted = self._trustee()
             # Who runs an action by hand can name anybody's trust.
-            if self._who(trusted) != self._who(self.user_auth):
-                LOG.warning("The run's trust is not its caller's: it is not used")
-                return False
+            is_own = self._who(trusted) == self._who(self.user_auth)
         except exceptions.ClientException as err:
+            # It may be usable when Keystone is back.
             LOG.warning("The run's trust cannot be used: %s", err)
+            return False
+        self._trustee = None
+        if not is_own:
+            LOG.warning("The run's trust is not its caller's: it is not used")
             return False
         LOG.info("The caller's token is not taken any more: going on with the run's trust")
         self.user_auth = trusted

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import requests
-from keystoneauth1 import session
+from keystoneauth1 import exceptions, session
 from keystoneauth1.plugin import BaseAuthPlugin
 from oslo_config import cfg
 from requests.adapters import BaseAdapter
@@ -229,6 +229,25 @@ def test_the_roles_of_a_caller_whose_token_is_revoked_are_those_of_the_run_s_tru
     monkeypatch.setattr(clients, "trustee", lambda trust: Trustee())
 
     assert clients.connect(context(), "t1").role_names == {"member"}
+
+
+def test_a_trust_that_keystone_was_away_for_is_used_when_it_is_back(
+    revoked: Callable[[int], Revoked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoked(401)
+    away = [exceptions.ConnectFailure("no route")]
+
+    def trustee(_trust: str) -> Trustee:
+        if away:
+            raise away.pop()
+        return Trustee()
+
+    monkeypatch.setattr(clients, "trustee", trustee)
+    cloud = clients.connect(context(), "t1")
+    with pytest.raises(CloudError, match="with 401"):
+        cloud.compute.get("/os-services")
+
+    assert cloud.compute.get("/os-services") == {"services": []}
 
 
 @pytest.mark.parametrize("whose", [("somebody", "p"), ("u", "elsewhere")])
