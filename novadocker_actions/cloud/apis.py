@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from oslo_config import cfg
 
@@ -42,25 +42,26 @@ def findings(cloud: Cloud, trust_id: str) -> list[str]:
     return told
 
 
-def _caller(cloud: Cloud) -> Iterator[str]:
+def _caller(cloud: Cloud) -> list[str]:
     operators.require(cloud)
-    yield from ()
+    return []
 
 
-def _message_key(_cloud: Cloud) -> Iterator[str]:
+def _message_key(_cloud: Cloud) -> list[str]:
     messages.sign("a message to nobody")
-    yield from ()
+    return []
 
 
-def _mistral(cloud: Cloud) -> Iterator[str]:
+def _mistral(cloud: Cloud) -> list[str]:
     # Pages of a large run are kept there.
     cloud.workflow.environments.list(fields=["name"])
     limit_kb = _field_limit_kb()
     if 0 <= limit_kb < FIELD_KB:
-        yield (
+        return [
             f"[engine] execution_field_size_limit_kb is {limit_kb}, and a run needs {FIELD_KB}: "
             "raise it in mistral.conf"
-        )
+        ]
+    return []
 
 
 def _field_limit_kb() -> int:
@@ -71,47 +72,50 @@ def _field_limit_kb() -> int:
         return FIELD_KB
 
 
-def _nova(cloud: Cloud) -> Iterator[str]:
+def _nova(cloud: Cloud) -> list[str]:
     cloud.compute.get("/os-aggregates")
-    yield from ()
+    return []
 
 
-def _placement(cloud: Cloud) -> Iterator[str]:
+def _placement(cloud: Cloud) -> list[str]:
     if not cloud.placement.in_catalog():
-        yield "the catalog has none for you, so builds that have only a claim are not seen"
-        return
+        return ["the catalog has none for you, so builds that have only a claim are not seen"]
     cloud.placement.get("/traits", params={"name": "startswith:CUSTOM_"})
+    return []
 
 
-def _glance(cloud: Cloud) -> Iterator[str]:
+def _glance(cloud: Cloud) -> list[str]:
     glance.accepts_docker(cloud.image)
-    yield from ()
+    return []
 
 
-def _neutron(cloud: Cloud) -> Iterator[str]:
+def _neutron(cloud: Cloud) -> list[str]:
     if not cloud.network.in_catalog():
-        yield "the catalog has none for you, and containers get their networks from it"
-        return
+        return ["the catalog has none for you, and containers get their networks from it"]
     dead_agents(cloud)
+    return []
 
 
-def _heat(cloud: Cloud) -> Iterator[str]:
+def _heat(cloud: Cloud) -> list[str]:
     known = {item.resource_type for item in cloud.orchestration.resource_types.list()}
-    lacking = [name for name in HEAT_TYPES if name not in known]
+    told, lacking = [], [name for name in HEAT_TYPES if name not in known]
     if lacking:
-        yield f"it does not let you use {', '.join(lacking)}, and hosts are enrolled by these"
+        told.append(
+            f"it does not let you use {', '.join(lacking)}, and hosts are enrolled by these"
+        )
     try:
         engines = list(cloud.orchestration.services.list())
     except CloudError as err:
         # Only administrators may see them.
         if err.status != 403:
             raise
-        return
+        return told
     if not any(engine.status == "up" for engine in engines):
-        yield "none of its engines is up"
+        told.append("none of its engines is up")
+    return told
 
 
-_CHECKS: dict[str, Callable[[Cloud], Iterator[str]]] = {
+_CHECKS: dict[str, Callable[[Cloud], list[str]]] = {
     "Caller": _caller,
     "Key for messages": _message_key,
     "Mistral": _mistral,
