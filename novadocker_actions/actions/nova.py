@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
@@ -247,6 +247,21 @@ class EnableCompute(ChangingAction):
         return row.stuck or (row.state == FAILED and changed and not row.rolled_back)
 
 
+def await_shown(cloud: Cloud, looked: Sequence[HostRow], *, docker: bool | None) -> dict[str, str]:
+    """Wait until Nova shows hosts up; return those that it does not in time, with what it shows.
+
+    :param looked: the hosts
+    :param docker: whether they are to be Docker hypervisors, or just not; None for either
+    """
+    waits = pauses(VERIFY_WAIT_S)
+    while True:
+        waiting = nova.unsettled(cloud.compute, looked, docker=docker) if looked else {}
+        pause_s = next(waits, None) if waiting else None
+        if pause_s is None:
+            return waiting
+        time.sleep(pause_s)
+
+
 @action
 class VerifyCompute(ChangingAction):
     """See that Nova shows the hosts up, and as Docker hypervisors or not.
@@ -265,14 +280,8 @@ class VerifyCompute(ChangingAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts, those that are not as wanted in time as failed."""
         host_rows = rows.read(self.rows)
-        waits = pauses(VERIFY_WAIT_S)
-        while True:
-            looked = [row for row in host_rows if self._concerns(row)]
-            waiting = nova.unsettled(cloud.compute, looked, docker=self.docker) if looked else {}
-            pause_s = next(waits, None) if waiting else None
-            if pause_s is None:
-                break
-            time.sleep(pause_s)
+        looked = [row for row in host_rows if self._concerns(row)]
+        waiting = await_shown(cloud, looked, docker=self.docker)
         for row in looked:
             if row.host in waiting:
                 row.fail("verify_compute", f"after the change {waiting[row.host]}")

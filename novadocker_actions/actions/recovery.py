@@ -79,12 +79,15 @@ class CheckLeft(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts with what is pending."""
         host_rows = rows.read(self.rows)
+        # A run that is gone cannot tell what it was to make of hosts.
+        settings_of = functools.cache(functools.partial(runs.settings_of, cloud.workflow))
         jobs = []
         for row in host_rows:
             if row.ok and row.unknown:
                 steps = [*row.unknown, *(["verify_host"] if row.role == "compute" else [])]
                 own = self._own(cloud) if "configure_glance" in steps else None
-                jobs.append(job(row, steps, self._settings_of(cloud, row.left_by), own))
+                made_by = settings_of(row.left_by) if row.left_by else {}
+                jobs.append(job(row, steps, {**self.settings, **made_by}, own))
         timeout_s, run_id = self.settings["step_timeout_s"], self.settings["run_id"]
         push_to_all(cloud, jobs, mode="check", timeout_s=timeout_s, run_id=run_id)
         return rows.batch(host_rows)
@@ -93,13 +96,6 @@ class CheckLeft(NovadockerAction):
     def _own(cloud: Cloud) -> dict[str, dict[str, Any]]:
         made = recipes.settings_of("configure_glance", "glance", {})
         return {"configure_glance": {**made, "api_accepts": glance.accepts_docker(cloud.image)}}
-
-    def _settings_of(self, cloud: Cloud, run_id: str) -> dict[str, Any]:
-        # One that is gone cannot tell what it was to make of them.
-        self._known = getattr(self, "_known", {})
-        if run_id not in self._known:
-            self._known[run_id] = runs.settings_of(cloud.workflow, run_id) if run_id else {}
-        return {**self.settings, **self._known[run_id]}
 
 
 @action
@@ -200,9 +196,15 @@ class PutRight(ChangingAction):
         host_rows = rows.read(self.rows)
         for row in host_rows:
             leftovers.settle(row)
-        self._await(cloud, [r for r in host_rows if r.ok and (r.parked or r.changed)])
+        moved = [row for row in host_rows if row.ok and (row.parked or row.changed)]
+        computes = [row for row in moved if row.role == "compute"]
+        waiting = nova_actions.await_shown(cloud, computes, docker=None)
+        for row in computes:
+            if row.host in waiting:
+                row.fail("verify_compute", f"afterwards {waiting[row.host]}")
+                row.stuck = True
         services = {item["host"]: item for item in nova.services(cloud.compute)}
-        shown = nova.by_host(cloud.compute)
+        shown = nova.by_host(cloud.compute, with_servers=False)
         aggregate = aggregates.find(cloud.compute, self.settings["aggregate"])
         for row in host_rows:
             if row.role != "compute" or row.host not in services:
@@ -214,26 +216,6 @@ class PutRight(ChangingAction):
             except CloudError as err:
                 row.fail(self.task, f"it could not be put right: {err}")
         return rows.batch(host_rows)
-
-    @staticmethod
-    def _await(cloud: Cloud, looked: list[HostRow]) -> None:
-        """Wait until Nova shows hosts up; those that it does not have failed."""
-        waits = nova_actions.pauses(nova_actions.VERIFY_WAIT_S)
-        computes = [row for row in looked if row.role == "compute"]
-        while computes:
-            up = {
-                host
-                for host, items in nova.by_host(cloud.compute).items()
-                if all(item["state"] == "up" for item in items)
-            }
-            down = [row for row in computes if row.host not in up]
-            pause_s = next(waits, None) if down else None
-            if pause_s is None:
-                for row in down:
-                    row.fail("verify_compute", "Nova does not show its hypervisor up")
-                    row.stuck = True
-                return
-            time.sleep(pause_s)
 
     def _place(
         self,

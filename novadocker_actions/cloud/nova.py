@@ -53,10 +53,14 @@ def hypervisors(nova: Service, *, with_servers: bool = True) -> Iterator[dict[st
         params = {**params, "marker": str(page["hypervisors"][-1]["id"])}
 
 
-def by_host(nova: Service) -> dict[str, list[dict[str, Any]]]:
-    """Return the hypervisors of each host, with their servers."""
+def by_host(nova: Service, *, with_servers: bool = True) -> dict[str, list[dict[str, Any]]]:
+    """Return the hypervisors of each host.
+
+    :param nova: the compute service
+    :param with_servers: whether with their servers, which costs Nova more
+    """
     hypervisors_of: dict[str, list[dict[str, Any]]] = {}
-    for item in hypervisors(nova):
+    for item in hypervisors(nova, with_servers=with_servers):
         hypervisors_of.setdefault(item["service"]["host"], []).append(item)
     return hypervisors_of
 
@@ -171,12 +175,12 @@ def explain_disabled(nova: Service, row: HostRow, run_id: str, current: dict[str
     row.add_reason("its compute service is left disabled")
 
 
-def unsettled(nova: Service, rows: Iterable[HostRow], *, docker: bool) -> dict[str, str]:
+def unsettled(nova: Service, rows: Iterable[HostRow], *, docker: bool | None) -> dict[str, str]:
     """Return the hosts that Nova does not yet show as wanted, with what it shows.
 
     :param nova: the compute service
     :param rows: compute hosts
-    :param docker: whether they are to be Docker hypervisors, or just not
+    :param docker: whether they are to be Docker hypervisors, or just not; None for either
     """
     # It is asked again and again, and nobody's servers are of interest.
     shown = hypervisors(nova, with_servers=False)
@@ -188,6 +192,6 @@ def unsettled(nova: Service, rows: Iterable[HostRow], *, docker: bool) -> dict[s
             waiting[row.host] = "Nova has no hypervisor for it"
         elif item["state"] != "up":
             waiting[row.host] = f"its hypervisor is {item['state']}"
-        elif (item["hypervisor_type"] == DOCKER) != docker:
+        elif docker is not None and (item["hypervisor_type"] == DOCKER) != docker:
             waiting[row.host] = f"its hypervisor is of type {item['hypervisor_type']}"
     return waiting
