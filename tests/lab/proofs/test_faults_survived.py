@@ -137,6 +137,9 @@ def go_through(scene: Scene, workflow: str, meeting: Meeting, faults: Sequence[F
     """Have a run meet faults, and require that it has told the truth of it."""
     ended, met = meet(scene.cast, lambda: scene.begin(workflow, meeting.inputs), faults)
     assert ended.state in meeting.ends, ended.message
+    # One that ended early for what it met has not come to all phases.
+    missed = {fault.name for fault in faults} - {*met}
+    assert not missed or ended.state != SUCCESS, f"not met by a run that went well: {missed}"
     scene.require_truth(ended)
     require_others(scene, ended)
     survived.update(met)

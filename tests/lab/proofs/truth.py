@@ -89,6 +89,8 @@ def violations(computes: Mapping[str, Compute], run: Run) -> list[str]:
     if run.state == SUCCESS and run.report.state in ("failed", "refused"):
         wrong.append(f"the run is a success, and its report is {run.report.state}")
     for row in run.report.rows:
+        if run.state == SUCCESS and row.role != "compute" and row.state in ("failed", "unknown"):
+            wrong.append(f"the run is a success, and the controller {row.host} is {row.state}")
         compute = computes.get(row.host)
         if compute is None or row.role != "compute":
             continue
