@@ -15,7 +15,7 @@ from lab.hosts.access import Host, lab_hosts
 from lab.images import layers, wheelhouse
 from lab.images.layers import Layer
 from lab.images.snapshots import Snapshots
-from lab.images.wheelhouse import Project, Wheel
+from lab.images.wheelhouse import Lock, Project, Wheel
 from lab.machine import engine, parallel
 from lab.machine.progress import Progress
 from lab.settings import HostSettings, LabSettings
@@ -31,6 +31,10 @@ class Stage(Protocol):
     @property
     def projects(self) -> Sequence[Project]:
         """Return the projects of the checkout whose wheels the hosts find in the wheelhouse."""
+
+    @property
+    def locks(self) -> Sequence[Lock]:
+        """Return the locks of the checkout whose files hosts find in the wheelhouse."""
 
     @property
     def layers(self) -> Sequence[Layer]:
@@ -63,6 +67,7 @@ class BareStage:
     """The cloud alone: nothing is put onto it."""
 
     projects: Sequence[Project] = ()
+    locks: Sequence[Lock] = ()
     layers: Sequence[Layer] = ()
     next_step = "nothing is set up on it"
 
@@ -134,7 +139,7 @@ def _wheels(
     settings: LabSettings, progress: Progress, stage: Stage, built: layers.Images
 ) -> dict[str, Wheel]:
     with progress.step("wheels of this checkout"):
-        wheelhouse.fetch(settings, built.reference("openstack"))
+        wheelhouse.fetch(settings, built.reference("openstack"), stage.locks)
         return wheelhouse.build(settings, stage.projects)
 
 

@@ -40,7 +40,7 @@ def find() -> Wheel:
             "belongs to this release."
         )
     path = resources.path(f"{FOLDER}/{names[0]}")
-    return Wheel(path, _sha256(path))
+    return Wheel(path, digest_of(path))
 
 
 def settings() -> dict[str, str]:
@@ -59,7 +59,7 @@ def for_hosts(folder: Path | None) -> list[Wheel]:
     if folder is None:
         return [driver]
     locked = set(re.findall(r"sha256:([0-9a-f]{64})", host_package.contents()[host_package.LOCK]))
-    wheels = [Wheel(path, _sha256(path)) for path in sorted(folder.glob("*.whl"))]
+    wheels = [Wheel(path, digest_of(path)) for path in sorted(folder.glob("*.whl"))]
     needed = [wheel for wheel in wheels if wheel.sha256 in locked]
     if not needed:
         raise Refused(
@@ -70,5 +70,6 @@ def for_hosts(folder: Path | None) -> list[Wheel]:
     return [driver, *needed]
 
 
-def _sha256(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -36,7 +36,8 @@ def make(archive: Path, folders: Sequence[Path], images: Sequence[Path]) -> str:
         wheels = sorted(folder.glob("*.whl"))
         if not wheels:
             raise Refused("--wheels", f"{folder} has no wheels.", "Give the one that has them.")
-        for path in wheels:
+        # Of the agent's hook scripts there is no wheel.
+        for path in [*wheels, *sorted(folder.glob("*.tar.gz"))]:
             _add(files, f"wheels/{path.name}", path)
     driver = driver_wheel.find().path
     files[f"wheels/{driver.name}"] = driver

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Put Heat's agent on a host: run over SSH by `novadocker-enroll`, with the host's credentials.
 
-All of it lives in /opt/heat-agent, but for /etc/os-collect-config.conf and the unit. It comes from
-the Python index that the host is set up for.
+All of it lives in /opt/heat-agent, but for /etc/os-collect-config.conf and the unit. What is
+installed is named by agent.lock, each file by its hash; where enrolment brought no files beside it,
+they come from the Python index that the host is set up for.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shlex
 import shutil
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +25,7 @@ from library.files import replace_file
 from library.inbox import RAN, alone
 from library.message import HOST_NAME, OPERATOR_KEYS
 from library.outcome import run_step
-from library.package import CURRENT, PACKAGES
+from library.package import CURRENT, PACKAGES, own_package
 from library.progress import ACCESS
 from library.services import find_service, restart_service
 from library.step import ANY_CODE, Step
@@ -32,7 +37,8 @@ SETTINGS = {
     "properties": {
         "os_collect_config": {
             "type": "object",
-            "description": "The attribute of that name of the host's server resource in Heat.",
+            "description": "The attribute of that name of the host's server resource in Heat; "
+            "without it a host that was enrolled before keeps the one that it has.",
             "default": {},
         },
         "polling_interval_s": {
@@ -42,17 +48,6 @@ SETTINGS = {
             "minimum": 1,
             "maximum": 3600,
             "default": 60,
-        },
-        "requirements": {
-            "type": "array",
-            "description": "What pip installs for the agent.",
-            "items": {"type": "string"},
-            "default": ["os-collect-config", "os-apply-config", "os-refresh-config", "dib-utils"],
-        },
-        "hooks_requirement": {
-            "type": "string",
-            "description": "Source distribution that the hook scripts are taken from.",
-            "default": "heat-agents",
         },
         "host": {
             "type": "string",
@@ -80,6 +75,9 @@ SETTINGS = {
 }
 
 HOME = "/opt/heat-agent"
+BEFORE = "/opt/heat-agent.before"
+LOCK = "agent.lock"
+HOOKS = "heat-agents"
 CONFIGURATION = "/etc/os-collect-config.conf"
 HOST_KEY = "/etc/novadocker/host.key"
 UNSIGNED = "/etc/novadocker/unsigned"
@@ -147,7 +145,14 @@ HOOK_FILES = {
 
 
 def converge(step: Step) -> None:
-    """Make the agent be installed, configured with the given credentials, and running."""
+    """Make the agent be installed, configured with the given credentials, and running.
+
+    Without credentials an agent that is there is brought up to date.
+    """
+    configuration = step.path(CONFIGURATION)
+    if not step.settings["os_collect_config"] and not is_ours(configuration):
+        # Of a host whose image brought its agent.
+        return
     refuse_foreign_agent(step)
     changed = install(step)
     for name, (text, mode) in own_files(step).items():
@@ -169,10 +174,15 @@ def converge(step: Step) -> None:
             restart_service(step, started, 60)
 
 
+def is_ours(configuration: Path) -> bool:
+    """Return whether the agent's configuration is there, and from here."""
+    return configuration.exists() and configuration.read_text().startswith(HEADER)
+
+
 def refuse_foreign_agent(step: Step) -> None:
     """Leave a host alone that is somebody else's already."""
     path = step.path(CONFIGURATION)
-    if path.exists() and not path.read_text().startswith(HEADER):
+    if path.exists() and not is_ours(path):
         raise StepFailed(
             f"this host has an os-collect-config already ({CONFIGURATION} is not from "
             "novadocker-enroll): take it away, or use the stack that it belongs to"
@@ -180,30 +190,87 @@ def refuse_foreign_agent(step: Step) -> None:
 
 
 def install(step: Step) -> bool:
-    """Make the agent's environment; return whether there was something to do."""
-    home = step.path(HOME)
-    wanted = [*step.settings["requirements"], step.settings["hooks_requirement"]]
+    """Make the agent's environment of what agent.lock names; return whether that was to be done."""
+    home, brought = step.path(HOME), own_package().parent / "wheels"
+    text = (brought / LOCK).read_text()
+    wanted = {"lock": hashlib.sha256(text.encode()).hexdigest()}
     mark = home / "installed.json"
     if mark.exists() and json.loads(mark.read_text()) == wanted and works(step, home):
         return False
-    if not step.will(f"install {', '.join(wanted)} in {HOME}"):
+    if not step.will(f"install the agent of {LOCK} {wanted['lock'][:12]} in {HOME}"):
         return True
     step.remember("home", True)
+    # A message that is under way is run by what would be taken from under its feet.
+    with alone(step), replaced(home, step.path(BEFORE), mark):
+        make_environment(step, home)
+        hooks = [path for path in brought.glob("*.tar.gz") if is_named(path, text)]
+        sources = ["--find-links", str(brought), *(["--no-index"] if hooks else [])]
+        entries = re.split(r"(?m)^(?=[A-Za-z0-9])", text)
+        with tempfile.TemporaryDirectory(prefix="novadocker-") as directory:
+            for name, of_hooks in (("packages", False), ("hooks", True)):
+                chosen = [x for x in entries if x.startswith(f"{HOOKS}==") == of_hooks]
+                Path(directory, name).write_text("".join(chosen))
+            locked = ["--no-deps", "--require-hashes", *sources]
+            binary = ["--only-binary", ":all:", "--requirement", f"{directory}/packages"]
+            pip(step, home, ["install", *locked, *binary])
+            # pip builds its metadata, by what was just installed and by nothing else.
+            source = ["--no-build-isolation", "--no-binary", ":all:", "--dest", directory]
+            pip(step, home, ["download", *locked, *source, "--requirement", f"{directory}/hooks"])
+            unpack_hooks(next(Path(directory).glob("*.tar.gz")), home)
+        replace_file(mark, json.dumps(wanted).encode(), 0o644)
+    return True
+
+
+def is_named(path: Path, lock: str) -> bool:
+    """Return whether a lock names a file, by its content."""
+    return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" in lock
+
+
+@contextmanager
+def replaced(home: Path, before: Path, mark: Path) -> Iterator[None]:
+    """Have a folder made anew; where that fails, or the host goes down, it is as it was before.
+
+    :param mark: the file of it that is written last
+    """
+    if before.exists() and not mark.exists():
+        shutil.rmtree(home, ignore_errors=True)
+        before.rename(home)
+    shutil.rmtree(before, ignore_errors=True)
+    if home.exists():
+        home.rename(before)
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(home, ignore_errors=True)
+        if before.exists():
+            before.rename(home)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def make_environment(step: Step, home: Path) -> None:
+    """Make an empty environment of the host's Python."""
     done = step.run(["python3", "-m", "venv", "--clear", str(home)], ok=ANY_CODE)
     if done.code:
         raise StepFailed(
             f"python3 -m venv does not work on this host (on Debian: install python3-venv): "
             f"{(done.stdout + done.stderr)[-300:]}"
         )
-    pip = [f"{home}/bin/python", "-m", "pip", "--disable-pip-version-check", "--no-input", "-q"]
-    step.run([*pip, "install", *step.settings["requirements"]])
-    with tempfile.TemporaryDirectory() as directory:
-        hooks = step.settings["hooks_requirement"]
-        name = hooks.split("=")[0].split("<")[0].split(">")[0].strip()
-        step.run([*pip, "download", "--no-deps", "--no-binary", name, "-d", directory, hooks])
-        unpack_hooks(next(Path(directory).glob("*.tar.gz")), home)
-    replace_file(mark, json.dumps(wanted).encode(), 0o644)
-    return True
+
+
+def pip(step: Step, home: Path, arguments: list[str]) -> None:
+    """Run pip of the agent's environment.
+
+    :raises StepFailed: with its last words, which name a file that is not there, or another
+    """
+    options = ["--disable-pip-version-check", "--no-input", "-q"]
+    done = step.run([f"{home}/bin/python", "-m", "pip", *options, *arguments], ok=ANY_CODE)
+    if done.code:
+        raise StepFailed(
+            f"the agent cannot be installed as {LOCK} names it: {done.stderr.strip()[-400:]}. Give "
+            "the host an index that has these files, or --wheels a folder that has those for its "
+            "Python"
+        )
 
 
 def works(step: Step, home: Path) -> bool:
@@ -224,9 +291,7 @@ def unpack_hooks(archive: Path, home: Path) -> None:
         for source, target in HOOK_FILES.items():
             content = tar.extractfile(members[source]) if source in members else None
             if content is None:
-                raise StepFailed(
-                    f"{archive.name} holds no {source}: name another hooks_requirement"
-                )
+                raise StepFailed(f"{archive.name} holds no {source}, which is {HOOKS} no more")
             path = home / target
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, content.read(), 0o755 if "templates" not in target else 0o644)
@@ -239,7 +304,7 @@ def own_files(step: Step) -> dict[str, tuple[str, int]]:
     shell = "#!/bin/sh\n"
     configure = f"{HOME}/os-refresh-config/configure.d"
     name, keys = step.settings.get("host"), step.settings.get("operator_keys")
-    access = step.settings.get("progress")
+    access, given = step.settings.get("progress"), step.settings["os_collect_config"]
     return {
         **({ACCESS: (f"{access}\n", 0o600)} if access else {}),
         **({HOST_NAME: (f"{name}\n", 0o600)} if name else {}),
@@ -251,7 +316,7 @@ def own_files(step: Step) -> dict[str, tuple[str, int]]:
         f"{HOME}/hooks/novadocker": (f"{shell}{call} message\n", 0o755),
         f"{configure}/50-refuse": (f"{shell}{call} refuse\n", 0o755),
         f"{configure}/60-settle": (f"{shell}{call} settle\n", 0o755),
-        CONFIGURATION: (configuration(step.settings), 0o600),
+        **({CONFIGURATION: (configuration(step.settings), 0o600)} if given else {}),
         UNIT_FILE: (unit_text(step), 0o644),
     }
 
@@ -323,7 +388,7 @@ def remove(step: Step) -> None:
         step.run(["systemctl", "disable", "--now", UNIT], ok=ANY_CODE)
     step.restore_files(force=True)
     if step.to_undo.get("home") and step.will(f"remove {HOME} and the agent's state"):
-        for name in (HOME, *STATE, RAN, PACKAGES):
+        for name in (HOME, BEFORE, *STATE, RAN, PACKAGES):
             shutil.rmtree(step.path(name), ignore_errors=True)
         step.path(HOST_KEY).unlink(missing_ok=True)
         place = step.path(HOST_KEY).parent

@@ -17,7 +17,6 @@ from lab.images.layers import builder_prefix, digest
 from lab.machine import apt_sources, commands, parallel, python_index
 from lab.settings import LAB, LabSettings
 
-HEAT_AGENTS = "heat-agents==13.0.0"
 MOUNT = "/mnt/wheelhouse"
 STAMP = ".downloads"
 
@@ -37,6 +36,18 @@ class Project:
 
 
 @dataclasses.dataclass(frozen=True)
+class Lock:
+    """A file of the checkout that names what hosts install, each file by its hash.
+
+    :param path: where it is in the checkout
+    :param sources: distributions that are wanted as their sources
+    """
+
+    path: str
+    sources: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Wheel:
     """A wheel in the wheelhouse.
 
@@ -47,13 +58,15 @@ class Wheel:
     digest: str
 
 
-def fetch(settings: LabSettings, image: str) -> None:
-    """Download the packages of wheels.lock and the sdist of heat-agents, unless they are there.
+def fetch(settings: LabSettings, image: str, locks: Sequence[Lock]) -> None:
+    """Download what wheels.lock and other locks name, unless it is there.
 
     :param image: reference of the image whose Python they are for
     """
     release = apt_sources.machine_release()
-    wanted = digest((LAB / "wheels.lock").read_text(), HEAT_AGENTS, release)
+    texts = [(LAB / "wheels.lock").read_text()]
+    texts += [(settings.checkout / lock.path).read_text() for lock in locks]
+    wanted = digest(*texts, *map(str, locks), release)
     stamp = settings.wheelhouse / STAMP
     if stamp.is_file() and stamp.read_text() == wanted:
         return
@@ -61,11 +74,21 @@ def fetch(settings: LabSettings, image: str) -> None:
     container = f"{builder_prefix(settings)}wheelhouse"
     env = {"PIP_CERT": "/mnt/ca.crt", "PIP_CONFIG_FILE": os.devnull, **python_index.machine_index()}
     pip = f"{settings.openstack_venv}/bin/pip"
-    script = (
-        f"cd {MOUNT} && rm -f *.whl *.tar.gz"
-        f" && {pip} wheel --no-deps --wheel-dir . --requirement /mnt/wheels.lock"
-        f" && {pip} download --no-deps --no-binary heat-agents --dest . {HEAT_AGENTS}"
-    )
+    download = f"{pip} download --no-deps --dest ."
+    script = [
+        f"cd {MOUNT}",
+        "rm -f *.whl *.tar.gz",
+        f"{download} --requirement /mnt/wheels.lock",
+        *(
+            " ".join(
+                [
+                    f"{download} --require-hashes --requirement /mnt/checkout/{lock.path}",
+                    *(f"--no-binary {name}" for name in lock.sources),
+                ]
+            )
+            for lock in locks
+        ),
+    ]
     commands.run(["docker", "rm", "--force", container], check=False)
     try:
         commands.run_logged(
@@ -73,9 +96,10 @@ def fetch(settings: LabSettings, image: str) -> None:
                 *("docker", "run", "--rm", "--name", container, "--network", "host"),
                 *("--volume", f"{settings.wheelhouse}:{MOUNT}"),
                 *("--volume", f"{LAB / 'wheels.lock'}:/mnt/wheels.lock:ro"),
+                *("--volume", f"{settings.checkout}:/mnt/checkout:ro"),
                 *("--volume", f"{python_index.ca_bundle()}:/mnt/ca.crt:ro"),
                 *(part for k, v in env.items() for part in ("--env", f"{k}={v}")),
-                *(image, "sh", "-c", script),
+                *(image, "sh", "-c", " && ".join(script)),
             ],
             settings.log_dir / "wheelhouse.log",
             timeout_s=600,

@@ -21,6 +21,7 @@ class BundleStage:
     """The bundle on the controller and every host enrolled, as `lab.lifecycle.Stage` describes."""
 
     projects = bundle.PROJECTS
+    locks = bundle.LOCKS
     layers = images.LAYERS
     next_step = "next, enrol it: novadocker-enroll add"
 

@@ -13,7 +13,7 @@ from openstack.exceptions import SDKException
 from lab.client.connection import connect
 from lab.errors import LabError
 from lab.hosts.access import Host
-from lab.images.wheelhouse import Project, Wheel
+from lab.images.wheelhouse import Lock, Project, Wheel
 from lab.settings import LabSettings
 
 BUNDLE = Project(
@@ -27,6 +27,11 @@ BUNDLE = Project(
 # The operator's commands.
 CLIENT = Project("novadocker-client", "novadocker_client", (".",))
 PROJECTS = (BUNDLE, CLIENT)
+# What hosts install beside it: the agent, and what the driver needs.
+LOCKS = (
+    Lock("heat_templates/agent/agent.lock", sources=("heat-agents",)),
+    Lock("heat_templates/library/driver.lock"),
+)
 STAMP = "/etc/novadocker-lab/bundle"
 MISTRAL_UNITS = ("mistral-api.service", "mistral-engine.service", "mistral-executor.service")
 WORKBOOK = "workbooks/novadocker.yaml"

@@ -15,11 +15,10 @@ from heatclient.v1.client import Client as Heat
 from keystoneauth1.exceptions import ClientException
 from openstack.exceptions import SDKException
 
-from novadocker_actions import driver_wheel
 from novadocker_actions.cloud import messages
 from novadocker_actions.cloud.services import Patience, ServiceAdapter
-from novadocker_actions.enrolment import agent, pools
-from novadocker_actions.enrolment.agent import Ssh, change_agent, update_packages
+from novadocker_actions.enrolment import agent, brought, pools
+from novadocker_actions.enrolment.agent import Ssh, change_agent, update_hosts
 from novadocker_actions.enrolment.pools import STACK_PREFIX
 from novadocker_actions.enrolment.roster import Roster, parse_hosts
 from novadocker_actions.enrolment.stacks import ROLES, Enrolment
@@ -175,8 +174,8 @@ def _wheel_options(parser: argparse.ArgumentParser) -> None:
         "--wheels",
         type=Path,
         metavar="DIRECTORY",
-        help="has wheels of what the driver needs and hosts may lack; those that driver.lock names "
-        "by their hashes are brought beside the driver's own",
+        help="has files of what the driver needs and of the agent, where hosts lack them; those "
+        "that driver.lock and agent.lock name by their hashes are brought beside the driver's",
     )
 
 
@@ -227,7 +226,7 @@ def keys_of(ssh: Ssh, hosts: Mapping[str, str]) -> dict[str, str]:
 def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
     """Enrol hosts in a pool and wait until their agents have answered."""
     hosts, ssh, settings = parse_hosts(arguments.hosts), _ssh(arguments), _agent_settings(arguments)
-    wheels = driver_wheel.for_hosts(arguments.wheels)
+    files = brought.of_folder(arguments.wheels)
     pools.require_name(arguments.pool)
     parts = {}
     for stack in enrol.pools():
@@ -259,7 +258,7 @@ def run_add(enrol: Enrolment, arguments: argparse.Namespace) -> None:
         waiting[name] = stack
     for name, stack in waiting.items():
         addresses = {host: hosts[host] for host in given.get(name, ())}
-        enrol.attach(stack, addresses, ssh, settings, wheels, arguments.timeout, flat=True)
+        enrol.attach(stack, addresses, ssh, settings, files, arguments.timeout, flat=True)
         now = enrol.await_complete(stack, arguments.timeout)
         lost = sorted(set(addresses) - set(Roster.of_parameters(now["parameters"]).active))
         if lost:
@@ -285,26 +284,26 @@ def run_attach(enrol: Enrolment, arguments: argparse.Namespace) -> None:
             "stack", f"there is none called {arguments.stack}.", "See openstack stack list."
         )
     ssh, settings = _ssh(arguments), _agent_settings(arguments)
-    wheels = driver_wheel.for_hosts(arguments.wheels)
+    files = brought.of_folder(arguments.wheels)
     # Pools tell their hosts by a parameter, before the servers exist.
     names = Roster.of_parameters(stack["parameters"]).active or tuple(enrol.servers(stack))
     addresses = {name: name for name in names} | parse_hosts(arguments.hosts)
     if not addresses:
         raise Refused("stack", f"{arguments.stack} has no deployed servers.", "Name its hosts.")
     enrol.pin(stack["stack_name"], list(addresses), keys_of(ssh, addresses))
-    enrol.attach(stack, addresses, ssh, settings, wheels, arguments.timeout)
+    enrol.attach(stack, addresses, ssh, settings, files, arguments.timeout)
 
 
 def run_update(enrol: Enrolment, arguments: argparse.Namespace) -> None:
-    """Put the package and the driver's wheel of this release on hosts."""
+    """Put the package, the driver's wheel and the agent of this release on hosts."""
     enrolled = {name: name for stack in enrol.pools() for name in enrol.inventory(stack)}
     hosts = parse_hosts(arguments.hosts) or enrolled
     unknown = sorted(set(hosts) - set(enrolled))
     if unknown or not hosts:
         what = f"{unknown[0]} is not enrolled." if unknown else "none is enrolled."
         raise Refused("host", what, "See novadocker-enroll list.")
-    wheels = driver_wheel.for_hosts(arguments.wheels)
-    update_packages(_ssh(arguments), hosts, wheels, enrol.tell)
+    files = brought.of_folder(arguments.wheels)
+    update_hosts(_ssh(arguments), hosts, files, enrol.tell)
 
 
 def run_list(enrol: Enrolment, _arguments: argparse.Namespace) -> None:

@@ -8,13 +8,13 @@ import concurrent.futures
 import dataclasses
 import json
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from novadocker_actions import host_package
+from novadocker_actions import host_package, resources
 from novadocker_actions.cloud.host_keys import fault_of
-from novadocker_actions.driver_wheel import Wheel
+from novadocker_actions.enrolment.brought import AGENT_LOCK, Brought
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import identity
 
@@ -97,26 +97,18 @@ def step_script(
     mode: str,
     settings: Mapping[str, Any],
     timeout_s: float,
-    wheels: Iterable[Path] = (),
+    files: Iterable[Path] = (),
 ) -> str:
     """Return the program for a host's Python that runs a step out of the package.
 
-    :param wheels: files that lie beside the package while the step runs
+    :param files: what lies beside the package, in the folder wheels, while the step runs
     """
     inputs = {"mode": mode, "settings": json.dumps(dict(settings)), "timeout_s": str(timeout_s)}
     given = json.dumps(inputs)
-    beside = {path.name: base64.b64encode(path.read_bytes()).decode() for path in wheels}
+    beside = {path.name: base64.b64encode(path.read_bytes()).decode() for path in files}
     return _PROGRAM.format(
         package=host_package.compressed(), inputs=given, step=step, wheels=json.dumps(beside)
     )
-
-
-def agent_script(mode: str, settings: Mapping[str, Any], timeout_s: int) -> str:
-    """Return the program for a host's Python that installs or removes the agent.
-
-    The settings hold credentials: they travel on the program's standard input alone.
-    """
-    return step_script("install_agent", mode, settings, timeout_s)
 
 
 def run_step(
@@ -126,13 +118,13 @@ def run_step(
     mode: str,
     settings: Mapping[str, Any],
     timeout_s: int = 600,
-    wheels: Iterable[Path] = (),
+    files: Iterable[Path] = (),
 ) -> dict[str, Any]:
     """Run a host step over SSH; return whether it ``changed`` the host, and its ``facts``.
 
     :raises Refused: with the host's own reason
     """
-    text = step_script(step, mode, settings, timeout_s, wheels)
+    text = step_script(step, mode, settings, timeout_s, files)
     printed = ssh.run(address, "python3 -", text, timeout_s + 30)
     outcome = json.loads(printed.strip().splitlines()[-1])
     report = json.loads(outcome["report"])
@@ -142,49 +134,59 @@ def run_step(
 
 
 def change_agent(
-    ssh: Ssh, address: str, mode: str, settings: Mapping[str, Any], timeout_s: int = 600
+    ssh: Ssh,
+    address: str,
+    mode: str,
+    settings: Mapping[str, Any],
+    brought: Brought | None = None,
+    timeout_s: int = 600,
 ) -> bool:
     """Install (``apply``) or remove (``undo``) the agent of a host; return whether that changed it.
 
+    Without credentials in the settings, an agent that enrolment put there is brought up to date.
+
+    :param brought: of which the agent is installed, where it has that
     :raises Refused: with the host's own reason
     """
-    return bool(run_step(ssh, address, "install_agent", mode, settings, timeout_s)["changed"])
+    files = [resources.path(AGENT_LOCK), *(brought.agent if brought else ())]
+    done = run_step(ssh, address, "install_agent", mode, settings, timeout_s, files)
+    return bool(done["changed"])
 
 
-def install_package(ssh: Ssh, address: str, wheels: Sequence[Wheel], timeout_s: int = 120) -> bool:
+def install_package(ssh: Ssh, address: str, brought: Brought, timeout_s: int = 120) -> bool:
     """Put the package of host steps and wheels on a host; return whether it had others.
 
-    :param wheels: the driver's first
     :raises Refused: with the host's own reason
     """
     settings = {"sha256": host_package.digest()}
     changed = run_step(ssh, address, "install_package", "apply", settings, timeout_s)["changed"]
-    named = {wheel.path.name: wheel.sha256 for wheel in wheels}
-    brought = {"wheels": named, "driver": wheels[0].sha256}
-    paths = [wheel.path for wheel in wheels]
-    done = run_step(ssh, address, "bring_wheels", "apply", brought, timeout_s, paths)
+    named = {wheel.path.name: wheel.sha256 for wheel in brought.driver}
+    asked = {"wheels": named, "driver": brought.driver[0].sha256}
+    paths = [wheel.path for wheel in brought.driver]
+    done = run_step(ssh, address, "bring_wheels", "apply", asked, timeout_s, paths)
     return bool(changed or done["changed"])
 
 
-def update_packages(
-    ssh: Ssh, hosts: Mapping[str, str], wheels: Sequence[Wheel], tell: Callable[[str], None]
+def update_hosts(
+    ssh: Ssh, hosts: Mapping[str, str], brought: Brought, tell: Callable[[str], None]
 ) -> None:
-    """Put the package on hosts that have the agent; a recipe that is under way is not disturbed.
+    """Put the package and the agent of this release on hosts, without disturbing a recipe.
 
     :param hosts: SSH addresses by host name
-    :param wheels: what is brought beside it, the driver's first
     :param tell: called with each line for the operator
     :raises Refused: naming every host on which it could not be done; it is on the others
     """
 
     def update(name: str) -> str:
         try:
-            changed = install_package(ssh, hosts[name], wheels)
+            changed = install_package(ssh, hosts[name], brought)
+            renewed = change_agent(ssh, hosts[name], "apply", {}, brought)
         except Refused as err:
             return f"{name}: {err}"
         tell(
             f"{name}: package {host_package.digest()[:12]} "
-            f"{'installed' if changed else 'is there'}, with {wheels[0].path.name}"
+            f"{'installed' if changed else 'is there'}, with {brought.driver[0].path.name}; "
+            f"agent {'brought up to date' if renewed else 'as it was'}"
         )
         return ""
 

@@ -8,7 +8,7 @@ import json
 import logging
 import time
 import urllib.parse
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from heatclient.v1.client import Client as Heat
@@ -16,9 +16,9 @@ from heatclient.v1.client import Client as Heat
 from novadocker_actions import resources
 from novadocker_actions.cloud import inventory
 from novadocker_actions.cloud.host_keys import KEYS_PREFIX, KEYS_TAG, PROGRESS, STACK_TAG
-from novadocker_actions.driver_wheel import Wheel
 from novadocker_actions.enrolment import pools
 from novadocker_actions.enrolment.agent import PARALLEL, Ssh, change_agent, install_package
+from novadocker_actions.enrolment.brought import Brought
 from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.errors import CloudError, Refused
 
@@ -194,7 +194,7 @@ class Enrolment:
         addresses: Mapping[str, str],
         ssh: Ssh,
         common: Mapping[str, Any],
-        wheels: Sequence[Wheel],
+        brought: Brought,
         timeout_s: float,
         parallel: int = PARALLEL,
         *,
@@ -204,7 +204,7 @@ class Enrolment:
 
         :param addresses: SSH addresses by host name
         :param common: settings of install_agent that are the same for all of them
-        :param wheels: what is brought beside the package, the driver's first
+        :param brought: what is brought beside the package
         :param flat: whether :meth:`write` made the stack
         :raises Refused: naming every host that could not be attached
         """
@@ -213,8 +213,8 @@ class Enrolment:
         same = {**common, "progress": self.progress_of(stack["stack_name"])}
 
         def set_up(address: str, settings: Mapping[str, Any]) -> bool:
-            changed = install_package(ssh, address, wheels)
-            return change_agent(ssh, address, "apply", settings) or changed
+            changed = install_package(ssh, address, brought)
+            return change_agent(ssh, address, "apply", settings, brought) or changed
 
         with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
             running: dict[concurrent.futures.Future[bool], str] = {}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
 import json
 import pathlib
@@ -197,6 +198,24 @@ CREDENTIALS = {
 }
 
 
+LOCK = """\
+heat-agents==13.0.0 ; python_full_version >= '3.11' \\
+    --hash=sha256:aa
+os-collect-config==14.1.0 \\
+    --hash=sha256:bb
+"""
+
+
+def sdist(path: pathlib.Path) -> pathlib.Path:
+    """Write a source distribution with the hooks; return its path."""
+    with tarfile.open(path, "w:gz") as tar:
+        for name in install_agent.HOOK_FILES:
+            item = tarfile.TarInfo(f"heat_agents-1/{name}")
+            item.size = 4
+            tar.addfile(item, io.BytesIO(b"text"))
+    return path
+
+
 class TestInstall:
     def step(self, make_step: Make, mode: str = "apply") -> Any:
         return make_step(
@@ -204,8 +223,6 @@ class TestInstall:
             mode,
             os_collect_config=CREDENTIALS,
             polling_interval_s=2,
-            requirements=["os-collect-config"],
-            hooks_requirement="heat-agents",
             host="compute-1",
             operator_keys="-----BEGIN PUBLIC KEY-----\n",
             unsigned="refuse",
@@ -334,19 +351,36 @@ class TestInstall:
         with pytest.raises(faults.StepFailed, match="has an os-collect-config already"):
             install_agent.converge(self.step(make_step))
 
+    @pytest.fixture
+    def brought(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+        """Return the folder beside the package, with a lock of two distributions."""
+        folder = tmp_path / "brought/wheels"
+        folder.mkdir(parents=True)
+        (folder / "agent.lock").write_text(LOCK)
+        monkeypatch.setattr(install_agent, "own_package", lambda: folder.parent / "host.pyz")
+        return folder
+
+    @pytest.fixture
+    def home(self, root: pathlib.Path, brought: pathlib.Path) -> pathlib.Path:
+        """Return the agent's folder, as it was installed by this lock."""
+        home = root / install_agent.HOME.lstrip("/")
+        (home / "bin").mkdir(parents=True)
+        digest = hashlib.sha256((brought / "agent.lock").read_bytes()).hexdigest()
+        (home / "installed.json").write_text(json.dumps({"lock": digest}))
+        (home / "bin/python").write_text("#!/bin/sh\nexit 0\n")
+        (home / "bin/python").chmod(0o755)
+        return home
+
     @pytest.mark.parametrize(
         ("python", "made_anew"),
         [("exit 0", False), ("echo no module os_collect_config >&2; exit 1", True), ("", True)],
     )
     def test_an_environment_of_a_python_that_is_gone_is_made_anew(
-        self, make_step: Make, root: pathlib.Path, python: str, made_anew: bool
+        self, make_step: Make, home: pathlib.Path, python: str, made_anew: bool
     ) -> None:
         step = self.step(make_step, "check")
-        home = root / install_agent.HOME.lstrip("/")
-        (home / "bin").mkdir(parents=True)
-        wanted = [*step.settings["requirements"], step.settings["hooks_requirement"]]
-        (home / "installed.json").write_text(json.dumps(wanted))
         # An upgrade of the distribution leaves a link to what is gone, or to another Python.
+        (home / "bin/python").unlink()
         (home / "bin/python").symlink_to("python3")
         if python:
             (home / "bin/python3").write_text(f"#!/bin/sh\n{python}\n")
@@ -354,13 +388,115 @@ class TestInstall:
         assert install_agent.install(step) is made_anew
         assert bool(step.actions) is made_anew
 
+    @pytest.mark.parametrize("mark", [{"lock": "of another release"}, ["os-collect-config"]])
+    def test_an_agent_of_another_release_is_made_anew(
+        self, make_step: Make, home: pathlib.Path, mark: Any
+    ) -> None:
+        (home / "installed.json").write_text(json.dumps(mark))
+        step = self.step(make_step, "check")
+        assert install_agent.install(step)
+        assert "install the agent of agent.lock" in step.actions[0]
+
+    def pip(self, step: Any, code: int, said: str = "") -> list[list[str]]:
+        """Have a step run commands that end so; return them as they come."""
+        argvs: list[list[str]] = []
+
+        def run(argv: list[str], **_: Any) -> Any:
+            argvs.append(argv)
+            if "venv" in argv:
+                pathlib.Path(argv[-1]).mkdir(parents=True)
+            if "download" in argv:
+                sdist(pathlib.Path(argv[argv.index("--dest") + 1]) / "heat_agents-1.tar.gz")
+            return types.SimpleNamespace(code=code * ("pip" in argv), stdout="", stderr=said)
+
+        step.run = run
+        return argvs
+
+    def test_all_of_it_is_installed_by_its_hash_and_is_no_source(
+        self, make_step: Make, root: pathlib.Path, brought: pathlib.Path
+    ) -> None:
+        step = self.step(make_step)
+        argvs = self.pip(step, 0)
+        assert install_agent.install(step)
+        packages, hooks = (argv for argv in argvs if "pip" in argv)
+        for argv in (packages, hooks):
+            assert {"--require-hashes", "--no-deps"} <= {*argv}
+            assert "--no-index" not in argv
+        assert packages[packages.index("--only-binary") + 1] == ":all:"
+        # What pip builds metadata with is what was just installed by its hash.
+        assert "--no-build-isolation" in hooks
+        mark = root / "opt/heat-agent/installed.json"
+        assert json.loads(mark.read_text()) == {"lock": hashlib.sha256(LOCK.encode()).hexdigest()}
+        assert (root / "opt/heat-agent/hooks.d/script").read_text() == "text"
+        assert not (root / "opt/heat-agent.before").exists()
+
+    def test_where_enrolment_brought_the_files_no_index_is_asked(
+        self, make_step: Make, brought: pathlib.Path
+    ) -> None:
+        for name, content, named in (("heat_agents-1", b"x", False), ("heat_agents-2", b"y", True)):
+            (brought / f"{name}.tar.gz").write_bytes(content)
+            if named:
+                digest = hashlib.sha256(content).hexdigest()
+                (brought / "agent.lock").write_text(f"heat-agents==2 --hash=sha256:{digest}\n")
+            step = self.step(make_step)
+            argvs = self.pip(step, 0)
+            install_agent.install(step)
+            for argv in (argv for argv in argvs if "pip" in argv):
+                assert argv[argv.index("--find-links") + 1] == str(brought)
+                assert ("--no-index" in argv) is named
+
+    def test_an_agent_that_cannot_be_renewed_is_kept(
+        self, make_step: Make, home: pathlib.Path
+    ) -> None:
+        (home / "installed.json").write_text(json.dumps({"lock": "of another release"}))
+        step = self.step(make_step)
+        self.pip(step, 1, "ERROR: No matching distribution for os-collect-config==14.1.0")
+        with pytest.raises(faults.StepFailed, match=r"os-collect-config==14\.1\.0\. Give"):
+            install_agent.install(step)
+        assert json.loads((home / "installed.json").read_text()) == {"lock": "of another release"}
+        assert (home / "bin/python").exists()
+        assert not home.with_name("heat-agent.before").exists()
+
+    def test_an_agent_of_a_host_that_went_down_while_it_was_renewed_is_back_first(
+        self, make_step: Make, home: pathlib.Path
+    ) -> None:
+        home.rename(home.with_name("heat-agent.before"))
+        (home / "bin").mkdir(parents=True)
+        step = self.step(make_step)
+        self.pip(step, 1)
+        with pytest.raises(faults.StepFailed):
+            install_agent.install(step)
+        assert (home / "installed.json").exists()
+        assert not home.with_name("heat-agent.before").exists()
+
+    def test_an_update_keeps_the_credentials_and_leaves_others_agents_alone(
+        self,
+        make_step: Make,
+        root: pathlib.Path,
+        home: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        step = make_step("install_agent", "apply", os_collect_config={}, polling_interval_s=60)
+        configuration = root / "etc/os-collect-config.conf"
+        for text in (None, "[DEFAULT]\n"):
+            if text is not None:
+                configuration.write_text(text)
+            install_agent.converge(step)
+            assert step.actions == []
+        text = f"{install_agent.HEADER}[DEFAULT]\npolling_interval = 2\n"
+        configuration.write_text(text)
+        service = types.SimpleNamespace(active=False)
+        monkeypatch.setattr(install_agent, "find_service", lambda *_: service)
+        restarted = []
+        monkeypatch.setattr(install_agent, "restart_service", lambda *_: restarted.append(1))
+        monkeypatch.setattr(step, "run", lambda *_, **__: types.SimpleNamespace(code=0))
+        install_agent.converge(step)
+        assert configuration.read_text() == text
+        assert (root / "opt/heat-agent/bin/collect").exists()
+        assert restarted == [1]
+
     def test_hooks_come_out_of_the_source_distribution(self, tmp_path: pathlib.Path) -> None:
-        archive = tmp_path / "heat_agents-1.tar.gz"
-        with tarfile.open(archive, "w:gz") as tar:
-            for name in install_agent.HOOK_FILES:
-                item = tarfile.TarInfo(f"heat_agents-1/{name}")
-                item.size = 4
-                tar.addfile(item, io.BytesIO(b"text"))
+        archive = sdist(tmp_path / "heat_agents-1.tar.gz")
         install_agent.unpack_hooks(archive, tmp_path / "home")
         hook = tmp_path / "home/hooks.d/script"
         assert hook.read_text() == "text"
@@ -373,7 +509,7 @@ class TestInstall:
     def test_a_source_distribution_without_the_hooks_is_told(self, tmp_path: pathlib.Path) -> None:
         with tarfile.open(tmp_path / "x.tar.gz", "w:gz"):
             pass
-        with pytest.raises(faults.StepFailed, match="name another hooks_requirement"):
+        with pytest.raises(faults.StepFailed, match="which is heat-agents no more"):
             install_agent.unpack_hooks(tmp_path / "x.tar.gz", tmp_path)
 
     def test_a_converted_host_keeps_its_agent(self, make_step: Make, root: pathlib.Path) -> None:

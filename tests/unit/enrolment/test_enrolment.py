@@ -19,11 +19,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from heatclient.v1.client import Client
 from openstack.connection import Connection
 
-from novadocker_actions import driver_wheel, host_package, resources
+from novadocker_actions import driver_wheel, host_package, resources, site_archive
 from novadocker_actions.cloud import inventory, messages
 from novadocker_actions.cloud.services import ServiceAdapter
 from novadocker_actions.cmd import enroll
-from novadocker_actions.enrolment import agent, pools, roster, stacks
+from novadocker_actions.enrolment import agent, brought, pools, roster, stacks
 from novadocker_actions.enrolment.agent import Ssh
 from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.enrolment.stacks import Enrolment
@@ -105,11 +105,11 @@ def fake_ssh(tmp_path, monkeypatch):
 
 class TestAgentScript:
     def test_it_is_one_program_for_old_pythons(self):
-        text = agent.agent_script("apply", {"polling_interval_s": 2}, 60)
+        text = agent.step_script("install_agent", "apply", {"polling_interval_s": 2}, 60)
         ast.parse(text, feature_version=(3, 9))
 
     def test_it_runs_from_standard_input_and_refuses_bad_settings(self, tmp_path):
-        text = agent.agent_script("apply", {"no_such": 'it\'s "quoted"\\n'}, 60)
+        text = agent.step_script("install_agent", "apply", {"no_such": 'it\'s "quoted"\\n'}, 60)
         done = subprocess.run(
             [sys.executable, "-"],
             input=text,
@@ -190,13 +190,14 @@ class TestProbes:
 
     def test_the_driver_s_wheel_is_brought_beside_the_package(self, host, tmp_path):
         host(sys.executable)
-        brought = driver_wheel.for_hosts(None)
-        assert agent.install_package(Ssh(), "h", brought)
-        assert not agent.install_package(Ssh(), "h", brought)
+        files = brought.of_folder(None)
+        assert agent.install_package(Ssh(), "h", files)
+        assert not agent.install_package(Ssh(), "h", files)
         link = tmp_path / "root/usr/local/lib/novadocker/wheels/driver"
-        assert link.resolve().name == brought[0].sha256
-        path = link / brought[0].path.name
-        assert path.read_bytes() == brought[0].path.read_bytes()
+        driver = files.driver[0]
+        assert link.resolve().name == driver.sha256
+        path = link / driver.path.name
+        assert path.read_bytes() == driver.path.read_bytes()
 
     def test_of_a_directory_goes_what_the_lock_names_and_nothing_else(self, tmp_path, monkeypatch):
         for name in ("docker-7.2.0-py3-none-any.whl", "nova_docker-9.9-py3-none-any.whl"):
@@ -206,8 +207,26 @@ class TestProbes:
         wanted = hashlib.sha256(b"docker-7.2.0-py3-none-any.whl").hexdigest()
         lock = {host_package.LOCK: f"docker==7.2.0 --hash=sha256:{wanted}"}
         monkeypatch.setattr(host_package, "contents", lambda: lock)
-        sent = [wheel.path.name for wheel in driver_wheel.for_hosts(tmp_path)]
+        files = brought.of_folder(tmp_path)
+        sent = [wheel.path.name for wheel in files.driver]
         assert sent == [driver_wheel.find().path.name, "docker-7.2.0-py3-none-any.whl"]
+        assert files.agent == ()
+
+    def test_what_the_agent_s_lock_names_goes_to_hosts_and_into_archives(
+        self, tmp_path, monkeypatch
+    ):
+        names = ("heat_agents-13.0.0.tar.gz", "lxml-6-py3-none-any.whl", "rich-1-py3-none-any.whl")
+        for name in names:
+            (tmp_path / name).write_bytes(name.encode())
+        digests = [hashlib.sha256(name.encode()).hexdigest() for name in names]
+        lock = {host_package.LOCK: f"docker==7.2.0 --hash=sha256:{digests[2]}"}
+        monkeypatch.setattr(host_package, "contents", lambda: lock)
+        text = f"heat-agents==13 --hash=sha256:{digests[0]}\nlxml==6 --hash=sha256:{digests[1]}\n"
+        monkeypatch.setattr(resources, "text", lambda name: text)
+        assert {path.name for path in brought.of_folder(tmp_path).agent} == {*names[:2]}
+        archive = tmp_path / "site.tar"
+        site_archive.make(archive, [tmp_path], [])
+        assert {f"wheels/{name}" for name in names} <= {*site_archive.verify(archive)}
 
     def test_a_nova_that_cannot_be_asked_is_not_taken_for_none(self, host):
         host("/no/such/python3")
@@ -352,7 +371,7 @@ def cloud(monkeypatch, executors_key):
     heat.hosts = {}
     heat.stacks["nested"] = {"stack_name": "nested", "id": "2", "parameters": {}, "outputs": []}
 
-    def change(_ssh, address, mode, settings, timeout_s=600):
+    def change(_ssh, address, mode, settings, brought=None, timeout_s=600):
         done.append((address, mode, settings))
         return True
 
@@ -526,11 +545,12 @@ class TestUpdate:
         changed = [line for line in heat.asked if "GET" not in line]
         assert sorted(changed) == [
             *("bring_wheels apply a", "bring_wheels apply b"),
+            *("install_agent apply a", "install_agent apply b"),
             *("install_package apply a", "install_package apply b"),
         ]
-        # Their agents are left as they are.
-        assert done == []
-        assert f"a: package {host_package.digest()[:12]} installed" in capsys.readouterr().out
+        told = capsys.readouterr().out
+        assert f"a: package {host_package.digest()[:12]} installed" in told
+        assert "agent brought up to date" in told
 
     def test_some_of_them_by_name_and_address(self, cloud):
         heat, _ = cloud
@@ -538,7 +558,8 @@ class TestUpdate:
         heat.asked.clear()
         assert enroll.main(["update", "b=10.0.0.2"]) == 0
         assert [line for line in heat.asked if "GET" not in line] == [
-            *("install_package apply 10.0.0.2", "bring_wheels apply 10.0.0.2")
+            *("install_package apply 10.0.0.2", "bring_wheels apply 10.0.0.2"),
+            "install_agent apply 10.0.0.2",
         ]
 
     def test_those_that_failed_are_named_and_the_others_have_it(self, cloud, monkeypatch, capsys):
