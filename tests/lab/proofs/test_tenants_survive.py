@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -266,15 +267,13 @@ def test_an_upgrade_that_fails_goes_back_to_the_driver_before(
 ) -> None:
     host = lab[FIRST]
     before = driver_version(host, lab_settings)
-    with broken_driver(host, lab_settings):
-        ended = run_workflow(
-            "deploy", {"hosts": [FIRST], "driver_requirement": f"nova-docker=={BROKEN}"}
-        )
+    with broken_release(lab["controller"], lab_settings):
+        ended = run_workflow("deploy", {"hosts": [FIRST]})
 
     row = row_of(ended, FIRST)
     print(f"upgrade to a broken driver: {ended.state} {row.state}: {row.reason}")
     assert ended.state == "ERROR"
-    assert row.state == "failed"
+    assert (row.state, row.step) == ("failed", "install_driver")
     assert driver_version(host, lab_settings) == before
     unharmed("an upgrade to a driver that does not load")
     survived.append("an upgrade that failed")
@@ -287,19 +286,21 @@ def driver_version(host: Host, settings: LabSettings) -> str:
 
 
 @contextmanager
-def broken_driver(host: Host, settings: LabSettings) -> Iterator[None]:
-    """A context in which a host's package index has a driver of a later version that is broken."""
-    wheel = next(settings.wheelhouse.glob("nova_docker-*.whl"))
-    place, pip_conf = "/srv/broken", host.read("/etc/pip.conf")
-    host.put(f"{place}/nova_docker-{BROKEN}-py3-none-any.whl", breaking(wheel.read_bytes()))
-    links = f"find-links = {settings.wheelhouse_mount}"
-    assert links in pip_conf
-    host.put("/etc/pip.conf", pip_conf.replace(links, f"{links} {place}"))
+def broken_release(controller: Host, settings: LabSettings) -> Iterator[None]:
+    """A context in which the bundle carries a later driver that is broken, and hosts have it."""
+    place, aside = f"{settings.openstack_venv}/share/novadocker/wheels", "/srv/whole"
+    name = controller.run(["ls", place]).stdout.strip()
+    wheel = base64.b64decode(controller.run(["base64", f"{place}/{name}"]).stdout)
+    update = f"{settings.openstack_venv}/bin/novadocker-enroll update {FIRST}"
+    controller.run(["mkdir", aside])
+    controller.run(["mv", f"{place}/{name}", aside])
+    controller.put(f"{place}/nova_docker-{BROKEN}-py3-none-any.whl", breaking(wheel))
     try:
+        controller.run(["bash", "-c", f". /root/admin-openrc && {update}"], timeout_s=300)
         yield
     finally:
-        host.put("/etc/pip.conf", pip_conf)
-        host.run(["rm", "-r", place])
+        controller.run(["sh", "-c", f"rm {place}/*; mv {aside}/* {place}; rmdir {aside}"])
+        controller.run(["bash", "-c", f". /root/admin-openrc && {update}"], timeout_s=300)
 
 
 def breaking(wheel: bytes) -> bytes:
