@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from novadocker_actions.cloud.clients import Service
@@ -47,7 +47,7 @@ def hypervisors(nova: Service, *, with_servers: bool = True) -> Iterator[dict[st
     :param nova: the compute service
     :param with_servers: whether with their servers, which costs Nova more
     """
-    params = {"limit": _PAGE, **({"with_servers": "true"} if with_servers else {})}
+    params = {"limit": _PAGE, **_servers_too(with_servers)}
     while True:
         page = nova.get("/os-hypervisors/detail", params=params)
         yield from page["hypervisors"]
@@ -62,10 +62,19 @@ def by_host(nova: Service, *, with_servers: bool = True) -> dict[str, list[dict[
     :param nova: the compute service
     :param with_servers: whether with their servers, which costs Nova more
     """
+    return _grouped(hypervisors(nova, with_servers=with_servers))
+
+
+def _grouped(items: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return hypervisors by host."""
     hypervisors_of: dict[str, list[dict[str, Any]]] = {}
-    for item in hypervisors(nova, with_servers=with_servers):
+    for item in items:
         hypervisors_of.setdefault(item["service"]["host"], []).append(item)
     return hypervisors_of
+
+
+def _servers_too(with_servers: bool) -> dict[str, str]:
+    return {"with_servers": "true"} if with_servers else {}
 
 
 def of_hosts(
@@ -80,25 +89,26 @@ def of_hosts(
     :param rows: the hosts
     :param with_servers: whether with their servers, which costs Nova more
     """
-    hypervisors_of: dict[str, list[dict[str, Any]]] = {}
-    if len(rows) * _LISTED_FOR_ONE < len(services(nova)):
-        for row in rows:
-            named = _named(nova, row.node or row.host, with_servers=with_servers)
-            mine = [item for item in named if item["service"]["host"] == row.host]
-            if not mine:
-                break
-            hypervisors_of[row.host] = mine
-        else:
-            return hypervisors_of
-    return by_host(nova, with_servers=with_servers)
+    if not rows:
+        return {}
+    params = {"limit": str(len(rows) * _LISTED_FOR_ONE), **_servers_too(with_servers)}
+    page = nova.get("/os-hypervisors/detail", params=params)
+    if not page.get("hypervisors_links"):
+        return _grouped(page["hypervisors"])
+    hypervisors_of = {}
+    for row in rows:
+        named = _named(nova, row.node or row.host, with_servers=with_servers)
+        mine = [item for item in named if item["service"]["host"] == row.host]
+        if not mine:
+            return by_host(nova, with_servers=with_servers)
+        hypervisors_of[row.host] = mine
+    return hypervisors_of
 
 
 def _named(nova: Service, name: str, *, with_servers: bool) -> list[dict[str, Any]]:
     """Return the hypervisors whose names have this one in them."""
     # A question by name has no pages; what is found is a few, as compute-1 is in compute-10.
-    params = {"hypervisor_hostname_pattern": name}
-    if with_servers:
-        params["with_servers"] = "true"
+    params = {"hypervisor_hostname_pattern": name, **_servers_too(with_servers)}
     try:
         named = nova.get("/os-hypervisors/detail", params=params)["hypervisors"]
     except CloudError as err:

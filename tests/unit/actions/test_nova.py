@@ -59,8 +59,7 @@ class Hypervisors:
         self.asked: list[dict[str, str]] = []
 
     def get(self, path: str, params: dict[str, str]) -> Any:
-        if path == "/os-services":
-            return {"services": [{"id": host, "host": host} for host in self.nodes]}
+        assert path == "/os-hypervisors/detail"
         self.asked.append(params)
         pattern = params.get("hypervisor_hostname_pattern", "")
         shown = [
@@ -70,7 +69,9 @@ class Hypervisors:
         ]
         if not shown:
             raise CloudError("compute", f"GET {path}", 404, "No hypervisor matching")
-        return {"hypervisors": shown}
+        limit = int(params.get("limit", 1000))
+        more = {"hypervisors_links": [{"rel": "next"}]} if len(shown) > limit else {}
+        return {"hypervisors": shown[:limit], **more}
 
 
 def test_hosts_are_awaited_without_asking_for_anybody_s_servers() -> None:
@@ -84,12 +85,13 @@ def test_hosts_are_awaited_without_asking_for_anybody_s_servers() -> None:
     assert len(service.asked) == 2
 
 
-def test_few_hosts_of_many_are_awaited_without_listing_the_others() -> None:
+def test_few_hosts_of_many_are_awaited_without_listing_all_others() -> None:
     service = Hypervisors({f"c{number}": f"c{number}.example.org" for number in range(100)})
     rows = [HostRow("c7", "compute", node="c7.example.org"), HostRow("c8", "compute")]
 
     assert nova.unsettled(service, rows, docker=True) == {}
     assert [params.get("hypervisor_hostname_pattern") for params in service.asked] == [
+        None,
         "c7.example.org",
         "c8",
     ]
@@ -105,9 +107,11 @@ def test_a_host_of_another_name_than_its_hypervisor_is_found_in_the_list() -> No
     shown = nova.of_hosts(service, [HostRow("rack-1", "compute")])
 
     assert [item["name"] for item in shown["rack-1"]] == ["c1"]
-    assert service.asked[0] == {"hypervisor_hostname_pattern": "rack-1", "with_servers": "true"}
-    assert service.asked[1]["with_servers"] == "true"
-    assert len(service.asked) == 2
+    assert service.asked == [
+        {"limit": "10", "with_servers": "true"},
+        {"hypervisor_hostname_pattern": "rack-1", "with_servers": "true"},
+        {"limit": "500", "with_servers": "true"},
+    ]
 
 
 @pytest.mark.parametrize(
