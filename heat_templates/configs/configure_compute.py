@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from library.driver_leftovers import remove_leftovers
 from library.faults import StepFailed
 from library.instances import (
     instance_containers,
@@ -32,6 +33,7 @@ from library.services import (
     restart_service,
 )
 from library.step import Step
+from library.unit_text import written_command
 
 SETTINGS = {
     "type": "object",
@@ -112,16 +114,23 @@ def converge(step: Step) -> None:
     restarted = None
     try:
         service = make_effective(step, service, options)
-        allow_privileged_helper(step, service, prove_driver(step, service))
+        loaded = prove_driver(step, service)
+        allow_privileged_helper(step, service, loaded["root_helper"])
+        folder = f"{loaded['state_path']}/novadocker"
+        if not step.path(folder).exists():
+            step.remember("folder", folder)
         if step.actions or not running:
             step.will(f"restart {service.unit}")
             restarted = service
             restart_service(step, service, START_TIMEOUT_S)
     except StepFailed:
-        if leaves_docker(step) and instance_containers(step):
+        leaving = leaves_docker(step)
+        if leaving and instance_containers(step):
             step.note("instances live here as containers: the configuration stays for the driver")
         else:
             put_back(step, restarted)
+            if leaving:
+                remove_leftovers(step, service, step.to_undo.get("folder"))
         raise
 
 
@@ -163,11 +172,12 @@ def foresee(step: Step, service: Service, options: dict[str, dict[str, str]]) ->
         if installed[DRIVER_DISTRIBUTION] is None:
             step.note("whether the driver loads is known when it is installed")
             return
-        allow_privileged_helper(step, service, prove_driver(step, service, argument))
+        loaded = prove_driver(step, service, argument)
+        allow_privileged_helper(step, service, loaded["root_helper"])
 
 
-def prove_driver(step: Step, service: Service, *more: str) -> str:
-    """Load Nova's configuration and the driver in Nova's environment; return Nova's root helper.
+def prove_driver(step: Step, service: Service, *more: str) -> dict[str, str]:
+    """Load Nova's configuration and the driver in Nova's environment; return what that tells.
 
     :param more: arguments of Nova's, after those of its unit
     """
@@ -179,7 +189,7 @@ def prove_driver(step: Step, service: Service, *more: str) -> str:
             f"the driver does not load in the environment of {service.python}: {last[:500]}"
         ) from err
     step.facts["driver"] = loaded["driver"]
-    return str(loaded["root_helper"])
+    return dict(loaded)
 
 
 def effective(step: Step, service: Service, options: dict[str, dict[str, str]], *more: str) -> bool:
@@ -201,8 +211,10 @@ def make_effective(step: Step, service: Service, options: dict[str, dict[str, st
     if argument in service.program or not effective(step, service, options, argument):
         raise StepFailed(OVERRIDDEN.format(unit=service.unit))
     command = [service.python, *service.program, argument]
+    written = written_command(step, service)
+    line = f"{written} {argument}" if written else systemd_command(command)
     name = f"/etc/systemd/system/{service.unit}.d/90-novadocker.conf"
-    lines = (HEADER, "[Service]\n", "ExecStart=\n", f"ExecStart={systemd_command(command)}\n")
+    lines = (HEADER, "[Service]\n", "ExecStart=\n", f"ExecStart={line}\n")
     step.write_file(name, "".join(lines))
     service.command = command
     return service
@@ -267,7 +279,8 @@ def undo(step: Step) -> None:
     step.adopt_files((DROP_IN, SUDOERS, *unit_files), HEADER)
     if not step.to_undo.get("files") and not step.to_undo.get("restart_due"):
         return
-    if leaves_docker(step):
+    leaving, folder = leaves_docker(step), step.to_undo.get("folder")
+    if leaving:
         refuse_if_instances(step)
     service, owed = find_service(step, NOVA_UNITS), step.owe_restart()
     if not (step.restore_files() or owed) or service is None:
@@ -278,6 +291,8 @@ def undo(step: Step) -> None:
     elif step.will(f"stop {service.unit}, which did not run before"):
         step.run(["systemctl", "daemon-reload"])
         step.run(["systemctl", "stop", service.unit])
+    if leaving:
+        remove_leftovers(step, service, folder)
 
 
 if __name__ == "__main__":

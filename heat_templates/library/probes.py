@@ -102,6 +102,7 @@ def nova_driver(*command: str) -> dict[str, str]:
         "compute_driver": name,
         "driver": loaded.__module__ + "." + loaded.__name__,
         "root_helper": utils.get_root_helper(),
+        "state_path": config.CONF.state_path,
     }
 
 

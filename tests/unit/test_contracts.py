@@ -389,6 +389,9 @@ def test_a_step_is_given_the_inputs_that_it_reads() -> None:
 def test_a_host_looks_for_images_under_the_name_that_the_driver_gives_them() -> None:
     kept = literal(DRIVER, "REPOSITORY", "images.py", "store.py")
     assert literal(TEMPLATES, "REPOSITORY", "verify_host.py") == kept
+    made = [literal(DRIVER, "REPOSITORY", *at) for at in (("sandbox.py",), ("kept.py",))]
+    prefixes = literal(TEMPLATES, "REPOSITORIES", "driver_leftovers.py")
+    assert {name.partition("/")[0] for name in (kept, *made)} == {*prefixes}
 
 
 def test_the_label_of_instances_that_host_steps_look_for_is_the_drivers() -> None:

@@ -21,18 +21,21 @@ PASSING = (
     *("/var/lib/mysql", "/var/lib/rabbitmq", "/var/lib/glance", "/etc/openvswitch", "/root"),
     *("/var/lib/openvswitch", "/usr/local/lib/novadocker", "/var/lib/lxcfs"),
 )
-# What the kernel counts, and what one machine shares among all of its hosts.
+# Where an engine keeps what it is asked about instead: it lays its files out as it likes.
+SHALLOW = ("/var/lib/docker", "/var/lib/containerd")
 _SCRIPT = r"""
 import hashlib, json, os, stat, subprocess, sys
 
-passing, generated = (set(part) for part in json.load(sys.stdin))
+passing, generated, shallow = (set(part) for part in json.load(sys.stdin))
 found = {}
 for top, folders, names in os.walk("/"):
     folders[:] = [
         name for name in folders
         if os.path.join(top, name) not in passing and name != "__pycache__"
     ]
-    for name in folders + names:
+    here = folders + names
+    folders[:] = [name for name in folders if os.path.join(top, name) not in shallow]
+    for name in here:
         path = os.path.join(top, name)
         if path in generated:
             continue
@@ -60,10 +63,16 @@ for kind, line in lines("sysctl", "sysctl", "-a"):
     if name.startswith(("net.ipv4.ip_forward", "net.bridge", "net.ipv4.conf", "net.ipv6.conf",
                         "kernel.keys", "vm.max_map_count", "fs.inotify", "user.")):
         found["sysctl " + name] = value
-for command in (("iptables-save",), ("ip6tables-save",), ("nft", "list", "ruleset")):
+for command in (("iptables-save",), ("ip6tables-save",), ("nft", "-s", "list", "ruleset")):
     for number, (_, line) in enumerate(lines("filter", *command)):
         if not line.startswith("#"):
             found["%s %s" % (command[0], line.split(" [")[0])] = "there"
+for what, shown in (("image", "{{.Repository}}:{{.Tag}} {{.ID}}"), ("container", "{{.Names}}"),
+                    ("network", "{{.Name}}"), ("volume", "{{.Name}}")):
+    argv = ["docker", what, "ls", "--format", shown] + ["--all"] * (what == "container")
+    if os.path.exists("/usr/bin/docker"):
+        for _, line in lines(what, *argv):
+            found["docker %s %s" % (what, line)] = "there"
 for _, line in lines("link", "ip", "-o", "link"):
     found["link " + line.split(": ")[1].split("@")[0]] = "there"
 for _, line in lines("user", "getent", "passwd"):
@@ -74,7 +83,7 @@ print(json.dumps(found))
 
 def take(host: Host) -> Mapping[str, str]:
     """Return all that a host is, by name."""
-    asked = json.dumps([PASSING, listing.GENERATED])
+    asked = json.dumps([PASSING, listing.GENERATED, SHALLOW])
     done = host.run(["python3", "-c", _SCRIPT], input=asked, timeout_s=300)
     state: dict[str, str] = json.loads(done.stdout)
     services = listing.take(host)

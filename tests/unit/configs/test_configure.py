@@ -3,20 +3,22 @@
 
 from __future__ import annotations
 
+import getpass
 import grp
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import urllib.parse
 from typing import Any
 
 import configure_compute
 import configure_glance
 import pytest
 import verify_host
+from library import driver_leftovers, faults, instances, outcome, probes, services
 from library import engine as library_engine
-from library import faults, instances, outcome, probes, services
 from library import step as steps
 from oslo_rootwrap import wrapper
 
@@ -67,7 +69,7 @@ def nova(monkeypatch: pytest.MonkeyPatch) -> Any:
     def load(step: Any, service: Any, *more: Any) -> Any:
         if nova.fault:
             raise faults.StepFailed(nova.fault)
-        return "sudo"
+        return {"root_helper": "sudo", "state_path": "/var/lib/nova"}
 
     module = configure_compute
     monkeypatch.setattr(module, "nova_service", lambda _step: nova.service)
@@ -78,6 +80,7 @@ def nova(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(module, "allow_privileged_helper", lambda *_args: None)
     monkeypatch.setattr(module, "instance_containers", lambda _step: [])
     monkeypatch.setattr(instances, "instance_containers", lambda _step: [])
+    monkeypatch.setattr(driver_leftovers, "docker", lambda *_: [])
     monkeypatch.setattr(
         module, "restart_service", lambda _s, service, _t: nova.restarts.append(service.unit)
     )
@@ -166,22 +169,114 @@ class TestCompute:
         assert self.run(make_step, "undo").actions == []
         assert len(nova.restarts) == 2
 
+    @pytest.mark.parametrize(
+        ("unit", "command"),
+        [
+            # What runs tells neither who may fail nor what an administrator may change.
+            (
+                "ExecStart=-/v/bin/nova-compute \\\n  --config-file=/etc/nova/nova.conf $OPTIONS",
+                "-/v/bin/nova-compute --config-file=/etc/nova/nova.conf $OPTIONS",
+            ),
+            (
+                "ExecStart=/bin/other\n# /etc/systemd/system/x.conf\n[Service]\nExecStart=\n"
+                'ExecStart="/v/bin/nova-compute" --config-file /etc/nova/nova.conf',
+                '"/v/bin/nova-compute" --config-file /etc/nova/nova.conf',
+            ),
+            # What is put behind the arguments of these would not reach nova-compute.
+            ("ExecStart=/etc/init.d/nova-compute systemd-start", ""),
+            ("ExecStart=/bin/sh -c '/v/bin/nova-compute $OPTIONS'", ""),
+            ("ExecStart=/v/bin/nova-compute\nExecStart=/v/bin/nova-compute", ""),
+            ('ExecStart="/v/bin/nova-compute', ""),
+            ("ExecStart=-", ""),
+            ("", ""),
+        ],
+    )
     def test_an_explicit_config_file_is_outdone_by_one_more(
-        self, make_step: Make, nova: Any, root: pathlib.Path
+        self,
+        make_step: Make,
+        nova: Any,
+        root: pathlib.Path,
+        programs: Programs,
+        unit: str,
+        command: str,
     ) -> None:
         argument = f"--config-file={configure_compute.DROP_IN}"
         nova.service = service(
             command=["/v/bin/python3", "/v/bin/nova-compute", "--config-file=/etc/nova/nova.conf"]
         )
         nova.wins_with = {argument}
+        programs("systemctl", f"[ $1 != cat ] || cat <<'E'\n[Service]\n{unit}\nE")
         self.run(make_step)
-        unit = root / "etc/systemd/system/nova-compute.service.d/90-novadocker.conf"
-        assert unit.read_text().splitlines()[1:] == [
+        drop_in = root / "etc/systemd/system/nova-compute.service.d/90-novadocker.conf"
+        known = "/v/bin/python3 /v/bin/nova-compute --config-file=/etc/nova/nova.conf"
+        assert drop_in.read_text().splitlines()[1:] == [
             "[Service]",
             "ExecStart=",
-            "ExecStart=/v/bin/python3 /v/bin/nova-compute --config-file=/etc/nova/nova.conf "
-            f"{argument}",
+            f"ExecStart={command or known} {argument}",
         ]
+
+    def with_engine(self, monkeypatch: pytest.MonkeyPatch, kept: str = "") -> list[str]:
+        """Have an engine with images of the driver and of others; return what it still has."""
+        tags = ["nova-glance/9c2:latest", "nova-docker/sandbox:3", "nova-glance:1", "busybox:1"]
+
+        def docker(path: str, method: str = "GET") -> Any:
+            if method == "GET":
+                return [{"RepoTags": list(tags)}, {"RepoTags": None}]
+            tag = urllib.parse.unquote(path.removeprefix("/images/"))
+            if tag == kept:
+                raise faults.StepFailed("a container uses it")
+            tags.remove(tag)
+            return []
+
+        monkeypatch.setattr(driver_leftovers, "docker", docker)
+        return tags
+
+    def test_what_the_driver_kept_goes_with_it_and_nothing_else_does(
+        self, make_step: Make, nova: Any, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.run(make_step)
+        spool = root / "var/lib/nova/novadocker/spool/novadocker-c1"
+        spool.mkdir(parents=True)
+        nova.service = service(user=getpass.getuser())
+        tags = self.with_engine(monkeypatch)
+        self.run(make_step, "undo")
+        assert tags == ["nova-glance:1", "busybox:1"]
+        assert not (root / "var/lib/nova/novadocker").exists()
+
+    def test_what_is_in_use_or_was_there_before_stays_and_is_told(
+        self, make_step: Make, nova: Any, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.run(make_step)
+        (root / "var/lib/nova/novadocker/spool").mkdir(parents=True)
+        (root / "var/lib/nova/novadocker/spool/archive").touch()
+        nova.service = service(user=getpass.getuser())
+        tags = self.with_engine(monkeypatch, kept="nova-docker/sandbox:3")
+        step = self.run(make_step, "undo")
+        assert "nova-docker/sandbox:3" in tags
+        told = "; ".join(step.facts["notes"])
+        assert "nova-docker/sandbox:3 stays in the engine: a container uses it" in told
+        assert "/var/lib/nova/novadocker is not empty" in told
+        # Now it is the operator's, who had it before this run.
+        (root / "var/lib/nova/novadocker/spool/archive").unlink()
+        self.run(make_step)
+        self.run(make_step, "undo")
+        assert (root / "var/lib/nova/novadocker").exists()
+
+    def test_a_conversion_that_fails_takes_out_what_the_driver_left(
+        self, make_step: Make, nova: Any, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(_step: Any, service: Any, _timeout: Any) -> None:
+            (root / "var/lib/nova/novadocker/spool").mkdir(parents=True)
+            raise faults.StepFailed("does not stay up")
+
+        nova.service = service(user=getpass.getuser())
+        monkeypatch.setattr(configure_compute, "restart_service", fail)
+        monkeypatch.setattr(configure_compute, "put_back", lambda *_: None)
+        tags = self.with_engine(monkeypatch)
+        with pytest.raises(faults.StepFailed, match="does not stay up"):
+            self.run(make_step)
+        assert tags == ["nova-glance:1", "busybox:1"]
+        assert not (root / "var/lib/nova/novadocker").exists()
 
     def test_what_nothing_can_outdo_is_refused_and_put_back(
         self, make_step: Make, nova: Any, root: pathlib.Path
