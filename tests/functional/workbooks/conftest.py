@@ -93,6 +93,8 @@ def cloud(mistral: Mistral, operators_key: str, monkeypatch: pytest.MonkeyPatch)
 
     def new_session(verify: bool | str) -> session.Session:
         transport = requests.Session()
+        # The machine's proxies are none of a fake's.
+        transport.trust_env = False
         transport.mount("http://", fake)
         return session.Session(session=transport)
 

@@ -92,6 +92,8 @@ class Mistral:
         conf.set_override("scheduler_type", "default")
         conf.set_override("only_builtin_actions", True, group="legacy_action_provider")
         conf.set_override("load_action_generators", False, group="legacy_action_provider")
+        # There are none of these kinds, and each action would be looked for in the database first.
+        conf.set_override("denylist", ["adhoc", "dynamic"], group="action_providers")
         conf.set_override("auth_enable", False, group="pecan")
         # Threads end soon after the tests, and a lost action is noticed soon when a test asks.
         conf.set_override("check_interval", 1, group="action_heartbeat")
