@@ -94,12 +94,18 @@ def engine() -> FakeEngine:
     return fake
 
 
+@pytest.fixture(scope="session")
+def _wirings_methods() -> mock.MagicMock:
+    # Looking at a class takes longer than most tests: it is done once.
+    return mock.create_autospec(Wiring, spec_set=True, instance=True)
+
+
 @pytest.fixture
-def wiring() -> mock.MagicMock:
+def wiring(_wirings_methods: mock.MagicMock) -> mock.MagicMock:
     """Recorded calls instead of ports."""
-    fake = mock.create_autospec(Wiring, instance=True)
-    fake.devices.return_value = []
-    return fake
+    _wirings_methods.reset_mock(return_value=True, side_effect=True)
+    _wirings_methods.devices.return_value = []
+    return _wirings_methods
 
 
 @pytest.fixture
@@ -110,10 +116,16 @@ def own_addresses(monkeypatch: pytest.MonkeyPatch) -> mock.Mock:
     return fake
 
 
+@pytest.fixture(scope="session")
+def _glances_methods() -> mock.MagicMock:
+    return mock.create_autospec(nova_glance.API, spec_set=True, instance=True)
+
+
 @pytest.fixture
-def glance() -> mock.MagicMock:
+def glance(_glances_methods: mock.MagicMock) -> mock.MagicMock:
     """Nova's client of Glance."""
-    return mock.create_autospec(nova_glance.API, instance=True)
+    _glances_methods.reset_mock(return_value=True, side_effect=True)
+    return _glances_methods
 
 
 @pytest.fixture
