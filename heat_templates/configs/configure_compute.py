@@ -124,12 +124,12 @@ def converge(step: Step) -> None:
             restarted = service
             restart_service(step, service, START_TIMEOUT_S)
     except StepFailed:
-        leaving = leaves_docker(step)
+        leaving, is_new = leaves_docker(step), drop_in_is_new(step)
         if leaving and instance_containers(step):
             step.note("instances live here as containers: the configuration stays for the driver")
         else:
             put_back(step, restarted)
-            if leaving:
+            if is_new:
                 remove_leftovers(step, service, step.to_undo.get("folder"))
         raise
 
@@ -268,6 +268,12 @@ def leaves_docker(step: Step) -> bool:
     return DROP_IN in files and not any(b"docker" in name.lower() for name in drivers)
 
 
+def drop_in_is_new(step: Step) -> bool:
+    """Return whether the driver came with what is taken back: what it keeps goes with it then."""
+    entry = step.to_undo.get("files", {}).get(DROP_IN)
+    return entry is not None and entry["before"] is None
+
+
 def driver_option_before(step: Step) -> bytes:
     """Return what the drop-in held before, empty when it was not changed."""
     return step.content_before(DROP_IN) if DROP_IN in step.to_undo.get("files", {}) else b""
@@ -279,8 +285,8 @@ def undo(step: Step) -> None:
     step.adopt_files((DROP_IN, SUDOERS, *unit_files), HEADER)
     if not step.to_undo.get("files") and not step.to_undo.get("restart_due"):
         return
-    leaving, folder = leaves_docker(step), step.to_undo.get("folder")
-    if leaving:
+    is_new, folder = drop_in_is_new(step), step.to_undo.get("folder")
+    if leaves_docker(step):
         refuse_if_instances(step)
     service, owed = find_service(step, NOVA_UNITS), step.owe_restart()
     if not (step.restore_files() or owed) or service is None:
@@ -291,7 +297,7 @@ def undo(step: Step) -> None:
     elif step.will(f"stop {service.unit}, which did not run before"):
         step.run(["systemctl", "daemon-reload"])
         step.run(["systemctl", "stop", service.unit])
-    if leaving:
+    if is_new:
         remove_leftovers(step, service, folder)
 
 

@@ -200,8 +200,9 @@ def install(step: Step) -> bool:
     if not step.will(f"install the agent of {LOCK} {wanted['lock'][:12]} in {HOME}"):
         return True
     step.remember("home", True)
-    # A message that is under way is run by what would be taken from under its feet.
-    with alone(step), replaced(home, step.path(BEFORE), mark):
+    # A message that is under way is run by what would be taken from under its feet, and one that
+    # came to half an agent would be taken for done.
+    with alone(step), stopped(step), replaced(home, step.path(BEFORE), mark):
         make_environment(step, home)
         hooks = [path for path in brought.glob("*.tar.gz") if is_named(path, text)]
         sources = ["--find-links", str(brought), *(["--no-index"] if hooks else [])]
@@ -224,6 +225,21 @@ def install(step: Step) -> bool:
 def is_named(path: Path, lock: str) -> bool:
     """Return whether a lock names a file, by its content."""
     return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" in lock
+
+
+@contextmanager
+def stopped(step: Step) -> Iterator[None]:
+    """Have the agent ask for nothing meanwhile; where that fails, it goes on as it was."""
+    service = find_service(step, (UNIT,))
+    running = service is not None and service.active
+    if running:
+        step.run(["systemctl", "stop", UNIT])
+    try:
+        yield
+    except BaseException:
+        if running:
+            step.run(["systemctl", "start", UNIT], ok=ANY_CODE)
+        raise
 
 
 @contextmanager

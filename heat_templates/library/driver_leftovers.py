@@ -31,8 +31,16 @@ def remove_leftovers(step: Step, service: Service, folder: Optional[str]) -> Non
     if not folder or not step.path(folder).is_dir() or not step.will(f"remove {folder}"):
         return
     # Where Nova's user may change what is there, nothing is done that he could not do.
-    empty = ["find", str(step.path(folder)), "-depth", "-type", "d", "-empty", "-delete"]
-    step.run(empty, ok=ANY_CODE, user=service.user)
+    place = str(step.path(folder))
+    times = ["find", place, "-maxdepth", "1", "-type", "f", "-name", "images.json*", "-delete"]
+    empty = ["find", place, "-xdev", "-depth", "-type", "d", "-empty", "-delete"]
+    try:
+        for argv in (times, empty):
+            step.run(argv, ok=ANY_CODE, user=service.user)
+    except StepFailed as err:
+        # What was to be taken back has been.
+        step.note(f"{folder} stays: {err}")
+        return
     if step.path(folder).is_dir():
         step.note(f"{folder} is not empty, and stays")
 

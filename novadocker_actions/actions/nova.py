@@ -137,7 +137,7 @@ def who_lives(
     """Return who lives on each host, and of which hosts that cannot be told, and why."""
     living: dict[str, list[occupancy.Occupant]] = {}
     faults: dict[str, CloudError] = {}
-    hypervisors = nova.of_hosts(cloud.compute, looked) if looked else {}
+    hypervisors = nova.by_host(cloud.compute) if looked else {}
 
     def ask(row: HostRow) -> None:
         try:

@@ -6,11 +6,10 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from novadocker_actions.cloud.clients import Service
-from novadocker_actions.errors import CloudError
 from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import HostRow
 
@@ -22,8 +21,6 @@ FAILURE = "novadocker failed: "
 # All of it, with the run: what its operator has added to is his.
 _OURS = re.compile(rf"(?:{REASON}|{FAILURE}see )([A-Za-z0-9-]+)")
 _PAGE = "500"
-# A question about one hypervisor costs Nova about as much as so many do in a list.
-_LISTED_FOR_ONE = 10
 # Types whose drivers give their nodes other ids than Nova's file compute_id has.
 _OWN_IDS = ("fake", "ironic")
 
@@ -47,7 +44,7 @@ def hypervisors(nova: Service, *, with_servers: bool = True) -> Iterator[dict[st
     :param nova: the compute service
     :param with_servers: whether with their servers, which costs Nova more
     """
-    params = {"limit": _PAGE, **_servers_too(with_servers)}
+    params = {"limit": _PAGE, **({"with_servers": "true"} if with_servers else {})}
     while True:
         page = nova.get("/os-hypervisors/detail", params=params)
         yield from page["hypervisors"]
@@ -62,61 +59,10 @@ def by_host(nova: Service, *, with_servers: bool = True) -> dict[str, list[dict[
     :param nova: the compute service
     :param with_servers: whether with their servers, which costs Nova more
     """
-    return _grouped(hypervisors(nova, with_servers=with_servers))
-
-
-def _grouped(items: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Return hypervisors by host."""
     hypervisors_of: dict[str, list[dict[str, Any]]] = {}
-    for item in items:
+    for item in hypervisors(nova, with_servers=with_servers):
         hypervisors_of.setdefault(item["service"]["host"], []).append(item)
     return hypervisors_of
-
-
-def _servers_too(with_servers: bool) -> dict[str, str]:
-    return {"with_servers": "true"} if with_servers else {}
-
-
-def of_hosts(
-    nova: Service, rows: Sequence[HostRow], *, with_servers: bool = True
-) -> dict[str, list[dict[str, Any]]]:
-    """Return the hypervisors of some hosts, by host.
-
-    Nova goes to its database for each hypervisor that it lists. A few of many are asked for by
-    name; where there is none of that name at a host, all are listed.
-
-    :param nova: the compute service
-    :param rows: the hosts
-    :param with_servers: whether with their servers, which costs Nova more
-    """
-    if not rows:
-        return {}
-    params = {"limit": str(len(rows) * _LISTED_FOR_ONE), **_servers_too(with_servers)}
-    page = nova.get("/os-hypervisors/detail", params=params)
-    if not page.get("hypervisors_links"):
-        return _grouped(page["hypervisors"])
-    hypervisors_of = {}
-    for row in rows:
-        named = _named(nova, row.node or row.host, with_servers=with_servers)
-        mine = [item for item in named if item["service"]["host"] == row.host]
-        if not mine:
-            return by_host(nova, with_servers=with_servers)
-        hypervisors_of[row.host] = mine
-    return hypervisors_of
-
-
-def _named(nova: Service, name: str, *, with_servers: bool) -> list[dict[str, Any]]:
-    """Return the hypervisors whose names have this one in them."""
-    # A question by name has no pages; what is found is a few, as compute-1 is in compute-10.
-    params = {"hypervisor_hostname_pattern": name, **_servers_too(with_servers)}
-    try:
-        named = nova.get("/os-hypervisors/detail", params=params)["hypervisors"]
-    except CloudError as err:
-        # 400 is for a name that Nova does not take for a host's.
-        if err.status not in (400, 404):
-            raise
-        return []
-    return list(named)
 
 
 def docker_hosts(nova: Service) -> list[str]:
@@ -229,7 +175,7 @@ def explain_disabled(nova: Service, row: HostRow, run_id: str, current: dict[str
     row.add_reason("its compute service is left disabled")
 
 
-def unsettled(nova: Service, rows: Sequence[HostRow], *, docker: bool | None) -> dict[str, str]:
+def unsettled(nova: Service, rows: Iterable[HostRow], *, docker: bool | None) -> dict[str, str]:
     """Return the hosts that Nova does not yet show as wanted, with what it shows.
 
     :param nova: the compute service
@@ -237,10 +183,11 @@ def unsettled(nova: Service, rows: Sequence[HostRow], *, docker: bool | None) ->
     :param docker: whether they are to be Docker hypervisors, or just not; None for either
     """
     # It is asked again and again, and nobody's servers are of interest.
-    shown = of_hosts(nova, rows, with_servers=False)
+    shown = hypervisors(nova, with_servers=False)
+    by_host = {item["service"]["host"]: item for item in shown}
     waiting = {}
     for row in rows:
-        item = shown[row.host][-1] if row.host in shown else None
+        item = by_host.get(row.host)
         if item is None:
             waiting[row.host] = "Nova has no hypervisor for it"
         elif item["state"] != "up":

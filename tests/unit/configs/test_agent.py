@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import io
@@ -429,6 +430,27 @@ class TestInstall:
         assert json.loads(mark.read_text()) == {"lock": hashlib.sha256(LOCK.encode()).hexdigest()}
         assert (root / "opt/heat-agent/hooks.d/script").read_text() == "text"
         assert not (root / "opt/heat-agent.before").exists()
+
+    @pytest.mark.parametrize("code", [0, 1])
+    def test_an_agent_that_is_renewed_asks_for_no_message_meanwhile(
+        self,
+        make_step: Make,
+        home: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch,
+        code: int,
+    ) -> None:
+        (home / "installed.json").write_text("{}")
+        service = types.SimpleNamespace(active=True)
+        monkeypatch.setattr(install_agent, "find_service", lambda *_: service)
+        step = self.step(make_step)
+        argvs = self.pip(step, code)
+        with contextlib.suppress(faults.StepFailed):
+            install_agent.install(step)
+        said = [" ".join(argv) for argv in argvs]
+        stop = said.index("systemctl stop os-collect-config.service")
+        assert stop < next(i for i, text in enumerate(said) if "venv" in text)
+        # One that was renewed is started when its hooks are there.
+        assert ("systemctl start os-collect-config.service" in said) is bool(code)
 
     def test_where_enrolment_brought_the_files_no_index_is_asked(
         self, make_step: Make, brought: pathlib.Path

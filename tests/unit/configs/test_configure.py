@@ -237,6 +237,7 @@ class TestCompute:
         self.run(make_step)
         spool = root / "var/lib/nova/novadocker/spool/novadocker-c1"
         spool.mkdir(parents=True)
+        (root / "var/lib/nova/novadocker/images.json").touch()
         nova.service = service(user=getpass.getuser())
         tags = self.with_engine(monkeypatch)
         self.run(make_step, "undo")
