@@ -35,6 +35,8 @@ class LostTasks:
         self._cloud, self._run_id = cloud, run_id
         self._since: dict[str, float] = {}
         self._paused = False
+        # What was told of: it is tried at each look.
+        self._refused: set[str] = set()
 
     def go_on(self, state: str, tasks: Iterable[Task]) -> None:
         """Begin tasks that were lost, as far as the user may change the run.
@@ -43,7 +45,7 @@ class LostTasks:
         :param tasks: those of the run as they are now
         """
         if self._paused:
-            # Mistral took the pause, and did not answer what was to end it.
+            # Mistral may have taken the pause, and has not taken what was to end it.
             self._change("RUNNING")
         elif state == "RUNNING":
             self._begin_lost(tasks)
@@ -61,8 +63,13 @@ class LostTasks:
         )
         # Whether it was taken is not known where there is no answer.
         self._paused = True
-        if self._change("PAUSED"):
+        try:
+            if self._change("PAUSED"):
+                self._change("RUNNING")
+        except BaseException:
+            # Who stops looking leaves the run running.
             self._change("RUNNING")
+            raise
 
     def _change(self, state: str) -> bool:
         """Bring the run to a state; return whether Mistral has."""
@@ -73,13 +80,16 @@ class LostTasks:
             LOG.warning("%s It is tried again.", err)
             return False
         except ClientError as err:
-            self._paused = False
-            LOG.warning(
-                "The run stands still until its owner continues it, by `openstack workflow "
-                "execution update -s PAUSED %s` and then the same with RUNNING: %s",
-                self._run_id,
-                err,
-            )
+            # One that is paused by this has to be continued; what is refused once may be taken.
+            self._paused = state == "RUNNING"
+            if state not in self._refused:
+                LOG.warning(
+                    "The run stands still until its owner continues it, by `openstack workflow "
+                    "execution update -s PAUSED %s` and then the same with RUNNING: %s",
+                    self._run_id,
+                    err,
+                )
+            self._refused.add(state)
             return False
         self._paused = state == "PAUSED"
         return True

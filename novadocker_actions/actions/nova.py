@@ -133,17 +133,21 @@ class RecheckInstances(ChangingAction):
 
 def who_lives(
     cloud: Cloud, looked: list[HostRow]
-) -> tuple[dict[str, list[occupancy.Occupant]], dict[str, CloudError]]:
+) -> tuple[dict[str, list[occupancy.Occupant]], dict[str, str]]:
     """Return who lives on each host, and of which hosts that cannot be told, and why."""
     living: dict[str, list[occupancy.Occupant]] = {}
-    faults: dict[str, CloudError] = {}
+    faults: dict[str, str] = {}
     hypervisors = nova.by_host(cloud.compute) if looked else {}
 
     def ask(row: HostRow) -> None:
+        if row.host not in hypervisors:
+            # Builds that have only a claim, and what can still be restored, are known by it.
+            faults[row.host] = "Nova lists no hypervisor of it"
+            return
         try:
-            living[row.host] = occupancy.occupants(cloud, row.host, hypervisors.get(row.host, []))
+            living[row.host] = occupancy.occupants(cloud, row.host, hypervisors[row.host])
         except CloudError as err:
-            faults[row.host] = err
+            faults[row.host] = str(err)
 
     mailbox.on_each(looked, ask)
     return living, faults

@@ -20,7 +20,7 @@ REASON = "novadocker: "
 FAILURE = "novadocker failed: "
 # All of it, with the run: what its operator has added to is his.
 _OURS = re.compile(rf"(?:{REASON}|{FAILURE}see )([A-Za-z0-9-]+)")
-_PAGE = "500"
+_PAGE = 500
 # Types whose drivers give their nodes other ids than Nova's file compute_id has.
 _OWN_IDS = ("fake", "ironic")
 
@@ -41,14 +41,19 @@ def services(nova: Service) -> list[dict[str, Any]]:
 def hypervisors(nova: Service, *, with_servers: bool = True) -> Iterator[dict[str, Any]]:
     """Yield Nova's hypervisors, page by page.
 
+    Nova leaves nodes that have no service out of a page after it has limited it, and gives one that
+    is shorter for that no link to the next (``_get_hypervisors``, ``_get_collection_links``). So a
+    page that is not nearly empty is not taken for the last.
+
     :param nova: the compute service
     :param with_servers: whether with their servers, which costs Nova more
     """
-    params = {"limit": _PAGE, **({"with_servers": "true"} if with_servers else {})}
+    params = {"limit": str(_PAGE), **({"with_servers": "true"} if with_servers else {})}
     while True:
         page = nova.get("/os-hypervisors/detail", params=params)
         yield from page["hypervisors"]
-        if not page.get("hypervisors_links") or not page["hypervisors"]:
+        shown = len(page["hypervisors"])
+        if not shown or (shown < _PAGE // 2 and not page.get("hypervisors_links")):
             return
         params = {**params, "marker": str(page["hypervisors"][-1]["id"])}
 

@@ -72,13 +72,15 @@ def test_who_may_not_change_the_run_goes_on_looking_at_it(
     assert fake.executions[run_id]["state"] == "RUNNING"
 
 
-@pytest.mark.parametrize("lost", ["PAUSED", "RUNNING"])
-def test_a_run_that_was_paused_for_it_is_continued_though_mistral_was_away(
-    fake: FakeCloud, cloud: Cloud, states: list[str], lost: str
+@pytest.mark.parametrize(
+    ("lost", "status"), [("PAUSED", 503), ("RUNNING", 503), ("RUNNING", 409), ("RUNNING", 403)]
+)
+def test_a_run_that_was_paused_for_it_is_continued_though_mistral_did_not_take_it(
+    fake: FakeCloud, cloud: Cloud, states: list[str], lost: str, status: int
 ) -> None:
     run_id = fake.add_run()
     fake.add_task(run_id, "stage", "IDLE")
-    put, away = fake._put_execution, [503]
+    put, away = fake._put_execution, [status]
 
     def break_off(query: dict[str, str], body: dict[str, str], key: str) -> object:
         if body["state"] == lost and away:
@@ -91,4 +93,27 @@ def test_a_run_that_was_paused_for_it_is_continued_though_mistral_was_away(
     fake._put_execution = break_off  # type: ignore[method-assign,assignment]
 
     assert Runs(cloud).wait(run_id, timeout_s=20).outcome == "done"
+    assert states == ["PAUSED", "RUNNING"]
+
+
+@pytest.mark.parametrize("state", ["PAUSED", "RUNNING"])
+def test_who_stops_looking_just_then_leaves_the_run_running(
+    fake: FakeCloud, cloud: Cloud, states: list[str], state: str
+) -> None:
+    run_id = fake.add_run()
+    fake.add_task(run_id, "stage", "IDLE")
+    put, pressed = fake._put_execution, [KeyboardInterrupt]
+
+    def interrupt(query: dict[str, str], body: dict[str, str], key: str) -> object:
+        if body["state"] == state and pressed:
+            if state == "PAUSED":
+                put(query, body, key)
+            raise pressed.pop()
+        return put(query, body, key)
+
+    fake._put_execution = interrupt  # type: ignore[method-assign,assignment]
+
+    with pytest.raises(KeyboardInterrupt):
+        Runs(cloud).wait(run_id, timeout_s=20)
+
     assert states == ["PAUSED", "RUNNING"]

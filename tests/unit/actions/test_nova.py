@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 import pytest
 
-from novadocker_actions.actions.nova import EnableCompute
+from novadocker_actions.actions.nova import EnableCompute, who_lives
 from novadocker_actions.cloud import nova
 from novadocker_actions.plan import hosts
 from novadocker_actions.plan.rows import UNKNOWN, HostRow
@@ -57,6 +58,31 @@ def test_hosts_are_awaited_without_asking_for_anybody_s_servers() -> None:
     assert nova.docker_hosts(service) == ["c1"]
     assert all("with_servers" not in call.kwargs["params"] for call in service.get.mock_calls)
     assert service.get.call_count == 2
+
+
+def test_a_page_that_lacks_nodes_without_a_service_is_not_the_last() -> None:
+    hosts_of = [f"c{number}" for number in range(700)]
+
+    def get(path: str, params: dict[str, str]) -> Any:
+        start = 1 + hosts_of.index(params["marker"]) if "marker" in params else 0
+        page = hosts_of[start : start + int(params["limit"])]
+        # As Nova does it: the page is limited, then nodes are left out, and it is not full then.
+        shown = [host for host in page if host != "c3"]
+        links = {"hypervisors_links": [{}]} if len(shown) == int(params["limit"]) else {}
+        return {"hypervisors": [{"id": h, "service": {"host": h}} for h in shown], **links}
+
+    service = mock.Mock()
+    service.get.side_effect = get
+    assert set(nova.by_host(service)) == {*hosts_of} - {"c3"}
+
+
+def test_of_a_host_without_a_hypervisor_nobody_can_tell_who_lives_there() -> None:
+    cloud = mock.MagicMock()
+    cloud.compute.get.return_value = {"hypervisors": []}
+
+    living, faults = who_lives(cloud, [HostRow("c1", "compute")])
+
+    assert (living, faults) == ({}, {"c1": "Nova lists no hypervisor of it"})
 
 
 @pytest.mark.parametrize(
