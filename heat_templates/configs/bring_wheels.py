@@ -10,12 +10,12 @@ from __future__ import annotations
 from library import wheels
 from library.faults import StepFailed
 from library.outcome import run_step
-from library.package import own_package
+from library.package import BROUGHT, own_package
 from library.step import Step
 
 SETTINGS = {
     "type": "object",
-    "description": "The wheels, which lie in the folder wheels beside the package of steps.",
+    "description": "The wheels, which lie in the folder brought beside the package of steps.",
     "additionalProperties": False,
     "required": ["wheels", "driver"],
     "properties": {
@@ -35,7 +35,7 @@ SETTINGS = {
 
 def converge(step: Step) -> None:
     """Have every wheel on this host, and the driver's be the one for all who name none."""
-    source = own_package().parent / "wheels"
+    source = own_package().parent / BROUGHT
     for name, sha256 in sorted(step.settings["wheels"].items()):
         if not wheels.FILE_NAME.fullmatch(name):
             raise StepFailed(f"wheels.{name}: is not the name of a wheel's file")

@@ -283,12 +283,13 @@ def undo(step: Step) -> None:
     """Restore the files, and have nova-compute take them up when that changed one."""
     unit_files = tuple(f"/etc/systemd/system/{unit}.d/90-novadocker.conf" for unit in NOVA_UNITS)
     step.adopt_files((DROP_IN, SUDOERS, *unit_files), HEADER)
-    if not step.to_undo.get("files") and not step.to_undo.get("restart_due"):
+    if not step.to_undo.get("files") and not step.owes("restart"):
         return
-    is_new, folder = drop_in_is_new(step), step.to_undo.get("folder")
     if leaves_docker(step):
         refuse_if_instances(step)
-    service, owed = find_service(step, NOVA_UNITS), step.owe_restart()
+    if drop_in_is_new(step):
+        step.owe("leftovers")
+    service, owed = find_service(step, NOVA_UNITS), step.owe("restart")
     if not (step.restore_files() or owed) or service is None:
         return
     if step.ran_before(service.unit):
@@ -297,8 +298,8 @@ def undo(step: Step) -> None:
     elif step.will(f"stop {service.unit}, which did not run before"):
         step.run(["systemctl", "daemon-reload"])
         step.run(["systemctl", "stop", service.unit])
-    if is_new:
-        remove_leftovers(step, service, folder)
+    if step.owes("leftovers"):
+        remove_leftovers(step, service, step.to_undo.get("folder"))
 
 
 if __name__ == "__main__":

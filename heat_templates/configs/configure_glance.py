@@ -179,9 +179,9 @@ def asked(step: Step, service: Service) -> dict[str, Any]:
 def undo(step: Step) -> None:
     """Restore the file, and restart Glance when that changed it."""
     step.adopt_files((DROP_IN,), HEADER)
-    if not step.to_undo.get("files") and not step.to_undo.get("restart_due"):
+    if not step.to_undo.get("files") and not step.owes("restart"):
         return
-    service, owed = find_service(step, GLANCE_UNITS), step.owe_restart()
+    service, owed = find_service(step, GLANCE_UNITS), step.owe("restart")
     due = step.restore_files() or owed
     if due and service is not None and step.will(f"restart {service.unit}"):
         restart_service(step, service, START_TIMEOUT_S)

@@ -25,7 +25,7 @@ from library.files import replace_file
 from library.inbox import RAN, alone
 from library.message import HOST_NAME, OPERATOR_KEYS
 from library.outcome import run_step
-from library.package import CURRENT, PACKAGES, own_package
+from library.package import BROUGHT, CURRENT, PACKAGES, own_package
 from library.progress import ACCESS
 from library.services import find_service, restart_service
 from library.step import ANY_CODE, Step
@@ -191,7 +191,7 @@ def refuse_foreign_agent(step: Step) -> None:
 
 def install(step: Step) -> bool:
     """Make the agent's environment of what agent.lock names; return whether that was to be done."""
-    home, brought = step.path(HOME), own_package().parent / "wheels"
+    home, brought = step.path(HOME), own_package().parent / BROUGHT
     text = (brought / LOCK).read_text()
     wanted = {"lock": hashlib.sha256(text.encode()).hexdigest()}
     mark = home / "installed.json"
@@ -204,22 +204,31 @@ def install(step: Step) -> bool:
     # came to half an agent would be taken for done.
     with alone(step), stopped(step), replaced(home, step.path(BEFORE), mark):
         make_environment(step, home)
-        hooks = [path for path in brought.glob("*.tar.gz") if is_named(path, text)]
-        sources = ["--find-links", str(brought), *(["--no-index"] if hooks else [])]
-        entries = re.split(r"(?m)^(?=[A-Za-z0-9])", text)
-        with tempfile.TemporaryDirectory(prefix="novadocker-") as directory:
-            for name, of_hooks in (("packages", False), ("hooks", True)):
-                chosen = [x for x in entries if x.startswith(f"{HOOKS}==") == of_hooks]
-                Path(directory, name).write_text("".join(chosen))
-            locked = ["--no-deps", "--require-hashes", *sources]
-            binary = ["--only-binary", ":all:", "--requirement", f"{directory}/packages"]
-            pip(step, home, ["install", *locked, *binary])
-            # pip builds its metadata, by what was just installed and by nothing else.
-            source = ["--no-build-isolation", "--no-binary", ":all:", "--dest", directory]
-            pip(step, home, ["download", *locked, *source, "--requirement", f"{directory}/hooks"])
-            unpack_hooks(next(Path(directory).glob("*.tar.gz")), home)
+        install_locked(step, home, text, brought)
         replace_file(mark, json.dumps(wanted).encode(), 0o644)
     return True
+
+
+def install_locked(step: Step, home: Path, lock: str, brought: Path) -> None:
+    """Install the files that a lock names, and take the hook scripts out of their sources.
+
+    :param brought: has files that need not come from an index
+    """
+    with_hooks = any(is_named(path, lock) for path in brought.glob("*.tar.gz"))
+    sources = ["--find-links", str(brought), *(["--no-index"] if with_hooks else [])]
+    locked = ["--no-deps", "--require-hashes", *sources]
+    entries = re.split(r"(?m)^(?=[A-Za-z0-9])", lock)
+    hooks = [entry for entry in entries if entry.startswith(f"{HOOKS}==")]
+    packages = [entry for entry in entries if entry not in hooks]
+    with tempfile.TemporaryDirectory(prefix="novadocker-") as directory:
+        Path(directory, "packages").write_text("".join(packages))
+        Path(directory, "hooks").write_text("".join(hooks))
+        binary = ["--only-binary", ":all:", "--requirement", f"{directory}/packages"]
+        pip(step, home, ["install", *locked, *binary])
+        # pip builds its metadata, by what was just installed and by nothing else.
+        source = ["--no-build-isolation", "--no-binary", ":all:", "--dest", directory]
+        pip(step, home, ["download", *locked, *source, "--requirement", f"{directory}/hooks"])
+        unpack_hooks(next(Path(directory).glob("*.tar.gz")), home)
 
 
 def is_named(path: Path, lock: str) -> bool:

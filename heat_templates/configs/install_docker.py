@@ -331,9 +331,9 @@ def undo(step: Step) -> None:
 
 def settings_to_take_up(step: Step) -> bool:
     """Put daemon.json back; return whether the engine has to take that up, or had to before."""
-    if not recorded_settings_file(step) and not step.to_undo.get("restart_due"):
+    if not recorded_settings_file(step) and not step.owes("restart"):
         return False
-    owed = step.owe_restart()
+    owed = step.owe("restart")
     return restore_daemon_settings(step) or owed
 
 

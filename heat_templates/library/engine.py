@@ -69,7 +69,10 @@ def docker(path: str, method: str = "GET", timeout_s: float = 30) -> Any:
     :raises StepFailed: when the engine does not answer or refuses
     """
     response = docker_response(path, method, timeout_s)
-    text = response.read().decode(errors="replace")
+    try:
+        text = response.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as err:
+        raise StepFailed(f"the Docker Engine did not finish its answer: {err}") from err
     if response.status == http.client.NOT_FOUND:
         return None
     if response.status >= http.client.BAD_REQUEST:

@@ -14,6 +14,8 @@ from library.files import replace_file, require_own, sync_directory
 PACKAGES = "/usr/local/lib/novadocker"
 # A link to the one that this host was given last; programs follow it before they begin.
 CURRENT = "novadocker-host.pyz"
+# What enrolment brings lies in a folder of this name beside the package that it runs.
+BROUGHT = "brought"
 # One that is not the current one goes away after so long without a message that asks for it.
 KEPT_S = 7 * 24 * 3600
 

@@ -151,16 +151,23 @@ class Recorded:
         """Return whether a unit was active when this run found it, as far as that was noted."""
         return bool(self.mode == "undo" or self.journal.get("units", {}).get(unit, True))
 
-    def owe_restart(self) -> bool:
-        """Note that a restart is due until all is taken back; return whether one was before this.
+    def owe(self, what: str) -> bool:
+        """Note that something is due until all is taken back; return whether it was before this.
 
-        A file that is as it was again does no more tell that the service has not taken it up.
+        A file that is as it was again does no more tell that its service has not taken it up, or
+        what came with it.
+
+        :param what: such as ``restart``
         """
-        owed = bool(self.to_undo.get("restart_due"))
+        owed = self.owes(what)
         for level in (self.record, self.to_undo):
-            level["restart_due"] = True
+            level[f"{what}_due"] = True
         self.save_record()
         return owed
+
+    def owes(self, what: str) -> bool:
+        """Return whether something is due since this was begun to be taken back."""
+        return bool(self.to_undo.get(f"{what}_due"))
 
     def forget(self) -> None:
         """Note that all was taken back: the record is what it was then."""

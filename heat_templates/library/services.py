@@ -225,4 +225,4 @@ def put_back(step: Step, restarted: Service | None) -> None:
         try:
             step.run(["systemctl", "restart", restarted.unit])
         except StepFailed:
-            step.owe_restart()
+            step.owe("restart")

@@ -81,9 +81,9 @@ with tempfile.TemporaryDirectory(prefix="novadocker-") as folder:
     path = os.path.join(folder, "novadocker-host.pyz")
     with open(path, "wb") as file:
         file.write(lzma.decompress(base64.b64decode({package!r})))
-    os.mkdir(os.path.join(folder, "wheels"))
-    for name, content in json.loads({wheels!r}).items():
-        with open(os.path.join(folder, "wheels", name), "wb") as file:
+    os.mkdir(os.path.join(folder, "brought"))
+    for name, content in json.loads({files!r}).items():
+        with open(os.path.join(folder, "brought", name), "wb") as file:
             file.write(base64.b64decode(content))
     env = {{**os.environ, **json.loads({inputs!r})}}
     command = [sys.executable, "-I", path, {step!r}]
@@ -101,13 +101,13 @@ def step_script(
 ) -> str:
     """Return the program for a host's Python that runs a step out of the package.
 
-    :param files: what lies beside the package, in the folder wheels, while the step runs
+    :param files: what lies beside the package, in the folder brought, while the step runs
     """
     inputs = {"mode": mode, "settings": json.dumps(dict(settings)), "timeout_s": str(timeout_s)}
     given = json.dumps(inputs)
     beside = {path.name: base64.b64encode(path.read_bytes()).decode() for path in files}
     return _PROGRAM.format(
-        package=host_package.compressed(), inputs=given, step=step, wheels=json.dumps(beside)
+        package=host_package.compressed(), inputs=given, step=step, files=json.dumps(beside)
     )
 
 
@@ -148,7 +148,8 @@ def change_agent(
     :param brought: of which the agent is installed, where it has that
     :raises Refused: with the host's own reason
     """
-    files = [resources.path(AGENT_LOCK), *(brought.agent if brought else ())]
+    lock = [resources.path(AGENT_LOCK)] if mode == "apply" else []
+    files = [*lock, *(brought.agent if brought else ())]
     done = run_step(ssh, address, "install_agent", mode, settings, timeout_s, files)
     return bool(done["changed"])
 

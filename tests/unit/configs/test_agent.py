@@ -355,7 +355,7 @@ class TestInstall:
     @pytest.fixture
     def brought(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
         """Return the folder beside the package, with a lock of two distributions."""
-        folder = tmp_path / "brought/wheels"
+        folder = tmp_path / "brought"
         folder.mkdir(parents=True)
         (folder / "agent.lock").write_text(LOCK)
         monkeypatch.setattr(install_agent, "own_package", lambda: folder.parent / "host.pyz")

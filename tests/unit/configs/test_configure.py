@@ -279,6 +279,71 @@ class TestCompute:
         assert tags == ["nova-glance:1", "busybox:1"]
         assert not (root / "var/lib/nova/novadocker").exists()
 
+    def test_what_an_undo_that_broke_off_left_is_taken_out_by_the_next(
+        self, make_step: Make, nova: Any, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.run(make_step)
+        (root / "var/lib/nova/novadocker/spool").mkdir(parents=True)
+        nova.service = service(user=getpass.getuser())
+        tags = self.with_engine(monkeypatch)
+        with monkeypatch.context() as broken:
+            broken.setattr(configure_compute, "restart_service", self.fails)
+            with pytest.raises(faults.StepFailed, match="does not stay up"):
+                self.run(make_step, "undo")
+        assert len(tags) == 4
+        self.run(make_step, "undo")
+        assert tags == ["nova-glance:1", "busybox:1"]
+        assert not (root / "var/lib/nova/novadocker").exists()
+        assert self.run(make_step, "undo").actions == []
+
+    @staticmethod
+    def fails(_step: Any, _service: Any, _timeout: Any) -> None:
+        raise faults.StepFailed("does not stay up")
+
+    def test_a_host_that_stays_a_docker_hypervisor_keeps_its_images(
+        self, make_step: Make, nova: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.run(make_step)
+        tags = self.with_engine(monkeypatch)
+        more = {**SETTINGS, "options": {"docker": {"pids_limit": 200}}}
+        monkeypatch.setattr(configure_compute, "restart_service", self.fails)
+        monkeypatch.setattr(configure_compute, "put_back", lambda *_: None)
+        # Now its unit gets a file as well, which was not there before.
+        nova.service = service(
+            command=["/v/bin/python3", "/v/bin/nova-compute", "--config-file=/etc/nova/nova.conf"]
+        )
+        nova.wins_with = {f"--config-file={configure_compute.DROP_IN}"}
+        with pytest.raises(faults.StepFailed, match="does not stay up"):
+            self.run(make_step, settings=more)
+        assert len(tags) == 4
+
+    def test_the_images_of_containers_stay_where_a_conversion_fails(
+        self, make_step: Make, nova: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        tags = self.with_engine(monkeypatch)
+        monkeypatch.setattr(configure_compute, "instance_containers", lambda _step: ["nova-1"])
+        monkeypatch.setattr(configure_compute, "restart_service", self.fails)
+        with pytest.raises(faults.StepFailed, match="does not stay up"):
+            self.run(make_step)
+        assert len(tags) == 4
+
+    def test_a_host_without_find_is_told_what_stays(
+        self, make_step: Make, nova: Any, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        self.run(make_step)
+        (root / "var/lib/nova/novadocker").mkdir(parents=True)
+        self.with_engine(monkeypatch)
+        nova.service = service(user=getpass.getuser())
+
+        def run(_step: Any, argv: Any, **_: Any) -> Any:
+            raise faults.StepFailed(f"{argv[0]} cannot be run: no such file")
+
+        monkeypatch.setattr(steps.Step, "run", run)
+        step = self.run(make_step, "undo")
+        told = "; ".join(step.facts["notes"])
+        assert "/var/lib/nova/novadocker stays: find cannot be run" in told
+        assert not (root / "etc/nova").exists()
+
     def test_what_nothing_can_outdo_is_refused_and_put_back(
         self, make_step: Make, nova: Any, root: pathlib.Path
     ) -> None:

@@ -561,13 +561,13 @@ def brought(
 ) -> Any:
     """Return a function that brings wheels as enrolment does."""
     beside = tmp_path / "beside"
-    (beside / "wheels").mkdir(parents=True)
+    (beside / "brought").mkdir(parents=True)
     monkeypatch.setattr(package, "own_package", lambda: beside / "novadocker-host.pyz")
     monkeypatch.setattr(bring_wheels, "own_package", lambda: beside / "novadocker-host.pyz")
 
     def bring(version: str = "1.0", spoil: bool = False) -> Any:
         path = wheels / file_of("nova-docker", version)
-        (beside / "wheels" / path.name).write_bytes(path.read_bytes() + b"!" * spoil)
+        (beside / "brought" / path.name).write_bytes(path.read_bytes() + b"!" * spoil)
         digest = sha256(path)
         step = make_step("bring_wheels", "apply", wheels={path.name: digest}, driver=digest)
         bring_wheels.converge(step)
