@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ FIRST, SECOND, THIRD = "compute-docker-1", "compute-docker-2", "compute-3"
 DRAIN = {"drain": "migrate", "drain_timeout_s": 300}
 
 Hosts = dict[str, Host]
+Look = Callable[[], dict[str, truth.Compute]]
 seen: list[str] = []
 
 
@@ -33,6 +35,12 @@ def machine_image(cloud: Connection, run_workflow: Any, docker_hosts: Any, tenan
     if docker_hosts():
         assert run_workflow("undeploy").state == SUCCESS
     return tenants.vm_image()
+
+
+@pytest.fixture
+def look(cloud: Connection, lab: Hosts, lab_settings: LabSettings) -> Look:
+    """Return the compute hosts as they are, whenever it is called."""
+    return lambda: truth.look(cloud, lab, lab_settings)
 
 
 def row_of(run: Run, host: str) -> Any:
@@ -49,12 +57,7 @@ def unconfirmed(cloud: Connection, server: Server) -> list[str]:
 
 
 def test_a_machine_leaves_a_host_that_is_converted(
-    machine_image: str,
-    tenants: Tenants,
-    lab: Hosts,
-    lab_settings: LabSettings,
-    cloud: Connection,
-    run_workflow: Any,
+    machine_image: str, tenants: Tenants, look: Look, cloud: Connection, run_workflow: Any
 ) -> None:
     machine = tenants.boot("machine", FIRST, machine_image)
     run = run_workflow("deploy", {"hosts": [FIRST], **DRAIN})
@@ -64,23 +67,18 @@ def test_a_machine_leaves_a_host_that_is_converted(
     status, host = tenants.now(machine)
     assert (status, host in (SECOND, THIRD)) == ("ACTIVE", True), host
     assert unconfirmed(cloud, machine) == []
-    assert truth.violations(truth.look(cloud, lab, lab_settings), run) == []
+    assert truth.violations(look(), run) == []
     tenants.delete(machine)
     seen.append("a machine has left a host that was converted")
 
 
 def test_a_host_whose_machine_is_locked_is_left_as_it_is(
-    machine_image: str,
-    tenants: Tenants,
-    lab: Hosts,
-    lab_settings: LabSettings,
-    cloud: Connection,
-    run_workflow: Any,
+    machine_image: str, tenants: Tenants, look: Look, cloud: Connection, run_workflow: Any
 ) -> None:
     machine = tenants.boot("locked", SECOND, machine_image)
     tenants.cloud.compute.lock_server(machine)
     run = run_workflow("deploy", {"hosts": [SECOND], **DRAIN})
-    shown = truth.look(cloud, lab, lab_settings)
+    shown = look()
     tenants.cloud.compute.unlock_server(machine)
 
     assert run.report.state == "partial", run.message
@@ -98,7 +96,7 @@ def test_a_container_leaves_a_host_that_is_given_back(
     machine_image: str,
     tenants: Tenants,
     lab: Hosts,
-    lab_settings: LabSettings,
+    look: Look,
     cloud: Connection,
     run_workflow: Any,
 ) -> None:
@@ -113,7 +111,7 @@ def test_a_container_leaves_a_host_that_is_given_back(
     assert tenants.now(container) == ("ACTIVE", SECOND)
     assert containers(lab[SECOND])
     assert unconfirmed(cloud, container) == []
-    shown = truth.look(cloud, lab, lab_settings)
+    shown = look()
     assert truth.violations(shown, run) == []
     assert shown[FIRST].is_other, shown[FIRST]
     assert shown[FIRST].enabled, shown[FIRST]
@@ -125,7 +123,7 @@ def test_what_a_cancelled_run_left_is_taken_up_beside_a_container(
     machine_image: str,
     tenants: Tenants,
     lab: Hosts,
-    lab_settings: LabSettings,
+    look: Look,
     cloud: Connection,
     runs: Runs,
     run_workflow: Any,
@@ -141,7 +139,7 @@ def test_what_a_cancelled_run_left_is_taken_up_beside_a_container(
     run = run_workflow("recover")
 
     assert run.state == SUCCESS, run.message
-    shown = truth.look(cloud, lab, lab_settings)
+    shown = look()
     for host in (FIRST, SECOND):
         assert shown[host].enabled, shown[host]
         assert shown[host].is_docker or shown[host].is_other, shown[host]

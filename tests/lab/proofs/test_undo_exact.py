@@ -123,7 +123,9 @@ def test_a_run_is_undone_exactly(
         print(f"{name}: {len(differences)} differences {differences[:20]}")
         assert differences == [], name
         figures[f"{phase or 'a whole run'} on {name}"] = len(before[name])
-    assert whole.differences(cloud_before, placement(cloud)) == []
+    differences = whole.differences(cloud_before, placement(cloud))
+    print(f"the cloud: {len(differences)} differences {differences}")
+    assert differences == []
 
 
 def test_enough_was_compared() -> None:
