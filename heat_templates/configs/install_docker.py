@@ -27,6 +27,7 @@ from library.instances import engine_directory, kept_containers, refuse_if_insta
 from library.outcome import run_step
 from library.package_manager import PackageManager
 from library.packages import package_manager
+from library.records import EXPORTS
 from library.scratch_engine import try_settings
 from library.services import find_service, journal_end
 from library.step import ANY_CODE, Step, wait_until
@@ -320,6 +321,9 @@ def undo(step: Step) -> None:
             f"take {user} out of group docker"
         ):
             step.run(["gpasswd", "--delete", user, "docker"])
+    # Of a run that ended between a pull and its upload.
+    if step.path(EXPORTS).is_dir() and step.will(f"remove {EXPORTS}"):
+        shutil.rmtree(step.path(EXPORTS))
     if step.to_undo.get("packages"):
         remove_engine(step)
     elif settings_to_take_up(step) and step.will("restart docker.service"):

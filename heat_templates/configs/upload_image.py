@@ -83,6 +83,8 @@ def converge(step: Step) -> None:
     send(step, archive, str(secret["token"]))
     for suffix in (".tar", ".json"):
         archive.with_suffix(suffix).unlink(missing_ok=True)
+    if not any(archive.parent.iterdir()):
+        archive.parent.rmdir()
 
 
 def unsealed(sealed: str, private_key: Path) -> dict[str, Any]:

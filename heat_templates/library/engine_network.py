@@ -23,14 +23,12 @@ ENGINE_RULES = (
 def remove_network_traces(step: Step) -> None:
     """Remove the engine's bridge and its packet filter rules; those of others stay."""
     step.run(["ip", "link", "delete", "docker0"], ok=(0, 1))
-    if not program_path("iptables-save"):
-        return
     for command in ("iptables", "ip6tables"):
         for table in ("filter", "nat"):
-            rules = step.run([f"{command}-save", "-t", table], ok=ANY_CODE).stdout
-            for arguments in engine_rules(rules):
+            for arguments in engine_rules(saved(step, command, table)):
                 step.run([command, "-t", table, *arguments], ok=ANY_CODE)
-        if step.to_undo.get("forward_policies", {}).get(command) == "ACCEPT":
+        before = step.to_undo.get("forward_policies", {}).get(command)
+        if before == "ACCEPT" and drops_forwarded(step, command):
             step.run([command, "-P", "FORWARD", "ACCEPT"], ok=ANY_CODE)
 
 
@@ -55,27 +53,36 @@ def ip_forward(step: Step) -> str:
 
 def forward_policies(step: Step) -> dict[str, str]:
     """Return what happens to forwarded packets, which the engine changes, by command."""
-    policies = {}
-    for command in ("iptables", "ip6tables"):
-        if program_path(command):
-            listed = step.run([command, "-S", "FORWARD"], ok=ANY_CODE).stdout
-            policies[command] = "DROP" if listed.startswith("-P FORWARD DROP") else "ACCEPT"
-        else:
-            policies[command] = "ACCEPT"
-    return policies
+    commands = ("iptables", "ip6tables")
+    return {name: "DROP" if drops_forwarded(step, name) else "ACCEPT" for name in commands}
 
 
-def engine_rules(saved: str) -> list[list[str]]:
+def drops_forwarded(step: Step, command: str) -> bool:
+    """Return whether forwarded packets that no rule is about are dropped."""
+    return ":FORWARD DROP" in saved(step, command, "filter")
+
+
+def saved(step: Step, command: str, table: str) -> str:
+    """Return a table as text, "" where there is none.
+
+    It is asked for in this way because the commands themselves make the table that they look at.
+    """
+    if not program_path(f"{command}-save"):
+        return ""
+    return step.run([f"{command}-save", "-t", table], ok=ANY_CODE).stdout
+
+
+def engine_rules(text: str) -> list[list[str]]:
     """Return the iptables arguments that take the engine's rules and chains out of a table.
 
     Chains with an underscore are not the engine's: one that this host itself is a container of has
     made them, for the host's name resolution. Rules of the operator's stay, for the bridge's
     network as well; so does the chain that is for them, where it has some.
     """
-    chains = re.findall(r"^:(DOCKER(?:-\S+)?) ", saved, re.M)
+    chains = re.findall(r"^:(DOCKER(?:-\S+)?) ", text, re.M)
     if not chains:
         return []
-    begun = [line for line in saved.splitlines() if line.startswith("-A ")]
+    begun = [line for line in text.splitlines() if line.startswith("-A ")]
     own = [line for line in begun if line.startswith(f"-A {USER_CHAIN} ")]
     if any(line != f"-A {USER_CHAIN} -j RETURN" for line in own):
         chains.remove(USER_CHAIN)

@@ -704,6 +704,19 @@ class TestRefusals:
         with pytest.raises(faults.StepFailed, match=said) if said else contextlib.nullcontext():
             install_docker.refuse_if_containers(step)
 
+    def test_what_was_saved_for_an_upload_that_never_came_goes(
+        self, make_step: Make, programs: Programs, root: pathlib.Path
+    ) -> None:
+        programs("systemctl", "printf 'LoadState=not-found\nActiveState=inactive\nMainPID=0\n'")
+        archive = root / "var/lib/novadocker/exports/0123.tar"
+        archive.parent.mkdir(parents=True)
+        archive.write_text("an image")
+        step = make_step("install_docker", "undo")
+        step.record = {"group_was_there": True}
+        install_docker.undo(step)
+        assert not archive.parent.exists()
+        assert archive.parent.parent.is_dir()
+
     def test_containers_of_a_stopped_engine_count_as_well(
         self, make_step: Make, programs: Programs, root: pathlib.Path
     ) -> None:
@@ -862,6 +875,40 @@ class TestNetworkTraces:
 
     def test_a_table_without_the_engine_is_not_touched(self) -> None:
         assert engine_network.engine_rules("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n") == []
+
+    @pytest.mark.parametrize(
+        ("before", "now", "changed"),
+        [
+            ("ACCEPT", SAVED, True),
+            ("DROP", SAVED, False),
+            ("ACCEPT", SAVED.replace("DROP", "ACCEPT"), False),
+            ("ACCEPT", "", False),
+        ],
+    )
+    def test_a_table_is_made_by_no_look_and_no_undo(
+        self,
+        make_step: Make,
+        programs: Programs,
+        calls: Calls,
+        before: str,
+        now: str,
+        changed: bool,
+    ) -> None:
+        for command in ("iptables", "ip6tables"):
+            programs(command, "true")
+            programs(f"{command}-save", f"printf '%s' '{now}'")
+        programs("ip", "exit 1")
+        step = make_step("install_docker", "undo")
+        step.record = {"forward_policies": {"iptables": before, "ip6tables": before}}
+        dropped = "DROP" if "DROP" in now else "ACCEPT"
+        assert engine_network.forward_policies(step) == dict.fromkeys(
+            ("iptables", "ip6tables"), dropped
+        )
+        assert not [call for call in calls() if call.startswith(("iptables ", "ip6tables "))]
+        engine_network.remove_network_traces(step)
+        policies = [call for call in calls() if call.endswith("-P FORWARD ACCEPT")]
+        assert len(policies) == (2 if changed else 0)
+        assert now or not [c for c in calls() if c.startswith(("iptables ", "ip6tables "))]
 
 
 def test_a_place_that_was_there_empty_is_emptied_and_keeps_its_mode(
