@@ -41,8 +41,15 @@ LOG = logging.getLogger(__name__)
 # The host itself keeps the limit of a recipe and signals; this is for the way there and back.
 GRACE_S = 30
 _PARALLEL = 8
-_CONFIG_NAME = "novadocker-message"
+# Of what lies in a host's mailbox; the stack of its enrolment calls the first of it so as well.
+_CONFIG_NAME = "novadocker-{host}"
+# The inputs that Heat gives the config of a deployment: where, and as whom, its host signals.
+_OF_HEAT, _SERVER = "deploy_", "deploy_server_id"
 _GONE = "its mailbox is gone from Heat: enrol it again with novadocker-enroll"
+_MUTE = (
+    "what lies in its mailbox was put there by hand and does not say where the host signals to, "
+    "nor does anything from before: enrol it again (`novadocker-enroll remove`, then `add`)"
+)
 # How often this push was made anew, and when it was made last: nobody signs that.
 _AGAIN, _PUSHED = "again", "pushed_at"
 # How long a host that a run has changed waits for its next recipe: as long as a run may take.
@@ -103,6 +110,10 @@ def push(
         text = held["config"]
     else:
         _require_free(row, current, message, run_id, is_active)
+        own = _own(heat, row, current, held)
+        if not own:
+            rows.not_pushed(row, names, _MUTE, mode)
+            return
         text = messages.compose(
             host=row.host,
             push_id=push_id,
@@ -113,7 +124,7 @@ def push(
             steps=steps,
         )
         inputs = {host_keys.SIGNATURE: messages.sign(text), _PUSHED: int(time.time())}
-        config_id = _replace(heat, row, held, text, inputs)
+        config_id = _replace(heat, row, own, text, inputs)
     digest = messages.digest(text)
     row.pending = Pending(names, mode, push_id, config_id, expires_at, text_digest=digest)
 
@@ -248,7 +259,7 @@ def _open_again(heat: Heat, row: HostRow, pending: Pending) -> None:
 
 def _push_anew(heat: Heat, row: HostRow, pending: Pending) -> bool:
     held = _config(heat, pending.config_id)
-    inputs = {n: v for n, v in _inputs(held).items() if not n.startswith("deploy_")}
+    inputs = {n: v for n, v in _inputs(held).items() if not n.startswith(_OF_HEAT)}
     pause_s = AGAIN_S * 2 ** (pending.again - 1) if pending.again else 0
     if time.time() < inputs.get(_PUSHED, 0) + pause_s:
         return False
@@ -348,17 +359,35 @@ def _message(config: dict[str, Any]) -> dict[str, Any]:
         return {}
 
 
+def _own(heat: Heat, row: HostRow, current: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
+    """Return the latest config in a mailbox that says where its host signals to, {} if it is lost.
+
+    What an operator puts there by hand does not: then it is what that took the place of.
+    """
+    if _of_heat(held):
+        return held
+    LOG.warning("What lies in the mailbox of %s was put there by hand, and is replaced", row.host)
+    for listed in heat.software_configs.list():
+        if listed.name == _CONFIG_NAME.format(host=row.host):
+            config: dict[str, Any] = heat.software_configs.get(listed.id).to_dict()
+            if _inputs(config).get(_SERVER) == current["server_id"]:
+                return config
+    return {}
+
+
+def _of_heat(config: dict[str, Any]) -> list[dict[str, Any]]:
+    return [entry for entry in config.get("inputs") or [] if entry["name"].startswith(_OF_HEAT)]
+
+
 def _replace(
     heat: Heat, row: HostRow, held: dict[str, Any], text: str, inputs: dict[str, Any]
 ) -> str:
-    # The deploy_* inputs carry the signal that Heat made for this mailbox.
-    kept = [entry for entry in held["inputs"] if entry["name"].startswith("deploy_")]
     own = [{"name": name, "type": _type(value), "value": value} for name, value in inputs.items()]
     config = heat.software_configs.create(
-        name=_CONFIG_NAME,
+        name=_CONFIG_NAME.format(host=row.host),
         group=messages.GROUP,
         config=text,
-        inputs=own + kept,
+        inputs=own + _of_heat(held),
         outputs=[{"name": name} for name in _OUTPUTS],
         options={},
     )

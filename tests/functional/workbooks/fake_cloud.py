@@ -236,7 +236,7 @@ class FakeCloud(BaseAdapter):
         self._by_deployment[host.deployment_id] = host
         self._by_service[host.service_id] = host
         if enrolled:
-            config_id = self._add_config("mailbox", "script", [])
+            config_id = self._add_config(f"novadocker-{name}", "script", [])
             self.deployments[host.deployment_id] = {
                 "id": host.deployment_id,
                 "server_id": host.server_id,

@@ -22,6 +22,8 @@ from tests.host_keys import public_text, sign
 
 KEY, OTHER_KEY = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
 SIGNAL = {"name": "deploy_signal_id", "type": "String", "value": "http://signal"}
+SERVER = {"name": "deploy_server_id", "type": "String", "value": "s1"}
+NAME = "novadocker-c1"
 
 
 def told(**entry: Any) -> str:
@@ -37,10 +39,11 @@ class Heat:
         self.keeps_configs = False
         self.numbers = itertools.count()
         self.configs: dict[str, dict[str, Any]] = {
-            "first": {"id": "first", "name": "mailbox", "inputs": [SIGNAL], "config": "", "n": 0}
+            "first": {"id": "first", "name": NAME, "inputs": [SIGNAL, SERVER], "config": ""}
         }
         self.deployment: dict[str, Any] = {
             "config_id": "first",
+            "server_id": "s1",
             "status": "COMPLETE",
             "output_values": {"deploy_result": "ok"},
         }
@@ -61,6 +64,9 @@ class Heat:
                 return 400, {"error": {"message": "in use"}}
             self.configs.pop(key)
             return 204, None
+        if path == "/software_configs":
+            named = [{"id": c["id"], "name": c["name"]} for c in self.configs.values()]
+            return 200, {"software_configs": named}
         if kind == "software_configs":
             return 200, {"software_config": self.configs[key]}
         if method == "PUT":
@@ -145,6 +151,46 @@ def test_a_push_replaces_the_config_and_keeps_its_signal(heat: Any, run: HostRow
     assert "first" not in heat.configs
     assert run.pending is not None
     assert run.pending.deadline > time.time() + 60
+
+
+def put_by_hand(heat: Any) -> None:
+    """Have an operator change by hand what a host's deployment is about."""
+    heat.configs["theirs"] = {"id": "theirs", "name": "theirs", "inputs": [], "config": "exit 0"}
+    heat.deployment.update(config_id="theirs", status="IN_PROGRESS")
+
+
+def test_a_host_is_heard_again_after_somebody_has_changed_its_mailbox_by_hand(
+    heat: Any, run: HostRow
+) -> None:
+    push(heat, run, "before")
+    before = heat.deployment["config_id"]
+    put_by_hand(heat)
+    heat.configs["of-another"] = {
+        **{"id": "of-another", "name": NAME, "config": ""},
+        "inputs": [{**SIGNAL, "value": "http://another"}, {**SERVER, "value": "s2"}],
+    }
+
+    push(heat, run)
+
+    assert heat.inputs["deploy_signal_id"] == "http://signal"
+    assert before not in heat.configs
+    assert {"theirs", "of-another"} < {*heat.configs}
+    heat.signal("mine")
+    mailbox.look(heat, run)
+    assert (run.state, run.pending) == (OK, None)
+
+
+def test_a_mailbox_that_cannot_be_signalled_to_any_more_is_told_at_once(
+    heat: Any, run: HostRow
+) -> None:
+    put_by_hand(heat)
+    heat.configs.pop("first")
+
+    push(heat, run)
+
+    assert (run.state, run.pending) == (FAILED, None)
+    assert "put there by hand" in run.reason
+    assert heat.deployment["config_id"] == "theirs"
 
 
 def test_a_host_is_told_in_which_run_a_step_is_done(heat: Any, run: HostRow) -> None:
@@ -370,7 +416,7 @@ def test_the_last_of_two_that_pushed_the_same_says_when_its_time_is_over(
     other = HostRow("c1", "compute", deployment_id="d", needs=["install_docker"])
     # It had looked into the mailbox before the first one put it there.
     heat.deployment = {**heat.deployment, "config_id": "first"}
-    heat.configs["first"] = {"id": "first", "name": "mailbox", "inputs": [SIGNAL], "config": ""}
+    heat.configs["first"] = {"id": "first", "name": NAME, "inputs": [SIGNAL], "config": ""}
     push(heat, other, timeout_s=500)
     heat.signal("mine")
 
