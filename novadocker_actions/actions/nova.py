@@ -219,11 +219,13 @@ class EnableCompute(ChangingAction):
 
     @staticmethod
     def _remove_traits(cloud: Cloud, host_rows: list[HostRow]) -> None:
-        ids = nova.node_ids(cloud.compute, others=True) if host_rows else {}
+        shown: dict[str, list[dict[str, Any]]] = {row.host: [] for row in host_rows}
+        for item in nova.hypervisors(cloud.compute, with_servers=False) if shown else ():
+            shown.get(item["service"]["host"], []).append(item)
         for row in host_rows:
             try:
-                for provider_id in sorted(ids.get(row.host, ())):
-                    row.changed |= traits.remove(cloud, provider_id)
+                for item in shown[row.host]:
+                    row.changed |= traits.remove(cloud, item)
             except CloudError as err:
                 row.add_reason(
                     f"Placement still shows it as a Docker hypervisor, so containers may be sent "

@@ -231,7 +231,7 @@ class PutRight(ChangingAction):
         if aggregate is not None:
             row.changed |= aggregates.remove(cloud.compute, aggregate, row.host)
         for item in shown if row.changed or row.parked else []:
-            row.changed |= traits.remove(cloud, str(item["id"]))
+            row.changed |= traits.remove(cloud, item)
 
     def _settle(self, cloud: Cloud, row: HostRow, service: dict[str, Any]) -> None:
         if row.ok:

@@ -79,15 +79,14 @@ def docker_hosts(nova: Service) -> list[str]:
     ]
 
 
-def node_ids(nova: Service, *, others: bool = False) -> dict[str, set[str]]:
+def node_ids(nova: Service) -> dict[str, set[str]]:
     """Return the ids of hypervisors by host, of those that a host keeps in its file compute_id.
 
     :param nova: the compute service
-    :param others: whether those that it does not keep there are wanted as well
     """
     ids: dict[str, set[str]] = {}
     for item in hypervisors(nova, with_servers=False):
-        if others or str(item["hypervisor_type"]).lower() not in _OWN_IDS:
+        if str(item["hypervisor_type"]).lower() not in _OWN_IDS:
             ids.setdefault(item["service"]["host"], set()).add(str(item["id"]))
     return ids
 

@@ -65,7 +65,7 @@ CATALOG = [
 ]
 REGISTRY = {"busybox:latest": "sha256:" + "b" * 64, "nginx:latest": "sha256:" + "c" * 64}
 # What the driver sets in Placement as soon as it runs; Nova's other drivers leave that there.
-DRIVERS_TRAITS = {"CUSTOM_HYPERVISOR_DOCKER", "CUSTOM_DOCKER_DISK_QUOTA"}
+DRIVERS_TRAITS = {"CUSTOM_HYPERVISOR_DOCKER", "CUSTOM_DOCKER_DISK_QUOTA", "HW_ARCH_X86_64"}
 # What each step leaves on a host.
 ATTRIBUTES = {
     "install_docker": "docker",

@@ -24,6 +24,18 @@ def test_the_driver_s_traits_go_with_it(mistral: Mistral, cloud: FakeCloud) -> N
     assert host.status == "enabled"
 
 
+def test_what_libvirt_says_of_its_host_as_well_stays(mistral: Mistral, cloud: FakeCloud) -> None:
+    host = cloud.hosts["compute-docker-1"]
+    host.hypervisor_type = "QEMU"
+    host.traits |= {"HW_ARCH_X86_64"}
+    mistral.run("novadocker.deploy", {"images": []})
+
+    run = mistral.run("novadocker.undeploy")
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert host.traits == OTHERS | {"HW_ARCH_X86_64"}
+
+
 @pytest.mark.field_case("K7.3")
 def test_a_host_that_is_put_back_keeps_none_of_them(mistral: Mistral, cloud: FakeCloud) -> None:
     host = cloud.hosts["compute-docker-1"]
