@@ -19,6 +19,7 @@ from typing import Any
 
 import bring_wheels
 import install_driver
+import pip
 import pytest
 from library import faults, instances, outcome, package, probes, service_pip, services
 from library import wheels as store
@@ -89,7 +90,7 @@ def environment(
     lock: list[store.Locked],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Any:
-    """Return a service in an environment like Nova's, with an older shared-lib in it.
+    """Return a service in an environment like Nova's, with pip and an older shared-lib in it.
 
     The host was given every wheel of the tests; its pip is set up for an index that there is not.
     """
@@ -102,6 +103,9 @@ def environment(
     place = tmp_path / "nova"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
     python = place / "bin" / "python"
+    (site,) = place.glob("lib/python*/site-packages")
+    # The tests' own: without its metadata it is no package that is held where it is.
+    (site / "pip").symlink_to(pathlib.Path(pip.__file__).parent)
     install(python, wheels / file_of("shared-lib", "1.0"))
     service = services.Service(
         "nova-compute.service",
@@ -194,6 +198,19 @@ def test_install_repeat_and_undo(run: Any, packages: Any) -> None:
     assert run("undo").actions
     assert packages() == before
     assert run("undo").actions == []
+
+
+def test_an_environment_without_pip_is_served_by_the_steps_own(
+    run: Any, packages: Any, environment: Any
+) -> None:
+    (own,) = pathlib.Path(environment.python).parents[1].glob("lib/python*/site-packages/pip")
+    own.unlink()
+    before = packages()
+    step = run()
+    assert step.facts["pip"] == f"{sys.executable} -m pip"
+    assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.0"}
+    run("undo")
+    assert packages() == before
 
 
 def test_a_driver_that_needs_another_version_of_a_package_is_refused(
