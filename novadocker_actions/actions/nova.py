@@ -259,9 +259,9 @@ def await_shown(cloud: Cloud, looked: Sequence[HostRow], *, docker: bool | None)
     :param looked: the hosts
     :param docker: whether they are to be Docker hypervisors, or just not; None for either
     """
-    waits = pauses(VERIFY_WAIT_S)
+    waits, looks = pauses(VERIFY_WAIT_S), nova.Looks(cloud.compute)
     while True:
-        waiting = nova.unsettled(cloud.compute, looked, docker=docker) if looked else {}
+        waiting = nova.unsettled(looks, looked, docker=docker) if looked else {}
         pause_s = next(waits, None) if waiting else None
         if pause_s is None:
             return waiting

@@ -6,10 +6,11 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from novadocker_actions.cloud.clients import Service
+from novadocker_actions.errors import CloudError
 from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import HostRow
 
@@ -21,6 +22,8 @@ FAILURE = "novadocker failed: "
 # All of it, with the run: what its operator has added to is his.
 _OURS = re.compile(rf"(?:{REASON}|{FAILURE}see )([A-Za-z0-9-]+)")
 _PAGE = 500
+# Of so many in a list, about, Nova's database is asked as much as for one by its id.
+_IN_A_LIST = 5
 # Types whose drivers give their nodes other ids than Nova's file compute_id has.
 _OWN_IDS = ("fake", "ironic")
 
@@ -179,16 +182,42 @@ def explain_disabled(nova: Service, row: HostRow, run_id: str, current: dict[str
     row.add_reason("its compute service is left disabled")
 
 
-def unsettled(nova: Service, rows: Iterable[HostRow], *, docker: bool | None) -> dict[str, str]:
-    """Return the hosts that Nova does not yet show as wanted, with what it shows.
+class Looks:
+    """Hypervisors of a few hosts, looked at again and again.
+
+    The first look lists all of them, without anybody's servers. From then on a few of many are
+    asked for by their ids, but while there is one of which Nova shows none.
 
     :param nova: the compute service
+    """
+
+    def __init__(self, nova: Service) -> None:
+        self._nova = nova
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def at(self, hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Return the hypervisors that Nova shows of hosts, by host."""
+        if len(hosts) * _IN_A_LIST < len(self._known) and self._known.keys() >= {*hosts}:
+            try:
+                ids = {host: self._known[host]["id"] for host in hosts}
+                paths = {host: f"/os-hypervisors/{node_id}" for host, node_id in ids.items()}
+                return {host: self._nova.get(path)["hypervisor"] for host, path in paths.items()}
+            except CloudError as err:
+                if err.status != 404:
+                    raise
+        shown = hypervisors(self._nova, with_servers=False)
+        self._known = {item["service"]["host"]: item for item in shown}
+        return self._known
+
+
+def unsettled(looks: Looks, rows: Sequence[HostRow], *, docker: bool | None) -> dict[str, str]:
+    """Return the hosts that Nova does not yet show as wanted, with what it shows.
+
+    :param looks: at hypervisors
     :param rows: compute hosts
     :param docker: whether they are to be Docker hypervisors, or just not; None for either
     """
-    # It is asked again and again, and nobody's servers are of interest.
-    shown = hypervisors(nova, with_servers=False)
-    by_host = {item["service"]["host"]: item for item in shown}
+    by_host = looks.at([row.host for row in rows])
     waiting = {}
     for row in rows:
         item = by_host.get(row.host)

@@ -10,6 +10,7 @@ import pytest
 
 from novadocker_actions.actions.nova import EnableCompute, who_lives
 from novadocker_actions.cloud import nova
+from novadocker_actions.errors import CloudError
 from novadocker_actions.plan import hosts
 from novadocker_actions.plan.rows import UNKNOWN, HostRow
 
@@ -52,12 +53,45 @@ def test_hosts_are_awaited_without_asking_for_anybody_s_servers() -> None:
     state = {"state": "up", "hypervisor_type": "docker"}
     service.get.return_value = {"hypervisors": [{"service": {"host": "c1"}, **state}]}
 
-    waiting = nova.unsettled(service, [HostRow("c1", "compute")], docker=True)
+    waiting = nova.unsettled(nova.Looks(service), [HostRow("c1", "compute")], docker=True)
 
     assert waiting == {}
     assert nova.docker_hosts(service) == ["c1"]
     assert all("with_servers" not in call.kwargs["params"] for call in service.get.mock_calls)
     assert service.get.call_count == 2
+
+
+def test_a_few_hosts_of_many_are_awaited_by_their_ids() -> None:
+    many = {f"c{number}": "down" for number in range(40)}
+    asked: list[str] = []
+    gone: set[str] = set()
+
+    def get(path: str, params: Any = None) -> Any:
+        asked.append(path.rpartition("/")[2])
+        if path.endswith("/detail"):
+            return {"hypervisors": [shown(host) for host in many if host not in gone]}
+        if asked[-1] in gone:
+            raise CloudError("compute", f"GET {path}", 404, "it is gone")
+        return {"hypervisor": shown(asked[-1])}
+
+    def shown(host: str) -> dict[str, Any]:
+        state = {"state": many[host], "hypervisor_type": "docker"}
+        return {"id": host, "service": {"host": host}, **state}
+
+    service = mock.Mock()
+    service.get.side_effect = get
+    looks, batch = nova.Looks(service), [HostRow("c7", "compute"), HostRow("c9", "compute")]
+
+    assert {*nova.unsettled(looks, batch, docker=True)} == {"c7", "c9"}
+    many["c7"] = "up"
+    assert {*nova.unsettled(looks, batch, docker=True)} == {"c9"}
+    gone.add("c9")
+    assert nova.unsettled(looks, batch, docker=True) == {"c9": "Nova has no hypervisor for it"}
+    gone.clear()
+    many["c9"] = "up"
+    assert nova.unsettled(looks, batch, docker=True) == {}
+    assert nova.unsettled(looks, [HostRow("new", "compute")], docker=True) != {}
+    assert asked == ["detail", "c7", "c9", "c7", "c9", "detail", "detail", "detail"]
 
 
 def test_a_page_that_lacks_nodes_without_a_service_is_not_the_last() -> None:
