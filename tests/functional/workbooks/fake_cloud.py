@@ -207,6 +207,8 @@ class FakeCloud(BaseAdapter):
         # Whether the caller may list the executions of other projects.
         self.sees_all_projects = True
         self.step_s = 0.0
+        # Whether what a host has to tell is kept from Heat still.
+        self.holds: Callable[[FakeHost], bool] = lambda host: False
         self.tokens: list[str] = []
         self.callers_roles = ["member", "admin"]
         self.operators_key = ""
@@ -472,7 +474,8 @@ class FakeCloud(BaseAdapter):
         if key not in self.deployments:
             return 404, {"error": {"message": "no such deployment"}}
         ready = self._ready.get(key)
-        if ready and time.monotonic() >= ready[0]:
+        held = self.holds(self._by_deployment[key])
+        if ready and time.monotonic() >= ready[0] and not held:
             del self._ready[key]
             self.signal(key, ready[1])
         return 200, {"software_deployment": dict(self.deployments[key])}

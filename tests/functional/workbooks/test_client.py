@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import threading
 from typing import Any
 
 import pytest
@@ -79,13 +80,15 @@ def test_a_host_that_fails_is_seen_at_the_step_that_failed(
 def test_a_run_is_seen_while_it_is_under_way_and_is_stopped(
     client_cloud: Cloud, cloud: FakeCloud
 ) -> None:
-    cloud.step_s = 4.0
+    stopped_it = threading.Event()
+    cloud.holds = lambda host: not stopped_it.is_set()
     runs = Runs(client_cloud)
     begun = runs.start("plan")
     while not [host for host in runs.progress(begun.id).hosts() if host.state == "running"]:
         assert not runs.get(begun.id).ended
     assert runs.get(begun.id).outcome == "running"
     stopped = runs.stop(begun.id)
+    stopped_it.set()
     assert stopped.outcome == "stopped"
     with pytest.raises(BadInput, match="has ended already"):
         runs.stop(begun.id)
@@ -97,15 +100,22 @@ def test_the_step_of_a_recipe_that_a_host_is_at_is_seen_while_it_is_under_way(
 ) -> None:
     """Staged and out of service alike, in the host's own words alone."""
     monkeypatch.setattr(steps, "COLLECT_WAIT_S", 0.5)
-    cloud.step_s = 3.0
     forged = {"signature": "bm9ib2R5J3M="}
+    seen: dict[str, set[tuple[str, str, int, int]]] = {}
+    messages_said = 0
 
     def say(host: FakeHost, config: dict[str, Any]) -> None:
+        nonlocal messages_said
         steps = messages.parse(config["config"])["steps"]
         if host.compute and len(steps) > 1:
+            messages_said += host.name == "compute-docker-1"
             cloud.say(host, config, 2, **(forged if host.name == "compute-docker-2" else {}))
 
-    cloud.after_push = say
+    def is_unseen(host: FakeHost) -> bool:
+        # Each of its messages with steps is of another task.
+        return host.name == "compute-docker-1" and len(seen.get(host.name, ())) < messages_said
+
+    cloud.after_push, cloud.holds = say, is_unseen
     collected = itertools.count()
     look_at_all = steps.mailbox.look_at_all
 
@@ -116,7 +126,6 @@ def test_the_step_of_a_recipe_that_a_host_is_at_is_seen_while_it_is_under_way(
     monkeypatch.setattr(steps.mailbox, "look_at_all", counted)
     runs = Runs(client_cloud)
     begun = runs.start("deploy", {"images": []})
-    seen: dict[str, set[tuple[str, str, int, int]]] = {}
     shown = set()
 
     def look(run: Run, told: Progress) -> None:
