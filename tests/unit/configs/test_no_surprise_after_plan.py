@@ -344,8 +344,8 @@ def checked(root: pathlib.Path, step: str, settings: dict[str, Any]) -> dict[str
         push_id="p",
         run_id="r",
         mode="check",
-        expires_at=int(time.time()) + 60,
-        timeout_s=30,
+        expires_at=int(time.time()) + 300,
+        timeout_s=180,
         package="0" * 64,
         steps=((step, settings),),
     )
