@@ -321,9 +321,6 @@ def undo(step: Step) -> None:
             f"take {user} out of group docker"
         ):
             step.run(["gpasswd", "--delete", user, "docker"])
-    # Of a run that ended between a pull and its upload.
-    if step.path(EXPORTS).is_dir() and step.will(f"remove {EXPORTS}"):
-        shutil.rmtree(step.path(EXPORTS))
     if step.to_undo.get("packages"):
         remove_engine(step)
     elif settings_to_take_up(step) and step.will("restart docker.service"):
@@ -392,6 +389,9 @@ def remove_engine(step: Step) -> None:
     packages = step.to_undo["packages"]
     if not step.will(f"purge {', '.join(packages)}"):
         return
+    # Of a run that ended between a pull and its upload. An engine that stays may be saving it now.
+    if step.path(EXPORTS).is_dir():
+        shutil.rmtree(step.path(EXPORTS))
     units = ["docker.service", "docker.socket", "containerd.service"]
     mine = [unit for unit in units if owner_package(step, unit) in packages]
     step.run(["systemctl", "stop", *mine], ok=ANY_CODE)

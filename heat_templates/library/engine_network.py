@@ -59,7 +59,7 @@ def forward_policies(step: Step) -> dict[str, str]:
 
 def drops_forwarded(step: Step, command: str) -> bool:
     """Return whether forwarded packets that no rule is about are dropped."""
-    return ":FORWARD DROP" in saved(step, command, "filter")
+    return bool(re.search("^:FORWARD DROP ", saved(step, command, "filter"), re.M))
 
 
 def saved(step: Step, command: str, table: str) -> str:

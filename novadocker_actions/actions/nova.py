@@ -219,12 +219,10 @@ class EnableCompute(ChangingAction):
 
     @staticmethod
     def _remove_traits(cloud: Cloud, host_rows: list[HostRow]) -> None:
-        shown: dict[str, list[dict[str, Any]]] = {row.host: [] for row in host_rows}
-        for item in nova.hypervisors(cloud.compute, with_servers=False) if shown else ():
-            shown.get(item["service"]["host"], []).append(item)
+        shown = nova.by_host(cloud.compute, with_servers=False) if host_rows else {}
         for row in host_rows:
             try:
-                for item in shown[row.host]:
+                for item in shown.get(row.host, ()):
                     row.changed |= traits.remove(cloud, item)
             except CloudError as err:
                 row.add_reason(
@@ -259,9 +257,9 @@ def await_shown(cloud: Cloud, looked: Sequence[HostRow], *, docker: bool | None)
     :param looked: the hosts
     :param docker: whether they are to be Docker hypervisors, or just not; None for either
     """
-    waits, looks = pauses(VERIFY_WAIT_S), nova.Looks(cloud.compute)
+    waits, awaited = pauses(VERIFY_WAIT_S), nova.AwaitedHypervisors(cloud.compute)
     while True:
-        waiting = nova.unsettled(looks, looked, docker=docker) if looked else {}
+        waiting = nova.unsettled(awaited, looked, docker=docker) if looked else {}
         pause_s = next(waits, None) if waiting else None
         if pause_s is None:
             return waiting

@@ -67,7 +67,7 @@ class Audit(NovadockerAction):
         """Return the compute hosts with their faults, images, and remarks."""
         batches = [_rows_of(cloud, [batch["rows"]]) for batch in self.batches]
         computes = [row for batch in batches for row in batch]
-        waiting = nova.unsettled(nova.Looks(cloud.compute), computes, docker=True)
+        waiting = nova.unsettled(nova.AwaitedHypervisors(cloud.compute), computes, docker=True)
         aggregate = aggregates.find(cloud.compute, self.settings["aggregate"]) or {"hosts": []}
         disabled = {
             item["host"]: item.get("disabled_reason") or "nobody said why"

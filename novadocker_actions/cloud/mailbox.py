@@ -42,7 +42,7 @@ LOG = logging.getLogger(__name__)
 GRACE_S = 30
 _PARALLEL = 8
 # Of what lies in a host's mailbox; the stack of its enrolment calls the first of it so as well.
-_CONFIG_NAME = "novadocker-{host}"
+CONFIG_NAME = "novadocker-{host}"
 # The inputs that Heat gives the config of a deployment: where, and as whom, its host signals.
 _OF_HEAT, _SERVER = "deploy_", "deploy_server_id"
 _GONE = "its mailbox is gone from Heat: enrol it again with novadocker-enroll"
@@ -110,8 +110,8 @@ def push(
         text = held["config"]
     else:
         _require_free(row, current, message, run_id, is_active)
-        own = _own(heat, row, current, held)
-        if not own:
+        replaced = _with_signals(heat, row, current, held)
+        if not replaced:
             rows.not_pushed(row, names, _MUTE, mode)
             return
         text = messages.compose(
@@ -124,7 +124,7 @@ def push(
             steps=steps,
         )
         inputs = {host_keys.SIGNATURE: messages.sign(text), _PUSHED: int(time.time())}
-        config_id = _replace(heat, row, own, text, inputs)
+        config_id = _replace(heat, row, replaced, text, inputs)
     digest = messages.digest(text)
     row.pending = Pending(names, mode, push_id, config_id, expires_at, text_digest=digest)
 
@@ -359,23 +359,25 @@ def _message(config: dict[str, Any]) -> dict[str, Any]:
         return {}
 
 
-def _own(heat: Heat, row: HostRow, current: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
+def _with_signals(
+    heat: Heat, row: HostRow, current: dict[str, Any], held: dict[str, Any]
+) -> dict[str, Any]:
     """Return the latest config in a mailbox that says where its host signals to, {} if it is lost.
 
     What an operator puts there by hand does not: then it is what that took the place of.
     """
-    if _of_heat(held):
+    if _signals(held):
         return held
     LOG.warning("What lies in the mailbox of %s was put there by hand, and is replaced", row.host)
     for listed in heat.software_configs.list():
-        if listed.name == _CONFIG_NAME.format(host=row.host):
+        if listed.name == CONFIG_NAME.format(host=row.host):
             config: dict[str, Any] = heat.software_configs.get(listed.id).to_dict()
             if _inputs(config).get(_SERVER) == current["server_id"]:
                 return config
     return {}
 
 
-def _of_heat(config: dict[str, Any]) -> list[dict[str, Any]]:
+def _signals(config: dict[str, Any]) -> list[dict[str, Any]]:
     return [entry for entry in config.get("inputs") or [] if entry["name"].startswith(_OF_HEAT)]
 
 
@@ -384,10 +386,10 @@ def _replace(
 ) -> str:
     own = [{"name": name, "type": _type(value), "value": value} for name, value in inputs.items()]
     config = heat.software_configs.create(
-        name=_CONFIG_NAME.format(host=row.host),
+        name=CONFIG_NAME.format(host=row.host),
         group=messages.GROUP,
         config=text,
-        inputs=own + _of_heat(held),
+        inputs=own + _signals(held),
         outputs=[{"name": name} for name in _OUTPUTS],
         options={},
     )

@@ -182,7 +182,7 @@ def explain_disabled(nova: Service, row: HostRow, run_id: str, current: dict[str
     row.add_reason("its compute service is left disabled")
 
 
-class Looks:
+class AwaitedHypervisors:
     """Hypervisors of a few hosts, looked at again and again.
 
     The first look lists all of them, without anybody's servers. From then on a few of many are
@@ -195,13 +195,11 @@ class Looks:
         self._nova = nova
         self._known: dict[str, dict[str, Any]] = {}
 
-    def at(self, hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    def of(self, hosts: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Return the hypervisors that Nova shows of hosts, by host."""
         if len(hosts) * _IN_A_LIST < len(self._known) and self._known.keys() >= {*hosts}:
             try:
-                ids = {host: self._known[host]["id"] for host in hosts}
-                paths = {host: f"/os-hypervisors/{node_id}" for host, node_id in ids.items()}
-                return {host: self._nova.get(path)["hypervisor"] for host, path in paths.items()}
+                return {host: self._ask(self._known[host]["id"]) for host in hosts}
             except CloudError as err:
                 if err.status != 404:
                     raise
@@ -209,18 +207,24 @@ class Looks:
         self._known = {item["service"]["host"]: item for item in shown}
         return self._known
 
+    def _ask(self, node_id: str) -> dict[str, Any]:
+        hypervisor: dict[str, Any] = self._nova.get(f"/os-hypervisors/{node_id}")["hypervisor"]
+        return hypervisor
 
-def unsettled(looks: Looks, rows: Sequence[HostRow], *, docker: bool | None) -> dict[str, str]:
+
+def unsettled(
+    awaited: AwaitedHypervisors, rows: Sequence[HostRow], *, docker: bool | None
+) -> dict[str, str]:
     """Return the hosts that Nova does not yet show as wanted, with what it shows.
 
-    :param looks: at hypervisors
+    :param awaited: the hypervisors
     :param rows: compute hosts
     :param docker: whether they are to be Docker hypervisors, or just not; None for either
     """
-    by_host = looks.at([row.host for row in rows])
+    shown = awaited.of([row.host for row in rows])
     waiting = {}
     for row in rows:
-        item = by_host.get(row.host)
+        item = shown.get(row.host)
         if item is None:
             waiting[row.host] = "Nova has no hypervisor for it"
         elif item["state"] != "up":

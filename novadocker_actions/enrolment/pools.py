@@ -14,6 +14,7 @@ from typing import Any
 from heatclient.common import template_format
 
 from novadocker_actions import resources
+from novadocker_actions.cloud.mailbox import CONFIG_NAME
 from novadocker_actions.enrolment.roster import Roster
 from novadocker_actions.errors import Refused
 
@@ -45,7 +46,7 @@ def template(hosts: Iterable[str]) -> dict[str, Any]:
         made["resources"][mailbox] = {
             "type": "OS::Heat::SoftwareDeployment",
             "properties": {
-                "name": f"novadocker-{host}",
+                "name": CONFIG_NAME.format(host=host),
                 "server": {"get_resource": server},
                 "config": {"get_resource": "greeting"},
                 "signal_transport": {"get_param": "signal_transport"},

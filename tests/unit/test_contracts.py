@@ -25,6 +25,7 @@ from packaging.requirements import Requirement
 
 from novadocker_actions import host_package
 from novadocker_actions.cloud import pages, traits
+from novadocker_actions.cloud.mailbox import CONFIG_NAME
 from novadocker_actions.plan import inputs, packing
 from novadocker_client import meanings
 from novadocker_client import pages as client_pages
@@ -496,6 +497,13 @@ def test_enrolment_tags_the_stacks_that_the_workflows_look_for() -> None:
     assert alike([*tags, literal(ACTIONS, "STACK_PREFIX").removesuffix("-")])
     for name in ("enrolment.yaml", "compute_pool.yaml"):
         assert tags[0] in re.findall(r"[\w-]+", template(name)["description"])
+
+
+def test_what_is_put_into_a_pool_s_mailbox_is_called_as_what_was_there_first() -> None:
+    first = template("compute_pool_host.yaml")["resources"]["mailbox"]["properties"]["name"]
+    between, (prefix, host) = first["list_join"]
+    assert host == {"get_param": ["hosts", {"get_param": "place"}]}
+    assert between.join([prefix, "c1"]) == CONFIG_NAME.format(host="c1")
 
 
 def test_the_client_reads_the_pages_that_a_run_has_written() -> None:

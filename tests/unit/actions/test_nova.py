@@ -53,7 +53,9 @@ def test_hosts_are_awaited_without_asking_for_anybody_s_servers() -> None:
     state = {"state": "up", "hypervisor_type": "docker"}
     service.get.return_value = {"hypervisors": [{"service": {"host": "c1"}, **state}]}
 
-    waiting = nova.unsettled(nova.Looks(service), [HostRow("c1", "compute")], docker=True)
+    waiting = nova.unsettled(
+        nova.AwaitedHypervisors(service), [HostRow("c1", "compute")], docker=True
+    )
 
     assert waiting == {}
     assert nova.docker_hosts(service) == ["c1"]
@@ -80,17 +82,18 @@ def test_a_few_hosts_of_many_are_awaited_by_their_ids() -> None:
 
     service = mock.Mock()
     service.get.side_effect = get
-    looks, batch = nova.Looks(service), [HostRow("c7", "compute"), HostRow("c9", "compute")]
+    awaited = nova.AwaitedHypervisors(service)
+    batch = [HostRow("c7", "compute"), HostRow("c9", "compute")]
 
-    assert {*nova.unsettled(looks, batch, docker=True)} == {"c7", "c9"}
+    assert {*nova.unsettled(awaited, batch, docker=True)} == {"c7", "c9"}
     many["c7"] = "up"
-    assert {*nova.unsettled(looks, batch, docker=True)} == {"c9"}
+    assert {*nova.unsettled(awaited, batch, docker=True)} == {"c9"}
     gone.add("c9")
-    assert nova.unsettled(looks, batch, docker=True) == {"c9": "Nova has no hypervisor for it"}
+    assert nova.unsettled(awaited, batch, docker=True) == {"c9": "Nova has no hypervisor for it"}
     gone.clear()
     many["c9"] = "up"
-    assert nova.unsettled(looks, batch, docker=True) == {}
-    assert nova.unsettled(looks, [HostRow("new", "compute")], docker=True) != {}
+    assert nova.unsettled(awaited, batch, docker=True) == {}
+    assert nova.unsettled(awaited, [HostRow("new", "compute")], docker=True) != {}
     assert asked == ["detail", "c7", "c9", "c7", "c9", "detail", "detail", "detail"]
 
 

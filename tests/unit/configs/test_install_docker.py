@@ -704,17 +704,23 @@ class TestRefusals:
         with pytest.raises(faults.StepFailed, match=said) if said else contextlib.nullcontext():
             install_docker.refuse_if_containers(step)
 
-    def test_what_was_saved_for_an_upload_that_never_came_goes(
-        self, make_step: Make, programs: Programs, root: pathlib.Path
+    @pytest.mark.parametrize("packages", [["docker.io"], []], ids=["ours", "one that stays"])
+    def test_what_was_saved_for_an_upload_that_never_came_goes_with_the_engine(
+        self, make_step: Make, programs: Programs, root: pathlib.Path, packages: list[str]
     ) -> None:
-        programs("systemctl", "printf 'LoadState=not-found\nActiveState=inactive\nMainPID=0\n'")
+        """Where the engine stays, another run may be at it."""
+        programs("systemctl", "printf 'LoadState=not-found\\nActiveState=inactive\\nMainPID=0\\n'")
+        programs("dpkg", "")
+        programs("dpkg-query", "printf 'docker.io installed\\n'")
+        programs("apt-get", 'case "$*" in *-s*) echo "Purg docker.io [1]";; esac')
+        programs("ip", "")
         archive = root / "var/lib/novadocker/exports/0123.tar"
         archive.parent.mkdir(parents=True)
         archive.write_text("an image")
         step = make_step("install_docker", "undo")
-        step.record = {"group_was_there": True}
+        step.record = {"packages": packages, "group_was_there": True}
         install_docker.undo(step)
-        assert not archive.parent.exists()
+        assert archive.parent.exists() == (not packages)
         assert archive.parent.parent.is_dir()
 
     def test_containers_of_a_stopped_engine_count_as_well(
