@@ -65,11 +65,14 @@ def drops_forwarded(step: Step, command: str) -> bool:
 def saved(step: Step, command: str, table: str) -> str:
     """Return a table as text, "" where there is none.
 
-    It is asked for in this way because the commands themselves make the table that they look at.
+    All tables are asked for, and in this way: the commands themselves make the table that they look
+    at, and so does ``iptables-legacy-save`` where it is told which one.
     """
     if not program_path(f"{command}-save"):
         return ""
-    return step.run([f"{command}-save", "-t", table], ok=ANY_CODE).stdout
+    text = step.run([f"{command}-save"], ok=ANY_CODE).stdout
+    section = re.search(rf"^\*{table}\n.*?^COMMIT$", text, re.M | re.S)
+    return section.group() if section else ""
 
 
 def engine_rules(text: str) -> list[list[str]]:

@@ -882,6 +882,14 @@ class TestNetworkTraces:
     def test_a_table_without_the_engine_is_not_touched(self) -> None:
         assert engine_network.engine_rules("*filter\n:FORWARD DROP [0:0]\nCOMMIT\n") == []
 
+    def test_tables_are_told_from_one_another(self, make_step: Make, programs: Programs) -> None:
+        nat = "*nat\n:PREROUTING ACCEPT [0:0]\n:DOCKER - [0:0]\nCOMMIT\n"
+        programs("iptables-save", f"printf '%s' '# Generated\n{nat}# Completed\n{SAVED}'")
+        step = make_step("install_docker", "undo")
+        assert f"{engine_network.saved(step, 'iptables', 'nat')}\n" == nat
+        assert f"{engine_network.saved(step, 'iptables', 'filter')}\n" == SAVED
+        assert engine_network.saved(step, "iptables", "mangle") == ""
+
     @pytest.mark.parametrize(
         ("before", "now", "changed"),
         [
@@ -914,6 +922,8 @@ class TestNetworkTraces:
         engine_network.remove_network_traces(step)
         policies = [call for call in calls() if call.endswith("-P FORWARD ACCEPT")]
         assert len(policies) == (2 if changed else 0)
+        # That of iptables-legacy makes a table that it is told to save.
+        assert not [call for call in calls() if "-save " in call.rstrip()]
         assert now or not [c for c in calls() if c.startswith(("iptables ", "ip6tables "))]
 
 
