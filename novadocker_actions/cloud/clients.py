@@ -27,7 +27,7 @@ from mistralclient.api.v2.client import Client as Mistral
 from oslo_config import cfg
 
 from novadocker_actions.cloud.callers import Caller
-from novadocker_actions.cloud.services import Patience, ServiceAdapter, told
+from novadocker_actions.cloud.services import Patience, ServiceAdapter, of_keystone, told
 from novadocker_actions.errors import CloudError, NovadockerError
 
 LOG = logging.getLogger(__name__)
@@ -139,7 +139,7 @@ class Cloud:
     @property
     def token(self) -> str:
         """Return a token of the caller."""
-        return str(self._session.get_token())
+        return str(of_keystone(self._patience, self._session.get_token))
 
     @property
     def authority(self) -> str:
@@ -183,12 +183,13 @@ class Cloud:
     @functools.cached_property
     def project_id(self) -> str:
         """Return the project that the caller works for; what this bundle makes belongs to it."""
-        return str(self._session.get_project_id() or self._project_id)
+        known = of_keystone(self._patience, self._session.get_project_id)
+        return str(known or self._project_id)
 
     @functools.cached_property
     def user_id(self) -> str:
         """Return the user that the caller is, "" where that is not told."""
-        return str(self._session.get_user_id() or "")
+        return str(of_keystone(self._patience, self._session.get_user_id) or "")
 
     @functools.cached_property
     def compute(self) -> Service:
@@ -251,7 +252,8 @@ class Cloud:
 
         :param trust_id: from :meth:`delegate`
         """
-        return str(trustee(trust_id).get_token(self._session))
+        trusted = trustee(trust_id)
+        return str(of_keystone(self._patience, lambda: trusted.get_token(self._session)))
 
     def delegate(self, role: str = "") -> str:
         """Let Mistral's service user act for the caller; return the trust, "" without one.
@@ -348,8 +350,9 @@ def connect(context: Any, trust_id: str = "", patience_s: float = 0) -> Cloud:
     verify = False if security.insecure else (security.auth_cacert or _cafile() or True)
     auth_session = new_session(verify)
     caller: dict[str, Any] = {}
+    patience = Patience(patience_s)
     if security.auth_token:
-        caller = _described(security, auth_session)
+        caller = of_keystone(patience, lambda: _described(security, auth_session))
         info = access.AccessInfoV3(auth_token=security.auth_token, body={"token": caller})
         auth_session.auth = AccessInfoPlugin(info, auth_url=security.auth_uri)
         service = _service_user()
@@ -371,7 +374,7 @@ def connect(context: Any, trust_id: str = "", patience_s: float = 0) -> Cloud:
         caller,
         str(execution.task_execution_id),
         str(execution.workflow_execution_id),
-        Patience(patience_s),
+        patience,
         str(security.project_id or ""),
     )
 

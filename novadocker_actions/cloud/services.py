@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import requests
 import tenacity
 from keystoneauth1 import adapter, exceptions
 
 from novadocker_actions.errors import NO_ANSWER, CloudError, NovadockerError
+
+Answer = TypeVar("Answer")
 
 # No answer that is asked for is as long. What hosts have Heat keep is bounded by nothing else.
 MOST_BYTES = 16 * 1024 * 1024
@@ -43,6 +46,34 @@ class Patience:
         return now >= self._until
 
 
+def _retrying(patience: Patience) -> tenacity.Retrying:
+    return tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_may_pass),
+        wait=tenacity.wait_exponential(FIRST_PAUSE_S, LONGEST_PAUSE_S)
+        + tenacity.wait_random(0, FIRST_PAUSE_S),
+        stop=patience.is_over,
+        reraise=True,
+    )
+
+
+def of_keystone(patience: Patience, ask: Callable[[], Answer]) -> Answer:
+    """Return what Keystone is asked for outside of a request to a service: a token, an address.
+
+    :param patience: how long it is borne that Keystone is away
+    :param ask: asks, by keystoneauth
+    :raises CloudError: Keystone stays away, or refuses
+    """
+
+    def ask_once() -> Answer:
+        try:
+            return ask()
+        except exceptions.ClientException as err:
+            status = getattr(err, "http_status", NO_ANSWER)
+            raise CloudError("identity", "a question about a token", status, str(err)) from err
+
+    return _retrying(patience)(ask_once)
+
+
 class ServiceAdapter(adapter.Adapter):
     """One service of the cloud: its errors are :class:`CloudError`, whatever client asks it.
 
@@ -62,18 +93,16 @@ class ServiceAdapter(adapter.Adapter):
         **options: Any,
     ) -> None:
         super().__init__(session, service_type, **{"connect_retries": 2, **options})
-        self._retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(_may_pass),
-            wait=tenacity.wait_exponential(FIRST_PAUSE_S, LONGEST_PAUSE_S)
-            + tenacity.wait_random(0, FIRST_PAUSE_S),
-            stop=(patience or Patience()).is_over,
-            reraise=True,
-        )
+        self._patience = patience or Patience()
+        self._retrying = _retrying(self._patience)
 
     @functools.cached_property
     def _endpoint(self) -> str:
+        return of_keystone(self._patience, self._in_catalog).rstrip("/")
+
+    def _in_catalog(self) -> str:
         with contextlib.suppress(exceptions.CatalogException):
-            return str(self.get_endpoint() or "").rstrip("/")
+            return str(self.get_endpoint() or "")
         return ""
 
     def in_catalog(self) -> bool:

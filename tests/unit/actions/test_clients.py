@@ -554,3 +554,69 @@ def test_pauses_are_given_by_no_option_that_tenacity_gives_up(
     told = [pauses(SimpleNamespace(attempt_number=number)) for number in (1, 2, 3, 20)]
     assert [0.5 <= told[0] <= 1, 1 <= told[1] <= 1.5, 2 <= told[2] <= 2.5] == [True] * 3
     assert services.LONGEST_PAUSE_S <= told[3] <= services.LONGEST_PAUSE_S + 0.5
+
+
+# What Keystone alone is asked for, by a run that goes on with its trust.
+OF_KEYSTONE: dict[str, Callable[[clients.Cloud], Any]] = {
+    "a token": lambda cloud: cloud.token,
+    "the token for uploads": lambda cloud: cloud.token_of("t2"),
+    "the project": lambda cloud: cloud.project_id,
+    "the user": lambda cloud: cloud.user_id,
+    "the address of a service": lambda cloud: cloud.compute.in_catalog(),
+}
+
+
+class Away(Trustee):
+    """A trust that Keystone gives no token for until it is back."""
+
+    def __init__(self, now: list[float], back_at: float) -> None:
+        super().__init__()
+        self._now, self._back_at = now, back_at
+
+    def _ask(self) -> None:
+        if self._now[0] < self._back_at:
+            raise exceptions.ConnectFailure("no route")
+
+    def get_token(self, session: Any, **kwargs: Any) -> str:
+        self._ask()
+        return super().get_token(session, **kwargs)
+
+    def get_user_id(self, session: Any, **kwargs: Any) -> str:
+        self._ask()
+        return super().get_user_id(session, **kwargs)
+
+    def get_project_id(self, session: Any, **kwargs: Any) -> str:
+        self._ask()
+        return super().get_project_id(session, **kwargs)
+
+    def get_endpoint(self, session: Any, **kwargs: Any) -> str:
+        self._ask()
+        return super().get_endpoint(session, **kwargs)
+
+
+@pytest.mark.parametrize("what", OF_KEYSTONE)
+def test_keystone_is_borne_that_is_away_as_any_service(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    now = _clock(monkeypatch)
+    monkeypatch.setattr(clients, "trustee", lambda _trust: Away(now, back_at=60))
+
+    assert OF_KEYSTONE[what](clients.connect(context(auth_token=None), "t1", 90))
+    assert 60 <= now[0] < 90
+
+    monkeypatch.setattr(clients, "trustee", lambda _trust: Away(now, back_at=1e6))
+    with pytest.raises(CloudError, match="identity did not answer"):
+        OF_KEYSTONE[what](clients.connect(context(auth_token=None), "t1", 90))
+
+
+def test_keystone_is_borne_when_a_cron_trigger_s_token_tells_no_catalog(
+    transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = _clock(monkeypatch)
+    transport.status = 503
+    given = context(service_catalog=CALLER)
+
+    with pytest.raises(CloudError, match="identity answered .* with 503"):
+        clients.connect(given, patience_s=90)
+
+    assert 90 <= now[0] < 90 + 22
