@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
 from heatclient.v1.client import Client as Heat
 
-from novadocker_actions.errors import NovadockerError
+from novadocker_actions.errors import CloudError, NovadockerError
 
 # Tag of the stacks that hold enrolled hosts, and of those that hold these hosts' keys.
 STACK_TAG = "novadocker-hosts"
@@ -67,10 +67,19 @@ class HostKeys:
         for stack in self._heat.stacks.list(tags=KEYS_TAG):
             # The keys of a pool that is gone may name a host that is in another one now.
             if stack.stack_name in names:
-                shown = self._heat.stacks.output_show(stack.identifier, "public_keys")
-                told = shown["output"].get("output_value") or {}
+                told = self._told_by(stack.identifier)
                 keys.update({host: (key, stack.identifier) for host, key in told.items()})
         return keys
+
+    def _told_by(self, identifier: str) -> dict[str, str]:
+        try:
+            shown = self._heat.stacks.output_show(identifier, "public_keys")
+        except CloudError as err:
+            # It goes at this moment, or pins no keys: that is nothing to other pools' hosts.
+            if err.status != 404:
+                raise
+            return {}
+        return dict(shown["output"].get("output_value") or {})
 
 
 def document(host: str, push_id: str, text_digest: str, said: Mapping[str, Any]) -> bytes:

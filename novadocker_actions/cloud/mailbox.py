@@ -173,7 +173,7 @@ def look(heat: Heat, row: HostRow, keys: HostKeys | None = None, asked_at: float
         held = _config(heat, deployment["config_id"])
         message = _message(held)
         if message.get(host_steps.PUSH_ID) != pending.push_id:
-            rows.give_up(row, "another run has put its own steps into the host's mailbox")
+            _give_way(row, pending)
             return
         # Two executors pushed the same, or it was pushed anew: the mailbox has the last of them.
         pending.config_id, pending.again = held["id"], _inputs(held).get(_AGAIN, 0)
@@ -189,6 +189,16 @@ def look(heat: Heat, row: HostRow, keys: HostKeys | None = None, asked_at: float
         _give_up(row, pending)
     elif pending.again:
         _push_anew(heat, row, pending)
+
+
+def _give_way(row: HostRow, pending: Pending) -> None:
+    told = "another run has put its own steps into the host's mailbox"
+    if pending.mode == "apply" and row.role != "compute":
+        # It was free when the time was over, and this run was paused, say. What this run has done
+        # there as well, that one may need by now: it is not taken back.
+        row.lose("collect", told)
+    else:
+        rows.give_up(row, told)
 
 
 def _give_up(row: HostRow, pending: Pending, fault: str = "") -> None:
@@ -364,9 +374,10 @@ def _with_signals(
 ) -> dict[str, Any]:
     """Return the latest config in a mailbox that says where its host signals to, {} if it is lost.
 
-    What an operator puts there by hand does not: then it is what that took the place of.
+    What an operator puts there by hand does not, or is another host's: then it is what that took
+    the place of.
     """
-    if _signals(held):
+    if _signals(held) and _inputs(held).get(_SERVER, current["server_id"]) == current["server_id"]:
         return held
     LOG.warning("What lies in the mailbox of %s was put there by hand, and is replaced", row.host)
     for listed in heat.software_configs.list():

@@ -16,7 +16,7 @@ from heatclient.v1.client import Client
 from novadocker_actions.cloud import configs, host_keys, mailbox, messages
 from novadocker_actions.cloud.services import ServiceAdapter
 from novadocker_actions.errors import HostBusy
-from novadocker_actions.plan.rows import FAILED, OK, HostRow
+from novadocker_actions.plan.rows import FAILED, OK, UNKNOWN, HostRow
 from tests.fake_service import session_with
 from tests.host_keys import public_text, sign
 
@@ -178,6 +178,23 @@ def test_a_host_is_heard_again_after_somebody_has_changed_its_mailbox_by_hand(
     heat.signal("mine")
     mailbox.look(heat, run)
     assert (run.state, run.pending) == (OK, None)
+
+
+def test_a_host_is_heard_again_that_was_given_another_host_s_config_by_hand(
+    heat: Any, run: HostRow
+) -> None:
+    push(heat, run, "before")
+    heat.configs["of-another"] = {
+        **{"id": "of-another", "name": "novadocker-c2", "config": ""},
+        "inputs": [{**SIGNAL, "value": "http://another"}, {**SERVER, "value": "s2"}],
+    }
+    heat.deployment.update(config_id="of-another", status="IN_PROGRESS")
+
+    push(heat, run)
+
+    assert heat.inputs["deploy_signal_id"] == "http://signal"
+    assert heat.inputs["deploy_server_id"] == "s1"
+    assert "of-another" in heat.configs
 
 
 def test_a_mailbox_that_cannot_be_signalled_to_any_more_is_told_at_once(
@@ -649,6 +666,35 @@ def test_a_mailbox_that_another_run_took_is_told(heat: Any, run: HostRow) -> Non
     mailbox.look(heat, run)
 
     assert "another run has put its own steps" in run.reason
+
+
+def test_what_another_run_may_need_by_now_is_not_taken_back(heat: Any) -> None:
+    """Controllers are shared: another run may go on there while this one is paused."""
+    run = HostRow("c1", "controller,glance", deployment_id="d", needs=["install_docker"])
+    push(heat, run, timeout_s=-100)
+    push(heat, HostRow("c1", "controller,glance", deployment_id="d"), "theirs")
+
+    mailbox.look(heat, run)
+
+    assert (run.state, run.to_roll_back) == (UNKNOWN, False)
+    assert "another run has put its own steps" in run.reason
+
+
+def test_keys_are_known_while_another_pool_goes(heat: Any) -> None:
+    real = heat._answer
+
+    def answer(method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
+        if "gone" in path:
+            return 404, {"error": {"message": "The Stack could not be found."}}
+        status, told = real(method, path, query, body)
+        if path == "/stacks":
+            name = {"novadocker-hosts": "gone", "novadocker-keys": "novadocker-keys-gone"}
+            told["stacks"].append(dict.fromkeys(("stack_name", "id"), name[query["tags"]]))
+        return status, told
+
+    client = Client(session=ServiceAdapter(session_with(answer), "orchestration"))
+
+    assert host_keys.HostKeys(client).of("c1") == public_text(KEY)
 
 
 def test_a_host_that_does_not_answer_in_time(heat: Any, run: HostRow) -> None:
