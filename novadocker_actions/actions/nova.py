@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from novadocker_actions.actions import base
 from novadocker_actions.actions.base import ChangingAction, NovadockerAction, action
 from novadocker_actions.cloud import aggregates, mailbox, nova, occupancy, runs, traits
 from novadocker_actions.cloud.clients import Cloud, Service
@@ -17,6 +18,8 @@ from novadocker_actions.plan.rows import FAILED, SKIPPED, UNKNOWN, HostRow
 
 LOG = logging.getLogger(__name__)
 
+# A workflow that nothing keeps other runs from: it changes no host.
+_PRELOADING = "preload_images"
 # How long Nova may take to show a host as wanted after its restart.
 VERIFY_WAIT_S = 120
 # How long builds and migrations that are under way may take to end.
@@ -61,14 +64,35 @@ class DisableCompute(ChangingAction):
         return rows.batch(host_rows)
 
 
+def services_of(cloud: Cloud, host_rows: Sequence[HostRow], task: str) -> dict[str, dict[str, Any]]:
+    """Return the compute services by host; a cell of hosts that does not answer is waited for.
+
+    A host of which none is told by then fails, where there is none, or is lost.
+
+    :param host_rows: the hosts
+    :param task: that asks
+    """
+    waits = pauses(base.LONG_PATIENCE_S)
+    while True:
+        by_host, faults = nova.services_of(cloud.compute, [row.host for row in host_rows])
+        pause_s = next(waits, None) if nova.SILENT in faults.values() else None
+        if pause_s is None:
+            break
+        time.sleep(pause_s)
+    for row in host_rows:
+        fault = faults.get(row.host)
+        if fault == nova.SILENT:
+            row.lose(task, fault)
+        elif fault:
+            row.fail(task, fault)
+    return by_host
+
+
 def _take_out(cloud: Cloud, host_rows: list[HostRow], run_id: str, task: str) -> None:
-    by_host = {item["host"]: item for item in nova.services(cloud.compute)}
+    by_host = services_of(cloud, [row for row in host_rows if row.to_switch], task)
     active: dict[str, bool] = {}
     for row in host_rows:
         if not row.to_switch:
-            continue
-        if row.host not in by_host:
-            row.fail(task, "Nova has no compute service for it any more")
             continue
         other = nova.parked_by(by_host[row.host])
         if other and other != run_id:
@@ -165,13 +189,18 @@ def is_repair(row: HostRow, converting: bool) -> bool:
 def give_back(cloud: Cloud, occupied: list[HostRow]) -> None:
     """Put hosts into service again that are left as they are."""
     mine = [row for row in occupied if row.parked]
-    by_host = {item["host"]: item for item in nova.services(cloud.compute)} if mine else {}
+    if not mine:
+        return
+    by_host, faults = nova.services_of(cloud.compute, [row.host for row in mine])
     for row in mine:
+        # It stays marked as taken out by this run, which tries it again at the batch's end.
         try:
-            nova.enable(cloud.compute, row, by_host[row.host])
+            if row.host in by_host:
+                nova.enable(cloud.compute, row, by_host[row.host])
         except CloudError as err:
-            # It stays marked as taken out by this run, which tries it again at the batch's end.
-            LOG.warning("%s is occupied and could not be enabled yet: %s", row.host, err)
+            faults[row.host] = str(err)
+    for host, fault in faults.items():
+        LOG.warning("%s is occupied and could not be enabled yet: %s", host, fault)
 
 
 def _settling(living: list[occupancy.Occupant]) -> bool:
@@ -199,10 +228,12 @@ class EnableCompute(ChangingAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts."""
         host_rows = rows.read(self.rows)
-        by_host = {item["host"]: item for item in nova.services(cloud.compute)}
+        by_host = services_of(cloud, host_rows, self.task)
         self._remove_traits(cloud, [row for row in host_rows if self._has_other_driver(row)])
         for row in host_rows:
             if row.host not in by_host:
+                if row.parked:
+                    row.add_reason("it is left out of service; the next run takes it up")
                 continue
             try:
                 self._settle(cloud, row, by_host[row.host])
@@ -314,26 +345,36 @@ class Isolate(ChangingAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the hosts."""
         host_rows = rows.read(self.rows)
+        self._see_that_they_stayed(cloud, [row for row in host_rows if row.ok])
         wanted = [row for row in host_rows if row.ok]
         if not wanted:
             return rows.batch(host_rows)
-        nova, name = cloud.compute, self.settings["aggregate"]
+        service, name = cloud.compute, self.settings["aggregate"]
         if self.member:
-            aggregate: dict[str, Any] | None = aggregates.ensure(nova, name)
+            aggregate: dict[str, Any] | None = aggregates.ensure(service, name)
         else:
-            aggregate = aggregates.find(nova, name)
+            aggregate = aggregates.find(service, name)
         for row in wanted if aggregate else []:
             try:
-                self._place(nova, aggregate or {}, row)
+                self._place(service, aggregate or {}, row)
             except CloudError as err:
                 row.fail("isolate", str(err))
         return rows.batch(host_rows)
 
-    def _place(self, nova: Service, aggregate: dict[str, Any], row: HostRow) -> None:
+    def _see_that_they_stayed(self, cloud: Cloud, host_rows: list[HostRow]) -> None:
+        """Fail hosts that were Docker hypervisors, and were undeployed while images came."""
+        if not host_rows or self.settings["workflow"] != _PRELOADING:
+            return
+        there = set(nova.docker_hosts(cloud.compute))
+        for row in host_rows:
+            if row.host not in there:
+                row.fail("isolate", "it is no Docker hypervisor any more")
+
+    def _place(self, service: Service, aggregate: dict[str, Any], row: HostRow) -> None:
         if self.member:
-            row.changed |= aggregates.add(nova, aggregate, row.host)
+            row.changed |= aggregates.add(service, aggregate, row.host)
         else:
-            row.changed |= aggregates.remove(nova, aggregate, row.host)
+            row.changed |= aggregates.remove(service, aggregate, row.host)
 
 
 @action

@@ -44,6 +44,8 @@ class FindLeft(NovadockerAction):
         seen = _seen(cloud, self.settings["aggregate"])
         fate = functools.cache(functools.partial(runs.fate, cloud.workflow))
         for row in host_rows:
+            if row.ok and row.role == "compute" and row.host not in seen:
+                row.skip(leftovers.TASK, "Nova does not tell of it now, so it was not looked at")
             if row.ok:
                 leftovers.find(row, seen.get(row.host, leftovers.Seen()), fate)
             row.facts = {}
@@ -142,18 +144,25 @@ class TakeBack(RollBack):
 
         One that its operator has put into service may have got containers since it was looked at.
         """
-        services = {item["host"]: item for item in nova.services(cloud.compute)}
         asked = [
             row
             for row in computes
-            if row.to_roll_back
-            and not row.mended
-            and row.host in services
-            and any(map(row.is_disturbed_by, row.done))
+            if row.to_roll_back and not row.mended and any(map(row.is_disturbed_by, row.done))
         ]
-        served = [row for row in asked if not nova.is_disabled(services[row.host])]
+        services = nova_actions.services_of(cloud, asked, self.task)
+        for row in asked:
+            row.stuck |= row.host not in services
+        asked = [row for row in asked if not row.stuck]
+        run_id = self.settings["run_id"]
+        # Those as well that this took out of it before its executor was lost.
+        served = [
+            row
+            for row in asked
+            if not nova.is_disabled(services[row.host])
+            or nova.parked_by(services[row.host]) == run_id
+        ]
         for row in served:
-            nova.disable(cloud.compute, row, self.settings["run_id"], services[row.host])
+            nova.disable(cloud.compute, row, run_id, services[row.host])
         if served:
             # The scheduler may be about to claim for a request that saw the host in service.
             time.sleep(nova_actions.QUIET_S)
@@ -203,11 +212,14 @@ class PutRight(ChangingAction):
             if row.host in waiting:
                 row.fail("verify_compute", f"afterwards {waiting[row.host]}")
                 row.stuck = True
-        services = {item["host"]: item for item in nova.services(cloud.compute)}
+        of_compute = [row for row in host_rows if row.role == "compute"]
+        left = [row for row in of_compute if row.left_by or not row.ok]
+        awaited = [row for row in left if row.state != SKIPPED]
+        services = nova_actions.services_of(cloud, awaited, self.task)
         shown = nova.by_host(cloud.compute, with_servers=False)
         aggregate = aggregates.find(cloud.compute, self.settings["aggregate"])
-        for row in host_rows:
-            if row.role != "compute" or row.host not in services:
+        for row in left:
+            if row.host not in services:
                 continue
             try:
                 if row.ok and row.left_by:

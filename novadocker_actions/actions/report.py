@@ -69,9 +69,10 @@ class Audit(NovadockerAction):
         computes = [row for batch in batches for row in batch]
         waiting = nova.unsettled(nova.AwaitedHypervisors(cloud.compute), computes, docker=True)
         aggregate = aggregates.find(cloud.compute, self.settings["aggregate"]) or {"hosts": []}
+        services, faults = nova.services_of(cloud.compute, [row.host for row in computes])
         disabled = {
-            item["host"]: item.get("disabled_reason") or "nobody said why"
-            for item in nova.services(cloud.compute)
+            host: item.get("disabled_reason") or "nobody said why"
+            for host, item in services.items()
             if nova.is_disabled(item)
         }
         for row in computes:
@@ -79,6 +80,8 @@ class Audit(NovadockerAction):
                 row.fail("verify_compute", waiting[row.host])
             elif row.host not in aggregate["hosts"]:
                 row.fail("isolate", f"it is not in the aggregate {self.settings['aggregate']}")
+            elif row.host in faults:
+                row.fail("enable_compute", faults[row.host])
             elif row.host in disabled:
                 row.fail("enable_compute", f"its compute service is disabled: {disabled[row.host]}")
         notes = []

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from novadocker_actions.cloud.clients import Service
@@ -24,6 +24,9 @@ _OURS = re.compile(rf"(?:{REASON}|{FAILURE}see )([A-Za-z0-9-]+)")
 _PAGE = 500
 # Of so many in a list, about, Nova's database is asked as much as for one by its id.
 _IN_A_LIST = 5
+# Why a compute service is not told: its cell does not answer, or there is none any more.
+SILENT = "Nova's cell of it does not answer"
+GONE = "Nova has no compute service for it any more"
 # Types whose drivers give their nodes other ids than Nova's file compute_id has.
 _OWN_IDS = ("fake", "ironic")
 
@@ -33,12 +36,29 @@ def services(nova: Service) -> list[dict[str, Any]]:
 
     Of hosts of a cell that does not answer, Nova tells no more than their names.
     """
+    return list(_services_and_silent(nova)[0].values())
+
+
+def services_of(
+    nova: Service, hosts: Collection[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Return the compute services that Nova tells, by host, and why those of some hosts are not.
+
+    :param nova: the compute service
+    :param hosts: Nova's service host names
+    """
+    known, silent = _services_and_silent(nova)
+    return known, {h: SILENT if h in silent else GONE for h in hosts if h not in known}
+
+
+def _services_and_silent(nova: Service) -> tuple[dict[str, dict[str, Any]], set[str]]:
     answer = nova.get("/os-services", params={"binary": "nova-compute"})
-    known: list[dict[str, Any]] = [item for item in answer["services"] if "id" in item]
-    if len(known) < len(answer["services"]):
-        silent = sorted({item["host"] for item in answer["services"]} - {i["host"] for i in known})
-        LOG.warning("A cell of Nova does not answer; left out are its hosts: %s", ", ".join(silent))
-    return known
+    known = {item["host"]: item for item in answer["services"] if "id" in item}
+    silent = {item["host"] for item in answer["services"]} - {*known}
+    if silent:
+        told = ", ".join(sorted(silent))
+        LOG.warning("A cell of Nova does not answer; left out are its hosts: %s", told)
+    return known, silent
 
 
 def hypervisors(nova: Service, *, with_servers: bool = True) -> Iterator[dict[str, Any]]:

@@ -8,10 +8,10 @@ from unittest import mock
 
 import pytest
 
-from novadocker_actions.actions.nova import EnableCompute, who_lives
+from novadocker_actions.actions.nova import EnableCompute, Isolate, who_lives
 from novadocker_actions.cloud import nova
 from novadocker_actions.errors import CloudError
-from novadocker_actions.plan import hosts
+from novadocker_actions.plan import hosts, rows
 from novadocker_actions.plan.rows import UNKNOWN, HostRow
 
 
@@ -111,6 +111,27 @@ def test_a_page_that_lacks_nodes_without_a_service_is_not_the_last() -> None:
     service = mock.Mock()
     service.get.side_effect = get
     assert set(nova.by_host(service)) == {*hosts_of} - {"c3"}
+
+
+def test_a_host_that_was_undeployed_while_images_came_does_not_become_a_member() -> None:
+    kinds = {"c1": "docker", "c2": "QEMU"}
+    shown = [{"id": h, "service": {"host": h}, "hypervisor_type": k} for h, k in kinds.items()]
+    required = {"trait:CUSTOM_HYPERVISOR_DOCKER": "required"}
+    aggregate = {"id": 1, "name": "docker-hosts", "hosts": [], "metadata": required}
+    cloud = mock.MagicMock()
+    cloud.compute.get.side_effect = lambda path, params=None: {
+        "hypervisors": shown,
+        "aggregates": [aggregate],
+    }
+    given = rows.write([HostRow(host, "compute") for host in kinds])
+    settings = {"workflow": "preload_images", "aggregate": "docker-hosts"}
+
+    first, second = rows.read(Isolate(given, settings).act(cloud)["rows"])
+
+    assert (first.ok, second.ok) == (True, False)
+    assert "no Docker hypervisor any more" in second.reason
+    added = [call.kwargs["json"] for call in cloud.compute.post.mock_calls]
+    assert added == [{"add_host": {"host": "c1"}}]
 
 
 def test_of_a_host_without_a_hypervisor_nobody_can_tell_who_lives_there() -> None:
