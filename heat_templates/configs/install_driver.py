@@ -8,6 +8,7 @@ by hash as well, in driver.lock of this package of steps.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -164,11 +165,26 @@ def record(
 ) -> None:
     """Record what is new, and which wheel of the driver was there first."""
     for level in (step.record, step.journal):
+        if is_other_environment(level, python):
+            level.update(installed=[], replaced={}, python=python)
         new = level.setdefault("installed", [])
         new.extend(item for item in sorted(wanted) if item not in before and item not in new)
         if NAME in before and NAME not in new:
             level.setdefault("replaced", {}).setdefault(NAME, was)
     step.remember("python", python)
+
+
+def is_other_environment(level: dict[str, Any], python: str) -> bool:
+    """Return whether Nova ran in another environment when something was put on record.
+
+    Deployment tools give each release of Nova a new one. What is in that was not put there by what
+    is on record, be it called alike, and the old one is nobody's any more.
+
+    :param level: the record, or the journal
+    :param python: that Nova runs in now
+    """
+    places = [os.path.dirname(name) for name in (str(level.get("python") or python), python)]
+    return len({*map(os.path.realpath, places)}) > 1
 
 
 def undo(step: Step) -> None:
@@ -182,6 +198,11 @@ def undo(step: Step) -> None:
         # Another version of the driver, without what this one brought, manages them as well.
         refuse_if_instances(step)
     service = nova_service(step)
+    if is_other_environment(step.to_undo, service.python):
+        was = step.to_undo["python"]
+        step.note(f"Nova runs in {service.python} by now: what was put beside {was} stays there")
+        drop_kept(step)
+        return
     environment = in_service_python(step, service, inventory)
     pip = ServicePip(step, service, environment)
     there = [item for item in installed if item in environment["packages"]]

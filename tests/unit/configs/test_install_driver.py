@@ -10,6 +10,7 @@ import http.server
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -414,6 +415,27 @@ def test_a_version_that_was_there_before_comes_back(
     assert step.facts["driver_version"] == "1.1"
     assert packages() == {**before, "docker": "7.1.0", "nova-docker": "1.1"}
     run("undo")
+    assert packages() == before
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["at once", "deployed again"])
+def test_what_an_operator_has_put_into_a_new_environment_of_nova_stays_there(
+    run: Any, packages: Any, environment: Any, tmp_path: pathlib.Path, again: bool
+) -> None:
+    """As an upgrade of Nova makes one; the driver of before was in the old one."""
+    old, new = pathlib.Path(environment.python).parents[1], tmp_path / "nova-of-the-next-release"
+    shutil.copytree(old, new, symlinks=True)
+    run()
+    environment.command = [str(new / "bin/python"), str(new / "bin/nova-compute")]
+    wheel(tmp_path, "docker", "7.1.0")
+    install(environment.python, tmp_path / file_of("docker", "7.1.0"))
+    before = packages()
+    if again:
+        run(run_id="two")
+        assert packages() == {**before, "nova-docker": "1.0"}
+
+    run("undo", run_id="three")
+
     assert packages() == before
 
 
