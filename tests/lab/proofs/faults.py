@@ -55,6 +55,7 @@ class Fault:
     :param heal: how to end it
     :param lasts_s: after how long, WHILE_IT_RUNS for when the run has ended
     :param lane: faults of one lane follow one another, those of several are independent
+    :param within: whether it is put in only while its phase is under way, not when that is over
     """
 
     name: str
@@ -63,6 +64,7 @@ class Fault:
     heal: Act = _nothing
     lasts_s: float | None = 0.0
     lane: str = CONTROLLER
+    within: bool = False
 
 
 def _systemctl(host: str, *words: str, check: bool = True) -> Act:
@@ -246,6 +248,19 @@ def token_revoked(phase: str) -> Fault:
         cast.cloud.identity.delete("/auth/tokens", headers={"X-Subject-Token": token})
 
     return Fault("the caller's token revoked", phase, revoke, lane="token")
+
+
+def tokens_live(life_s: int) -> Fault:
+    """Return a Keystone whose tokens live for a short time, those that runs are begun with too."""
+    conf, kept = "/etc/keystone/keystone.conf", "/run/kept-keystone.conf"
+    restart = """
+    systemctl restart keystone.service
+    until (: < /dev/tcp/127.0.0.1/5000) 2>/dev/null; do sleep 0.2; done
+    """
+    shorten = f"cp -a {conf} {kept}; printf '\\n[token]\\nexpiration = {life_s}\\n' >> {conf}"
+    lengthen = f"cp -a {kept} {conf}; rm {kept}"
+    name = f"tokens that live for {life_s} s"
+    return on_host(name, CONTROLLER, "", shorten + restart, lengthen + restart, WHILE_IT_RUNS)
 
 
 def beside(name: str, workflow: str, names: Sequence[str], phase: str) -> Fault:

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import ClientError, asking
-from novadocker_client.runs import Run
+from novadocker_client.runs import ENDED, Run
 from tests.lab.proofs.faults import Cast, Fault
 
-LOOK_S = 1.0
+LOOK_S = 0.5
 RUN_TIMEOUT_S = 1800.0
 
 
@@ -51,15 +51,14 @@ class Phases:
                 self._states = {str(task.name): str(task.state) for task in tasks}
                 self._changed.notify_all()
 
-    def await_begun(self, name: str) -> str:
-        """Wait until the run has come to a task.
+    def await_begun(self, name: str) -> list[str]:
+        """Wait until the run has come to a task, or has ended.
 
-        :return: what is under way then, "" when the run ended before
+        :return: the tasks that are under way then
         """
         with self._changed:
             self._changed.wait_for(lambda: name in self._states or self.over.is_set())
-            running = [task for task, state in self._states.items() if state == "RUNNING"]
-        return "" if self.over.is_set() else ", ".join(running) or name
+            return [task for task, state in self._states.items() if state not in ENDED]
 
 
 def meet(cast: Cast, begin: Callable[[], str], faults: Sequence[Fault]) -> tuple[Run, list[str]]:
@@ -90,10 +89,10 @@ def _meet_under_way(cast: Cast, run_id: str, faults: Sequence[Fault], met: list[
             if fault.lane != lane:
                 continue
             under_way = phases.await_begun(fault.phase)
-            if not under_way:
-                _tell(fault, "not met: the run had ended")
+            if phases.over.is_set() or (fault.within and fault.phase not in under_way):
+                _tell(fault, "not met: it was over")
                 continue
-            _tell(fault, f"in {under_way}")
+            _tell(fault, f"in {', '.join(under_way) or fault.phase}")
             try:
                 fault.inject(cast, run_id)
                 met.append(fault.name)

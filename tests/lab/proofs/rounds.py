@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from novadocker_client.runs import CANCELLED, ERROR, SUCCESS
@@ -18,6 +18,21 @@ DROP_IN = "/etc/nova/nova-compute.conf.d/90-novadocker.conf"
 STATE = "/var/lib/novadocker"
 # What Debian's Pythons read at their start.
 CLOCK = "/etc/python3.11/sitecustomize.py"
+# The services of the control plane, in groups that fail together: what a run asks, what it runs in,
+# and what stands behind these. A run gets no further while Mistral does not tell how far it is.
+SERVICES = (
+    ("nova-api", "glance-api", "placement-api", "neutron-api", "heat-api", "heat-api-cfn"),
+    ("keystone", "mistral-api", "mistral-engine", "mistral-executor"),
+    (
+        *("mariadb", "rabbitmq-server", "heat-engine", "nova-conductor", "nova-scheduler"),
+        "neutron-rpc-server",
+    ),
+)
+PHASES = {
+    "deploy": ("prepare", "convert_controllers", "publish_images", "stage", "switch_batch"),
+    "undeploy": ("prepare", "revert_batch", "revert_controllers"),
+}
+LONG_PAUSE_S, SHORT_LIFE_S = 1200, 300
 WHEEL = "/usr/local/lib/novadocker/wheels/driver/*.whl"
 APT_BROKEN = "/etc/apt/apt.conf.d/99-broken"
 EDIT_JSON = """python3 -c '
@@ -233,7 +248,45 @@ HOSTS_IN_DEPLOY = Round(
         ),
     ),
 )
+PAUSED = Round(
+    "a pause that outlasts the caller's token",
+    "deploy",
+    (
+        Meeting(
+            (
+                faults.tokens_live(SHORT_LIFE_S),
+                faults.paused("switch_batch", LONG_PAUSE_S),
+            )
+        ),
+    ),
+)
+
+
+def _each(name: str, fault: Callable[[str, str], Fault]) -> Iterator[Round]:
+    """Yield rounds in which each service has a fault in each phase, a group of them at a time."""
+    for turn in range(len(SERVICES)):
+        for workflow, phases in PHASES.items():
+            met = tuple(
+                _within(fault(unit, phase), workflow)
+                for place, phase in enumerate(phases)
+                for unit in SERVICES[(turn + place) % len(SERVICES)]
+            )
+            inputs = {"remove_images": True} if workflow == "undeploy" else {}
+            name_ = f"{name} in each phase of {workflow} {turn + 1}"
+            yield Round(name_, workflow, (Meeting(met, inputs=inputs),), last=inputs)
+
+
+def _within(fault: Fault, workflow: str) -> Fault:
+    """Return a fault of a service that counts only in its phase, beside those of other services."""
+    name = f"{fault.name} in {fault.phase} of {workflow}"
+    return replace(fault, name=name, lane=f"{fault.name} {fault.phase}", within=True)
+
+
+IN_EACH_PHASE = (
+    *_each("services that are killed", faults.killed),
+    *_each("services that hang", faults.hanging),
+)
 ROUNDS = (
     *(BEGUN_AND_ENDED, BY_HAND, HANGING, BESIDE, HOSTS_IN_UNDEPLOY, KILLED, UNDONE),
-    HOSTS_IN_DEPLOY,
+    *(HOSTS_IN_DEPLOY, PAUSED, *IN_EACH_PHASE),
 )

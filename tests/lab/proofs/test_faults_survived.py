@@ -22,7 +22,7 @@ from novadocker_client.runs import ERROR, SUCCESS, Run, Runs
 from tests.lab.proofs import truth
 from tests.lab.proofs.faults import Cast, Fault
 from tests.lab.proofs.meeting import RUN_TIMEOUT_S, meet
-from tests.lab.proofs.rounds import FIRST, HOSTS, OTHER, ROUNDS, Meeting, Round
+from tests.lab.proofs.rounds import FIRST, HOSTS, IN_EACH_PHASE, OTHER, ROUNDS, Meeting, Round
 from tests.lab.proofs.tenants import CONTAINER_COMMAND, Tenants, containers
 
 pytestmark = pytest.mark.proof
@@ -172,10 +172,26 @@ def require_others(scene: Scene, run: Run) -> None:
     scene.cast.beside.clear()
 
 
+def test_each_service_was_met_in_each_phase(chosen: tuple[str, ...]) -> None:
+    missed = in_each_phase() - survived
+    print(f"figures: {len(in_each_phase()) - len(missed)} faults of a service in a phase")
+    assert chosen or not missed
+
+
 def test_enough_was_tried(chosen: tuple[str, ...]) -> None:
     print(
         f"figures: {len(survived)} faults in {len(ended_runs)} runs,"
         f" {sum(run.state == SUCCESS for run in ended_runs)} of which went well all the same:"
-        f" {'; '.join(sorted(survived))}"
+        f" {'; '.join(sorted(survived - in_each_phase()))}"
     )
     assert chosen or len(survived) >= ENOUGH
+
+
+def in_each_phase() -> set[str]:
+    """Return the names of the faults of each service in each phase."""
+    return {
+        fault.name
+        for round_ in IN_EACH_PHASE
+        for meeting in round_.meetings
+        for fault in meeting.faults
+    }
