@@ -53,7 +53,9 @@ class FindLeft(NovadockerAction):
 
 
 def _seen(cloud: Cloud, aggregate: str) -> dict[str, leftovers.Seen]:
-    members = (aggregates.find(cloud.compute, aggregate) or {"hosts": []})["hosts"]
+    # The lost run may have been given another one than this.
+    ours = aggregates.for_docker(cloud.compute, aggregate)
+    members = {host for item in ours for host in item["hosts"]}
     shown = nova.by_host(cloud.compute)
     seen = {}
     for service in nova.services(cloud.compute):
@@ -125,6 +127,10 @@ class TakeBack(RollBack):
         self._keep_controllers(cloud, [row for row in host_rows if row.role != "compute"])
         self._ask_again(cloud, [row for row in host_rows if row.role == "compute"])
         return self.put_back(cloud, host_rows)
+
+    def _aggregates(self, cloud: Cloud) -> list[dict[str, Any]]:
+        """Return that of the lost run, whichever that was given."""
+        return aggregates.for_docker(cloud.compute, self.settings["aggregate"])
 
     def _keep_controllers(self, cloud: Cloud, controllers: list[HostRow]) -> None:
         """Leave controllers as they are that Docker hypervisors or other runs need."""
@@ -217,13 +223,13 @@ class PutRight(ChangingAction):
         awaited = [row for row in left if row.state != SKIPPED]
         services = nova_actions.services_of(cloud, awaited, self.task)
         shown = nova.by_host(cloud.compute, with_servers=False)
-        aggregate = aggregates.find(cloud.compute, self.settings["aggregate"])
+        ours = aggregates.for_docker(cloud.compute, self.settings["aggregate"])
         for row in left:
             if row.host not in services:
                 continue
             try:
                 if row.ok and row.left_by:
-                    self._place(cloud, row, shown.get(row.host, []), aggregate)
+                    self._place(cloud, row, shown.get(row.host, []), ours)
                 self._settle(cloud, row, services[row.host])
             except CloudError as err:
                 row.fail(self.task, f"it could not be put right: {err}")
@@ -234,14 +240,15 @@ class PutRight(ChangingAction):
         cloud: Cloud,
         row: HostRow,
         shown: list[dict[str, Any]],
-        aggregate: dict[str, Any] | None,
+        ours: list[dict[str, Any]],
     ) -> None:
         if shown and shown[0]["hypervisor_type"] == hosts.DOCKER:
-            aggregate = aggregates.ensure(cloud.compute, self.settings["aggregate"])
-            row.changed |= aggregates.add(cloud.compute, aggregate, row.host)
+            if not any(row.host in item["hosts"] for item in ours):
+                aggregate = aggregates.ensure(cloud.compute, self.settings["aggregate"])
+                row.changed |= aggregates.add(cloud.compute, aggregate, row.host)
             return
-        if aggregate is not None:
-            row.changed |= aggregates.remove(cloud.compute, aggregate, row.host)
+        for item in ours:
+            row.changed |= aggregates.remove(cloud.compute, item, row.host)
         for item in shown if row.changed or row.parked else []:
             row.changed |= traits.remove(cloud, item)
 

@@ -359,12 +359,17 @@ class RollBack(ChangingAction):
 
     def _leave_aggregate(self, cloud: Cloud, host_rows: list[HostRow]) -> None:
         leaving = [row for row in host_rows if row.to_roll_back and not self._stays_docker(row)]
-        aggregate = aggregates.find(cloud.compute, self.settings["aggregate"]) if leaving else None
-        for row in leaving if aggregate else []:
-            try:
-                aggregates.remove(cloud.compute, aggregate or {}, row.host)
-            except CloudError as err:
-                row.add_reason(f"it is still in the aggregate: {err}")
+        for aggregate in self._aggregates(cloud) if leaving else []:
+            for row in leaving:
+                try:
+                    aggregates.remove(cloud.compute, aggregate, row.host)
+                except CloudError as err:
+                    row.add_reason(f"it is still in the aggregate: {err}")
+
+    def _aggregates(self, cloud: Cloud) -> list[dict[str, Any]]:
+        """Return the aggregates that hosts are to leave."""
+        aggregate = aggregates.find(cloud.compute, self.settings["aggregate"])
+        return [aggregate] if aggregate else []
 
     @staticmethod
     def _stays_docker(row: HostRow) -> bool:

@@ -31,6 +31,16 @@ def find(nova: Service, name: str) -> dict[str, Any] | None:
     return None
 
 
+def for_docker(nova: Service, name: str) -> list[dict[str, Any]]:
+    """Return the aggregates of Docker hypervisors: that of a name, and those of other runs.
+
+    :param nova: the compute service
+    :param name: that a run was given
+    """
+    listed = nova.get("/os-aggregates")["aggregates"]
+    return [dict(item) for item in listed if item["name"] == name or is_isolated(item)]
+
+
 def ensure(nova: Service, name: str) -> dict[str, Any]:
     """Return the aggregate of a name, made with the trait's metadata where there is none."""
     aggregate, mark = find(nova, name), CHANGED

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from novadocker_actions.actions.recovery import TakeBack
+from novadocker_actions.actions.recovery import PutRight, TakeBack, _seen
 from novadocker_actions.errors import PageLost
 from novadocker_actions.plan import leftovers, rows
 from novadocker_actions.plan.leftovers import Seen
@@ -163,3 +164,60 @@ def test_a_host_that_is_not_whole_is_not_taken_for_whole_when_nova_is_away() -> 
     left = rows.read(told)[0]
     assert (left.state, left.stuck) == (FAILED, True)
     assert "it could not be put back: Nova is away" in left.reason
+
+
+class Nova:
+    """Nova with a host that is a member of an aggregate that another run was given by name."""
+
+    def __init__(self, kind: str) -> None:
+        required = {"trait:CUSTOM_HYPERVISOR_DOCKER": "required"}
+        self.aggregate = {"id": 7, "name": "of-that-run", "hosts": ["c1"], "metadata": required}
+        others = {"id": 8, "name": "az1", "hosts": ["c1"], "metadata": {"availability_zone": "a"}}
+        self.answers: dict[str, Any] = {
+            "/os-aggregates": {"aggregates": [self.aggregate, others]},
+            "/os-services": {"services": [{"id": "1", "host": "c1", "status": "enabled"}]},
+            "/os-hypervisors/detail": {
+                "hypervisors": [
+                    {"id": "1", "service": {"host": "c1"}, "hypervisor_type": kind, "state": "up"}
+                ]
+            },
+        }
+        self.posts: list[tuple[str, Any]] = []
+
+    def get(self, path: str, params: Any = None) -> Any:
+        return self.answers[path]
+
+    def post(self, path: str, json: Any) -> None:
+        self.posts.append((path, json))
+
+
+def cloud_of(nova: Nova) -> Any:
+    placement = SimpleNamespace(in_catalog=lambda: False)
+    return SimpleNamespace(compute=nova, placement=placement)
+
+
+RECOVERING = {"run_id": "r", "aggregate": "docker-hosts"}
+
+
+def test_a_member_of_another_run_s_aggregate_is_where_it_belongs() -> None:
+    nova = Nova("docker")
+    assert _seen(cloud_of(nova), "docker-hosts")["c1"].member
+    left = rows.write([HostRow("c1", "compute", left_by="lost", parked=True)])
+
+    (row,) = rows.read(PutRight(left, RECOVERING).act(cloud_of(nova))["rows"])
+
+    assert row.ok
+    assert nova.posts == []
+
+
+def test_a_host_that_is_put_back_leaves_the_aggregate_of_the_run_that_was_lost() -> None:
+    nova = Nova("QEMU")
+    gone = [("/os-aggregates/7/action", {"remove_host": {"host": "c1"}})]
+    left = HostRow("c1", "compute", left_by="lost", parked=True, changed=True)
+    PutRight(rows.write([left]), RECOVERING).act(cloud_of(nova))
+    assert nova.posts == gone
+
+    nova = Nova("QEMU")
+    broken = HostRow("c1", "compute", state=FAILED, done=["configure_compute"], left_by="lost")
+    TakeBack([], RECOVERING)._leave_aggregate(cloud_of(nova), [broken])
+    assert nova.posts == gone
