@@ -47,9 +47,10 @@ def replace_file(
     with os.fdopen(os.open(draft, made, 0o600), "wb") as handle:
         handle.write(data)
         handle.flush()
-        os.fchown(handle.fileno(), -1 if uid is None else uid, -1 if gid is None else gid)
-        os.fchmod(handle.fileno(), mode)
         copy_attributes(path, handle.fileno())
+        os.fchown(handle.fileno(), -1 if uid is None else uid, -1 if gid is None else gid)
+        # An access list says who may write as well: the mode that is wanted has the last word.
+        os.fchmod(handle.fileno(), mode)
         os.fsync(handle.fileno())
     os.replace(draft, path)
     sync_directory(path.parent)

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -359,6 +361,60 @@ class TestLinks:
         (root / "etc/x").symlink_to("x")
         with pytest.raises(faults.StepFailed, match="circles"):
             run("one").write_file("/etc/x", "ours")
+
+
+class TestAttributes:
+    """A file that is replaced is to those who look at it the file that it was."""
+
+    # Access lists, as the kernel keeps them: of whoever owns it, user 4242, its group, the most
+    # that these get, and all others.
+    LISTED = ((1, 6, -1), (2, 6, 4242), (4, 4, -1), (16, 6, -1), (32, 4, -1))
+    ACCESS = "system.posix_acl_access"
+
+    def access(self) -> bytes:
+        entries = (struct.pack("<HHi", *entry) for entry in self.LISTED)
+        return struct.pack("<I", 2) + b"".join(entries)
+
+    def test_its_extended_attributes_stay_and_are_those_of_what_is_put_back(
+        self, run: Any, root: pathlib.Path
+    ) -> None:
+        path = root / "etc/x"
+        path.write_text("operator")
+        os.setxattr(path, "user.label", b"theirs")
+        os.setxattr(path, self.ACCESS, self.access())
+
+        run("one").write_file("/etc/x", "ours")
+        assert path.read_text() == "ours"
+        assert os.getxattr(path, "user.label") == b"theirs"
+        assert os.getxattr(path, self.ACCESS) == self.access()
+
+        back(run("two", "undo"))
+        assert path.read_text() == "operator"
+        assert os.getxattr(path, "user.label") == b"theirs"
+        assert os.getxattr(path, self.ACCESS) == self.access()
+
+    def test_an_access_list_gives_nobody_more_than_the_mode_that_is_wanted(
+        self, run: Any, root: pathlib.Path
+    ) -> None:
+        path = root / "etc/x"
+        path.write_text("operator")
+        os.setxattr(path, self.ACCESS, self.access())
+
+        assert run("one").write_file("/etc/x", "ours", 0o640)
+        assert path.stat().st_mode & 0o777 == 0o640
+        assert run("one").write_file("/etc/x", "ours", 0o640) is False
+
+    def test_a_new_name_is_on_disk_before_anybody_goes_by_it(
+        self, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path, synced = root / "etc/x", []
+
+        def sync(descriptor: int) -> None:
+            synced.append((os.readlink(f"/proc/self/fd/{descriptor}"), path.exists()))
+
+        monkeypatch.setattr(os, "fsync", sync)
+        files.replace_file(path, b"ours", 0o600)
+        assert synced == [(str(root / "etc/.x.novadocker"), False), (str(root / "etc"), True)]
 
 
 class TestInstances:
