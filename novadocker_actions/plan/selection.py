@@ -72,6 +72,12 @@ def _yaql_engine() -> Any:
     )
 
 
+@functools.cache
+def _functions() -> Any:
+    # A pattern that fits in ever more ways would hold the whole executor, and no limit ends it.
+    return yaql.create_context(regex=False)
+
+
 @functools.lru_cache(maxsize=1)
 def _parsed(where: str) -> Any:
     return _yaql_engine()(where)
@@ -80,7 +86,7 @@ def _parsed(where: str) -> Any:
 def _matches(host: Host, where: str) -> bool:
     record = {**Host(name="").__dict__, **host.__dict__}
     try:
-        answer = _parsed(where).evaluate(data=record, context=yaql.create_context())
+        answer = _parsed(where).evaluate(data=record, context=_functions().create_child_context())
     except (YaqlException, LookupError, TypeError, ValueError, ArithmeticError) as err:
         raise Refused(
             "where",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+import yaql
 
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import selection
@@ -117,7 +118,18 @@ def test_a_predicate_over_the_record(where: str, chosen: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", ["$.instances", "$.nope", "$.instances >", "1 / 0 = 1", "range(99999999).sum() = 1"]
+    "where",
+    [
+        "$.instances",
+        "$.nope",
+        "$.instances >",
+        "1 / 0 = 1",
+        "range(99999999).sum() = 1",
+        # One that fits in ever more ways would hold the executor for years.
+        "$.name.matches('(.+)+1$')",
+        "$.name =~ '(.+)+1$'",
+        "regex('(.+)+1$').matches($.name)",
+    ],
 )
 def test_a_predicate_that_says_neither_yes_nor_no_is_refused(where: str) -> None:
     with pytest.raises(Refused, match="where: "):
@@ -185,3 +197,35 @@ def test_a_predicate_is_read_once_for_however_many_hosts(monkeypatch: pytest.Mon
 
     assert len(select(many, Query(where="$.name != 'nobody'")).hosts) == 50
     assert read == ["$.name != 'nobody'"]
+
+
+def test_functions_of_predicates_are_made_once_for_however_many_hosts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    make, made = yaql.create_context, []
+    monkeypatch.setattr(yaql, "create_context", lambda **given: made.append(given) or make(**given))
+    selection._functions.cache_clear()
+    many = [host(f"c{number}") for number in range(50)]
+
+    assert select(many, Query(match="", where="$.name = c7")).hosts == [many[7]]
+    assert len(made) == 1
+
+
+def test_names_are_looked_up_and_not_compared_with_each_other() -> None:
+    compared = []
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(other)
+            return str.__eq__(self, other)
+
+    many = [host(Name(f"c{number:03}")) for number in range(300)]
+    query = Query(
+        hosts=[f"c{number:03}" for number in range(200)],
+        exclude=tuple(f"c{n}" for n in range(100, 200)),
+    )
+    assert len(select(many, query).hosts) == 100
+    assert len(compared) < 10 * len(many)
