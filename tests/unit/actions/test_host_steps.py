@@ -43,6 +43,8 @@ def test_what_a_step_would_refuse_is_refused_before_a_run_begins(
 def test_settings_that_do_not_fit_are_refused_by_name() -> None:
     with pytest.raises(Refused, match="install_docker users: 'nova' is not of type 'array'"):
         host_steps.check_settings("install_docker", {"users": "nova"})
+    with pytest.raises(Refused, match="install_docker users"):
+        host_steps.check_settings("install_docker", {"users": ["nova\n"]})
 
 
 def test_the_operator_s_daemon_settings_win() -> None:

@@ -63,6 +63,7 @@ def test_a_workflow_without_images_has_none() -> None:
         ({"batch_size": True}, "batch_size: True is not of type"),
         ({"hosts": ["a", "a"]}, "hosts: .* has non-unique elements"),
         ({"hosts": ["bad name"]}, "hosts: 'bad name' in it is not of the expected form"),
+        ({"hosts": ["c1\n"]}, r"hosts: 'c1\\n' in it is not of the expected form"),
         ({"hosts": ""}, "hosts: .* should be non-empty"),
         ({"docker": []}, "docker: .* is not of type 'object'"),
         ({"drain": "now"}, "drain: 'now' is not one of"),
