@@ -140,7 +140,8 @@ def plan_packages(step: Step) -> tuple[list[str], PackageManager]:
         step.remember("bridge_was_there", step.path("/sys/class/net/docker0").exists())
         step.remember("forward_policies", forward_policies(step))
         step.remember("ip_forward", ip_forward(step))
-        places = (*PLACES, *filter(None, [step.settings["daemon_settings"].get("data-root")]))
+        settings, _ = wanted_daemon_settings(step)
+        places = (*PLACES, *filter(None, [settings.get("data-root")]))
         step.remember("places", {name: place_before(step, name) for name in places})
         step.remember_each("packages", new)
     return packages, manager

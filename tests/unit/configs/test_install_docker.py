@@ -476,6 +476,30 @@ class TestApt:
         with pytest.raises(faults.StepFailed, match="compose"):
             apt.Apt(make_step("install_docker")).purge(["docker.io"])
 
+    @pytest.mark.parametrize("whose", ["operator", "run"])
+    def test_what_the_engine_kept_goes_with_it_wherever_it_was_told_to(
+        self, make_step: Make, programs: Programs, root: pathlib.Path, daemon_json: Any, whose: str
+    ) -> None:
+        programs("dpkg", "")
+        programs("dpkg-query", "echo docker.io installed")
+        programs("ip", "")
+        programs(
+            "apt-get",
+            'case "$*" in *" -s install "*) echo "Inst docker.io (1)";; *-s*purge*) '
+            'echo "Purg docker.io [1]";; esac',
+        )
+        place = {"data-root": "/srv/engine"}
+        if whose == "operator":
+            daemon_json.write_text(json.dumps(place))
+        wanted = {**OURS, **(place if whose == "run" else {})}
+        step = make_step("install_docker", daemon_settings=wanted, users=[])
+        install_docker.plan_packages(step)
+        (root / "srv/engine/overlay2").mkdir(parents=True)
+        (root / "srv/others").mkdir()
+
+        install_docker.undo(make_step("install_docker", "undo"))
+        assert [path.name for path in (root / "srv").iterdir()] == ["others"]
+
     def test_purge_takes_exactly_what_was_new(
         self, make_step: Make, programs: Programs, calls: Calls
     ) -> None:
