@@ -16,8 +16,8 @@ PREFIXES = "@-:+!|"
 def written_command(step: Step, service: Service) -> str:
     """Return the one command of a service's unit, as its files write it.
 
-    It is empty where there are several, and where another program starts the service in its turn:
-    what is put behind that one's arguments would not reach the service.
+    It is empty where there are several, and where what is put behind its arguments would not reach
+    the service.
     """
     argv = ["systemctl", "cat", "--no-pager", service.unit]
     text = step.run(argv, ok=(0, 1, 4), quiet=True).stdout
@@ -29,7 +29,24 @@ def written_command(step: Step, service: Service) -> str:
     if len(commands) != 1 or not service.program:
         return ""
     try:
-        first = shlex.split(commands[0].lstrip(PREFIXES))[0]
-    except (ValueError, IndexError):
+        words = shlex.split(commands[0].lstrip(PREFIXES))
+    except ValueError:
         return ""
-    return commands[0] if first in (service.command[0], service.program[0]) else ""
+    return commands[0] if passes_on(words, service) else ""
+
+
+def passes_on(words: list[str], service: Service) -> bool:
+    """Return whether a service's command ends with the service's own arguments.
+
+    A program before it, such as numactl or taskset, starts it with all words that follow. One that
+    adds to them or leaves some out, and a shell that is given a text, may do so with more words.
+    """
+    own = (service.command[0], service.program[0])
+    at = next((place for place, word in enumerate(words) if word in own), -1)
+    if at < 1:
+        return at == 0
+    given = words[at + 1 :]
+    plain = [word for word in given if "$" not in word]
+    left_out = set(plain) - set(service.command)
+    added = set(service.program[1:]) - set(plain) if plain == given else set()
+    return not (left_out or added or re.fullmatch(r"-\w*c", words[at - 1]))

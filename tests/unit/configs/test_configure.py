@@ -182,12 +182,25 @@ class TestCompute:
                 'ExecStart="/v/bin/nova-compute" --config-file /etc/nova/nova.conf',
                 '"/v/bin/nova-compute" --config-file /etc/nova/nova.conf',
             ),
+            # What starts it with all words that follow goes on doing so.
+            (
+                "ExecStart=+/numactl -l /v/bin/nova-compute --config-file=/etc/nova/nova.conf",
+                "+/numactl -l /v/bin/nova-compute --config-file=/etc/nova/nova.conf",
+            ),
+            (
+                "ExecStart=/bin/taskset -c 0-3 /v/bin/python3 /v/bin/nova-compute $OPTIONS",
+                "/bin/taskset -c 0-3 /v/bin/python3 /v/bin/nova-compute $OPTIONS",
+            ),
             # What is put behind the arguments of these would not reach nova-compute.
+            ("ExecStart=/bin/sh -ec /v/bin/nova-compute $OPTIONS", ""),
+            ("ExecStart=/opt/start /v/bin/nova-compute", ""),
+            ("ExecStart=/opt/start /v/bin/nova-compute --for=start $OPTIONS", ""),
             ("ExecStart=/etc/init.d/nova-compute systemd-start", ""),
             ("ExecStart=/bin/sh -c '/v/bin/nova-compute $OPTIONS'", ""),
             ("ExecStart=/v/bin/nova-compute\nExecStart=/v/bin/nova-compute", ""),
             ('ExecStart="/v/bin/nova-compute', ""),
             ("ExecStart=-", ""),
+            ("ExecStart=/bin/other", ""),
             ("", ""),
         ],
     )
