@@ -301,10 +301,23 @@ def settle() -> int:
         deployed, outcome, told = files(config["id"])
         if deployed.exists() and outcome.exists() and not told.exists():
             LOG.warning("the outcome of %s was not told yet", config["id"])
-            left += notify(deployed, json.loads(outcome.read_text())) != 0
+            left += not tell_again(config)
     tidy({config["id"] for config in current})
     write(WAKE, f"# Changed by each run, so that the agent asks again soon: {time.time():.0f}\n")
     return 1 if left else 0
+
+
+def tell_again(config: dict[str, Any]) -> bool:
+    """Tell the outcome that is on record; return whether Heat has it now.
+
+    Where a power cut has left nothing that can be read, it is not known, and that is told.
+    """
+    deployed, outcome, told = files(config["id"])
+    try:
+        notify(deployed, dict(json.loads(outcome.read_text())))
+    except (TypeError, ValueError) as err:
+        fail(config, f"what this host has noted of how this ended cannot be read: {err}")
+    return told.exists()
 
 
 def tidy(current: set[str]) -> None:

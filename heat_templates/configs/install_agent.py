@@ -24,6 +24,7 @@ from library.faults import StepFailed
 from library.files import replace_file
 from library.inbox import RAN, alone
 from library.message import HOST_NAME, OPERATOR_KEYS
+from library.options import option_line, option_lines
 from library.outcome import run_step
 from library.package import BROUGHT, CURRENT, PACKAGES, own_package
 from library.progress import ACCESS
@@ -195,7 +196,7 @@ def install(step: Step) -> bool:
     text = (brought / LOCK).read_text()
     wanted = {"lock": hashlib.sha256(text.encode()).hexdigest()}
     mark = home / "installed.json"
-    if mark.exists() and json.loads(mark.read_text()) == wanted and works(step, home):
+    if marked(mark) == wanted and works(step, home):
         return False
     if not step.will(f"install the agent of {LOCK} {wanted['lock'][:12]} in {HOME}"):
         return True
@@ -207,6 +208,14 @@ def install(step: Step) -> bool:
         install_locked(step, home, text, brought)
         replace_file(mark, json.dumps(wanted).encode(), 0o644)
     return True
+
+
+def marked(mark: Path) -> Any:
+    """Return what an agent's environment was made of, None where that cannot be told."""
+    try:
+        return json.loads(mark.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def install_locked(step: Step, home: Path, lock: str, brought: Path) -> None:
@@ -349,20 +358,23 @@ def own_files(step: Step) -> dict[str, tuple[str, int]]:
 def configuration(settings: dict[str, Any]) -> str:
     """Return the text of os-collect-config.conf: the collectors with what Heat gave for each."""
     given = settings["os_collect_config"]
-    lines = [HEADER, "[DEFAULT]\n", "command = os-refresh-config\n"]
-    lines.append(f"polling_interval = {settings['polling_interval_s']:g}\n")
+    own = {
+        "command": "os-refresh-config",
+        "polling_interval": f"{settings['polling_interval_s']:g}",
+    }
+    lines = [HEADER, option_lines("DEFAULT", own, "os_collect_config")]
     collectors = given.get("collectors") or []
     if not collectors:
         raise StepFailed("os_collect_config: names no collectors, so it is not a server's of Heat")
-    lines.extend(f"collectors = {name}\n" for name in collectors)
+    lines.extend(option_line("collectors", name, "os_collect_config") for name in collectors)
     for section in collectors:
-        values = given.get(section) or {}
+        values = {
+            name: str(value).replace("$", "$$")
+            for name, value in sorted((given.get(section) or {}).items())
+            if value is not None
+        }
         if values:
-            lines.append(f"\n[{section}]\n")
-        for name, value in sorted(values.items()):
-            if value is not None:
-                text = str(value).replace("$", "$$")
-                lines.append(f"{name} = {text}\n")
+            lines += ["\n", option_lines(section, values, "os_collect_config")]
     return "".join(lines)
 
 

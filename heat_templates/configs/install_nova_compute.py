@@ -191,7 +191,11 @@ def secret(step: Step, name: str) -> str:
         raise StepFailed(
             f"secrets_file: {place or 'is not set'}, and @{{{name}}} is wanted from it"
         )
-    value: Any = json.loads(step.path(place).read_text())
+    try:
+        value: Any = json.loads(step.path(place).read_text())
+    except ValueError as err:
+        # Not what it says of the place: that would be a part of the file.
+        raise StepFailed(f"secrets_file: {place} is not JSON: mend it, then repeat") from err
     for part in name.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     if not isinstance(value, (str, int, float)):

@@ -21,16 +21,23 @@ def option_lines(section: str, values: Mapping[str, Any], where: str) -> str:
     """
     if not re.fullmatch(NAME, section):
         raise StepFailed(f"{where}: {section!r} is no name of a section")
-    lines = [f"[{section}]\n"]
-    for name, value in values.items():
-        if not re.fullmatch(NAME, name):
-            raise StepFailed(f"{where}.{section}: {name!r} is no name of an option")
-        text = option_text(value)
-        # What reads the file ends a line at a carriage return as well.
-        if len(f"{text}.".splitlines()) > 1:
-            raise StepFailed(f"{where}.{section}.{name} is more than one line")
-        lines.append(f"{name} = {text}\n")
-    return "".join(lines)
+    lines = (option_line(name, value, f"{where}.{section}") for name, value in values.items())
+    return "".join([f"[{section}]\n", *lines])
+
+
+def option_line(name: str, value: Any, where: str) -> str:
+    """Return the line of an option.
+
+    :param where: it stands, for who reads the fault
+    :raises StepFailed: when it would be more than one, never showing its value
+    """
+    if not re.fullmatch(NAME, name):
+        raise StepFailed(f"{where}: {name!r} is no name of an option")
+    text = option_text(value)
+    # What reads the file ends a line at a carriage return as well.
+    if len(f"{text}.".splitlines()) > 1:
+        raise StepFailed(f"{where}.{name} is more than one line")
+    return f"{name} = {text}\n"
 
 
 def option_text(value: Any) -> str:

@@ -169,6 +169,24 @@ class TestTelling:
         assert outcomes.settle() == 0
         assert (tmp_path / "told").read_text() == told
 
+    @pytest.mark.parametrize("name", ["one.notify.json", "one.json"])
+    @pytest.mark.parametrize("text", ["", "{", "\0\0"])
+    def test_an_outcome_that_cannot_be_read_is_told_as_a_failure_and_holds_up_nothing(
+        self, outcomes: Any, tmp_path: pathlib.Path, name: str, text: str
+    ) -> None:
+        want(tmp_path, config())
+        for place in ("one.json", "one.notify.json", "old.json"):
+            (tmp_path / "deployed" / place).write_text('{"id": "one"}')
+        (tmp_path / "deployed" / name).write_text(text)
+        assert outcomes.settle() == 0
+        told = json.loads((tmp_path / "told").read_text())
+        # An empty mark of a config is all that heat-agents need.
+        if (name, text) != ("one.json", ""):
+            assert told["deploy_status_code"] == 1
+            assert "noted of how this ended cannot be read" in told["deploy_stderr"]
+        assert not (tmp_path / "deployed/old.json").exists()
+        assert (tmp_path / "wake.conf").exists()
+
     def test_what_heat_no_longer_wants_goes_away(
         self, outcomes: Any, tmp_path: pathlib.Path
     ) -> None:
@@ -301,6 +319,20 @@ class TestInstall:
         assert entered.wait(20)
         thread.join()
 
+    @pytest.mark.parametrize(
+        "given",
+        [
+            {"collectors": ["cfn\ncommand = x"]},
+            {"collectors": ["cfn]"], "cfn]": {"path": "a"}},
+            {"collectors": ["cfn"], "cfn": {"path": "a\n[DEFAULT]\ncommand = x"}},
+            {"collectors": ["cfn"], "cfn": {"path = a\ncommand": "x"}},
+        ],
+    )
+    def test_no_part_of_what_heat_gave_begins_another_option(self, given: Any) -> None:
+        settings = {"os_collect_config": given, "polling_interval_s": 60}
+        with pytest.raises(faults.StepFailed, match=r"^os_collect_config"):
+            install_agent.configuration(settings)
+
     def test_credentials_are_for_root_only(self, make_step: Make) -> None:
         files = install_agent.own_files(self.step(make_step))
         assert files[install_agent.CONFIGURATION][1] == 0o600
@@ -389,11 +421,13 @@ class TestInstall:
         assert install_agent.install(step) is made_anew
         assert bool(step.actions) is made_anew
 
-    @pytest.mark.parametrize("mark", [{"lock": "of another release"}, ["os-collect-config"]])
+    @pytest.mark.parametrize(
+        "mark", ['{"lock": "of another release"}', '["os-collect-config"]', "", "{", "\0"]
+    )
     def test_an_agent_of_another_release_is_made_anew(
-        self, make_step: Make, home: pathlib.Path, mark: Any
+        self, make_step: Make, home: pathlib.Path, mark: str
     ) -> None:
-        (home / "installed.json").write_text(json.dumps(mark))
+        (home / "installed.json").write_text(mark)
         step = self.step(make_step, "check")
         assert install_agent.install(step)
         assert "install the agent of agent.lock" in step.actions[0]

@@ -61,6 +61,16 @@ def test_a_reference_without_a_file_is_refused(step: Any) -> None:
         install_nova_compute.file_text(step(secrets_file=None), {"x": {"y": "@{z}"}})
 
 
+@pytest.mark.parametrize("text", ["", '{"z": "s3cr3t"'])
+def test_secrets_that_cannot_be_read_are_named_and_not_shown(
+    step: Any, root: pathlib.Path, text: str
+) -> None:
+    (root / "etc/secrets.json").write_text(text)
+    with pytest.raises(faults.StepFailed, match=r"/etc/secrets.json is not JSON: mend") as caught:
+        install_nova_compute.file_text(step(), {"x": {"y": "@{z}"}})
+    assert "s3cr3t" not in str(caught.value)
+
+
 def test_a_secret_can_not_smuggle_options_in(step: Any, root: pathlib.Path) -> None:
     (root / "etc/secrets.json").write_text(json.dumps({"z": "1\n[DEFAULT]\nx=y"}))
     with pytest.raises(faults.StepFailed, match=r"x\.y is more than one line") as caught:

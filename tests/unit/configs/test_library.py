@@ -16,7 +16,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from library import changes, engine_proxies, faults, outcome, services, settings
+from library import changes, engine_proxies, faults, outcome, probes, services, settings
 from library import step as steps
 
 from novadocker_actions import schema
@@ -298,6 +298,15 @@ class TestServices:
         service = services.find_service(make_step("s"), ("nova-compute.service",))
         assert service is not None
         assert service.user == user
+
+    def test_a_user_that_the_host_does_not_know_is_named(self, make_step: Make) -> None:
+        """As one that systemd makes for as long as the service runs."""
+        state = (False, "inactive/dead", "dynamic-1", 0, 0, False)
+        service = services.Service("u.service", *state, ["/v/bin/python3"], {})
+        with pytest.raises(
+            faults.StepFailed, match=r"u\.service runs as dynamic-1, who is no user"
+        ):
+            services.in_service_python(make_step("s"), service, probes.versions)
 
     def test_what_a_unit_s_environment_holds_is_not_logged(
         self, make_step: Make, programs: Programs, caplog: pytest.LogCaptureFixture
