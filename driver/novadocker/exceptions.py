@@ -12,6 +12,7 @@
      HostFull
      FlavorTooSmall
      FlavorRefused
+     HostUnfit
      NetworkError
      VolumeError
        VolumeRefused
@@ -86,6 +87,10 @@ class FlavorTooSmall(DriverError):
 
 class FlavorRefused(DriverError):
     """A flavor asks for what no host can give."""
+
+
+class HostUnfit(DriverError):
+    """A flavor asks for what this host cannot give; another one may."""
 
 
 class NetworkError(DriverError):

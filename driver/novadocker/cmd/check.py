@@ -139,7 +139,7 @@ def engine(conf: Any) -> list[Finding]:
             )
         )
     findings += _system_calls(conf, version["Version"], info)
-    return [*findings, *abilities(conf, info)]
+    return [*findings, *abilities(conf, info), *_processors(conf, info)]
 
 
 def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
@@ -207,6 +207,22 @@ def _system_calls(conf: Any, version: str, info: dict[str, Any]) -> list[Finding
     else:
         return []
     return [Finding("seccomp", "warning", told, remedy)]
+
+
+def _processors(conf: Any, info: dict[str, Any]) -> list[Finding]:
+    from novadocker import exceptions
+    from novadocker.virt.docker.host import processors
+
+    try:
+        divided = processors.of_host(conf, bool(info.get("CPUSet")))
+    except exceptions.NotReady as err:
+        return [Finding("processors", "error", str(err), "correct [compute] in nova.conf")]
+    if not divided.are_divided:
+        return []
+    told = f"dedicated: {processors.text(divided.dedicated) or 'none'}, shared: " + (
+        processors.text(divided.for_others) or "none"
+    )
+    return [Finding("processors", "ok", told)]
 
 
 def _release(version: str) -> int:

@@ -346,6 +346,7 @@ class FakeEngine:
     def _info(self) -> dict[str, Any]:
         return {
             "NCPU": 4,
+            "CPUSet": True,
             "MemTotal": 8 << 30,
             "DockerRootDir": "/",
             "DriverStatus": self.driver_status,

@@ -73,6 +73,7 @@ def instance(ctxt: Any = None, **fields: Any) -> Any:
             "host": HOST,
             "task_state": None,
             "migration_context": None,
+            "numa_topology": None,
             **fields,
         },
     )

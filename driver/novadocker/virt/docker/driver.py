@@ -54,6 +54,7 @@ class DockerDriver(
         "supports_tagged_attach_interface": True,
         "supports_trusted_certs": True,
         "supports_image_type_raw": True,
+        "supports_pcpus": True,
     }
 
     def __init__(self, virtapi: Any, parts: Parts | None = None) -> None:

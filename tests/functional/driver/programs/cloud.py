@@ -270,6 +270,52 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         )
         self.gone(server)
 
+    def restart(self, **compute_options: str) -> None:
+        """Start nova-compute anew, with other options."""
+        self.flags(group="compute", **compute_options)
+        self.computes[HOSTS[0]] = self.restart_compute_service(
+            self.computes[HOSTS[0]], keep_hypervisor_state=False
+        )
+
+    def processors(self, server: dict[str, Any]) -> str:
+        """Return those that the kernel lets a server run on."""
+        return self.sh(server, "grep Cpus_allowed_list /proc/self/status").split()[1]
+
+    def test_dedicated_processors_are_one_servers_alone(self) -> None:
+        small = {"vcpu": 1, "memory_mb": 64, "disk": 1}
+        shared = self._create_flavor(**small)
+        asked = {"hw:cpu_policy": "dedicated"}
+        dedicated = self._create_flavor(**small, extra_spec=asked)
+        by_class = self._create_flavor(**small, extra_spec={"resources:PCPU": "1"})
+        other = self.boot(flavorRef=shared)
+        self.assertEqual("0-1", self.processors(other))
+        self.restart(cpu_shared_set="0", cpu_dedicated_set="1")
+        # It runs on.
+        self.assertEqual("0", self.processors(other))
+        inventory = self._get_provider_inventory(self._get_provider_uuid_by_host(HOSTS[0]))
+        self.assertEqual((1, 1), tuple(inventory[name]["total"] for name in ("VCPU", "PCPU")))
+        mine = self.boot(flavorRef=dedicated)
+        self.assertEqual("1", self.processors(mine))
+        second = self._build_server(image_uuid=IMAGE_ID, flavor_id=by_class, networks="none")
+        second = self._wait_for_state_change(self.api.post_server({"server": second}), "ERROR")
+        self.gone(second)
+        self.act(mine, "reboot", {"type": "HARD"}, "ACTIVE")
+        self.restart()
+        self.act(mine, "os-stop", None, "SHUTOFF")
+        self.act(mine, "os-start", None, "ACTIVE")
+        self.assertEqual("1", self.processors(mine))
+        for ending, left in (("revertResize", "1"), ("confirmResize", "0")):
+            self.act(mine, "resize", {"flavorRef": shared}, "VERIFY_RESIZE")
+            self.assertEqual("0", self.processors(mine))
+            self.act(mine, ending, None, "ACTIVE")
+            self.assertEqual(left, self.processors(mine))
+        # It has left its own to whoever asks next.
+        self.act(other, "resize", {"flavorRef": by_class}, "VERIFY_RESIZE")
+        self.act(other, "confirmResize", None, "ACTIVE")
+        self.assertEqual(("0", "1"), (self.processors(mine), self.processors(other)))
+        self.gone(mine)
+        self.gone(other)
+
     def test_soft_delete_and_restore(self) -> None:
         self.flags(reclaim_instance_interval=600)
         server = self.boot()

@@ -17,7 +17,7 @@ from novadocker.cmd import check
 from novadocker.privsep import mounts
 from novadocker.tests.fake_engine import FakeEngine
 from novadocker.virt.docker.engine import client
-from novadocker.virt.docker.host import shared_limits
+from novadocker.virt.docker.host import processors, shared_limits
 from novadocker.virt.docker.network import wiring as wiring_module
 
 
@@ -143,6 +143,18 @@ class TestEngine:
         }
         assert set(faults) == {"disk quota", "runtime"}
         assert "which Docker does not have: it has runc" in faults["runtime"].message
+
+    def test_how_processors_are_divided_is_told(
+        self, conf: Any, engine: Any, option: Any, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr(processors, "online", lambda: frozenset(range(4)))
+        option("cpu_shared_set", "0,1", "compute")
+        told = [finding for finding in check.engine(conf) if finding.what == "processors"]
+        assert [(finding.state, finding.message) for finding in told] == [
+            ("ok", "dedicated: none, shared: 0-1")
+        ]
+        option("cpu_dedicated_set", "1-9", "compute")
+        assert self.states(conf)["processors"] == "error"
 
     def test_an_engine_to_be_set_up(self, conf: Any, engine: Any, monkeypatch: Any) -> None:
         monkeypatch.setattr(check.os.path, "exists", lambda _path: True)

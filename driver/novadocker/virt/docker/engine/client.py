@@ -106,10 +106,10 @@ class _Client(docker.APIClient):
             check["StartInterval"] = check["Interval"]
         return config
 
-    def update_container(self, container: str, *, resources: Mapping[str, int]) -> Any:
+    def update_container(self, container: str, *, resources: Mapping[str, int | str]) -> Any:
         """Change limits of a container. The SDK's method does not know that of processes.
 
-        :param resources: bytes, microseconds and numbers, by the engine's names
+        :param resources: bytes, microseconds, numbers and processors, by the engine's names
         """
         url = self._url("/containers/{0}/update", container)
         return self._result(self._post_json(url, data=dict(resources)), True)

@@ -18,6 +18,7 @@ from novadocker.virt.docker.engine import (
     health,
     isolation,
     limits,
+    making,
     names,
     restarts,
     room,
@@ -25,6 +26,7 @@ from novadocker.virt.docker.engine import (
 )
 from novadocker.virt.docker.engine.workload import Workload
 from novadocker.virt.docker.host.facts import HostFacts
+from novadocker.virt.docker.host.processors import ALL, Cpus
 from novadocker.virt.docker.host.space import RESERVE_BYTES
 
 LOG = logging.getLogger(__name__)
@@ -115,47 +117,43 @@ class Containers:
         )
         return is_fixed and bool(config.get("Tty")) == workload.tty
 
-    def limit(self, name: str, flavor: Flavor, details: Mapping[str, Any] | None = None) -> None:
+    def limit(
+        self,
+        name: str,
+        flavor: Flavor,
+        details: Mapping[str, Any] | None = None,
+        cpus: Cpus = ALL,
+    ) -> None:
         """Give a container the limits of a flavor, unless it has them.
 
         :param details: the engine's description of the container, where it was asked already
+        :param cpus: the processors that it runs on
         :raises NotFound: there is none of that name
         :raises FlavorRefused: an extra spec is not a number, or not one that the kernel takes
         """
         had = (details or self.inspect(name))["HostConfig"]
-        specs = flavor.get("extra_specs", {}) or {}
-        wanted = limits.changeable(
-            self._engine.call(
-                "create_host_config",
-                **isolation.limits(flavor),
-                pids_limit=isolation.pids_limit(self._isolation, specs),
-            )
-        )
-        if limits.changeable(had) != wanted:
-            LOG.info("The limits of %s are %s", name, wanted)
-            self._engine.call("update_container", name, resources=wanted)
+        wanted = making.limits(self._engine, self._isolation, flavor, cpus)
+        self._change(name, limits.changes(had, wanted))
+
+    def bind(self, name: str, cpus: Cpus) -> None:
+        """Have a container run on its processors, whatever its state; unless it does.
+
+        :raises NotFound: there is none of that name
+        """
+        wanted = {limits.CPUS: cpus.ids}
+        self._change(name, limits.rebound(self.inspect(name)["HostConfig"], wanted))
+
+    def _change(self, name: str, changes: Mapping[str, int | str]) -> None:
+        if changes:
+            LOG.info("The limits of %s are %s", name, changes)
+            self._engine.call("update_container", name, resources=changes)
 
     def _host_config(
         self, workload: Workload, flavor: Flavor, disk_gb: int | None
     ) -> Mapping[str, Any]:
-        arguments = isolation.arguments(self._isolation, flavor.get("extra_specs", {}) or {})
-        if disk_gb:
-            arguments["storage_opt"] = {"size": f"{disk_gb}G"}
-        made: Mapping[str, Any] = self._engine.call(
-            "create_host_config",
-            network_mode=f"container:{workload.sandbox}",
-            # It gets one when it is started.
-            restart_policy={"Name": "no"},
-            init=workload.init or None,
-            mounts=[
-                *arguments.pop("mounts", ()),
-                *self._bound(workload.labels[f"{names.LABEL}uuid"]),
-            ]
-            or None,
-            **isolation.limits(flavor),
-            **arguments,
+        return making.host_config(
+            self._engine, self._isolation, self._bound, workload, flavor, disk_gb
         )
-        return made
 
     def names_of(self, uuid: str) -> set[str]:
         """Return the names of all containers of an instance, in one request."""

@@ -12,6 +12,7 @@ from docker.types import Ulimit
 from novadocker import exceptions
 from novadocker.types import Flavor
 from novadocker.virt.docker.engine import lxcfs
+from novadocker.virt.docker.host.processors import ALL, Cpus
 
 # The smallest limit that every engine accepts.
 MIN_MEMORY_MB = 6
@@ -19,6 +20,7 @@ CPU_PERIOD_US = 100_000
 # What the kernel takes. The engine takes 0 as well, and means no limit by it.
 _CPU_PERIODS_US = range(1_000, 1_000_001)
 _MIN_CPU_QUOTA_US = 1_000
+_NO_CPU_QUOTA = -1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +77,8 @@ def check(flavor: Flavor) -> None:
         )
 
 
-def limits(flavor: Flavor) -> dict[str, Any]:
-    """Return the engine's limits for a flavor's size.
+def limits(flavor: Flavor, cpus: Cpus = ALL) -> dict[str, Any]:
+    """Return the engine's limits for a flavor's size, and for the processors that it runs on.
 
     CPUs are limited by a quota of time, as the engine refuses a number of CPUs that the host lacks.
     For Nova, a period of 0 is none that is given. A quota of 0, with which instances may live here,
@@ -92,7 +94,9 @@ def limits(flavor: Flavor) -> dict[str, Any]:
             f"quota:cpu_period={period} of the flavor is not in {_CPU_PERIODS_US.start} to "
             f"{_CPU_PERIODS_US.stop - 1} microseconds"
         )
-    quota = _number(specs, "quota:cpu_quota", 0) or int(flavor.vcpus) * period
+    quota = _number(specs, "quota:cpu_quota", 0)
+    if not quota:
+        quota = _NO_CPU_QUOTA if cpus.dedicated else int(flavor.vcpus) * period
     if 0 <= quota < _MIN_CPU_QUOTA_US:
         raise exceptions.FlavorRefused(
             f"quota:cpu_quota={quota} of the flavor is less than {_MIN_CPU_QUOTA_US} microseconds; "
@@ -104,6 +108,8 @@ def limits(flavor: Flavor) -> dict[str, Any]:
         "mem_limit": f"{memory_mb}m",
         "memswap_limit": f"{memory_mb + int(flavor.swap or 0)}m",
     }
+    if cpus.ids:
+        translated["cpuset_cpus"] = cpus.ids
     if specs.get("quota:cpu_shares"):
         translated["cpu_shares"] = _number(specs, "quota:cpu_shares", 0)
     return translated

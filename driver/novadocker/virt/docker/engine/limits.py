@@ -12,11 +12,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from novadocker.virt.docker.host import processors
+
 # What the kernel takes for no number of shares that is given.
 _DEFAULT_SHARES = 1024
 _CHANGEABLE = ("Memory", "MemorySwap", "CpuPeriod", "CpuQuota", "CpuShares", "PidsLimit")
+CPUS = "CpusetCpus"
 # The sandbox is another container, whatever the options say.
-_NOT_COMPARED = {*_CHANGEABLE, "NetworkMode"}
+_NOT_COMPARED = {*_CHANGEABLE, CPUS, "NetworkMode"}
 
 
 def changeable(host_config: Mapping[str, Any]) -> dict[str, int]:
@@ -29,6 +32,22 @@ def changeable(host_config: Mapping[str, Any]) -> dict[str, int]:
     # The engine tells 0 or nothing for no limit, and takes -1.
     limits["PidsLimit"] = limits["PidsLimit"] if limits["PidsLimit"] > 0 else -1
     return limits
+
+
+def changes(had: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, int | str]:
+    """Return what the engine is to change of a container; nothing where it is as it should be."""
+    limits = changeable(wanted)
+    return {**(limits if changeable(had) != limits else {}), **rebound(had, wanted)}
+
+
+def rebound(had: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, int | str]:
+    """Return the processors that the engine is to bind a container to, where they are others."""
+
+    def cpus(host_config: Mapping[str, Any]) -> str:
+        # By an empty text the engine would change nothing.
+        return host_config.get(CPUS) or processors.text(processors.online())
+
+    return {CPUS: cpus(wanted)} if cpus(had) != cpus(wanted) else {}
 
 
 def fixed(host_config: Mapping[str, Any]) -> str:

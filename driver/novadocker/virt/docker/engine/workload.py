@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from novadocker import exceptions
+from novadocker.virt.docker.host.processors import ALL, Cpus
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Workload:
     :param tty: whether it has a terminal
     :param entry_point: in the place of the image's; None for the image's own
     :param health_check: the image's; None where it has none, or none is to be run
+    :param cpus: the processors that it runs on
     """
 
     name: str
@@ -32,6 +34,7 @@ class Workload:
     init: bool
     entry_point: list[str] | None = None
     health_check: Mapping[str, Any] | None = None
+    cpus: Cpus = ALL
 
 
 def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[str] | None:

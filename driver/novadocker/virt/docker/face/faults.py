@@ -35,7 +35,7 @@ def _image_unacceptable(err: exceptions.ImageRefused, instance: Instance) -> Any
     return exception.ImageUnacceptable(image_id=image_id or "", reason=str(err))
 
 
-def _host_full(err: exceptions.HostFull, _instance: Instance) -> Any:
+def _other_host(err: exceptions.DriverError, _instance: Instance) -> Any:
     """Return what Nova tries another host after."""
     LOG.error("%s", err)
     return exception.ComputeResourcesUnavailable(reason=str(err))
@@ -79,7 +79,7 @@ def _detached(device: str) -> Table:
 # An image is fetched into the engine.
 FETCHING: Table = {
     exceptions.ImageRefused: _image_unacceptable,
-    exceptions.HostFull: _host_full,
+    exceptions.HostFull: _other_host,
     exceptions.FlavorTooSmall: lambda err, _instance: exception.FlavorDiskSmallerThanImage(
         flavor_size=err.flavor_bytes, image_size=err.image_bytes
     ),
@@ -88,6 +88,7 @@ _ANY: Table = {
     **FETCHING,
     # InvalidInput: Nova tries no other host.
     exceptions.FlavorRefused: lambda err, _instance: exception.InvalidInput(reason=str(err)),
+    exceptions.HostUnfit: _other_host,
     exceptions.VolumeRefused: lambda err, _instance: VolumeUnacceptable(reason=str(err)),
     exceptions.VolumeError: lambda err, _instance: exception.InvalidVolume(reason=str(err)),
 }
@@ -112,6 +113,7 @@ BUILDING: Table = {
 LEAVING: Table = {
     **EXISTING,
     exceptions.FlavorRefused: _rolled_back(exception.ResizeError),
+    exceptions.HostUnfit: _rolled_back(exception.ResizeError),
     exceptions.NotMoved: _rolled_back(exception.MigrationError),
 }
 # Ports. VirtualInterfacePlugException is the one exception that does not keep nova-compute from

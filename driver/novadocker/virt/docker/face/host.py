@@ -6,6 +6,8 @@ from __future__ import annotations
 import platform
 from typing import Any
 
+from nova import context as nova_context
+from nova import objects
 from nova.virt import driver
 from nova.virt import event as virtevent
 from oslo_log import log as logging
@@ -13,7 +15,8 @@ from oslo_log import log as logging
 from novadocker import conf, exceptions
 from novadocker.virt.docker.engine import events, readiness
 from novadocker.virt.docker.face import faults, listening
-from novadocker.virt.docker.host import resources
+from novadocker.virt.docker.host import processors, resources
+from novadocker.virt.docker.instances import pinning
 from novadocker.virt.docker.parts import Parts
 
 LOG = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ class Host(driver.ComputeDriver):
             readiness.require_lxcfs(CONF.docker.lxcfs_path)
             readiness.await_engine(parts.engine)
             self._prepare_engine()
+            self._check_processors(host)
             parts.spool.clean()
             parts.snapshots.clean()
             parts.volumes.prepare()
@@ -59,9 +63,23 @@ class Host(driver.ComputeDriver):
         :raises NotReady: it cannot do what the options ask for
         """
         parts = self.parts
-        readiness.require_runtime(parts.engine.call("info"), CONF.docker.runtime)
+        info = parts.engine.call("info")
+        readiness.require_runtime(info, CONF.docker.runtime)
+        parts.facts.processors = processors.of_host(CONF, bool(info.get("CPUSet")))
         parts.sandboxes.ensure_image()
         parts.facts.disk_quota = readiness.disk_quota(parts.sandboxes, CONF.docker.disk_quota)
+
+    def _check_processors(self, host: str) -> None:
+        """Check that all instances can live with how the host's processors are divided.
+
+        :raises NotReady: one cannot
+        """
+        divided = self.parts.facts.processors
+        if divided.are_divided:
+            instances = objects.InstanceList.get_by_host(
+                nova_context.get_admin_context(), host, expected_attrs=["numa_topology"]
+            )
+            pinning.check_host(instances, divided)
 
     def cleanup_host(self, host: str) -> None:
         """Stop following events, and close the consoles."""
@@ -80,7 +98,7 @@ class Host(driver.ComputeDriver):
         """Return what the host has, for the resource tracker."""
         info = self.parts.engine.call("info")
         root = CONF.docker.root_directory or info["DockerRootDir"]
-        return resources.available(info, nodename, root)
+        return resources.available(info, nodename, root, self.parts.facts.processors)
 
     def update_provider_tree(
         self, provider_tree: Any, nodename: str, allocations: Any = None
@@ -90,6 +108,7 @@ class Host(driver.ComputeDriver):
         What another driver has left there goes: machines would be sent to this host by it.
         """
         data = provider_tree.data(nodename)
+        divided = self.parts.facts.processors
         reserved = {
             "VCPU": CONF.reserved_host_cpus,
             "MEMORY_MB": CONF.reserved_host_memory_mb,
@@ -101,9 +120,10 @@ class Host(driver.ComputeDriver):
                 self.get_available_resource(nodename),
                 self._get_allocation_ratios(data.inventory),
                 reserved,
+                divided,
             ),
         )
-        ours = resources.traits(self.parts.facts.disk_quota, platform.machine())
+        ours = divided.traits() | resources.traits(self.parts.facts.disk_quota, platform.machine())
         kept = {
             name
             for name in data.traits

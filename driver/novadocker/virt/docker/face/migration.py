@@ -11,6 +11,7 @@ from nova import exception, objects
 from novadocker.types import Context, Flavor, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
 from novadocker.virt.docker.face import block_devices, deletion, faults
+from novadocker.virt.docker.instances import pinning
 from novadocker.virt.docker.parts import Parts
 
 
@@ -59,6 +60,9 @@ class Migration:
             faults.translated(instance, faults.LEAVING),
         ):
             isolation.check(flavor)
+            if instance.migration_context is not None:
+                claimed = instance.migration_context.new_numa_topology
+                pinning.check(flavor, instance.image_meta, claimed)
             return self.parts.migrations.leave(
                 context,
                 instance,

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from nova import exception
 from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo, Vif
+from novadocker.virt.docker.engine import names
 from novadocker.virt.docker.face import faults, listening
+from novadocker.virt.docker.instances import pinning
 from novadocker.virt.docker.network import tags
 from novadocker.virt.docker.parts import Parts
 
@@ -27,7 +31,16 @@ class Ports:
                 # A commit that was cut short has left it frozen, and no user.
                 self.parts.instances.thaw(instance)
             self.parts.networks.plug(instance, network_info or [])
+            self._bind(instance)
             self.parts.instances.tell_outdated(instance)
+
+    def _bind(self, instance: Instance) -> None:
+        """Have an instance run on the processors that options say by now: others have the rest."""
+        with contextlib.suppress(exceptions.NotFound):
+            self.parts.workloads.bind(
+                names.workload_name(instance.uuid),
+                pinning.of(instance, self.parts.facts.processors),
+            )
 
     def unplug_vifs(self, instance: Instance, network_info: NetworkInfo) -> None:
         """Unplug the ports of an instance."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from novadocker.virt.docker.host.processors import UNDIVIDED, Processors
+
 
 @dataclasses.dataclass
 class HostFacts:
@@ -12,7 +14,9 @@ class HostFacts:
 
     :ivar name: what nova-compute calls this host
     :ivar disk_quota: whether root disks are limited to the flavor's size
+    :ivar processors: which of the host's processors are for whom
     """
 
     name: str
     disk_quota: bool = False
+    processors: Processors = UNDIVIDED

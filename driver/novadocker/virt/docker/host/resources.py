@@ -16,6 +16,8 @@ from nova.objects import fields
 from oslo_serialization import jsonutils
 from oslo_utils import units, versionutils
 
+from novadocker.virt.docker.host.processors import UNDIVIDED, Processors
+
 TRAIT_DOCKER = "CUSTOM_HYPERVISOR_DOCKER"
 TRAIT_QUOTA = "CUSTOM_DOCKER_DISK_QUOTA"
 
@@ -54,16 +56,22 @@ def disk(root_directory: str) -> tuple[int, int, int]:
     return usage.total, usage.used, usage.free
 
 
-def available(info: dict[str, Any], hostname: str, root_directory: str) -> dict[str, Any]:
+def available(
+    info: dict[str, Any],
+    hostname: str,
+    root_directory: str,
+    processors: Processors = UNDIVIDED,
+) -> dict[str, Any]:
     """Return the host's resources, for Nova's resource tracker.
 
     :param info: the engine's answer to ``info``
     """
+    topology = processors.topology()
     total, used, free = disk(root_directory)
     memory = psutil.virtual_memory()
     machine = fields.Architecture.canonicalize(platform.machine())
     return {
-        "vcpus": int(info["NCPU"]),
+        "vcpus": processors.count(int(info["NCPU"])),
         "memory_mb": int(info["MemTotal"]) // units.Mi,
         "local_gb": total // units.Gi,
         "vcpus_used": 0,
@@ -75,12 +83,15 @@ def available(info: dict[str, Any], hostname: str, root_directory: str) -> dict[
         "hypervisor_hostname": hostname,
         "cpu_info": jsonutils.dumps({"arch": machine, "topology": {"cores": int(info["NCPU"])}}),
         "supported_instances": [(machine, fields.HVType.DOCKER, fields.VMMode.EXE)],
-        "numa_topology": None,
+        "numa_topology": topology._to_json() if topology else None,
     }
 
 
 def inventory(
-    resource: dict[str, Any], ratios: dict[str, float], reserved: dict[str, int]
+    resource: dict[str, Any],
+    ratios: dict[str, float],
+    reserved: dict[str, int],
+    processors: Processors = UNDIVIDED,
 ) -> dict[str, Any]:
     """Return the host's inventory, for Placement.
 
@@ -88,8 +99,10 @@ def inventory(
     :param ratios: allocation ratio of each resource class
     :param reserved: amount of each resource class that instances may not use
     """
+    pcpus = len(processors.dedicated)
     totals = {
-        orc.VCPU: resource["vcpus"],
+        orc.VCPU: resource["vcpus"] - pcpus,
+        orc.PCPU: pcpus,
         orc.MEMORY_MB: resource["memory_mb"],
         orc.DISK_GB: resource["local_gb"],
     }
@@ -99,8 +112,9 @@ def inventory(
             "min_unit": 1,
             "max_unit": total,
             "step_size": 1,
-            "allocation_ratio": ratios[name],
-            "reserved": reserved[name],
+            # Nobody shares those that are dedicated.
+            "allocation_ratio": ratios.get(name, 1.0),
+            "reserved": reserved.get(name, 0),
         }
         for name, total in totals.items()
         if total > 0

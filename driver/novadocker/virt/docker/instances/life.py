@@ -21,7 +21,8 @@ from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.engine.workload import Workload
 from novadocker.virt.docker.host.facts import HostFacts
-from novadocker.virt.docker.instances import wishes
+from novadocker.virt.docker.host.processors import Cpus
+from novadocker.virt.docker.instances import pinning, wishes
 from novadocker.virt.docker.instances.contents import Content
 from novadocker.virt.docker.instances.meanwhile import meanwhile
 from novadocker.virt.docker.instances.networks import Networks
@@ -154,7 +155,9 @@ class Instances:
     def _limit(self, instance: Instance, details: Mapping[str, Any]) -> None:
         """Give a stopped instance the limits of its flavor, which a resize may have changed."""
         try:
-            self._workloads.limit(names.workload_name(instance.uuid), instance.flavor, details)
+            self._workloads.limit(
+                names.workload_name(instance.uuid), instance.flavor, details, self._cpus(instance)
+            )
         except exceptions.FlavorRefused as err:
             # It lived with this flavor before.
             LOG.warning("It keeps the limits that it has: %s", err, instance=instance)
@@ -213,9 +216,9 @@ class Instances:
 
         :param details: the engine's description of its container
         """
-        workload = self._specified(instance, Content(image="", image_id=""))
         disk_gb = self._disk_gb(instance.flavor)
         try:
+            workload = self._specified(instance, Content(image="", image_id=""))
             return not self._workloads.can_become(workload, instance.flavor, disk_gb, details)
         except exceptions.DriverError as err:
             LOG.warning("It could not be made with the options of now: %s", err, instance=instance)
@@ -325,7 +328,8 @@ class Instances:
         :param power_on: whether to start it
         :raises NotFound: there is no such instance
         """
-        self._workloads.limit(names.workload_name(instance.uuid), instance.flavor)
+        name = names.workload_name(instance.uuid)
+        self._workloads.limit(name, instance.flavor, cpus=self._cpus(instance))
         if power_on:
             self.start(instance, network_info)
 
@@ -350,7 +354,11 @@ class Instances:
             init=self._settings.init,
             entry_point=content.entry_point,
             health_check=content.health_check,
+            cpus=self._cpus(instance),
         )
+
+    def _cpus(self, instance: Instance) -> Cpus:
+        return pinning.of(instance, self._facts.processors)
 
     def adopt(
         self,

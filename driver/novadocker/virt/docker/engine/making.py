@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a workload's container is made with, as the engine's ``HostConfig``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from novadocker.types import Flavor
+from novadocker.virt.docker.engine import client, isolation, names
+from novadocker.virt.docker.engine.workload import Workload
+from novadocker.virt.docker.host.processors import Cpus
+
+
+def host_config(
+    engine: client.Engine,
+    options: isolation.Isolation,
+    bound: Callable[[str], list[dict[str, Any]]],
+    workload: Workload,
+    flavor: Flavor,
+    disk_gb: int | None,
+) -> Mapping[str, Any]:
+    """Return all that a workload's container is made with.
+
+    :param bound: returns the host directories to mount in it, by the UUID of its instance
+    :param disk_gb: limit of its file system; None for no limit
+    :raises DriverError: the flavor asks for what the operator has not allowed on this host
+    """
+    arguments = isolation.arguments(options, flavor.get("extra_specs", {}) or {})
+    if disk_gb:
+        arguments["storage_opt"] = {"size": f"{disk_gb}G"}
+    mounts = [*arguments.pop("mounts", ()), *bound(workload.labels[f"{names.LABEL}uuid"])]
+    made: Mapping[str, Any] = engine.call(
+        "create_host_config",
+        network_mode=f"container:{workload.sandbox}",
+        # It gets one when it is started.
+        restart_policy={"Name": "no"},
+        init=workload.init or None,
+        mounts=mounts or None,
+        **isolation.limits(flavor, workload.cpus),
+        **arguments,
+    )
+    return made
+
+
+def limits(
+    engine: client.Engine, options: isolation.Isolation, flavor: Flavor, cpus: Cpus
+) -> Mapping[str, Any]:
+    """Return the limits of a container alone, which can be changed while it exists.
+
+    :raises FlavorRefused: an extra spec is not a number, or not one that the kernel takes
+    """
+    made: Mapping[str, Any] = engine.call(
+        "create_host_config",
+        **isolation.limits(flavor, cpus),
+        pids_limit=isolation.pids_limit(options, flavor.get("extra_specs", {}) or {}),
+    )
+    return made
