@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from novadocker import exceptions
 from novadocker.tests import make
 from novadocker.tests.archives import Parts
 from novadocker.virt.docker.engine import client, containers, isolation, names, readiness
+from novadocker.virt.docker.host import disks
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.instances import guest
 from tests.functional.driver import busybox, own_engine
@@ -62,7 +64,7 @@ class Boxes:
             isolation.Isolation(CAPABILITIES, **options),
         )
 
-    def make(self, *command: str) -> str:
+    def make(self, *command: str, **extra_specs: str) -> str:
         identity = str(uuid.uuid4())
         labels = {"org.openstack.nova.host": HOST, "org.openstack.nova.uuid": identity}
         sandbox = self.engine.containers.run(
@@ -80,7 +82,7 @@ class Boxes:
                 tty=True,
                 init=False,
             ),
-            make.flavor(memory_mb=64),
+            make.flavor(memory_mb=64, extra_specs=extra_specs),
         )
         self.workloads.start(name)
         return name
@@ -153,3 +155,37 @@ def test_a_runtime_that_the_engine_does_not_have_is_named(
     readiness.require_runtime(engine.info(), "runc")
     with pytest.raises(exceptions.NotReady, match=r"does not have: it has .*runc"):
         readiness.require_runtime(engine.info(), "nosuch")
+
+
+# Where the kernel tells of them in a container, on cgroup v1 and v2.
+_RATES = "cd /sys/fs/cgroup; cat blkio/blkio.throttle.read_bps_device io.max 2>/dev/null || true"
+
+
+def test_the_kernel_limits_what_an_instance_reads(
+    boxes: Boxes, engine: docker.DockerClient
+) -> None:
+    megabyte = 1 << 20
+    name = boxes.make("sleep", "600", **{"quota:disk_read_bytes_sec": str(megabyte)})
+    box = engine.containers.get(name)
+    told = box.exec_run(["sh", "-c", _RATES]).output.decode()
+    assert re.search(rf"^[0-9]+:[0-9]+ (rbps=)?{megabyte}\b", told)
+    assert box.exec_run("dd if=/dev/zero of=/file bs=1M count=4 conv=fsync").exit_code == 0
+    began = time.monotonic()
+    done = box.exec_run("dd if=/file of=/dev/null bs=1M iflag=direct")
+    assert done.exit_code == 0, done.output
+    # The kernel lets the first of them pass.
+    assert time.monotonic() - began > 2.5
+
+
+def test_limits_that_this_host_cannot_keep_are_named(
+    boxes: Boxes, engine: docker.DockerClient
+) -> None:
+    written = "quota:disk_write_bytes_sec"
+    flavor = make.flavor(extra_specs={written: "1000000"})
+    if engine.info()["CgroupVersion"] == "1":
+        with pytest.raises(exceptions.HostUnfit, match=f"{written} .* boot this host with"):
+            boxes.workloads.throttling.check(flavor)
+    else:
+        boxes.workloads.throttling.check(flavor)
+    assert disks.below("/dev/shm") == []
+    assert disks.file_system("/dev/shm") == "tmpfs"

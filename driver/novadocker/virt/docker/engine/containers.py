@@ -23,6 +23,7 @@ from novadocker.virt.docker.engine import (
     restarts,
     room,
     streams,
+    throttling,
 )
 from novadocker.virt.docker.engine.workload import Workload
 from novadocker.virt.docker.host.facts import HostFacts
@@ -74,6 +75,7 @@ class Containers:
         self._isolation = options
         self._bound = bound
         self.room = room.Room(engine, root_directory)
+        self.throttling = throttling.Throttling(engine, self.room)
 
     def create(self, workload: Workload, flavor: Flavor, disk_gb: int | None = None) -> None:
         """Make a workload's container, without starting it.
@@ -151,8 +153,9 @@ class Containers:
     def _host_config(
         self, workload: Workload, flavor: Flavor, disk_gb: int | None
     ) -> Mapping[str, Any]:
+        throttled = self.throttling.arguments(flavor)
         return making.host_config(
-            self._engine, self._isolation, self._bound, workload, flavor, disk_gb
+            self._engine, self._isolation, self._bound, workload, flavor, disk_gb, throttled
         )
 
     def names_of(self, uuid: str) -> set[str]:

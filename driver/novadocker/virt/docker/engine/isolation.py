@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,11 +71,36 @@ def check(flavor: Flavor) -> None:
     specs = flavor.get("extra_specs", {}) or {}
     _number(specs, "docker:pids_limit", 0)
     _shm_size_mb(specs, 1)
+    disk_limits(flavor)
     if _number(specs, "quota:cpu_quota", -1) == 0:
         raise exceptions.FlavorRefused(
             f"quota:cpu_quota=0 of the flavor is less than {_MIN_CPU_QUOTA_US} microseconds; "
             "-1 is no limit"
         )
+
+
+def disk_limits(flavor: Flavor) -> dict[str, int]:
+    """Return the limits of input and output that a flavor asks for, by name; 0 is none.
+
+    :return: bytes and operations per second
+    :raises FlavorRefused: one is no number, or one of what is read and written together
+    """
+    specs = flavor.get("extra_specs", {}) or {}
+    asked = {}
+    for way, unit in itertools.product(("read", "write", "total"), ("bytes", "iops")):
+        name = f"quota:disk_{way}_{unit}_sec"
+        limit = _number(specs, name, 0)
+        if limit < 0:
+            raise exceptions.FlavorRefused(f"{name}={limit} of the flavor is less than 0")
+        if limit and way == "total":
+            raise exceptions.FlavorRefused(
+                f"{name} of the flavor: the kernel limits what a container reads and what it "
+                f"writes, each by itself: set quota:disk_read_{unit}_sec and "
+                f"quota:disk_write_{unit}_sec"
+            )
+        if limit:
+            asked[name] = limit
+    return asked
 
 
 def limits(flavor: Flavor, cpus: Cpus = ALL) -> dict[str, Any]:

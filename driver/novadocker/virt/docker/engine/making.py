@@ -19,11 +19,13 @@ def host_config(
     workload: Workload,
     flavor: Flavor,
     disk_gb: int | None,
+    throttled: Mapping[str, Any],
 ) -> Mapping[str, Any]:
     """Return all that a workload's container is made with.
 
     :param bound: returns the host directories to mount in it, by the UUID of its instance
     :param disk_gb: limit of its file system; None for no limit
+    :param throttled: limits of its input and output, as arguments of the engine
     :raises DriverError: the flavor asks for what the operator has not allowed on this host
     """
     arguments = isolation.arguments(options, flavor.get("extra_specs", {}) or {})
@@ -38,6 +40,7 @@ def host_config(
         init=workload.init or None,
         mounts=mounts or None,
         **isolation.limits(flavor, workload.cpus),
+        **throttled,
         **arguments,
     )
     return made

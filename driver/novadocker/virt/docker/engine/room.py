@@ -141,15 +141,20 @@ class Room:
     ) -> list[Claim]:
         """Return a claim on each file system on which the engine keeps its data."""
         claims = {}
-        for directory in self._directories(info):
+        for directory in self.directories(info):
             claim = Claim(directory, size_bytes, refusal, reserve_bytes)
             claims[claim.device] = claim
         return list(claims.values())
 
     def _left(self, info: Mapping[str, Any], reserve_bytes: int) -> int:
-        return min(LEDGER.left(directory, reserve_bytes) for directory in self._directories(info))
+        return min(LEDGER.left(directory, reserve_bytes) for directory in self.directories(info))
 
-    def _directories(self, info: Mapping[str, Any]) -> list[str]:
+    def directories(self, info: Mapping[str, Any]) -> list[str]:
+        """Return where the engine keeps its data, as nova-compute sees it.
+
+        :param info: the engine's answer to ``info``
+        :raises DriverError: nova-compute does not see it
+        """
         directories = [self._root_directory or str(info["DockerRootDir"])]
         if sandbox.has_containerd_store(info) and os.path.isdir(_CONTAINERD_ROOT):
             directories.append(_CONTAINERD_ROOT)

@@ -65,6 +65,7 @@ class Life:
                 # A rebuild or an unshelving would lose an instance that was allowed before.
                 isolation.check(instance.flavor)
                 pinning.check(instance.flavor, image_meta, instance.numa_topology)
+                parts.workloads.throttling.check(instance.flavor)
                 wishes.check(instance)
             wait = parts.waiting.for_ports(instance, ports, power_on)
             parts.instances.build(instance, content, ports, wait, power_on)

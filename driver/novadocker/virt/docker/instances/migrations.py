@@ -83,11 +83,14 @@ class Migrations:
         :param volumes: takes its volumes out, and puts them back where it does not leave
         :return: what :meth:`arrive` needs to know, as JSON
         :raises NotMoved: the instance could not leave, and runs on if it ran
+        :raises HostUnfit: it is to stay on this host, which cannot do what the flavor asks for
         """
         name, kept = (
             names.workload_name(instance.uuid),
             names.resized_name(instance.uuid),
         )
+        if self._is_here(dest):
+            self._workloads.throttling.check(flavor)
         details = self._workloads.inspect(name)
         was = containers.state_of(details["State"]["Status"])
         image_id = None
