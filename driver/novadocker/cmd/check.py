@@ -22,8 +22,6 @@ from typing import Any
 from novadocker import _alias
 
 MIN_API = (1, 41)
-# Of Docker: its own seccomp profile took io_uring out for escapes from containers.
-FIRST_WITHOUT_IO_URING = 25
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +136,7 @@ def engine(conf: Any) -> list[Finding]:
                 "/etc/docker/daemon.json: they disturb Neutron",
             )
         )
-    findings += _system_calls(conf, version["Version"], info)
+    findings += _system_calls(conf, version, info)
     return [*findings, *abilities(conf, info), *_processors(conf, info)]
 
 
@@ -198,15 +196,13 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
     return results
 
 
-def _system_calls(conf: Any, version: str, info: dict[str, Any]) -> list[Finding]:
-    if not any("seccomp" in option for option in info.get("SecurityOptions") or []):
-        told, remedy = "Docker does not filter system calls", "use a kernel with seccomp"
-    elif not conf.docker.seccomp_profile and _release(version) < FIRST_WITHOUT_IO_URING:
-        told = f"the filter of Docker {version} lets instances use io_uring and vsock"
-        remedy = "install Docker 25 or later, or set [docker]seccomp_profile to its profile"
-    else:
-        return []
-    return [Finding("seccomp", "warning", told, remedy)]
+def _system_calls(conf: Any, version: dict[str, Any], info: dict[str, Any]) -> list[Finding]:
+    from novadocker.virt.docker.engine import system_calls
+
+    return [
+        Finding("seccomp", "warning", lack.told, lack.remedy)
+        for lack in system_calls.lacks(version, info, conf.docker.seccomp_profile)
+    ]
 
 
 def _processors(conf: Any, info: dict[str, Any]) -> list[Finding]:
@@ -223,12 +219,6 @@ def _processors(conf: Any, info: dict[str, Any]) -> list[Finding]:
         processors.text(divided.for_others) or "none"
     )
     return [Finding("processors", "ok", told)]
-
-
-def _release(version: str) -> int:
-    """Return the first number of a version."""
-    first = version.partition(".")[0]
-    return int(first) if first.isdigit() else 0
 
 
 def shared_limits(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are called alike

@@ -168,6 +168,6 @@ class TestDividedHost:
 
 
 def test_processors_take_no_other_container() -> None:
-    one, two = {"CpusetCpus": "0"}, {"CpusetCpus": "1"}
-    assert limits.fixed(one) == limits.fixed(two) == limits.fixed({})
-    assert limits.changes({"Memory": 1, **one}, {"Memory": 1, **two}) == two
+    had, wanted = {"CpusetCpus": "0"}, {"CpusetCpus": "1"}
+    assert limits.fixed(had) == limits.fixed(wanted) == limits.fixed({})
+    assert limits.changes({"Memory": 1, **had}, {"Memory": 1, **wanted}) == wanted

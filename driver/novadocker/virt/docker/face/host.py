@@ -13,7 +13,7 @@ from nova.virt import event as virtevent
 from oslo_log import log as logging
 
 from novadocker import conf, exceptions
-from novadocker.virt.docker.engine import events, readiness
+from novadocker.virt.docker.engine import events, readiness, system_calls
 from novadocker.virt.docker.face import faults, listening
 from novadocker.virt.docker.host import processors, resources
 from novadocker.virt.docker.instances import pinning
@@ -65,6 +65,9 @@ class Host(driver.ComputeDriver):
         parts = self.parts
         info = parts.engine.call("info")
         readiness.require_runtime(info, CONF.docker.runtime)
+        version = parts.engine.call("version")
+        for lack in system_calls.lacks(version, info, CONF.docker.seccomp_profile):
+            LOG.warning("%s; %s", lack.told, lack.remedy)
         parts.facts.processors = processors.of_host(CONF, bool(info.get("CPUSet")))
         parts.sandboxes.ensure_image()
         parts.facts.disk_quota = readiness.disk_quota(parts.sandboxes, CONF.docker.disk_quota)

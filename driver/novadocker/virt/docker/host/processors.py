@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import os_traits
-from nova import exception, objects
+from nova import objects
 from nova.virt import hardware
 from oslo_utils import units
 
@@ -156,7 +156,7 @@ def _parsed(option: str, value: str | None) -> frozenset[int] | None:
         return None
     try:
         cpus = frozenset(hardware.parse_cpu_spec(value))
-    except exception.NovaException as err:
+    except Exception as err:
         raise exceptions.NotReady(f"{option} is {value!r}: {err}") from err
     if not cpus:
         raise exceptions.NotReady(f"{option} is {value!r}, which is no processor")
