@@ -207,7 +207,7 @@ def _system_calls(conf: Any, version: dict[str, Any], info: dict[str, Any]) -> l
 
 def _processors(conf: Any, info: dict[str, Any]) -> list[Finding]:
     from novadocker import exceptions
-    from novadocker.virt.docker.host import processors
+    from novadocker.virt.docker.host import cpus, processors
 
     try:
         divided = processors.of_host(conf, bool(info.get("CPUSet")))
@@ -215,8 +215,8 @@ def _processors(conf: Any, info: dict[str, Any]) -> list[Finding]:
         return [Finding("processors", "error", str(err), "correct [compute] in nova.conf")]
     if not divided.are_divided:
         return []
-    told = f"dedicated: {processors.text(divided.dedicated) or 'none'}, shared: " + (
-        processors.text(divided.for_others) or "none"
+    told = f"dedicated: {cpus.text(divided.dedicated) or 'none'}, shared: " + (
+        cpus.text(divided.for_others) or "none"
     )
     return [Finding("processors", "ok", told)]
 

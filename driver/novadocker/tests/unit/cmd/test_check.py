@@ -17,7 +17,7 @@ from novadocker.cmd import check
 from novadocker.privsep import mounts
 from novadocker.tests.fake_engine import FakeEngine
 from novadocker.virt.docker.engine import client
-from novadocker.virt.docker.host import processors, shared_limits
+from novadocker.virt.docker.host import cpus, shared_limits
 from novadocker.virt.docker.network import wiring as wiring_module
 
 
@@ -147,7 +147,7 @@ class TestEngine:
     def test_how_processors_are_divided_is_told(
         self, conf: Any, engine: Any, option: Any, monkeypatch: Any
     ) -> None:
-        monkeypatch.setattr(processors, "online", lambda: frozenset(range(4)))
+        monkeypatch.setattr(cpus, "online", lambda: frozenset(range(4)))
         option("cpu_shared_set", "0,1", "compute")
         told = [finding for finding in check.engine(conf) if finding.what == "processors"]
         assert [(finding.state, finding.message) for finding in told] == [

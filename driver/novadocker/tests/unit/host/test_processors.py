@@ -11,8 +11,8 @@ from nova.virt import hardware
 
 from novadocker import exceptions
 from novadocker.tests import make
-from novadocker.virt.docker.host import processors
-from novadocker.virt.docker.host.processors import Processors
+from novadocker.virt.docker.host import cpus, processors
+from novadocker.virt.docker.host.cpus import Processors
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         place = tmp_path / f"cpu/cpu{cpu}/topology"
         place.mkdir(parents=True)
         (place / "thread_siblings_list").write_text(f"{cpu // 2 * 2}-{cpu // 2 * 2 + 1}\n")
-    for node, cpus in enumerate(("0-3", "4-7")):
+    for node, listed in enumerate(("0-3", "4-7")):
         place = tmp_path / f"node/node{node}"
         place.mkdir(parents=True)
-        (place / "cpulist").write_text(f"{cpus}\n")
+        (place / "cpulist").write_text(f"{listed}\n")
         (place / "meminfo").write_text(f"Node {node} MemTotal:  8388608 kB\nNode {node} Foo: 1 kB")
-    monkeypatch.setattr(processors, "SYSTEM", tmp_path)
+    monkeypatch.setattr(cpus, "SYSTEM", tmp_path)
     return tmp_path
 
 
@@ -46,7 +46,7 @@ class TestProcessors:
     def test_nobody_divides_them_by_default(self, conf: Any, machine: Path) -> None:
         divided = processors.of_host(conf, has_cpusets=False)
         assert not divided.are_divided
-        assert divided.topology() is None
+        assert processors.topology(divided) is None
         assert divided.count(8) == 8
 
     def test_options_divide_them(self, conf: Any, sets: Any, machine: Path) -> None:
@@ -88,15 +88,15 @@ class TestProcessors:
 
     def test_nova_chooses_from_the_hosts_nodes(self, machine: Path) -> None:
         divided = Processors(frozenset({2, 3, 4, 5}), frozenset({0, 6, 7}))
-        first, second = divided.topology().cells
+        first, second = processors.topology(divided).cells
         assert (first.cpuset, first.pcpuset, first.memory) == ({0}, {2, 3}, 8192)
         assert (second.cpuset, second.pcpuset) == ({6, 7}, {4, 5})
         assert first.siblings == [{0}, {2, 3}]
-        assert divided.traits() == {"HW_CPU_HYPERTHREADING"}
-        assert Processors(frozenset({2, 4})).traits() == set()
+        assert processors.traits(divided) == {"HW_CPU_HYPERTHREADING"}
+        assert processors.traits(Processors(frozenset({2, 4}))) == set()
 
     def test_nova_gives_each_its_own(self, machine: Path) -> None:
-        host = Processors(frozenset({2, 3, 6}), frozenset({0})).topology()
+        host = processors.topology(Processors(frozenset({2, 3, 6}), frozenset({0})))
         taken: list[set[int]] = []
         for _ in range(3):
             specs = {"hw:cpu_policy": "dedicated"}
@@ -114,6 +114,11 @@ class TestProcessors:
             file.unlink()
         for node in machine.glob("node/*"):
             node.rmdir()
-        (cell,) = Processors(frozenset({5})).topology().cells
+        (cell,) = processors.topology(Processors(frozenset({5}))).cells
         assert (cell.id, cell.pcpuset) == (0, {5})
         assert cell.memory > 0
+
+
+@pytest.mark.parametrize("told", ["", "0", "0-1", "0,2-4,7", "1,3,5-6"])
+def test_numbers_as_the_kernel_and_the_engine_write_them(told: str) -> None:
+    assert cpus.text(cpus.numbers(told)) == told

@@ -14,8 +14,8 @@ from novadocker import exceptions
 from novadocker.tests import make
 from novadocker.tests.fake_engine import workload
 from novadocker.virt.docker.engine import limits
-from novadocker.virt.docker.host import processors
-from novadocker.virt.docker.host.processors import Cpus, Processors
+from novadocker.virt.docker.host import cpus, processors
+from novadocker.virt.docker.host.cpus import Cpus, Processors
 from novadocker.virt.docker.instances import pinning
 
 DIVIDED = Processors(frozenset({2, 3}), frozenset({0, 1}))
@@ -44,7 +44,7 @@ class TestProcessorsOfInstances:
         mine, other = make.instance(numa_topology=topology(3, 2)), make.instance()
         assert pinning.of(mine, DIVIDED) == Cpus("2-3", dedicated=True)
         assert pinning.of(other, DIVIDED) == Cpus("0-1")
-        assert pinning.of(other, processors.UNDIVIDED) == processors.ALL
+        assert pinning.of(other, cpus.UNDIVIDED) == cpus.ALL
 
     def test_a_host_of_dedicated_ones_alone_has_none_for_others(self) -> None:
         with pytest.raises(exceptions.HostUnfit, match="cpu_shared_set"):
@@ -87,7 +87,7 @@ class TestProcessorsOfInstances:
 @pytest.fixture
 def divided(docker_driver: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A driver on a host whose processors are divided."""
-    monkeypatch.setattr(processors, "online", lambda: frozenset(range(4)))
+    monkeypatch.setattr(cpus, "online", lambda: frozenset(range(4)))
     monkeypatch.setattr(processors, "_nodes", lambda: [(0, frozenset(range(4)), 1 << 20)])
     docker_driver.parts.facts.processors = DIVIDED
     return docker_driver
@@ -119,7 +119,7 @@ class TestDividedHost:
     def test_who_runs_already_is_bound_as_nova_compute_starts(
         self, docker_driver: Any, spawned: Any, engine: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(processors, "online", lambda: frozenset(range(4)))
+        monkeypatch.setattr(cpus, "online", lambda: frozenset(range(4)))
         docker_driver.plug_vifs(spawned, [])
         assert "update_container" not in engine.calls
         docker_driver.parts.facts.processors = DIVIDED
@@ -133,7 +133,7 @@ class TestDividedHost:
         self, divided: Any, spawned: Any, engine: Any
     ) -> None:
         divided.plug_vifs(spawned, [])
-        divided.parts.facts.processors = processors.UNDIVIDED
+        divided.parts.facts.processors = cpus.UNDIVIDED
         divided.power_off(spawned)
         divided.power_on(None, spawned, [])
         assert workload(engine, spawned)["HostConfig"]["CpusetCpus"] == "0-3"
@@ -158,7 +158,7 @@ class TestDividedHost:
     def test_nova_compute_does_not_start_with_an_instance_that_has_none(
         self, docker_driver: Any, option: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(processors, "online", lambda: frozenset(range(4)))
+        monkeypatch.setattr(cpus, "online", lambda: frozenset(range(4)))
         option("cpu_dedicated_set", "1", "compute")
         other = make.instance()
         other.deleted = False

@@ -26,8 +26,8 @@ from novadocker.virt.docker.engine import (
     throttling,
 )
 from novadocker.virt.docker.engine.workload import Workload
+from novadocker.virt.docker.host.cpus import ALL, Cpus
 from novadocker.virt.docker.host.facts import HostFacts
-from novadocker.virt.docker.host.processors import ALL, Cpus
 from novadocker.virt.docker.host.space import RESERVE_BYTES
 
 LOG = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from docker.types import Ulimit
 from novadocker import exceptions
 from novadocker.types import Flavor
 from novadocker.virt.docker.engine import lxcfs
-from novadocker.virt.docker.host.processors import ALL, Cpus
+from novadocker.virt.docker.host.cpus import ALL, Cpus
 
 # The smallest limit that every engine accepts.
 MIN_MEMORY_MB = 6

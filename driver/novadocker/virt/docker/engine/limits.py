@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from novadocker.virt.docker.host import processors
+from novadocker.virt.docker.host import cpus
 
 # What the kernel takes for no number of shares that is given.
 _DEFAULT_SHARES = 1024
@@ -43,11 +43,11 @@ def changes(had: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, int 
 def rebound(had: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, int | str]:
     """Return the processors that the engine is to bind a container to, where they are others."""
 
-    def cpus(host_config: Mapping[str, Any]) -> str:
+    def bound(host_config: Mapping[str, Any]) -> str:
         # By an empty text the engine would change nothing.
-        return host_config.get(CPUS) or processors.text(processors.online())
+        return host_config.get(CPUS) or cpus.text(cpus.online())
 
-    return {CPUS: cpus(wanted)} if cpus(had) != cpus(wanted) else {}
+    return {CPUS: bound(wanted)} if bound(had) != bound(wanted) else {}
 
 
 def fixed(host_config: Mapping[str, Any]) -> str:

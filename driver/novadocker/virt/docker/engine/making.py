@@ -9,7 +9,7 @@ from typing import Any
 from novadocker.types import Flavor
 from novadocker.virt.docker.engine import client, isolation, names
 from novadocker.virt.docker.engine.workload import Workload
-from novadocker.virt.docker.host.processors import Cpus
+from novadocker.virt.docker.host.cpus import Cpus
 
 
 def host_config(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from novadocker import exceptions
-from novadocker.virt.docker.host.processors import ALL, Cpus
+from novadocker.virt.docker.host.cpus import ALL, Cpus
 
 
 @dataclasses.dataclass(frozen=True)

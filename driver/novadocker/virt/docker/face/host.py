@@ -126,7 +126,9 @@ class Host(driver.ComputeDriver):
                 divided,
             ),
         )
-        ours = divided.traits() | resources.traits(self.parts.facts.disk_quota, platform.machine())
+        ours = processors.traits(divided) | resources.traits(
+            self.parts.facts.disk_quota, platform.machine()
+        )
         kept = {
             name
             for name in data.traits

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from novadocker.virt.docker.host.processors import UNDIVIDED, Processors
+from novadocker.virt.docker.host.cpus import UNDIVIDED, Processors
 
 
 @dataclasses.dataclass

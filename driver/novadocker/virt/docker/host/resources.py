@@ -16,7 +16,8 @@ from nova.objects import fields
 from oslo_serialization import jsonutils
 from oslo_utils import units, versionutils
 
-from novadocker.virt.docker.host.processors import UNDIVIDED, Processors
+from novadocker.virt.docker.host import processors
+from novadocker.virt.docker.host.cpus import UNDIVIDED, Processors
 
 TRAIT_DOCKER = "CUSTOM_HYPERVISOR_DOCKER"
 TRAIT_QUOTA = "CUSTOM_DOCKER_DISK_QUOTA"
@@ -60,18 +61,18 @@ def available(
     info: dict[str, Any],
     hostname: str,
     root_directory: str,
-    processors: Processors = UNDIVIDED,
+    divided: Processors = UNDIVIDED,
 ) -> dict[str, Any]:
     """Return the host's resources, for Nova's resource tracker.
 
     :param info: the engine's answer to ``info``
     """
-    topology = processors.topology()
+    topology = processors.topology(divided)
     total, used, free = disk(root_directory)
     memory = psutil.virtual_memory()
     machine = fields.Architecture.canonicalize(platform.machine())
     return {
-        "vcpus": processors.count(int(info["NCPU"])),
+        "vcpus": divided.count(int(info["NCPU"])),
         "memory_mb": int(info["MemTotal"]) // units.Mi,
         "local_gb": total // units.Gi,
         "vcpus_used": 0,
@@ -91,7 +92,7 @@ def inventory(
     resource: dict[str, Any],
     ratios: dict[str, float],
     reserved: dict[str, int],
-    processors: Processors = UNDIVIDED,
+    divided: Processors = UNDIVIDED,
 ) -> dict[str, Any]:
     """Return the host's inventory, for Placement.
 
@@ -99,7 +100,7 @@ def inventory(
     :param ratios: allocation ratio of each resource class
     :param reserved: amount of each resource class that instances may not use
     """
-    pcpus = len(processors.dedicated)
+    pcpus = len(divided.dedicated)
     totals = {
         orc.VCPU: resource["vcpus"] - pcpus,
         orc.PCPU: pcpus,

@@ -20,8 +20,8 @@ from novadocker.virt.docker.engine import containers, isolation, names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.engine.workload import Workload
+from novadocker.virt.docker.host.cpus import Cpus
 from novadocker.virt.docker.host.facts import HostFacts
-from novadocker.virt.docker.host.processors import Cpus
 from novadocker.virt.docker.instances import pinning, wishes
 from novadocker.virt.docker.instances.contents import Content
 from novadocker.virt.docker.instances.meanwhile import meanwhile

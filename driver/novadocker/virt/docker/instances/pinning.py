@@ -10,8 +10,8 @@ from nova.virt import hardware
 
 from novadocker import exceptions
 from novadocker.types import Flavor, ImageMeta, Instance
-from novadocker.virt.docker.host import processors
-from novadocker.virt.docker.host.processors import Cpus, Processors
+from novadocker.virt.docker.host import cpus
+from novadocker.virt.docker.host.cpus import Cpus, Processors
 
 _MIXED = fields.CPUAllocationPolicy.MIXED
 _DEDICATED = fields.CPUAllocationPolicy.DEDICATED
@@ -28,12 +28,12 @@ def of(instance: Instance, divided: Processors) -> Cpus:
     """
     pinned = _pinned(instance.numa_topology)
     if pinned:
-        return Cpus(processors.text(pinned), dedicated=True)
+        return Cpus(cpus.text(pinned), dedicated=True)
     if not divided.are_divided:
-        return processors.ALL
+        return cpus.ALL
     if not divided.for_others:
         raise exceptions.HostUnfit(_NO_OTHERS)
-    return Cpus(processors.text(divided.for_others))
+    return Cpus(cpus.text(divided.for_others))
 
 
 def check(flavor: Flavor, image_meta: ImageMeta, claimed: Any) -> None:
@@ -81,8 +81,8 @@ def check_host(instances: Any, divided: Processors) -> None:
         if pinned - divided.dedicated:
             raise exceptions.NotReady(
                 f"server {instance.uuid} has the dedicated processors "
-                f"{processors.text(pinned)}, and [compute]cpu_dedicated_set lacks "
-                f"{processors.text(pinned - divided.dedicated)}: keep them there while it is here"
+                f"{cpus.text(pinned)}, and [compute]cpu_dedicated_set lacks "
+                f"{cpus.text(pinned - divided.dedicated)}: keep them there while it is here"
             )
         if not pinned and divided.are_divided and not divided.for_others:
             raise exceptions.NotReady(f"server {instance.uuid} has no dedicated ones: {_NO_OTHERS}")
