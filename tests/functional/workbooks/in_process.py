@@ -10,6 +10,7 @@ import json
 import threading
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,21 +22,31 @@ from mistral import context as mistral_context
 from mistral.db.v2 import api as db_api
 from mistral.db.v2.sqlalchemy import models
 from mistral.engine import engine_server
+from mistral.engine import workflows as engine_workflows
 from mistral.executors import base as executors
 from mistral.lang import parser
 from mistral.rpc import base as rpc_base
 from mistral.rpc import clients as rpc_clients
+from mistral.services import action_heartbeat_checker, action_heartbeat_sender, workbooks
 from mistral.services import actions as action_service
-from mistral.services import workbooks
 from oslo_config import cfg
 from oslo_messaging._drivers import impl_fake
+from sqlalchemy import orm
 
 from tests.functional.workbooks import fake_cloud
 
 TOP = Path(__file__).resolve().parents[3]
 ENDED = ("SUCCESS", "ERROR", "CANCELLED")
+# A run is looked at when the engine ends it, and now and then, in case it is gone.
+LOOKED_AT_S = 5
 # Python looks for garbage after so many new objects: Mistral makes many, and keeps most.
 GARBAGE = (100_000, 50, 100)
+# Mistral asks for each of these with a statement of its own, in most transactions: a quarter of all
+# statements. Its API reads params and input anyway, and has no field for the others.
+READ_WITH_THEIR_ROW = {
+    models.WorkflowExecution: ("params", "input", "context"),
+    models.TaskExecution: ("spec",),
+}
 
 
 def caller() -> mistral_context.MistralContext:
@@ -66,6 +77,15 @@ def actions() -> dict[str, type]:
     return actions
 
 
+def read_columns_with_their_row() -> None:
+    """Have columns that are needed anyway come with their row, before a model is first used."""
+    for model, names in READ_WITH_THEIR_ROW.items():
+        # Changes within a column are noticed by what is set up with the model's mapper.
+        assert not orm.class_mapper(model, configure=False).configured
+        for name in names:
+            setattr(model, name, orm.column_property(model.__table__.c[name]))
+
+
 class _QuickClock:
     """What the transport in memory has of the module ``time``, with short pauses."""
 
@@ -77,8 +97,43 @@ class _QuickClock:
         time.sleep(pause_s / 10)
 
 
+class _Ends:
+    """Which executions the engine has ended: so nobody has to look all the time."""
+
+    def __init__(self) -> None:
+        self._ended: set[str] = set()
+        self._change = threading.Condition()
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Have the engine note them."""
+        real = engine_workflows.Workflow.set_state
+
+        def set_state(
+            workflow: engine_workflows.Workflow, state: str, state_info: Any = None
+        ) -> Any:
+            changed = real(workflow, state, state_info)
+            if state in ENDED:
+                with self._change:
+                    self._ended.add(workflow.wf_ex.id)
+                    self._change.notify_all()
+            return changed
+
+        with mock.patch.object(engine_workflows.Workflow, "set_state", set_state):
+            yield
+
+    def wait(self, run_id: str, timeout_s: float) -> None:
+        """Wait until an execution is about to end: its transaction may be under way still."""
+        with self._change:
+            self._change.wait_for(lambda: run_id in self._ended, timeout_s)
+            self._ended.discard(run_id)
+
+
 class Mistral:
     """The services, and what a test asks of them."""
+
+    def __init__(self) -> None:
+        self._ends = _Ends()
 
     def start(self) -> None:
         """Start a server with the workbook in it."""
@@ -95,9 +150,10 @@ class Mistral:
         # There are none of these kinds, and each action would be looked for in the database first.
         conf.set_override("denylist", ["adhoc", "dynamic"], group="action_providers")
         conf.set_override("auth_enable", False, group="pecan")
-        # Threads end soon after the tests, and a lost action is noticed soon when a test asks.
-        conf.set_override("check_interval", 1, group="action_heartbeat")
-        conf.set_override("max_missed_heartbeats", 60, group="action_heartbeat")
+        # Jobs are run from memory. This is for those of an engine that is gone, and there is none.
+        conf.set_override("fixed_delay", 10, group="scheduler")
+        # Actions tell that they live where a test wants it: heartbeats() has them do it.
+        conf.set_override("max_missed_heartbeats", 0, group="action_heartbeat")
         conf.set_override("execution_integrity_check_delay", -1, group="engine")
         self._quick = contextlib.ExitStack()
         # It looks for messages twenty times a second, and a run is a chain of a hundred of them.
@@ -107,6 +163,8 @@ class Mistral:
         self._quick.enter_context(checked)
         self._quick.callback(gc.set_threshold, *gc.get_threshold())
         gc.set_threshold(*GARBAGE)
+        self._quick.enter_context(self._ends.noted())
+        read_columns_with_their_row()
         rpc_base.cleanup()
         rpc_clients.cleanup()
         executors.cleanup()
@@ -136,6 +194,26 @@ class Mistral:
                 thread.cancel()
         parser.clear_caches()
 
+    @contextlib.contextmanager
+    def heartbeats(self, missed: int) -> Iterator[None]:
+        """Have actions tell each second that they live, and those that miss so many be lost."""
+        conf = cfg.CONF
+        told = {"check_interval": 1, "max_missed_heartbeats": missed, "first_heartbeat_timeout": 0}
+        for name, value in told.items():
+            conf.set_override(name, value, group="action_heartbeat")
+        action_heartbeat_checker.start()
+        action_heartbeat_sender.start()
+        try:
+            yield
+        finally:
+            action_heartbeat_checker.stop()
+            action_heartbeat_sender.stop()
+            for name in told:
+                conf.clear_override(name, group="action_heartbeat")
+            conf.set_override("max_missed_heartbeats", 0, group="action_heartbeat")
+            # With that, actions that begin later tell nothing.
+            action_heartbeat_sender.start()
+
     def forget(self) -> None:
         """Forget all executions."""
         mistral_context.set_ctx(caller())
@@ -164,11 +242,11 @@ class Mistral:
         while time.monotonic() < until:
             if self._state(run_id) in ENDED:
                 return self.read(run_id)
-            time.sleep(0.25)
+            self._ends.wait(run_id, min(LOOKED_AT_S, max(0, until - time.monotonic())))
         raise AssertionError(f"{run_id} has not ended in {timeout_s} s:\n{self.tree(run_id)}")
 
     def _state(self, run_id: str) -> str:
-        """Return an execution's state alone: the engine's thread has the processor to itself."""
+        """Return an execution's state alone, when no transaction is under way."""
         mistral_context.set_ctx(caller())
         with db_api.transaction(read_only=True):
             (state,) = db_api.get_workflow_execution(run_id, (models.WorkflowExecution.state,))

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from mistral.executors.default_executor import DefaultExecutor
-from oslo_config import cfg
 
 from tests.functional.workbooks.fake_cloud import TRUSTEES_TOKEN, FakeCloud
 from tests.functional.workbooks.in_process import Mistral
@@ -17,14 +16,11 @@ from tests.functional.workbooks.results import CONVERTED
 REAL = DefaultExecutor._do_run_action
 
 
-@pytest.fixture(autouse=True)
-def _quick_heartbeats() -> Iterator[None]:
+@pytest.fixture(scope="module", autouse=True)
+def _quick_heartbeats(engine: Mistral) -> Iterator[None]:
     # A lost action is noticed after missed heartbeats: [action_heartbeat] in Mistral.
-    cfg.CONF.set_override("max_missed_heartbeats", 4, group="action_heartbeat")
-    cfg.CONF.set_override("first_heartbeat_timeout", 0, group="action_heartbeat")
-    yield
-    cfg.CONF.set_override("max_missed_heartbeats", 60, group="action_heartbeat")
-    cfg.CONF.set_override("first_heartbeat_timeout", 3600, group="action_heartbeat")
+    with engine.heartbeats(missed=4):
+        yield
 
 
 @pytest.mark.parametrize(
