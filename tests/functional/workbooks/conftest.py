@@ -110,3 +110,25 @@ def cloud(mistral: Mistral, operators_key: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(clients, "_service_user", ServiceUser)
     monkeypatch.setattr(clients, "trustee", lambda trust_id: trustee(fake, trust_id))
     return fake
+
+
+@pytest.fixture(scope="session")
+def left_by_a_deploy() -> FakeCloud:
+    """What ``converted`` keeps; without hosts as long as no test has asked for it."""
+    return FakeCloud()
+
+
+@pytest.fixture
+def converted(mistral: Mistral, cloud: FakeCloud, left_by_a_deploy: FakeCloud) -> FakeCloud:
+    """The cloud as a deploy without inputs has left it, which runs for the first test that asks.
+
+    The deploy is of another executor, and is gone from Mistral.
+    """
+    if not left_by_a_deploy.hosts:
+        run = mistral.run("novadocker.deploy")
+        assert run["output"]["report"]["state"] == "done", mistral.tree(run["id"])
+        left_by_a_deploy.take_over(cloud)
+        mistral.forget()
+        configs.KNOWN.forget()
+    cloud.take_over(left_by_a_deploy)
+    return cloud

@@ -8,6 +8,7 @@ deployments (late signals, kept outputs, configs that are in use) is what heat 2
 from __future__ import annotations
 
 import base64
+import copy
 import hashlib
 import io
 import itertools
@@ -73,6 +74,24 @@ ATTRIBUTES = {
     "configure_compute": "configured",
     "configure_glance": "glance_docker",
 }
+# What a run leaves in the cloud, and in a test's records of it.
+LEFT = (
+    "hosts",
+    "deployments",
+    "configs",
+    "aggregates",
+    "glance_images",
+    "trusts",
+    "environments",
+    "largest_environment",
+    "requests",
+    "headers",
+    "tokens",
+    "words",
+    "_by_deployment",
+    "_by_service",
+    "_ready",
+)
 # Making keys takes time: a thousand hosts share a few, smaller than real ones.
 _KEYS = [rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(5)]
 _TURN = itertools.cycle(_KEYS)
@@ -249,6 +268,13 @@ class FakeCloud(BaseAdapter):
                 "status_reason": "",
             }
         return host
+
+    def take_over(self, other: FakeCloud) -> None:
+        """Become a copy of what runs have left another cloud."""
+        # Keys are not changed, and cannot be copied.
+        keys = {id(host.key): host.key for host in other.hosts.values()}
+        vars(self).update(copy.deepcopy({name: vars(other)[name] for name in LEFT}, keys))
+        self._aggregate_ids = itertools.count(1 + max(self.aggregates, default=0))
 
     def _add_config(
         self, name: str, group: str, inputs: list[dict[str, Any]], text: str = ""

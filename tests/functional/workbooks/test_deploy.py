@@ -75,9 +75,8 @@ def test_steps_are_given_what_their_group_needs(mistral: Mistral, cloud: FakeClo
     assert controller["upload_image"]["glance_url"] == "http://cloud.test/glance"
 
 
-def test_the_published_image_can_be_found_by_its_digest(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
-
+@pytest.mark.usefixtures("converted")
+def test_the_published_image_can_be_found_by_its_digest(cloud: FakeCloud) -> None:
     (image,) = cloud.glance_images.values()
     assert image["name"] == "busybox"
     assert image["visibility"] == "public"
@@ -88,11 +87,8 @@ def test_the_published_image_can_be_found_by_its_digest(mistral: Mistral, cloud:
     assert image["status"] == "active"
 
 
-def test_the_token_is_never_in_clear_in_what_a_host_is_sent(
-    mistral: Mistral, cloud: FakeCloud
-) -> None:
-    mistral.run("novadocker.deploy")
-
+@pytest.mark.usefixtures("converted")
+def test_the_token_is_never_in_clear_in_what_a_host_is_sent(cloud: FakeCloud) -> None:
     for host in cloud.hosts.values():
         assert TOKEN not in str(host.settings)
 
@@ -108,8 +104,8 @@ def test_a_project_that_may_not_publish_keeps_its_image_to_itself(
     assert [image["visibility"] for image in cloud.glance_images.values()] == ["private"]
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_second_run_changes_and_restarts_nothing(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
     restarts = [host.restarts for host in cloud.hosts.values()]
     cloud.requests.clear()
     for host in cloud.hosts.values():
@@ -128,8 +124,8 @@ def test_a_second_run_changes_and_restarts_nothing(mistral: Mistral, cloud: Fake
     assert len(cloud.glance_images) == 1
 
 
+@pytest.mark.usefixtures("converted")
 def test_only_what_is_missing_is_done(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
     damaged = cloud.hosts["compute-docker-2"]
     damaged.driver = False
     # It looks unconverted, so every step is applied; the steps find what is there.
@@ -167,10 +163,10 @@ def test_a_host_that_fails_is_put_back_and_the_others_go_on(
     assert "compute-docker-1 failed at configure_compute" in run["output"]["message"]
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_repair_that_fails_leaves_the_docker_hypervisor_that_it_found(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
     bad = cloud.hosts["compute-docker-1"]
     bad.servers = [{"uuid": "a-container", "name": "vm"}]
     bad.runs = []
@@ -187,10 +183,10 @@ def test_a_repair_that_fails_leaves_the_docker_hypervisor_that_it_found(
     assert bad.status == "enabled"
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_docker_hypervisor_that_is_mended_under_instances_is_never_put_back(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
     bad = cloud.hosts["compute-docker-1"]
     bad.servers = [{"uuid": "a-container", "name": "vm"}]
     bad.driver, bad.runs = False, []

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.functional.workbooks.fake_cloud import REGISTRY, FakeCloud
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.results import CONVERTED
@@ -25,10 +27,10 @@ def ours(cloud: FakeCloud) -> dict[str, Any]:
     return image
 
 
+@pytest.mark.usefixtures("converted")
 def test_images_are_removed_and_what_looks_like_them_is_kept(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
     published = ours(cloud)
     kept = [
         cloud.add_image(**LOOKS, owner="tenant", image_type="snapshot"),
@@ -56,11 +58,10 @@ def test_all_pages_of_images_are_removed(mistral: Mistral, cloud: FakeCloud) -> 
     assert list(cloud.glance_images) == [other["id"]]
 
 
+@pytest.mark.usefixtures("converted")
 def test_images_are_kept_while_docker_hypervisors_are_left(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
-
     run = mistral.run("novadocker.undeploy", {"hosts": "compute-docker-1", "remove_images": True})
 
     assert run["state"] == "SUCCESS", mistral.tree(run["id"])

@@ -134,8 +134,8 @@ def test_a_build_that_ends_somewhere_else_is_awaited(
     assert late.status == "enabled"
 
 
+@pytest.mark.usefixtures("converted")
 def test_containers_live_through_a_repair_of_their_host(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
     cloud.hosts["compute-docker-2"].driver = False
     server(cloud)
 
@@ -146,8 +146,8 @@ def test_containers_live_through_a_repair_of_their_host(mistral: Mistral, cloud:
     assert rows(run)["compute-docker-2"]["changed"] is True
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_host_with_a_new_container_is_not_undone(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
     arrive(cloud, "install_docker", "undo", lambda: server(cloud))
 
     run = mistral.run("novadocker.undeploy", {"batch_size": 1, "remove_images": True})
@@ -179,10 +179,10 @@ def test_a_host_is_not_changed_when_nova_cannot_tell_who_lives_there(
     assert "who lives on it cannot be told" in rows(run)["compute-docker-1"]["reason"]
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_container_that_came_after_the_plan_keeps_its_host_a_docker_hypervisor(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
     host = cloud.hosts["compute-docker-2"]
     host.driver, host.runs = False, []
     host.faults["configure_compute", "apply"] = "fail"

@@ -15,9 +15,8 @@ from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, rows, writes
 
 
+@pytest.mark.usefixtures("converted")
 def test_undeploy_gives_everything_back(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
-
     run = mistral.run("novadocker.undeploy", {"remove_images": True})
 
     assert run["state"] == "SUCCESS", mistral.tree(run["id"])
@@ -29,8 +28,8 @@ def test_undeploy_gives_everything_back(mistral: Mistral, cloud: FakeCloud) -> N
     assert "2 of 2 compute hosts are as they were before" in run["output"]["message"]
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_second_undeploy_changes_and_restarts_nothing(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
     assert mistral.run("novadocker.undeploy")["output"]["report"]["state"] == "done"
     restarts = {host.name: host.restarts for host in cloud.hosts.values()}
     cloud.requests.clear()
@@ -47,10 +46,10 @@ def test_a_second_undeploy_changes_and_restarts_nothing(mistral: Mistral, cloud:
     assert writes(cloud) == []
 
 
+@pytest.mark.usefixtures("converted")
 def test_controllers_are_given_back_though_images_cannot_be_removed(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
     cloud.failures += [("GET", "/glance/v2/images$", 403)]
 
     run = mistral.run("novadocker.undeploy", {"remove_images": True})
@@ -62,17 +61,15 @@ def test_controllers_are_given_back_though_images_cannot_be_removed(
     assert "Task remove_images failed: " in run["output"]["message"]
 
 
+@pytest.mark.usefixtures("converted")
 def test_undeploy_keeps_images_unless_asked(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
-
     mistral.run("novadocker.undeploy")
 
     assert len(cloud.glance_images) == 1
 
 
+@pytest.mark.usefixtures("converted")
 def test_undeploy_of_some_hosts_keeps_the_controllers(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
-
     run = mistral.run("novadocker.undeploy", {"hosts": "compute-docker-1"})
 
     assert run["state"] == "SUCCESS"
@@ -82,8 +79,8 @@ def test_undeploy_of_some_hosts_keeps_the_controllers(mistral: Mistral, cloud: F
     assert next(iter(cloud.aggregates.values()))["hosts"] == ["compute-docker-2"]
 
 
+@pytest.mark.usefixtures("converted")
 def test_undeploy_refuses_hosts_with_instances(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
     cloud.hosts["compute-docker-2"].servers = [{"uuid": "1", "name": "container"}]
 
     run = mistral.run("novadocker.undeploy")
@@ -161,10 +158,10 @@ def test_an_engine_of_the_operators_beside_instances_is_nothing_to_undo(
     assert {mode for _, mode in host.runs} == {"check"}
 
 
+@pytest.mark.usefixtures("converted")
 def test_undeploy_tells_of_a_host_that_could_not_be_put_back(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
     bad = cloud.hosts["compute-docker-1"]
     bad.faults["configure_compute", "undo"] = "fail"
 
@@ -186,8 +183,8 @@ def test_deploy_after_undeploy(mistral: Mistral, cloud: FakeCloud) -> None:
     assert len(cloud.glance_images) == 1
 
 
+@pytest.mark.usefixtures("converted")
 def test_verify_of_a_converted_cloud_finds_no_drift(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
     cloud.requests.clear()
 
     run = mistral.run("novadocker.verify")
@@ -198,8 +195,8 @@ def test_verify_of_a_converted_cloud_finds_no_drift(mistral: Mistral, cloud: Fak
     assert writes(cloud) == []
 
 
+@pytest.mark.usefixtures("converted")
 def test_verify_tells_what_has_drifted(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
     cloud.hosts["compute-docker-2"].driver = False
     cloud.glance_images.clear()
     next(iter(cloud.aggregates.values()))["hosts"].remove("compute-docker-1")
@@ -241,11 +238,10 @@ def test_what_is_left_to_the_operator_of_isolation_is_told_before_anything_chang
     assert "the aggregate docker-hosts has lost its trait" in verified["output"]["message"]
 
 
+@pytest.mark.usefixtures("converted")
 def test_images_are_published_and_fetched_onto_converted_hosts(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
-
     run = mistral.run("novadocker.preload_images", {"images": "nginx, busybox"})
 
     assert run["state"] == "SUCCESS", mistral.tree(run["id"])
@@ -262,10 +258,10 @@ def test_images_are_not_fetched_onto_other_hypervisors(mistral: Mistral, cloud: 
     assert cloud.glance_images == {}
 
 
+@pytest.mark.usefixtures("converted")
 def test_undeploy_leaves_a_host_out_of_service_that_it_took_half_apart(
     mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mistral.run("novadocker.deploy")
     bad = cloud.hosts["compute-docker-1"]
     real = mailbox.push
 
@@ -288,10 +284,10 @@ def test_undeploy_leaves_a_host_out_of_service_that_it_took_half_apart(
     )
 
 
+@pytest.mark.usefixtures("converted")
 def test_undeploy_leaves_a_host_out_of_service_that_nova_shows_down_afterwards(
     mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mistral.run("novadocker.deploy")
     bad = cloud.hosts["compute-docker-1"]
     monkeypatch.setattr(nova_actions, "VERIFY_WAIT_S", 0)
     monkeypatch.setattr(nova, "unsettled", lambda *_, **__: {bad.name: "it is down"})
@@ -305,10 +301,10 @@ def test_undeploy_leaves_a_host_out_of_service_that_nova_shows_down_afterwards(
     )
 
 
+@pytest.mark.usefixtures("converted")
 def test_undeploy_puts_a_host_into_service_before_the_rest_is_removed(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
     bad = cloud.hosts["compute-docker-1"]
     bad.out_of_service.clear()
     bad.faults["install_driver", "undo"] = "fail"

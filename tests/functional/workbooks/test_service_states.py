@@ -54,10 +54,10 @@ def test_nova_may_be_away_for_a_while_when_hosts_are_enabled(
 
 
 @pytest.mark.parametrize("reason", ["novadocker: a-lost-run", "novadocker failed: see a-run"])
+@pytest.mark.usefixtures("converted")
 def test_a_host_that_an_earlier_run_left_out_of_service_is_enabled_when_it_is_in_order(
     mistral: Mistral, cloud: FakeCloud, reason: str
 ) -> None:
-    mistral.run("novadocker.deploy")
     host = cloud.hosts["compute-docker-2"]
     host.status, host.disabled_reason = "disabled", reason
 
@@ -108,8 +108,8 @@ def test_an_operator_s_reason_is_kept_when_a_host_fails(mistral: Mistral, cloud:
     assert "its compute service is left disabled" in rows(run)["compute-docker-1"]["reason"]
 
 
+@pytest.mark.usefixtures("converted")
 def test_verify_shows_a_host_that_is_out_of_service(mistral: Mistral, cloud: FakeCloud) -> None:
-    mistral.run("novadocker.deploy")
     host = cloud.hosts["compute-docker-2"]
     host.status, host.disabled_reason = "disabled", "novadocker: a-lost-run"
 
@@ -153,10 +153,10 @@ def test_a_host_that_is_put_back_leaves_the_aggregate(mistral: Mistral, cloud: F
     assert next(iter(cloud.aggregates.values()))["hosts"] == [good.name]
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_repair_that_fails_leaves_a_docker_hypervisor_in_the_aggregate(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
     bad = cloud.hosts["compute-docker-1"]
     bad.changes_again = {"configure_compute"}
     bad.faults["configure_compute", "apply"] = "fail"

@@ -48,11 +48,8 @@ def test_hosts_are_staged_in_service_and_out_of_it_for_nothing_slow(
         assert cloud.hosts[name].driver_loads == 1
 
 
-def test_a_host_is_sent_one_message_for_the_steps_of_a_phase(
-    mistral: Mistral, cloud: FakeCloud
-) -> None:
-    mistral.run("novadocker.deploy")
-
+@pytest.mark.usefixtures("converted")
+def test_a_host_is_sent_one_message_for_the_steps_of_a_phase(cloud: FakeCloud) -> None:
     sent = {name: len(cloud.hosts[name].outcomes) for name in COMPUTES}
     # It describes itself, tries all steps, is staged and switched, and looks for the images.
     assert sent == dict.fromkeys(COMPUTES, 5)
@@ -99,10 +96,10 @@ def test_a_step_that_would_disturb_waits_until_the_host_is_out_of_service(
     assert ("install_driver", "apply") in host.runs
 
 
+@pytest.mark.usefixtures("converted")
 def test_a_driver_is_replaced_out_of_service_and_loaded_before_the_host_is_back_in_it(
     mistral: Mistral, cloud: FakeCloud
 ) -> None:
-    mistral.run("novadocker.deploy")
     host = cloud.hosts["compute-docker-1"]
     # Another version is wanted; the configuration itself is as it should be.
     host.changes_again, host.out_of_service = {"install_driver"}, []
