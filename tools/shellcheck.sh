@@ -8,8 +8,12 @@ if ! command -v shellcheck >/dev/null; then
     exit 1
 fi
 scripts=()
+by_a_shell='^#!.*\b(ba|da)?sh\b'
 while read -r file; do
-    if [ -f "$file" ] && head -c 64 "$file" | head -n 1 | grep -qaE '^#!.*\b(ba|da)?sh\b'; then
+    [ -f "$file" ] || continue
+    first=''
+    IFS= read -r -n 64 first <"$file" || true
+    if [[ $first =~ $by_a_shell ]]; then
         scripts+=("$file")
     fi
 done < <(git ls-files --cached --others --exclude-standard)
