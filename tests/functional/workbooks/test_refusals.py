@@ -132,7 +132,7 @@ def test_a_second_run_on_the_same_hosts(mistral: Mistral, cloud: FakeCloud) -> N
 
 
 def _until_at_work(cloud: FakeCloud) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while ("install_docker", "apply") not in cloud.hosts["compute-docker-1"].runs:
         assert time.monotonic() < until
         time.sleep(0.1)
