@@ -21,7 +21,7 @@ import requests
 # A dockerd without a bridge deletes docker0, wherever it finds it.
 _OWN_NETWORK = ("unshare", "--net", "--")
 # It and the programs that it starts, which are Go's, live for a short time: to collect garbage
-# late costs a little memory, and saves a tenth of the work.
+# late costs a little memory, and saves work.
 _ENVIRONMENT = {"GOGC": "800"}
 
 
@@ -94,7 +94,7 @@ class OwnEngine:
     def client(self) -> docker.DockerClient:
         """Connect to it."""
         client = docker.DockerClient(base_url=self.url, version=self._version)
-        # The engine runs three programs to tell its version, and has the same one all its life.
+        # The engine runs programs to tell its version, and has the same one all its life.
         self._version = client.api.api_version
         return client
 
