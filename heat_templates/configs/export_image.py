@@ -30,6 +30,12 @@ SETTINGS = {
             "description": "Reference of the image, such as busybox or quay.io/org/app:1.2.",
             "minLength": 1,
         },
+        "digest": {
+            "type": "string",
+            "description": "What the registry called it when the run looked; empty for whatever it "
+            "is now.",
+            "pattern": "^([a-z0-9]+:[0-9a-f]{32,128})?$",
+        },
     },
 }
 
@@ -46,10 +52,11 @@ def converge(step: Step) -> None:
         return
     was_there = inspected(reference) is not None
     pull(step, reference)
-    image = inspected(reference)
-    if image is None:
-        raise StepFailed(f"the engine pulled {reference} but does not have it")
-    digest = digest_of(reference, image)
+    image = had(reference)
+    wanted = step.settings.get("digest", "")
+    if wanted and wanted not in digests_of(image):
+        image = pull_what_it_was(step, reference, wanted)
+    digest = wanted or digest_of(reference, image)
     archive = step.path(f"{EXPORTS}/{digest.split(':')[1]}.tar")
     facts = saved_facts(archive, image)
     if facts is None:
@@ -63,6 +70,34 @@ def inspected(reference: str) -> Optional[dict[str, Any]]:
     """Return what the engine knows of an image, None when it does not have it."""
     image = docker(f"/images/{urllib.parse.quote(reference, safe='')}/json")
     return dict(image) if image else None
+
+
+def had(reference: str) -> dict[str, Any]:
+    """Return what the engine knows of an image that it has pulled.
+
+    :raises StepFailed: when it does not have it
+    """
+    image = inspected(reference)
+    if image is None:
+        raise StepFailed(f"the engine pulled {reference} but does not have it")
+    return image
+
+
+def pull_what_it_was(step: Step, reference: str, digest: str) -> dict[str, Any]:
+    """Have the reference name the image that it named when the run looked; tags move.
+
+    :raises StepFailed: when the registry does not have that image any more
+    """
+    name, tag = name_and_version(reference)
+    by_digest = f"{name}@{digest}"
+    step.note(f"{reference} has become another image since the run looked: {by_digest} is taken")
+    pull(step, by_digest)
+    query = urllib.parse.urlencode({"repo": name, "tag": tag})
+    docker(f"/images/{urllib.parse.quote(by_digest, safe='')}/tag?{query}", "POST")
+    image = had(reference)
+    if digest not in digests_of(image):
+        raise StepFailed(f"the engine has {reference} as {digests_of(image)}, and not as {digest}")
+    return image
 
 
 def pull(step: Step, reference: str) -> None:
@@ -95,11 +130,14 @@ def engine_account(step: Step, reference: str) -> dict[str, str]:
     return Registries(step).account(domain).header(HUB_ACCOUNT if domain == HUB else domain)
 
 
+def digests_of(image: dict[str, Any]) -> list[str]:
+    """Return the digests by which registries know the image."""
+    return [str(item).partition("@")[2] for item in image.get("RepoDigests") or []]
+
+
 def digest_of(reference: str, image: dict[str, Any]) -> str:
     """Return the digest by which the registry knows the image; an image built here has its id."""
-    wanted = reference.partition("@")[2]
-    digests = [item.partition("@")[2] for item in image.get("RepoDigests") or []]
-    return str(wanted or (digests[0] if digests else image["Id"]))
+    return str(reference.partition("@")[2] or (digests_of(image) or [image["Id"]])[0])
 
 
 def saved_facts(archive: Path, image: dict[str, Any]) -> Optional[dict[str, Any]]:

@@ -118,7 +118,8 @@ class ExportImage(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the controller with what is pending."""
         host_rows = rows.read(self.rows)
-        jobs = [(row, [("export_image", {"image": self.image["reference"]})]) for row in host_rows]
+        settings = {"image": self.image["reference"], "digest": self.image["digest"]}
+        jobs = [(row, [("export_image", settings)]) for row in host_rows]
         timeout_s, run_id = self.settings["step_timeout_s"], self.settings["run_id"]
         push_to_all(cloud, jobs, mode="apply", timeout_s=timeout_s, run_id=run_id)
         return rows.batch(host_rows)

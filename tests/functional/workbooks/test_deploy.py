@@ -73,6 +73,11 @@ def test_steps_are_given_what_their_group_needs(mistral: Mistral, cloud: FakeClo
         assert daemon["bridge"] == "none"
         assert [daemon[key] for key in ("iptables", "ip6tables", "ip-forward")] == [False] * 3
     assert controller["upload_image"]["glance_url"] == "http://cloud.test/glance"
+    # What the plan was made of is what is published, wherever the tag has gone since.
+    assert controller["export_image"] == {
+        "image": "busybox:latest",
+        "digest": REGISTRY["busybox:latest"],
+    }
 
 
 @pytest.mark.usefixtures("converted")

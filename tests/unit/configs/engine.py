@@ -8,11 +8,12 @@ import json
 import pathlib
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-Answers = dict[tuple[str, str], tuple[int, Any]]
+Answer = tuple[int, Any]
+Answers = dict[tuple[str, str], Answer | Callable[[str], Answer]]
 
 
 class _Server(socketserver.ThreadingUnixStreamServer):
@@ -21,7 +22,10 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 
 @contextmanager
 def engine(path: pathlib.Path, answers: Answers) -> Iterator[list[str]]:
-    """Serve answers by method and path (without its query); yield the list of requests."""
+    """Serve answers by method and path (without its query); yield the list of requests.
+
+    An answer that is a function is called with the query for what it answers.
+    """
     asked: list[str] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -29,8 +33,9 @@ def engine(path: pathlib.Path, answers: Answers) -> Iterator[list[str]]:
 
         def _answer(self) -> None:
             asked.append(f"{self.command} {self.path}")
-            name = (self.command, self.path.split("?")[0])
-            status, body = answers.get(name, (404, {"message": "no such thing"}))
+            path, _, query = self.path.partition("?")
+            answer = answers.get((self.command, path), (404, {"message": "no such thing"}))
+            status, body = answer(query) if callable(answer) else answer
             data = body if isinstance(body, bytes) else json.dumps(body).encode()
             if isinstance(body, str):
                 data = body.encode()

@@ -9,6 +9,7 @@ import json
 import pathlib
 import socket
 import time
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -289,6 +290,36 @@ class TestExport:
     ) -> None:
         export_image.pull(make_step("export_image"), reference)
         assert docker_engine[1] == [f"POST /images/create?{query}"]
+
+    @pytest.mark.parametrize("left", [True, False])
+    def test_a_tag_that_has_moved_since_the_run_looked_is_moved_back(
+        self, make_step: Make, docker_engine: Any, left: bool
+    ) -> None:
+        answers, asked = docker_engine
+        before, has = "sha256:" + "a" * 64, answers["GET", "/images/busybox/json"][1]
+
+        def tag(query: str) -> tuple[int, str]:
+            assert query == "repo=busybox&tag=latest"
+            if left:
+                has["RepoDigests"] = [f"busybox@{DIGEST}", f"busybox@{before}"]
+            return 201, ""
+
+        answers["POST", f"/images/{urllib.parse.quote(f'busybox@{before}', safe='')}/tag"] = tag
+        step = make_step("export_image", image="busybox", digest=before)
+        if not left:
+            with pytest.raises(faults.StepFailed, match=f"and not as {before}"):
+                export_image.converge(step)
+            return
+        export_image.converge(step)
+        assert step.facts["digest"] == before
+        pulled = [query for query in asked if query.startswith("POST /images/create?")]
+        assert pulled[-1].endswith("fromImage=busybox&tag=" + urllib.parse.quote(before))
+
+    def test_what_the_run_looked_at_is_pulled_once(
+        self, make_step: Make, docker_engine: Any
+    ) -> None:
+        export_image.converge(make_step("export_image", image="busybox", digest=DIGEST))
+        assert sum(item.startswith("POST /images/create?") for item in docker_engine[1]) == 1
 
     def test_undo_leaves_nothing(
         self, make_step: Make, docker_engine: Any, root: pathlib.Path
