@@ -158,7 +158,8 @@ INPUTS: Mapping[str, Input] = {
     ),
 }
 
-_SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
+# The inputs by which hosts are selected.
+SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
 _CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
 _DRAINING = ("drain", "drain_timeout_s", "drain_at_once")
 _BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", *_DRAINING)
@@ -168,29 +169,29 @@ WORKFLOWS: Mapping[str, Workflow] = {
     "plan": Workflow(
         "Plan",
         "Show what deploy would do to which host, in which order. Changes nothing.",
-        (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING),
+        (*SELECTING, *_CONVERTING, *_BATCHING, *_WAITING),
     ),
     "deploy": Workflow(
         "Deploy",
         "Turn compute hosts into Docker hypervisors, batch by batch.",
-        (*_SELECTING, *_CONVERTING, *_BATCHING, "plan_digest", *_WAITING),
+        (*SELECTING, *_CONVERTING, *_BATCHING, "plan_digest", *_WAITING),
         changes=True,
     ),
     "verify": Workflow(
         "Verify",
         "Tell which hosts are no longer what deploy makes of them. Changes nothing.",
-        (*_SELECTING, *_CONVERTING, *_WAITING),
+        (*SELECTING, *_CONVERTING, *_WAITING),
     ),
     "undeploy": Workflow(
         "Undeploy",
         "Give compute hosts back as they were before deploy, batch by batch.",
-        (*_SELECTING, *_BATCHING, "aggregate", "remove_images", "controllers", *_WAITING),
+        (*SELECTING, *_BATCHING, "aggregate", "remove_images", "controllers", *_WAITING),
         changes=True,
     ),
     "precheck": Workflow(
         "Precheck",
         "Find all that would keep hosts from being converted. Changes nothing.",
-        (*_SELECTING, *_CONVERTING, *_WAITING),
+        (*SELECTING, *_CONVERTING, *_WAITING),
     ),
     "recover": Workflow(
         "Recover",
@@ -201,7 +202,7 @@ WORKFLOWS: Mapping[str, Workflow] = {
     "preload_images": Workflow(
         "Preload images",
         "Publish Docker images in Glance and have Docker hypervisors fetch them.",
-        (*_SELECTING, "images", "aggregate", *_WAITING),
+        (*SELECTING, "images", "aggregate", *_WAITING),
     ),
 }
 

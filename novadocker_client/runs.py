@@ -349,6 +349,46 @@ def deploy_inputs(plan: Run) -> dict[str, Any]:
     return {**given, "plan_digest": digest}
 
 
+def failed_inputs(run: Run, workflow: str) -> dict[str, Any]:
+    """Return the inputs with which a workflow does again what it failed to do, on no other host.
+
+    They are the earlier run's, and in the place of what selected its hosts are the compute hosts
+    that have failed in it, or of which it could not say how they ended.
+
+    :param run: that has ended
+    :param workflow: that is to run, name without the workbook's
+    :raises BadInput: when it is a run of another workflow, no such host is known of it, or its
+        report is not whole any more
+    """
+
+    def refused(problem: str, remedy: str) -> BadInput:
+        return BadInput("failed_of", f"{run.id} {problem}.", remedy)
+
+    if run.workflow != workflow or not run.ended:
+        raise refused(
+            f"is a run of {run.workflow} that is {run.outcome}",
+            f"Give a run of {workflow} that has ended.",
+        )
+    if not run.report.rows:
+        raise refused(
+            "has no report",
+            "`openstack docker recover` takes up what it has left; name the hosts with --hosts.",
+        )
+    if run.report.cut_short:
+        raise refused(
+            "has but the beginning of its report left", "Name the hosts with --hosts instead."
+        )
+    failed = [row for row in run.report.rows if row.state in (reports.FAILED, reports.UNKNOWN)]
+    hosts = sorted({row.host for row in failed if row.role == "compute"})
+    if not hosts:
+        raise refused(
+            "has no compute host that failed",
+            f"Give what it left out to {workflow} itself, with the inputs of before.",
+        )
+    taken = set(meanings.WORKFLOWS[workflow].inputs) - {*meanings.SELECTING, "plan_digest"}
+    return {**{name: run.inputs[name] for name in run.inputs if name in taken}, "hosts": hosts}
+
+
 def _full(workflow: str) -> str:
     return f"{meanings.WORKBOOK}.{workflow}"
 

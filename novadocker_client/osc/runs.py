@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from novadocker_client import events, hosts, meanings, runs
-from novadocker_client.errors import ClientError
+from novadocker_client.errors import BadInput, ClientError
 from novadocker_client.osc import base, follow, inputs, result
 from novadocker_client.runs import Run, Runs
 
@@ -87,13 +87,42 @@ class Start(_Run):
         return self.show(parsed_args, run, full=False)
 
 
+class _Again(Start):
+    """A command that can be run again for the hosts that failed."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--failed-of",
+            metavar="RUN",
+            help="Only the hosts that failed in this earlier run, with its inputs; an option wins "
+            "over what it was given.",
+        )
+        return parser
+
+    def given(self, parsed_args: argparse.Namespace) -> dict[str, Any]:
+        """Return the inputs of the run, those of the earlier one below those that are given."""
+        given = super().given(parsed_args)
+        if not parsed_args.failed_of:
+            return given
+        if "hosts" in given:
+            raise BadInput(
+                "failed_of", "hosts are given as well, and say another thing.", "Give one of them."
+            )
+        earlier = Runs(self.cloud).get(parsed_args.failed_of)
+        given = {**runs.failed_inputs(earlier, self.workflow), **given}
+        base.tell(f"Again, as they failed in {earlier.id}: {events.names(given['hosts'])}.")
+        return given
+
+
 class Plan(Start):
     """Show what deploy would do."""
 
     workflow = "plan"
 
 
-class Deploy(Start):
+class Deploy(_Again):
     """Turn compute hosts into Docker hypervisors."""
 
     workflow = "deploy"
@@ -110,13 +139,17 @@ class Deploy(Start):
 
     def given(self, parsed_args: argparse.Namespace) -> dict[str, Any]:
         """Return the inputs of the run, those of a plan below those that are given."""
+        if parsed_args.plan and parsed_args.failed_of:
+            raise BadInput(
+                "failed_of", "a plan is given as well, and says another thing.", "Give one of them."
+            )
         given = super().given(parsed_args)
         if parsed_args.plan:
             given = {**runs.deploy_inputs(Runs(self.cloud).get(parsed_args.plan)), **given}
         return given
 
 
-class Undeploy(Start):
+class Undeploy(_Again):
     """Give compute hosts back as they were."""
 
     workflow = "undeploy"

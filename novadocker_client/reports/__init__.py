@@ -11,6 +11,8 @@ from typing import Any
 # States of a host.
 OK, UNCHANGED, PLANNED = "ok", "unchanged", "planned"
 FAILED, SKIPPED = "failed", "skipped"
+# Of a host that a run could not say of how it ended.
+UNKNOWN = "unknown"
 COLUMNS = ("Host", "Role", "State", "Changed", "Step", "Reason")
 
 
@@ -89,6 +91,11 @@ class Report:
     errors: Sequence[Mapping[str, str]] = ()
     findings: Sequence[tuple[str, str]] = ()
     data: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cut_short(self) -> bool:
+        """Return whether rows are missing in it: the pages that had them are gone."""
+        return bool(page_names(self.data) or self.data.get("rows_left_out"))
 
     def to_json(self) -> str:
         """Return it as JSON, as the run told it."""

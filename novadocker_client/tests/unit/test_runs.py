@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 
 import pytest
 
@@ -205,6 +206,48 @@ def test_a_plan_is_deployed_with_its_inputs_and_its_digest() -> None:
         runs.deploy_inputs(Run("1", "verify", "SUCCESS", output={"report": REPORT}))
     with pytest.raises(BadInput, match="is a run of plan that is running"):
         runs.deploy_inputs(Run("1", "plan", "RUNNING"))
+
+
+def failed_run(**report: object) -> Run:
+    told = [
+        {"host": "c3", "role": "compute", "state": "failed"},
+        {"host": "c2", "role": "compute", "state": "ok"},
+        {"host": "c1", "role": "compute", "state": "unknown"},
+        {"host": "c4", "role": "compute", "state": "skipped", "reason": "not started"},
+        {"host": "a1", "role": "controller,glance", "state": "failed"},
+    ]
+    given = {
+        "match": "docker",
+        "exclude": ["c9"],
+        "max_failed": 3,
+        "plan_digest": "x",
+        "dry_run": 1,
+    }
+    output = {"report": {"state": "failed", "rows": told, **report}}
+    return Run("1", "deploy", "ERROR", inputs=given, output=output)
+
+
+def test_what_failed_is_done_again_with_the_inputs_of_before_and_on_no_other_host() -> None:
+    assert runs.failed_inputs(failed_run(), "deploy") == {"hosts": ["c1", "c3"], "max_failed": 3}
+
+
+@pytest.mark.parametrize(
+    ("run", "problem"),
+    [
+        (Run("1", "deploy", "RUNNING"), "1 is a run of deploy that is running. Give a run of d"),
+        (Run("1", "undeploy", "ERROR"), "1 is a run of undeploy that is failed. Give a run of d"),
+        (Run("1", "deploy", "CANCELLED"), "1 has no report. `openstack docker recover`"),
+        (failed_run(rows_left_out=2), "but the beginning of its report left. Name the hosts"),
+        (failed_run(pages=[{"page": "gone"}]), "but the beginning of its report left. Name the"),
+        (
+            failed_run(rows=[{"host": "a1", "role": "controller", "state": "failed"}]),
+            "1 has no compute host that failed",
+        ),
+    ],
+)
+def test_a_run_that_does_not_tell_what_failed_is_not_done_again(run: Run, problem: str) -> None:
+    with pytest.raises(BadInput, match="^failed_of: .*" + re.escape(problem)):
+        runs.failed_inputs(run, "deploy")
 
 
 def test_a_cloud_without_mistral_says_so() -> None:

@@ -19,10 +19,11 @@ from novadocker_client.connection import Cloud
 from novadocker_client.errors import BadInput, NotFound
 from novadocker_client.osc import follow
 from novadocker_client.progress import Progress
-from novadocker_client.runs import Run, Runs
+from novadocker_client.runs import Run, Runs, failed_inputs
 from tests.functional.workbooks.fake_cloud import FakeCloud, FakeHost
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.mistral_api import MistralApi, client
+from tests.functional.workbooks.results import CONVERTED
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +76,31 @@ def test_a_host_that_fails_is_seen_at_the_step_that_failed(
     assert "install_driver broke on purpose" in failed.reason
     (row,) = [row for row in run.report.rows if row.host == "compute-docker-1"]
     assert (row.state, row.step, row.rolled_back) == ("failed", "install_driver", True)
+
+
+def test_only_the_hosts_that_failed_are_converted_by_a_run_that_is_made_of_the_first(
+    client_cloud: Cloud, cloud: FakeCloud
+) -> None:
+    bad, good = cloud.hosts["compute-docker-1"], cloud.hosts["compute-docker-2"]
+    bad.faults["install_driver", "apply"] = 1
+    runs = Runs(client_cloud)
+    first = runs.wait(runs.start("deploy", {"max_failed": 1, "batch_size": 1}).id, timeout_s=300)
+    assert first.outcome == "partial"
+    # Tenants have come to the other one, where containers run by now.
+    good.servers = [{"uuid": "s1"}]
+    said, cloud.requests = len(good.outcomes), []
+
+    inputs = failed_inputs(runs.get(first.id), "deploy")
+    again = runs.wait(runs.start("deploy", inputs).id, timeout_s=300)
+
+    assert (inputs["hosts"], inputs["max_failed"]) == ([bad.name], 1)
+    assert again.outcome == "done", again.message
+    assert (bad.state, bad.status) == (CONVERTED, "enabled")
+    assert len(good.outcomes) == said
+    assert ("PUT", f"/nova/v2.1/os-services/{good.service_id}") not in cloud.requests
+    # And by then nothing is left that had failed.
+    with pytest.raises(BadInput, match="has no compute host that failed"):
+        failed_inputs(again, "deploy")
 
 
 def test_a_run_is_seen_while_it_is_under_way_and_is_stopped(

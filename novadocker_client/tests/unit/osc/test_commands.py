@@ -168,6 +168,38 @@ def test_a_plan_is_deployed_by_its_run(fake: FakeCloud, execute: Execute) -> Non
     assert "is a run of deploy" in refused.told
 
 
+@pytest.mark.parametrize(
+    ("command", "workflow"), [(commands.Deploy, "deploy"), (commands.Undeploy, "undeploy")]
+)
+def test_only_what_failed_is_run_again(
+    fake: FakeCloud, execute: Execute, command: type[Any], workflow: str
+) -> None:
+    rows = [
+        {"host": "c1", "role": "compute", "state": "failed"},
+        {"host": "c2", "role": "compute", "state": "ok"},
+    ]
+    earlier = fake.add_run(
+        workflow,
+        "ERROR",
+        input={"match": "fpga", "drain": "skip", "max_failed": 0},
+        output={"report": {"state": "failed", "rows": rows}},
+    )
+    again = execute(command, "--failed-of", earlier, "--max-failed", "1")
+    assert f"Again, as they failed in {earlier}: c1." in again.told
+    started = list(fake.executions.values())[-1]
+    assert started["workflow_name"] == f"novadocker.{workflow}"
+    assert json.loads(started["input"]) == {"hosts": ["c1"], "drain": "skip", "max_failed": 1}
+    refused = execute(command, "--failed-of", earlier, "--hosts", "c2")
+    assert (refused.code, len(fake.executions)) == (2, 2)
+    assert "failed_of: hosts are given as well" in refused.told
+
+
+def test_a_plan_and_what_failed_are_not_deployed_at_once(fake: FakeCloud, execute: Execute) -> None:
+    refused = execute(commands.Deploy, "--plan", "1", "--failed-of", "2")
+    assert (refused.code, fake.requests) == (2, [])
+    assert "failed_of: a plan is given as well" in refused.told
+
+
 def test_images_are_preloaded_by_name(fake: FakeCloud, execute: Execute) -> None:
     execute(commands.PreloadImages, "nginx:1.27", "redis", "--match", "docker")
     (run,) = fake.executions.values()
