@@ -15,7 +15,7 @@ from novadocker_actions.actions.base import PATIENCE_S, NovadockerAction, action
 from novadocker_actions.cloud import aggregates, clients, glance, nova, pages, runs, trusts
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError, NovadockerError, PageLost
-from novadocker_actions.plan import findings, gate, report, rows
+from novadocker_actions.plan import findings, gate, report, rows, sentence
 from novadocker_actions.plan.rows import HostRow
 
 LOG = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class Report(NovadockerAction):
     def _report(self, cloud: Cloud | None, url: str) -> dict[str, Any]:
         facts = self._facts(cloud)
         made = report.build(facts)
-        text = report.message(facts, made, url)
+        text = sentence.message(facts, made, url)
         bad = made["state"] in report.BAD
         if len(json.dumps(made)) > report.WHOLE_CHARS:
             made = report.beginning(made, self._written(cloud, made) if cloud else [])

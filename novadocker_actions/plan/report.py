@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says at its end: rows a host, totals, and one sentence."""
+"""What a run says at its end: rows a host, and totals. ``sentence`` says it in words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from novadocker_actions.plan import gate, times
-from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import FAILED, OK, SKIPPED, UNKNOWN, HostRow, shorten
 
 DONE, UNCHANGED, PARTIAL, REFUSED = "done", "unchanged", "partial", "refused"
@@ -181,11 +180,11 @@ _HOST_LISTS = ("selected", "unselected")
 
 
 def _state(facts: Facts, totals: dict[str, int]) -> str:
-    refusals = _refusals(facts)
-    if refusals:
-        return STOPPED if any(is_stop(error["error"]) for error in refusals) else REFUSED
+    refused = refusals(facts)
+    if refused:
+        return STOPPED if any(is_stop(error["error"]) for error in refused) else REFUSED
     failed = totals["failed"] + totals.get("unknown", 0)
-    asked = facts.stopped.startswith(gate.ASKED) or _unbegun(facts)
+    asked = facts.stopped.startswith(gate.ASKED) or unbegun(facts)
     if facts.errors or (facts.stopped and not asked):
         return BROKEN
     if any(row.state in (FAILED, UNKNOWN) for row in facts.controllers):
@@ -202,13 +201,14 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
         return BROKEN
     if asked:
         return STOPPED
-    if failed or _late(facts):
+    if failed or late(facts):
         return PARTIAL
     images_changed = any(image.get("changed") for image in facts.images)
     return DONE if totals["changed"] or images_changed else UNCHANGED
 
 
-def _refusals(facts: Facts) -> list[dict[str, Any]]:
+def refusals(facts: Facts) -> list[dict[str, Any]]:
+    """Return the errors by which a run was refused before it changed anything."""
     # What is refused later, a host's key that is gone, say, ends a run that has changed hosts.
     return [
         error
@@ -217,13 +217,15 @@ def _refusals(facts: Facts) -> list[dict[str, Any]]:
     ]
 
 
-def _unbegun(facts: Facts) -> bool:
+def unbegun(facts: Facts) -> bool:
+    """Return whether a run has not begun with some hosts, as it was asked to stop."""
     # What recover is at are pages of hosts, and it has no gate.
     skipped = [row for row in facts.computes if row.state == SKIPPED and not row.step]
     return facts.workflow == "recover" and bool(skipped)
 
 
-def _late(facts: Facts) -> list[HostRow]:
+def late(facts: Facts) -> list[HostRow]:
+    """Return the hosts that a run has left as they are when it came to them."""
     # A host that the plan leaves out is as asked for; one that was occupied later is not.
     # Nor is one that the gate has stopped before.
     return [row for row in facts.computes if row.state == SKIPPED and row.step not in ("", "plan")]
@@ -276,175 +278,3 @@ def page(dashboard: str, run_id: str) -> str:
     :return: "" without a dashboard
     """
     return f"{dashboard.rstrip('/')}/{RUN_PAGE.format(run_id=run_id)}" if dashboard else ""
-
-
-def message(facts: Facts, report: dict[str, Any], url: str) -> str:
-    """Return the one sentence with which a run ends.
-
-    :param facts: what is known of the run
-    :param report: from :func:`build`
-    :param url: where the run can be seen
-    """
-    parts = [*_faults(facts, report), *_achieved(facts, report)]
-    return "; ".join(part for part in parts if part) + f". See {url}"
-
-
-def _faults(facts: Facts, report: dict[str, Any]) -> list[str]:
-    if any(is_stop(e.get("error")) for e in facts.errors):
-        return [f"Stopped, nothing was changed: {gate.ASKED}"]
-    if report["state"] == REFUSED:
-        first = error_text(_refusals(facts)[0]["error"])
-        return [f"Refused, nothing was changed: {first.rstrip('.')}"]
-    parts = [f"Task {e['task']} failed: {e['error'].rstrip('.')}" for e in report.get("errors", [])]
-    failed = [entry for entry in report["rows"] if entry["state"] in (FAILED, UNKNOWN)]
-    if facts.workflow == "precheck":
-        # Each is told once, with all hosts that it is found on.
-        failed = []
-    for entry in failed[:3]:
-        how = "failed" if entry["state"] == FAILED else "was lost"
-        parts.append(f"{entry['host']} {how} at {entry['step']}: {entry['reason']}"[:500])
-    if len(failed) > 3:
-        parts.append(f"{len(failed) - 3} more hosts failed")
-    late = _late(facts)
-    for row in late[:3]:
-        parts.append(f"{row.host} was left as it is: {row.reason}"[:500])
-    if len(late) > 3:
-        parts.append(f"{len(late) - 3} more hosts were left as they are: see the report")
-    for image in facts.images:
-        if image.get("reason"):
-            parts.append(f"Image {image['reference']} was not published: {image['reason']}")
-    if _unbegun(facts):
-        parts.append(f"Stopped: {gate.ASKED}: {report['totals']['skipped']} hosts were not begun")
-    if facts.stopped:
-        parts.append(f"Stopped: {facts.stopped}")
-    return parts
-
-
-def _achieved(facts: Facts, report: dict[str, Any]) -> list[str]:
-    if report["state"] == REFUSED or (report["state"] in BAD and not facts.computes):
-        return []
-    describe = {
-        "deploy": _deployed,
-        "plan": _planned,
-        "verify": _verified,
-        "undeploy": _undeployed,
-        "recover": _recovered,
-        "precheck": _prechecked,
-        "preload_images": _preloaded,
-    }[facts.workflow]
-    return describe(facts)
-
-
-def _good(facts: Facts) -> list[str]:
-    not_started = set(facts.not_started)
-    return [r.host for r in facts.computes if r.state == OK and r.host not in not_started]
-
-
-def _images(facts: Facts) -> str:
-    ready = [image for image in facts.images if image.get("ok")]
-    if not ready:
-        return ""
-    images = f"{len(ready)} image{'' if len(ready) == 1 else 's'}"
-    names_of_good = set(_good(facts))
-    good = [row for row in facts.computes if row.host in names_of_good]
-    there = [row for row in good if row.preloaded]
-    if there and len(there) == len(good):
-        return f"{images} preloaded"
-    return f"{images} in Glance, preloaded on {len(there)} of {len(good)} hosts"
-
-
-def _unchanged(facts: Facts) -> str:
-    rows = [*facts.controllers, *facts.computes]
-    same = rows and not any(row.changed or row.state != OK for row in rows)
-    return "nothing had to be changed" if same else ""
-
-
-def _deployed(facts: Facts) -> list[str]:
-    good = _good(facts)
-    count = f"{len(good)} of {len(facts.computes)} compute hosts are Docker hypervisors"
-    glance = facts.controllers and all(row.ok for row in facts.controllers)
-    return [
-        count + (f" ({names(good)})" if good else ""),
-        _put_back(facts),
-        "Glance accepts docker images" if glance else "",
-        _images(facts),
-        _unchanged(facts),
-    ]
-
-
-def _put_back(facts: Facts) -> str:
-    """Tell of hosts on which a repair or an upgrade failed: they serve as they did before it."""
-    hosts = [
-        row.host
-        for row in facts.computes
-        if row.state == FAILED
-        and row.hypervisor_type == DOCKER
-        and row.rolled_back
-        and not row.stuck
-    ]
-    if not hosts:
-        return ""
-    return f"{len(hosts)} put back as the Docker hypervisors they were ({names(hosts)})"
-
-
-def _planned(facts: Facts) -> list[str]:
-    todo = [row.host for row in facts.computes if row.needs and row.state == OK]
-    same = [row.host for row in facts.computes if not row.needs and row.state == OK]
-    return [
-        f"{len(todo)} of {len(facts.computes)} compute hosts would be converted"
-        + (f" ({names(todo)})" if todo else ""),
-        f"{len(same)} are as wanted" if same else "",
-        f"selected: {facts.rule}",
-        f"plan {facts.plan_digest}",
-        *facts.remarks,
-        "nothing was changed",
-    ]
-
-
-def _verified(facts: Facts) -> list[str]:
-    rows = [*facts.controllers, *facts.computes]
-    drifted = [row for row in rows if row.ok and row.needs]
-    good = [row.host for row in rows if row.ok and not row.needs]
-    return [
-        *(f"{row.host} has drifted: {', '.join(row.needs)} would change it" for row in drifted[:5]),
-        f"{len(good)} of {len(rows)} hosts are as wanted",
-        *facts.notes,
-        "nothing was changed",
-    ]
-
-
-def _undeployed(facts: Facts) -> list[str]:
-    good = _good(facts)
-    return [
-        f"{len(good)} of {len(facts.computes)} compute hosts are as they were before"
-        + (f" ({names(good)})" if good else ""),
-        *facts.notes,
-        _unchanged(facts),
-    ]
-
-
-def _prechecked(facts: Facts) -> list[str]:
-    good = sum(1 for row in facts.computes if row.ok)
-    return [
-        f"{len(facts.findings)} findings" if facts.findings else "nothing is in the way",
-        *(str(item["finding"]) for item in facts.findings[:5]),
-        f"{good} of {len(facts.computes)} compute hosts can be converted",
-        f"selected: {facts.rule}" if facts.rule else "",
-        *facts.remarks,
-        "nothing was changed",
-    ]
-
-
-def _recovered(facts: Facts) -> list[str]:
-    taken_up = [row.host for row in facts.computes if row.ok and row.changed]
-    return [
-        f"{len(taken_up)} of {len(facts.computes)} hosts were taken up"
-        + (f" ({names(taken_up)})" if taken_up else ""),
-        *facts.notes,
-        _unchanged(facts),
-    ]
-
-
-def _preloaded(facts: Facts) -> list[str]:
-    good = _good(facts)
-    return [f"{len(facts.images)} images are on {len(good)} of {len(facts.computes)} hosts"]

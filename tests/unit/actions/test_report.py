@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from novadocker_actions import errors
-from novadocker_actions.plan import gate, report
+from novadocker_actions.plan import gate, report, sentence
 from novadocker_actions.plan.report import Facts
 from novadocker_actions.plan.rows import FAILED, UNKNOWN, HostRow
 
@@ -22,7 +22,7 @@ REFUSAL = {"refused": True, "field": "hosts", "message": "hosts: nobody. Name so
 def told(**facts: Any) -> tuple[str, str]:
     made = Facts(**{"workflow": "deploy", **facts})
     built = report.build(made)
-    return built["state"], report.message(made, built, "http://x")
+    return built["state"], sentence.message(made, built, "http://x")
 
 
 def test_all_went_well() -> None:
