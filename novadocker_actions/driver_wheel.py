@@ -43,6 +43,11 @@ def find() -> Wheel:
     return Wheel(path, digest_of(path))
 
 
+def version() -> str:
+    """Return the version of the driver's wheel."""
+    return find().path.name.split("-")[1]
+
+
 def settings() -> dict[str, str]:
     """Return the settings of the step install_driver that name the wheel."""
     wheel = find()

@@ -88,6 +88,8 @@ LOOKING_STEPS = (
 # What brings a host the package of steps that the others are run from.
 PACKAGE = "install_package"
 CONVERTING = frozenset(step.name for step in CONVERTING_STEPS)
+# Steps that an upgrade is made of: Nova's driver, and the restart that loads it.
+UPGRADING = ("install_driver", "configure_compute")
 # Steps that restart what a host serves with, whatever the host itself says of it.
 DISTURBING = frozenset({"configure_compute", "configure_glance"})
 _BY_NAME = {step.name: step for step in (*CONVERTING_STEPS, *LOOKING_STEPS)}

@@ -141,6 +141,12 @@ INPUTS: Mapping[str, Input] = {
         1800,
     ),
     "drain_at_once": Input(NUMBER, "How many instances are migrated at the same time.", 2),
+    "upgrade": Input(
+        FLAG,
+        "Whether only Docker hypervisors are meant, which get this release's driver and keep all"
+        " else.",
+        False,
+    ),
     "plan_digest": Input(
         TEXT, "The digest of a plan: where the plan would be another by now, the run is refused."
     ),
@@ -169,12 +175,12 @@ WORKFLOWS: Mapping[str, Workflow] = {
     "plan": Workflow(
         "Plan",
         "Show what deploy would do to which host, in which order. Changes nothing.",
-        (*SELECTING, *_CONVERTING, *_BATCHING, *_WAITING),
+        (*SELECTING, *_CONVERTING, *_BATCHING, "upgrade", *_WAITING),
     ),
     "deploy": Workflow(
         "Deploy",
         "Turn compute hosts into Docker hypervisors, batch by batch.",
-        (*SELECTING, *_CONVERTING, *_BATCHING, "plan_digest", *_WAITING),
+        (*SELECTING, *_CONVERTING, *_BATCHING, "upgrade", "plan_digest", *_WAITING),
         changes=True,
     ),
     "verify": Workflow(

@@ -347,7 +347,8 @@ class Isolate(ChangingAction):
         host_rows = rows.read(self.rows)
         self._see_that_they_stayed(cloud, [row for row in host_rows if row.ok])
         wanted = [row for row in host_rows if row.ok]
-        if not wanted:
+        # Docker hypervisors that are upgraded are where they belong.
+        if not wanted or self.settings.get("upgrade"):
             return rows.batch(host_rows)
         service, name = cloud.compute, self.settings["aggregate"]
         if self.member:

@@ -238,6 +238,8 @@ class FindNeeds(NovadockerAction):
 
     def _note_needs(self, row: HostRow, exporting: str) -> None:
         steps = recipes.for_role(row.role)
+        if self.settings.get("upgrade"):
+            steps = [step for step in steps if step in recipes.UPGRADING]
         if self._workflow == "undeploy":
             order.needs_to_undo(row, steps)
             return

@@ -11,6 +11,7 @@ from typing import Any
 
 from keystoneauth1.exceptions import ClientException
 
+from novadocker_actions import driver_wheel
 from novadocker_actions.actions.base import PATIENCE_S, NovadockerAction, action
 from novadocker_actions.cloud import aggregates, clients, glance, nova, pages, runs, trusts
 from novadocker_actions.cloud.clients import Cloud
@@ -229,6 +230,7 @@ class Report(NovadockerAction):
             notes=self.notes,
             remarks=self.plan.get("remarks", []),
             findings=[*findings.of_no_host(self.findings), *self.plan.get("findings", [])],
+            driver=driver_wheel.version() if self.settings.get("upgrade") else "",
         )
 
     def _planned_controllers(self, planning: bool) -> list[dict[str, Any]]:

@@ -81,6 +81,7 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"type": ["integer", "null"], "minimum": 60, "maximum": 604_800},
         "Give 60 to 604800 seconds, or null for a run without an end.",
     ),
+    "upgrade": (False, {"type": "boolean"}, "Give true or false."),
     "plan_digest": (
         None,
         {"type": ["string", "null"], "pattern": "^sha256:[0-9a-f]{64}$"},
@@ -141,6 +142,15 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "controllers": ("auto", {"enum": ["auto", "keep"]}, "Give auto or keep."),
 }
 
+# What an upgrade leaves to others, so that no more than the default of it may be given.
+_NOT_OF_AN_UPGRADE = {
+    "match": "an upgrade is of all Docker hypervisors, whatever they are called.",
+    "if_none_match": "an upgrade is of Docker hypervisors, and of no other host.",
+    "images": "an upgrade publishes none.",
+    "docker": "an upgrade leaves engines as they are.",
+    "aggregate": "an upgrade leaves hosts in the aggregates that they are in.",
+}
+
 # Inputs that may name many hosts.
 NAMING = ("hosts", "exclude")
 # How long inputs may be, as Mistral keeps them: those that name hosts, and all others.
@@ -154,8 +164,11 @@ _BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", *_DRAIN
 
 # The inputs of each workflow.
 WORKFLOWS: dict[str, tuple[str, ...]] = {
-    "deploy": (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING, "plan_digest", "dry_run"),
-    "plan": (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING),
+    "deploy": (
+        *(*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING),
+        *("upgrade", "plan_digest", "dry_run"),
+    ),
+    "plan": (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING, "upgrade"),
     "verify": (*_SELECTING, *_CONVERTING, *_WAITING),
     "undeploy": (*_SELECTING, *_BATCHING, *_WAITING, "aggregate", "remove_images", "controllers"),
     "precheck": (*_SELECTING, *_CONVERTING, *_WAITING),
@@ -229,6 +242,17 @@ def require_bearable(given: dict[str, Any]) -> None:
             )
 
 
+def _require_of_an_upgrade(settings: dict[str, Any]) -> None:
+    for name, problem in _NOT_OF_AN_UPGRADE.items():
+        if settings[name] not in (FIELDS[name][0], []):
+            raise Refused(
+                name,
+                problem,
+                "Leave it out, and select with hosts, where and exclude; the rest is deploy's "
+                "without upgrade.",
+            )
+
+
 def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
     """Return a workflow's settings: what was given, checked and in one form, and the defaults.
 
@@ -261,6 +285,9 @@ def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
         raise Refused(
             "batch_sizes", "batch_size is given as well, and says another thing.", "Give one."
         )
+    if settings["upgrade"]:
+        _require_of_an_upgrade(settings)
+        settings["images"] = []
     settings["images"] = [Reference.parse(text).familiar for text in settings["images"]]
     if "images" not in names:
         settings["images"] = []

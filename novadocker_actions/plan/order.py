@@ -330,7 +330,7 @@ def digest(
     """
     relevant = (
         *("images", "driver_url", "driver_index", "docker", "aggregate"),
-        *("batch_size", "batch_sizes", "drain"),
+        *("batch_size", "batch_sizes", "drain", "upgrade"),
     )
     document = {
         "controllers": [[row.host, row.needs] for row in controllers],

@@ -44,6 +44,8 @@ class Facts:
     :param rule: how the hosts were selected
     :param remarks: what is left to the operator, and no drift
     :param findings: what a precheck has found, alike ones once
+    :param driver: the driver's version that Docker hypervisors were to get by an upgrade, "" where
+        it was none
     """
 
     workflow: str
@@ -60,6 +62,7 @@ class Facts:
     notes: Sequence[str] = field(default_factory=list)
     remarks: Sequence[str] = ()
     findings: Sequence[dict[str, Any]] = ()
+    driver: str = ""
 
 
 def _row(row: HostRow) -> dict[str, Any]:

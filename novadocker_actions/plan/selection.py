@@ -12,7 +12,7 @@ import yaql
 from yaql.language.exceptions import YaqlException
 
 from novadocker_actions.errors import Refused
-from novadocker_actions.plan.hosts import Host
+from novadocker_actions.plan.hosts import DOCKER, Host
 
 # What a workflow carries of each batch, and of each controller, fits into Mistral's fields so.
 MOST_HOSTS, MOST_CONTROLLERS = 10_000, 30
@@ -32,6 +32,7 @@ class Query:
     :param if_none_match: ``all`` or ``fail``
     :param where: YAQL predicate over a host record, or None
     :param exclude: names that are never selected
+    :param upgrade: whether only Docker hypervisors are meant, whatever they are called
     """
 
     hosts: list[str] | None = None
@@ -39,6 +40,7 @@ class Query:
     if_none_match: str = "all"
     where: str | None = None
     exclude: tuple[str, ...] = ()
+    upgrade: bool = False
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> Query:
@@ -49,6 +51,7 @@ class Query:
             if_none_match=settings["if_none_match"],
             where=settings["where"],
             exclude=tuple(settings["exclude"]),
+            upgrade=settings["upgrade"],
         )
 
 
@@ -126,7 +129,12 @@ def _candidates(computes: list[Host], query: Query) -> Selection:
     if query.hosts is not None:
         _unknown(query.hosts, "hosts", computes)
         named = set(query.hosts)
-        return Selection([host for host in computes if host.name in named], "named in hosts")
+        chosen = [host for host in computes if host.name in named]
+        if query.upgrade:
+            _require_docker(chosen)
+        return Selection(chosen, "named in hosts")
+    if query.upgrade:
+        return Selection([h for h in computes if _is_docker(h)], "all Docker hypervisors")
     if not query.match:
         return Selection(computes, "all compute hosts")
     matching = [host for host in computes if query.match.lower() in host.name.lower()]
@@ -139,6 +147,21 @@ def _candidates(computes: list[Host], query: Query) -> Selection:
             "Give another match, name the hosts, or set if_none_match to all.",
         )
     return _unnamed(computes, query)
+
+
+def _is_docker(host: Host) -> bool:
+    return host.hypervisor_type.lower() == DOCKER
+
+
+def _require_docker(chosen: list[Host]) -> None:
+    others = [host.name for host in chosen if not _is_docker(host)]
+    if others:
+        more = f" and {len(others) - 20} more" if len(others) > 20 else ""
+        raise Refused(
+            "hosts",
+            f"{', '.join(others[:20])}{more} are not Docker hypervisors, which an upgrade is of.",
+            "Convert them with novadocker.deploy, or leave them out.",
+        )
 
 
 def _unnamed(computes: list[Host], query: Query) -> Selection:

@@ -104,6 +104,14 @@ def _unchanged(facts: Facts) -> str:
 
 def _deployed(facts: Facts) -> list[str]:
     good = _good(facts)
+    if facts.driver:
+        return [
+            f"{len(good)} of {len(facts.computes)} Docker hypervisors have the driver "
+            + facts.driver
+            + (f" ({names(good)})" if good else ""),
+            _put_back(facts),
+            _unchanged(facts),
+        ]
     count = f"{len(good)} of {len(facts.computes)} compute hosts are Docker hypervisors"
     glance = facts.controllers and all(row.ok for row in facts.controllers)
     return [
@@ -134,7 +142,12 @@ def _planned(facts: Facts) -> list[str]:
     todo = [row.host for row in facts.computes if row.needs and row.state == OK]
     same = [row.host for row in facts.computes if not row.needs and row.state == OK]
     return [
-        f"{len(todo)} of {len(facts.computes)} compute hosts would be converted"
+        (
+            f"{len(todo)} of {len(facts.computes)} Docker hypervisors would get the driver "
+            + facts.driver
+            if facts.driver
+            else f"{len(todo)} of {len(facts.computes)} compute hosts would be converted"
+        )
         + (f" ({names(todo)})" if todo else ""),
         f"{len(same)} are as wanted" if same else "",
         f"selected: {facts.rule}",

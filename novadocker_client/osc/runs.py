@@ -149,6 +149,36 @@ class Deploy(_Again):
         return given
 
 
+class Upgrade(Deploy):
+    """Bring Docker hypervisors to this release's driver."""
+
+    otherwise = ("match", "if_none_match", "images", "docker", "aggregate", "upgrade")
+
+    def get_description(self) -> str:
+        """Return what it does: a deploy of the driver alone, on Docker hypervisors."""
+        return (
+            "Bring the driver of all Docker hypervisors, or of those that are selected, to this "
+            "release's, batch by batch, with the restart of nova-compute that loads it. Instances "
+            "live on; images and engines stay as they are."
+        )
+
+    def given(self, parsed_args: argparse.Namespace) -> dict[str, Any]:
+        """Return the inputs of the run.
+
+        :raises BadInput: when the run that they are to be of is none of an upgrade
+        """
+        given = super().given(parsed_args)
+        earlier = parsed_args.plan or parsed_args.failed_of
+        if earlier and not given.get("upgrade"):
+            raise BadInput(
+                "plan" if parsed_args.plan else "failed_of",
+                f"{earlier} is no run of an upgrade.",
+                "`openstack docker plan --upgrade` makes a plan of one; `openstack docker deploy` "
+                "takes others.",
+            )
+        return {**given, "upgrade": True}
+
+
 class Undeploy(_Again):
     """Give compute hosts back as they were."""
 

@@ -104,6 +104,16 @@ def test_a_shell_completes_the_commands(cloud: FakeCloud) -> None:
     command = openstack(cloud, "complete", stderr=subprocess.DEVNULL)
     out, _ = command.communicate(timeout=TIMEOUT_S)
     words = next(line for line in out.splitlines() if line.lstrip().startswith("cmds_docker="))
-    commands = ("deploy", "host", "image", "plan", "recover", "run", "undeploy", "verify")
+    commands = (
+        "deploy",
+        "host",
+        "image",
+        "plan",
+        "recover",
+        "run",
+        "undeploy",
+        "upgrade",
+        "verify",
+    )
     for word in (*commands, "dashboard"):
         assert word in words

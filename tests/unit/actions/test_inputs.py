@@ -43,6 +43,11 @@ def test_a_default_is_not_shared_between_runs() -> None:
     assert inputs.validate("deploy", {})["docker"] == {}
 
 
+@pytest.mark.parametrize("given", [{}, {"images": []}, {"images": "busybox"}])
+def test_an_upgrade_has_no_images(given: dict[str, Any]) -> None:
+    assert inputs.validate("deploy", {"upgrade": True, **given})["images"] == []
+
+
 def test_a_workflow_without_images_has_none() -> None:
     assert inputs.validate("undeploy", {})["images"] == []
 
@@ -72,6 +77,12 @@ def test_a_workflow_without_images_has_none() -> None:
         ({"driver_index": "https://me:secret@x/simple"}, "driver_index: a password or a token"),
         ({"match": ""}, "match: '' should be non-empty"),
         ({"aggregate": " "}, "aggregate: ' ' is not of the expected form"),
+        ({"upgrade": "yes"}, "upgrade: 'yes' is not of type 'boolean'. Give true or false"),
+        ({"upgrade": True, "match": "rack1"}, "match: an upgrade is of all Docker hypervisors"),
+        ({"upgrade": True, "if_none_match": "fail"}, "if_none_match: an upgrade is of Docker"),
+        ({"upgrade": True, "images": ["nginx"]}, "images: an upgrade publishes none. Leave it"),
+        ({"upgrade": True, "docker": {"debug": True}}, "docker: an upgrade leaves engines as"),
+        ({"upgrade": True, "aggregate": "x"}, "aggregate: an upgrade leaves hosts in the aggreg"),
         ({"typo": 1}, "typo: novadocker.deploy takes no such input. It takes: agent_timeout_s"),
         ({"images": ["a", "A"]}, "images: 'A' is not a Docker image reference"),
     ],

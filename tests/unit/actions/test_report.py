@@ -33,6 +33,15 @@ def test_all_went_well() -> None:
     )
 
 
+def test_an_upgrade_says_which_driver_hosts_have() -> None:
+    assert told(computes=[GOOD, SAME], driver="1.2") == (
+        "done",
+        "2 of 2 Docker hypervisors have the driver 1.2 (c1, c2). See http://x",
+    )
+    planned = told(workflow="plan", computes=[HostRow("c1", "compute", needs=["x"])], driver="1.2")
+    assert planned[1].startswith("1 of 1 Docker hypervisors would get the driver 1.2 (c1); ")
+
+
 def test_a_docker_hypervisor_whose_upgrade_was_put_back_is_told_as_one() -> None:
     upgrade = {"state": FAILED, "step": "verify_host", "hypervisor_type": "docker"}
     back = HostRow("c4", "compute", **upgrade, rolled_back=True)

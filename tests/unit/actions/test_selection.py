@@ -43,6 +43,20 @@ def test_all_computes_but_no_controller_when_no_name_matches() -> None:
     assert names(Query(match="gpu")) == ["compute-1", "Compute-DOCKER-1", "compute-docker-2"]
 
 
+def test_an_upgrade_is_of_all_docker_hypervisors_whatever_they_are_called() -> None:
+    hosts = [*HOSTS, host("old", hypervisor_type="docker"), host("far", hypervisor_type="docker")]
+    chosen = select(hosts, Query(upgrade=True, exclude=("far",)))
+    assert [item.name for item in chosen.hosts] == ["old"]
+    assert chosen.rule == "all Docker hypervisors, without far"
+    # They are no hosts that nobody named: more than a few of them need no plan.
+    assert not chosen.unnamed
+    assert select(hosts, Query(upgrade=True, hosts=["old"])).rule == "named in hosts"
+    with pytest.raises(Refused, match="hosts: compute-1 are not Docker hypervisors, which an upg"):
+        select(hosts, Query(upgrade=True, hosts=["old", "compute-1"]))
+    with pytest.raises(Refused, match="hosts: no compute host is selected"):
+        select(HOSTS, Query(upgrade=True))
+
+
 def test_of_all_those_are_left_out_that_can_not_be_converted_and_it_is_told() -> None:
     others = [
         host("bare", hypervisor_type="ironic"),

@@ -194,6 +194,34 @@ def test_only_what_failed_is_run_again(
     assert "failed_of: hosts are given as well" in refused.told
 
 
+def test_an_upgrade_is_a_deploy_of_the_driver_alone(fake: FakeCloud, execute: Execute) -> None:
+    execute(commands.Upgrade, "--max-failed", "1")
+    (run,) = fake.executions.values()
+    assert run["workflow_name"] == "novadocker.deploy"
+    assert json.loads(run["input"]) == {"max_failed": 1, "upgrade": True}
+    known = commands.Upgrade(types.SimpleNamespace(), None)
+    told = known.get_parser("x").format_help()
+    assert "--where" in told
+    assert not [name for name in known.otherwise if f"--{name.replace('_', '-')}" in told]
+
+
+@pytest.mark.parametrize("upgrade", [True, False])
+def test_only_the_plan_of_an_upgrade_is_upgraded_by(
+    fake: FakeCloud, execute: Execute, upgrade: bool
+) -> None:
+    digest = "sha256:" + "a" * 64
+    told = {"report": {"state": "planned", "plan_digest": digest}}
+    plan = fake.add_run("plan", "SUCCESS", input={"upgrade": upgrade}, output=told)
+    ended = execute(commands.Upgrade, "--plan", plan)
+    assert ended.code == (0 if upgrade else 2)
+    assert len(fake.executions) == (2 if upgrade else 1)
+    if upgrade:
+        started = list(fake.executions.values())[-1]
+        assert json.loads(started["input"]) == {"upgrade": True, "plan_digest": digest}
+    else:
+        assert f"plan: {plan} is no run of an upgrade" in ended.told
+
+
 def test_a_plan_and_what_failed_are_not_deployed_at_once(fake: FakeCloud, execute: Execute) -> None:
     refused = execute(commands.Deploy, "--plan", "1", "--failed-of", "2")
     assert (refused.code, fake.requests) == (2, [])
