@@ -141,6 +141,13 @@ INPUTS: Mapping[str, Input] = {
         1800,
     ),
     "drain_at_once": Input(NUMBER, "How many instances are migrated at the same time.", 2),
+    "phase": Input(
+        CHOICE,
+        "Whether hosts are only staged, by what disturbs nobody, or only switched where they are"
+        " staged, or all is done.",
+        "all",
+        ("all", "stage", "switch"),
+    ),
     "upgrade": Input(
         FLAG,
         "Whether only Docker hypervisors are meant, which get this release's driver and keep all"
@@ -175,12 +182,12 @@ WORKFLOWS: Mapping[str, Workflow] = {
     "plan": Workflow(
         "Plan",
         "Show what deploy would do to which host, in which order. Changes nothing.",
-        (*SELECTING, *_CONVERTING, *_BATCHING, "upgrade", *_WAITING),
+        (*SELECTING, *_CONVERTING, *_BATCHING, "phase", "upgrade", *_WAITING),
     ),
     "deploy": Workflow(
         "Deploy",
         "Turn compute hosts into Docker hypervisors, batch by batch.",
-        (*SELECTING, *_CONVERTING, *_BATCHING, "upgrade", "plan_digest", *_WAITING),
+        (*SELECTING, *_CONVERTING, *_BATCHING, "phase", "upgrade", "plan_digest", *_WAITING),
         changes=True,
     ),
     "verify": Workflow(

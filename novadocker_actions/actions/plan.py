@@ -32,6 +32,8 @@ LOG = logging.getLogger(__name__)
 
 _COMPUTE, _PRECHECK = "compute", "precheck"
 _LOCK_WAIT_S = 20
+# Workflows that convert hosts, or show how they would.
+_CONVERTING = ("deploy", "plan")
 # Workflows that publish images.
 _PUBLISHING = ("deploy", "preload_images")
 
@@ -221,13 +223,17 @@ class FindNeeds(NovadockerAction):
             order.require_answers(host_rows)
             order.require_identity(host_rows, node_ids)
             order.require_nova(computes)
+        phase = self.settings.get("phase")
+        if phase == "switch" and self._workflow in _CONVERTING:
+            order.require_staged(computes)
         exporting = next((r.host for r in host_rows if "controller" in r.role.split(",")), "")
         for row in host_rows:
             if row.ok:
                 self._note_needs(row, exporting)
             row.scheduler = isolation.of_scheduler(row.facts)
             row.facts = {}
-        if self._workflow not in ("verify", _PRECHECK):
+        # Who lives on a host is not disturbed by what is staged there.
+        if self._workflow not in ("verify", _PRECHECK) and phase != "stage":
             order.spare_occupied(
                 computes, self.settings["drain"], converting=self._workflow != "undeploy"
             )
@@ -250,6 +256,9 @@ class FindNeeds(NovadockerAction):
             row.unknown = steps
         elif self._workflow != "preload_images":
             order.needs_from_facts(row, steps)
+        if self.settings.get("phase") == "switch" and row.role == _COMPUTE:
+            # What is staged there is asked whether it is whole, and is left alone where it is.
+            row.needs = [step for step in row.needs if step in recipes.DISTURBING]
 
 
 def _require_docker(computes: list[HostRow]) -> None:
@@ -333,7 +342,7 @@ class Plan(NovadockerAction):
         computes = [row for row in host_rows if row.role == _COMPUTE]
         if self.settings["workflow"] not in ("verify", _PRECHECK):
             order.require_answers(host_rows)
-        if self.settings["workflow"] in ("deploy", "plan"):
+        if self.settings["workflow"] in _CONVERTING:
             for row in computes:
                 order.restart_with_driver(row)
         controllers = [row for row in host_rows if row.role != _COMPUTE]

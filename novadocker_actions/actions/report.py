@@ -230,6 +230,7 @@ class Report(NovadockerAction):
             notes=self.notes,
             remarks=self.plan.get("remarks", []),
             findings=[*findings.of_no_host(self.findings), *self.plan.get("findings", [])],
+            phase=self.settings.get("phase", ""),
             driver=driver_wheel.version() if self.settings.get("upgrade") else "",
         )
 

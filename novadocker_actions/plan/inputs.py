@@ -81,6 +81,7 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         {"type": ["integer", "null"], "minimum": 60, "maximum": 604_800},
         "Give 60 to 604800 seconds, or null for a run without an end.",
     ),
+    "phase": ("all", {"enum": ["all", "stage", "switch"]}, "Give all, stage or switch."),
     "upgrade": (False, {"type": "boolean"}, "Give true or false."),
     "plan_digest": (
         None,
@@ -149,6 +150,7 @@ _NOT_OF_AN_UPGRADE = {
     "images": "an upgrade publishes none.",
     "docker": "an upgrade leaves engines as they are.",
     "aggregate": "an upgrade leaves hosts in the aggregates that they are in.",
+    "phase": "an upgrade has one: a driver that is in use is replaced out of service.",
 }
 
 # Inputs that may name many hosts.
@@ -166,9 +168,9 @@ _BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", *_DRAIN
 WORKFLOWS: dict[str, tuple[str, ...]] = {
     "deploy": (
         *(*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING),
-        *("upgrade", "plan_digest", "dry_run"),
+        *("phase", "upgrade", "plan_digest", "dry_run"),
     ),
-    "plan": (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING, "upgrade"),
+    "plan": (*_SELECTING, *_CONVERTING, *_BATCHING, *_WAITING, "phase", "upgrade"),
     "verify": (*_SELECTING, *_CONVERTING, *_WAITING),
     "undeploy": (*_SELECTING, *_BATCHING, *_WAITING, "aggregate", "remove_images", "controllers"),
     "precheck": (*_SELECTING, *_CONVERTING, *_WAITING),

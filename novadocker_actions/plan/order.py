@@ -289,6 +289,26 @@ def _unfit_nova(nova: Mapping[str, Any]) -> str:
     return ""
 
 
+def require_staged(rows: Iterable[HostRow]) -> None:
+    """Refuse compute hosts that have no engine or no driver, so that nothing is staged there.
+
+    :param rows: described compute hosts
+    :raises Refused: naming the hosts
+    """
+    bare = [
+        row.host
+        for row in rows
+        if not (row.facts.get("docker") or {}).get("installed")
+        or not (row.facts.get("novadocker") or {}).get("driver_version")
+    ]
+    if bare:
+        raise Refused(
+            "phase",
+            f"nothing is staged on {report.names(bare)}.",
+            "Give stage first, or all, or leave these hosts out with exclude.",
+        )
+
+
 def spare_occupied(rows: Sequence[HostRow], drain: str, *, converting: bool) -> None:
     """Keep hosts that run instances out of a change of hypervisor.
 
@@ -330,7 +350,7 @@ def digest(
     """
     relevant = (
         *("images", "driver_url", "driver_index", "docker", "aggregate"),
-        *("batch_size", "batch_sizes", "drain", "upgrade"),
+        *("batch_size", "batch_sizes", "drain", "phase", "upgrade"),
     )
     document = {
         "controllers": [[row.host, row.needs] for row in controllers],

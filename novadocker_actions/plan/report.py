@@ -46,6 +46,7 @@ class Facts:
     :param findings: what a precheck has found, alike ones once
     :param driver: the driver's version that Docker hypervisors were to get by an upgrade, "" where
         it was none
+    :param phase: ``stage`` where hosts were only to be staged
     """
 
     workflow: str
@@ -63,6 +64,12 @@ class Facts:
     remarks: Sequence[str] = ()
     findings: Sequence[dict[str, Any]] = ()
     driver: str = ""
+    phase: str = ""
+
+    @property
+    def staging(self) -> bool:
+        """Return whether hosts are staged, and not switched."""
+        return self.phase == "stage"
 
 
 def _row(row: HostRow) -> dict[str, Any]:
@@ -83,13 +90,23 @@ def _row(row: HostRow) -> dict[str, Any]:
     return {**entry, **times.of(row)}
 
 
-def _planned_row(row: HostRow) -> dict[str, Any]:
+def _staged_row(row: HostRow) -> dict[str, Any]:
+    entry = _row(row)
+    return {**entry, "reason": row.reason or "staged, not switched"} if row.to_switch else entry
+
+
+def _to_be_staged(row: HostRow) -> dict[str, Any]:
+    return _planned_row(row, [step for step in row.needs if not row.is_disturbed_by(step)])
+
+
+def _planned_row(row: HostRow, steps: Sequence[str] | None = None) -> dict[str, Any]:
+    needs = row.needs if steps is None else steps
     return {
         "host": row.host,
         "role": row.role,
-        "state": row.state if row.state != OK else ("planned" if row.needs else "unchanged"),
+        "state": row.state if row.state != OK else ("planned" if needs else "unchanged"),
         "changed": False,
-        "step": row.step if row.state == FAILED else ", ".join(row.needs),
+        "step": row.step if row.state == FAILED else ", ".join(needs),
         "reason": row.reason,
         "log": "",
     }
@@ -111,7 +128,10 @@ def build(facts: Facts) -> dict[str, Any]:
     # A controller that is a compute host as well has a row of its own, begun or not.
     not_started = set(facts.not_started)
     begun = [row for row in facts.computes if row.host not in not_started]
-    shown = _planned_row if _planning(facts) else _row
+    if facts.staging:
+        shown = _to_be_staged if _planning(facts) else _staged_row
+    else:
+        shown = _planned_row if _planning(facts) else _row
     entries = [shown(row) for row in (*facts.controllers, *begun)]
     entries += [_unstarted_row(host) for host in facts.not_started]
     totals = {

@@ -104,6 +104,17 @@ def _unchanged(facts: Facts) -> str:
 
 def _deployed(facts: Facts) -> list[str]:
     good = _good(facts)
+    if facts.staging:
+        begun = set(good)
+        staged = [row.host for row in facts.computes if row.host in begun and row.to_switch]
+        same = len(good) - len(staged)
+        return [
+            f"{len(staged)} of {len(facts.computes)} compute hosts are staged"
+            + (f" ({names(staged)})" if staged else ""),
+            f"{same} {'is' if same == 1 else 'are'} as wanted" if same else "",
+            "none was switched",
+            _unchanged(facts),
+        ]
     if facts.driver:
         return [
             f"{len(good)} of {len(facts.computes)} Docker hypervisors have the driver "
@@ -146,7 +157,8 @@ def _planned(facts: Facts) -> list[str]:
             f"{len(todo)} of {len(facts.computes)} Docker hypervisors would get the driver "
             + facts.driver
             if facts.driver
-            else f"{len(todo)} of {len(facts.computes)} compute hosts would be converted"
+            else f"{len(todo)} of {len(facts.computes)} compute hosts would be "
+            + ("staged" if facts.staging else "converted")
         )
         + (f" ({names(todo)})" if todo else ""),
         f"{len(same)} are as wanted" if same else "",

@@ -152,7 +152,10 @@ class Deploy(_Again):
 class Upgrade(Deploy):
     """Bring Docker hypervisors to this release's driver."""
 
-    otherwise = ("match", "if_none_match", "images", "docker", "aggregate", "upgrade")
+    otherwise = (
+        *("match", "if_none_match", "images", "docker", "aggregate"),
+        *("phase", "upgrade"),
+    )
 
     def get_description(self) -> str:
         """Return what it does: a deploy of the driver alone, on Docker hypervisors."""

@@ -77,6 +77,8 @@ def test_a_workflow_without_images_has_none() -> None:
         ({"driver_index": "https://me:secret@x/simple"}, "driver_index: a password or a token"),
         ({"match": ""}, "match: '' should be non-empty"),
         ({"aggregate": " "}, "aggregate: ' ' is not of the expected form"),
+        ({"phase": "both"}, r"phase: 'both' is not one of .* Give all, stage or switch"),
+        ({"upgrade": True, "phase": "stage"}, "phase: an upgrade has one"),
         ({"upgrade": "yes"}, "upgrade: 'yes' is not of type 'boolean'. Give true or false"),
         ({"upgrade": True, "match": "rack1"}, "match: an upgrade is of all Docker hypervisors"),
         ({"upgrade": True, "if_none_match": "fail"}, "if_none_match: an upgrade is of Docker"),

@@ -266,9 +266,11 @@ def test_a_digest_changes_with_the_hosts_their_needs_and_the_inputs() -> None:
         order.digest([], [run(needs=STEPS)], settings),
         order.digest([run()], [run()], settings),
         order.digest([], [run()], inputs.validate("plan", {"images": ["nginx"]})),
+        order.digest([], [run()], inputs.validate("plan", {"phase": "stage"})),
+        order.digest([], [run()], inputs.validate("plan", {"upgrade": True})),
     }
 
-    assert len(digests) == 5
+    assert len(digests) == 7
     assert order.digest([], [run()], settings) in digests
 
 

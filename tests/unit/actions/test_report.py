@@ -42,6 +42,17 @@ def test_an_upgrade_says_which_driver_hosts_have() -> None:
     assert planned[1].startswith("1 of 1 Docker hypervisors would get the driver 1.2 (c1); ")
 
 
+def test_staged_hosts_are_told_and_none_of_them_as_a_docker_hypervisor() -> None:
+    staged = HostRow("c4", "compute", changed=True, needs=["configure_compute"])
+    facts = {"computes": [staged, SAME], "phase": "stage"}
+    assert told(**facts) == (
+        "done",
+        "1 of 2 compute hosts are staged (c4); 1 is as wanted; none was switched. See http://x",
+    )
+    reasons = [row["reason"] for row in report.build(Facts("deploy", **facts))["rows"]]
+    assert reasons == ["staged, not switched", ""]
+
+
 def test_a_docker_hypervisor_whose_upgrade_was_put_back_is_told_as_one() -> None:
     upgrade = {"state": FAILED, "step": "verify_host", "hypervisor_type": "docker"}
     back = HostRow("c4", "compute", **upgrade, rolled_back=True)
