@@ -66,10 +66,21 @@ def reader(cloud: Connection) -> Cloud:
 def idle(cloud: Connection, run_workflow: Any) -> Mailbox:
     """The mailbox of a host of which no run wants anything, with a signed message in it."""
     mailbox = Mailbox(Cloud(cloud), HONEST)
-    if '"steps":[{' not in mailbox.config(mailbox.deployment()["config_id"])["config"]:
-        planned = run_workflow("plan", {"hosts": [HONEST]})
+    # Hosts that no run has asked yet have the greeting of their enrolment, which anybody may send.
+    greeted = [
+        host
+        for host in (HONEST, TAKEN)
+        if '"steps":[{' not in latest_of(Mailbox(Cloud(cloud), host))["config"]
+    ]
+    if greeted:
+        planned = run_workflow("plan", {"hosts": greeted})
         assert planned.state == "SUCCESS", planned.message
     return mailbox
+
+
+def latest_of(mailbox: Mailbox) -> dict[str, Any]:
+    """Return the config that lies in a mailbox."""
+    return mailbox.config(mailbox.deployment()["config_id"])
 
 
 def row_of(run: Run, host: str) -> Any:
@@ -126,9 +137,7 @@ def test_a_message_that_nobody_signed_for_this_host_is_refused(
 ) -> None:
     host = lab[HONEST]
     before, logs = listing.take(host), steps_run(host)
-    own = idle.config(idle.deployment()["config_id"])
-    other = Mailbox(Cloud(cloud), TAKEN)
-    theirs = other.config(other.deployment()["config_id"])
+    own, theirs = latest_of(idle), latest_of(Mailbox(Cloud(cloud), TAKEN))
     told = answer_to(idle, MESSAGES[kind](own, theirs), eventually)
     # The mailbox is as the run has left it: the next kind is made of that message.
     restore(idle, own, eventually)
@@ -144,7 +153,7 @@ def test_a_message_that_nobody_signed_for_this_host_is_refused(
 def test_a_message_that_was_run_is_not_run_again(
     idle: Mailbox, lab: Hosts, eventually: Any
 ) -> None:
-    own, logs = idle.config(idle.deployment()["config_id"]), steps_run(lab[HONEST])
+    own, logs = latest_of(idle), steps_run(lab[HONEST])
     told = answer_to(idle, own, eventually)
     assert json.loads(told["report"])["steps"], told
     assert steps_run(lab[HONEST]) == logs
@@ -267,7 +276,7 @@ def lying(host: Host, report: str) -> Iterator[None]:
 def attackers(reader: Cloud, cloud: Connection) -> list[Any]:
     """Heat's clients of the reader, and of root on the host that was taken."""
     taken = Mailbox(Cloud(cloud), TAKEN)
-    config = taken.config(taken.deployment()["config_id"])
+    config = latest_of(taken)
     return [reader.heat, agents_heat(inputs_of(config))]
 
 
