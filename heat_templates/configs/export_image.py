@@ -50,12 +50,14 @@ def converge(step: Step) -> None:
     if step.mode == "check":
         step.will(f"pull {reference} and save it in {EXPORTS}")
         return
-    was_there = inspected(reference) is not None
+    was_there, before = inspected(reference) is not None, image_ids()
     pull(step, reference)
     image = had(reference)
     wanted = step.settings.get("digest", "")
     if wanted and wanted not in digests_of(image):
-        image = pull_what_it_was(step, reference, wanted)
+        newer, image = image, pull_what_it_was(step, reference, wanted)
+        if newer["Id"] not in {*before, image["Id"]}:
+            forget(step, newer)
     digest = wanted or digest_of(reference, image)
     archive = step.path(f"{EXPORTS}/{digest.split(':')[1]}.tar")
     facts = saved_facts(archive, image)
@@ -70,6 +72,19 @@ def inspected(reference: str) -> Optional[dict[str, Any]]:
     """Return what the engine knows of an image, None when it does not have it."""
     image = docker(f"/images/{urllib.parse.quote(reference, safe='')}/json")
     return dict(image) if image else None
+
+
+def image_ids() -> set[str]:
+    """Return the ids of all images that the engine has."""
+    return {str(item["Id"]) for item in docker("/images/json") or ()}
+
+
+def forget(step: Step, image: dict[str, Any]) -> None:
+    """Remove an image that is nobody's."""
+    try:
+        docker(f"/images/{image['Id']}", "DELETE")
+    except StepFailed as err:
+        step.note(f"{image['Id']} stays in the engine: {err}")
 
 
 def had(reference: str) -> dict[str, Any]:

@@ -229,6 +229,9 @@ class TestCheckImages:
 
 
 ARCHIVE = b"not really a tar" * 1000
+# What the tag named when the run looked.
+OLDER = "sha256:" + "a" * 64
+TAGGING = f"/images/{urllib.parse.quote(f'busybox@{OLDER}', safe='')}/tag"
 
 
 @pytest.fixture
@@ -291,29 +294,36 @@ class TestExport:
         export_image.pull(make_step("export_image"), reference)
         assert docker_engine[1] == [f"POST /images/create?{query}"]
 
-    @pytest.mark.parametrize("left", [True, False])
+    @pytest.mark.parametrize("is_operators", [False, True])
     def test_a_tag_that_has_moved_since_the_run_looked_is_moved_back(
-        self, make_step: Make, docker_engine: Any, left: bool
+        self, make_step: Make, docker_engine: Any, is_operators: bool
     ) -> None:
         answers, asked = docker_engine
-        before, has = "sha256:" + "a" * 64, answers["GET", "/images/busybox/json"][1]
+        has = answers["GET", "/images/busybox/json"][1]
+        newer, older = has["Id"], "sha256:" + "2" * 64
+        answers["GET", "/images/json"] = (200, [{"Id": newer}] if is_operators else [])
 
         def tag(query: str) -> tuple[int, str]:
             assert query == "repo=busybox&tag=latest"
-            if left:
-                has["RepoDigests"] = [f"busybox@{DIGEST}", f"busybox@{before}"]
+            has.update(Id=older, RepoDigests=[f"busybox@{OLDER}"])
             return 201, ""
 
-        answers["POST", f"/images/{urllib.parse.quote(f'busybox@{before}', safe='')}/tag"] = tag
-        step = make_step("export_image", image="busybox", digest=before)
-        if not left:
-            with pytest.raises(faults.StepFailed, match=f"and not as {before}"):
-                export_image.converge(step)
-            return
+        answers["POST", TAGGING] = tag
+        step = make_step("export_image", image="busybox", digest=OLDER)
         export_image.converge(step)
-        assert step.facts["digest"] == before
+        assert (step.facts["digest"], step.facts["image_id"]) == (OLDER, older)
         pulled = [query for query in asked if query.startswith("POST /images/create?")]
-        assert pulled[-1].endswith("fromImage=busybox&tag=" + urllib.parse.quote(before))
+        assert pulled[-1].endswith("fromImage=busybox&tag=" + urllib.parse.quote(OLDER))
+        # What was pulled by the tag is left to nobody, unless somebody had it before.
+        assert (f"DELETE /images/{newer}" in asked) != is_operators
+
+    def test_an_image_that_the_registry_has_no_more_is_not_taken_for_another(
+        self, make_step: Make, docker_engine: Any
+    ) -> None:
+        docker_engine[0]["POST", TAGGING] = (404, {"message": "no such image"})
+        step = make_step("export_image", image="busybox", digest=OLDER)
+        with pytest.raises(faults.StepFailed, match=f"and not as {OLDER}"):
+            export_image.converge(step)
 
     def test_what_the_run_looked_at_is_pulled_once(
         self, make_step: Make, docker_engine: Any
