@@ -207,10 +207,10 @@ def _system_calls(conf: Any, version: dict[str, Any], info: dict[str, Any]) -> l
 
 def _processors(conf: Any, info: dict[str, Any]) -> list[Finding]:
     from novadocker import exceptions
-    from novadocker.virt.docker.host import cpus, processors
+    from novadocker.virt.docker.host import cpu_sets, cpus
 
     try:
-        divided = processors.of_host(conf, bool(info.get("CPUSet")))
+        divided = cpu_sets.of_host(conf, bool(info.get("CPUSet")))
     except exceptions.NotReady as err:
         return [Finding("processors", "error", str(err), "correct [compute] in nova.conf")]
     if not divided.are_divided:

@@ -12,7 +12,7 @@ from oslo_utils import timeutils
 from novadocker import exceptions
 from novadocker.tests import make
 from novadocker.tests.fake_engine import workload
-from novadocker.virt.docker.engine import isolation, throttling
+from novadocker.virt.docker.engine import isolation, names, throttling
 from novadocker.virt.docker.host import disks
 
 READ, WRITTEN = "quota:disk_read_bytes_sec", "quota:disk_write_iops_sec"
@@ -120,12 +120,15 @@ class TestInstances:
             spawn(instance)
 
     def test_who_lived_with_it_goes_on_without(
-        self, told: dict[str, Any], docker_driver: Any, spawn: Any, engine: Any
+        self, told: dict[str, Any], docker_driver: Any, spawn: Any, engine: Any, caplog: Any
     ) -> None:
         told["CgroupVersion"] = "1"
         instance = make.instance(launched_at=timeutils.utcnow(with_timezone=True))
         instance.flavor = limited(write_bytes="4")
         assert "BlkioDeviceWriteBps" not in workload(engine, spawn(instance))["HostConfig"]
+        assert (
+            f"{names.workload_name(instance.uuid)} reads and writes without limits" in caplog.text
+        )
 
     def test_who_had_none_gets_them_by_a_hard_reboot(
         self, told: dict[str, Any], docker_driver: Any, spawned: Any, engine: Any
@@ -147,3 +150,10 @@ class TestInstances:
 
 def test_each_limit_is_an_argument_of_its_own() -> None:
     assert len({limit.argument for limit in throttling.LIMITS.values()}) == 4
+
+
+def test_what_a_flavor_may_ask_for_is_what_the_engine_is_asked_for() -> None:
+    units = [f"{way}_{unit}" for way in ("read", "write") for unit in ("bytes", "iops")]
+    specs = {f"quota:disk_{unit}_sec": "1" for unit in units}
+    flavor = make.flavor(extra_specs=specs)
+    assert isolation.disk_limits(flavor).keys() == throttling.LIMITS.keys()

@@ -11,7 +11,7 @@ from nova.virt import hardware
 
 from novadocker import exceptions
 from novadocker.tests import make
-from novadocker.virt.docker.host import cpus, processors
+from novadocker.virt.docker.host import cpu_sets, cpus
 from novadocker.virt.docker.host.cpus import Processors
 
 
@@ -44,14 +44,14 @@ def sets(option: Any) -> Any:
 
 class TestProcessors:
     def test_nobody_divides_them_by_default(self, conf: Any, machine: Path) -> None:
-        divided = processors.of_host(conf, has_cpusets=False)
+        divided = cpu_sets.of_host(conf, has_cpusets=False)
         assert not divided.are_divided
-        assert processors.topology(divided) is None
+        assert cpu_sets.topology(divided) is None
         assert divided.count(8) == 8
 
     def test_options_divide_them(self, conf: Any, sets: Any, machine: Path) -> None:
         sets("2-7,^6", "0,1")
-        divided = processors.of_host(conf, has_cpusets=True)
+        divided = cpu_sets.of_host(conf, has_cpusets=True)
         assert divided == Processors(frozenset({2, 3, 4, 5, 7}), frozenset({0, 1}))
         assert divided.count(8) == 7
 
@@ -69,14 +69,14 @@ class TestProcessors:
     ) -> None:
         sets(dedicated, shared)
         with pytest.raises(exceptions.NotReady, match=fault):
-            processors.of_host(conf, has_cpusets=True)
+            cpu_sets.of_host(conf, has_cpusets=True)
 
     def test_an_engine_without_cpusets_divides_nothing(
         self, conf: Any, sets: Any, machine: Path
     ) -> None:
         sets(shared="0")
         with pytest.raises(exceptions.NotReady, match=r"cpu_shared_set is set.*controller cpuset"):
-            processors.of_host(conf, has_cpusets=False)
+            cpu_sets.of_host(conf, has_cpusets=False)
 
     def test_what_the_host_keeps_is_said_once(
         self, conf: Any, sets: Any, option: Any, machine: Path
@@ -84,19 +84,19 @@ class TestProcessors:
         sets("4-7", "1-3")
         option("reserved_host_cpus", 1, None)
         with pytest.raises(exceptions.NotReady, match="reserved_host_cpus"):
-            processors.of_host(conf, has_cpusets=True)
+            cpu_sets.of_host(conf, has_cpusets=True)
 
     def test_nova_chooses_from_the_hosts_nodes(self, machine: Path) -> None:
         divided = Processors(frozenset({2, 3, 4, 5}), frozenset({0, 6, 7}))
-        first, second = processors.topology(divided).cells
+        first, second = cpu_sets.topology(divided).cells
         assert (first.cpuset, first.pcpuset, first.memory) == ({0}, {2, 3}, 8192)
         assert (second.cpuset, second.pcpuset) == ({6, 7}, {4, 5})
         assert first.siblings == [{0}, {2, 3}]
-        assert processors.traits(divided) == {"HW_CPU_HYPERTHREADING"}
-        assert processors.traits(Processors(frozenset({2, 4}))) == set()
+        assert cpu_sets.traits(divided) == {"HW_CPU_HYPERTHREADING"}
+        assert cpu_sets.traits(Processors(frozenset({2, 4}))) == set()
 
     def test_nova_gives_each_its_own(self, machine: Path) -> None:
-        host = processors.topology(Processors(frozenset({2, 3, 6}), frozenset({0})))
+        host = cpu_sets.topology(Processors(frozenset({2, 3, 6}), frozenset({0})))
         taken: list[set[int]] = []
         for _ in range(3):
             specs = {"hw:cpu_policy": "dedicated"}
@@ -114,7 +114,7 @@ class TestProcessors:
             file.unlink()
         for node in machine.glob("node/*"):
             node.rmdir()
-        (cell,) = processors.topology(Processors(frozenset({5}))).cells
+        (cell,) = cpu_sets.topology(Processors(frozenset({5}))).cells
         assert (cell.id, cell.pcpuset) == (0, {5})
         assert cell.memory > 0
 

@@ -14,7 +14,7 @@ from novadocker import exceptions
 from novadocker.tests import make
 from novadocker.tests.fake_engine import workload
 from novadocker.virt.docker.engine import limits
-from novadocker.virt.docker.host import cpus, processors
+from novadocker.virt.docker.host import cpu_sets, cpus
 from novadocker.virt.docker.host.cpus import Cpus, Processors
 from novadocker.virt.docker.instances import pinning
 
@@ -88,7 +88,7 @@ class TestProcessorsOfInstances:
 def divided(docker_driver: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A driver on a host whose processors are divided."""
     monkeypatch.setattr(cpus, "online", lambda: frozenset(range(4)))
-    monkeypatch.setattr(processors, "_nodes", lambda: [(0, frozenset(range(4)), 1 << 20)])
+    monkeypatch.setattr(cpu_sets, "_nodes", lambda: [(0, frozenset(range(4)), 1 << 20)])
     docker_driver.parts.facts.processors = DIVIDED
     return docker_driver
 

@@ -153,7 +153,7 @@ class Containers:
     def _host_config(
         self, workload: Workload, flavor: Flavor, disk_gb: int | None
     ) -> Mapping[str, Any]:
-        throttled = self.throttling.arguments(flavor)
+        throttled = self.throttling.arguments(workload.name, flavor)
         return making.host_config(
             self._engine, self._isolation, self._bound, workload, flavor, disk_gb, throttled
         )

@@ -54,21 +54,23 @@ class Throttling:
         if asked:
             self._disks(asked)
 
-    def arguments(self, flavor: Flavor) -> dict[str, Any]:
+    def arguments(self, name: str, flavor: Flavor) -> dict[str, Any]:
         """Return the engine's arguments for a flavor's limits.
 
         An instance whose host cannot keep them has none, rather than being lost: :meth:`check`
         refuses them for new instances.
+
+        :param name: of the container, for the log
         """
         try:
             asked = isolation.disk_limits(flavor)
             paths = self._disks(asked) if asked else []
         except (exceptions.FlavorRefused, exceptions.HostUnfit) as err:
-            LOG.warning("Input and output of an instance are not limited: %s", err)
+            LOG.warning("%s reads and writes without limits: %s", name, err)
             return {}
         return {
-            LIMITS[name].argument: [{"Path": path, "Rate": rate} for path in paths]
-            for name, rate in asked.items()
+            LIMITS[limit].argument: [{"Path": path, "Rate": rate} for path in paths]
+            for limit, rate in asked.items()
         }
 
     def _disks(self, asked: Mapping[str, int]) -> list[str]:

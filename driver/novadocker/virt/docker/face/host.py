@@ -15,7 +15,7 @@ from oslo_log import log as logging
 from novadocker import conf, exceptions
 from novadocker.virt.docker.engine import events, readiness, system_calls
 from novadocker.virt.docker.face import faults, listening
-from novadocker.virt.docker.host import processors, resources
+from novadocker.virt.docker.host import cpu_sets, resources
 from novadocker.virt.docker.instances import pinning
 from novadocker.virt.docker.parts import Parts
 
@@ -68,7 +68,7 @@ class Host(driver.ComputeDriver):
         version = parts.engine.call("version")
         for lack in system_calls.lacks(version, info, CONF.docker.seccomp_profile):
             LOG.warning("%s; %s", lack.told, lack.remedy)
-        parts.facts.processors = processors.of_host(CONF, bool(info.get("CPUSet")))
+        parts.facts.processors = cpu_sets.of_host(CONF, bool(info.get("CPUSet")))
         parts.sandboxes.ensure_image()
         parts.facts.disk_quota = readiness.disk_quota(parts.sandboxes, CONF.docker.disk_quota)
 
@@ -126,7 +126,7 @@ class Host(driver.ComputeDriver):
                 divided,
             ),
         )
-        ours = processors.traits(divided) | resources.traits(
+        ours = cpu_sets.traits(divided) | resources.traits(
             self.parts.facts.disk_quota, platform.machine()
         )
         kept = {

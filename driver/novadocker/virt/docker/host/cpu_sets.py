@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the host's processors are for whom: Nova's options, and the host's topology.
+"""Nova's sets of dedicated and shared processors, and the host's topology as Nova takes it.
 
 Nova itself chooses the processors of an instance with dedicated ones, from the topology that it is
 told here, and keeps its choice in its database: through restarts, reboots, resizes and reverts.

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processors of the host by their numbers, and what they are for."""
+"""Processors of the host by their numbers, and what they are for.
+
+``nova.virt.hardware`` has texts of them as well. Nothing here loads Nova, as its objects take
+seconds in each program that speaks to an engine.
+"""
 
 from __future__ import annotations
 

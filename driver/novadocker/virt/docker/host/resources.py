@@ -16,7 +16,7 @@ from nova.objects import fields
 from oslo_serialization import jsonutils
 from oslo_utils import units, versionutils
 
-from novadocker.virt.docker.host import processors
+from novadocker.virt.docker.host import cpu_sets
 from novadocker.virt.docker.host.cpus import UNDIVIDED, Processors
 
 TRAIT_DOCKER = "CUSTOM_HYPERVISOR_DOCKER"
@@ -67,7 +67,7 @@ def available(
 
     :param info: the engine's answer to ``info``
     """
-    topology = processors.topology(divided)
+    topology = cpu_sets.topology(divided)
     total, used, free = disk(root_directory)
     memory = psutil.virtual_memory()
     machine = fields.Architecture.canonicalize(platform.machine())
