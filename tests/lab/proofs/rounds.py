@@ -272,8 +272,8 @@ def _each(name: str, fault: Callable[[str, str], Fault]) -> Iterator[Round]:
                 for unit in SERVICES[(turn + place) % len(SERVICES)]
             )
             inputs = {"remove_images": True} if workflow == "undeploy" else {}
-            name_ = f"{name} in each phase of {workflow} {turn + 1}"
-            yield Round(name_, workflow, (Meeting(met, inputs=inputs),), last=inputs)
+            title = f"{name} in each phase of {workflow} {turn + 1}"
+            yield Round(title, workflow, (Meeting(met, inputs=inputs),), last=inputs)
 
 
 def _within(fault: Fault, workflow: str) -> Fault:
