@@ -8,6 +8,7 @@ Functions with privileges take plain data only, as they run in the privsep daemo
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import fcntl
@@ -18,6 +19,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from novadocker import exceptions
@@ -132,12 +134,8 @@ def make(device: str, file_system: str, owner: list[int] | None) -> None:
         os.close(fd)
     _run(*_MAKE[file_system], device, timeout_s=_LONG_TIMEOUT_S)
     if owner:
-        with tempfile.TemporaryDirectory() as aside:
-            _mount(device, aside, file_system, False)
-            try:
-                _run("chown", f"{owner[0]}:{owner[1]}", aside)
-            finally:
-                _run("umount", aside)
+        with _aside(device, file_system, False) as aside:
+            _run("chown", f"{owner[0]}:{owner[1]}", aside)
 
 
 @ctx.entrypoint
@@ -146,9 +144,8 @@ def mount(device: str, target: str, file_system: str, read_only: bool) -> None:
     fd = os.open(device, os.O_RDONLY)
     try:
         _set_read_only(fd, True)
-        with tempfile.TemporaryDirectory() as aside:
-            _mount(device, aside, file_system, True)
-            _run("umount", aside)
+        with _aside(device, file_system, True):
+            pass
         if not read_only:
             _set_read_only(fd, False)
     finally:
@@ -229,6 +226,33 @@ def _mount(device: str, target: str, file_system: str, read_only: bool) -> None:
     if read_only:
         options = f"{options},{_NOT_REPLAYED[file_system]}"
     _run("mount", "-t", file_system, "-o", options, device, target)
+
+
+@contextlib.contextmanager
+def _aside(device: str, file_system: str, read_only: bool) -> Iterator[str]:
+    """Mount a device where nobody but root comes to, whatever its own root directory lets others.
+
+    It is taken away from there in any case, and what is on it is never walked through.
+
+    :raises VolumeError: it is in use there, or could not be mounted
+    """
+    private = tempfile.mkdtemp(prefix="novadocker-")
+    place = os.path.join(private, "root")
+    os.mkdir(place)
+    try:
+        _mount(device, place, file_system, read_only)
+        try:
+            yield place
+        finally:
+            try:
+                _run("umount", place)
+            except exceptions.VolumeError:
+                _run("umount", "--lazy", place)
+                raise
+    finally:
+        with contextlib.suppress(OSError):
+            os.rmdir(place)
+            os.rmdir(private)
 
 
 def _tags(device: str) -> dict[str, str]:

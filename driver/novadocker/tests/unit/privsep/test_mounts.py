@@ -234,6 +234,35 @@ class TestMount:
             mounts.mount(str(device), "/there", "ext4", False)
         assert read_only == [True]
 
+    def test_it_is_tried_where_nobody_else_comes_to_and_goes_from_there_though_it_is_busy(
+        self,
+        programs: Programs,
+        device: Path,
+        read_only: list[bool],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Its root may let everybody in, and who deletes the place would delete its files."""
+        places: list[tuple[str, int]] = []
+
+        def run(argv: Any, **more: Any) -> Any:
+            if argv[0] == "mount":
+                above = Path(argv[-1]).parent
+                places.append((argv[-1], above.stat().st_mode & 0o777))
+                assert above != tmp_path
+            return programs(argv, **more)
+
+        monkeypatch.setattr(mounts.subprocess, "run", run)
+        monkeypatch.setattr(mounts.tempfile, "tempdir", str(tmp_path))
+        programs.answers["umount"] = [(32, "busy")]
+        with pytest.raises(exceptions.VolumeError, match="busy"):
+            mounts.mount(str(device), "/there", "ext4", False)
+        ((place, mode),) = places
+        assert mode == 0o700
+        assert programs.ran[-1] == ["umount", "--lazy", place]
+        assert read_only == [True]
+        assert not Path(place).parent.exists()
+
 
 def test_a_busy_one_stays_mounted(programs: Programs) -> None:
     programs.answers["umount"] = [(32, "")]
