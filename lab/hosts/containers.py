@@ -42,21 +42,28 @@ FILE_SYSTEMS = (
 BOOT = "/usr/local/lib/novadocker-lab/boot"
 
 
-def privileges(status: str | None = None) -> list[str]:
-    """Return the options that let a container boot systemd and run an engine.
+def capabilities(status: str | None = None) -> list[str]:
+    """Return the names of the capabilities that hosts have.
 
     :param status: ``/proc/self/status``: a host has no capability that this machine lacks
     """
     text = status if status is not None else pathlib.Path("/proc/self/status").read_text()
     (bounds,) = re.findall(r"^CapBnd:\s*([0-9a-f]+)$", text, re.MULTILINE)
-    granted = [
+    return [
         name
         for number, name in enumerate(CAPABILITIES)
         if int(bounds, 16) >> number & 1 and name not in DENIED
     ]
+
+
+def privileges(status: str | None = None) -> list[str]:
+    """Return the options that let a container boot systemd and run an engine.
+
+    :param status: as in `capabilities`
+    """
     return [
         *("--cap-drop", "ALL"),
-        *(part for name in granted for part in ("--cap-add", name)),
+        *(part for name in capabilities(status) for part in ("--cap-add", name)),
         *UNCONFINED,
     ]
 
