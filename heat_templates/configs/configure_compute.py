@@ -10,7 +10,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+from library.compute_container import SHARED, refuse_unfit
+from library.container_config import (
+    DROP_IN_FOLDER,
+    DROP_IN_NAME,
+    drop_in_on_host,
+    lacks_entries,
+    names_driver,
+    names_files,
+    path_file,
+    read_config,
+    take_out_entries,
+    write_entries,
+    write_path_file,
+)
+from library.container_options import fit_container, libvirt_places
+from library.container_restarts import put_container_back, restart_with_less
+from library.container_site import drafted, files_of
 from library.driver_leftovers import remove_leftovers
+from library.engine_access import is_member, join_group, may_use_engine
 from library.faults import StepFailed
 from library.instances import (
     instance_containers,
@@ -21,16 +39,15 @@ from library.options import option_lines, option_text
 from library.outcome import run_step
 from library.probes import distribution_files, effective_options, nova_driver, versions
 from library.processes import began_at
+from library.restarts import put_back, restart_service
 from library.services import (
     NOVA_UNITS,
     Service,
     find_service,
     in_service_python,
-    is_member,
-    may_use_engine,
     nova_service,
-    put_back,
-    restart_service,
+    place_on_host,
+    run_beside,
 )
 from library.step import Step
 from library.unit_text import written_command
@@ -58,7 +75,8 @@ SETTINGS = {
     },
 }
 
-DROP_IN = "/etc/nova/nova-compute.conf.d/90-novadocker.conf"
+DROP_IN = f"{DROP_IN_FOLDER}/{DROP_IN_NAME}"
+NOVA_CONF = "/etc/nova/nova.conf"
 SUDOERS = "/etc/sudoers.d/novadocker"
 HEADER = "# Written by novadocker; `undo` of the step configure_compute removes it.\n"
 START_TIMEOUT_S = 120
@@ -95,29 +113,40 @@ def converge(step: Step) -> None:
     service = nova_service(step)
     options = wanted_options(step.settings)
     step.facts.update(unit=service.unit, python=service.python)
+    if service.container is not None:
+        refuse_unfit(step, service.container)
+        fit_container(step, service, options)
     if step.mode == "apply":
-        if not step.path(DROP_IN).exists():
-            refuse_if_virtual_machines(step)
+        if not step.path(drop_in_of(service)).exists():
+            refuse_if_virtual_machines(step, *libvirt_places(step, service))
         step.remember_unit(service.unit, service.active)
-    changed = step.write_file(DROP_IN, drop_in_text(options), 0o644)
-    # A restart gives the process its user's groups, where these have docker.
-    running = service.active and (may_use_engine(service) or not is_member(service.user))
+    changed = write_drop_in(step, service, options)
+    running = service.active and not gains_engine(step, service)
     running = running and not runs_older_driver(step, service)
     if not changed and running and effective(step, service, options):
         return
     if service.active:
         step.disturb(f"{service.unit} is restarted")
     if step.mode == "check":
+        if service.container is not None:
+            write_entries(step, service, service.container)
         step.will(f"restart {service.unit}")
         foresee(step, service, options)
         return
     restarted = None
     try:
-        service = make_effective(step, service, options)
-        loaded = prove_driver(step, service)
-        allow_privileged_helper(step, service, loaded["root_helper"])
+        if service.container is None:
+            service = make_effective(step, service, options)
+            loaded = prove_driver(step, service)
+            allow_privileged_helper(step, service, loaded["root_helper"])
+        else:
+            loaded = foresee(step, service, options)
+            join_group(step, service)
+            # Only now: it would start by it whenever it is started.
+            write_entries(step, service, service.container)
         folder = f"{loaded['state_path']}/novadocker"
-        if not step.path(folder).exists():
+        held = place_on_host(step, service, folder)
+        if held is not None and not held.exists():
             step.remember("folder", folder)
         if step.actions or not running:
             step.will(f"restart {service.unit}")
@@ -128,10 +157,54 @@ def converge(step: Step) -> None:
         if leaving and instance_containers(step):
             step.note("instances live here as containers: the configuration stays for the driver")
         else:
-            put_back(step, restarted)
+            if service.container is None:
+                put_back(step, restarted)
+            else:
+                put_container_back(step, service, restarted is not None, START_TIMEOUT_S)
             if is_new:
                 remove_leftovers(step, service, step.to_undo.get("folder"))
         raise
+
+
+def drop_in_of(service: Service) -> str:
+    """Return where on the host the drop-in of a service is."""
+    return DROP_IN if service.container is None else drop_in_on_host(service.container)
+
+
+def write_drop_in(step: Step, service: Service, options: dict[str, dict[str, str]]) -> bool:
+    """Write the drop-in, and what a container needs besides.
+
+    :return: whether that is a change, or a container would not get it
+    """
+    if service.container is not None and is_permanent(step, service, options):
+        return False
+    changed = step.write_file(drop_in_of(service), drop_in_text(options), 0o644)
+    if service.container is None:
+        return changed
+    step.note(
+        f"kolla-ansible writes {service.container.folder}/config.json anew when it is run: deploy "
+        'again after it, or make it permanent as the page "Hosts of kolla-ansible" says'
+    )
+    changed = write_path_file(step, service.container, HEADER) or changed
+    return lacks_entries(step, service, service.container) or changed
+
+
+def is_permanent(step: Step, service: Service, options: dict[str, dict[str, str]]) -> bool:
+    """Return whether kolla-ansible's own nova.conf has the options, and needs no drop-in."""
+    assert service.container is not None
+    if not names_driver(step, service.container):
+        return False
+    with tempfile.TemporaryDirectory(prefix="novadocker-", dir=step.path(SHARED)) as empty:
+        Path(empty).chmod(0o755)
+        alone = (f"--config-file={NOVA_CONF}", f"--config-dir={empty}")
+        return effective(step, service, options, *alone)
+
+
+def gains_engine(step: Step, service: Service) -> bool:
+    """Return whether a restart gives the process a group that lets it use the engine."""
+    if may_use_engine(service):
+        return False
+    return service.container is not None or is_member(step, service)
 
 
 def runs_older_driver(step: Step, service: Service) -> bool:
@@ -145,7 +218,11 @@ def runs_older_driver(step: Step, service: Service) -> bool:
 def driver_installed_at(step: Step, service: Service) -> float | None:
     """Return when pip installed the driver, in seconds since the epoch, None where it has not."""
     try:
-        there = in_service_python(step, service, distribution_files, DRIVER_DISTRIBUTION)
+        if service.container is None:
+            there = in_service_python(step, service, distribution_files, DRIVER_DISTRIBUTION)
+        else:
+            # The copy in there is as new as its start.
+            there = files_of(step, service, DRIVER_DISTRIBUTION)
     except StepFailed:
         # What there is not is told where it is to be loaded.
         return None
@@ -154,26 +231,33 @@ def driver_installed_at(step: Step, service: Service) -> float | None:
     return path.stat().st_mtime if record and path.is_file() else None
 
 
-def foresee(step: Step, service: Service, options: dict[str, dict[str, str]]) -> None:
+def foresee(step: Step, service: Service, options: dict[str, dict[str, str]]) -> dict[str, str]:
     """Find out with a draft of the drop-in what applying it would: whether it wins, what loads.
 
+    :return: what the driver's load tells, nothing where it is not there yet
     :raises StepFailed: when it would be overridden, or the driver is there and does not load
     """
-    with tempfile.TemporaryDirectory(prefix="novadocker-") as place:
-        draft = Path(place, Path(DROP_IN).name)
+    room = None if service.container is None else step.path(SHARED)
+    with tempfile.TemporaryDirectory(prefix="novadocker-", dir=room) as place:
+        draft = Path(place, DROP_IN_NAME)
         # Nova's own user reads it.
         Path(place).chmod(0o755)
         draft.write_text(drop_in_text(options))
         draft.chmod(0o644)
         argument = f"--config-file={draft}"
+        if service.container is not None:
+            if not names_files(read_config(step, service.container)):
+                argument = f"--config-dir={place}"
+            service = drafted(step, service, place)
         if not effective(step, service, options, argument):
             raise StepFailed(OVERRIDDEN.format(unit=service.unit))
         installed = in_service_python(step, service, versions, DRIVER_DISTRIBUTION)
-        if installed[DRIVER_DISTRIBUTION] is None:
+        if installed[DRIVER_DISTRIBUTION] is None and step.mode == "check":
             step.note("whether the driver loads is known when it is installed")
-            return
+            return {}
         loaded = prove_driver(step, service, argument)
         allow_privileged_helper(step, service, loaded["root_helper"])
+        return loaded
 
 
 def prove_driver(step: Step, service: Service, *more: str) -> dict[str, str]:
@@ -244,9 +328,16 @@ def allow_privileged_helper(step: Step, service: Service, root_helper: str) -> N
     if service.user == "root" or "rootwrap" in root_helper:
         return
     helper = str(Path(service.python).parent / "privsep-helper")
-    allowed = step.run(["sudo", "-n", "-l", "-U", service.user, helper, "--help"], ok=(0, 1))
+    argv = ["sudo", "-n", "-l", "-U", service.user, helper, "--help"]
+    allowed = run_beside(step, service, argv, ok=(0, 1))
     if allowed.code == 0 and "not allowed" not in allowed.stdout:
         return
+    if service.container is not None:
+        raise StepFailed(
+            f"{service.user} may not run {helper} as root in the container "
+            f"{service.container.name}, neither by nova-rootwrap nor by sudo: take "
+            "[workarounds]disable_rootwrap out of nova.conf, or have the image allow it"
+        )
     if not re.fullmatch(r"/[\w./+-]+", helper):
         raise StepFailed(f"sudo cannot be given a rule for {helper!r}: it is no plain path")
     rule = f"{HEADER}{service.user} ALL=(root) NOPASSWD: {helper} *\n"
@@ -259,42 +350,56 @@ def allow_privileged_helper(step: Step, service: Service, root_helper: str) -> N
 # -- undo ------------------------------------------------------------------------------------------
 
 
+def recorded_drop_in(step: Step) -> str:
+    """Return where the drop-in is that is on record, be it beside a container's configuration."""
+    files = step.to_undo.get("files", {})
+    return next((name for name in files if name.endswith(DROP_IN[len("/etc/nova") :])), DROP_IN)
+
+
 def leaves_docker(step: Step) -> bool:
     """Return whether taking back leaves Nova without the driver: not where it had it before."""
     files = step.to_undo.get("files", {})
     if step.mode == "undo" or any(entry["before"] is None for entry in files.values()):
         return bool(files)
     drivers = re.findall(rb"^compute_driver *= *(\S+)", driver_option_before(step), re.M)
-    return DROP_IN in files and not any(b"docker" in name.lower() for name in drivers)
+    return recorded_drop_in(step) in files and not any(b"docker" in x.lower() for x in drivers)
 
 
 def drop_in_is_new(step: Step) -> bool:
     """Return whether the driver came with what is taken back: what it keeps goes with it then."""
-    entry = step.to_undo.get("files", {}).get(DROP_IN)
+    entry = step.to_undo.get("files", {}).get(recorded_drop_in(step))
     return entry is not None and entry["before"] is None
 
 
 def driver_option_before(step: Step) -> bytes:
     """Return what the drop-in held before, empty when it was not changed."""
-    return step.content_before(DROP_IN) if DROP_IN in step.to_undo.get("files", {}) else b""
+    name = recorded_drop_in(step)
+    return step.content_before(name) if name in step.to_undo.get("files", {}) else b""
 
 
 def undo(step: Step) -> None:
     """Restore the files, and have nova-compute take them up when that changed one."""
     unit_files = tuple(f"/etc/systemd/system/{unit}.d/90-novadocker.conf" for unit in NOVA_UNITS)
-    step.adopt_files((DROP_IN, SUDOERS, *unit_files), HEADER)
+    service = find_service(step, NOVA_UNITS)
+    container = service.container if service else None
+    beside = (drop_in_on_host(container), path_file(container)) if container else ()
+    step.adopt_files((DROP_IN, SUDOERS, *unit_files, *beside), HEADER)
     if not step.to_undo.get("files") and not step.owes("restart"):
         return
     if leaves_docker(step):
         refuse_if_instances(step)
     if drop_in_is_new(step):
         step.owe("leftovers")
-    service, owed = find_service(step, NOVA_UNITS), step.owe("restart")
-    if not (step.restore_files() or owed) or service is None:
+    owed = step.owe("restart")
+    taken_out = container is not None and take_out_entries(step, container)
+    if not (step.restore_files() or taken_out or owed) or service is None:
         return
     if step.ran_before(service.unit):
         step.will(f"restart {service.unit}")
-        restart_service(step, service, START_TIMEOUT_S)
+        if container is None:
+            restart_service(step, service, START_TIMEOUT_S)
+        else:
+            restart_with_less(step, service, START_TIMEOUT_S)
     elif step.will(f"stop {service.unit}, which did not run before"):
         step.run(["systemctl", "daemon-reload"])
         step.run(["systemctl", "stop", service.unit])

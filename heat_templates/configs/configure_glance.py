@@ -12,14 +12,8 @@ from library.deployers import glance_by_deployer
 from library.faults import StepFailed
 from library.glance_formats import glance_formats
 from library.outcome import run_step
-from library.services import (
-    GLANCE_UNITS,
-    Service,
-    find_service,
-    in_service_python,
-    put_back,
-    restart_service,
-)
+from library.restarts import put_back, restart_service
+from library.services import GLANCE_UNITS, Service, find_service, in_service_python
 from library.step import Step
 
 SETTINGS = {

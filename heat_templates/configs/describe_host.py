@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Optional
 
-from library.deployers import containerised_compute
+from library.deployers import containerised_compute, deployer_of
 from library.engine import ENGINES, docker
 from library.faults import StepFailed
 from library.outcome import run_step
@@ -116,6 +116,8 @@ def nova(step: Step) -> Optional[dict[str, Any]]:
         "host": None,
         "compute_id": None,
     }
+    if service.container is not None:
+        facts["deployer"] = deployer_of(service.unit)
     try:
         if not service.python:
             raise StepFailed(f"the Python of {service.unit} cannot be told from its command")

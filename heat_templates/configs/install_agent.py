@@ -28,7 +28,8 @@ from library.options import option_line, option_lines
 from library.outcome import run_step
 from library.package import BROUGHT, CURRENT, PACKAGES, own_package
 from library.progress import ACCESS
-from library.services import find_service, restart_service
+from library.restarts import restart_service
+from library.services import find_service
 from library.step import ANY_CODE, Step
 
 SETTINGS = {

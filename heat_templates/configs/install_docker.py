@@ -28,8 +28,9 @@ from library.outcome import run_step
 from library.package_manager import PackageManager
 from library.packages import package_manager
 from library.records import EXPORTS
+from library.restarts import journal_end
 from library.scratch_engine import try_settings
-from library.services import find_service, journal_end
+from library.services import find_service
 from library.step import ANY_CODE, Step, wait_until
 
 SETTINGS = {

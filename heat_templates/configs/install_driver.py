@@ -17,14 +17,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from library import wheels
+from library import container_site, wheels
+from library.container_site import environment_of, files_of, pip_for, with_site
 from library.faults import StepFailed
 from library.instances import refuse_if_instances
 from library.outcome import run_step
-from library.probes import distribution_files, inventory
 from library.repack import repacked
+from library.restarts import restart_service
 from library.service_pip import ServicePip, refuse_differences
-from library.services import Service, in_service_python, nova_service, restart_service
+from library.services import Service, nova_service
 from library.step import Step
 from library.wheels import Wheel
 
@@ -70,7 +71,8 @@ def converge(step: Step) -> None:
     """Make the environment have this very wheel."""
     step.facts["disturbs"] = False
     service = nova_service(step)
-    environment = in_service_python(step, service, inventory)
+    own = environment_of(step, service)
+    environment = with_site(step, service, own)
     before = environment["packages"]
     step.facts.update(python=service.python, virtual_environment=environment["virtual"])
     with wanted_wheel(step) as wheel:
@@ -78,20 +80,21 @@ def converge(step: Step) -> None:
             step.facts["driver_version"] = before[NAME]
             return
         url, index = step.settings["url"], step.settings["index"]
-        pip = ServicePip(step, service, environment)
+        container_site.refuse_other_driver(service, own, NAME)
+        pip = pip_for(step, service, own)
         wanted = pip.plan(wheel, url, index)
         shown = ", ".join(f"{item} {version}" for item, version in sorted(wanted.items()))
         if NAME in before and service.active:
             step.disturb(f"{service.unit} may have the driver loaded that is replaced")
         step.facts["driver_version"] = wheel.version
-        if not step.will(f"install {shown} into the environment of {service.python}"):
+        if not step.will(f"install {shown} {container_site.whereto(service)}"):
             pip.install(wheel, wanted, url, index)
             return
         step.remember_unit(service.unit, service.active)
         held = keep(step, wheel.path.name, wheel.path.read_bytes())
         record(step, wanted, before, previous(step, service, environment), service.python)
         pip.install(held, wanted, url, index)
-        after = in_service_python(step, service, inventory)["packages"]
+        after = with_site(step, service, environment_of(step, service))["packages"]
         refuse_differences(before, after, {*wanted})
 
 
@@ -151,7 +154,7 @@ def previous(step: Step, service: Service, environment: dict[str, Any]) -> str:
     sha256 = environment["archives"].get(NAME, "")
     if sha256 and wheels.held(step.root, sha256) is not None:
         return str(sha256)
-    installed = in_service_python(step, service, distribution_files, NAME)
+    installed = files_of(step, service, NAME)
     if installed["checkout"]:
         raise StepFailed(
             f"the driver is installed from {installed['checkout']}, not from a wheel, and could "
@@ -203,12 +206,10 @@ def undo(step: Step) -> None:
         step.note(f"Nova runs in {service.python} by now: what was put beside {was} stays there")
         drop_kept(step)
         return
-    environment = in_service_python(step, service, inventory)
-    pip = ServicePip(step, service, environment)
+    own = environment_of(step, service)
+    environment, pip = with_site(step, service, own), pip_for(step, service, own)
     there = [item for item in installed if item in environment["packages"]]
-    if there and step.will(
-        f"uninstall {', '.join(there)} from the environment of {service.python}"
-    ):
+    if there and step.will(f"uninstall {', '.join(there)} {container_site.whence(service)}"):
         pip.uninstall(there)
     for name, was in replaced.items():
         put_back(step, service, pip, environment, name, was)

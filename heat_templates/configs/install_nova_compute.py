@@ -18,7 +18,8 @@ from library.instances import refuse_if_instances, refuse_if_virtual_machines
 from library.options import option_lines, option_text
 from library.outcome import run_step
 from library.packages import package_manager
-from library.services import Service, find_service, restart_service
+from library.restarts import restart_service
+from library.services import Service, find_service
 from library.step import ANY_CODE, Step
 
 SETTINGS = {

@@ -8,11 +8,13 @@ import time
 import urllib.parse
 from typing import Any
 
+from library.container_config import drift_of
 from library.engine import DOCKER_SOCKET, docker
+from library.engine_access import is_member, may_use_engine
 from library.faults import StepFailed
 from library.outcome import run_step
 from library.probes import container_fault, engine_ping, nova_driver
-from library.services import Service, in_service_python, is_member, may_use_engine, nova_service
+from library.services import Service, in_service_python, nova_service
 from library.step import Step
 
 SETTINGS = {
@@ -56,7 +58,8 @@ def converge(step: Step) -> None:
         faults.append(f"{service.unit} is {service.state}")
     if step.settings["driver"]:
         faults.extend(driver_faults(step, service))
-    faults.extend(group_faults(service))
+    faults.extend(group_faults(step, service))
+    faults.extend(drift_of(step, service))
     try:
         faults.extend(image_faults(step))
     except StepFailed as err:
@@ -101,12 +104,14 @@ def container_faults(step: Step, service: Service) -> list[str]:
     return [f"no container starts here: {fault[-400:]}{remedy}"]
 
 
-def group_faults(service: Service) -> list[str]:
+def group_faults(step: Step, service: Service) -> list[str]:
     """Return what is wrong with the groups of the running process (not those of a new login)."""
     if may_use_engine(service):
         return []
-    if is_member(service.user):
+    if is_member(step, service):
         return [f"the running {service.unit} is not in group docker: restart it"]
+    if service.container is not None:
+        return [f"{service.user} may not use the engine from its container: deploy again"]
     return [f"user {service.user} is not in group docker: add it, then restart {service.unit}"]
 
 

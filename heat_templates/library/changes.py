@@ -126,6 +126,11 @@ class FileChanges(Recorded):
         self.record_fault = ""
         self.save_record()
 
+    def take_anew(self, name: str) -> None:
+        """Have undo go back to a file as it is now, as another tool has written it since."""
+        for level in (self.record, self.journal):
+            level.get("files", {}).pop(name, None)
+
     def content_before(self, name: str) -> bytes:
         """Return what a recorded file held before, empty when it was not there."""
         return base64.b64decode((self.to_undo["files"][name]["before"] or {}).get("content", ""))

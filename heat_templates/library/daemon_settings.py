@@ -9,6 +9,7 @@ from typing import Any
 from library.engine import docker
 from library.engine_unit import (
     ENGINE_UNIT,
+    deployed_units,
     engine_command,
     engine_flag,
     engine_flags,
@@ -53,8 +54,13 @@ def wanted_daemon_settings(step: Step) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     name, flags = settings_file(step), engine_flags(engine_command(step))
     current, ours = daemon_settings(step, name), step.record.get("daemon_keys", {})
-    merged, changed = dict(current), {}
+    merged = dict(current)
+    changed: dict[str, Any] = {}
     wanted = step.settings["daemon_settings"]
+    others = deployed_units(step)
+    if others:
+        tell_what_stays(step, name, current, wanted, others)
+        return merged, changed
     reason = network_user(step, current)
     if reason:
         wanted = {key: value for key, value in wanted.items() if key not in NETWORK_KEYS}
@@ -71,6 +77,31 @@ def wanted_daemon_settings(step: Step) -> tuple[dict[str, Any], dict[str, Any]]:
         elif current[key] != value:
             step.note(f"{name}: kept this host's own {key}")
     return merged, changed
+
+
+def tell_what_stays(
+    step: Step,
+    name: str,
+    current: dict[str, Any],
+    wanted: dict[str, Any],
+    others: list[str],
+) -> None:
+    """Tell which settings an engine does not get that a deployer's own containers run in.
+
+    The driver needs none of them.
+
+    :param others: units that start these containers
+    """
+    differing = sorted(key for key, value in wanted.items() if current.get(key) != value)
+    step.note(
+        f"{name} stays as it is, as {len(others)} containers of kolla-ansible's run in this engine"
+        + (f": it is not given {', '.join(differing)}" if differing else "")
+    )
+    if not current.get("live-restore"):
+        step.note(
+            "instances end with this engine, as live-restore is off: set docker_custom_config: "
+            '{"live-restore": true} in globals.yml for kolla-ansible to set it'
+        )
 
 
 def network_user(step: Step, current: dict[str, Any]) -> str:

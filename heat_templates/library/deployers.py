@@ -22,12 +22,17 @@ class Deployer:
     :param compute_units: units behind which its nova-compute is
     :param glance_traces: files and directories that it leaves where Glance's API is
     :param glance: how Glance takes container formats with it
+    :param compute: what can be done for a nova-compute that stays as it is
     """
 
     name: str
     compute_units: tuple[str, ...]
     glance_traces: tuple[str, ...]
     glance: str
+    compute: str = (
+        "leave the host out, or give it a nova-compute of its distribution's or of a virtual "
+        "environment first"
+    )
 
 
 DEPLOYERS = (
@@ -37,8 +42,18 @@ DEPLOYERS = (
         ("/etc/kolla/glance-api",),
         "put [image_format] container_formats into /etc/kolla/config/glance.conf of the deployment "
         "host and run `kolla-ansible reconfigure --tags glance`",
+        "the driver needs a Docker Engine, and this container is not Docker's: have kolla-ansible "
+        "run its containers with it (kolla_container_engine: docker), or leave the host out",
     ),
-    Deployer("EDPM (openstack-operators)", ("edpm_nova_compute.service",), (), ""),
+    Deployer(
+        "EDPM (openstack-operators)",
+        ("edpm_nova_compute.service",),
+        (),
+        "",
+        "leave the host out, or take the service nova out of its OpenStackDataPlaneNodeSet, remove "
+        "that unit and its container from the host, and give it a nova-compute of its "
+        "distribution's or of a virtual environment first",
+    ),
     Deployer(
         "TripleO",
         ("tripleo_nova_compute.service",),
@@ -72,6 +87,11 @@ APACHE_SITES = (
 CONTAINER = re.compile(r"docker|libpod|kubepods|containerd|crio|lxc")
 
 
+def deployer_of(unit: str) -> str:
+    """Return the name of the tool whose unit starts nova-compute in a container."""
+    return next((tool.name for tool in DEPLOYERS if unit in tool.compute_units), "")
+
+
 def containerised_compute(step: Step) -> str:
     """Return why nova-compute of this host cannot be converted, as it is no service of the host's.
 
@@ -82,9 +102,8 @@ def containerised_compute(step: Step) -> str:
             if has_unit(step, unit):
                 return (
                     f"its nova-compute is deployed by {deployer.name} and runs in a container "
-                    f"({unit}), where this bundle cannot install the driver beside Nova: leave the "
-                    "host out, or give it a nova-compute of its distribution's or of a virtual "
-                    "environment first"
+                    f"({unit}), where this bundle cannot install the driver beside Nova: "
+                    f"{deployer.compute}"
                 )
     pid = process_in_container(step, "nova-compute")
     if pid:

@@ -9,7 +9,7 @@ from typing import Optional
 
 from library.engine import docker
 from library.faults import StepFailed
-from library.services import Service
+from library.services import Service, place_on_host, run_beside
 from library.step import ANY_CODE, Step
 
 # Of Glance's images, and of those that it makes itself.
@@ -28,20 +28,21 @@ def remove_leftovers(step: Step, service: Service, folder: Optional[str]) -> Non
                 docker(f"/images/{urllib.parse.quote(tag, safe='')}", "DELETE")
             except StepFailed as err:
                 step.note(f"{tag} stays in the engine: {err}")
-    if not folder or not step.path(folder).is_dir() or not step.will(f"remove {folder}"):
+    held = place_on_host(step, service, folder) if folder else None
+    if folder is None or held is None or not held.is_dir() or not step.will(f"remove {folder}"):
         return
     # Where Nova's user may change what is there, nothing is done that he could not do.
-    place = str(step.path(folder))
+    place = str(held) if service.container is None else folder
     times = ["find", place, "-maxdepth", "1", "-type", "f", "-name", "images.json*", "-delete"]
     empty = ["find", place, "-xdev", "-depth", "-type", "d", "-empty", "-delete"]
     try:
         for argv in (times, empty):
-            step.run(argv, ok=ANY_CODE, user=service.user)
+            run_beside(step, service, argv, ok=ANY_CODE, user=service.user)
     except StepFailed as err:
         # What was to be taken back has been.
         step.note(f"{folder} stays: {err}")
         return
-    if step.path(folder).is_dir():
+    if held.is_dir():
         step.note(f"{folder} is not empty, and stays")
 
 

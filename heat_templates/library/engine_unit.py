@@ -17,6 +17,7 @@ from library.step import Step, program_path
 ENGINE_UNIT = "docker.service"
 ENGINE_SETTINGS = "/etc/docker/daemon.json"
 DOCKER_DIRECTORY = "/var/lib/docker"
+KOLLA_UNITS = re.compile(r"kolla-[\w-]+-container\.service")
 # Where packages of the engine let arguments be set.
 ENGINE_VARIABLES = ("/etc/default/docker", "/etc/sysconfig/docker")
 
@@ -180,6 +181,19 @@ def engine_flags(command: list[str]) -> list[EngineFlag]:
 def engine_flag(flags: list[EngineFlag], key: str) -> str:
     """Return what the last flag sets a key to, empty when none does."""
     return next((flag.value for flag in reversed(flags) if flag.key == key), "")
+
+
+def deployed_units(step: Step) -> list[str]:
+    """Return the units of kolla-ansible's that start containers in the engine of this host.
+
+    Where they require the engine, and not only want it, they end with its restart.
+    """
+    if not program_path("systemctl"):
+        return []
+    command = ["systemctl", "show", "--no-pager", "-p", "RequiredBy,WantedBy", ENGINE_UNIT]
+    shown = step.run(command, ok=(0, 1, 4)).stdout
+    listed = re.findall(r"^(?:RequiredBy|WantedBy)=(.*)", shown, re.M)
+    return sorted({unit for unit in " ".join(listed).split() if KOLLA_UNITS.fullmatch(unit)})
 
 
 def engine_program(step: Step) -> str:

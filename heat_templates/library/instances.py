@@ -97,14 +97,15 @@ def refuse_if_instances(step: Step) -> None:
         )
 
 
-def refuse_if_virtual_machines(step: Step) -> None:
+def refuse_if_virtual_machines(step: Step, *more: str) -> None:
     """Refuse to take nova-compute's driver from virtual machines that Nova has on this host.
 
     A run asks Nova for that before, and lets them move; a stack of Heat asks nobody.
 
+    :param more: places where libvirt keeps its domains, besides the usual ones
     :raises StepFailed: naming them
     """
-    files = [file for place in DOMAINS for file in sorted(step.path(place).glob("*.xml"))]
+    files = [file for place in (*DOMAINS, *more) for file in sorted(step.path(place).glob("*.xml"))]
     names = sorted({file.stem for file in files if NOVAS_DOMAIN in file.read_bytes()})
     if names:
         raise StepFailed(

@@ -164,8 +164,12 @@ def versions(*names: str) -> dict[str, str | None]:
     return answer
 
 
-def inventory() -> dict[str, Any]:
-    """Return what the environment holds, by which archives, and where pip would put more."""
+def inventory(without: str = "", only: str = "") -> dict[str, Any]:
+    """Return what the environment holds, by which archives, and where pip would put more.
+
+    :param without: a directory that is left out
+    :param only: the one directory that is looked at
+    """
     import importlib.metadata
     import json
     import pathlib
@@ -175,7 +179,8 @@ def inventory() -> dict[str, Any]:
 
     packages: dict[str, str] = {}
     archives: dict[str, str] = {}
-    for dist in importlib.metadata.distributions():
+    places = [only] if only else [place for place in sys.path if not without or place != without]
+    for dist in importlib.metadata.distributions(path=places):
         if dist.metadata and dist.metadata["Name"]:
             name = re.sub(r"[-_.]+", "-", dist.metadata["Name"]).lower()
             if name in packages:
@@ -192,13 +197,25 @@ def inventory() -> dict[str, Any]:
     }
 
 
-def distribution_files(name: str) -> dict[str, Any]:
-    """Return where a distribution is installed, which files it has there, and if they can move."""
+def site_packages() -> str:
+    """Return where the environment's packages are, whose ``.pth`` files are read."""
+    import sysconfig
+
+    return sysconfig.get_path("purelib")
+
+
+def distribution_files(name: str, only: str = "") -> dict[str, Any]:
+    """Return where a distribution is installed, which files it has there, and if they can move.
+
+    :param only: the one directory that is looked at
+    """
     import importlib.metadata
     import json
     import os
+    import sys
 
-    dist = importlib.metadata.distribution(name)
+    places = [only] if only else sys.path
+    (dist, *_others) = importlib.metadata.distributions(name=name, path=places)
     origin = json.loads(dist.read_text("direct_url.json") or "{}")
     return {
         "place": os.path.realpath(str(dist.locate_file(""))),

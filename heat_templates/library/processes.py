@@ -31,3 +31,23 @@ def began_at(pid: int) -> float | None:
     ticks = int(status.rsplit(")", 1)[1].split()[19])
     since_boot_s = ticks / os.sysconf("SC_CLK_TCK")
     return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - since_boot_s)
+
+
+def process_below(pid: int, name: str) -> int:
+    """Return the process that runs a program, be it one or one that it has started.
+
+    :param pid: of the process to begin with
+    :param name: of the program; an interpreter may stand before it
+    :return: 0 where there is none
+    """
+    waiting = [pid] if pid else []
+    while waiting:
+        here = waiting.pop(0)
+        if any(Path(word).name == name for word in process_command(here)[0][:3]):
+            return here
+        try:
+            children = Path(f"/proc/{here}/task/{here}/children").read_text()
+        except OSError:
+            continue
+        waiting += [int(child) for child in children.split()]
+    return 0

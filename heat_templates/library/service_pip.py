@@ -11,15 +11,14 @@ import json
 import os
 import re
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from library import wheels
 from library.faults import StepFailed
-from library.services import Service
+from library.pip_files import files, write
+from library.services import Service, place_on_host, run_beside
 from library.step import Step
 from library.wheels import Locked, Wheel, normal
 
@@ -41,8 +40,12 @@ class ServicePip:
     :param environment: what `library.probes.inventory` told of it
     """
 
+    # Where files for it are made; None: where files are that are there for a while.
+    room: str | None = None
+
     def __init__(self, step: Step, service: Service, environment: Mapping[str, Any]) -> None:
         self.step = step
+        self.service = service
         self.before: dict[str, str] = environment["packages"]
         self.python = service.python
         self.command, version = self._found()
@@ -51,18 +54,37 @@ class ServicePip:
         # /usr/local, beside its own packages, and never replace one.
         self.managed = ["--break-system-packages"] if managed else []
 
+    def commands(self) -> list[list[str]]:
+        """Return the pips that may be there, the environment's own first."""
+        others = (sys.executable, "/usr/bin/python3")
+        return [[python, "-m", "pip"] for python in (self.python, *others)]
+
+    def seen(self, path: Path, _folder: str) -> Path:
+        """Return where pip sees a file of the host.
+
+        :param _folder: for files of pip's
+        """
+        return path
+
+    def target(self, _folder: str) -> list[str]:
+        """Return the options that say where packages are put, none for the environment itself."""
+        return []
+
+    def put(self, folder: str, wanted: Iterable[str]) -> None:
+        """Put packages where they belong that pip has put elsewhere."""
+
     def _found(self) -> tuple[list[str], tuple[int, int]]:
-        own = [self.python, "-m", "pip"]
-        for command in (own, [sys.executable, "-m", "pip"], ["/usr/bin/python3", "-m", "pip"]):
+        own, *others = self.commands()
+        for command in (own, *others):
             try:
-                text = self.step.run([*command, "--version"], env=NO_CONFIGURATION).stdout
+                text = self.execute([*command, "--version"])
             except StepFailed:
                 continue
             told = re.match(r"pip (\d+)\.(\d+)", text)
             version = (int(told.group(1)), int(told.group(2))) if told else (0, 0)
             if version < (22, 3):
                 continue
-            self.step.facts["pip"] = " ".join(command)
+            self.step.facts["pip"] = f"{command[0]} -m pip"
             chosen = command if command == own else [*command, "--python", self.python]
             options = ["--isolated", "--disable-pip-version-check", "--no-input"]
             return [*chosen, *options], version
@@ -76,8 +98,11 @@ class ServicePip:
 
         :raises StepFailed: with what pip said
         """
-        command = [*self.command, verb, *self.managed, *arguments]
-        return self.step.run(command, env=NO_CONFIGURATION).stdout
+        return self.execute([*self.command, verb, *self.managed, *arguments])
+
+    def execute(self, command: list[str]) -> str:
+        """Run a command where the environment is, and return what it printed."""
+        return run_beside(self.step, self.service, command, env=NO_CONFIGURATION).stdout
 
     def plan(self, wheel: Wheel, url: str, index: str) -> dict[str, str]:
         """Return which packages a wheel brings, itself included, at which versions.
@@ -90,8 +115,9 @@ class ServicePip:
         name = normal(wheel.path.name.partition("-")[0])
         others = [f"{item}=={version}" for item, version in self._held(name)]
         others += [f"{x.name}=={x.version}{';' * bool(x.marker)}{x.marker}" for x in lock]
-        sources = self.sources(lock, url, index)
-        with files(constraints=others, requirements=[f"{name} @ {wheel.path.as_uri()}"]) as folder:
+        with files(self.room, constraints=others) as folder:
+            sources = self.sources(lock, url, index, folder)
+            write(folder, requirements=[f"{name} @ {self.seen(wheel.path, folder).as_uri()}"])
             try:
                 text = self.run(
                     "install",
@@ -129,17 +155,21 @@ class ServicePip:
             if item != name and VERSION.fullmatch(version):
                 yield item, version
 
-    def sources(self, lock: Iterable[Locked], url: str, index: str) -> list[str]:
-        """Return the options that say where packages come from: this host, and what was named."""
+    def sources(self, lock: Iterable[Locked], url: str, index: str, folder: str) -> list[str]:
+        """Return the options that say where packages come from: this host, and what was named.
+
+        :param folder: for files of pip's
+        """
         options = ["--index-url", index] if index else ["--no-index"]
         if url:
             options += ["--find-links", url]
         if index or url:
-            options += next((["--cert", x] for x in AUTHORITIES if os.path.exists(x)), [])
+            trusted = (place_on_host(self.step, self.service, name) for name in AUTHORITIES)
+            options += next((["--cert", str(x)] for x in trusted if x and x.exists()), [])
         for sha256 in (sha256 for entry in lock for sha256 in entry.sha256):
             wheel = wheels.held(self.step.root, sha256)
             if wheel is not None:
-                options += ["--find-links", str(wheel.path.parent)]
+                options += ["--find-links", str(self.seen(wheel.path, folder).parent)]
         return options
 
     def install(
@@ -157,32 +187,28 @@ class ServicePip:
                 f"the driver needs {unknown[0]}, which Nova's environment lacks and driver.lock "
                 "does not name: install it into that environment from where Nova comes from"
             )
-        lines = [f"{name} @ {wheel.path.as_uri()} --hash=sha256:{wheel.sha256}"]
-        for entry in lock:
-            hashes = " ".join(f"--hash=sha256:{sha256}" for sha256 in entry.sha256)
-            lines.append(f"{entry.name}=={entry.version} {hashes}")
-        with files(requirements=lines) as folder:
+        checks = self.step.mode == "check"
+        with files(self.room) as folder:
+            uri = self.seen(wheel.path, folder).as_uri()
+            lines = [f"{name} @ {uri} --hash=sha256:{wheel.sha256}"]
+            for entry in lock:
+                hashes = " ".join(f"--hash=sha256:{sha256}" for sha256 in entry.sha256)
+                lines.append(f"{entry.name}=={entry.version} {hashes}")
+            write(folder, requirements=lines)
             self.run(
                 "install",
-                *(["--dry-run", "--no-cache-dir"] if self.step.mode == "check" else []),
+                *(["--dry-run", "--no-cache-dir"] if checks else self.target(folder)),
                 *("--quiet", "--no-deps", "--force-reinstall", "--require-hashes"),
                 *("--only-binary", ":all:"),
-                *self.sources(lock, url, index),
+                *self.sources(lock, url, index, folder),
                 *("--requirement", f"{folder}/requirements"),
             )
+            if not checks:
+                self.put(folder, wanted)
 
     def uninstall(self, names: Iterable[str]) -> None:
         """Take packages out."""
         self.run("uninstall", "--yes", *names)
-
-
-@contextmanager
-def files(**lines: Iterable[str]) -> Iterator[str]:
-    """Write files of these lines into a folder that is there for a while; yield its name."""
-    with tempfile.TemporaryDirectory(prefix="novadocker-") as folder:
-        for name, content in lines.items():
-            Path(folder, name).write_text("".join(f"{line}\n" for line in content))
-        yield folder
 
 
 def refuse_differences(

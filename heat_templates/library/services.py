@@ -1,23 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Services of systemd: how they are called, restarted, and asked in their own Python."""
+"""Services of systemd: how they are called, and asked in their own Python.
+
+One may be in a container, which its unit starts: it is asked in there.
+"""
 
 from __future__ import annotations
 
-import grp
 import json
 import pwd
 import re
 import shlex
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from library.compute_container import KOLLA_UNIT, Container, run_inside, started_by
 from library.faults import StepFailed
 from library.probes import program_text
 from library.processes import process_command
-from library.step import ANY_CODE, Step, program_path, user_name
+from library.step import Done, Step, program_path, user_name, wait_until
 from library.uwsgi import is_uwsgi, uwsgi_environment, uwsgi_python
 
 GLANCE_UNITS = (
@@ -30,7 +32,14 @@ SCHEDULER_UNITS = (
     "openstack-nova-scheduler.service",
     "devstack@n-sch.service",
 )
-NOVA_UNITS = ("nova-compute.service", "openstack-nova-compute.service", "devstack@n-cpu.service")
+NOVA_UNITS = (
+    "nova-compute.service",
+    "openstack-nova-compute.service",
+    "devstack@n-cpu.service",
+    KOLLA_UNIT,
+)
+# How long a container may take from its start to nova-compute's, or stay away between two.
+BEGIN_S = 30
 
 
 @dataclass
@@ -38,6 +47,8 @@ class Service:
     """A systemd service, and how its program is called.
 
     :param command: argument list from the running process, else from the unit
+    :param container: that it is in; its command is as it is called in there, and empty while it
+        does not run
     """
 
     unit: str
@@ -49,6 +60,7 @@ class Service:
     notifies: bool
     command: list[str]
     environment: dict[str, str]
+    container: Container | None = None
 
     @property
     def python(self) -> str:
@@ -106,11 +118,18 @@ def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
             environment = dict(
                 item.split("=", 1) for item in shlex.split(values.get("Environment", ""))
             )
+        container = started_by(command) if unit == KOLLA_UNIT else None
+        if container is not None:
+            pid, values["User"] = container.pid, container.user
+            command, environment = process_command(pid)
+        elif unit == KOLLA_UNIT:
+            continue
         if is_uwsgi(command):
             environment = {**environment, **uwsgi_environment(command)}
         return Service(
             unit=unit,
-            active=values.get("ActiveState") == "active",
+            active=values.get("ActiveState") == "active"
+            and (container is None or container.running),
             state=f"{values.get('ActiveState', '')}/{values.get('SubState', '')}",
             user=user_name(values.get("User") or "root"),
             pid=pid,
@@ -118,6 +137,7 @@ def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
             notifies=values.get("Type") == "notify",
             command=command,
             environment=environment,
+            container=container,
         )
     return None
 
@@ -130,10 +150,32 @@ def nova_service(step: Step) -> Service:
     service = find_service(step, NOVA_UNITS)
     if service is None:
         raise StepFailed(f"no nova-compute unit on this host (looked for {', '.join(NOVA_UNITS)})")
+    if service.container is not None and not service.python:
+        service = begun(step, service.unit)
     if not service.python:
         raise StepFailed(
             f"{service.unit} is {service.state} and its Python cannot be told from the unit's "
             "command: start it with its old configuration, then repeat"
+        )
+    return service
+
+
+def begun(step: Step, unit: str) -> Service:
+    """Return a container's service, whose nova-compute may be about to begin.
+
+    :raises StepFailed: when it does not run, so that its Python cannot be asked
+    """
+
+    def running() -> Service | None:
+        service = find_service(step, (unit,))
+        waits = service is not None and service.state.startswith("activ") and not service.python
+        return None if waits else service
+
+    service: Service | None = wait_until(running, BEGIN_S)
+    if service is None or not service.python:
+        raise StepFailed(
+            f"{unit}: nova-compute does not run in its container, where its Python cannot be told "
+            "otherwise: see there why not, or take the driver out of it by `undeploy`; then repeat"
         )
     return service
 
@@ -147,82 +189,40 @@ def in_service_python(
     """
     kept = ("PYTHON", "OS_", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
     env = {name: value for name, value in service.environment.items() if name.startswith(kept)}
-    try:
-        env["HOME"] = pwd.getpwnam(service.user).pw_dir
-    except KeyError as err:
-        raise StepFailed(f"{service.unit} runs as {service.user}, who is no user here") from err
+    if service.container is None:
+        try:
+            env["HOME"] = pwd.getpwnam(service.user).pw_dir
+        except KeyError as err:
+            raise StepFailed(f"{service.unit} runs as {service.user}, who is no user here") from err
     env["PYTHONDONTWRITEBYTECODE"] = "1"
-    done = step.run(
-        [service.python, "-c", program_text(probe), *arguments], user=service.user, env=env
-    )
+    argv = [service.python, "-c", program_text(probe), *arguments]
+    done = run_beside(step, service, argv, user=service.user, env=env)
     lines = done.stdout.strip().splitlines()
     return json.loads(lines[-1]) if lines else None
 
 
-def may_use_engine(service: Service) -> bool:
-    """Return whether the running service is in group docker, as far as that can be told.
+def run_beside(
+    step: Step,
+    service: Service,
+    argv: list[str],
+    *,
+    ok: tuple[int, ...] = (0,),
+    user: str = "root",
+    env: dict[str, str] | None = None,
+) -> Done:
+    """Run a command where a service is: on the host, or in its container.
 
-    What counts are the groups of the process, not those that a new login of its user would have.
+    :param ok: exit codes that are no failure
+    :raises StepFailed: for any other exit code
     """
-    try:
-        wanted = grp.getgrnam("docker").gr_gid
-        status = Path(f"/proc/{service.pid}/status").read_text() if service.pid else ""
-    except (KeyError, OSError):
-        return True
-    groups = re.findall(r"^(?:Gid|Groups):(.*)", status, re.M)
-    return service.user == "root" or not groups or str(wanted) in " ".join(groups).split()
+    if service.container is None:
+        return step.run(argv, ok=ok, user=user, env=env)
+    return run_inside(step, service.container, argv, ok=ok, user=user, env=env)
 
 
-def is_member(user: str) -> bool:
-    """Return whether a user's next process will be in group docker."""
-    try:
-        return user in grp.getgrnam("docker").gr_mem
-    except KeyError:
-        return False
-
-
-def restart_service(step: Step, service: Service, timeout_s: float = 120) -> None:
-    """Restart a service and wait until it stays up.
-
-    :raises StepFailed: with the last lines of its journal
-    """
-    step.run(["systemctl", "daemon-reload"])
-    step.run(["systemctl", "reset-failed", service.unit], ok=(0, 1))
-    done = step.run(["systemctl", "restart", service.unit], ok=ANY_CODE)
-    settle_s, deadline = 0.0 if service.notifies else 3.0, time.monotonic() + timeout_s
-    since, seen_pid = time.monotonic(), 0
-    while done.code == 0 and time.monotonic() < deadline:
-        now = find_service(step, (service.unit,))
-        if now is None or now.state.startswith("failed") or now.restarts > 0:
-            break
-        if not now.active or now.pid != seen_pid:
-            since, seen_pid = time.monotonic(), now.pid
-        if now.active and time.monotonic() - since >= settle_s:
-            return
-        time.sleep(0.3)
-    raise StepFailed(
-        f"{service.unit} does not stay up after the restart: {journal_end(step, service.unit)}"
-    )
-
-
-def journal_end(step: Step, unit: str) -> str:
-    """Return the last lines that a unit has logged."""
-    command = ["journalctl", "-u", unit, "-n", "15", "-o", "cat", "--no-pager"]
-    return step.run(command, ok=ANY_CODE).stdout[-900:]
-
-
-def put_back(step: Step, restarted: Service | None) -> None:
-    """Put files back as this run found them, and have a service that took them up take these up.
-
-    Its failure to do so would only hide the reason for all this.
-    """
-    if not step.restore_files():
-        return
-    step.note("the configuration was put back as it was")
-    if restarted:
-        step.run(["systemctl", "daemon-reload"])
-        step.run(["systemctl", "reset-failed", restarted.unit], ok=(0, 1))
-        try:
-            step.run(["systemctl", "restart", restarted.unit])
-        except StepFailed:
-            step.owe("restart")
+def place_on_host(step: Step, service: Service, name: str) -> Path | None:
+    """Return where on the host a path of a service is, None where it is in its container alone."""
+    if service.container is None:
+        return step.path(name)
+    source = service.container.source(name)
+    return step.path(source) if source else None

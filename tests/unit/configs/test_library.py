@@ -16,7 +16,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from library import changes, engine_proxies, faults, outcome, probes, services, settings
+from library import changes, engine_proxies, faults, outcome, probes, restarts, services, settings
 from library import step as steps
 
 from novadocker_actions import schema
@@ -338,7 +338,7 @@ class TestServices:
         )
         programs("journalctl", "echo ImportError: no such driver")
         with pytest.raises(faults.StepFailed, match="no such driver"):
-            services.restart_service(make_step("s"), self.service(["/x"]), 5)
+            restarts.restart_service(make_step("s"), self.service(["/x"]), 5)
 
 
 class TestReport:

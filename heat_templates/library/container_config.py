@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a container of kolla's gets at each start: entries of ours in its config.json.
+
+That file is kolla-ansible's, which writes it anew. Its other entries stay, and undo takes ours out
+of what is there by then; where nobody has changed it since, it is byte for byte as it was.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from library.compute_container import CONFIG_FILES, Container
+from library.container_site import INSIDE, OURS, SITE, site
+from library.faults import StepFailed
+from library.files import file_state, replace_file
+from library.probes import site_packages
+from library.services import Service, in_service_python, run_beside
+from library.step import ANY_CODE, Step
+
+DROP_IN_FOLDER = "/etc/nova/nova-compute.conf.d"
+DROP_IN_NAME = "90-novadocker.conf"
+PATH_FILE = "novadocker.pth"
+CONFIG_OPTIONS = ("--config-file", "--config-dir")
+
+
+def drop_in_on_host(container: Container) -> str:
+    """Return where on the host the drop-in for a container is."""
+    return f"{container.folder}/{OURS}/nova-compute.conf.d/{DROP_IN_NAME}"
+
+
+def path_file(container: Container) -> str:
+    """Return where on the host the file is by which Python finds the driver."""
+    return f"{container.folder}/{OURS}/{PATH_FILE}"
+
+
+def config_file(container: Container) -> str:
+    """Return where on the host the file is that says what a container gets and calls."""
+    return f"{container.folder}/config.json"
+
+
+def read_config(step: Step, container: Container) -> dict[str, Any]:
+    """Return what that file holds.
+
+    :raises StepFailed: when it is not there, or is not what kolla-ansible writes
+    """
+    name = config_file(container)
+    try:
+        config = json.loads(step.followed(name).read_text())
+        entries = config.get("config_files", [])
+        if not isinstance(config["command"], str) or not all("dest" in item for item in entries):
+            raise ValueError("it names no command")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        raise StepFailed(
+            f"{name} is not as kolla-ansible writes it ({err}): have it written anew "
+            "(`kolla-ansible reconfigure --tags nova`), then repeat"
+        ) from err
+    return dict(config)
+
+
+def is_ours(entry: dict[str, Any]) -> bool:
+    """Return whether an entry is of this bundle."""
+    return str(entry.get("source", "")).startswith(f"{CONFIG_FILES}/{OURS}/")
+
+
+def ours_in(config: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of this bundle."""
+    return [entry for entry in config.get("config_files", []) if is_ours(entry)]
+
+
+def without_ours(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration without what is of this bundle."""
+    words = str(config["command"]).split(" ")
+    kept = [word for word in words if word != drop_in_argument()]
+    others = [entry for entry in config.get("config_files", []) if not is_ours(entry)]
+    files = {"config_files": others} if "config_files" in config else {}
+    return {**config, "command": " ".join(kept), **files}
+
+
+def with_ours(config: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a configuration with the entries of this bundle, and with no others of it.
+
+    Where the command names files of options, those of directories that it does not name lose
+    against them, so that it names the drop-in as well.
+    """
+    bare = without_ours(config)
+    more = f" {drop_in_argument()}" if names_files(bare) else ""
+    listed = [*bare.get("config_files", []), *entries]
+    return {**bare, "command": f"{bare['command']}{more}", "config_files": listed}
+
+
+def names_files(config: dict[str, Any]) -> bool:
+    """Return whether a command says which files of options are read."""
+    words = without_ours(config)["command"].split()
+    return any(word.partition("=")[0] in CONFIG_OPTIONS for word in words)
+
+
+def drop_in_argument() -> str:
+    """Return the argument by which a command names the drop-in."""
+    return f"--config-file={DROP_IN_FOLDER}/{DROP_IN_NAME}"
+
+
+def wanted_entries(step: Step, service: Service, container: Container) -> list[dict[str, Any]]:
+    """Return what the container has to get: the drop-in, and the driver if it has not got it."""
+    files = [(f"nova-compute.conf.d/{DROP_IN_NAME}", f"{DROP_IN_FOLDER}/{DROP_IN_NAME}", "0644")]
+    if site(step, container).exists():
+        place = str(in_service_python(step, service, site_packages))
+        # One mode for folders and files, as what compares them asks for one.
+        files.append((SITE.partition("/")[2], INSIDE, "0755"))
+        files.append((PATH_FILE, f"{place}/{PATH_FILE}", "0644"))
+    return [
+        {"source": f"{CONFIG_FILES}/{OURS}/{name}", "dest": dest, "owner": "root", "perm": perm}
+        for name, dest, perm in files
+    ]
+
+
+def write_path_file(step: Step, container: Container, header: str) -> bool:
+    """Write the file by which Nova's Python finds the driver; return whether that is a change.
+
+    :param header: with which files of this step begin
+    """
+    packages = site(step, container)
+    if not packages.exists():
+        return False
+    # Such files are read among Nova's own packages alone: this one says what the driver's do.
+    more = "".join(path.read_text() for path in sorted(packages.glob("*.pth")))
+    return step.write_file(path_file(container), f"{header}{INSIDE}\n{more}", 0o644)
+
+
+def lacks_entries(step: Step, service: Service, container: Container) -> bool:
+    """Return whether the container would not get at its next start what it has to."""
+    config = read_config(step, container)
+    return with_ours(config, wanted_entries(step, service, container)) != config
+
+
+def write_entries(step: Step, service: Service, container: Container) -> None:
+    """Have the container get what it has to at its next start."""
+    config = read_config(step, container)
+    wanted = with_ours(config, wanted_entries(step, service, container))
+    if wanted == config:
+        return
+    if not ours_in(config):
+        # What kolla-ansible has written since is what undo goes back to.
+        step.take_anew(config_file(container))
+    step.write_file(config_file(container), config_text(wanted), shared=True)
+
+
+def names_driver(step: Step, container: Container) -> bool:
+    """Return whether kolla-ansible itself sets the driver, by the nova.conf that it writes."""
+    path = step.path(f"{container.folder}/nova.conf")
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    return bool(re.search(r"^compute_driver\s*=\s*novadocker\.", text, re.M))
+
+
+def drift_of(step: Step, service: Service) -> list[str]:
+    """Return what kolla-ansible has taken back of what its container has to get, if it has."""
+    container = service.container
+    if container is None or not step.path(drop_in_on_host(container)).exists():
+        return []
+    dests = {entry["dest"] for entry in ours_in(read_config(step, container))}
+    if f"{DROP_IN_FOLDER}/{DROP_IN_NAME}" in dests or names_driver(step, container):
+        return []
+    return [
+        f"{config_file(container)} was written anew without what this bundle had in it, so that "
+        f"{container.name} loses the driver when it is made anew: deploy again"
+    ]
+
+
+def config_text(config: dict[str, Any]) -> str:
+    """Return a configuration's text, as kolla-ansible sets it."""
+    return json.dumps(config, indent=4) + "\n"
+
+
+def take_out_entries(step: Step, container: Container) -> bool:
+    """Put the file back; where others changed it since, take back our entries alone.
+
+    :return: whether it changed
+    """
+    name = config_file(container)
+    try:
+        config = read_config(step, container)
+    except StepFailed as err:
+        step.note(str(err))
+        return False
+    entry = step.to_undo.get("files", {}).get(name)
+    before = json.loads(step.content_before(name) or b"{}") if entry else {}
+    if entry and (ours_in(before) or without_ours(config) == before):
+        return step.restore_file(name, force=True)
+    path = step.followed(name)
+    changed = bool(ours_in(config)) and step.will(f"take this step's entries out of {name}")
+    if changed:
+        state, text = path.stat(), config_text(without_ours(config))
+        replace_file(path, text.encode(), state.st_mode & 0o7777, state.st_uid, state.st_gid)
+    if entry:
+        # As it is now is what undo has made of it.
+        entry["before"] = file_state(path)
+    return changed
+
+
+def sweep(step: Step, service: Service, container: Container) -> None:
+    """Take out of a container what it got and is not to get any more.
+
+    kolla's own start does so since 2026; before, copies stayed until the container was made anew.
+    """
+    dests = {str(entry["dest"]) for entry in ours_in(read_config(step, container))}
+    ours = {INSIDE, f"{DROP_IN_FOLDER}/{DROP_IN_NAME}"}
+    if service.python:
+        ours.add(f"{in_service_python(step, service, site_packages)}/{PATH_FILE}")
+    gone = sorted(ours - dests)
+    if gone:
+        run_beside(step, service, ["rm", "-rf", "--", *gone], ok=ANY_CODE)
+        # It was made for the drop-in, where it has nothing else in it.
+        run_beside(step, service, ["rmdir", DROP_IN_FOLDER], ok=ANY_CODE)
