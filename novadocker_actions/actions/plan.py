@@ -16,6 +16,7 @@ from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError, NovadockerError, Refused, Stopped
 from novadocker_actions.plan import (
     claims,
+    deployers,
     findings,
     hosts,
     inputs,
@@ -231,6 +232,7 @@ class FindNeeds(NovadockerAction):
             if row.ok:
                 self._note_needs(row, exporting)
             row.scheduler = isolation.of_scheduler(row.facts)
+            row.deployer = str((row.facts.get("nova") or {}).get("deployer") or "")
             row.facts = {}
         # Who lives on a host is not disturbed by what is staged there.
         if self._workflow not in ("verify", _PRECHECK) and phase != "stage":
@@ -380,12 +382,13 @@ class Plan(NovadockerAction):
     def _remarks(self, cloud: Cloud, host_rows: list[HostRow]) -> list[str]:
         if self.settings["workflow"] not in ("deploy", "plan", "verify", _PRECHECK):
             return []
+        of_hosts = [*deployers.remarks(host_rows), *findings.unreached(host_rows)]
         try:
             untied = glance.untied(cloud.image)
         except CloudError as err:
             unknown = f"Glance did not tell its images: {err}"
-            return [*isolation.remarks(host_rows, []), *findings.unreached(host_rows), unknown]
-        return [*isolation.remarks(host_rows, untied), *findings.unreached(host_rows)]
+            return [*isolation.remarks(host_rows, []), *of_hosts, unknown]
+        return [*isolation.remarks(host_rows, untied), *of_hosts]
 
 
 @action

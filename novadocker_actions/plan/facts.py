@@ -29,6 +29,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
             "host": _TEXT,
             "compute_id": _TEXT,
             "hindrance": _TEXT,
+            "deployer": _TEXT,
         },
         "docker": {"installed": bool},
         "novadocker": {"driver_version": _TEXT},

@@ -27,8 +27,7 @@ _FOR_THE_WAY = (
     "done",
     "facts",
     "instances",
-    "package",
-    "scheduler",
+    *("package", "scheduler", "deployer"),
     "left_by",
     "findings",
     "moving",
@@ -66,6 +65,7 @@ class HostRow:
     :param stuck: whether it cannot be put back now, so that it stays out of service
     :param package: ``OTHER`` where its package of steps is not ours, ``BROUGHT`` where it was
     :param scheduler: what its nova-scheduler does with isolated aggregates, "" where it has none
+    :param deployer: the tool that runs its nova-compute in a container, "" where none does
     :param seconds: how long the host took for each step that it ran other than as a check
     :param out_at: when this run took it out of service, in seconds since the epoch
     :param out_s: how long it was out of service by this run, 0 where it is or never was
@@ -99,6 +99,7 @@ class HostRow:
     instances: int = 0
     package: str = ""
     scheduler: str = ""
+    deployer: str = ""
     seconds: dict[str, float] = field(default_factory=dict)
     out_at: int = 0
     out_s: int = 0
