@@ -90,7 +90,7 @@ def test_it_runs_a_step_and_each_probe_finds_its_own_text(
         timeout=60,
         check=True,
     )
-    assert "def inventory()" in shown.stdout
+    assert "def inventory(" in shown.stdout
 
 
 def test_what_a_message_carries_of_it_is_the_whole(package: pathlib.Path) -> None:
