@@ -10,7 +10,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The workbook's tests come late: they wait for most, and have the machine when the cloud is gone.
 phases=(functional-driver pep8 templates py3 dashboard docs releasenotes functional lab)
 case ${1:-} in
 -h | --help)
@@ -79,15 +78,20 @@ giving_way() {
         exec nice -n 19 "$@"' giving-way "$@"
 }
 
-# What has no deadlines of its own: it works more than it waits, and gives way to what has them.
-other_phases() {
+# Runs those of the phases given that are chosen, one after the other.
+in_turn() {
     local name
-    for name in "${phases[@]}"; do
-        case $name in
-        functional-driver | lab) ;;
-        *) phase "$name" giving_way tox run -q -e "$name" || true ;;
-        esac
+    for name in "$@"; do
+        ! is_chosen "$name" || phase "$name" giving_way tox run -q -e "$name" || true
     done
+}
+
+# What has no deadlines of its own: it works more than it waits, and gives way to what has them.
+# Those of one process each fill what the tests of two leave while these start, wait and end.
+other_phases() {
+    in_turn pep8 templates docs dashboard releasenotes &
+    in_turn py3 functional
+    wait $!
 }
 
 driver_phase() {
