@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import re
 
+from library import module_streams
 from library.faults import StepFailed
 from library.package_manager import PackageManager
+from library.step import Step
 
 
 class Rpm(PackageManager):
@@ -37,13 +39,22 @@ class Dnf(Rpm):
     starts_services = False
     command = ("dnf", "install", "--setopt=install_weak_deps=False")
 
+    def __init__(self, step: Step) -> None:
+        super().__init__(step)
+        # Those that the installation enables which was planned last, by module.
+        self._streams: dict[str, str] = {}
+
     def choice(self, packages: tuple[str, ...]) -> list[str]:
         """Return the first of them that the repositories have.
 
-        :raises StepFailed: when they have none
+        :raises StepFailed: when they have none, or something of this host hides it
         """
         wanted = [name for name in packages if self._available(name)][:1]
         if not wanted:
+            for name in packages:
+                remedy = module_streams.remedy(self.step, self._declined(name))
+                if remedy:
+                    raise StepFailed(f"dnf does not offer {name}: {remedy}")
             raise StepFailed(
                 f"no repository of this host has {' or '.join(packages)}: add one, then repeat"
             )
@@ -55,10 +66,10 @@ class Dnf(Rpm):
         text = done.stdout
         if done.code and "Operation aborted" not in done.stdout + done.stderr:
             said = " ".join((done.stderr or done.stdout).split())[-600:]
-            raise StepFailed(
-                f"dnf cannot install {packages[0]}: {said}. Remove what is in conflict, or install "
-                "the Docker Engine by hand, then repeat"
-            )
+            remedy = "Remove what is in conflict, or install the Docker Engine by hand, then repeat"
+            hidden = module_streams.remedy(self.step, done.stdout + done.stderr)
+            remedy = f"Here {hidden}" if hidden else remedy
+            raise StepFailed(f"dnf cannot install {packages[0]}: {said}. {remedy}")
         disturbed = re.search(
             r"^(Upgrading|Removing|Downgrading|Reinstalling)[\w ]*:\n (\S+)", text, re.M
         )
@@ -67,6 +78,9 @@ class Dnf(Rpm):
                 f"installing {packages[0]} would change {disturbed.group(2)} "
                 f"({disturbed.group(1).lower()}): bring it up to date first, then repeat"
             )
+        self._streams = module_streams.enabled_by(text)
+        for module, stream in self._streams.items():
+            self.step.note(f"dnf enables the module stream {module}:{stream} for {packages[0]}")
         rows = re.findall(r"^ (\S+)\s+(?:x86_64|aarch64|noarch)\s", text, re.M)
         there = self.installed()
         return [name for name in dict.fromkeys(rows) if name not in there]
@@ -74,10 +88,20 @@ class Dnf(Rpm):
     def _available(self, name: str) -> bool:
         return self.step.run(["dnf", "-q", "list", "--available", name], ok=(0, 1)).code == 0
 
+    def _declined(self, name: str) -> str:
+        done = self.step.run([*self.command, "--assumeno", name], ok=(0, 1))
+        return done.stdout + done.stderr
+
     def install(self, packages: list[str]) -> None:
         """Install without weak dependencies; when that fails, renew the index once."""
+        module_streams.remember(self.step, self._streams)
         try:
             self.step.run([*self.command, "-y", *packages])
         except StepFailed:
             self.step.run(["dnf", "-q", "makecache"])
             self.step.run([*self.command, "-y", *packages])
+
+    def purge(self, packages: list[str]) -> None:
+        """Remove exactly these, and have the streams be as they were before them."""
+        super().purge(packages)
+        module_streams.put_back(self.step)

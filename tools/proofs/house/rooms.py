@@ -99,7 +99,7 @@ ROOMS: Mapping[str, Room] = {
             {
                 "packages": (
                     *("library.packages", "library.package_manager"),
-                    *("library.apt", "library.apt_locks", "library.rpm"),
+                    *("library.apt", "library.apt_locks", "library.rpm", "library.module_streams"),
                 ),
                 "host": ("library",),
             },
