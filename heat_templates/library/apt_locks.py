@@ -76,7 +76,10 @@ class AptGet:
         """Return what apt-get would do; where it cannot tell, its index is renewed first.
 
         A check renews one of its own, which is gone after, and leaves the host's caches alone.
+
+        :raises StepFailed: when apt cannot do it, or would refuse to begin
         """
+        self.refuse_if_interrupted()
         if self.step.mode != "check":
             try:
                 return self.ask("-s", *arguments)
@@ -94,6 +97,24 @@ class AptGet:
                 own = ("-o", f"Dir::State::lists={place}/lists", "-o", f"Dir::Cache={place}/cache")
                 self.ask(*own, "update")
                 return self.ask(*own, "-s", *arguments)
+
+    def refuse_if_interrupted(self) -> None:
+        """Refuse what apt refuses when it is to change something, and no simulation tells.
+
+        dpkg writes what it has done into files called by a number, and takes them in at its end.
+        What an installation of ours has left is put right by the next.
+        """
+        place = self.step.path("/var/lib/dpkg")
+        left = [path.name for path in place.glob("updates/*") if path.name.isdecimal()]
+        if not left or self.step.record.get("packages") or lock_holder(place / "lock"):
+            return
+        states = self.states().items()
+        halfway = [name for name, state in states if state in UNCONFIGURED]
+        named = f" of {', '.join(halfway[:5])}" if halfway else ""
+        raise StepFailed(
+            f"dpkg was interrupted on this host in the middle{named} (/var/lib/dpkg/updates): run "
+            "`dpkg --configure -a`, then repeat"
+        )
 
     def states(self) -> dict[str, str]:
         """Return what dpkg says of each package that it knows."""

@@ -30,15 +30,17 @@ FILE_LOG_OPTIONS = ("max-size", "max-file")
 
 
 def daemon_settings(step: Step, name: str = "") -> dict[str, Any]:
-    """Return what the engine's configuration file holds.
+    """Return what the engine's configuration file holds; one without a word in it has no settings.
 
-    :param name: of the file, where it is known
+    :param name: of the file, where it is known, or of one of the engine's client
     :raises StepFailed: when it is not a JSON object
     """
     name = name or settings_file(step)
     path = step.path(name)
     try:
-        current = json.loads(path.read_text() or "{}") if path.exists() else {}
+        current = json.loads(path.read_text().strip() or "{}") if path.exists() else {}
+    except OSError as err:
+        raise StepFailed(f"{name} cannot be read ({err.strerror}): mend it, then repeat") from err
     except ValueError as err:
         raise StepFailed(f"{name} is not JSON ({err}): mend it, then repeat") from err
     if not isinstance(current, dict):

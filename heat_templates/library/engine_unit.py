@@ -15,6 +15,7 @@ from library.services import find_service
 from library.step import Step, program_path
 
 ENGINE_UNIT = "docker.service"
+ENGINE_NAME = re.compile(r"dockerd(-[\w.-]+)?")
 ENGINE_SETTINGS = "/etc/docker/daemon.json"
 DOCKER_DIRECTORY = "/var/lib/docker"
 KOLLA_UNITS = re.compile(r"kolla-[\w-]+-container\.service")
@@ -97,7 +98,9 @@ class EngineFlag:
 def engine_command(step: Step) -> list[str]:
     """Return the engine's program and arguments as its unit starts them the next time.
 
-    Variables are replaced by what they hold. Empty where there is no unit.
+    Variables are replaced by what they hold. A program before the engine, such as numactl or a
+    shell, is left out; where the engine is in none of the words, as behind a script, what runs
+    tells. Empty where there is no unit.
     """
     shown = unit_shown(step)
     if not shown:
@@ -105,7 +108,7 @@ def engine_command(step: Step) -> list[str]:
     listed = re.search(r"argv\[\]=(.*?) ; ignore_errors", shown)
     if listed is None:
         service = find_service(step, (ENGINE_UNIT,))
-        return service.command if service else []
+        return engine_part(service.command) if service else []
     variables = environment(step, shown, ENGINE_VARIABLES)
     words: list[str] = []
     for word in shell_words(listed.group(1)):
@@ -114,7 +117,22 @@ def engine_command(step: Step) -> list[str]:
             words.extend(shell_words(variables.get(whole.group(1) or whole.group(2), "")))
         else:
             words.append(re.sub(r"\$\{(\w+)\}", lambda m: variables.get(m.group(1), ""), word))
-    return words
+    own = engine_part(words)
+    if own or not words:
+        return own
+    service = find_service(step, (ENGINE_UNIT,))
+    return engine_part(service.command) if service else []
+
+
+def engine_part(words: list[str]) -> list[str]:
+    """Return the engine's program and what follows it, empty where it is not among the words."""
+    for place, word in enumerate(words):
+        # What a shell is given is one word.
+        inner = shell_words(word) if re.search(r"\s", word) else [word]
+        for start, part in enumerate(inner):
+            if ENGINE_NAME.fullmatch(part.rpartition("/")[2]):
+                return [*inner[start:], *words[place + 1 :]]
+    return []
 
 
 def unit_shown(step: Step) -> str:
@@ -199,7 +217,7 @@ def deployed_units(step: Step) -> list[str]:
 def engine_program(step: Step) -> str:
     """Return the engine's program, as its unit starts it."""
     command = engine_command(step)
-    if command and command[0].rpartition("/")[2].startswith("dockerd"):
+    if command:
         return command[0]
     return next((name for name in ENGINES if step.path(name).exists()), "dockerd")
 

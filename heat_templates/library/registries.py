@@ -14,9 +14,9 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
+from library.daemon_settings import daemon_settings
 from library.engine_proxies import engine_proxies
-from library.engine_unit import engine_command, engine_flags, settings_file
-from library.faults import StepFailed
+from library.engine_unit import engine_command, engine_flags
 from library.registry_accounts import CLIENT_SETTINGS, HUB, Account, registry_account
 from library.step import Step
 
@@ -59,23 +59,17 @@ class Registries:
         self, step: Step, daemon: dict[str, Any] | None = None, *, engine: bool = False
     ) -> None:
         self.step, self.engine = step, engine
-        self.daemon = self._json(settings_file(step)) if daemon is None else daemon
-        self.client = self._json(CLIENT_SETTINGS)
+        self.daemon = daemon_settings(step) if daemon is None else daemon
+        self.client = daemon_settings(step, CLIENT_SETTINGS)
         self.flags = engine_flags(engine_command(step))
-        self.insecure = self._listed("insecure-registries")
+        # The engine takes an address for the name in it.
+        self.insecure = [re.sub("^https?://", "", x) for x in self._listed("insecure-registries")]
         self.proxies = engine_proxies(step, self.daemon, self.flags)
 
     def _listed(self, key: str) -> list[str]:
         """Return a list of the engine's settings, of which each flag is one entry."""
         listed = [str(item) for item in self.daemon.get(key) or []]
         return [*listed, *(flag.value for flag in self.flags if flag.key == key)]
-
-    def _json(self, name: str) -> dict[str, Any]:
-        path = self.step.path(name)
-        try:
-            return dict(json.loads(path.read_text())) if path.exists() else {}
-        except ValueError as err:
-            raise StepFailed(f"{name} is not JSON ({err}): mend it, then repeat") from err
 
     def endpoints(self, domain: str) -> list[str]:
         """Return where images of a registry may be had; mirrors are for the hub alone."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,22 +51,35 @@ class Account:
 def registry_account(step: Step, settings: dict[str, Any], domain: str) -> Account:
     """Return the account for a registry; an empty one where there is none.
 
-    A helper comes before what is in the file, and one for the registry before that for all.
+    A helper comes before what is in the file, and one for the registry before that for all; an
+    empty one says that this registry has none. A key that is the registry's very name comes before
+    one that is an address there.
 
     :param settings: of Docker's client
     :raises StepFailed: when a helper is named that is not there
     """
     server = HUB_ACCOUNT if domain == HUB else domain
-    helpers = settings.get("credHelpers") or {}
-    named = {host_of(key): str(name) for key, name in helpers.items()}
-    helper = named.get(host_of(server)) or str(settings.get("credsStore") or "")
+    named = {host_of(key): str(name or "") for key, name in entries(settings, "credHelpers")}
+    helper = named.get(host_of(server), str(settings.get("credsStore") or ""))
     account = helper_account(step, helper, server) if helper else None
     if account:
         return account
-    for key, entry in (settings.get("auths") or {}).items():
-        if host_of(str(key)) == host_of(server) and isinstance(entry, dict):
-            return file_account(entry)
+    stored = {key: entry for key, entry in entries(settings, "auths") if isinstance(entry, dict)}
+    for key in (server, *stored):
+        if key in stored and host_of(key) == host_of(server):
+            return file_account(stored[key])
     return Account()
+
+
+def entries(settings: dict[str, Any], key: str) -> Iterable[tuple[str, Any]]:
+    """Return what an object in the client's file holds.
+
+    :raises StepFailed: when it is no object
+    """
+    value = settings.get(key) or {}
+    if not isinstance(value, dict):
+        raise StepFailed(f"{CLIENT_SETTINGS}: {key} is no object: mend it, then repeat")
+    return value.items()
 
 
 def host_of(key: str) -> str:

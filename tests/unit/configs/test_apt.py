@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import pathlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -123,3 +125,25 @@ def test_a_package_that_would_be_upgraded_is_named(
     host(installed("containerd"))
     with pytest.raises(faults.StepFailed, match=r"upgrade .*\(containerd\): bring them up to date"):
         planned(make_step)
+
+
+def test_a_dpkg_that_was_interrupted_is_told_as_apt_would_before_it_changes_anything(
+    make_step: Make, host: Callable[..., None], root: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    host(stanza("tzdata", Status="install ok unpacked"))
+    place = tmp_path / "apt/dpkg"
+    (root / "var/lib/dpkg").symlink_to(place)
+    (place / "updates").mkdir()
+    assert "docker.io" in planned(make_step)
+    (place / "updates/0001").touch()
+    (place / "lock").touch()
+    for mode in ("check", "apply"):
+        with pytest.raises(faults.StepFailed, match=r"of tzdata .*dpkg --configure -a`, then"):
+            planned(make_step, mode)
+    # A dpkg that is at work has such files, too.
+    code = f"import fcntl, sys; held = open('{place}/lock', 'r+'); fcntl.lockf(held, fcntl.LOCK_EX)"
+    command = [sys.executable, "-c", f"{code}; print(flush=True); sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        other.stdout.readline()
+        assert "docker.io" in planned(make_step)

@@ -11,7 +11,7 @@ from typing import Any
 import install_docker
 import pytest
 from library import engine as library_engine
-from library import engine_network, engine_unit, faults, scratch_engine
+from library import engine_network, engine_unit, faults, scratch_engine, services
 
 from novadocker_actions import recipes
 
@@ -190,6 +190,62 @@ class TestFlags:
     def test_flags_are_read_as_the_engine_reads_them(self, words: list, flags: dict) -> None:
         read = engine_unit.engine_flags(["dockerd", *words])
         assert {flag.key: flag.value for flag in read} == flags
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["/usr/bin/numactl", "--cpunodebind=0", "/usr/bin/dockerd", "-H", "fd://"],
+            ["/bin/sh", "-c", "exec /usr/bin/dockerd -H fd://"],
+            ["/usr/bin/env", "GODEBUG=x", "/opt/engine/dockerd-28", "-H", "fd://"],
+        ],
+    )
+    def test_what_stands_before_the_engine_is_none_of_its_flags(self, words: list) -> None:
+        read = engine_unit.engine_flags(engine_unit.engine_part(words))
+        assert [(flag.key, flag.value) for flag in read] == [("hosts", "fd://")]
+
+    def test_flags_behind_a_script_are_those_of_what_runs(
+        self,
+        make_step: Make,
+        unit: Unit,
+        programs: Programs,
+        root: pathlib.Path,
+        containers: list,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        programs(
+            "systemctl",
+            "cat <<'E'\nLoadState=loaded\nActiveState=active\nMainPID=7\n"
+            "ExecStart={ path=/opt/start ; argv[]=/opt/start --site x ; ignore_errors=no ; }\nE",
+        )
+        runs = ["/usr/bin/dockerd", "--iptables=false", "--log-opt", "max-size=50m"]
+        monkeypatch.setattr(services, "process_command", lambda pid: (runs if pid else [], {}))
+        told, _ = merged(make_step, root)
+        assert not {"iptables", "log-opts"} & set(told)
+        assert told["bridge"] == "none"
+
+
+@pytest.mark.parametrize("text", ["", "\n", "  \n\n"])
+def test_a_file_without_a_word_has_no_settings(
+    make_step: Make, unit: Unit, daemon_json: pathlib.Path, root: pathlib.Path, text: str
+) -> None:
+    daemon_json.write_text(text)
+    assert merged(make_step, root)[0] == OURS
+
+
+@pytest.mark.parametrize(
+    ("put", "words"),
+    [
+        (lambda path: path.mkdir(), "cannot be read .*: mend it, then repeat"),
+        (lambda path: path.write_text("[]"), "does not hold an object: mend it"),
+        (lambda path: path.write_bytes(b"\xff\xfe{}"), "is not JSON .*: mend it, then repeat"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(
+    make_step: Make, unit: Unit, daemon_json: pathlib.Path, put: Callable, words: str
+) -> None:
+    put(daemon_json)
+    with pytest.raises(faults.StepFailed, match=f"/etc/docker/daemon.json {words}"):
+        install_docker.wanted_daemon_settings(make_step("install_docker", "check", **{}))
 
 
 class TestTrial:

@@ -155,6 +155,49 @@ class TestCheckImages:
         assert "s3cret" not in caplog.text
 
     @pytest.mark.field_case("K5.3")
+    def test_an_empty_helper_says_that_a_registry_has_none(
+        self, make_step: Make, root: pathlib.Path
+    ) -> None:
+        auth = base64.b64encode(b"u:p").decode()
+        account = self.accounts(
+            make_step,
+            root,
+            credHelpers={"reg.example": ""},
+            credsStore="desktop",
+            auths={"https://reg.example/v1/": {"auth": "eDp5"}, "reg.example": {"auth": auth}},
+        ).account("reg.example")
+        assert (account.user, account.password) == ("u", "p")
+
+    @pytest.mark.field_case("K5.3")
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("[]", "does not hold an object"),
+            ('{"auths": []}', ""),
+            ('{"auths": ["reg.example"]}', "auths is no object"),
+            ('{"credHelpers": "ops"}', "credHelpers is no object"),
+            ("", ""),
+            ("\n", ""),
+        ],
+    )
+    def test_a_file_of_the_client_that_is_odd_is_read_or_named(
+        self, make_step: Make, root: pathlib.Path, text: str, words: str
+    ) -> None:
+        (root / "root/.docker").mkdir(parents=True)
+        (root / "root/.docker/config.json").write_text(text)
+
+        def account() -> Any:
+            return library_registries.Registries(make_step("check_images", "check")).account(
+                "reg.example"
+            )
+
+        if not words:
+            assert account().header("reg.example") == {}
+            return
+        with pytest.raises(faults.StepFailed, match=rf"root/.docker/config.json:? {words}: mend"):
+            account()
+
+    @pytest.mark.field_case("K5.3")
     def test_a_helper_that_is_not_there_is_named(
         self, make_step: Make, root: pathlib.Path, programs: Programs
     ) -> None:
@@ -171,6 +214,7 @@ class TestCheckImages:
             ("127.0.0.5:5000", True),
             ("[::1]:5000", True),
             ("10.2.3.4:5000", True),
+            ("plain.example:5000", True),
             ("192.0.2.1:5000", False),
             ("reg.example", False),
             ("named.example:5000", True),
@@ -180,7 +224,8 @@ class TestCheckImages:
         self, make_step: Make, root: pathlib.Path, domain: str, insecure: bool
     ) -> None:
         (root / "etc/docker").mkdir()
-        settings = {"insecure-registries": ["10.0.0.0/8", "named.example:5000"]}
+        plain = "http://plain.example:5000"
+        settings = {"insecure-registries": ["10.0.0.0/8", "named.example:5000", plain]}
         (root / "etc/docker/daemon.json").write_text(json.dumps(settings))
         registries = library_registries.Registries(make_step("check_images"))
         assert (f"http://{domain}" in registries.endpoints(domain)) is insecure
