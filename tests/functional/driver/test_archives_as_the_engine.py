@@ -146,7 +146,8 @@ class Both:
     """The engine, and what the driver has in front of it."""
 
     def __init__(self) -> None:
-        self.engine = docker.DockerClient(base_url=own_engine.given_url(), timeout=60)
+        # An engine that is slow, as on a busy machine, has refused nothing.
+        self.engine = docker.DockerClient(base_url=own_engine.given_url(), timeout=600)
 
     def judge(self, builder: str, image: str, data: bytes, limit: int = LIMIT) -> Row:
         """Give an archive to both; where both take it, see that it is the same image."""
