@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
+import socket
 import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
 
-from lab import lifecycle
+from lab import controlplane, lifecycle
 from lab.client import connection
 from lab.errors import HostError, LabError
-from lab.hosts import containers
+from lab.hosts import containers, ssh
 from lab.hosts.access import Host
 from lab.lifecycle import BareStage, Stage
 from lab.machine import lock
@@ -62,6 +64,13 @@ def build_parser() -> argparse.ArgumentParser:
     commands.add_parser(
         "env", help="print the administrator's credentials as shell exports, for eval"
     ).set_defaults(run=_env)
+
+    dashboard = commands.add_parser(
+        "dashboard",
+        help="open a port of this machine's loopback that leads to the dashboard, until Ctrl-C",
+    )
+    dashboard.add_argument("--port", type=int, default=8080, help="the port (%(default)s)")
+    dashboard.set_defaults(run=_dashboard)
 
     execute = commands.add_parser("exec", help="run a command on a host as root")
     execute.add_argument("host", metavar="HOST")
@@ -139,6 +148,24 @@ def _status(call: Call) -> int:
 def _env(call: Call) -> None:
     controller = _running(call.settings, call.settings.controller.name)
     print(controller.read(connection.OPENRC), end="")
+
+
+def _dashboard(call: Call) -> None:
+    controller = _running(call.settings, call.settings.controller.name)
+    remote_port = controlplane.await_dashboard(controller)
+    port = call.arguments.port
+    with socket.socket() as taken:
+        if not taken.connect_ex(("127.0.0.1", port)):
+            raise HostError(f"port {port} of 127.0.0.1 is taken: choose another: --port")
+    print(
+        f"http://127.0.0.1:{port}/  until Ctrl-C\n"
+        "User: admin. Password: OS_PASSWORD of the lab's env (/root/admin-openrc on the"
+        " controller).",
+        flush=True,
+    )
+    # In its place: who ends this command ends what it has opened.
+    command = ssh.forward_command(call.settings, controller.name, port, remote_port)
+    os.execvp(command[0], command)
 
 
 def _exec(call: Call) -> int:

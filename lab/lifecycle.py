@@ -101,6 +101,7 @@ def up(settings: LabSettings, progress: Progress, stage: Stage) -> None:
         stage.set_up(settings, progress, hosts[settings.controller.name], wheels.result())
     if fresh:
         _snapshot(settings, progress, hosts, snapshots, stage)
+    controlplane.start_dashboard(hosts[settings.controller.name])
     hosts[settings.controller.name].put(USED, "")
 
 

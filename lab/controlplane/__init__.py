@@ -7,7 +7,7 @@ import concurrent.futures
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lab.controlplane import provision, readiness, units
-from lab.controlplane.site import Cloud
+from lab.controlplane.site import DASHBOARD_PORT, Cloud
 from lab.hosts.access import Host
 from lab.machine.progress import Progress
 from lab.settings import LabSettings
@@ -42,6 +42,20 @@ def start(
         return
     _provision(cloud, controller, computes, settings, progress, prepare_compute)
     _each([controller, *computes], lambda host: host.put(MARKER, ""))
+
+
+def start_dashboard(controller: Host) -> None:
+    """Start Horizon, without waiting for it: a cloud works without, and it comes when it can."""
+    provision.start(controller, (units.DASHBOARD,))
+
+
+def await_dashboard(controller: Host) -> int:
+    """Return the port of the controller at which Horizon answers, started where it is not.
+
+    :raises lab.errors.CommandError: it does not start
+    """
+    controller.run(["systemctl", "start", units.DASHBOARD.name], timeout_s=330)
+    return DASHBOARD_PORT
 
 
 def _provision(

@@ -39,7 +39,8 @@ def identity(cloud: Cloud) -> str:
                 (api.service, api.name, cloud.url(api.service))
                 for api in APIS
                 if api.service != "identity"
-            ],
+            ]
+            + [("dashboard", "horizon", cloud.dashboard_url)],
             "stack_domain": (STACK_DOMAIN, STACK_DOMAIN_ADMIN, cloud.passwords[STACK_DOMAIN_ADMIN]),
         }
     )

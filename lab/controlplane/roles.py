@@ -48,7 +48,10 @@ def account_files(users: Iterable[str]) -> list[HostFile]:
 
 def controller_files(cloud: Cloud) -> list[HostFile]:
     """Return what a controller has beyond its image."""
-    scripts = ("serve_wsgi.py", "migrate.py", "fill_identity.py", "fill_cloud.py")
+    scripts = (
+        *("serve_wsgi.py", "dashboard_wsgi.py"),
+        *("migrate.py", "fill_identity.py", "fill_cloud.py"),
+    )
     return [
         _root_only(SECRETS, cloud.to_json()),
         _root_only(OPENRC, openrc(cloud)),
@@ -75,7 +78,7 @@ def controller_files(cloud: Cloud) -> list[HostFile]:
         HostFile("/etc/heat/policy.yaml", orchestration.POLICY),
         _conf("mistral", "mistral.conf", workflow.mistral_conf(cloud)),
         *(HostFile(f"{units.LIBRARY}/{name}", (ON_HOST / name).read_text()) for name in scripts),
-        *map(_unit, units.controller_units(cloud.networking)),
+        *map(_unit, (*units.controller_units(cloud.networking), units.DASHBOARD)),
         *(_ovn_files() if cloud.networking == OVN else ()),
     ]
 

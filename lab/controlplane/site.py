@@ -58,6 +58,8 @@ APIS = (
     Api("heat-api-cfn", "cloudformation", "heat-cfn", "heat.wsgi.cfn", 8000, "/v1", "heat"),
     Api("mistral-api", "workflowv2", "mistral", "mistral.wsgi", 8989, "/v2", "mistral"),
 )
+# Horizon is no API: services find it in the catalog, to tell where something is seen.
+DASHBOARD_PORT = 8080
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +94,11 @@ class Cloud:
         """Return the URL of an API by its service type, with the catalog's path or another."""
         api = next(api for api in APIS if api.service == service)
         return f"http://{self.controller}:{api.port}{api.path if path is None else path}"
+
+    @property
+    def dashboard_url(self) -> str:
+        """Return the address of the dashboard."""
+        return f"http://{self.controller}:{DASHBOARD_PORT}/"
 
     def database(self, name: str) -> str:
         """Return the SQLAlchemy URL of a database; MariaDB listens on the loopback only."""

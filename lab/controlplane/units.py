@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from lab.controlplane.site import APIS
+from lab.controlplane.site import APIS, DASHBOARD_PORT
 from lab.settings import OVN
 
 VENV = "/opt/openstack"
+DASHBOARD_VENV = "/opt/horizon"
 LIBRARY = "/usr/local/lib/ndlab"
 
 
@@ -95,6 +96,19 @@ API_UNITS = tuple(
         private_tmp=True,
     )
     for api in APIS
+)
+
+# Served as the APIs are. It is none of the controller's own: nobody waits for it, and it is started
+# when all others are there.
+DASHBOARD = Unit(
+    "horizon",
+    "OpenStack Dashboard",
+    "horizon",
+    f"{DASHBOARD_VENV}/bin/python {LIBRARY}/serve_wsgi.py dashboard_wsgi --port {DASHBOARD_PORT}"
+    " --prog horizon",
+    notifies=True,
+    # Archives that are uploaded are there until Glance has them.
+    private_tmp=True,
 )
 
 NEUTRON_SERVER_FILES = (

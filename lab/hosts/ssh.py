@@ -42,6 +42,19 @@ def set_up(settings: LabSettings, hosts: Mapping[str, Host]) -> None:
     settings.ssh_config.write_text(ssh_config(addresses, str(key_path), str(known_path)))
 
 
+def forward_command(settings: LabSettings, name: str, port: int, remote_port: int) -> list[str]:
+    """Return the command that leads from a port of the machine's loopback to one of a host's.
+
+    :param name: of the host
+    :param port: on the machine
+    :param remote_port: on the host
+    """
+    return [
+        *("ssh", "-F", str(settings.ssh_config), "-N", "-o", "ExitOnForwardFailure=yes"),
+        *("-L", f"127.0.0.1:{port}:127.0.0.1:{remote_port}", name),
+    ]
+
+
 def ssh_config(addresses: Mapping[str, str], key: str, known: str) -> str:
     """Return an ssh configuration with an alias for each host.
 

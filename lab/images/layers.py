@@ -63,7 +63,8 @@ class Layer:
 LAYERS = (
     Layer("node", "base", ("images/scripts/boot",), 300),
     Layer("openstack", "node", ("openstack.lock",)),
-    Layer("controller", "openstack"),
+    Layer("dashboard", "openstack", ("dashboard.lock", "images/local_settings.py")),
+    Layer("controller", "dashboard"),
 )
 ROLE_LAYERS = {"controller": "controller", "compute": "openstack", "blank": "openstack"}
 

@@ -14,13 +14,13 @@ from lab.images.wheelhouse import Wheel
 from lab.machine import parallel
 from lab.machine.progress import Progress
 from lab.settings import LabSettings
-from lab.stage import blank, bundle, computes, enrolment, images
+from lab.stage import blank, bundle, computes, dashboard, enrolment, images
 
 
 class BundleStage:
     """The bundle on the controller and every host enrolled, as `lab.lifecycle.Stage` describes."""
 
-    projects = bundle.PROJECTS
+    projects = (*bundle.PROJECTS, dashboard.PLUGIN)
     locks = bundle.LOCKS
     layers = images.LAYERS
     next_step = "next, enrol it: novadocker-enroll add"
@@ -42,11 +42,16 @@ class BundleStage:
             with progress.step("enrol the hosts"):
                 enrolment.enrol(settings, controller, wheels[bundle.BUNDLE.name])
 
+        def show() -> None:
+            with progress.step("install the pages in Horizon"):
+                dashboard.install(settings, controller, wheels)
+
         environment = blank.pool_environment(controller.address, settings.data_interface)
         controller.put(blank.POOL_ENVIRONMENT, environment)
         with progress.step("install the bundle on the controller"):
             is_new = bundle.install(settings, controller, wheels)
-        parallel.each([take_up, enrol] if is_new else [enrol], lambda work: work())
+        works = [take_up, enrol, show] if is_new else [enrol, show]
+        parallel.each(works, lambda work: work())
 
     def prepare_compute(self, host: Host) -> None:
         """Give a compute host what an operator sets before the Docker driver comes."""

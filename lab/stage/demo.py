@@ -29,7 +29,7 @@ from lab.errors import LabError
 from lab.settings import LabSettings
 from novadocker_client.connection import Cloud
 from novadocker_client.errors import BadInput, ClientError
-from novadocker_client.osc import result
+from novadocker_client.osc import dashboard, result
 from novadocker_client.osc.follow import Lines
 from novadocker_client.runs import SUCCESS, Run, Runs, TimedOut
 
@@ -219,6 +219,16 @@ class Demo:
         return table
 
 
+def whereto(cloud: Connection) -> str:
+    """Return where to look at what was shown, and what to do with the lab."""
+    return (
+        "The lab stays up: `tools/lab env` prints its credentials, `tools/lab down` removes it.\n"
+        f"Dashboard: {Cloud(cloud).dashboard_url()}/{dashboard.PANEL} on this machine;"
+        " `tools/lab dashboard` opens a port of its loopback.\n"
+        "User: admin. Password: OS_PASSWORD of `tools/lab env`."
+    )
+
+
 def address(server: Server) -> str:
     """Return a server's first fixed address, ``-`` when it has none."""
     for entries in (server.addresses or {}).values():
@@ -244,12 +254,10 @@ def main() -> None:
     console = Console(width=None if sys.stdout.isatty() else 110)
     with _one_line_errors(console):
         began = time.monotonic()
-        Demo(connect(LabSettings()), console).run()
-        console.print(
-            f"\nThat took {time.monotonic() - began:.0f} s. The lab stays up:"
-            " `tools/lab env` prints its credentials, `tools/lab down` removes it.",
-            highlight=False,
-        )
+        cloud = connect(LabSettings())
+        Demo(cloud, console).run()
+        console.print(f"\nThat took {time.monotonic() - began:.0f} s.", highlight=False)
+        console.print(whereto(cloud), highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ from __future__ import annotations
 import fcntl
 import os
 import pathlib
+import socket
 
 import pytest
 
-from lab import cli, lifecycle
+from lab import cli, controlplane, lifecycle
 from lab.errors import LabError
 from lab.hosts import containers
 from lab.hosts.access import Host
@@ -23,7 +24,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> pathlib.Pa
     return tmp_path / "novadocker-lab"
 
 
-COMMANDS = ["build", "up", "down", "status", "env", "exec", "logs", "add-host"]
+COMMANDS = ["build", "up", "down", "status", "env", "dashboard", "exec", "logs", "add-host"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -88,6 +89,41 @@ def test_the_credentials_are_those_that_the_controller_has(
     monkeypatch.setattr(Host, "read", lambda _self, path: {"/root/admin-openrc": openrc}[path])
     assert cli.main(["env"]) == 0
     assert capsys.readouterr().out == openrc
+
+
+@pytest.fixture
+def with_dashboard(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """A controller whose Horizon answers; what was run on this machine."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(Host, "state", lambda _self: "running")
+    monkeypatch.setattr(controlplane, "await_dashboard", lambda _controller: 8080)
+    monkeypatch.setattr(os, "execvp", lambda _program, command: commands.append(command))
+    return commands
+
+
+def test_the_dashboard_is_led_to_from_the_loopback_and_its_user_told(
+    with_dashboard: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    assert cli.main(["dashboard", "--port", str(port)]) == 0
+    said = capsys.readouterr().out
+    assert f"http://127.0.0.1:{port}/" in said
+    assert "User: admin" in said
+    assert "OS_PASSWORD" in said
+    (command,) = with_dashboard
+    assert command[command.index("-L") + 1] == f"127.0.0.1:{port}:127.0.0.1:8080"
+    assert command[-1] == "controller"
+
+
+def test_a_port_that_is_taken_is_told(
+    with_dashboard: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main(["dashboard", "--port", str(port)]) == 1
+    assert f"port {port} of 127.0.0.1 is taken" in capsys.readouterr().err
+    assert with_dashboard == []
 
 
 def test_a_lab_that_is_down_is_told_by_the_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from lab.controlplane import accounts, contents, infrastructure, migrations, units
 from lab.controlplane.config import network
-from lab.controlplane.site import APIS, DATABASES, Api, new_cloud
+from lab.controlplane.site import APIS, DASHBOARD_PORT, DATABASES, Api, new_cloud
 from lab.settings import OVN, OVS
 
 CLOUD = new_cloud("controller")
@@ -59,6 +59,20 @@ def test_no_service_runs_as_root_or_without_byte_code(unit: units.Unit) -> None:
 def test_apis_tell_when_they_answer_and_others_are_just_started() -> None:
     for unit in ALL_UNITS:
         assert parsed(unit)["Type"] == ("notify" if unit in units.API_UNITS else "exec")
+
+
+def test_the_dashboard_has_an_environment_a_user_and_a_port_of_its_own() -> None:
+    service = parsed(units.DASHBOARD)
+    assert service["ExecStart"].startswith("/opt/horizon/bin/")
+    assert service["User"] == "horizon"
+    assert DASHBOARD_PORT not in [api.port for api in APIS]
+    assert f"--port {DASHBOARD_PORT} " in service["ExecStart"]
+    wanted = json.loads(contents.identity(CLOUD))
+    assert ["dashboard", "horizon", f"http://controller:{DASHBOARD_PORT}/"] in wanted["endpoints"]
+
+
+def test_nobody_waits_for_the_dashboard() -> None:
+    assert units.DASHBOARD not in ALL_UNITS
 
 
 def test_the_scheduler_waits_for_the_catalog() -> None:
@@ -131,7 +145,7 @@ def test_every_service_has_its_schema_made_by_its_own_user() -> None:
 def test_the_catalog_has_every_api_but_no_volumes() -> None:
     wanted = json.loads(contents.identity(CLOUD))
     types = {entry[0] for entry in wanted["endpoints"]}
-    assert types == {api.service for api in APIS} - {"identity"}
+    assert types == {api.service for api in APIS} - {"identity"} | {"dashboard"}
     assert not [name for name in types if "volume" in name or "block" in name]
     assert "mistral" in wanted["accounts"]
 
