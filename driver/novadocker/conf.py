@@ -123,6 +123,26 @@ OPTS: list[cfg.Opt] = [
         "of those below /proc that tell of the whole host: memory, processors, load, uptime. "
         "Default: they see the host's.",
     ),
+    # devices
+    cfg.ListOpt(
+        "cdi_kinds",
+        default=[],
+        item_type=types.String(
+            regex=r"^[A-Za-z][A-Za-z0-9_.-]*[A-Za-z0-9]/[A-Za-z][A-Za-z0-9_-]*$"
+        ),
+        help="Kinds of devices (vendor.com/class) that instances may have, of those that the "
+        "host's specifications by the Container Device Interface (CDI) tell of. Placement has them "
+        "as CUSTOM_CDI_VENDOR_COM_CLASS: a resource class, which flavors ask for, and a trait of "
+        "the host. Each device is one instance's alone. Who has a device talks to the host's "
+        "kernel driver for it. Default: none.",
+    ),
+    cfg.ListOpt(
+        "cdi_spec_dirs",
+        default=["/etc/cdi", "/var/run/cdi"],
+        help="Directories of CDI specifications; of two that tell of one device, that in the later "
+        "directory counts. What others than root may write is not read. Where Docker knows CDI "
+        "itself, its own option of this name has to be the same.",
+    ),
     # the workload
     cfg.BoolOpt(
         "tty",

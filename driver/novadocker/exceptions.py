@@ -13,6 +13,7 @@
      FlavorTooSmall
      FlavorRefused
      HostUnfit
+     SpecificationRefused
      NetworkError
      VolumeError
        VolumeRefused
@@ -91,6 +92,10 @@ class FlavorRefused(DriverError):
 
 class HostUnfit(DriverError):
     """A flavor asks for what this host cannot give; another one may."""
+
+
+class SpecificationRefused(DriverError):
+    """A specification of the host's devices, or a device of it, is not taken."""
 
 
 class NetworkError(DriverError):

@@ -137,7 +137,7 @@ def engine(conf: Any) -> list[Finding]:
             )
         )
     findings += _system_calls(conf, version, info)
-    return [*findings, *abilities(conf, info), *_processors(conf, info)]
+    return [*findings, *abilities(conf, info), *_processors(conf, info), *_devices(conf, info)]
 
 
 def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
@@ -219,6 +219,35 @@ def _processors(conf: Any, info: dict[str, Any]) -> list[Finding]:
         cpus.text(divided.for_others) or "none"
     )
     return [Finding("processors", "ok", told)]
+
+
+def _devices(conf: Any, info: dict[str, Any]) -> list[Finding]:
+    from novadocker import exceptions
+    from novadocker.virt.docker.host import devices
+
+    kinds = conf.docker.cdi_kinds
+    if not kinds:
+        return []
+    of_host = devices.Devices(conf.docker.cdi_spec_dirs, kinds)
+    try:
+        of_host.check()
+    except exceptions.NotReady as err:
+        return [Finding("devices", "error", str(err), "correct [docker]cdi_kinds in nova.conf")]
+    offered, refused = of_host.examined(bool(info.get("CDISpecDirs")))
+    return [
+        Finding("devices", "ok", ", ".join(sorted(offered)))
+        if offered
+        else Finding(
+            "devices",
+            "warning",
+            f"there is none of {', '.join(kinds)}",
+            f"have a specification in {' or '.join(conf.docker.cdi_spec_dirs)}",
+        ),
+        *(
+            Finding("devices", "warning", f"{what} is not offered: {reason}")
+            for what, reason in sorted(refused.items())
+        ),
+    ]
 
 
 def shared_limits(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are called alike

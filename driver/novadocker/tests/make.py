@@ -74,6 +74,7 @@ def instance(ctxt: Any = None, **fields: Any) -> Any:
             "task_state": None,
             "migration_context": None,
             "numa_topology": None,
+            "resources": None,
             **fields,
         },
     )

@@ -26,4 +26,4 @@ def test_all_parts_are_made_and_share_the_facts_of_the_host(
     assert missing == {"watcher"}
     parts.facts.name = "renamed"
     parts.workloads.names_by_uuid()
-    assert parts.workloads._facts is parts.instances._facts is parts.facts
+    assert parts.workloads._facts is parts.instances._specification._facts is parts.facts

@@ -18,6 +18,7 @@ from novadocker.virt.docker.engine.isolation import Isolation
 from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.engine.sandbox import Sandboxes
 from novadocker.virt.docker.engine.terminals import Terminals
+from novadocker.virt.docker.host.devices import Devices
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.images.cache import ImageCache
 from novadocker.virt.docker.images.snapshots import Snapshots
@@ -25,11 +26,12 @@ from novadocker.virt.docker.images.spool import Spool
 from novadocker.virt.docker.images.store import Images
 from novadocker.virt.docker.instances.consoles import Consoles
 from novadocker.virt.docker.instances.contents import Contents
-from novadocker.virt.docker.instances.life import Instances, Settings
+from novadocker.virt.docker.instances.life import Instances
 from novadocker.virt.docker.instances.migrations import Migrations
 from novadocker.virt.docker.instances.networks import Networks
 from novadocker.virt.docker.instances.passwords import Passwords
 from novadocker.virt.docker.instances.rescues import Rescues
+from novadocker.virt.docker.instances.specification import Settings
 from novadocker.virt.docker.network.waiting import Waiting
 from novadocker.virt.docker.network.wiring import Wiring
 from novadocker.virt.docker.volumes import mounted
@@ -49,6 +51,7 @@ class Parts:
     facts: HostFacts
     glance: Any
     engine: Engine
+    devices: Devices
     volumes: Volumes
     workloads: Containers
     kept: Kept
@@ -88,10 +91,10 @@ class Parts:
         """
         section = conf.docker
         facts = HostFacts(conf.host)
-        glance = glance or nova_glance.API()
-        engine = engine or Engine.from_conf(conf)
+        glance, engine = glance or nova_glance.API(), engine or Engine.from_conf(conf)
         state = os.path.join(conf.state_path, "novadocker")
         max_bytes = section.max_image_size_gb * units.Gi
+        devices = Devices(section.cdi_spec_dirs, section.cdi_kinds)
         volumes = _volumes(conf, engine, connections or Connections(conf))
         workloads = _workloads(section, engine, facts, volumes)
         kept = Kept(engine, workloads, section.snapshot_flatten_layers)
@@ -102,13 +105,13 @@ class Parts:
         snapshots = Snapshots(engine, workloads, spool, max_bytes, section.snapshot_flatten_layers)
         waiting = Waiting(virtapi)
         networks = Networks(facts, workloads, sandboxes, wiring, waiting)
-        instances = Instances(facts, Settings.from_section(section), workloads, kept, networks)
-
+        instances = _instances(section, facts, devices, workloads, kept, networks)
         is_here = _is_here(conf, facts)
         return cls(
             facts=facts,
             glance=glance,
             engine=engine,
+            devices=devices,
             volumes=volumes,
             workloads=workloads,
             kept=kept,
@@ -151,6 +154,18 @@ def _workloads(section: Any, engine: Engine, facts: HostFacts, volumes: Volumes)
         section.snapshot_freeze,
         section.health_check_interval,
     )
+
+
+def _instances(
+    section: Any,
+    facts: HostFacts,
+    devices: Devices,
+    workloads: Containers,
+    kept: Kept,
+    networks: Networks,
+) -> Instances:
+    settings = Settings.from_section(section)
+    return Instances(facts, settings, devices, workloads, kept, networks)
 
 
 def _is_here(conf: Any, facts: HostFacts) -> Callable[[str], bool]:

@@ -22,6 +22,7 @@ from nova.tests import fixtures as nova_fixtures
 from nova.tests.functional import integrated_helpers
 
 from novadocker import _alias, conf
+from novadocker.tests import cdi
 from tests.functional.driver import busybox, openvswitch, own_engine, privileges, serial_proxy
 
 _alias.install()
@@ -314,6 +315,76 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         self.act(other, "confirmResize", None, "ACTIVE")
         self.assertEqual(("0", "1"), (self.processors(mine), self.processors(other)))
         self.gone(mine)
+        self.gone(other)
+
+    def things(self, *devices: Any) -> None:
+        """Write the host's specification of devices that do no harm."""
+        cdi.write(self.specifications, *devices)
+
+    def thing(self, server: dict[str, Any]) -> str:
+        """Return which of the devices a server has, as the kernel lets it read them."""
+        read = 'head -c1 "$thing" >/dev/null && echo "${thing#*-} $THING"'
+        told = self.sh(server, f"for thing in /dev/thing-*; do {read}; done 2>/dev/null || true")
+        return told.strip() or "none"
+
+    def test_a_device_is_one_servers_alone(self) -> None:
+        self.specifications = Path(self.useFixture(fixtures.TempDir()).path) / "cdi"
+        zero, full = (
+            cdi.device(
+                name,
+                env=[f"THING={name}"],
+                deviceNodes=[{"path": f"/dev/thing-{name}", "hostPath": f"/dev/{name}"}],
+            )
+            for name in ("zero", "full")
+        )
+        self.things(zero)
+        self.flags(cdi_kinds=[cdi.KIND], cdi_spec_dirs=[str(self.specifications)], group="docker")
+        self.restart()
+        small = {"vcpu": 1, "memory_mb": 64, "disk": 1}
+        plain = self._create_flavor(**small)
+        asked = {f"resources:{cdi.CLASS}": "1"}
+        with_thing = self._create_flavor(**small, extra_spec=asked)
+        provider = self._get_provider_uuid_by_host(HOSTS[0])
+        self.assertEqual(1, self._get_provider_inventory(provider)[cdi.CLASS]["total"])
+        self.assertIn(cdi.CLASS, self._get_provider_traits(provider))
+
+        mine = self.boot(flavorRef=with_thing)
+        self.assertEqual("zero zero", self.thing(mine))
+        second = self._build_server(image_uuid=IMAGE_ID, flavor_id=with_thing, networks="none")
+        second = self._wait_for_state_change(self.api.post_server({"server": second}), "ERROR")
+        self.gone(second)
+        other = self.boot(flavorRef=plain)
+        self.assertEqual("none", self.thing(other))
+
+        # Over restarts of all kinds it stays its own.
+        self.restart()
+        self.act(mine, "os-stop", None, "SHUTOFF")
+        self.act(mine, "os-start", None, "ACTIVE")
+        self.act(mine, "reboot", {"type": "HARD"}, "ACTIVE")
+        self.assertEqual("zero zero", self.thing(mine))
+        self.act(mine, "rebuild", {"imageRef": IMAGE_ID}, "ACTIVE")
+        self.assertEqual("zero zero", self.thing(mine))
+        self.act(mine, "os-stop", None, "SHUTOFF")
+        # Without it, it does not start with another's.
+        self.things(full)
+        self.api.post_server_action(mine["id"], {"os-start": None})
+        self._wait_for_action_fail_completion(mine, "start", "compute_start_instance")
+        self.assertEqual("exited", self.container(mine).status)
+        self.things(zero, full)
+        self._run_periodics()
+        self.act(mine, "os-start", None, "ACTIVE")
+        self.assertEqual("zero zero", self.thing(mine))
+
+        # A resize takes what is free, and gives back what it leaves.
+        self.act(other, "resize", {"flavorRef": with_thing}, "VERIFY_RESIZE")
+        self.assertEqual("full full", self.thing(other))
+        self.act(other, "revertResize", None, "ACTIVE")
+        self.assertEqual("none", self.thing(other))
+        self.gone(mine)
+        self.things(zero)
+        self._run_periodics()
+        self.act(other, "resize", {"flavorRef": with_thing}, "VERIFY_RESIZE")
+        self.assertEqual("zero zero", self.thing(other))
         self.gone(other)
 
     def test_soft_delete_and_restore(self) -> None:

@@ -2,10 +2,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -15,9 +17,10 @@ from oslo_privsep.daemon import FailedToDropPrivileges
 from novadocker import _alias, exceptions
 from novadocker.cmd import check
 from novadocker.privsep import mounts
+from novadocker.tests.cdi import KIND, device, write
 from novadocker.tests.fake_engine import FakeEngine
 from novadocker.virt.docker.engine import client
-from novadocker.virt.docker.host import cpus, shared_limits
+from novadocker.virt.docker.host import cdi, cpus, shared_limits
 from novadocker.virt.docker.network import wiring as wiring_module
 
 
@@ -155,6 +158,26 @@ class TestEngine:
         ]
         option("cpu_dedicated_set", "1-9", "compute")
         assert self.states(conf)["processors"] == "error"
+
+    def test_devices_are_told(
+        self, conf: Any, engine: Any, option: Any, monkeypatch: Any, tmp_path: Path
+    ) -> None:
+        def told() -> list[tuple[str, str]]:
+            findings = [finding for finding in check.engine(conf) if finding.what == "devices"]
+            return [(finding.state, finding.message) for finding in findings]
+
+        monkeypatch.setattr(cdi, "_ROOT", os.getuid())
+        option("cdi_spec_dirs", [str(tmp_path / "cdi")])
+        assert told() == []
+        option("cdi_kinds", [KIND])
+        assert told() == [("warning", f"there is none of {KIND}")]
+        write(tmp_path / "cdi", device("a", "/dev/zero"), device("b", "/dev/nosuch"))
+        (offered, refused) = told()
+        assert offered == ("ok", f"{KIND}=a")
+        assert refused[0] == "warning"
+        assert f"{KIND}=b is not offered: /dev/nosuch: No such file" in refused[1]
+        option("cdi_kinds", ["a.b/c", "a-b/c"])
+        assert told()[0][0] == "error"
 
     def test_an_engine_to_be_set_up(self, conf: Any, engine: Any, monkeypatch: Any) -> None:
         monkeypatch.setattr(check.os.path, "exists", lambda _path: True)

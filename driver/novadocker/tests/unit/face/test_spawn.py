@@ -137,6 +137,7 @@ class TestSpawn:
             f"{prefix}image_id": IMAGE_ID,
             f"{prefix}role": "workload",
             f"{prefix}environment": "{}",
+            f"{prefix}devices": "",
             # A digest.
             f"{prefix}fixed": labels[f"{prefix}fixed"],
         }

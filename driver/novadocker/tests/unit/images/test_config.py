@@ -70,6 +70,16 @@ def test_a_health_check_that_can_be_run_stays() -> None:
     assert image_config.cleaned(written) is written
 
 
+@pytest.mark.parametrize(("key", "name"), [("config", "Env"), ("Config", "env")])
+def test_an_image_asks_no_runtime_for_devices(key: str, name: str) -> None:
+    kept = ["PATH=/bin", "CUDA_VISIBLE_DEVICES=0", "MY_NVIDIA_VISIBLE_DEVICES=all"]
+    asked = ["NVIDIA_VISIBLE_DEVICES=all", "AMD_VISIBLE_DEVICES=all", "NVIDIA_VISIBLE_DEVICES"]
+    written = json.dumps({key: {name: [*asked, *kept]}}).encode()
+    assert json.loads(image_config.cleaned(written)) == {key: {name: kept}}
+    written = json.dumps({key: {name: kept}}).encode()
+    assert image_config.cleaned(written) is written
+
+
 @pytest.mark.parametrize(
     "directory", ["/proc/self/fd/8", "proc/1/cwd", "/sys", "//x/../proc/", "/proc/../sys/fs"]
 )

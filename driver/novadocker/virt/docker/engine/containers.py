@@ -27,6 +27,7 @@ from novadocker.virt.docker.engine import (
 )
 from novadocker.virt.docker.engine.workload import Workload
 from novadocker.virt.docker.host.cpus import ALL, Cpus
+from novadocker.virt.docker.host.devices import Held
 from novadocker.virt.docker.host.facts import HostFacts
 from novadocker.virt.docker.host.space import RESERVE_BYTES
 
@@ -160,40 +161,31 @@ class Containers:
 
     def names_of(self, uuid: str) -> set[str]:
         """Return the names of all containers of an instance, in one request."""
-        listed = self._engine.call(
-            "containers",
-            all=True,
-            filters={
-                "label": [f"{names.LABEL}host={self._facts.name}", f"{names.LABEL}uuid={uuid}"]
-            },
-        )
+        listed = self._listed(f"{names.LABEL}uuid={uuid}")
         return {name.lstrip("/") for container in listed for name in container["Names"]}
 
     def names_by_uuid(self) -> dict[str, str]:
         """Return the names of the instances that have a container here, by UUID, in one request."""
-        listed = self._engine.call(
-            "containers", all=True, filters={"label": [f"{names.LABEL}host={self._facts.name}"]}
-        )
         return {
             container["Labels"][names.LABEL + "uuid"]: container["Labels"].get(
                 names.LABEL + "name", ""
             )
-            for container in listed
+            for container in self._listed()
             if container["Labels"].get(names.LABEL + "uuid")
         }
 
+    def held_devices(self) -> dict[str, list[Held]]:
+        """Return the devices that containers here have, by UUID of the instance, in one request."""
+        held: dict[str, list[Held]] = {}
+        for container in self._listed():
+            if label := container["Labels"].get(names.DEVICES):
+                uuid = container["Labels"].get(f"{names.LABEL}uuid", "")
+                held.setdefault(uuid, []).append(Held.of(label))
+        return held
+
     def states_by_uuid(self) -> dict[str, State]:
         """Return the states of all workloads here, by UUID of the instance, in one request."""
-        listed = self._engine.call(
-            "containers",
-            all=True,
-            filters={
-                "label": [
-                    f"{names.LABEL}host={self._facts.name}",
-                    f"{names.LABEL}role={names.Role.WORKLOAD.value}",
-                ]
-            },
-        )
+        listed = self._listed(f"{names.LABEL}role={names.Role.WORKLOAD.value}")
         # Containers that were put aside by a resize or a rescue have other names.
         return {
             container["Labels"][f"{names.LABEL}uuid"]: state_of(container["State"])
@@ -201,6 +193,14 @@ class Containers:
             if f"/{names.workload_name(container['Labels'][f'{names.LABEL}uuid'])}"
             in container["Names"]
         }
+
+    def _listed(self, *labels: str) -> list[dict[str, Any]]:
+        """Return what the engine says in a list of the containers here that have some labels."""
+        wanted = [f"{names.LABEL}host={self._facts.name}", *labels]
+        listed: list[dict[str, Any]] = self._engine.call(
+            "containers", all=True, filters={"label": wanted}
+        )
+        return listed
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Return everything the engine knows about a container.

@@ -6,10 +6,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from docker.types import Mount
+
 from novadocker.types import Flavor
 from novadocker.virt.docker.engine import client, isolation, names
 from novadocker.virt.docker.engine.workload import Workload
 from novadocker.virt.docker.host.cpus import Cpus
+from novadocker.virt.docker.host.devices import Given
 
 
 def host_config(
@@ -32,6 +35,7 @@ def host_config(
     if disk_gb:
         arguments["storage_opt"] = {"size": f"{disk_gb}G"}
     mounts = [*arguments.pop("mounts", ()), *bound(workload.labels[f"{names.LABEL}uuid"])]
+    mounts += _mounts(workload.devices)
     made: Mapping[str, Any] = engine.call(
         "create_host_config",
         network_mode=f"container:{workload.sandbox}",
@@ -41,9 +45,34 @@ def host_config(
         mounts=mounts or None,
         **isolation.limits(flavor, workload.cpus),
         **throttled,
+        **_devices(workload.devices),
         **arguments,
     )
     return made
+
+
+def _devices(given: Given) -> dict[str, Any]:
+    """Return the devices of a container, as arguments of the engine."""
+    if given.by_engine:
+        return {"device_requests": [{"Driver": "cdi", "DeviceIDs": list(given.names)}]}
+    nodes = [
+        {
+            "PathOnHost": node.source,
+            "PathInContainer": node.target,
+            "CgroupPermissions": node.permissions,
+        }
+        for node in given.edits.nodes
+    ]
+    return {"devices": nodes} if nodes else {}
+
+
+def _mounts(given: Given) -> list[dict[str, Any]]:
+    """Return what of the host a container sees with its devices, as mounts for the engine."""
+    mounts = () if given.by_engine else given.edits.mounts
+    return [
+        Mount(mount.target, mount.source, type="bind", read_only=mount.read_only)
+        for mount in mounts
+    ]
 
 
 def limits(

@@ -14,6 +14,8 @@ LABEL = "org.openstack.nova."
 ENVIRONMENT = f"{LABEL}environment"
 # Label with a digest of what a container was made with that cannot be changed while it exists.
 FIXED = f"{LABEL}fixed"
+# Label with the devices of the host that a container has.
+DEVICES = f"{LABEL}devices"
 
 
 class Role(enum.Enum):
@@ -54,13 +56,19 @@ def aside_names(uuid: str) -> tuple[str, ...]:
 
 
 def labels(
-    instance: Instance, host: str, role: Role, image_id: str = "", environment: str = ""
+    instance: Instance,
+    host: str,
+    role: Role,
+    image_id: str = "",
+    environment: str = "",
+    devices: str = "",
 ) -> dict[str, str]:
     """Return the labels of a container of an instance.
 
     All are always set: a label that is not set would be taken from the image, which a tenant made.
 
     :param environment: which of its variables are the instance's own, see :func:`own_environment`
+    :param devices: which of the host's devices it has, see :class:`Given`
     """
     return {
         LABEL + "uuid": instance.uuid,
@@ -70,6 +78,7 @@ def labels(
         LABEL + "image_id": image_id,
         LABEL + "role": role.value,
         ENVIRONMENT: environment,
+        DEVICES: devices,
     }
 
 
@@ -81,3 +90,8 @@ def image_label(details: Mapping[str, Any]) -> str:
 def environment_label(details: Mapping[str, Any]) -> str:
     """Return what a container's label says of its own variables."""
     return str(details["Config"]["Labels"].get(ENVIRONMENT, ""))
+
+
+def devices_label(details: Mapping[str, Any]) -> str:
+    """Return what a container's label says of its devices."""
+    return str((details["Config"].get("Labels") or {}).get(DEVICES, ""))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from novadocker import exceptions
+from novadocker.virt.docker.host import devices
 from novadocker.virt.docker.host.cpus import ALL, Cpus
 
 
@@ -21,7 +22,9 @@ class Workload:
     :param tty: whether it has a terminal
     :param entry_point: in the place of the image's; None for the image's own
     :param health_check: the image's; None where it has none, or none is to be run
+    :param environment: its variables; of None, not even the image's
     :param cpus: the processors that it runs on
+    :param devices: those of the host that it has
     """
 
     name: str
@@ -29,12 +32,13 @@ class Workload:
     image: str
     labels: Mapping[str, str]
     command: list[str] | None
-    environment: Mapping[str, str]
+    environment: Mapping[str, str | None]
     tty: bool
     init: bool
     entry_point: list[str] | None = None
     health_check: Mapping[str, Any] | None = None
     cpus: Cpus = ALL
+    devices: devices.Given = devices.NONE
 
 
 def command(command_line: str | None, image_config: Mapping[str, Any]) -> list[str] | None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 from typing import Any
 
@@ -15,8 +16,8 @@ from oslo_log import log as logging
 from novadocker import conf, exceptions
 from novadocker.virt.docker.engine import events, readiness, system_calls
 from novadocker.virt.docker.face import faults, listening
-from novadocker.virt.docker.host import cpu_sets, resources
-from novadocker.virt.docker.instances import pinning
+from novadocker.virt.docker.host import cpu_sets, devices, resources
+from novadocker.virt.docker.instances import assigned, pinning
 from novadocker.virt.docker.parts import Parts
 
 LOG = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ CONF = conf.load()
 
 _MANAGED_TRAITS = {resources.TRAIT_DOCKER, resources.TRAIT_QUOTA}
 # What a driver says of its virtual machines and their processors; that of Nova's own it says anew.
-_OF_DRIVERS = ("COMPUTE_", "HW_ARCH_", "HW_CPU_")
+_OF_DRIVERS = ("COMPUTE_", "HW_ARCH_", "HW_CPU_", devices.PREFIX)
 # Set by Nova's API, not by a driver.
 _OF_NOVA = "COMPUTE_STATUS_DISABLED"
 # Inventories of a virtual machine's alone: a provider that has but these is of the driver before.
@@ -41,6 +42,7 @@ class Host(driver.ComputeDriver):
         parts = self.parts
         parts.facts.name = host
         with faults.translated(None, faults.starting(host)):
+            parts.devices.check()
             readiness.require_lxcfs(CONF.docker.lxcfs_path)
             readiness.await_engine(parts.engine)
             self._prepare_engine()
@@ -68,6 +70,7 @@ class Host(driver.ComputeDriver):
         version = parts.engine.call("version")
         for lack in system_calls.lacks(version, info, CONF.docker.seccomp_profile):
             LOG.warning("%s; %s", lack.told, lack.remedy)
+        parts.facts.has_cdi = bool(info.get("CDISpecDirs"))
         parts.facts.processors = cpu_sets.of_host(CONF, bool(info.get("CPUSet")))
         parts.sandboxes.ensure_image()
         parts.facts.disk_quota = readiness.disk_quota(parts.sandboxes, CONF.docker.disk_quota)
@@ -117,6 +120,8 @@ class Host(driver.ComputeDriver):
             "MEMORY_MB": CONF.reserved_host_memory_mb,
             "DISK_GB": self._get_reserved_host_disk_gb_from_config(),
         }
+        by_class = self._devices()
+        provider_tree.update_resources(nodename, assigned.resources(by_class, data.uuid))
         provider_tree.update_inventory(
             nodename,
             resources.inventory(
@@ -124,11 +129,14 @@ class Host(driver.ComputeDriver):
                 self._get_allocation_ratios(data.inventory),
                 reserved,
                 divided,
+                {name: len(identifiers) for name, identifiers in by_class.items()},
             ),
         )
         ours = cpu_sets.traits(divided) | resources.traits(
             self.parts.facts.disk_quota, platform.machine()
         )
+        # Flavors for others stay away from hosts with devices by them.
+        ours |= set(by_class)
         kept = {
             name
             for name in data.traits
@@ -137,6 +145,11 @@ class Host(driver.ComputeDriver):
         provider_tree.update_traits(nodename, kept | ours)
         for name in self._providers_of_machines(provider_tree, nodename):
             provider_tree.remove(name)
+
+    def _devices(self) -> dict[str, set[str]]:
+        """Return the names of the host's devices that Nova is to know of, by resource class."""
+        held = itertools.chain(*self.parts.workloads.held_devices().values())
+        return self.parts.devices.names(held, self.parts.facts.has_cdi)
 
     @staticmethod
     def _providers_of_machines(provider_tree: Any, nodename: str) -> list[str]:

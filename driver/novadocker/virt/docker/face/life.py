@@ -14,7 +14,7 @@ from novadocker import conf, exceptions
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
 from novadocker.virt.docker.face import block_devices, deletion, faults, migration
-from novadocker.virt.docker.instances import pinning, wishes
+from novadocker.virt.docker.instances import assigned, pinning, wishes
 from novadocker.virt.docker.instances.contents import Content
 from novadocker.virt.docker.network import tags
 from novadocker.virt.docker.parts import Parts
@@ -66,6 +66,7 @@ class Life:
                 isolation.check(instance.flavor)
                 pinning.check(instance.flavor, image_meta, instance.numa_topology)
                 parts.workloads.throttling.check(instance.flavor)
+                assigned.check(instance, allocations)
                 wishes.check(instance)
             wait = parts.waiting.for_ports(instance, ports, power_on)
             parts.instances.build(instance, content, ports, wait, power_on)

@@ -14,9 +14,11 @@ class HostFacts:
 
     :ivar name: what nova-compute calls this host
     :ivar disk_quota: whether root disks are limited to the flavor's size
+    :ivar has_cdi: whether the engine gives devices to containers by their names in CDI
     :ivar processors: which of the host's processors are for whom
     """
 
     name: str
     disk_quota: bool = False
+    has_cdi: bool = False
     processors: Processors = UNDIVIDED

@@ -7,6 +7,7 @@ import datetime
 import os
 import platform
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import os_resource_classes as orc
@@ -93,12 +94,14 @@ def inventory(
     ratios: dict[str, float],
     reserved: dict[str, int],
     divided: Processors = UNDIVIDED,
+    devices: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Return the host's inventory, for Placement.
 
     :param resource: what :func:`available` returns
     :param ratios: allocation ratio of each resource class
     :param reserved: amount of each resource class that instances may not use
+    :param devices: number of devices, by resource class
     """
     pcpus = len(divided.dedicated)
     totals = {
@@ -106,6 +109,7 @@ def inventory(
         orc.PCPU: pcpus,
         orc.MEMORY_MB: resource["memory_mb"],
         orc.DISK_GB: resource["local_gb"],
+        **(devices or {}),
     }
     return {
         name: {

@@ -26,6 +26,15 @@ _LEFT_OUT = {
     # Ports: security groups determine which are open.
     "exposedports",
 }
+# Variables by which images ask OCI runtimes for devices of the host. What an instance gets is the
+# operator's to say.
+OF_RUNTIMES = frozenset(
+    {
+        *("NVIDIA_VISIBLE_DEVICES", "NVIDIA_MIG_CONFIG_DEVICES", "NVIDIA_MIG_MONITOR_DEVICES"),
+        *("NVIDIA_IMEX_CHANNELS", "AMD_VISIBLE_DEVICES", "ASCEND_VISIBLE_DEVICES"),
+        *("HABANA_VISIBLE_DEVICES", "MTHREADS_VISIBLE_DEVICES"),
+    }
+)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 # What kernels of another name run besides, where they are built for it.
 _ALSO = {"amd64": "386", "arm64": "arm"}
@@ -107,7 +116,15 @@ def cleaned(config_bytes: bytes) -> bytes:
             for name in [name for name, value in inner.items() if _is_left_out(name, value)]:
                 del inner[name]
                 changed = True
+            for name, value in inner.items():
+                if name.casefold() == "env" and isinstance(value, list):
+                    inner[name] = [variable for variable in value if not _is_of_a_runtime(variable)]
+                    changed = changed or inner[name] != value
     return json.dumps(config).encode() if changed else config_bytes
+
+
+def _is_of_a_runtime(variable: Any) -> bool:
+    return isinstance(variable, str) and variable.partition("=")[0] in OF_RUNTIMES
 
 
 def _is_left_out(name: str, value: Any) -> bool:

@@ -26,6 +26,7 @@ class Content:
     :param image: id of the image in the engine
     :param image_id: id of the image in Glance
     :param command: arguments to the image's entry point; None for the image's own
+    :param environment: its variables; of None, not even the image's
     :param entry_point: in the place of the image's; None for the image's own
     :param own_environment: which variables are the instance's own, for the container's label
     :param files: archive to unpack at the container's root before it starts
@@ -35,7 +36,7 @@ class Content:
     image: str
     image_id: str
     command: list[str] | None = None
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    environment: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
     own_environment: str = ""
     files: bytes | None = None
     entry_point: list[str] | None = None

@@ -15,6 +15,8 @@ from nova.virt import configdrive
 from oslo_log import log as logging
 
 from novadocker.types import Instance, NetworkInfo
+from novadocker.virt.docker.host.devices import Held
+from novadocker.virt.docker.images.config import OF_RUNTIMES
 
 LOG = logging.getLogger(__name__)
 
@@ -32,12 +34,16 @@ _SET_PASSWORD = 'printf "root:%s\\n" "$NOVA_ADMIN_PASSWORD" | chpasswd'
 def environment(server_metadata: Mapping[str, str]) -> dict[str, str]:
     """Return a server's metadata as environment variables.
 
-    Entries that cannot be variables are left out, and those that are for the driver.
+    Entries that cannot be variables are left out, and those that are for the driver or a runtime.
     """
     return {
         name: value
         for name, value in server_metadata.items()
-        if name and "=" not in name and "\0" not in name + value and not name.startswith(_OURS)
+        if name
+        and "=" not in name
+        and "\0" not in name + value
+        and not name.startswith(_OURS)
+        and name not in OF_RUNTIMES
     }
 
 
@@ -59,6 +65,25 @@ def own_environment(given: Mapping[str, str], image_config: Mapping[str, Any]) -
             for name, value in kept.items()
         }
     )
+
+
+def with_devices(label: str, given: Mapping[str, str]) -> str:
+    """Return which variables a container is given besides, with its devices.
+
+    :param label: what :func:`own_environment` returned; empty for none
+    :param given: the variables; an image has nothing in their place
+    """
+    if not given:
+        return label
+    return json.dumps({**(json.loads(label) if label else {}), **dict.fromkeys(sorted(given))})
+
+
+def taken_back(label: str) -> dict[str, str | None]:
+    """Return the variables that a container is not to have that is made of another's files.
+
+    :param label: of the other one, with its devices
+    """
+    return dict.fromkeys(Held.of(label).variables)
 
 
 def not_the_images(label: str, metadata: Mapping[str, str]) -> dict[str, str | None]:

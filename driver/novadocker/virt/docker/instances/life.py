@@ -8,7 +8,6 @@ host's ends of the ports are plugged first: Neutron wires them while Docker make
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -16,36 +15,19 @@ from oslo_log import log as logging
 
 from novadocker import exceptions
 from novadocker.types import Flavor, Instance, NetworkInfo
-from novadocker.virt.docker.engine import containers, isolation, names
+from novadocker.virt.docker.engine import containers, names
 from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.engine.kept import Kept
-from novadocker.virt.docker.engine.workload import Workload
-from novadocker.virt.docker.host.cpus import Cpus
+from novadocker.virt.docker.host.devices import Devices
 from novadocker.virt.docker.host.facts import HostFacts
-from novadocker.virt.docker.instances import pinning, wishes
+from novadocker.virt.docker.instances import assigned, guest, wishes
 from novadocker.virt.docker.instances.contents import Content
 from novadocker.virt.docker.instances.meanwhile import meanwhile
 from novadocker.virt.docker.instances.networks import Networks
+from novadocker.virt.docker.instances.specification import Settings, Specification
 from novadocker.virt.docker.network.waiting import PortsWait
 
 LOG = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Options that apply to every instance.
-
-    :param stop_timeout_cap_s: most seconds that a stop waits for a workload to end by itself
-    """
-
-    tty: bool
-    init: bool
-    stop_timeout_cap_s: int
-
-    @classmethod
-    def from_section(cls, section: Any) -> Settings:
-        """Return the options of the section [docker]."""
-        return cls(tty=section.tty, init=section.init, stop_timeout_cap_s=section.stop_timeout_cap)
 
 
 class Instances:
@@ -55,12 +37,13 @@ class Instances:
         self,
         facts: HostFacts,
         settings: Settings,
+        devices: Devices,
         workloads: Containers,
         kept: Kept,
         networks: Networks,
     ) -> None:
-        self._facts = facts
         self._settings = settings
+        self._specification = Specification(facts, settings, devices)
         self._workloads = workloads
         self._kept = kept
         self._networks = networks
@@ -143,7 +126,12 @@ class Instances:
             self.recreate(instance)
             state = containers.State.STOPPED
         elif state is containers.State.STOPPED:
-            self._limit(instance, details)
+            if not self._specification.given(instance).is_in(names.devices_label(details)):
+                # By now, their former nodes may be those of others.
+                LOG.info("Its devices have changed: making it anew", instance=instance)
+                self.recreate(instance)
+            else:
+                self._limit(instance, details)
         fresh = self._networks.ensure(instance, network_info, sandbox)
         if fresh and state is not containers.State.STOPPED:
             # The workload still runs in the namespace that is gone.
@@ -156,7 +144,10 @@ class Instances:
         """Give a stopped instance the limits of its flavor, which a resize may have changed."""
         try:
             self._workloads.limit(
-                names.workload_name(instance.uuid), instance.flavor, details, self._cpus(instance)
+                names.workload_name(instance.uuid),
+                instance.flavor,
+                details,
+                self._specification.cpus(instance),
             )
         except exceptions.FlavorRefused as err:
             # It lived with this flavor before.
@@ -216,9 +207,9 @@ class Instances:
 
         :param details: the engine's description of its container
         """
-        disk_gb = self._disk_gb(instance.flavor)
+        disk_gb = self._specification.disk_gb(instance.flavor)
         try:
-            workload = self._specified(instance, Content(image="", image_id=""))
+            workload = self._specification.workload(instance, Content(image="", image_id=""))
             return not self._workloads.can_become(workload, instance.flavor, disk_gb, details)
         except exceptions.DriverError as err:
             LOG.warning("It could not be made with the options of now: %s", err, instance=instance)
@@ -272,6 +263,7 @@ class Instances:
         content = Content(
             image=image,
             image_id=names.image_label(details),
+            environment=guest.taken_back(names.devices_label(details)),
             own_environment=names.environment_label(details),
             health_check=details["Config"].get("Healthcheck"),
         )
@@ -304,8 +296,10 @@ class Instances:
 
         :param name: name of the container; by default that of the instance's workload
         """
-        workload = self._specified(instance, content, name)
-        disk_gb = self._disk_gb(instance.flavor)
+        workload = self._specification.workload(instance, content, name)
+        if workload.devices.names:
+            assigned.require_free(instance, self._workloads.held_devices())
+        disk_gb = self._specification.disk_gb(instance.flavor)
         try:
             self._workloads.create(workload, instance.flavor, disk_gb)
         except exceptions.Conflict:
@@ -319,8 +313,10 @@ class Instances:
         :raises NotFound: there is no such instance
         :raises DriverError: the flavor asks for what the operator has not allowed on this host
         """
-        workload = self._specified(instance, Content(image="", image_id=""))
-        return self._workloads.can_become(workload, flavor, self._disk_gb(flavor))
+        if assigned.are_others(instance):
+            return False
+        workload = self._specification.workload(instance, Content(image="", image_id=""))
+        return self._workloads.can_become(workload, flavor, self._specification.disk_gb(flavor))
 
     def become(self, instance: Instance, network_info: NetworkInfo, power_on: bool) -> None:
         """Give an instance that was stopped for a resize the limits of its present flavor.
@@ -329,36 +325,9 @@ class Instances:
         :raises NotFound: there is no such instance
         """
         name = names.workload_name(instance.uuid)
-        self._workloads.limit(name, instance.flavor, cpus=self._cpus(instance))
+        self._workloads.limit(name, instance.flavor, cpus=self._specification.cpus(instance))
         if power_on:
             self.start(instance, network_info)
-
-    def _disk_gb(self, flavor: Flavor) -> int | None:
-        return int(flavor.root_gb) if self._facts.disk_quota else None
-
-    def _specified(self, instance: Instance, content: Content, name: str | None = None) -> Workload:
-        return Workload(
-            name=name or names.workload_name(instance.uuid),
-            sandbox=names.sandbox_name(instance.uuid),
-            image=content.image,
-            labels=names.labels(
-                instance,
-                self._facts.name,
-                names.Role.WORKLOAD,
-                content.image_id,
-                content.own_environment,
-            ),
-            command=content.command,
-            environment=content.environment,
-            tty=self._settings.tty or isolation.wants_terminal(instance.flavor),
-            init=self._settings.init,
-            entry_point=content.entry_point,
-            health_check=content.health_check,
-            cpus=self._cpus(instance),
-        )
-
-    def _cpus(self, instance: Instance) -> Cpus:
-        return pinning.of(instance, self._facts.processors)
 
     def adopt(
         self,

@@ -30,6 +30,7 @@ from novadocker.virt.docker.engine.kept import REPOSITORY as KEPT
 from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.images.snapshots import Snapshots, glance_meta
 from novadocker.virt.docker.images.store import EngineImage, Images
+from novadocker.virt.docker.instances import guest
 from novadocker.virt.docker.instances.contents import Content
 from novadocker.virt.docker.instances.life import Instances
 from novadocker.virt.docker.instances.networks import Networks
@@ -111,7 +112,9 @@ class Migrations:
             self._stay(instance, network_info, was)
             raise exceptions.NotMoved(str(err)) from err
         environment = names.environment_label(details)
-        return json.dumps({"image_id": image_id, "stays": stays, "environment": environment})
+        devices = names.devices_label(details)
+        left = {"image_id": image_id, "stays": stays, "environment": environment}
+        return json.dumps({**left, "devices": devices})
 
     def _stay(self, instance: Instance, network_info: NetworkInfo, was: containers.State) -> None:
         """Start an instance again that could not leave, if it ran."""
@@ -151,6 +154,7 @@ class Migrations:
         content = Content(
             image=image.id,
             image_id=instance.image_ref or "",
+            environment=guest.taken_back(left.get("devices", "")),
             own_environment=left.get("environment", ""),
             health_check=image.config.get("Healthcheck"),
         )
