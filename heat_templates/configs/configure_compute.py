@@ -15,13 +15,13 @@ from library.container_config import (
     DROP_IN_FOLDER,
     DROP_IN_NAME,
     drop_in_on_host,
-    lacks_entries,
     names_driver,
     names_files,
     path_file,
     read_config,
     take_out_entries,
-    write_entries,
+    wanted_config,
+    write_config,
     write_path_file,
 )
 from library.container_options import fit_container, libvirt_places
@@ -120,7 +120,8 @@ def converge(step: Step) -> None:
         if not step.path(drop_in_of(service)).exists():
             refuse_if_virtual_machines(step, *libvirt_places(step, service))
         step.remember_unit(service.unit, service.active)
-    changed = write_drop_in(step, service, options)
+    drop_in = service.container is None or not is_permanent(step, service, options)
+    changed = write_settings(step, service, options, drop_in)
     running = service.active and not gains_engine(step, service)
     running = running and not runs_older_driver(step, service)
     if not changed and running and effective(step, service, options):
@@ -128,8 +129,7 @@ def converge(step: Step) -> None:
     if service.active:
         step.disturb(f"{service.unit} is restarted")
     if step.mode == "check":
-        if service.container is not None:
-            write_entries(step, service, service.container)
+        write_entries(step, service, drop_in)
         step.will(f"restart {service.unit}")
         foresee(step, service, options)
         return
@@ -143,12 +143,12 @@ def converge(step: Step) -> None:
             loaded = foresee(step, service, options)
             join_group(step, service)
             # Only now: it would start by it whenever it is started.
-            write_entries(step, service, service.container)
+            write_entries(step, service, drop_in)
         folder = f"{loaded['state_path']}/novadocker"
         held = place_on_host(step, service, folder)
         if held is not None and not held.exists():
             step.remember("folder", folder)
-        if step.actions or not running:
+        if step.actions or not running or service.container is not None:
             step.will(f"restart {service.unit}")
             restarted = service
             restart_service(step, service, START_TIMEOUT_S)
@@ -171,28 +171,40 @@ def drop_in_of(service: Service) -> str:
     return DROP_IN if service.container is None else drop_in_on_host(service.container)
 
 
-def write_drop_in(step: Step, service: Service, options: dict[str, dict[str, str]]) -> bool:
+def write_settings(
+    step: Step, service: Service, options: dict[str, dict[str, str]], drop_in: bool
+) -> bool:
     """Write the drop-in, and what a container needs besides.
 
+    :param drop_in: whether it is needed
     :return: whether that is a change, or a container would not get it
     """
-    if service.container is not None and is_permanent(step, service, options):
-        return False
-    changed = step.write_file(drop_in_of(service), drop_in_text(options), 0o644)
-    if service.container is None:
+    text, changed = drop_in_text(options), False
+    if drop_in:
+        changed = step.write_file(drop_in_of(service), text, 0o644)
+    container = service.container
+    if container is None:
         return changed
-    step.note(
-        f"kolla-ansible writes {service.container.folder}/config.json anew when it is run: deploy "
-        'again after it, or make it permanent as the page "Hosts of kolla-ansible" says'
-    )
-    changed = write_path_file(step, service.container, HEADER) or changed
-    return lacks_entries(step, service, service.container) or changed
+    changed = write_path_file(step, container, HEADER) or changed
+    lacks = wanted_config(step, service, container, drop_in) != read_config(step, container)
+    if lacks or drop_in:
+        step.note(
+            f"kolla-ansible writes {container.folder}/config.json anew when it is run: deploy "
+            'again after it, or make it permanent as the page "Hosts of kolla-ansible" says'
+        )
+    return lacks or changed
+
+
+def write_entries(step: Step, service: Service, drop_in: bool) -> None:
+    """Have a container get what it has to at its next start."""
+    if service.container is not None:
+        wanted = wanted_config(step, service, service.container, drop_in)
+        write_config(step, service.container, wanted)
 
 
 def is_permanent(step: Step, service: Service, options: dict[str, dict[str, str]]) -> bool:
     """Return whether kolla-ansible's own nova.conf has the options, and needs no drop-in."""
-    assert service.container is not None
-    if not names_driver(step, service.container):
+    if service.container is None or not names_driver(step, service.container):
         return False
     with tempfile.TemporaryDirectory(prefix="novadocker-", dir=step.path(SHARED)) as empty:
         Path(empty).chmod(0o755)

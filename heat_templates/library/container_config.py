@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 from library.compute_container import CONFIG_FILES, Container
-from library.container_site import INSIDE, OURS, SITE, site
+from library.container_site import INSIDE, OURS, SITE, has_driver, site
 from library.faults import StepFailed
 from library.files import file_state, replace_file
 from library.probes import site_packages
@@ -21,6 +21,7 @@ from library.step import ANY_CODE, Step
 
 DROP_IN_FOLDER = "/etc/nova/nova-compute.conf.d"
 DROP_IN_NAME = "90-novadocker.conf"
+DROP_IN_INSIDE = f"{DROP_IN_FOLDER}/{DROP_IN_NAME}"
 PATH_FILE = "novadocker.pth"
 CONFIG_OPTIONS = ("--config-file", "--config-dir")
 
@@ -85,7 +86,8 @@ def with_ours(config: dict[str, Any], entries: list[dict[str, Any]]) -> dict[str
     against them, so that it names the drop-in as well.
     """
     bare = without_ours(config)
-    more = f" {drop_in_argument()}" if names_files(bare) else ""
+    given = any(entry["dest"] == DROP_IN_INSIDE for entry in entries)
+    more = f" {drop_in_argument()}" if given and names_files(bare) else ""
     listed = [*bare.get("config_files", []), *entries]
     return {**bare, "command": f"{bare['command']}{more}", "config_files": listed}
 
@@ -98,13 +100,20 @@ def names_files(config: dict[str, Any]) -> bool:
 
 def drop_in_argument() -> str:
     """Return the argument by which a command names the drop-in."""
-    return f"--config-file={DROP_IN_FOLDER}/{DROP_IN_NAME}"
+    return f"--config-file={DROP_IN_INSIDE}"
 
 
-def wanted_entries(step: Step, service: Service, container: Container) -> list[dict[str, Any]]:
-    """Return what the container has to get: the drop-in, and the driver if it has not got it."""
-    files = [(f"nova-compute.conf.d/{DROP_IN_NAME}", f"{DROP_IN_FOLDER}/{DROP_IN_NAME}", "0644")]
-    if site(step, container).exists():
+def wanted_entries(
+    step: Step, service: Service, container: Container, drop_in: bool
+) -> list[dict[str, Any]]:
+    """Return what the container has to get: the drop-in, and the driver if it has not got it.
+
+    :param drop_in: whether it needs the drop-in
+    """
+    files = []
+    if drop_in:
+        files.append((f"nova-compute.conf.d/{DROP_IN_NAME}", DROP_IN_INSIDE, "0644"))
+    if site(step, container).exists() and (drop_in or not has_driver(step, service)):
         place = str(in_service_python(step, service, site_packages))
         # One mode for folders and files, as what compares them asks for one.
         files.append((SITE.partition("/")[2], INSIDE, "0755"))
@@ -128,16 +137,20 @@ def write_path_file(step: Step, container: Container, header: str) -> bool:
     return step.write_file(path_file(container), f"{header}{INSIDE}\n{more}", 0o644)
 
 
-def lacks_entries(step: Step, service: Service, container: Container) -> bool:
-    """Return whether the container would not get at its next start what it has to."""
-    config = read_config(step, container)
-    return with_ours(config, wanted_entries(step, service, container)) != config
+def wanted_config(
+    step: Step, service: Service, container: Container, drop_in: bool
+) -> dict[str, Any]:
+    """Return the configuration by which the container gets what it has to.
+
+    :param drop_in: whether it needs the drop-in
+    """
+    entries = wanted_entries(step, service, container, drop_in)
+    return with_ours(read_config(step, container), entries)
 
 
-def write_entries(step: Step, service: Service, container: Container) -> None:
+def write_config(step: Step, container: Container, wanted: dict[str, Any]) -> None:
     """Have the container get what it has to at its next start."""
     config = read_config(step, container)
-    wanted = with_ours(config, wanted_entries(step, service, container))
     if wanted == config:
         return
     if not ours_in(config):
@@ -159,7 +172,7 @@ def drift_of(step: Step, service: Service) -> list[str]:
     if container is None or not step.path(drop_in_on_host(container)).exists():
         return []
     dests = {entry["dest"] for entry in ours_in(read_config(step, container))}
-    if f"{DROP_IN_FOLDER}/{DROP_IN_NAME}" in dests or names_driver(step, container):
+    if DROP_IN_INSIDE in dests or names_driver(step, container):
         return []
     return [
         f"{config_file(container)} was written anew without what this bundle had in it, so that "
@@ -204,7 +217,7 @@ def sweep(step: Step, service: Service, container: Container) -> None:
     kolla's own start does so since 2026; before, copies stayed until the container was made anew.
     """
     dests = {str(entry["dest"]) for entry in ours_in(read_config(step, container))}
-    ours = {INSIDE, f"{DROP_IN_FOLDER}/{DROP_IN_NAME}"}
+    ours = {INSIDE, DROP_IN_INSIDE}
     if service.python:
         ours.add(f"{in_service_python(step, service, site_packages)}/{PATH_FILE}")
     gone = sorted(ours - dests)

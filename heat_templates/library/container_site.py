@@ -26,6 +26,7 @@ from library.wheels import normal
 
 # Where the packages are in the container, and below its configuration's folder on the host.
 INSIDE = "/opt/novadocker"
+DRIVER = "nova-docker"
 OURS = "novadocker"
 SITE = f"{OURS}/site"
 # As pip, but blind to what this bundle has put beside Nova: all that the driver needs is planned.
@@ -45,6 +46,11 @@ def environment_of(step: Step, service: Service) -> dict[str, Any]:
     """Return what a service's environment holds, without what this bundle has beside it."""
     without = [INSIDE] if service.container else []
     return dict(in_service_python(step, service, inventory, *without))
+
+
+def has_driver(step: Step, service: Service) -> bool:
+    """Return whether a container's own image has the driver."""
+    return DRIVER in environment_of(step, service)["packages"]
 
 
 def with_site(step: Step, service: Service, environment: Mapping[str, Any]) -> dict[str, Any]:

@@ -441,9 +441,20 @@ class TestConfigured:
         (kolla.folder / "nova.conf").write_text(text)
         before = kolla.config.read_bytes()
         restarts.append("by kolla-ansible")
+        (site,) = kolla.python.parents[1].glob("lib/python*/site-packages")
+        info = site / "nova_docker-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nova-docker\nVersion: 1.0\n")
+        (kolla.folder / "novadocker/site").rmdir()
         assert self.configure(make_step, "check").actions == []
         assert self.configure(make_step).actions == []
         assert kolla.config.read_bytes() == before
+
+        # Packages of a former deploy are of no use beside the image's.
+        (kolla.folder / "novadocker/site").mkdir()
+        step, service = make_step("s"), services.nova_service(make_step("s"))
+        assert service.container is not None
+        assert container_config.wanted_entries(step, service, service.container, False) == []
         assert (
             container_config.drift_of(make_step("s"), services.nova_service(make_step("s"))) == []
         )
