@@ -14,14 +14,9 @@ from lab.hosts.access import Host
 from lab.machine import commands
 from lab.stage.demo import FLAVOR, NETWORK, address
 from lab.stage.tempest import facts as tempest_cloud
+from tests.lab.asking import ASK
 
 CRASHING, ASKING = "compute-docker-1", "compute-docker-2"
-# Asks its peer for ever, and says what came of it.
-ASK = (
-    'sh -c "trap exit TERM; while :; do'
-    ' test -n \\"$PEER\\" && ping -c 1 -W 1 $PEER >/dev/null && echo answered || echo silent;'
-    ' sleep 1; done"'
-)
 BOOT_TIMEOUT_S = 180
 
 # What Docker, the kernel and Open vSwitch have of instances on a host.

@@ -55,6 +55,15 @@ def make(host: Host, cloud: Cloud) -> None:
     enable(host, CONTAINERS)
 
 
+def reconfigure(host: Host, cloud: Cloud) -> None:
+    """Write all configuration anew, as kolla-ansible does, which then restarts what it changed."""
+    compute_id = host.read(f"{NOVA_COMPUTE.folder}/compute_id")
+    host.put_files(container_files(cloud, compute_id))
+    check = ["docker", "exec", "--user", "root", NOVA_COMPUTE.name, "kolla_set_configs", "--check"]
+    if host.run(check, check=False).returncode:
+        host.run(["systemctl", "restart", NOVA_COMPUTE.unit])
+
+
 def enable(host: Host, started: Iterable[Container]) -> None:
     """Start containers by their units, now and at each boot."""
     names = [container.unit for container in started]

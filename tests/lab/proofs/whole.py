@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lab.hosts import listing
 from lab.hosts.access import Host
@@ -83,14 +83,23 @@ print(json.dumps(found))
 
 def take(host: Host) -> Mapping[str, str]:
     """Return all that a host is, by name."""
-    asked = json.dumps([PASSING, listing.GENERATED, SHALLOW])
-    done = host.run(["python3", "-c", _SCRIPT], input=asked, timeout_s=300)
-    state: dict[str, str] = json.loads(done.stdout)
+    state = take_files(host)
     services = listing.take(host)
     for kind in ("groups", "packages", "unit_files"):
         state.update({f"{kind} {name}": text for name, text in getattr(services, kind).items()})
     # A unit that is not running need not be loaded either.
     state.update({f"unit {n}": t for n, t in services.units.items() if t != "inactive"})
+    return state
+
+
+def take_files(host: Host, within: Sequence[str] = ()) -> dict[str, str]:
+    """Return the files, settings, filters, links and users of a host, and what its engine has.
+
+    :param within: a command that runs another in a container, to list what is in there
+    """
+    asked = json.dumps([PASSING, listing.GENERATED, SHALLOW])
+    done = host.run([*within, "python3", "-c", _SCRIPT], input=asked, timeout_s=300)
+    state: dict[str, str] = json.loads(done.stdout)
     return state
 
 

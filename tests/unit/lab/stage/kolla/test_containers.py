@@ -5,9 +5,13 @@ from __future__ import annotations
 
 import configparser
 import json
+from unittest import mock
+
+import pytest
 
 from lab.controlplane.site import new_cloud
 from lab.hosts import containers as lab_containers
+from lab.hosts.access import Host
 from lab.stage.kolla import host
 from lab.stage.kolla.containers import CONTAINERS, CRON, NOVA_COMPUTE
 
@@ -81,3 +85,16 @@ def test_the_engine_finds_the_program_that_trims_before_its_own() -> None:
     granted = str(files[host.CAPABILITIES].data).split()
     assert granted == [f"CAP_{name}" for name in lab_containers.capabilities()]
     assert f"{host.CONTEXT}/Dockerfile" in files
+
+
+@pytest.mark.parametrize("differs", [0, 1])
+def test_a_reconfigure_restarts_nova_where_what_it_was_started_with_differs(differs: int) -> None:
+    there = mock.create_autospec(Host, instance=True)
+    there.read.return_value = "an id"
+    there.run.return_value.returncode = differs
+    host.reconfigure(there, new_cloud("10.0.0.1"))
+    (files,) = there.put_files.call_args.args
+    assert "/etc/kolla/nova-compute/config.json" in {file.path for file in files}
+    asked, *restarts = [call.args[0] for call in there.run.call_args_list]
+    assert asked[-2:] == ["kolla_set_configs", "--check"]
+    assert restarts == [["systemctl", "restart", NOVA_COMPUTE.unit]] * differs
