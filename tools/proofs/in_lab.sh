@@ -52,6 +52,23 @@ in_lab() {
     [ "$outcome" = proven ]
 }
 
+# Install packages of the operating system that a proof alone needs, where they are missing.
+need_packages() {
+    local log name missing=()
+    for name in "$@"; do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$name" 2>/dev/null)" = installed ] ||
+            missing+=("$name")
+    done
+    [ "${#missing[@]}" -gt 0 ] || return 0
+    log=$(mktemp -t novadocker-proof-apt.XXXXXX)
+    { apt-get -q update && DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -y install --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 || {
+        echo "apt-get could not install ${missing[*]}; see $log" >&2
+        return 1
+    }
+    rm -f "$log"
+}
+
 prove_in_lab() {
     in_lab "${2:-}" tox run -q -e lab -- -v -s "$1"
 }

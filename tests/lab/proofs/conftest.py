@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from openstack.connection import Connection
@@ -25,6 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 AwaitTask = Callable[..., bool]
 TASK_TIMEOUT_S = 600
+DELETE_TIMEOUT_S = 180
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,16 @@ def tenants(cloud: Connection) -> Iterator[Tenants]:
     project.forget()
     yield project
     project.forget()
+
+
+@pytest.fixture(scope="module")
+def bare(cloud: Connection, run_workflow: Any, docker_hosts: Any) -> None:
+    """A cloud without servers and Docker hypervisors."""
+    for server in cloud.compute.servers(all_projects=True):
+        cloud.compute.delete_server(server)
+        cloud.compute.wait_for_delete(server, interval=0.5, wait=DELETE_TIMEOUT_S)
+    if docker_hosts():
+        assert run_workflow("undeploy").state == "SUCCESS"
 
 
 @pytest.fixture(scope="session")
