@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -31,6 +32,8 @@ HOSTS = [KOLLA, OTHER]
 INPUTS = {"hosts": HOSTS}
 TIMEOUT_S = 240
 THRICE = ["answered"] * 3
+# The lab's resolver for a host: the machine's engine chooses its ports anew at each boot.
+RESOLVER, RESOLVER_PORT = "127.0.0.11", re.compile(r"(?<=127\.0\.0\.11:)\d+|(?<=sport )\d+")
 IN_NOVA = ("docker", "exec", "-i", "--user", "root", NOVA_COMPUTE.name)
 
 Hosts = dict[str, Host]
@@ -49,7 +52,12 @@ def state(host: Host) -> State:
         for name in (NOVA_COMPUTE.name, CRON.name):
             inspected = host.run(["docker", "inspect", "--format", shown, name])
             listed[f"container {name}"] = inspected.stdout.strip()
-    return listed
+    return {without_resolver_port(name): text for name, text in listed.items()}
+
+
+def without_resolver_port(name: str) -> str:
+    """Return the name of a filter without the ports of the lab's resolver, else as it is."""
+    return RESOLVER_PORT.sub("PORT", name) if RESOLVER in name else name
 
 
 def started(host: Host, container: str) -> str:
