@@ -127,6 +127,16 @@ INPUTS: Mapping[str, Input] = {
     "run_timeout_s": Input(
         NUMBER, "After how many seconds no further batch is begun; without it there is no end."
     ),
+    "batch_pause_s": Input(
+        NUMBER, "How many seconds pass between two batches, with all hosts in service.", 0
+    ),
+    "approval": Input(
+        CHOICE,
+        "Whether a run waits until its operator approves the next batch: never, after the first"
+        " batch, or after each.",
+        "none",
+        ("none", "canary", "batches"),
+    ),
     "drain": Input(
         CHOICE,
         "A host with instances: the run is refused, the host is left as it is, or the instances"
@@ -175,7 +185,11 @@ INPUTS: Mapping[str, Input] = {
 SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
 _CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
 _DRAINING = ("drain", "drain_timeout_s", "drain_at_once")
-_BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", *_DRAINING)
+_BATCHING = (
+    *("batch_size", "batch_sizes", "max_failed", "run_timeout_s"),
+    *("batch_pause_s", "approval"),
+    *_DRAINING,
+)
 _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
 
 WORKFLOWS: Mapping[str, Workflow] = {
@@ -249,6 +263,7 @@ STEPS: Mapping[str, Step] = {
     "stage": Step("Stage", "what disturbs nobody is done"),
     "unstage": Step("Take back what was staged", "put back as it was"),
     "gate": Step("Judge the batch", "the batch is through"),
+    "hold": Step("Wait between batches", "the waiting is over"),
     "audit": Step("Compare", "hosts, Nova and Glance are compared with what deploy makes"),
     "write_report": Step("Write the report", "the report is written"),
     # Of a batch.
@@ -281,6 +296,7 @@ STEPS: Mapping[str, Step] = {
 # What the states of a run mean.
 OUTCOMES: Mapping[str, str] = {
     "running": "It has not ended.",
+    "waiting": "It waits between two batches, with all hosts in service.",
     "paused": "It has been paused and can be resumed.",
     "done": "What was asked for is done.",
     "unchanged": "All was as wanted already.",
@@ -291,7 +307,7 @@ OUTCOMES: Mapping[str, str] = {
     "drift": "Hosts are no longer as deployed.",
     "ready": "Nothing was found that is in the way of a deploy.",
     "findings": "Something was found that is in the way of a deploy.",
-    "stopped": "It was stopped by its operator.",
+    "stopped": "It was stopped by its operator, or not approved in time.",
 }
 
 

@@ -14,9 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from novadocker_client import pages
+from novadocker_client import holds, pages
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import asking
+from novadocker_client.holds import Hold
 
 PAGE = 100
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "SKIPPED")
@@ -134,11 +135,13 @@ class Progress:
     :param tasks: in the order in which they were started
     :param settled: tasks of the workflows that had ended, by the task that ran them
     :param ended: whether the run has ended, so that what has no outcome will have none
+    :param hold: what it waits for between two batches, None where it does not
     """
 
     tasks: tuple[Task, ...] = ()
     settled: Mapping[str, tuple[Task, ...]] = field(default_factory=dict)
     ended: bool = False
+    hold: Hold | None = None
 
     def cells(self) -> Iterator[Cell]:
         """Yield each host at each step that it has come to, once, in the order of the steps.
@@ -234,7 +237,8 @@ def look(cloud: Cloud, run_id: str, *, ended: bool, before: Progress | None = No
     own = list(reader.tasks(run_id, "", {}))
     tasks = list(own)
     for parent in own:
-        for child in below.get(parent.id, ()):
+        # What looks again and again whether the run goes on has nothing to tell of hosts.
+        for child in below.get(parent.id, ()) if parent.name != holds.TASK else ():
             key = str(child["id"])
             if key not in settled:
                 given = hosts.get(key, ())
@@ -246,7 +250,7 @@ def look(cloud: Cloud, run_id: str, *, ended: bool, before: Progress | None = No
                 settled[key] = child_tasks
             tasks += settled[key]
     tasks.sort(key=lambda task: task.started_at or _LATE)
-    return Progress(tuple(tasks), settled, ended)
+    return Progress(tuple(tasks), settled, ended, reader.hold)
 
 
 _LATE = datetime.datetime.max.replace(tzinfo=datetime.UTC)
@@ -260,6 +264,7 @@ class _Reader:
 
     def __init__(self, cloud: Cloud, run_id: str) -> None:
         self._cloud, self._run_id = cloud, run_id
+        self.hold: Hold | None = None
 
     def below(self) -> dict[str, list[dict[str, Any]]]:
         """Return the workflows that the run runs, at whatever depth, by the task that runs them."""
@@ -269,10 +274,14 @@ class _Reader:
         return children
 
     def hosts_under_way(self) -> dict[str, tuple[HostRow, ...]]:
-        """Return the hosts that are worked on, by the workflow and by the task that runs it."""
+        """Return the hosts that are worked on, by the workflow and by the task that runs it.
+
+        What the run waits for instead is kept.
+        """
         hosts: dict[str, tuple[HostRow, ...]] = {}
         fields = ["id", "task_execution_id", "input"]
         for item in self._executions(fields, state="RUNNING"):
+            self.hold = holds.read(item.get("input")) or self.hold
             rows = host_rows(_mapping(item.get("input")).get("rows"))
             hosts[str(item["id"])] = hosts[str(item.get("task_execution_id"))] = rows
         return hosts

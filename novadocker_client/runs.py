@@ -6,25 +6,21 @@ from __future__ import annotations
 import datetime
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mistralclient.api.base import APIException
-
-from novadocker_client import meanings, pages, progress, reports
+from novadocker_client import holds, meanings, pages, progress, reports, signals
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import BadInput, NotFound, Unavailable, asking
+from novadocker_client.holds import Hold
 from novadocker_client.lost_tasks import LostTasks
 from novadocker_client.progress import Progress
 from novadocker_client.reports import Report
 
-# What asks a run to stop: an environment of Mistral's of this name, then comes the run.
-STOP = "novadocker-stop-"
 RUNNING, PAUSED, SUCCESS, ERROR, CANCELLED = "RUNNING", "PAUSED", "SUCCESS", "ERROR", "CANCELLED"
 ENDED = (SUCCESS, ERROR, CANCELLED)
 STOPPED = "stopped"
-_CONFLICT = 409
 # Mistral's API cuts lists to 1,000, or to fewer where it is told so.
 PAGE = 100
 POLL_S = 2.0
@@ -52,6 +48,7 @@ class Run:
     :param created_at: when it began
     :param updated_at: when its state changed last
     :param inputs: what was given
+    :param hold: what it waits for between two batches, where that was asked for
     """
 
     id: str
@@ -64,6 +61,7 @@ class Run:
     project_id: str = ""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] = field(default_factory=dict)
+    hold: Hold | None = None
 
     @property
     def ended(self) -> bool:
@@ -81,7 +79,8 @@ class Run:
         if self.state == CANCELLED:
             return STOPPED
         if not self.ended:
-            return "paused" if self.state == PAUSED else "running"
+            going = "waiting" if self.hold else "running"
+            return "paused" if self.state == PAUSED else going
         told = self.report.state
         if self.state == ERROR:
             # What did not succeed is never told as if it had.
@@ -91,7 +90,7 @@ class Run:
     @property
     def message(self) -> str:
         """Return what the run says of itself; of one that broke, at least Mistral's reason."""
-        told = str(self.output.get("message") or "")
+        told = self.hold.sentence(self.id) if self.hold else str(self.output.get("message") or "")
         if self.state == CANCELLED or not told:
             return self.state_info or told
         return told
@@ -206,29 +205,64 @@ class Runs:
         if workflow is None or not workflow.changes:
             return self.stop(run_id)
         with asking(MISTRAL, f"ask the run {run_id} to stop"):
-            environments = self._cloud.mistral.environments
-            try:
-                made = environments.create(
-                    name=f"{STOP}{run_id}",
-                    description="Asks a run of novadocker to stop. The run deletes it.",
-                    variables={"run": run_id},
-                    scope="private",
-                )
-            except APIException as err:
-                # It was asked before.
-                if err.error_code != _CONFLICT:
-                    raise
-            else:
-                if made.to_dict().get("project_id", run.project_id) != run.project_id:
-                    environments.delete(f"{STOP}{run_id}")
-                    raise BadInput(
-                        "run",
-                        f"{run_id} is of the project {run.project_id}.",
-                        "Ask in that project: it hears nobody in another one.",
-                    )
+            mistral = self._cloud.mistral
+            signals.give(mistral, f"{signals.STOP}{run_id}", run_id, run.project_id)
             if run.state == PAUSED:
-                self._cloud.mistral.executions.update(run_id, RUNNING)
+                mistral.executions.update(run_id, RUNNING)
         return self.get(run_id)
+
+    def approve(self, run_id: str, batch: int | None = None) -> Run:
+        """Let a run go on that waits before a batch, and return it. It goes on within a minute.
+
+        :param batch: number of the batch that is meant, None for the one that it waits before
+        :raises BadInput: when it waits for nothing, or before another batch, has ended, or is
+            another project's
+        """
+        run = self.waiting(self._not_ended(run_id))
+        if run.hold is None or batch not in (None, run.hold.batch):
+            waits = f"waits before batch {run.hold.batch}" if run.hold else "waits for no approval"
+            raise BadInput(
+                "run",
+                f"{run_id} is {run.outcome}, and {waits}.",
+                "`openstack docker run watch` tells what a run waits for.",
+            )
+        with asking(MISTRAL, f"approve the next batch of {run_id}"):
+            name = f"{signals.APPROVE}{run_id}-{run.hold.batch}"
+            signals.give(self._cloud.mistral, name, run_id, run.project_id)
+        return run
+
+    def waiting(self, run: Run) -> Run:
+        """Return a run with what it waits for between two batches, where it does."""
+        if run.state != RUNNING:
+            return run
+        return replace(run, hold=self._holds(root_execution_id=run.id).get(run.id))
+
+    def with_waits(self, listed: Sequence[Run], *, all_projects: bool = False) -> Sequence[Run]:
+        """Return runs with what they wait for; it is asked for once, where any is under way.
+
+        :param all_projects: whether there are those of other projects among them
+        """
+        if not any(run.state == RUNNING for run in listed):
+            return listed
+        waits = self._holds(**({"all_projects": "true"} if all_projects else {}))
+        return [replace(run, hold=waits.get(run.id)) for run in listed]
+
+    def _holds(self, **filters: str) -> dict[str, Hold]:
+        """Return what runs wait for, by run."""
+        with asking(MISTRAL, "show what runs wait for"):
+            waits = self._cloud.mistral.executions.list(
+                fields=["id", "root_execution_id", "input"],
+                workflow_name=holds.WORKFLOW,
+                state=RUNNING,
+                limit=PAGE,
+                **filters,
+            )
+        known = {}
+        for item in (record.to_dict() for record in waits):
+            hold = holds.read(item.get("input"))
+            if hold:
+                known[str(item.get("root_execution_id"))] = hold
+        return known
 
     def _not_ended(self, run_id: str) -> Run:
         run = self.get(run_id)
@@ -294,6 +328,7 @@ class Runs:
                 if on_progress or (not run.ended and time.monotonic() - looked > LOOK_S):
                     before = progress.look(self._cloud, run_id, ended=run.ended, before=before)
                     looked = time.monotonic()
+                    run = replace(run, hold=before.hold if run.state == RUNNING else None)
                     if on_progress:
                         on_progress(run, before)
                     if not run.ended:

@@ -30,6 +30,8 @@ PLAN: Rules = (*_LOOK, *_CREATE)
 CHANGE: Rules = (*_LOOK, *_CREATE, *_SERVICES)
 # What asks a run to stop is an environment; one that is paused goes on, and one is cut off.
 STOP: Rules = (*_LOOK, ("workflow", "executions:update"), ("workflow", "environments:create"))
+# What approves a batch is an environment as well.
+APPROVE: Rules = (*_LOOK, ("workflow", "environments:create"))
 # Containers.
 LIST: Rules = (("compute", "os_compute_api:servers:detail"),)
 BOOT: Rules = (("compute", "os_compute_api:servers:create"),)

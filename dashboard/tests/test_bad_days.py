@@ -27,6 +27,7 @@ class ServiceAwayTests(AdminPageTests):
             (HOSTS + "runs", (), "/mistral", "Mistral does not list runs"),
             (HOSTS + "run", (run,), "/mistral", "Mistral does not show the run"),
             (HOSTS + "stop", (run,), "/nova", "Nova does not list"),
+            (HOSTS + "approve", (run,), "/mistral", "Mistral does not show the run"),
             (HOSTS + "deploy", (run,), "/mistral", "Mistral does not show the run"),
             (CONTAINERS + "index", (), "/glance", "Glance does not list docker images"),
             (CONTAINERS + "index", (), "/nova", "Nova does not list servers"),
@@ -114,8 +115,10 @@ class TenantTests(PageTests):
             ("start", ("plan",)),
             ("deploy", (UUID,)),
             ("stop", (UUID,)),
+            ("approve", (UUID,)),
         ):
-            ask = self.client.post if name in ("start", "deploy", "stop") else self.client.get
+            posted = ("start", "deploy", "stop", "approve")
+            ask = self.client.post if name in posted else self.client.get
             self.assertEqual(403, ask(reverse(HOSTS + name, args=args)).status_code, name)
         self.assertEqual([], self.fake.requests)
 

@@ -73,6 +73,7 @@ class FrameTests(AdminPageTests):
             (HOSTS + "run", run),
             (HOSTS + "deploy", run),
             (HOSTS + "stop", run),
+            (HOSTS + "approve", run),
             (CONTAINERS + "index",),
             (CONTAINERS + "log", server),
             (CONTAINERS + "boot",),

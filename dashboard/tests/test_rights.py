@@ -24,7 +24,7 @@ class TenantPolicyTests(PageTests):
         """By Nova's own defaults."""
         may = {
             name: rights.may(self.request, getattr(rights, name))
-            for name in ("SEE", "PLAN", "CHANGE", "STOP", "LIST", "BOOT", "START", "LOG")
+            for name in ("SEE", "PLAN", "CHANGE", "STOP", "APPROVE", "LIST", "BOOT", "START", "LOG")
         }
         self.assertEqual({"LIST", "BOOT", "START", "LOG"}, {name for name in may if may[name]})
 

@@ -54,7 +54,12 @@ class RunListTests(AdminPageTests):
             page = self.look(HOSTS + "runs", part="yes").content.decode()
             self.assertIn("vm-2 failed", page)
             queries = self.fake.asked("/mistral/v2/executions")
-            return ["output" in query["fields"].split(",") for query in queries]
+            # What runs wait for is asked for as well, in one of its own.
+            waits = [query for query in queries if query["workflow_name"].endswith("._hold")]
+            self.assertLessEqual(len(waits), 1)
+            self.assertNotIn("output", "".join(query["fields"] for query in waits))
+            lists = [query for query in queries if query not in waits]
+            return ["output" in query["fields"].split(",") for query in lists]
 
         self.assertEqual([False, True], asked())
         self.assertEqual([False], asked())

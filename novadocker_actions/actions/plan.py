@@ -18,6 +18,7 @@ from novadocker_actions.plan import (
     claims,
     deployers,
     findings,
+    holds,
     hosts,
     inputs,
     isolation,
@@ -66,6 +67,7 @@ class Begin(NovadockerAction):
         made["run_id"] = cloud.execution_id
         timeout_s = made["run_timeout_s"]
         made["until"] = round(time.time() + timeout_s) if timeout_s else None
+        made["hold_until"] = round(time.time() + holds.LONGEST_S)
         if made["workflow"] in _PUBLISHING and made.get("images"):
             made["upload_trust_id"] = cloud.delegate(glance.UPLOAD_ROLE)
         return {**made, "trust_id": cloud.delegate()}
@@ -356,6 +358,7 @@ class Plan(NovadockerAction):
         settled = [row for row in computes if not row.needs and row.ok]
         sizes = self.settings["batch_size"], self.settings["batch_sizes"]
         cut = order.batches(len(changing), *sizes)
+        holds.require_bearable(len(cut), self.settings)
         batches = [[changing[index] for index in batch] for batch in cut] + _cut(settled)
         rest = _cut(rows.write(row for row in computes if not row.ok))
         run_id = self.settings["run_id"]

@@ -7,16 +7,17 @@ import json
 import logging
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from keystoneauth1.exceptions import ClientException
 
 from novadocker_actions import driver_wheel
-from novadocker_actions.actions.base import PATIENCE_S, NovadockerAction, action
+from novadocker_actions.actions.base import PATIENCE_S, Fault, NovadockerAction, action
 from novadocker_actions.cloud import aggregates, clients, glance, nova, pages, runs, trusts
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError, NovadockerError, PageLost
-from novadocker_actions.plan import findings, gate, report, rows, sentence
+from novadocker_actions.plan import findings, gate, holds, report, rows, sentence
 from novadocker_actions.plan.rows import HostRow
 
 LOG = logging.getLogger(__name__)
@@ -24,31 +25,75 @@ LOG = logging.getLogger(__name__)
 
 @action
 class Gate(NovadockerAction):
-    """Decide before the first batch and after each whether the run goes on.
+    """Decide before the first batch and after each whether the run goes on, or waits before that.
 
     :param failures: how many hosts of all batches failed until now
     :param left: how many batches would come next
     :param max_failed: how many hosts may fail, as the plan tells it: a number
-    :param settings: the workflow's, with until when batches are begun
+    :param settings: the workflow's, with until when batches are begun and the run may wait
+    :param ended: how many batches have ended
+    :param changing: how many hosts the next batch changes
+    :param held: how the waiting before the next batch has ended, None where there was none yet
     """
 
     failures: int
     left: int
     max_failed: int
     settings: dict[str, Any]
+    ended: int = 0
+    changing: int = 0
+    held: dict[str, Any] | None = None
 
     def act(self, cloud: Cloud) -> dict[str, Any]:
-        """Return ``go_on`` and ``stopped``, the reason why not."""
-        until = self.settings["until"]
+        """Return ``go_on``, ``hold``, what is waited for first, and ``stopped``, why it ends."""
+        now, until, batch = time.time(), self.settings["until"], self.ended + 1
+        hold = holds.before(batch, self.left, self.changing, self.settings, now)
+        held = self.held if self.held and self.held["batch"] == batch else None
+        unapproved = hold is not None and held is not None and not held["approved"]
         decision = gate.decide(
             self.failures,
             self.max_failed,
             self.left,
             timeout_s=self.settings["run_timeout_s"],
-            late=until is not None and time.time() >= until,
+            late=until is not None and now >= until,
             asked=self.left > 0 and runs.is_asked_to_stop(cloud.workflow, self.settings["run_id"]),
+            unapproved=unapproved and holds.kind_before(batch, self.settings) == holds.APPROVAL,
+            tired=unapproved and now >= self.settings["hold_until"],
         )
-        return {"go_on": decision.go_on, "stopped": decision.reason}
+        waits = decision.go_on and hold is not None and held is None
+        return {
+            "go_on": decision.go_on and not waits,
+            "hold": asdict(hold) if hold and waits else None,
+            "stopped": decision.reason,
+        }
+
+
+@action
+class LookAtHold(NovadockerAction):
+    """Look whether a run that waits between two batches is to go on with its gate.
+
+    :param hold: what it waits for, from the gate
+    :param settings: of the workflow's the run's id and its trust
+    """
+
+    hold: dict[str, Any]
+    settings: dict[str, Any]
+
+    def act(self, cloud: Cloud) -> dict[str, Any]:
+        """Return ``again_s`` until the next look, 0 for none, and whether it is ``approved``."""
+        run_id, hold = self.settings["run_id"], holds.Hold(**self.hold)
+        approved = runs.is_approved(cloud.workflow, run_id, hold.batch)
+        if approved or runs.is_asked_to_stop(cloud.workflow, run_id):
+            return {"again_s": 0, "approved": approved}
+        return self._not_approved()
+
+    def failed(self, fault: Fault) -> Any:
+        """Return when to look again: a service that is away for a while ends no waiting."""
+        LOG.warning("Whether a run is to go on could not be looked at: %s", fault)
+        return self._not_approved()
+
+    def _not_approved(self) -> dict[str, Any]:
+        return {"again_s": holds.Hold(**self.hold).look_s(time.time()), "approved": False}
 
 
 @action

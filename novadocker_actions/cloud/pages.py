@@ -112,7 +112,7 @@ def _hash(text: str) -> str:
 
 
 def sweep(mistral: Mistral, run_id: str) -> None:
-    """Delete the pages of a run that ends, what asked it to stop, and what is left of others.
+    """Delete the pages of a run that ends, what it was told, and what is left of others.
 
     What cannot be deleted is left for the next run.
 
@@ -130,7 +130,7 @@ def sweep(mistral: Mistral, run_id: str) -> None:
 def _left_over(mistral: Mistral, run_id: str, names: Iterable[str]) -> Iterable[str]:
     states: dict[str, tuple[bool, bool]] = {run_id: (True, False)}
     for name in names:
-        kinds = (WORKING, TOLD, runs.STOP)
+        kinds = (WORKING, TOLD, runs.STOP, runs.APPROVE)
         kind = next((kind for kind in kinds if name.startswith(kind)), "")
         owner = name[len(kind) :][:_RUN_ID_CHARS]
         if not kind or not owner:

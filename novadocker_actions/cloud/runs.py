@@ -27,6 +27,8 @@ _MAKING = ("docker", "driver_url", "driver_index")
 # The name of an environment of Mistral's by which a run is asked to stop begins so; then comes
 # the run. Anybody may make it who may cancel the run, which ends it less cleanly.
 STOP = "novadocker-stop-"
+# By which a batch is approved: then come the run, a dash and the batch's number.
+APPROVE = "novadocker-approve-"
 _ACTIVE = ("RUNNING", "PAUSED")
 
 
@@ -125,18 +127,35 @@ def is_active(mistral: Mistral, run_id: str) -> bool:
 def is_asked_to_stop(mistral: Mistral, run_id: str) -> bool:
     """Return whether a run's operator has asked it to end with what is under way.
 
-    That this cannot be told is no reason to stop.
-
     :param mistral: Mistral's client
     :param run_id: execution
     """
+    return _is_told(mistral, run_id, f"{STOP}{run_id}")
+
+
+def is_approved(mistral: Mistral, run_id: str, batch: int) -> bool:
+    """Return whether a run's operator has approved a batch.
+
+    :param mistral: Mistral's client
+    :param run_id: execution
+    :param batch: its number, the first being 1
+    """
+    return _is_told(mistral, run_id, f"{APPROVE}{run_id}-{batch}")
+
+
+def _is_told(mistral: Mistral, run_id: str, name: str) -> bool:
+    """Return whether an environment of this name is in the run's project.
+
+    Another project may have one that everybody sees, under any name: a run does not hear it. That
+    it cannot be told is no reason to stop, and approves nothing.
+    """
     try:
-        mistral.environments.get(f"{STOP}{run_id}")
+        told = mistral.environments.list(name=name, fields=["name", "project_id"])
+        projects = {environment.project_id for environment in told}
+        return bool(projects) and mistral.executions.get(run_id).project_id in projects
     except CloudError as err:
-        if err.status != 404:
-            LOG.warning("Whether run %s was asked to stop is not known: %s", run_id, err)
+        LOG.warning("Whether there is %s is not known: %s", name, err)
         return False
-    return True
 
 
 def fate(mistral: Mistral, run_id: str) -> str:

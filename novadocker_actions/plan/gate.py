@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# How the reason begins with which a run ends that its operator has asked to.
-ASKED = "it was asked to stop"
+from novadocker_actions.plan.holds import LONGEST_S
+
+# How the reason begins with which a run ends as its operator wants it: he has asked it to, or has
+# not approved its next batch.
+ASKED, UNAPPROVED = "it was asked to stop", "nobody approved the next batch in time"
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ def decide(
     timeout_s: int | None = None,
     late: bool = False,
     asked: bool = False,
+    unapproved: bool = False,
+    tired: bool = False,
 ) -> Decision:
     """Decide after a batch, over all that failed until now.
 
@@ -38,6 +43,8 @@ def decide(
     :param timeout_s: after which no batch is begun, for the reason
     :param late: whether that is over
     :param asked: whether the operator has asked the run to stop
+    :param unapproved: whether the next batch was to be approved, and the time for that is over
+    :param tired: whether the run would have to wait for longer than it may
     """
     if failed > max_failed:
         return Decision(
@@ -47,6 +54,11 @@ def decide(
         )
     if asked and left:
         return Decision(False, f"{ASKED}: {left} batches were not started")
+    if unapproved and left:
+        return Decision(False, f"{UNAPPROVED}: {left} batches were not started")
     if late and left:
         return Decision(False, f"{timeout_s} s are over: {left} batches were not started")
+    if tired and left:
+        hours = LONGEST_S // 3600
+        return Decision(False, f"it has waited for {hours} hours: {left} batches were not started")
     return Decision(left > 0)

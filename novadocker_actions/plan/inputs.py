@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 
 from novadocker_actions.errors import Refused
-from novadocker_actions.plan import engine_settings, secrets
+from novadocker_actions.plan import engine_settings, holds, secrets
 from novadocker_actions.plan.references import Reference
 from novadocker_actions.schema import Validator
 
@@ -80,6 +80,16 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         None,
         {"type": ["integer", "null"], "minimum": 60, "maximum": 604_800},
         "Give 60 to 604800 seconds, or null for a run without an end.",
+    ),
+    "batch_pause_s": (
+        0,
+        {"type": "integer", "minimum": 0, "maximum": 43_200},
+        "Give 0 to 43200 seconds.",
+    ),
+    "approval": (
+        holds.NONE,
+        {"enum": [holds.NONE, holds.CANARY, holds.BATCHES]},
+        "Give none, canary or batches.",
     ),
     "phase": ("all", {"enum": ["all", "stage", "switch"]}, "Give all, stage or switch."),
     "upgrade": (False, {"type": "boolean"}, "Give true or false."),
@@ -162,7 +172,11 @@ _SELECTING = ("hosts", "match", "if_none_match", "where", "exclude")
 _WAITING = ("step_timeout_s", "agent_timeout_s", "report_url")
 _CONVERTING = ("images", "driver_url", "driver_index", "docker", "aggregate")
 _DRAINING = ("drain", "drain_timeout_s", "drain_at_once")
-_BATCHING = ("batch_size", "batch_sizes", "max_failed", "run_timeout_s", *_DRAINING)
+_BATCHING = (
+    *("batch_size", "batch_sizes", "max_failed", "run_timeout_s"),
+    *("batch_pause_s", "approval"),
+    *_DRAINING,
+)
 
 # The inputs of each workflow.
 WORKFLOWS: dict[str, tuple[str, ...]] = {

@@ -207,7 +207,7 @@ def _state(facts: Facts, totals: dict[str, int]) -> str:
     if refused:
         return STOPPED if any(is_stop(error["error"]) for error in refused) else REFUSED
     failed = totals["failed"] + totals.get("unknown", 0)
-    asked = facts.stopped.startswith(gate.ASKED) or unbegun(facts)
+    asked = facts.stopped.startswith((gate.ASKED, gate.UNAPPROVED)) or unbegun(facts)
     if facts.errors or (facts.stopped and not asked):
         return BROKEN
     if any(row.state in (FAILED, UNKNOWN) for row in facts.controllers):

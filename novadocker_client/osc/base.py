@@ -21,6 +21,7 @@ EXIT_CODES = {
     "unchanged": DONE,
     "planned": DONE,
     "running": DONE,
+    "waiting": DONE,
     "paused": DONE,
     # Some hosts are not as asked for, though no more than may fail.
     "partial": FAILED,

@@ -60,6 +60,9 @@ class Lines:
             if event.key not in self._told:
                 self._told.add(event.key)
                 self._print(line(event, run))
+        if progress.hold and str(progress.hold) not in self._told:
+            self._told.add(str(progress.hold))
+            self._print(Text(plain(progress.hold.sentence(run.id))))
 
     def fault(self, fault: Unavailable) -> None:
         """Show that Mistral does not answer, once until it does again."""
@@ -123,7 +126,7 @@ def view(run: Run, progress: Progress, *, rows: int) -> RenderableType:
             Text(word, style=style),
             _age(host, now),
         )
-    table.caption = _caption(hosts, rows, progress)
+    table.caption = _caption(run, hosts, rows, progress)
     return table
 
 
@@ -150,11 +153,12 @@ def _age(host: HostProgress, now: datetime.datetime) -> str:
     return f"{max(0.0, (now - host.since).total_seconds()):.0f} s"
 
 
-def _caption(hosts: Sequence[HostProgress], rows: int, progress: Progress) -> Text:
+def _caption(run: Run, hosts: Sequence[HostProgress], rows: int, progress: Progress) -> Text:
     more = len(hosts) - rows
     parts = [f"and {more} more hosts"] if more > 0 else []
     under_way = [task.name for task in progress.tasks if not task.ended and not task.batch]
     parts += [meanings.step(name).title for name in dict.fromkeys(under_way)]
+    parts += [plain(progress.hold.sentence(run.id))] if progress.hold else []
     return Text("; ".join(parts))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands that begin runs, list them, follow them and stop them."""
+"""Commands that begin runs, list them, follow them, approve their batches and stop them."""
 
 from __future__ import annotations
 
@@ -246,12 +246,14 @@ class List(base.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Return the runs."""
-        page = Runs(self.cloud).list(
+        manager, everywhere = Runs(self.cloud), parsed_args.all_projects
+        page = manager.list(
             limit=parsed_args.limit,
             workflow=parsed_args.workflow or "",
-            all_projects=parsed_args.all_projects,
+            all_projects=everywhere,
             marker=parsed_args.marker,
         )
+        page = list(manager.with_waits(page, all_projects=everywhere))
         columns = ("ID", "Workflow", "State", "Started", "Description", "Message")
         return columns, [
             (
@@ -283,7 +285,9 @@ class Show(_OneRun):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Return the run."""
         result.require_writable(parsed_args.report)
-        return self.show(parsed_args, Runs(self.cloud).get(parsed_args.run))
+        runs_of_cloud = Runs(self.cloud)
+        run = runs_of_cloud.waiting(runs_of_cloud.get(parsed_args.run))
+        return self.show(parsed_args, run)
 
 
 class Watch(_OneRun):
@@ -299,6 +303,29 @@ class Watch(_OneRun):
         """Return the run when it has ended."""
         result.require_writable(parsed_args.report)
         run = self.follow(parsed_args, Runs(self.cloud).get(parsed_args.run))
+        return self.show(parsed_args, run, full=False)
+
+
+class Approve(_OneRun):
+    """Let a run go on that waits between two batches: its next one is approved."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of its options."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--wait", action="store_true", help="Show how it goes on until it ends."
+        )
+        _waiting(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Approve the batch."""
+        result.require_writable(parsed_args.report)
+        run = Runs(self.cloud).approve(parsed_args.run)
+        if run.hold:
+            base.tell(f"Batch {run.hold.batch} is approved: the run goes on within a minute.")
+        if parsed_args.wait or parsed_args.report:
+            run = self.follow(parsed_args, run)
         return self.show(parsed_args, run, full=False)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import dataclasses
 import fnmatch
 import functools
 import pathlib
@@ -26,7 +27,8 @@ from packaging.requirements import Requirement
 from novadocker_actions import host_package
 from novadocker_actions.cloud import pages, traits
 from novadocker_actions.cloud.mailbox import CONFIG_NAME
-from novadocker_actions.plan import inputs, packing
+from novadocker_actions.plan import holds, inputs, packing
+from novadocker_client import holds as client_holds
 from novadocker_client import meanings
 from novadocker_client import pages as client_pages
 
@@ -536,6 +538,25 @@ def test_a_run_finds_in_another_run_s_task_the_hosts_that_it_works_on() -> None:
 
 def test_a_run_is_asked_to_stop_by_the_name_that_it_looks_for() -> None:
     assert literal(CLIENT, "STOP") == literal(ACTIONS, "STOP")
+
+
+def test_a_batch_is_approved_by_the_name_that_its_run_looks_for() -> None:
+    assert literal(CLIENT, "APPROVE", "signals.py") == literal(ACTIONS, "APPROVE")
+
+
+def test_the_client_finds_what_a_run_waits_for_where_the_run_has_it() -> None:
+    waits = [
+        (task, body["workflow"])
+        for workflow in workflows().values()
+        for task, body in workflow["tasks"].items()
+        if "hold" in workflows().get(body.get("workflow", ""), {"input": ()})["input"]
+    ]
+    assert waits
+    named = literal(CLIENT, "TASK", "holds.py"), literal(CLIENT, "WORKFLOW", "holds.py")
+    assert {(task, f"{meanings.WORKBOOK}.{name}") for task, name in waits} == {named}
+    assert literal(CLIENT, "APPROVAL", "holds.py") == literal(ACTIONS, "APPROVAL", "holds.py")
+    hold = holds.Hold("approval", 2, 3, 4, 0.0, 1.0)
+    assert client_holds.read({"hold": dataclasses.asdict(hold)}) is not None
 
 
 def test_a_host_is_described_with_the_glance_units_that_are_configured() -> None:

@@ -136,6 +136,53 @@ def test_a_run_of_another_project_is_not_asked_as_it_would_not_hear_it(
     assert fake.executions[run_id]["state"] == "RUNNING"
 
 
+def waiting(fake: FakeCloud, kind: str = "approval", batch: int = 2) -> str:
+    """Add a run that waits before a batch; return its id."""
+    run = fake.add_run()
+    hold = {"kind": kind, "batch": batch, "left": 3, "hosts": 5, "since": 0, "until": 2_000_000_000}
+    fake.add_below(run, run, "hold", "_hold", "RUNNING", input={"hold": hold, "settings": {}})
+    return run
+
+
+def test_a_run_that_waits_for_an_approval_says_so_and_hears_it(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run_id, other = waiting(fake), fake.add_run()
+    runs = Runs(cloud)
+    listed = runs.with_waits(runs.list())
+    assert {run.id: run.outcome for run in listed} == {run_id: "waiting", other: "running"}
+    run = runs.waiting(runs.get(run_id))
+    assert "It waits for an approval of batch 2 of 4, 5 hosts, until 2033-05-" in run.message
+    assert f"openstack docker run approve {run_id}" in run.message
+    assert runs.progress(run_id).hold == run.hold
+    for _ in range(2):
+        assert runs.approve(run_id).id == run_id
+    assert list(fake.environments) == [f"novadocker-approve-{run_id}-2"]
+
+
+def test_a_pause_can_be_cut_short(fake: FakeCloud, cloud: Cloud) -> None:
+    run_id = waiting(fake, "pause", 3)
+    assert "It pauses before batch 3 of 5, 5 hosts" in Runs(cloud).approve(run_id).message
+    assert list(fake.environments) == [f"novadocker-approve-{run_id}-3"]
+
+
+def test_nothing_is_approved_of_a_run_that_does_not_wait_for_it(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run_id, paused = fake.add_run(), fake.add_run(state="PAUSED")
+    with pytest.raises(BadInput, match="is running, and waits for no approval"):
+        Runs(cloud).approve(run_id)
+    with pytest.raises(BadInput, match="is paused, and waits for no approval"):
+        Runs(cloud).approve(paused)
+    with pytest.raises(BadInput, match="is waiting, and waits before batch 2"):
+        Runs(cloud).approve(waiting(fake), 1)
+    theirs = waiting(fake)
+    fake.executions[theirs]["project_id"] = "p2"
+    with pytest.raises(BadInput, match="is of the project p2"):
+        Runs(cloud).approve(theirs)
+    assert fake.environments == {}
+
+
 def test_a_run_that_changes_no_host_is_stopped_at_once(fake: FakeCloud, cloud: Cloud) -> None:
     run_id = fake.add_run("verify")
     assert Runs(cloud).ask_to_stop(run_id).outcome == "stopped"

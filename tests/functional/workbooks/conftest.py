@@ -16,6 +16,7 @@ from oslo_config import cfg
 
 from novadocker_actions.actions import base, nova, steps
 from novadocker_actions.cloud import clients, configs, messages, services
+from novadocker_client.runs import Runs
 from tests.functional.workbooks.fake_cloud import (
     CALLER,
     CATALOG,
@@ -25,6 +26,7 @@ from tests.functional.workbooks.fake_cloud import (
     FakeCloud,
 )
 from tests.functional.workbooks.in_process import Mistral
+from tests.functional.workbooks.mistral_api import MISTRAL, MistralApi, client
 
 
 class ServiceUser(BaseAuthPlugin):
@@ -110,6 +112,21 @@ def cloud(mistral: Mistral, operators_key: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(clients, "_service_user", ServiceUser)
     monkeypatch.setattr(clients, "trustee", lambda trust_id: trustee(fake, trust_id))
     return fake
+
+
+@pytest.fixture
+def runs(mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """Runs as the client sees them; actions ask the same Mistral as it does, through its API."""
+    api = MistralApi()
+
+    def new_session(verify: bool | str) -> session.Session:
+        transport = requests.Session()
+        transport.mount("http://", cloud)
+        transport.mount(MISTRAL, api)
+        return session.Session(session=transport)
+
+    monkeypatch.setattr(clients, "new_session", new_session)
+    return Runs(client(api, cloud))
 
 
 @pytest.fixture(scope="session")

@@ -436,7 +436,8 @@ class FakeCloud(BaseAdapter):
     # -- Mistral
 
     def _list_environments(self, query: dict[str, str], body: Any) -> Any:
-        return 200, {"environments": [{"name": name} for name in self.environments]}
+        names = [name for name in self.environments if query.get("name") in (None, name)]
+        return 200, {"environments": [{"name": name, "project_id": "p1"} for name in names]}
 
     def _post_environment(self, query: dict[str, str], body: Any) -> Any:
         assert body["description"] and body["variables"]

@@ -6,33 +6,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import pytest
-import requests
-from keystoneauth1 import session
-
-from novadocker_actions.cloud import clients
-from novadocker_client.runs import PAUSED, STOP, Run, Runs
+from novadocker_client.runs import PAUSED, Run, Runs
+from novadocker_client.signals import STOP
 from tests.functional.workbooks.fake_cloud import FakeCloud, FakeHost
 from tests.functional.workbooks.in_process import Mistral
-from tests.functional.workbooks.mistral_api import MISTRAL, MistralApi, client
 from tests.functional.workbooks.results import CONVERTED, UNTOUCHED, writes
 
 FIRST, SECOND = "compute-docker-1", "compute-docker-2"
-
-
-@pytest.fixture
-def runs(mistral: Mistral, cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> Runs:
-    """Runs as the client sees them; actions ask the same Mistral as it does, through its API."""
-    api = MistralApi()
-
-    def new_session(verify: bool | str) -> session.Session:
-        transport = requests.Session()
-        transport.mount("http://", cloud)
-        transport.mount(MISTRAL, api)
-        return session.Session(session=transport)
-
-    monkeypatch.setattr(clients, "new_session", new_session)
-    return Runs(client(api, cloud))
 
 
 def asked_at(

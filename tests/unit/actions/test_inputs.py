@@ -78,6 +78,8 @@ def test_a_workflow_without_images_has_none() -> None:
         ({"match": ""}, "match: '' should be non-empty"),
         ({"aggregate": " "}, "aggregate: ' ' is not of the expected form"),
         ({"phase": "both"}, r"phase: 'both' is not one of .* Give all, stage or switch"),
+        ({"batch_pause_s": -1}, "batch_pause_s: -1 is less than the minimum of 0. Give 0 to 43200"),
+        ({"approval": "yes"}, r"approval: 'yes' is not one of .* Give none, canary or batches"),
         ({"upgrade": True, "phase": "stage"}, "phase: an upgrade has one"),
         ({"upgrade": "yes"}, "upgrade: 'yes' is not of type 'boolean'. Give true or false"),
         ({"upgrade": True, "match": "rack1"}, "match: an upgrade is of all Docker hypervisors"),

@@ -81,6 +81,13 @@ def test_a_run_that_was_asked_to_stop_says_so_unless_too_many_hosts_failed() -> 
     assert gate.decide(0, 0, 0, asked=True).reason == ""
 
 
+def test_a_run_whose_batch_nobody_approved_is_told_as_stopped() -> None:
+    stopped = gate.decide(0, 0, 2, unapproved=True, late=True).reason
+    state, message = told(computes=[GOOD, SAME], not_started=["c2"], stopped=stopped)
+    assert state == "stopped"
+    assert "Stopped: nobody approved the next batch in time: 2 batches were not" in message
+
+
 def test_a_run_that_was_asked_before_it_changed_anything_is_not_told_as_refused() -> None:
     error = {"name": "prepare", "error": {"result": errors.Stopped().to_dict()}}
     assert told(errors=[error]) == (

@@ -117,11 +117,16 @@ ROOMS: Mapping[str, Room] = {
         (
             {"commands": ("novadocker_client.osc",)},
             {
-                "runs": ("novadocker_client.runs", "novadocker_client.lost_tasks"),
+                "runs": (
+                    "novadocker_client.runs",
+                    "novadocker_client.lost_tasks",
+                    "novadocker_client.signals",
+                ),
                 "things": ("novadocker_client.hosts", "novadocker_client.images"),
             },
             {"events": ("novadocker_client.events",)},
             {"progress": ("novadocker_client.progress",)},
+            {"holds": ("novadocker_client.holds",)},
             {"files": ("novadocker_client.reports.junit", "novadocker_client.reports.page")},
             {"reports": ("=novadocker_client.reports",)},
             {"pages": ("novadocker_client.pages",)},

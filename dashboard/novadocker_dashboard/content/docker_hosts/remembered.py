@@ -63,13 +63,14 @@ def listed(request: HttpRequest, cloud: Cloud, limit: int, marker: str) -> list[
             if run.ended
         }
         cache.set_many(known, KEPT_S)
-    return list(_summaries(request, runs, known))
+    return list(_summaries(request, Runs(cloud).with_waits(runs), known))
 
 
 def _summaries(request: HttpRequest, runs: Sequence[Run], known: dict[str, Any]) -> Any:
     for run in runs:
         outcome, message = known.get(
-            _key(request, "summary", run.id), (run.outcome, run.state_info)
+            _key(request, "summary", run.id),
+            (run.outcome, run.message if run.hold else run.state_info),
         )
         yield Summary(run, outcome, message)
 

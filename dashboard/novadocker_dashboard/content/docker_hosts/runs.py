@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +15,7 @@ from novadocker_client import meanings
 from novadocker_client.progress import Progress
 from novadocker_client.reports import junit
 from novadocker_client.reports import page as html
-from novadocker_client.runs import Run, Runs
+from novadocker_client.runs import RUNNING, Run, Runs
 from novadocker_dashboard import pages, paging, rights
 from novadocker_dashboard.content.docker_hosts import remembered, starting
 from novadocker_dashboard.content.docker_hosts.grid import grid, phases
@@ -63,6 +64,7 @@ class RunPage(pages.Page):
             with self.asking():
                 # The rest is there without it.
                 told = remembered.looked(request, self.cloud, run)
+                run = replace(run, hold=told.hold if run.state == RUNNING else None)
             context.update(self._run(run, told), **self._grid(run, told))
         return self.show(context)
 
@@ -74,6 +76,7 @@ class RunPage(pages.Page):
             "inputs": sorted(run.inputs.items()),
             "report": run.report,
             "phases": phases(told.tasks),
+            "can_approve": run.hold and rights.may(self.request, rights.APPROVE),
             "can_stop": not run.ended and rights.may(self.request, rights.STOP),
             "can_deploy": run.workflow == "plan"
             and run.outcome == "planned"

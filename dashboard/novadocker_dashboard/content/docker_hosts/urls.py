@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from novadocker_dashboard.content.docker_hosts import hosts, runs, starting, stopping
+from novadocker_dashboard.content.docker_hosts import approving, hosts, runs, starting, stopping
 
 urlpatterns = [
     path("", hosts.HostList.as_view(), name="index"),
@@ -17,5 +17,6 @@ urlpatterns = [
     path("runs/<uuid:run_id>/", runs.RunPage.as_view(), name="run"),
     path("runs/<uuid:run_id>/report/<slug:form>/", runs.ReportFile.as_view(), name="report"),
     path("runs/<uuid:run_id>/deploy/", starting.Deploy.as_view(), name="deploy"),
+    path("runs/<uuid:run_id>/approve/", approving.Approve.as_view(), name="approve"),
     path("runs/<uuid:run_id>/stop/", stopping.Stop.as_view(), name="stop"),
 ]

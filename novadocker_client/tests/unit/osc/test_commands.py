@@ -380,6 +380,22 @@ def test_a_run_is_asked_to_stop_and_how_it_ends_is_awaited(
     assert execute(commands.Stop, run, "--wait").code == 4
 
 
+def test_a_run_that_waits_is_shown_so_and_approved(fake: FakeCloud, execute: Execute) -> None:
+    run = fake.add_run()
+    hold = {"kind": "approval", "batch": 2, "left": 1, "hosts": 5, "since": 0, "until": 2e9}
+    fake.add_below(run, run, "hold", "_hold", "RUNNING", input={"hold": hold})
+    for told in (execute(commands.Show, run, "-f", "json").out, execute(commands.List).out):
+        assert "waiting" in told
+        assert "It waits for an approval of batch 2 of 2, 5 hosts" in told
+    approved = execute(commands.Approve, run)
+    assert approved.code == 0
+    assert "Batch 2 is approved: the run goes on within a minute." in approved.told
+    assert list(fake.environments) == [f"novadocker-approve-{run}-2"]
+    again = execute(commands.Approve, fake.add_run())
+    assert again.code == 2
+    assert "waits for no approval" in again.told
+
+
 def test_a_run_is_stopped_even_where_nova_does_not_answer(
     fake: FakeCloud, execute: Execute
 ) -> None:

@@ -65,6 +65,23 @@ def test_a_thousand_hosts_fit_on_the_screen(fake: FakeCloud, cloud: Cloud) -> No
     assert "host-999" in text
 
 
+def test_what_a_run_waits_for_is_told_once_with_how_it_goes_on(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run = add(fake, 2)
+    hold = {"kind": "approval", "batch": 2, "left": 1, "hosts": 5, "since": 0, "until": 2e9}
+    fake.add_below(run, run, "hold", "_hold", "RUNNING", input={"hold": hold})
+    told, progress = Runs(cloud).get(run), Runs(cloud).progress(run)
+    where = console()
+    with Lines(where) as lines:
+        lines.show(told, progress)
+        lines.show(told, progress)
+    text = where.file.getvalue()  # type: ignore[attr-defined]
+    assert text.count("It waits for an approval of batch 2 of 2, 5 hosts") == 1
+    shown_so = " ".join(shown(view(told, progress, rows=5)).split())
+    assert f"openstack docker run approve {run}" in shown_so
+
+
 def test_a_service_that_is_away_is_told_below_what_is_known(fake: FakeCloud, cloud: Cloud) -> None:
     run = add(fake, 2)
     where = console()
