@@ -167,11 +167,15 @@ def test_a_port_is_closed_when_no_token_for_it_lives(
 ) -> None:
     monkeypatch.setattr(consoles, "ADMITTED_S", 0.2)
     conf.set_override("token_ttl", 0, group="consoleauth")
+    # Those of other tests may still be about to end.
+    others = set(threading.enumerate())
     try:
         where = served.open(UUID, False)
-        (accepting,) = [thread for thread in threading.enumerate() if thread.name.endswith(UUID)]
+        new = set(threading.enumerate()) - others
+        (accepting,) = [thread for thread in new if thread.name == f"novadocker-console-{UUID}"]
         accepting.join(10)
         assert is_refused(where)
+        monkeypatch.setattr(consoles, "ADMITTED_S", 10)
         with viewing(served.open(UUID, False)) as viewer:
             viewer.sendall(b"x")
             assert viewer.recv(100) == b"X"
