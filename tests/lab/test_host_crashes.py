@@ -11,10 +11,8 @@ from openstack.compute.v2.server import Server
 from openstack.connection import Connection
 
 from lab.hosts.access import Host
-from lab.machine import commands
-from lab.stage.demo import FLAVOR, NETWORK, address
-from lab.stage.tempest import facts as tempest_cloud
-from tests.lab.asking import ASK
+from tests.lab import asking
+from tests.lab.crashes import cut_power
 
 CRASHING, ASKING = "compute-docker-1", "compute-docker-2"
 BOOT_TIMEOUT_S = 180
@@ -40,28 +38,8 @@ def held(host: Host) -> list[str]:
 @pytest.fixture(scope="module")
 def pair(cloud: Connection, converted: None) -> Iterator[tuple[Server, Server]]:
     """A server on the host that crashes, and one on another host that asks it for ever."""
-    compute = cloud.compute
-    image = cloud.image.update_image(
-        tempest_cloud.container_image(cloud, "asking"), os_command_line=ASK
-    )
-    flavor = compute.find_flavor(FLAVOR, ignore_missing=False)
-    network = cloud.network.find_network(NETWORK, ignore_missing=False)
-    servers: list[Server] = []
-    for host in (CRASHING, ASKING):
-        server = compute.create_server(
-            name=f"on-{host}",
-            image_id=image.id,
-            flavor_id=flavor.id,
-            networks=[{"uuid": network.id}],
-            availability_zone=f"nova:{host}",
-            metadata={"PEER": address(servers[0])} if servers else {},
-        )
-        servers.append(compute.wait_for_server(server, interval=0.5, wait=120))
-    yield servers[0], servers[1]
-    for server in servers:
-        compute.delete_server(server)
-        compute.wait_for_delete(server, interval=0.5, wait=60)
-    cloud.image.delete_image(image)
+    with asking.pair(cloud, CRASHING, ASKING) as servers:
+        yield servers
 
 
 def kill_nova_compute(host: Host) -> None:
@@ -74,13 +52,6 @@ def kill_docker(host: Host) -> None:
     """Kill the Docker Engine, and start it again."""
     host.run(["systemctl", "kill", "--kill-who=main", "--signal=KILL", "docker.service"])
     host.run(["systemctl", "start", "docker.service"], timeout_s=BOOT_TIMEOUT_S)
-
-
-def cut_power(host: Host) -> None:
-    """Switch the host off without a warning, and on again."""
-    commands.run(["docker", "kill", "--signal=KILL", host.container])
-    host.start()
-    host.wait_booted()
 
 
 @pytest.mark.parametrize(
@@ -96,11 +67,11 @@ def test_instances_and_networks_are_whole_afterwards(
     cloud: Connection,
     eventually: Any,
 ) -> None:
-    crashed, asking = pair
+    crashed, asks = pair
     compute, host = cloud.compute, lab[CRASHING]
 
     def said() -> list[str]:
-        return str(compute.get_server_console_output(asking)["output"]).split()
+        return str(compute.get_server_console_output(asks)["output"]).split()
 
     def reported() -> str:
         services = compute.services(binary="nova-compute", host=CRASHING)

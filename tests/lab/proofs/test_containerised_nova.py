@@ -14,14 +14,12 @@ from openstack.connection import Connection
 from lab.controlplane import provision
 from lab.hosts import listing
 from lab.hosts.access import Host
-from lab.machine import commands
 from lab.settings import LabSettings
-from lab.stage.demo import FLAVOR, NETWORK, address
 from lab.stage.kolla import host as kolla_host
 from lab.stage.kolla.containers import CRON, NOVA_COMPUTE
-from lab.stage.tempest import facts as tempest_cloud
 from novadocker_client.runs import SUCCESS
-from tests.lab.asking import ASK
+from tests.lab import asking
+from tests.lab.crashes import cut_power
 from tests.lab.proofs import whole
 from tests.lab.proofs.tenants import containers
 
@@ -70,13 +68,6 @@ def started(host: Host, container: str) -> str:
 def kill_nova_compute(host: Host) -> None:
     """Kill all of nova-compute's container, as the kernel does when memory is short."""
     host.run(["docker", "kill", NOVA_COMPUTE.name])
-
-
-def cut_power(host: Host) -> None:
-    """Switch the host off without a warning, and on again."""
-    commands.run(["docker", "kill", "--signal=KILL", host.container])
-    host.start()
-    host.wait_booted()
 
 
 @pytest.fixture(scope="module")
@@ -184,28 +175,8 @@ def test_what_kolla_ansible_writes_anew_is_told_and_put_back(
 @pytest.fixture(scope="module")
 def pair(converted: listing.Listing, cloud: Connection) -> Iterator[tuple[Server, Server]]:
     """A server on another host, and one on this that asks it for ever."""
-    compute = cloud.compute
-    image = cloud.image.update_image(
-        tempest_cloud.container_image(cloud, "asking"), os_command_line=ASK
-    )
-    flavor = compute.find_flavor(FLAVOR, ignore_missing=False)
-    network = cloud.network.find_network(NETWORK, ignore_missing=False)
-    servers: list[Server] = []
-    for host in (OTHER, KOLLA):
-        server = compute.create_server(
-            name=f"on-{host}",
-            image_id=image.id,
-            flavor_id=flavor.id,
-            networks=[{"uuid": network.id}],
-            availability_zone=f"nova:{host}",
-            metadata={"PEER": address(servers[0])} if servers else {},
-        )
-        servers.append(compute.wait_for_server(server, interval=0.5, wait=TIMEOUT_S))
-    yield servers[0], servers[1]
-    for server in servers:
-        compute.delete_server(server)
-        compute.wait_for_delete(server, interval=0.5, wait=TIMEOUT_S)
-    cloud.image.delete_image(image)
+    with asking.pair(cloud, OTHER, KOLLA) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="module")
