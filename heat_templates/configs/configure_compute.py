@@ -15,17 +15,23 @@ from library.container_config import (
     DROP_IN_FOLDER,
     DROP_IN_NAME,
     drop_in_on_host,
+    had_no_entries,
+    has_entries,
     names_driver,
     names_files,
     path_file,
     read_config,
-    take_out_entries,
     wanted_config,
     write_config,
     write_path_file,
 )
 from library.container_options import fit_container, libvirt_places
-from library.container_restarts import put_container_back, restart_with_less
+from library.container_restarts import (
+    put_container_back,
+    restart_with_less,
+    sweep,
+    take_out_entries,
+)
 from library.container_site import drafted, files_of
 from library.driver_leftovers import remove_leftovers
 from library.engine_access import is_member, join_group, may_use_engine
@@ -117,7 +123,7 @@ def converge(step: Step) -> None:
         refuse_unfit(step, service.container)
         fit_container(step, service, options)
     if step.mode == "apply":
-        if not step.path(drop_in_of(service)).exists():
+        if not has_driver_set(step, service):
             refuse_if_virtual_machines(step, *libvirt_places(step, service))
         step.remember_unit(service.unit, service.active)
     drop_in = service.container is None or not is_permanent(step, service, options)
@@ -144,6 +150,7 @@ def converge(step: Step) -> None:
             join_group(step, service)
             # Only now: it would start by it whenever it is started.
             write_entries(step, service, drop_in)
+            sweep(step, service, service.container)
         folder = f"{loaded['state_path']}/novadocker"
         held = place_on_host(step, service, folder)
         if held is not None and not held.exists():
@@ -169,6 +176,13 @@ def converge(step: Step) -> None:
 def drop_in_of(service: Service) -> str:
     """Return where on the host the drop-in of a service is."""
     return DROP_IN if service.container is None else drop_in_on_host(service.container)
+
+
+def has_driver_set(step: Step, service: Service) -> bool:
+    """Return whether a service begins with what this step has set, so that it is the driver's."""
+    container = service.container
+    given = container is None or has_entries(step, container)
+    return given and step.path(drop_in_of(service)).exists()
 
 
 def write_settings(
@@ -373,6 +387,8 @@ def leaves_docker(step: Step) -> bool:
     files = step.to_undo.get("files", {})
     if step.mode == "undo" or any(entry["before"] is None for entry in files.values()):
         return bool(files)
+    if any(had_no_entries(step, name) for name in files):
+        return True
     drivers = re.findall(rb"^compute_driver *= *(\S+)", driver_option_before(step), re.M)
     return recorded_drop_in(step) in files and not any(b"docker" in x.lower() for x in drivers)
 
@@ -396,7 +412,8 @@ def undo(step: Step) -> None:
     container = service.container if service else None
     beside = (drop_in_on_host(container), path_file(container)) if container else ()
     step.adopt_files((DROP_IN, SUDOERS, *unit_files, *beside), HEADER)
-    if not step.to_undo.get("files") and not step.owes("restart"):
+    joined = "group" in step.to_undo
+    if not (step.to_undo.get("files") or joined or step.owes("restart")):
         return
     if leaves_docker(step):
         refuse_if_instances(step)
@@ -404,7 +421,7 @@ def undo(step: Step) -> None:
         step.owe("leftovers")
     owed = step.owe("restart")
     taken_out = container is not None and take_out_entries(step, container)
-    if not (step.restore_files() or taken_out or owed) or service is None:
+    if not (step.restore_files() or taken_out or joined or owed) or service is None:
         return
     if step.ran_before(service.unit):
         step.will(f"restart {service.unit}")

@@ -36,11 +36,13 @@ FOLLOWING = ("shared", "rshared", "slave", "rslave")
 class Container:
     """A container with nova-compute in it.
 
+    :param identity: the engine's, another one when the container is made anew
     :param pid: nova-compute's on the host, 0 where it does not run
     :param mounts: what the engine tells of them, by their places in the container
     """
 
     name: str
+    identity: str = ""
     user: str = USER
     running: bool = False
     pid: int = 0
@@ -90,6 +92,7 @@ def look(name: str) -> Container:
     running = bool(state.get("Running")) and not state.get("Restarting")
     return Container(
         name,
+        identity=str(told.get("Id") or ""),
         user=str((told.get("Config") or {}).get("User") or "root").partition(":")[0],
         running=running,
         pid=process_below(int(state.get("Pid") or 0), PROGRAM) if running else 0,

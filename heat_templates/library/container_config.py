@@ -14,10 +14,9 @@ from typing import Any
 from library.compute_container import CONFIG_FILES, Container
 from library.container_site import INSIDE, OURS, SITE, has_driver, site
 from library.faults import StepFailed
-from library.files import file_state, replace_file
 from library.probes import site_packages
-from library.services import Service, in_service_python, run_beside
-from library.step import ANY_CODE, Step
+from library.services import Service, in_service_python
+from library.step import Step
 
 DROP_IN_FOLDER = "/etc/nova/nova-compute.conf.d"
 DROP_IN_NAME = "90-novadocker.conf"
@@ -166,13 +165,29 @@ def names_driver(step: Step, container: Container) -> bool:
     return bool(re.search(r"^compute_driver\s*=\s*novadocker\.", text, re.M))
 
 
+def has_entries(step: Step, container: Container) -> bool:
+    """Return whether a container gets anything of this bundle at its next start."""
+    return bool(ours_in(read_config(step, container)))
+
+
+def had_no_entries(step: Step, name: str) -> bool:
+    """Return whether a recorded file is a container's configuration that had nothing of ours."""
+    before = step.content_before(name) if name.endswith("/config.json") else b""
+    return bool(before) and not ours_in(json.loads(before))
+
+
 def drift_of(step: Step, service: Service) -> list[str]:
     """Return what kolla-ansible has taken back of what its container has to get, if it has."""
     container = service.container
-    if container is None or not step.path(drop_in_on_host(container)).exists():
+    if container is None:
         return []
-    dests = {entry["dest"] for entry in ours_in(read_config(step, container))}
-    if DROP_IN_INSIDE in dests or names_driver(step, container):
+    drop_in = step.path(drop_in_on_host(container)).exists()
+    if not drop_in and not site(step, container).exists():
+        return []
+    config = read_config(step, container)
+    dests = {entry["dest"] for entry in ours_in(config)}
+    drop_in = drop_in and (DROP_IN_INSIDE in dests or not names_driver(step, container))
+    if wanted_config(step, service, container, drop_in) == config:
         return []
     return [
         f"{config_file(container)} was written anew without what this bundle had in it, so that "
@@ -183,45 +198,3 @@ def drift_of(step: Step, service: Service) -> list[str]:
 def config_text(config: dict[str, Any]) -> str:
     """Return a configuration's text, as kolla-ansible sets it."""
     return json.dumps(config, indent=4) + "\n"
-
-
-def take_out_entries(step: Step, container: Container) -> bool:
-    """Put the file back; where others changed it since, take back our entries alone.
-
-    :return: whether it changed
-    """
-    name = config_file(container)
-    try:
-        config = read_config(step, container)
-    except StepFailed as err:
-        step.note(str(err))
-        return False
-    entry = step.to_undo.get("files", {}).get(name)
-    before = json.loads(step.content_before(name) or b"{}") if entry else {}
-    if entry and (ours_in(before) or without_ours(config) == before):
-        return step.restore_file(name, force=True)
-    path = step.followed(name)
-    changed = bool(ours_in(config)) and step.will(f"take this step's entries out of {name}")
-    if changed:
-        state, text = path.stat(), config_text(without_ours(config))
-        replace_file(path, text.encode(), state.st_mode & 0o7777, state.st_uid, state.st_gid)
-    if entry:
-        # As it is now is what undo has made of it.
-        entry["before"] = file_state(path)
-    return changed
-
-
-def sweep(step: Step, service: Service, container: Container) -> None:
-    """Take out of a container what it got and is not to get any more.
-
-    kolla's own start does so since 2026; before, copies stayed until the container was made anew.
-    """
-    dests = {str(entry["dest"]) for entry in ours_in(read_config(step, container))}
-    ours = {INSIDE, DROP_IN_INSIDE}
-    if service.python:
-        ours.add(f"{in_service_python(step, service, site_packages)}/{PATH_FILE}")
-    gone = sorted(ours - dests)
-    if gone:
-        run_beside(step, service, ["rm", "-rf", "--", *gone], ok=ANY_CODE)
-        # It was made for the drop-in, where it has nothing else in it.
-        run_beside(step, service, ["rmdir", DROP_IN_FOLDER], ok=ANY_CODE)

@@ -51,15 +51,18 @@ def join_group(step: Step, service: Service) -> None:
         return
     gid = grp.getgrnam(GROUP).gr_gid
     if step.will(f"put {service.user} of the container {container.name} into group {gid}"):
-        step.remember("group", gid)
+        step.remember("group", {"gid": gid, "container": container.identity})
         change_groups(step, service, gid, "join")
 
 
 def leave_group(step: Step, service: Service) -> None:
     """Take back what :func:`join_group` did, unless the container is another one by now."""
-    gid = step.to_undo.get("group")
-    if gid is not None and step.will(f"take {service.user} out of the container's group {gid}"):
-        change_groups(step, service, int(gid), "leave")
+    joined, container = step.to_undo.get("group"), service.container
+    if not joined or container is None or joined["container"] != container.identity:
+        return
+    gid = int(joined["gid"])
+    if step.will(f"take {service.user} out of the container's group {gid}"):
+        change_groups(step, service, gid, "leave")
 
 
 def change_groups(step: Step, service: Service, gid: int, verb: str) -> None:

@@ -31,8 +31,10 @@ def restart_service(step: Step, service: Service, timeout_s: float = 120) -> Non
         if begun and time.monotonic() - since >= settle_s:
             return
         time.sleep(0.3)
+    inside = "" if service.container is None else " (more is in nova-compute.log in kolla's logs)"
     raise StepFailed(
-        f"{service.unit} does not stay up after the restart: {journal_end(step, service.unit)}"
+        f"{service.unit} does not stay up after the restart{inside}: "
+        f"{journal_end(step, service.unit)}"
     )
 
 

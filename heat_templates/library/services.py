@@ -100,7 +100,8 @@ def script_python(script: Path) -> str:
 
 
 def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
-    """Return the first of these units that this host has."""
+    """Return the first of these units that runs on this host, else the first that it has."""
+    first: Service | None = None
     wanted = "LoadState,ActiveState,SubState,User,MainPID,NRestarts,Type,Environment,ExecStart"
     for unit in units:
         # A unit's environment may hold passwords, as those of proxies.
@@ -115,9 +116,8 @@ def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
         if not command:
             listed = re.search(r"argv\[\]=(.*?) ; ignore_errors", values.get("ExecStart", ""))
             command = shlex.split(listed.group(1)) if listed else []
-            environment = dict(
-                item.split("=", 1) for item in shlex.split(values.get("Environment", ""))
-            )
+            given = shlex.split(values.get("Environment", ""))
+            environment = dict(item.split("=", 1) for item in given)
         container = started_by(command) if unit == KOLLA_UNIT else None
         if container is not None:
             pid, values["User"] = container.pid, container.user
@@ -126,10 +126,9 @@ def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
             continue
         if is_uwsgi(command):
             environment = {**environment, **uwsgi_environment(command)}
-        return Service(
+        service = Service(
             unit=unit,
-            active=values.get("ActiveState") == "active"
-            and (container is None or container.running),
+            active=values.get("ActiveState") == "active" and (not container or container.running),
             state=f"{values.get('ActiveState', '')}/{values.get('SubState', '')}",
             user=user_name(values.get("User") or "root"),
             pid=pid,
@@ -139,7 +138,10 @@ def find_service(step: Step, units: tuple[str, ...]) -> Service | None:
             environment=environment,
             container=container,
         )
-    return None
+        first = service if service.active else first or service
+        if first.active:
+            break
+    return first
 
 
 def nova_service(step: Step) -> Service:
@@ -175,7 +177,7 @@ def begun(step: Step, unit: str) -> Service:
     if service is None or not service.python:
         raise StepFailed(
             f"{unit}: nova-compute does not run in its container, where its Python cannot be told "
-            "otherwise: see there why not, or take the driver out of it by `undeploy`; then repeat"
+            "otherwise: see its log, nova-compute.log in kolla's logs, why not; then repeat"
         )
     return service
 

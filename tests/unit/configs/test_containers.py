@@ -63,6 +63,8 @@ MOUNTS = (
 )
 # Runs what it is told to in the container, and says what it was told.
 DOCKER = """
+[ "$1" != cp ] || stat -c %a "$2" > {root}/mode
+case "$* " in cp*|*" rm -rf "*) [ ! -e {root}/fails ] || {{ echo it went away >&2; exit 1; }};; esac
 [ "$1" = exec ] || exit 0
 shift 3
 while [ "$1" = -e ]; do shift 2; done
@@ -108,6 +110,7 @@ class Kolla:
         """Have the engine tell of the container."""
         mounts = [{"Source": a, "Destination": b, "Propagation": c} for a, b, c in MOUNTS]
         told = {
+            "Id": "first",
             "State": {"Running": bool(self.pid), "Pid": self.pid},
             "Config": {"User": getpass.getuser()},
             "HostConfig": {"NetworkMode": "host", "Privileged": True},
@@ -116,8 +119,11 @@ class Kolla:
         }
         self.answers["GET", "/containers/nova_compute/json"] = (200, told)
 
-    def ready(self, *, member: bool = True) -> None:
-        """Have systemctl and docker answer."""
+    def ready(self, *, member: bool = True, dead_unit: str = "none.service") -> None:
+        """Have systemctl and docker answer.
+
+        :param dead_unit: one that is installed, and not started
+        """
         lines = ["LoadState=loaded", "ActiveState=active", "SubState=running", "MainPID=0"]
         lines += [f"ExecStart={{ path=x ; argv[]={self.unit} ; ignore_errors=no ; }}"]
         shown = shlex.quote("\n".join(lines))
@@ -129,10 +135,11 @@ class Kolla:
         self.programs(
             "systemctl",
             f"case \"$*\" in *' {UNIT}') echo {shown};; *' docker.service') echo {engine_shown};; "
+            f"*' {dead_unit}') printf 'LoadState=loaded\nActiveState=inactive\n';; "
             "*) echo LoadState=not-found;; esac",
         )
         groups = " ".join(map(str, os.getgroups() if member else [0]))
-        self.programs("docker", DOCKER.format(gid=groups))
+        self.programs("docker", DOCKER.format(gid=groups, root=self.root))
 
 
 @pytest.fixture
@@ -251,6 +258,14 @@ class TestFound:
             run(make_step, configure_compute, "check", **SETTINGS)
 
 
+    def test_a_unit_that_is_dead_does_not_hide_the_container_that_runs(
+        self, kolla: Kolla, make_step: Make
+    ) -> None:
+        kolla.ready(dead_unit="nova-compute.service")
+        service = services.nova_service(make_step("s"))
+        assert (service.unit, service.container is not None) == (UNIT, True)
+
+
 class TestDriver:
     """The driver's packages are beside the container's configuration, and not in it."""
 
@@ -297,9 +312,7 @@ class TestDriver:
         assert install("undo").actions
         assert listing(kolla.root) == before
         assert sorted(kolla.python.parents[1].rglob("*")) == of_nova
-        assert list((kolla.root / "run").iterdir()) == [kolla.root / "run/novadocker.lock"] or (
-            list((kolla.root / "run").iterdir()) == []
-        )
+        assert {path.name for path in (kolla.root / "run").iterdir()} <= {"novadocker.lock"}
 
     def test_another_driver_takes_the_place_and_a_roll_back_gives_it_back(
         self, kolla: Kolla, install: Any
@@ -434,6 +447,84 @@ class TestConfigured:
         self.configure(make_step, "undo")
         assert kolla.config.read_bytes() == anew
 
+    @pytest.fixture
+    def tenant(self, kolla: Kolla, make_step: Make, restarts: Any, monkeypatch: Any) -> str:
+        """An instance on a host that is converted, and whose entries kolla-ansible took out."""
+        self.configure(make_step)
+        kolla.write({**ENTRY, "dest": "/etc/ceph/ceph.conf"})
+        for module in (configure_compute, instances):
+            monkeypatch.setattr(module, "instance_containers", lambda _step: ["nova-a-tenants"])
+        return "nova-a-tenants"
+
+    def test_a_tenant_keeps_the_driver_where_the_repair_does_not_stay_up(
+        self,
+        kolla: Kolla,
+        make_step: Make,
+        tenant: str,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def fail(*_args: Any) -> None:
+            raise faults.StepFailed("it does not stay up")
+
+        monkeypatch.setattr(configure_compute, "restart_service", fail)
+        with pytest.raises(faults.StepFailed, match="it does not stay up"):
+            self.configure(make_step, run_id="two")
+        assert "/opt/novadocker" in kolla.ours()
+
+    def test_a_tenant_keeps_the_driver_where_the_run_of_the_repair_is_taken_back(
+        self, kolla: Kolla, make_step: Make, tenant: str, restarts: list[str]
+    ) -> None:
+        self.configure(make_step, run_id="two")
+        restarts.clear()
+        with pytest.raises(faults.StepFailed, match=f"{tenant}.*stays a Docker hypervisor"):
+            self.configure(make_step, "roll_back", run_id="two")
+        assert "/opt/novadocker" in kolla.ours()
+        assert restarts == []
+
+    def test_virtual_machines_that_came_after_a_reconfigure_keep_their_driver(
+        self, kolla: Kolla, make_step: Make, tenant: str, restarts: list[str]
+    ) -> None:
+        libvirt = kolla.root / "var/lib/docker/volumes/nova_libvirt_qemu/_data"
+        libvirt.mkdir(parents=True)
+        (libvirt / "instance-1.xml").write_bytes(instances.NOVAS_DOMAIN)
+        restarts.clear()
+        with pytest.raises(faults.StepFailed, match=r"1 virtual machines.*instance-1"):
+            self.configure(make_step, run_id="two")
+        assert (kolla.ours(), restarts) == ({}, [])
+
+    def test_what_kolla_ansible_wrote_meanwhile_stays_when_a_run_is_taken_back(
+        self, kolla: Kolla, make_step: Make, restarts: list[str]
+    ) -> None:
+        self.configure(make_step)
+        before = kolla.ours()
+        kolla.write(command="nova-compute --config-file /etc/nova/nova.conf")
+        self.configure(make_step, run_id="two")
+        config = json.loads(kolla.config.read_text())
+        config["config_files"].append({**ENTRY, "dest": "/etc/ceph/ceph.conf"})
+        config["config_files"] = [e for e in config["config_files"] if "pth" not in e["dest"]]
+        kolla.config.write_text(json.dumps(config))
+        self.configure(make_step, run_id="three")
+        config["config_files"].append({**ENTRY, "dest": "/etc/late"})
+        kolla.config.write_text(json.dumps(config))
+        self.configure(make_step, "roll_back", run_id="three")
+        left = [item["dest"] for item in json.loads(kolla.config.read_text())["config_files"]]
+        assert "/etc/late" in left
+        assert "/etc/ceph/ceph.conf" in left
+        assert set(kolla.ours()) < set(before)
+
+    def test_packages_that_were_taken_back_alone_are_seen(
+        self, kolla: Kolla, make_step: Make, restarts: list[str]
+    ) -> None:
+        text = f"[DEFAULT]\ncompute_driver = {SETTINGS['compute_driver']}\n"
+        (kolla.folder / "nova.conf").write_text(text)
+        self.configure(make_step)
+        assert not any("nova-compute.conf.d" in name for name in kolla.ours())
+        service = services.nova_service(make_step("s"))
+        assert container_config.drift_of(make_step("s"), service) == []
+        kolla.write()
+        (fault,) = container_config.drift_of(make_step("s"), service)
+        assert "loses the driver" in fault
+
     def test_what_kolla_ansible_sets_itself_needs_no_entries(
         self, kolla: Kolla, make_step: Make, restarts: list[str]
     ) -> None:
@@ -498,6 +589,23 @@ class TestConfigured:
         self.configure(make_step, "undo")
         (copied,) = [call for call in calls() if call.startswith("docker cp")]
         assert copied.endswith("nova_compute:/etc/nova/nova-compute.conf.d/90-novadocker.conf")
+        # Nova's own user reads it.
+        assert (kolla.root / "mode").read_text() == "644\n"
+        assert restarts == [UNIT, UNIT]
+
+    @pytest.mark.parametrize("running", [True, False])
+    def test_an_undo_that_cannot_take_the_drop_in_out_restarts_nothing(
+        self, kolla: Kolla, make_step: Make, restarts: list[str], running: bool
+    ) -> None:
+        self.configure(make_step)
+        if not running:
+            kolla.container(State={"Running": False, "Pid": 0})
+        (kolla.root / "fails").touch()
+        with pytest.raises(faults.StepFailed, match="it went away"):
+            self.configure(make_step, "undo")
+        assert restarts == [UNIT]
+        (kolla.root / "fails").unlink()
+        self.configure(make_step, "undo")
         assert restarts == [UNIT, UNIT]
 
     def test_its_user_gets_the_engine_s_group_for_its_next_start_and_loses_it_again(
@@ -511,7 +619,6 @@ class TestConfigured:
         group = grp.struct_group(("docker", "x", 4242, []))
         monkeypatch.setattr(grp, "getgrnam", lambda _name: group)
         monkeypatch.setattr(configure_compute, "may_use_engine", lambda _service: bool(changes))
-        monkeypatch.setattr(services.Service, "user", "nova", raising=False)
         monkeypatch.setattr(
             engine_access,
             "change_groups",
