@@ -257,7 +257,6 @@ class TestFound:
         with pytest.raises(faults.StepFailed, match=f"{said}.*leave the host out"):
             run(make_step, configure_compute, "check", **SETTINGS)
 
-
     def test_a_unit_that_is_dead_does_not_hide_the_container_that_runs(
         self, kolla: Kolla, make_step: Make
     ) -> None:
