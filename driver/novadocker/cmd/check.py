@@ -230,9 +230,9 @@ def _devices(conf: Any, info: dict[str, Any]) -> list[Finding]:
         return []
     of_host = devices.Devices(conf.docker.cdi_spec_dirs, kinds)
     try:
-        of_host.check()
+        of_host.check(info.get("CDISpecDirs") or ())
     except exceptions.NotReady as err:
-        return [Finding("devices", "error", str(err), "correct [docker]cdi_kinds in nova.conf")]
+        return [Finding("devices", "error", str(err), "correct it in nova.conf")]
     offered, refused = of_host.examined(bool(info.get("CDISpecDirs")))
     return [
         Finding("devices", "ok", ", ".join(sorted(offered)))

@@ -12,7 +12,7 @@ import pytest
 from novadocker import exceptions
 from novadocker.tests import cdi as made
 from novadocker.virt.docker.host import cdi
-from novadocker.virt.docker.host.cdi import Edits, Mount, Node
+from novadocker.virt.docker.host.cdi import Device, Edits, Mount, Node
 
 YAML = b"""
 cdiVersion: 0.6.0
@@ -68,12 +68,27 @@ class TestOneSpecification:
         ],
     )
     def test_what_only_an_engine_with_cdi_does_is_named(self, edits: Any, named: str) -> None:
-        told = cdi._edits(edits)
-        assert any(named in beyond for beyond in told.beyond)
+        device = Device("a.b/c=d", cdi._edits(edits), Edits())
+        assert any(named in beyond for beyond in cdi.beyond(device))
 
     def test_a_whole_mode_is_a_mode(self) -> None:
         mode = os.stat("/dev/zero").st_mode
-        assert not cdi._edits({"deviceNodes": [{"path": "/dev/zero", "fileMode": mode}]}).beyond
+        edits = cdi._edits({"deviceNodes": [{"path": "/dev/zero", "fileMode": mode}]})
+        assert not cdi.beyond(Device("a.b/c=d", edits, Edits()))
+
+    def test_a_node_is_looked_at_whenever_it_is_asked_about(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told = {"deviceNodes": [{"path": "/dev/zero", "minor": 9}]}
+        device = Device("a.b/c=d", cdi._edits(told), Edits())
+        assert cdi.beyond(device)
+        monkeypatch.setattr(os, "minor", lambda _device: 9)
+        assert cdi.beyond(device) == []
+
+    def test_a_file_that_would_be_mounted_and_is_not_there_is_named(self) -> None:
+        mount = Mount("/etc/nosuch.so.535", "/a")
+        device = Device("a.b/c=d", Edits(mounts=(mount,)), Edits())
+        assert "/etc/nosuch.so.535" in str(cdi.absent(device))
 
     @pytest.mark.parametrize(
         ("text", "reason"),

@@ -62,7 +62,7 @@ class TestOffered:
             "0": f"it is {KIND}=serial-7",
             "1": f"{KIND}=half is a part of it",
             "all": "it is several devices",
-            "parts": refused[f"{KIND}=parts"],
+            "parts": f"{KIND}=serial-7 is a part of it",
         }
 
     def test_a_single_one_may_be_called_all(self, tmp_path: Path, ours: Devices) -> None:
@@ -109,7 +109,8 @@ class TestGiven:
         assert given.variables == {"A": "1", "B": "x=y"}
         held = Held.of(given.label)
         assert (held.names, held.variables) == (given.names, ("A", "B"))
-        assert held.nodes == (FULL, RANDOM, ZERO)
+        # Each one's own, as the kernel has them.
+        assert held.nodes == (frozenset({"c 1:5"}), frozenset({"c 1:7"}))
         assert given.is_in(given.label)
         assert not given.is_in("")
         assert ours.given([], False) == Given()
@@ -152,6 +153,36 @@ class TestForNova:
             assert ours.names([held], False) == {CLASS: {f"{KIND}=a", f"{KIND}=b"}}
         assert caplog.text.count("is gone, and an instance has it") == 1
         assert ours.names([], False) == {CLASS: {f"{KIND}=b", f"{KIND}=other"}}
+
+    def test_what_a_container_was_given_is_no_one_elses_whatever_it_is_called_by_now(
+        self, tmp_path: Path, ours: Devices
+    ) -> None:
+        write(tmp_path, device("a", ZERO), device("b", FULL))
+        held = Held.of(ours.given([f"{KIND}=a"], False).label)
+        write(tmp_path, device("a", FULL), device("b", ZERO))
+        assert ours.names([held], False) == {CLASS: {f"{KIND}=a"}}
+
+    def test_one_of_two_kinds_and_of_two_paths_is_offered_once(self, tmp_path: Path) -> None:
+        link = tmp_path / "by-id"
+        link.symlink_to(ZERO)
+        other = "other.example/thing"
+        write(tmp_path, device("a", ZERO), device("by-id", str(link)))
+        write(tmp_path, device("whole", ZERO), name="other.json", kind=other)
+        both = Devices([str(tmp_path)], [KIND, other])
+        (offered,) = both.offered(False)
+        assert offered == f"{KIND}=by-id" or offered.endswith("=whole")
+
+    def test_one_that_is_unfit_takes_no_place_of_one_that_is_not(
+        self, tmp_path: Path, ours: Devices
+    ) -> None:
+        hooks = [{"hookName": "createContainer", "path": "/bin/true"}]
+        write(tmp_path, device("0", ZERO), device("serial", ZERO, hooks=hooks))
+        assert names(ours) == ["0"]
+
+    def test_an_engine_that_goes_by_other_specifications_is_a_fault(self, ours: Devices) -> None:
+        ours.check([])
+        with pytest.raises(exceptions.NotReady, match="cdi-spec-dirs is /etc/cdi: make them"):
+            ours.check(["/etc/cdi"])
 
     def test_a_kind_that_is_no_longer_allowed_stays_where_it_is_in_use(
         self, tmp_path: Path

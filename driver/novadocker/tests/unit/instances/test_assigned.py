@@ -15,8 +15,9 @@ from nova.compute import provider_tree, task_states
 from novadocker.tests import make
 from novadocker.tests.cdi import CLASS, FULL, KIND, RANDOM, ZERO, device, write
 from novadocker.tests.fake_engine import workload
+from novadocker.virt.docker.engine import names
 from novadocker.virt.docker.host import cdi
-from novadocker.virt.docker.instances import assigned
+from novadocker.virt.docker.instances import assigned, guest
 
 PROVIDER = "7e2b4c1e-6a6b-4d9f-8a55-0a4ce3c0a001"
 
@@ -93,6 +94,32 @@ class TestContainers:
         first = spawn(make.instance(resources=chosen("a")))
         with pytest.raises(exception.ComputeResourcesUnavailable, match=first.uuid):
             spawn(make.instance(resources=chosen("a")))
+
+    def test_a_node_that_another_runs_with_is_refused_by_any_name(
+        self, spawn: Any, engine: Any, specifications: Path
+    ) -> None:
+        first = spawn(make.instance(resources=chosen("a")))
+        # As after a replugging: the tenant's container runs, and has what is b by now.
+        write(specifications, device("a", FULL), device("b", ZERO))
+        with pytest.raises(exception.ComputeResourcesUnavailable, match=first.uuid):
+            spawn(make.instance(resources=chosen("b")))
+        assert workload(engine, first)["State"]["Running"]
+
+    @pytest.mark.parametrize(("by_engine", "policy"), [(False, "no"), (True, "always")])
+    def test_the_engine_restarts_nobody_with_what_is_at_its_paths_by_then(
+        self, docker_driver: Any, spawn: Any, engine: Any, by_engine: bool, policy: str
+    ) -> None:
+        docker_driver.parts.facts.has_cdi = by_engine
+        made = make.instance(resources=chosen("a"))
+        made.flavor = make.flavor(extra_specs={"docker:restart": "always"})
+        config = workload(engine, spawn(made))["HostConfig"]
+        assert (config.get("RestartPolicy") or {"Name": "no"})["Name"] == policy
+
+    def test_no_variable_of_a_device_is_in_a_snapshot(self, spawn: Any, engine: Any) -> None:
+        details = workload(engine, spawn(make.instance(resources=chosen("a"))))
+        without = guest.taken_back(names.devices_label(details))
+        assert without == {"ONLY_A": None, "THING": None}
+        assert "THING" not in names.environment_label(details)
 
     def test_a_host_that_does_not_offer_them_is_told(
         self, docker_driver: Any, image_meta: Any

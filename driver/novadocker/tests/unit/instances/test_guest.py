@@ -25,13 +25,6 @@ class TestGuest:
         given = {"NVIDIA_VISIBLE_DEVICES": "all", "CUDA_VISIBLE_DEVICES": "0"}
         assert guest.environment(given) == {"CUDA_VISIBLE_DEVICES": "0"}
 
-    def test_variables_of_devices_are_the_instances_own(self) -> None:
-        assert guest.with_devices("label", {}) == "label"
-        own = guest.own_environment({"A": "1"}, {"Env": ["A=0"]})
-        label = guest.with_devices(own, {"B": "2"})
-        assert guest.not_the_images(label, {}) == {"A": "0", "B": None}
-        assert guest.not_the_images(guest.with_devices("", {"B": "2"}), {}) == {"B": None}
-
     def test_paths_stay_inside(self) -> None:
         with tarfile.open(
             fileobj=io.BytesIO(guest.pack([("../../etc/x", b""), ("/a//b", b"")]))

@@ -70,6 +70,7 @@ class Host(driver.ComputeDriver):
         version = parts.engine.call("version")
         for lack in system_calls.lacks(version, info, CONF.docker.seccomp_profile):
             LOG.warning("%s; %s", lack.told, lack.remedy)
+        parts.devices.check(info.get("CDISpecDirs") or ())
         parts.facts.has_cdi = bool(info.get("CDISpecDirs"))
         parts.facts.processors = cpu_sets.of_host(CONF, bool(info.get("CPUSet")))
         parts.sandboxes.ensure_image()

@@ -37,9 +37,10 @@ class Images:
         update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
         # The instance's own metadata, which may be secret, is no part of the image: nor is what
         # was taken back since.
-        without_env = guest.not_the_images(
-            names.environment_label(details), instance.metadata or {}
-        )
+        without_env = {
+            **guest.not_the_images(names.environment_label(details), instance.metadata or {}),
+            **guest.taken_back(names.devices_label(details)),
+        }
         try:
             with parts.snapshots.open(name, image_id, without_env, guest.CONFIG_DRIVE) as data:
                 update_task_state(

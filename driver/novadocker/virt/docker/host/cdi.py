@@ -39,11 +39,13 @@ class Node:
     :param source: its path on the host
     :param target: its path in the container
     :param permissions: what the container may do: some of r, w and m
+    :param wanted: what else the specification says of it, which the host's own has to be
     """
 
     source: str
     target: str
     permissions: str = "rwm"
+    wanted: tuple[tuple[str, Any], ...] = dataclasses.field(default=(), compare=False)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -202,7 +204,26 @@ def absent(device: Device) -> str | None:
             return f"{node.source}: {err.strerror}"
         if not (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
             return f"{node.source} is no device"
+    for mount in device.edits.mounts:
+        if not os.path.exists(mount.source):
+            return f"{mount.source}, which is to be mounted, is not there: have it written anew"
     return None
+
+
+def identity(node: Node) -> str:
+    """Return which device of the kernel's a node is, whatever its path; the path where none is."""
+    try:
+        status = os.stat(node.source)
+    except OSError:
+        return node.source
+    kind = "b" if stat.S_ISBLK(status.st_mode) else "c"
+    return f"{kind} {os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
+
+
+def beyond(device: Device) -> list[str]:
+    """Return what only an engine does for a device that knows CDI itself, by the host as it is."""
+    others = [told for node in device.edits.nodes for told in _beyond_a_node(node)]
+    return [*device.edits.beyond, *others]
 
 
 def _files(directory: str, refused: dict[str, str]) -> list[str]:
@@ -245,7 +266,6 @@ def _edits(told: Mapping[str, Any] | None) -> Edits:
     mounts: list[Mount] = []
     beyond = [name for name in told if name not in ("env", "deviceNodes", "mounts") and told[name]]
     for node in told.get("deviceNodes") or ():
-        beyond.extend(_beyond_a_node(node))
         target = str(node["path"])
         source = str(node.get("hostPath") or target)
         permissions = str(node.get("permissions") or "rwm")
@@ -253,7 +273,12 @@ def _edits(told: Mapping[str, Any] | None) -> Edits:
             raise SpecificationRefused(
                 f"the permissions {permissions!r} of {target} are none of rwm"
             )
-        nodes.append(Node(_absolute(source), _absolute(target), permissions))
+        wanted = tuple(
+            (name, node[name])
+            for name in ("type", "major", "minor", "fileMode", "uid", "gid")
+            if node.get(name) not in (None, "")
+        )
+        nodes.append(Node(_absolute(source), _absolute(target), permissions, wanted))
     for mount in told.get("mounts") or ():
         options = [str(option) for option in mount.get("options") or ()]
         if mount.get("type") not in (None, "", "bind", "none"):
@@ -272,14 +297,9 @@ def _variables(told: Mapping[str, Any]) -> Iterator[str]:
         yield str(variable)
 
 
-def _beyond_a_node(node: Mapping[str, Any]) -> Iterator[str]:
+def _beyond_a_node(node: Node) -> Iterator[str]:
     """Yield what a container's node is to be that the host's is not."""
-    source = str(node.get("hostPath") or node["path"])
-    wanted = {
-        name: node[name]
-        for name in ("type", "major", "minor", "fileMode", "uid", "gid")
-        if node.get(name) not in (None, "")
-    }
+    source, wanted = node.source, dict(node.wanted)
     try:
         status = os.stat(source)
     except OSError:

@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from oslo_log import log as logging
@@ -43,11 +44,13 @@ class Given:
     :param names: with their kinds
     :param edits: what is done to the container
     :param by_engine: whether the engine does it, by the names
+    :param nodes: which devices of the kernel's are each one's own
     """
 
     names: tuple[str, ...] = ()
     edits: Edits = dataclasses.field(default_factory=Edits)
     by_engine: bool = False
+    nodes: tuple[frozenset[str], ...] = ()
 
     @property
     def variables(self) -> dict[str, str]:
@@ -60,9 +63,10 @@ class Given:
         """Return what the container's label says of them; empty where there are none."""
         if not self.names:
             return ""
-        nodes = sorted(node.source for node in self.edits.nodes)
-        held = Held(self.names, tuple(sorted(self.variables)), tuple(nodes), self._digest)
-        return json.dumps(dataclasses.asdict(held))
+        nodes = [sorted(own) for own in self.nodes]
+        variables = sorted(self.variables)
+        told = {"names": self.names, "variables": variables, "nodes": nodes, "digest": self._digest}
+        return json.dumps(told)
 
     @property
     def _digest(self) -> str:
@@ -89,23 +93,33 @@ class Held:
 
     :param names: with their kinds
     :param variables: names of the variables that it got with them
-    :param nodes: paths of the host's device nodes
+    :param nodes: which devices of the kernel's each one's own were when it was made
     :param digest: of what was done to it
     """
 
     names: tuple[str, ...] = ()
     variables: tuple[str, ...] = ()
-    nodes: tuple[str, ...] = ()
+    nodes: tuple[frozenset[str], ...] = ()
     digest: str = ""
 
     @classmethod
     def of(cls, label: str) -> Held:
         """Return what a label says; nothing where it is empty."""
         told = json.loads(label) if label else {}
-        names, variables, nodes = (
-            tuple(told.get(name) or ()) for name in ("names", "variables", "nodes")
-        )
+        names, variables = (tuple(told.get(name) or ()) for name in ("names", "variables"))
+        nodes = tuple(frozenset(own) for own in told.get("nodes") or ())
         return cls(names, variables, nodes, str(told.get("digest") or ""))
+
+    def has(self, name: str, own: frozenset[str]) -> bool:
+        """Return whether the container has a device, by this name or by a former one.
+
+        A running one keeps what it was given, whatever names have become of it since.
+
+        :param own: which devices of the kernel's are its own
+        """
+        if name in self.names:
+            return True
+        return any(own and theirs and (own <= theirs or theirs <= own) for theirs in self.nodes)
 
 
 class Devices:
@@ -121,11 +135,18 @@ class Devices:
         self._told: dict[str, str] = {}
         self._gone: frozenset[str] = frozenset()
 
-    def check(self) -> None:
-        """Check the kinds.
+    def check(self, of_engine: Sequence[str] = ()) -> None:
+        """Check the kinds, and where their specifications are.
 
-        :raises NotReady: Placement could not tell two of them apart
+        :param of_engine: the engine's own directories of specifications, where it knows CDI
+        :raises NotReady: Placement could not tell two of them apart, or the engine goes by others
         """
+        ours = self._specifications.directories
+        if self._kinds and of_engine and tuple(of_engine) != ours:
+            raise exceptions.NotReady(
+                f"[docker]cdi_spec_dirs is {','.join(ours)}, and Docker's cdi-spec-dirs is "
+                f"{','.join(of_engine)}: make them the same, as Docker gives out the devices"
+            )
         by_class: dict[str, str] = {}
         for kind in self._kinds:
             other = by_class.setdefault(resource_class(kind), kind)
@@ -155,18 +176,16 @@ class Devices:
         if not self._kinds:
             return {}, {}
         there, refused = self._specifications.devices()
-        offered: dict[str, Device] = {}
-        for kind in self._kinds:
-            of_kind = [device for device in there.values() if device.kind == kind]
-            apart, others = _apart(of_kind)
-            refused.update(others)
-            for device in apart:
+        fit = []
+        for device in there.values():
+            if device.kind in self._kinds:
                 reason = _unfit(device, by_engine)
                 if reason is None:
-                    offered[device.name] = device
+                    fit.append(device)
                 else:
                     refused[device.name] = reason
-        return offered, refused
+        apart, others = _apart(fit)
+        return {device.name: device for device in apart}, {**refused, **others}
 
     def given(self, names: Iterable[str], by_engine: bool) -> Given:
         """Return what a container gets that has some devices.
@@ -187,7 +206,7 @@ class Devices:
                     "Bring it back, or move or resize the server"
                 )
             edits += offered[name].edits
-        return Given(wanted, edits, by_engine)
+        return Given(wanted, edits, by_engine, tuple(_own(offered[name]) for name in wanted))
 
     def names(self, held: Iterable[Held], by_engine: bool) -> dict[str, set[str]]:
         """Return the names of the devices that Nova is to know of, by resource class.
@@ -204,11 +223,10 @@ class Devices:
         for name in sorted(gone - self._gone):
             LOG.error("The device %s is gone, and an instance has it", name)
         self._gone = gone
-        of_gone = {node for holder in held if gone & set(holder.names) for node in holder.nodes}
         free = {
             name
             for name, device in offered.items()
-            if not of_gone & {node.source for node in device.own.nodes}
+            if not any(holder.has(name, _own(device)) for holder in held)
         }
         by_class: dict[str, set[str]] = {}
         for name in in_use | free:
@@ -219,26 +237,33 @@ class Devices:
 def _unfit(device: Device, by_engine: bool) -> str | None:
     """Return why no instance gets a device."""
     reason = cdi.absent(device)
-    if reason is None and device.edits.beyond and not by_engine:
+    beyond = [] if reason or by_engine else cdi.beyond(device)
+    if beyond:
         return (
-            f"it takes {', '.join(device.edits.beyond)}, which only an engine with CDI does: "
+            f"it takes {', '.join(beyond)}, which only an engine with CDI does: "
             "Docker 28, or 25 with the feature cdi"
         )
     return reason
 
 
+def _own(device: Device) -> frozenset[str]:
+    """Return which devices of the kernel's are a device's own."""
+    return frozenset(cdi.identity(node) for node in device.own.nodes)
+
+
 def _apart(devices: Sequence[Device]) -> tuple[list[Device], dict[str, str]]:
-    """Return one name of each device of a kind, and what the other names stand for.
+    """Return one name of each device, and what the other names stand for.
 
     A device is known by its own nodes; one without nodes by its name.
     """
-    nodes = {device.name: frozenset(node.source for node in device.own.nodes) for device in devices}
+    nodes = {device.name: _own(device) for device in devices}
+    of_kinds = Counter(device.kind for device in devices)
     others: dict[str, str] = {}
     by_nodes: dict[frozenset[str], Device] = {}
     single = []
     # The longest name is a serial number, which does not change as others come and go.
     for device in sorted(devices, key=lambda device: (-len(device.name), device.name)):
-        if len(devices) > 1 and device.name.endswith(f"={_ALL}"):
+        if of_kinds[device.kind] > 1 and device.name.endswith(f"={_ALL}"):
             others[device.name] = "it is several devices"
         elif not nodes[device.name]:
             single.append(device)

@@ -16,7 +16,7 @@ from nova import objects
 from novadocker import exceptions
 from novadocker.types import Instance
 from novadocker.virt.docker.host import devices
-from novadocker.virt.docker.host.devices import Held
+from novadocker.virt.docker.host.devices import Given, Held
 
 
 def names(instance: Instance) -> list[str]:
@@ -65,19 +65,23 @@ def check(instance: Instance, allocations: Mapping[str, Any] | None) -> None:
             )
 
 
-def require_free(instance: Instance, held: Mapping[str, Iterable[Held]]) -> None:
+def require_free(instance: Instance, given: Given, held: Mapping[str, Iterable[Held]]) -> None:
     """Check that no other instance has a device of an instance's.
 
+    :param given: those of the instance
     :param held: by UUID of the instance that holds it
     :raises HostUnfit: one has
     """
-    mine = set(names(instance))
     for uuid, holders in held.items():
-        taken = mine & {name for holder in holders for name in holder.names}
-        if uuid != instance.uuid and taken:
+        if uuid == instance.uuid:
+            continue
+        mine = zip(given.names, given.nodes, strict=True)
+        taken = [name for name, own in mine if any(holder.has(name, own) for holder in holders)]
+        if taken:
             raise exceptions.HostUnfit(
-                f"the server has {', '.join(sorted(taken))}, and so has a container of the server "
-                f"{uuid} on this host: delete that one first"
+                f"the server has {', '.join(taken)}, and so has a container of the server {uuid} "
+                "on this host: see in Nova which of the two has it, and stop, move or resize the "
+                "other one"
             )
 
 

@@ -67,17 +67,6 @@ def own_environment(given: Mapping[str, str], image_config: Mapping[str, Any]) -
     )
 
 
-def with_devices(label: str, given: Mapping[str, str]) -> str:
-    """Return which variables a container is given besides, with its devices.
-
-    :param label: what :func:`own_environment` returned; empty for none
-    :param given: the variables; an image has nothing in their place
-    """
-    if not given:
-        return label
-    return json.dumps({**(json.loads(label) if label else {}), **dict.fromkeys(sorted(given))})
-
-
 def taken_back(label: str) -> dict[str, str | None]:
     """Return the variables that a container is not to have that is made of another's files.
 

@@ -20,7 +20,7 @@ from novadocker.virt.docker.engine.containers import Containers
 from novadocker.virt.docker.engine.kept import Kept
 from novadocker.virt.docker.host.devices import Devices
 from novadocker.virt.docker.host.facts import HostFacts
-from novadocker.virt.docker.instances import assigned, guest, wishes
+from novadocker.virt.docker.instances import assigned, guest
 from novadocker.virt.docker.instances.contents import Content
 from novadocker.virt.docker.instances.meanwhile import meanwhile
 from novadocker.virt.docker.instances.networks import Networks
@@ -126,19 +126,27 @@ class Instances:
             self.recreate(instance)
             state = containers.State.STOPPED
         elif state is containers.State.STOPPED:
-            if not self._specification.given(instance).is_in(names.devices_label(details)):
-                # By now, their former nodes may be those of others.
-                LOG.info("Its devices have changed: making it anew", instance=instance)
-                self.recreate(instance)
-            else:
-                self._limit(instance, details)
+            self._fit(instance, details)
         fresh = self._networks.ensure(instance, network_info, sandbox)
         if fresh and state is not containers.State.STOPPED:
             # The workload still runs in the namespace that is gone.
             self._workloads.kill(name)
+            self._fit(instance, details)
         elif state is containers.State.PAUSED:
             self._workloads.unpause(name)
-        self._workloads.start(name, wishes.restart(instance))
+        self._workloads.start(name, self._specification.restart(instance))
+
+    def _fit(self, instance: Instance, details: Mapping[str, Any]) -> None:
+        """Give a stopped instance the devices and limits that it is to have by now.
+
+        :raises HostUnfit: the host does not have its devices any more
+        """
+        if not self._specification.given(instance).is_in(names.devices_label(details)):
+            # By now, their former nodes may be those of others.
+            LOG.info("Its devices have changed: making it anew", instance=instance)
+            self.recreate(instance)
+        else:
+            self._limit(instance, details)
 
     def _limit(self, instance: Instance, details: Mapping[str, Any]) -> None:
         """Give a stopped instance the limits of its flavor, which a resize may have changed."""
@@ -298,7 +306,8 @@ class Instances:
         """
         workload = self._specification.workload(instance, content, name)
         if workload.devices.names:
-            assigned.require_free(instance, self._workloads.held_devices())
+            held = self._workloads.held_devices()
+            assigned.require_free(instance, workload.devices, held)
         disk_gb = self._specification.disk_gb(instance.flavor)
         try:
             self._workloads.create(workload, instance.flavor, disk_gb)
@@ -366,7 +375,7 @@ class Instances:
                 self._networks.wire(network_info, path)
             if power_on:
                 name = names.workload_name(instance.uuid)
-                self._workloads.start(name, wishes.restart(instance))
+                self._workloads.start(name, self._specification.restart(instance))
         except BaseException:
             # BaseException: on eventlet, a timeout is no Exception.
             LOG.warning(

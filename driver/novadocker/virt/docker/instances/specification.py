@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
+from oslo_log import log as logging
+
 from novadocker.types import Flavor, Instance
-from novadocker.virt.docker.engine import isolation, names
+from novadocker.virt.docker.engine import isolation, names, restarts
 from novadocker.virt.docker.engine.workload import Workload
 from novadocker.virt.docker.host.cpus import Cpus
 from novadocker.virt.docker.host.devices import Devices, Given
 from novadocker.virt.docker.host.facts import HostFacts
-from novadocker.virt.docker.instances import assigned, guest, pinning
+from novadocker.virt.docker.instances import assigned, pinning, wishes
 from novadocker.virt.docker.instances.contents import Content
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +62,7 @@ class Specification:
                 self._facts.name,
                 names.Role.WORKLOAD,
                 content.image_id,
-                guest.with_devices(content.own_environment, given.variables),
+                content.own_environment,
                 given.label,
             ),
             command=content.command,
@@ -83,6 +88,18 @@ class Specification:
         :raises HostUnfit: the host has one of them no more
         """
         return self._devices.given(assigned.names(instance), self._facts.has_cdi)
+
+    def restart(self, instance: Instance) -> Mapping[str, Any]:
+        """Return the policy by which the engine restarts an instance.
+
+        It would give it whatever is at the paths of its devices by then: so it starts none itself
+        to which it does not give them by their names.
+        """
+        wanted = wishes.restart(instance)
+        if wanted != restarts.NO and assigned.names(instance) and not self._facts.has_cdi:
+            LOG.info("It has devices: the engine does not restart it by itself", instance=instance)
+            return restarts.NO
+        return wanted
 
     def disk_gb(self, flavor: Flavor) -> int | None:
         """Return the size of the root disk of a flavor; None where there is no limit."""
