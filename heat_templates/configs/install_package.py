@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import lzma
 import sys
@@ -27,7 +26,7 @@ SETTINGS = {
         },
         "data": {
             "type": "string",
-            "description": "The package, compressed (xz) and in base64; empty for the one that "
+            "description": "The package, compressed (xz) and in base85; empty for the one that "
             "this step itself is of.",
             "default": "",
         },
@@ -65,8 +64,8 @@ def content(text: str) -> bytes:
         return own_package().read_bytes()
     try:
         unpacking = lzma.LZMADecompressor(memlimit=MAX_MEMORY)
-        data = unpacking.decompress(base64.b64decode(text, validate=True), MAX_BYTES)
-    except (binascii.Error, ValueError, lzma.LZMAError) as err:
+        data = unpacking.decompress(base64.b85decode(text), MAX_BYTES)
+    except (ValueError, lzma.LZMAError) as err:
         raise StepFailed(f"data: is no compressed package ({err})") from err
     if unpacking.unused_data or not unpacking.eof:
         raise StepFailed(f"data: is not a whole package of at most {MAX_BYTES} bytes")

@@ -80,7 +80,7 @@ import base64, json, lzma, os, subprocess, sys, tempfile
 with tempfile.TemporaryDirectory(prefix="novadocker-") as folder:
     path = os.path.join(folder, "novadocker-host.pyz")
     with open(path, "wb") as file:
-        file.write(lzma.decompress(base64.b64decode({package!r})))
+        file.write(lzma.decompress(base64.b85decode({package!r})))
     os.mkdir(os.path.join(folder, "brought"))
     for name, content in json.loads({files!r}).items():
         with open(os.path.join(folder, "brought", name), "wb") as file:

@@ -671,7 +671,7 @@ class FakeCloud(BaseAdapter):
         if step == "describe_host":
             return False, host.facts(), ""
         if step == "install_package":
-            data = lzma.decompress(base64.b64decode(settings["data"]))
+            data = lzma.decompress(base64.b85decode(settings["data"]))
             digest = hashlib.sha256(data).hexdigest()
             if digest != settings["sha256"]:
                 return False, {}, "data: is not that package"

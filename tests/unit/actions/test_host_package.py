@@ -94,7 +94,7 @@ def test_it_runs_a_step_and_each_probe_finds_its_own_text(
 
 
 def test_what_a_message_carries_of_it_is_the_whole(package: pathlib.Path) -> None:
-    assert lzma.decompress(base64.b64decode(host_package.compressed())) == package.read_bytes()
+    assert lzma.decompress(base64.b85decode(host_package.compressed())) == package.read_bytes()
     # Heat's limit is 1 MiB, and each agent asks for it again until its step is done.
     assert len(host_package.compressed()) < 128 * 1024
 

@@ -807,7 +807,7 @@ class TestOperators:
 
 class TestPackage:
     def install(self, data: bytes) -> tuple[str, dict[str, Any]]:
-        text = base64.b64encode(lzma.compress(data)).decode()
+        text = base64.b85encode(lzma.compress(data)).decode()
         return "install_package", {"sha256": hashlib.sha256(data).hexdigest(), "data": text}
 
     def test_a_signed_message_brings_the_next_package(
