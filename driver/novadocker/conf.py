@@ -12,7 +12,8 @@ from oslo_config import cfg, types
 
 GROUP = cfg.OptGroup("docker", title="Docker containers as instances")
 
-# Docker's own default set, spelt out so that an operator can shorten it.
+# Docker's own default set, spelt out so that an operator can shorten it. Without AUDIT_WRITE
+# the sshd of most images ends sessions that have a terminal.
 DEFAULT_CAPABILITIES = [
     "AUDIT_WRITE",
     "CHOWN",
@@ -99,12 +100,13 @@ OPTS: list[cfg.Opt] = [
     ),
     cfg.ListOpt(
         "ulimits",
-        default=["core=0", "nofile=16384"],
+        default=["core=0", "nofile=16384", "sigpending=4096", "msgqueue=409600"],
         item_type=types.String(regex=f"^({'|'.join(ULIMITS)})=[0-9]+(:[0-9]+)?$"),
         help="Limits of each process of an instance, as NAME=SOFT or NAME=SOFT:HARD, in the place "
         "of the engine's. Cores are off, as the host's core_pattern may pipe them into a program "
-        "that runs as the host's root; some programs close as many files as they may have. An "
-        "engine without CAP_SYS_RESOURCE sets none above its own.",
+        "that runs as the host's root; some programs close as many files as they may have; signals "
+        "that wait and queues of messages (in bytes) are counted for a user, who may be the same "
+        "one in all instances. An engine without CAP_SYS_RESOURCE sets none above its own.",
     ),
     cfg.IntOpt(
         "shm_size_mb",

@@ -159,7 +159,12 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
             "user namespace",
             "warning",
             "root in an instance is root on the host, with the capabilities that are left, and "
-            "shares the host's limits of root",
+            "shares the host's limits of root"
+            + (
+                "; it writes into the host's audit log"
+                if "AUDIT_WRITE" in conf.docker.default_capabilities
+                else ""
+            ),
             'set "userns-remap": "default" in /etc/docker/daemon.json before there are instances: '
             "the engine then begins with an empty data directory",
         ),
@@ -250,7 +255,7 @@ def _devices(conf: Any, info: dict[str, Any]) -> list[Finding]:
     ]
 
 
-def shared_limits(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are called alike
+def shared_limits(conf: Any) -> list[Finding]:
     """Check the limits of the kernel that instances share with each other and with the host."""
     from novadocker.virt.docker.host import shared_limits as limits_of
 
@@ -261,8 +266,8 @@ def shared_limits(conf: Any) -> list[Finding]:  # noqa: ARG001 - all checks are 
         Finding(
             "shared limits",
             "warning",
-            f"{limit.sysctl} is {value}: one instance can keep all others from {limit.takes}",
-            f"set {limit.sysctl} = {limit.least} in /etc/sysctl.d",
+            limit.told(value, conf.docker.pids_limit),
+            f"set {limit.sysctl} = {limit.remedy} in /etc/sysctl.d",
         )
         for limit, value in low
     ]

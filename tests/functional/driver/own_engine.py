@@ -154,7 +154,10 @@ def running(*options: str) -> Iterator[OwnEngine]:
 
     :param options: more of the daemon's
     """
-    engine = OwnEngine(Path(tempfile.mkdtemp(prefix="novadocker-engine-")), options)
+    directory = Path(tempfile.mkdtemp(prefix="novadocker-engine-"))
+    # As the engine's own: a remapped root passes through.
+    directory.chmod(0o711)
+    engine = OwnEngine(directory, options)
     engine.start()
     try:
         yield engine

@@ -131,6 +131,12 @@ def test_amounts_are_bounded() -> None:
 
 
 @pytest.mark.docker
+@pytest.mark.proof
+def test_tenants_are_apart() -> None:
+    run_program("tenants")
+
+
+@pytest.mark.docker
 @pytest.mark.slow
 def test_volumes_in_novas_own_cloud() -> None:
     run_on_engine("volumes")

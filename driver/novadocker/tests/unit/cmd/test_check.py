@@ -91,6 +91,7 @@ class TestEngine:
             ({"CgroupVersion": "2"}, ("cgroups", "version 2")),
             ({}, ("cgroups", "version 1")),
             ({}, ("user namespace", "shares the host's limits of root")),
+            ({}, ("user namespace", "writes into the host's audit log")),
             ({"SecurityOptions": ["name=userns"]}, ("user namespace", "is another user")),
             ({"Driver": "overlay2"}, ("disk quota", "no limit: overlay2")),
             ({"Driver": "zfs"}, ("disk quota", "can be limited")),
@@ -236,15 +237,52 @@ def test_limits_that_all_share_are_looked_at(
         ("fs/inotify/max_user_instances", "128"),
         ("fs/aio-max-nr", "65536"),
         ("kernel/pid_max", "4194304"),
+        ("kernel/pty/max", "4096"),
+        ("kernel/pty/reserve", "1024"),
+        ("fs/pipe-user-pages-soft", "16384"),
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{value}\n")
     findings = check.shared_limits(conf)
     assert {finding.state for finding in findings} == {"warning"}
     assert "fs.inotify.max_user_instances is 128" in findings[0].message
-    assert "fs.aio-max-nr = 1048576" in findings[1].remedy
-    assert len(findings) == 2
+    assert "fs.aio-max-nr = 16777216" in findings[1].remedy
+    assert "with 4 MiB of its memory" in findings[1].message
+    assert "kernel.pty.max is 3072 beyond kernel.pty.reserve" in findings[2].message
+    assert "with 9 MiB" in findings[2].message
+    # There is no limit then.
+    assert "fs.pipe-user-pages-soft = 0" in findings[3].remedy
+    assert len(findings) == 4
     assert check.shared_limits in check.CHECKS
+
+
+@pytest.mark.parametrize(
+    ("pids_limit", "who"),
+    [(4096, ": 8 instances with"), (0, ": one instance"), (32768, ": one instance")],
+)
+def test_as_many_instances_as_take_all_processes_are_told(
+    pids_limit: int,
+    who: str,
+    conf: Any,
+    option: Any,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_limits, "SYSCTLS", tmp_path)
+    (tmp_path / "kernel").mkdir()
+    (tmp_path / "kernel" / "pid_max").write_text("32768")
+    option("pids_limit", pids_limit)
+    (finding,) = check.shared_limits(conf)
+    assert who in finding.message
+
+
+def test_pipes_without_a_limit_are_no_finding(
+    conf: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_limits, "SYSCTLS", tmp_path)
+    (tmp_path / "fs").mkdir()
+    (tmp_path / "fs" / "pipe-user-pages-soft").write_text("0")
+    assert [finding.state for finding in check.shared_limits(conf)] == ["ok"]
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])

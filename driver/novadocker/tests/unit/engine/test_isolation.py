@@ -96,6 +96,8 @@ class TestIsolation:
         assert isolation.arguments(options, {})["ulimits"] == [
             {"Name": "core", "Soft": 0, "Hard": 0},
             {"Name": "nofile", "Soft": 16384, "Hard": 16384},
+            {"Name": "sigpending", "Soft": 4096, "Hard": 4096},
+            {"Name": "msgqueue", "Soft": 409600, "Hard": 409600},
         ]
 
     def test_a_soft_limit_may_be_lower(self, option: Any, conf: Any) -> None:
