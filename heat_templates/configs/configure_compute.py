@@ -120,7 +120,7 @@ def converge(step: Step) -> None:
     options = wanted_options(step.settings)
     step.facts.update(unit=service.unit, python=service.python)
     if service.container is not None:
-        refuse_unfit(step, service.container)
+        refuse_unfit(step, service.container, service.state)
         fit_container(step, service, options)
     if step.mode == "apply":
         if not has_driver_set(step, service):

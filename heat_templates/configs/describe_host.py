@@ -14,6 +14,7 @@ from typing import Any, Optional
 from library.deployers import containerised_compute, deployer_of
 from library.engine import ENGINES, docker
 from library.faults import StepFailed
+from library.instances import INSTANCE_LABEL
 from library.outcome import run_step
 from library.probes import effective_options, nova_options, versions
 from library.records import parse_record
@@ -169,7 +170,10 @@ def scheduler(step: Step) -> Optional[dict[str, Any]]:
 
 
 def engine(step: Step) -> dict[str, Any]:
-    """Return whether the Docker Engine is installed and answers, its release and containers."""
+    """Return whether the Docker Engine is installed and answers, its release and containers.
+
+    Those that are instances are told apart: Nova may have another driver by now than theirs.
+    """
     installed = any(step.path(name).exists() for name in ENGINES)
     facts: dict[str, Any] = {"installed": installed, "active": False, "version": None}
     if installed:
@@ -177,7 +181,10 @@ def engine(step: Step) -> dict[str, Any]:
         facts["active"] = bool(service and service.active)
     if facts["active"]:
         facts["version"] = docker("/version")["Version"]
-        facts["containers"] = len(docker("/containers/json?all=1"))
+        containers = docker("/containers/json?all=1")
+        labels = [container.get("Labels") or {} for container in containers]
+        facts["containers"] = len(containers)
+        facts["instances"] = len({of[INSTANCE_LABEL] for of in labels if INSTANCE_LABEL in of})
     return facts
 
 

@@ -25,6 +25,8 @@ CONFIG_FILES = "/var/lib/kolla/config_files"
 PROGRAM = "nova-compute"
 # What both see under one name, and both see what is mounted there.
 SHARED = "/run"
+# In there: drafts, the engine's socket, and the networks of instances.
+SEEN_IN_SHARED = ("novadocker", "docker.sock", "docker/netns", "netns")
 USER = "nova"
 # Of the host's own variables, those that commands in there are given as well.
 PASSED_ON = re.compile(r"(?i:https?_proxy|no_proxy)$")
@@ -39,6 +41,7 @@ class Container:
     :param identity: the engine's, another one when the container is made anew
     :param pid: nova-compute's on the host, 0 where it does not run
     :param mounts: what the engine tells of them, by their places in the container
+    :param once: whether it takes its configuration at its first start, and never again
     """
 
     name: str
@@ -49,6 +52,7 @@ class Container:
     network: str = "host"
     privileged: bool = True
     mounts: tuple[dict[str, Any], ...] = ()
+    once: bool = False
 
     @property
     def folder(self) -> str:
@@ -89,16 +93,18 @@ def look(name: str) -> Container:
     if not isinstance(told, dict):
         return Container(name)
     state, host = told.get("State") or {}, told.get("HostConfig") or {}
+    given = told.get("Config") or {}
     running = bool(state.get("Running")) and not state.get("Restarting")
     return Container(
         name,
         identity=str(told.get("Id") or ""),
-        user=str((told.get("Config") or {}).get("User") or "root").partition(":")[0],
+        user=str(given.get("User") or "root").partition(":")[0],
         running=running,
         pid=process_below(int(state.get("Pid") or 0), PROGRAM) if running else 0,
         network=str(host.get("NetworkMode")),
         privileged=bool(host.get("Privileged")),
         mounts=tuple(told.get("Mounts") or ()),
+        once="KOLLA_CONFIG_STRATEGY=COPY_ONCE" in (given.get("Env") or ()),
     )
 
 
@@ -119,19 +125,33 @@ def run_inside(
     return step.run(command, ok=ok, env=env)
 
 
-def refuse_unfit(step: Step, container: Container) -> None:
-    """Refuse a container in which the driver cannot work.
+def is_shared(container: Container, name: str) -> bool:
+    """Return whether a path of the host's is the same in a container, and follows its mounts."""
+    follows = str(container.mount(name).get("Propagation")) in FOLLOWING
+    return container.source(name) == name and follows
 
+
+def refuse_unfit(step: Step, container: Container, state: str) -> None:
+    """Refuse a container in which the driver cannot work, or that does not run by its unit.
+
+    :param state: the unit's
     :raises StepFailed: naming what it lacks
     """
+    if container.running and not state.startswith("active"):
+        raise StepFailed(
+            f"the container {container.name} runs, but was not started by {KOLLA_UNIT}, which is "
+            f"{state} and so does not restart it: `docker stop {container.name}` and `systemctl "
+            f"restart {KOLLA_UNIT}`, then repeat"
+        )
     lacks = []
     if container.network != "host":
         lacks.append(f"it is on the network {container.network} and not on the host's")
     if not container.privileged:
         lacks.append("it is not privileged")
-    run = container.mount(f"{SHARED}/netns")
-    if str(run.get("Source")) != SHARED or str(run.get("Propagation")) not in FOLLOWING:
+    if not all(is_shared(container, f"{SHARED}/{name}") for name in SEEN_IN_SHARED):
         lacks.append(f"the host's {SHARED} is not mounted in it as {SHARED}:{SHARED}:shared")
+    if container.once:
+        lacks.append("it takes its configuration only once (config_strategy in globals.yml)")
     if not container.source(CONFIG_FILES):
         lacks.append(f"nothing of the host is mounted at {CONFIG_FILES}")
     elif step.path(f"{container.folder}/config.yaml").exists():

@@ -11,6 +11,7 @@ import grp
 import re
 from pathlib import Path
 
+from library.faults import StepFailed
 from library.probes import program_text
 from library.services import Service, run_beside
 from library.step import Step
@@ -49,7 +50,13 @@ def join_group(step: Step, service: Service) -> None:
     container = service.container
     if container is None or service.user == "root" or is_member(step, service):
         return
-    gid = grp.getgrnam(GROUP).gr_gid
+    try:
+        gid = grp.getgrnam(GROUP).gr_gid
+    except KeyError as err:
+        raise StepFailed(
+            f"the host has no group {GROUP}, by which the container {container.name} could use the "
+            f"engine: make it (`groupadd --system {GROUP}`), restart the engine, then repeat"
+        ) from err
     if step.will(f"put {service.user} of the container {container.name} into group {gid}"):
         step.remember("group", {"gid": gid, "container": container.identity})
         change_groups(step, service, gid, "join")

@@ -132,7 +132,8 @@ class RecheckInstances(ChangingAction):
         # An executor that was lost here may have given some of them back already.
         _take_out(cloud, host_rows, self.settings["run_id"], self.task)
         looked = [row for row in host_rows if row.to_switch]
-        asked = {row.host for row in looked if not is_repair(row, self.converting)}
+        docker = {row.host for row in looked if row.hypervisor_type == hosts.DOCKER}
+        asked = {row.host for row in looked} - (docker if self.converting else set())
         if asked:
             # The scheduler may be about to claim for a request that saw the host in service.
             time.sleep(QUIET_S)
@@ -145,10 +146,11 @@ class RecheckInstances(ChangingAction):
                 break
             time.sleep(pause_s)
         for row in looked:
+            row.instances = len(living.get(row.host, ()))
             if row.host in faults:
                 row.lose("recheck_instances", f"who lives on it cannot be told: {faults[row.host]}")
             elif is_repair(row, self.converting):
-                order.note_instances(row, len(living[row.host]))
+                order.note_instances(row, row.instances)
             elif living[row.host]:
                 row.skip("recheck_instances", occupancy.told(living[row.host]))
         give_back(cloud, [row for row in looked if row.state == SKIPPED])
@@ -178,12 +180,12 @@ def who_lives(
 
 
 def is_repair(row: HostRow, converting: bool) -> bool:
-    """Return whether a host is a Docker hypervisor that stays one: its containers live through it.
+    """Return whether a host stays, or is again, a Docker hypervisor: its containers live through.
 
     :param row: the host
     :param converting: whether hosts become Docker hypervisors, or cease to be
     """
-    return converting and row.hypervisor_type == hosts.DOCKER
+    return converting and order.has_containers(row)
 
 
 def give_back(cloud: Cloud, occupied: list[HostRow]) -> None:

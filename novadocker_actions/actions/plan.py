@@ -218,8 +218,11 @@ class FindNeeds(NovadockerAction):
         host_rows = _read(cloud, self.pages)
         computes = [row for row in host_rows if row.role == _COMPUTE]
         node_ids = nova.node_ids(cloud.compute)
+        for row in host_rows:
+            row.containers = order.containers_of(row.facts)
         if self._workflow == _PRECHECK:
             for row in host_rows:
+                order.note_occupied(row)
                 if row.ok:
                     order.note_unfit(row, node_ids.get(row.host, ()))
         else:

@@ -10,7 +10,6 @@ from novadocker_actions.cloud import apis, nova, pages
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError
 from novadocker_actions.plan import order, rows
-from novadocker_actions.plan.hosts import DOCKER
 from novadocker_actions.plan.rows import HostRow
 
 
@@ -46,6 +45,9 @@ class CheckCloud(NovadockerAction):
                 if row.role == "compute":
                     service, items = services.get(row.host, {}), shown.get(row.host, [])
                     row.findings += _of_host(service, items, dead.get(row.host, []))
+                    if name == "apart":
+                        # Of the others, their own descriptions say as what their instances live.
+                        order.note_occupied(row)
             cut = order.by_host(rows.write(host_rows))
             changed[name] = pages.keep(cloud.workflow, run_id, cut)
         return {"selected": {**self.selected, **changed}, "findings": told}
@@ -59,8 +61,5 @@ def _of_host(service: dict[str, Any], shown: list[dict[str, Any]], dead: list[st
         told.append(f"out of service: {service['disabled_reason']}; recover or deploy it")
     if not shown:
         told.append("Nova has no hypervisor for it")
-    instances = sum(len(item.get("servers") or []) for item in shown)
-    if instances and all(item["hypervisor_type"] != DOCKER for item in shown):
-        told.append(f"{instances} instances run on it: migrate or delete them")
     told += [f"{binary} of Neutron is not alive there" for binary in dead]
     return told

@@ -31,7 +31,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
             "hindrance": _TEXT,
             "deployer": _TEXT,
         },
-        "docker": {"installed": bool},
+        "docker": {"installed": bool, "instances": int},
         "novadocker": {"driver_version": _TEXT},
         "scheduler": {"unit": _TEXT, "isolates": bool},
         "records": dict.fromkeys(recipes.CONVERTING, bool),

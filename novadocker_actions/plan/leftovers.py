@@ -73,6 +73,7 @@ def find(row: HostRow, seen: Seen, fate: Callable[[str], str]) -> None:
     _note_lost(row, {step: run for step, run in journals.items() if run in left})
     row.left_by = row.left_by or seen.parked_by
     row.hypervisor_type, row.instances = seen.hypervisor_type, seen.instances
+    row.containers = order.containers_of(row.facts)
     row.parked = bool(seen.parked_by)
     if all(docker):
         aside = row.parked or (bool(row.left_by) and not seen.member)

@@ -139,6 +139,22 @@ def restart_with_driver(row: HostRow) -> None:
         row.needs.append("configure_compute")
 
 
+def containers_of(facts: Mapping[str, Any]) -> int:
+    """Return how many instances a host has as containers though its Nova lost the driver.
+
+    :param facts: what describe_host found
+    """
+    made = (facts.get("records") or {}).get("configure_compute")
+    if not made or runs_driver(facts):
+        return 0
+    return int((facts.get("docker") or {}).get("instances") or 0)
+
+
+def has_containers(row: HostRow) -> bool:
+    """Return whether a host's instances are containers, which live through a repair of it."""
+    return row.hypervisor_type == DOCKER or 0 < row.instances <= row.containers
+
+
 def note_instances(row: HostRow, instances: int) -> None:
     """Note how many instances live on a host, and whether it is mended under them.
 
@@ -146,7 +162,7 @@ def note_instances(row: HostRow, instances: int) -> None:
     :param instances: how many
     """
     row.instances = instances
-    row.mended |= row.damaged and row.hypervisor_type == DOCKER and instances > 0
+    row.mended |= row.damaged and has_containers(row) and instances > 0
 
 
 def needs_to_undo(row: HostRow, steps: Sequence[str]) -> None:
@@ -259,6 +275,12 @@ def require_nova(rows: Iterable[HostRow]) -> None:
         )
 
 
+def note_occupied(row: HostRow) -> None:
+    """Note what lives on a compute host that would stand in the way of converting it."""
+    if row.role == "compute" and row.instances and not has_containers(row):
+        row.findings.append(f"{row.instances} instances run on it: migrate or delete them")
+
+
 def note_unfit(row: HostRow, node_ids: Collection[str]) -> None:
     """Note all of a described host that a run would be refused for.
 
@@ -313,8 +335,8 @@ def spare_occupied(rows: Sequence[HostRow], drain: str, *, converting: bool) -> 
     """Keep hosts that run instances out of a change of hypervisor.
 
     What was only staged on a host is removed beside its instances. Those on a host that is a Docker
-    hypervisor already are containers: they live through a repair of it, and so they only stand in
-    the way of undoing.
+    hypervisor already are containers, and so are those of one that somebody has taken the driver
+    from: they live through a repair of it, and so they only stand in the way of undoing.
 
     :param rows: compute hosts
     :param drain: ``refuse`` the run, ``skip`` such hosts, or ``migrate`` their instances
@@ -324,7 +346,7 @@ def spare_occupied(rows: Sequence[HostRow], drain: str, *, converting: bool) -> 
     occupied = [
         row
         for row in rows
-        if row.instances and row.to_switch and (not converting or row.hypervisor_type != DOCKER)
+        if row.instances and row.to_switch and not (converting and has_containers(row))
     ]
     if occupied and drain == "refuse":
         listed = ", ".join(f"{row.host} ({row.instances})" for row in occupied[:20])

@@ -26,11 +26,9 @@ _FOR_THE_WAY = (
     "damaged",
     "done",
     "facts",
-    "instances",
+    *("instances", "containers"),
     *("package", "scheduler", "deployer"),
-    "left_by",
-    "findings",
-    "moving",
+    *("left_by", "findings", "moving"),
 )
 
 # What a host has as its package of steps: another than its message was made for, or ours by now.
@@ -64,6 +62,7 @@ class HostRow:
         makes it one: what mends it is never taken back, for that would be the older hypervisor
     :param stuck: whether it cannot be put back now, so that it stays out of service
     :param package: ``OTHER`` where its package of steps is not ours, ``BROUGHT`` where it was
+    :param containers: instances that its engine has, where its Nova has lost the driver by others
     :param scheduler: what its nova-scheduler does with isolated aggregates, "" where it has none
     :param deployer: the tool that runs its nova-compute in a container, "" where none does
     :param seconds: how long the host took for each step that it ran other than as a check
@@ -97,6 +96,7 @@ class HostRow:
     node: str = ""
     hypervisor_type: str = ""
     instances: int = 0
+    containers: int = 0
     package: str = ""
     scheduler: str = ""
     deployer: str = ""

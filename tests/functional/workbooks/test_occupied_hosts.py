@@ -146,6 +146,53 @@ def test_containers_live_through_a_repair_of_their_host(mistral: Mistral, cloud:
     assert rows(run)["compute-docker-2"]["changed"] is True
 
 
+def take_driver(host: FakeHost, containers: int) -> None:
+    """Have who deploys a host take the driver from its Nova, with its instances' containers left.
+
+    :param containers: how many these are
+    """
+    host.configured, host.records = False, {"configure_compute"}
+    host.told = {"docker": {"installed": True, "instances": containers}}
+
+
+@pytest.mark.usefixtures("converted", "patient")
+def test_containers_live_through_a_repair_of_a_host_that_lost_the_driver(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    lost = cloud.hosts["compute-docker-2"]
+    take_driver(lost, 1)
+    server(cloud)
+
+    planned = mistral.run("novadocker.precheck", {"hosts": [lost.name]})["output"]["report"]
+    run = mistral.run("novadocker.deploy")
+
+    assert "instances run on it" not in str(planned)
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert lost.state == CONVERTED
+    assert (lost.status, rows(run)[lost.name]["state"]) == ("enabled", "ok")
+
+
+@pytest.mark.usefixtures("converted", "patient")
+def test_an_instance_that_came_to_a_host_that_lost_the_driver_is_no_container(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    lost = cloud.hosts["compute-docker-2"]
+    take_driver(lost, 1)
+    server(cloud)
+
+    def after_step(host: FakeHost, *at: str) -> None:
+        if at == ("configure_compute", "check") and host is lost:
+            lost.servers.append({"uuid": "another", "name": "another"})
+
+    cloud.after_step = after_step
+
+    run = mistral.run("novadocker.deploy")
+
+    assert not lost.configured
+    row = rows(run)[lost.name]
+    assert (row["state"], row["step"]) == ("skipped", "recheck_instances"), row
+
+
 @pytest.mark.usefixtures("converted")
 def test_a_host_with_a_new_container_is_not_undone(mistral: Mistral, cloud: FakeCloud) -> None:
     arrive(cloud, "install_docker", "undo", lambda: server(cloud))

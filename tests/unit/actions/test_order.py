@@ -235,6 +235,31 @@ def test_instances_of_a_docker_hypervisor_do_not_keep_it_from_being_repaired() -
     assert row.ok
 
 
+@pytest.mark.parametrize(
+    ("facts", "instances", "containers"),
+    [
+        ({"records": {"configure_compute": True}, "docker": {"instances": 3}}, 3, 3),
+        ({"records": {"configure_compute": True}, "docker": {"instances": 2}}, 3, 2),
+        ({"records": {}, "docker": {"instances": 3}}, 3, 0),
+        ({"docker": {"instances": 3}}, 3, 0),
+        ({**CONVERTED, "records": {"configure_compute": True}}, 3, 0),
+    ],
+)
+def test_a_host_that_lost_the_driver_is_repaired_under_instances_that_are_all_containers(
+    facts: dict[str, Any], instances: int, containers: int
+) -> None:
+    row = run(instances=instances, needs=STEPS, hypervisor_type="QEMU", damaged=True)
+    row.containers = order.containers_of(facts)
+    assert row.containers == containers
+    order.note_instances(row, instances)
+    assert row.mended is (instances == containers)
+
+    order.spare_occupied([row], "skip", converting=True)
+    assert row.ok is row.mended
+    order.spare_occupied([row], "skip", converting=False)
+    assert not row.ok
+
+
 def test_instances_of_a_docker_hypervisor_keep_it_from_being_undone() -> None:
     with pytest.raises(Refused):
         order.spare_occupied(

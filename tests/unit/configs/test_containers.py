@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,6 +88,7 @@ class Kolla:
     pid: int = 0
     command: list[str] = field(default_factory=list)
     unit: str = "/usr/bin/docker start -a nova_compute"
+    state: str = "active"
 
     @property
     def folder(self) -> pathlib.Path:
@@ -124,7 +126,7 @@ class Kolla:
 
         :param dead_unit: one that is installed, and not started
         """
-        lines = ["LoadState=loaded", "ActiveState=active", "SubState=running", "MainPID=0"]
+        lines = ["LoadState=loaded", f"ActiveState={self.state}", "SubState=x", "MainPID=0"]
         lines += [f"ExecStart={{ path=x ; argv[]={self.unit} ; ignore_errors=no ; }}"]
         shown = shlex.quote("\n".join(lines))
         engine_shown = shlex.quote(
@@ -248,6 +250,10 @@ class TestFound:
             ({"HostConfig": {"NetworkMode": "bridge", "Privileged": True}}, "on the network br"),
             ({"HostConfig": {"NetworkMode": "host"}}, "it is not privileged"),
             ({"Mounts": []}, "/run is not mounted in it as /run:/run:shared"),
+            (
+                {"Config": {"User": "nova", "Env": ["KOLLA_CONFIG_STRATEGY=COPY_ONCE"]}},
+                r"it takes its configuration only once \(config_strategy in globals.yml",
+            ),
         ],
     )
     def test_a_container_in_which_the_driver_cannot_work_is_refused(
@@ -256,6 +262,40 @@ class TestFound:
         kolla.container(**more)
         with pytest.raises(faults.StepFailed, match=f"{said}.*leave the host out"):
             run(make_step, configure_compute, "check", **SETTINGS)
+
+    @pytest.mark.parametrize(("propagation", "fit"), [("shared", True), ("rprivate", False)])
+    def test_a_further_mount_of_what_it_sees_of_the_host_does_no_harm(
+        self, kolla: Kolla, make_step: Make, propagation: str, fit: bool
+    ) -> None:
+        mounts = [*MOUNTS, ("/run/netns", "/run/netns", propagation)]
+        kolla.container(
+            Mounts=[{"Source": a, "Destination": b, "Propagation": c} for a, b, c in mounts]
+        )
+        service = services.nova_service(make_step("s"))
+        assert service.container is not None
+        if fit:
+            compute_container.refuse_unfit(make_step("s"), service.container, "active/running")
+            return
+        with pytest.raises(faults.StepFailed, match="/run is not mounted in it as /run:/run:sh"):
+            compute_container.refuse_unfit(make_step("s"), service.container, "active/running")
+
+    def test_a_container_that_was_started_without_its_unit_is_refused(
+        self, kolla: Kolla, make_step: Make
+    ) -> None:
+        kolla.state = "inactive"
+        kolla.ready()
+        with pytest.raises(faults.StepFailed, match=r"inactive/x and so does not.*`docker stop no"):
+            run(make_step, configure_compute, "check", **SETTINGS)
+
+    def test_its_instances_are_told_apart_from_other_containers(
+        self, kolla: Kolla, make_step: Make
+    ) -> None:
+        labels: list[Any] = [{instances.INSTANCE_LABEL: uuid} for uuid in ("one", "two", "two")]
+        listed = [{"Id": "x", "Labels": given} for given in (*labels, {"kolla": "1"}, None)]
+        kolla.answers["GET", "/containers/json"] = (200, listed)
+        kolla.answers["GET", "/version"] = (200, {"Version": "20.10"})
+        facts = describe_host.engine(make_step("describe_host", "check"))
+        assert (facts["containers"], facts["instances"]) == (5, 2)
 
     def test_a_unit_that_is_dead_does_not_hide_the_container_that_runs(
         self, kolla: Kolla, make_step: Make
@@ -580,6 +620,19 @@ class TestConfigured:
         assert listing(kolla.root) == before
         assert restarts == [UNIT]
 
+    @pytest.mark.parametrize("unit_stays", [True, False])
+    def test_undo_of_a_host_from_which_kolla_ansible_has_removed_all_since(
+        self, kolla: Kolla, make_step: Make, restarts: list[str], unit_stays: bool
+    ) -> None:
+        self.configure(make_step)
+        del kolla.answers["GET", "/containers/nova_compute/json"]
+        shutil.rmtree(kolla.root / "etc/kolla")
+        if not unit_stays:
+            kolla.programs("systemctl", "echo LoadState=not-found")
+        self.configure(make_step, "undo")
+        assert not (kolla.root / "etc/kolla").exists()
+        assert make_step("configure_compute", "undo").to_undo.get("files", {}) == {}
+
     def test_undo_empties_the_drop_in_of_a_container_that_does_not_run(
         self, kolla: Kolla, make_step: Make, restarts: list[str], calls: Calls
     ) -> None:
@@ -629,6 +682,19 @@ class TestConfigured:
         self.configure(make_step)
         self.configure(make_step, "undo")
         assert changes == ["join 4242", "leave 4242"]
+
+    def test_a_host_without_the_group_of_the_engine_is_told_so(
+        self, kolla: Kolla, make_step: Make, restarts: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def none(name: str) -> Any:
+            raise KeyError(name)
+
+        before = listing(kolla.root)
+        monkeypatch.setattr(grp, "getgrnam", none)
+        kolla.container(Config={"User": "nova"})
+        with pytest.raises(faults.StepFailed, match="has no group docker.*`groupadd --system doc"):
+            self.configure(make_step)
+        assert (listing(kolla.root), restarts) == (before, [])
 
     def test_volumes_are_refused_by_name(
         self, kolla: Kolla, make_step: Make, restarts: Any
