@@ -15,6 +15,7 @@ PROJECT = "tenants"
 CONTAINER_COMMAND = 'sh -c "trap exit TERM; while :; do sleep 1; done"'
 # What makes an image one for containers, as this bundle publishes them.
 MARKS = ("docker_reference", "docker_digest", "img_hv_type")
+INSTANCE_LABEL = "org.openstack.nova.uuid"
 TIMEOUT_S = 180
 
 
@@ -82,13 +83,16 @@ class Tenants:
             self.cloud.image.delete_image(image)
 
 
-def containers(host: Host) -> Mapping[str, str]:
+def containers(host: Host, server_id: str = "") -> Mapping[str, str]:
     """Return when each container that runs on a host was started, by its id.
 
     Who restarts it, or makes another in its place, changes that.
+
+    :param server_id: of one server, whose containers alone are wanted
     """
+    of_server = f"--filter label={INSTANCE_LABEL}={server_id}" if server_id else ""
     script = (
-        "docker ps --quiet --no-trunc |"
+        f"docker ps --quiet --no-trunc {of_server} |"
         " xargs --no-run-if-empty docker inspect --format '{{.Id}} {{.State.StartedAt}}'"
     )
     lines = host.run(["sh", "-c", script]).stdout.splitlines()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -30,6 +31,9 @@ HOSTS = [KOLLA, OTHER]
 INPUTS = {"hosts": HOSTS}
 TIMEOUT_S = 240
 THRICE = ["answered"] * 3
+# A server's status, power state and task.
+RUNNING = ("ACTIVE", 1, None)
+PACKAGE = "/usr/local/lib/novadocker/novadocker-host.pyz"
 # The lab's resolver for a host: the machine's engine chooses its ports anew at each boot.
 RESOLVER, RESOLVER_PORT = "127.0.0.11", re.compile(r"(?<=127\.0\.0\.11:)\d+|(?<=sport )\d+")
 IN_NOVA = ("docker", "exec", "-i", "--user", "root", NOVA_COMPUTE.name)
@@ -65,21 +69,32 @@ def started(host: Host, container: str) -> str:
     return host.run(argv, check=False).stdout.strip()
 
 
+def state_of(cloud: Connection, server: Server) -> tuple[str, int, str | None]:
+    """Return a server's status, power state and task, as Nova tells them now."""
+    now = cloud.compute.get_server(server.id)
+    return now.status, now.power_state, now.task_state
+
+
 def kill_nova_compute(host: Host) -> None:
     """Kill all of nova-compute's container, as the kernel does when memory is short."""
     host.run(["docker", "kill", NOVA_COMPUTE.name])
 
 
 @pytest.fixture(scope="module")
-def reported(cloud: Connection) -> Callable[[], str]:
-    """A function that says when nova-compute of the host has reported last."""
+def reports_anew(cloud: Connection, eventually: Any) -> Callable[[], None]:
+    """A function that waits until nova-compute of the host has reported since it was called."""
 
-    def read() -> str:
+    def reported() -> str:
         services = cloud.compute.services(binary="nova-compute", host=KOLLA)
         service = next(iter(services))
         return str(service.updated_at) if service.state == "up" else ""
 
-    return read
+    def wait() -> None:
+        last = reported()
+        now = eventually(reported, lambda now: now not in ("", last), timeout_s=TIMEOUT_S)
+        assert now not in ("", last), f"nova-compute of {KOLLA} has not reported since {last}"
+
+    return wait
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +103,7 @@ def kolla(
     lab_settings: LabSettings,
     docker_hosts: Any,
     run_workflow: Any,
-    reported: Callable[[], str],
-    eventually: Any,
+    reports_anew: Callable[[], None],
 ) -> Host:
     """The host, whose nova-compute runs in a container, in a cloud without Docker hypervisors."""
     if docker_hosts():
@@ -100,8 +114,7 @@ def kolla(
         kolla_host.make(host, provision.controller_cloud(lab[lab_settings.controller.name]))
         # What comes with a boot is there before anything is listed.
         cut_power(host)
-        last = reported()
-        assert eventually(reported, lambda now: now not in ("", last), timeout_s=TIMEOUT_S)
+        reports_anew()
     return host
 
 
@@ -122,10 +135,10 @@ def converted(before: Mapping[str, State], kolla: Host, run_workflow: Any) -> li
 
 
 def test_it_becomes_a_docker_hypervisor_and_its_engine_and_other_containers_go_on(
-    converted: listing.Listing, kolla: Host, docker_hosts: Any, reported: Any, eventually: Any
+    converted: listing.Listing, kolla: Host, docker_hosts: Any, reports_anew: Callable[[], None]
 ) -> None:
+    reports_anew()
     assert docker_hosts() == sorted(HOSTS)
-    assert eventually(reported, bool)
     assert listing.restarted(converted, listing.take(kolla)) == [NOVA_COMPUTE.unit]
     seen.append("converted with its engine and another container left running")
 
@@ -142,34 +155,6 @@ def test_a_second_deploy_changes_and_restarts_nothing(
     assert listing.touched(listed, listing.take_all(hosts)) == {}
     assert containers(kolla) == running
     seen.append("nothing changed by a second deploy")
-
-
-def test_what_kolla_ansible_writes_anew_is_told_and_put_back(
-    converted: listing.Listing,
-    kolla: Host,
-    lab: Hosts,
-    lab_settings: LabSettings,
-    run_workflow: Any,
-    docker_hosts: Any,
-    reported: Callable[[], str],
-    eventually: Any,
-) -> None:
-    kolla_host.reconfigure(kolla, provision.controller_cloud(lab[lab_settings.controller.name]))
-    told = run_workflow("verify", INPUTS)
-    assert told.report.state == "drift", told.message
-    states = {row.host: (row.state, row.step) for row in told.report.rows}
-    assert states[KOLLA] == ("planned", "configure_compute"), states
-    assert states[OTHER] == ("unchanged", ""), states
-    # With its next start the container loses what is no longer named.
-    last = reported()
-    kolla.run(["systemctl", "restart", NOVA_COMPUTE.unit])
-    assert eventually(reported, lambda now: now not in ("", last), timeout_s=TIMEOUT_S)
-    assert eventually(docker_hosts, lambda now: now == [OTHER]) == [OTHER]
-
-    run = run_workflow("deploy", INPUTS)
-    assert run.state == SUCCESS, run.message
-    assert docker_hosts() == sorted(HOSTS)
-    seen.append("a reconfigure told and mended")
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +188,45 @@ def test_a_container_on_it_pings_one_on_another_host(answers: Answers) -> None:
     seen.append("a container on it pings one on another host")
 
 
+def test_what_kolla_ansible_writes_anew_is_mended_under_its_instances(
+    pair: tuple[Server, Server],
+    answers: Answers,
+    kolla: Host,
+    cloud: Connection,
+    lab: Hosts,
+    lab_settings: LabSettings,
+    run_workflow: Any,
+    docker_hosts: Any,
+    reports_anew: Callable[[], None],
+    eventually: Any,
+) -> None:
+    heard, instance, cron = answers(), containers(kolla, pair[1].id), started(kolla, CRON.name)
+    assert len(instance) == 1, instance
+    kolla_host.reconfigure(kolla, provision.controller_cloud(lab[lab_settings.controller.name]))
+    told = run_workflow("verify", INPUTS)
+    assert told.report.state == "drift", told.message
+    states = {row.host: (row.state, row.step) for row in told.report.rows}
+    assert states[KOLLA] == ("planned", "configure_compute"), states
+    assert states[OTHER] == ("unchanged", ""), states
+    # With its next start the container loses what is no longer named.
+    kolla.run(["systemctl", "restart", NOVA_COMPUTE.unit])
+    reports_anew()
+    assert eventually(docker_hosts, lambda now: now == [OTHER]) == [OTHER]
+    assert containers(kolla, pair[1].id) == instance
+
+    run = run_workflow("deploy", INPUTS)
+
+    assert run.state == SUCCESS, run.message
+    reports_anew()
+    assert docker_hosts() == sorted(HOSTS)
+    assert containers(kolla, pair[1].id) == instance
+    assert started(kolla, CRON.name) == cron
+    since = answers(len(heard))
+    assert "silent" not in since, since
+    assert eventually(lambda: state_of(cloud, pair[1]), lambda now: now == RUNNING) == RUNNING
+    seen.append("a reconfigure told, and mended under an instance that ran on and was answered")
+
+
 @pytest.mark.parametrize(
     ("crash", "interrupts"),
     [(kill_nova_compute, False), (cut_power, True)],
@@ -215,7 +239,7 @@ def test_its_instances_are_whole_after_a_crash(
     answers: Answers,
     kolla: Host,
     cloud: Connection,
-    reported: Callable[[], str],
+    reports_anew: Callable[[], None],
     eventually: Any,
 ) -> None:
     heard = answers()
@@ -229,16 +253,43 @@ def test_its_instances_are_whole_after_a_crash(
         lambda now: now not in ("", nova),
         timeout_s=TIMEOUT_S,
     )
-    last = reported()
-    assert eventually(reported, lambda now: now not in ("", last), timeout_s=TIMEOUT_S)
+    reports_anew()
     since = answers(len(heard))
     assert since[-3:] == THRICE, since
     if not interrupts:
         assert "silent" not in since, since
         assert {name for name, _ in ran - containers(kolla).items()} == {nova.split()[0]}
-    server = cloud.compute.get_server(pair[1].id)
-    assert (server.status, server.power_state, server.task_state) == ("ACTIVE", 1, None)
+    assert state_of(cloud, pair[1]) == RUNNING
     seen.append(f"an instance was whole after {crash.__name__}")
+
+
+def test_undeploy_is_refused_and_changes_nothing_while_it_has_instances(
+    pair: tuple[Server, Server],
+    answers: Answers,
+    kolla: Host,
+    lab: Hosts,
+    run_workflow: Any,
+    docker_hosts: Any,
+) -> None:
+    heard, hosts = answers(), {name: lab[name] for name in ("controller", *HOSTS)}
+    listed, running = listing.take_all(hosts), containers(kolla)
+
+    run = run_workflow("undeploy", {"hosts": [KOLLA], "remove_images": True})
+    argv = ["python3", "-I", PACKAGE, "configure_compute"]
+    by_hand = {"mode": "undo", "timeout_s": "600", "run_id": "by-hand"}
+    done = kolla.run(argv, env=by_hand, check=False)
+
+    assert run.state != SUCCESS
+    assert f"instances run on {KOLLA} (1)" in run.message, run.message
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["deploy_result"] != "ok", told
+    assert "1 instances live on this host as containers" in told["reason"], told
+    assert listing.touched(listed, listing.take_all(hosts)) == {}
+    assert containers(kolla) == running
+    assert docker_hosts() == sorted(HOSTS)
+    since = answers(len(heard))
+    assert "silent" not in since, since
+    seen.append("an undeploy refused beside an instance, and nothing changed by it")
 
 
 def test_undeploy_gives_it_back_exactly(
@@ -249,8 +300,7 @@ def test_undeploy_gives_it_back_exactly(
     kolla: Host,
     run_workflow: Any,
     docker_hosts: Any,
-    reported: Callable[[], str],
-    eventually: Any,
+    reports_anew: Callable[[], None],
 ) -> None:
     for server in cloud.compute.servers(all_projects=True):
         cloud.compute.delete_server(server)
@@ -260,7 +310,7 @@ def test_undeploy_gives_it_back_exactly(
 
     assert run.state == SUCCESS, run.message
     assert docker_hosts() == []
-    assert eventually(reported, bool)
+    reports_anew()
     assert started(kolla, CRON.name) == cron
     for name in before:
         differences = whole.differences(before[name], state(lab[name]))
@@ -272,7 +322,7 @@ def test_undeploy_gives_it_back_exactly(
 def test_the_figures(before: Mapping[str, State]) -> None:
     compared = sum(map(len, before.values()))
     print(
-        f"figures: {len(seen)} of 7: {', '.join(seen)}; {compared} files, units, packages, groups,"
+        f"figures: {len(seen)} of 8: {', '.join(seen)}; {compared} files, units, packages, groups,"
         " users, settings and filters compared, 0 differences"
     )
-    assert len(seen) == 7
+    assert len(seen) == 8
