@@ -17,7 +17,26 @@ _COUNT: dict[str, Any] = {"type": "integer", "minimum": 1}
 _TEXTS: dict[str, Any] = {"type": "array", "items": _TEXT}
 _TEXT_BY_NAME: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "string"}}
 _OBJECTS: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "object"}}
-_ADDRESS: dict[str, Any] = {"type": "string", "pattern": r"^[0-9A-Fa-f.:/]+$"}
+# Releases have others beside these.
+_KEPT: dict[str, Any] = {
+    "all": _BOOLEAN,
+    "filter": {"type": ["array", "object"]},
+    "keepStorage": _TEXT,
+}
+_BUILDER: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "gc": {
+            "type": "object",
+            "properties": {
+                "enabled": _BOOLEAN,
+                "defaultKeepStorage": _TEXT,
+                "policy": {"type": "array", "items": {"type": "object", "properties": _KEPT}},
+            },
+        },
+        "entitlements": {"type": "object", "additionalProperties": {"type": "boolean"}},
+    },
+}
 
 KEYS: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
@@ -58,7 +77,7 @@ KEYS: dict[str, dict[str, Any]] = {
     ),
     **dict.fromkeys(
         ("bip", "default-gateway", "default-gateway-v6", "fixed-cidr", "fixed-cidr-v6", "ip"),
-        _ADDRESS,
+        _TEXT,
     ),
     **dict.fromkeys(
         (
@@ -89,7 +108,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "log-opts": _TEXT_BY_NAME,
     **dict.fromkeys(("default-ulimits", "runtimes"), _OBJECTS),
     "bridge-accept-fwmark": _TEXT,
-    "builder": {"type": "object"},
+    "builder": _BUILDER,
     "containerd-namespace": _TEXT,
     "default-address-pools": {
         "type": "array",
@@ -97,12 +116,12 @@ KEYS: dict[str, dict[str, Any]] = {
             "type": "object",
             "additionalProperties": False,
             "required": ["base", "size"],
-            "properties": {"base": _ADDRESS, "size": _COUNT},
+            "properties": {"base": _TEXT, "size": _COUNT},
         },
     },
     "default-network-opts": {"type": "object", "additionalProperties": _TEXT_BY_NAME},
-    "default-shm-size": {"type": ["string", "integer"]},
-    "features": {"type": "object", "additionalProperties": {"type": ["boolean", "string"]}},
+    "default-shm-size": _TEXT,
+    "features": {"type": "object", "additionalProperties": _BOOLEAN},
     "log-driver": {"type": "string", "pattern": "^[a-z0-9][a-z0-9./:-]*$"},
     "log-format": {"enum": ["text", "json"]},
     "log-level": {"enum": ["debug", "info", "warn", "error", "fatal"]},

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 
 from novadocker_actions.errors import Refused
-from novadocker_actions.plan import engine_settings, holds, secrets
+from novadocker_actions.plan import engine_settings, engine_values, holds, secrets
 from novadocker_actions.plan.references import Reference
 from novadocker_actions.schema import Validator
 
@@ -296,6 +296,9 @@ def validate(workflow: str, given: dict[str, Any]) -> dict[str, Any]:
         if fault is not None:
             where = ".".join([name, *map(str, fault.absolute_path)]) if name == "docker" else name
             raise Refused(where, _explain(value, fault), remedy)
+        misfit = engine_values.first_misfit(value) if name == "docker" else None
+        if misfit is not None:
+            raise Refused(f"docker.{misfit.place}", misfit.problem, misfit.remedy)
         settings[name] = value
     if settings["batch_size"] is not None and settings["batch_sizes"] is not None:
         raise Refused(

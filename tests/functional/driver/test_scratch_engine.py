@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests import engine_values
+
 sys.path.append(str(Path(__file__).parents[3] / "heat_templates"))
 
 from library import faults, scratch_engine
@@ -120,3 +122,26 @@ def test_what_the_engine_refuses_is_told_in_its_words_and_leaves_nothing(
     assert said in str(caught.value)
     assert "/etc/docker/daemon.json" in str(caught.value)
     assert listing() == before
+
+
+# What each trial costs is little, and all of them together are more than a run of tests has.
+@pytest.mark.proof
+@pytest.mark.parametrize("settings", [settings for settings, _ in engine_values.REFUSED])
+def test_what_a_run_is_refused_the_engine_refuses(attempt: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(faults.StepFailed, match="engine"):
+        attempt(settings)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize(
+    "settings", [*engine_values.TAKEN, *(settings for settings, _ in engine_values.LATE)]
+)
+def test_what_a_run_may_give_the_engine_starts_with(attempt: Any, settings: dict[str, Any]) -> None:
+    assert attempt(settings).facts == {}
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("settings", engine_values.OF_THE_HOST)
+def test_what_is_left_to_the_host_is_told_there(attempt: Any, settings: dict[str, Any]) -> None:
+    with pytest.raises(faults.StepFailed, match="the engine refuses the settings"):
+        attempt(settings)

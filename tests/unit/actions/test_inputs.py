@@ -11,6 +11,7 @@ import yaml
 
 from novadocker_actions.errors import Refused
 from novadocker_actions.plan import inputs
+from tests import engine_values
 
 WORKBOOK = Path(__file__).parents[3] / "workbooks" / "novadocker.yaml"
 
@@ -121,6 +122,22 @@ def test_settings_that_no_engine_takes_are_refused_by_name(
         inputs.validate("deploy", {"docker": docker})
 
 
+@pytest.mark.field_case("K2.6")
+@pytest.mark.parametrize(("docker", "said"), [*engine_values.REFUSED, *engine_values.LATE])
+def test_values_that_no_engine_works_with_are_refused_by_name(
+    docker: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(Refused, match=said) as refusal:
+        inputs.validate("deploy", {"docker": docker})
+
+    assert refusal.value.field.startswith("docker.")
+
+
+@pytest.mark.parametrize("docker", [*engine_values.TAKEN, *engine_values.OF_THE_HOST])
+def test_values_that_an_engine_may_take_are_left_to_it(docker: dict[str, Any]) -> None:
+    assert inputs.validate("deploy", {"docker": docker})["docker"] == docker
+
+
 def test_settings_that_engines_take_are_taken() -> None:
     docker = {
         "data-root": "/srv/docker",
@@ -159,7 +176,8 @@ def test_secrets_are_refused_and_not_told(given: dict[str, Any], place: str) -> 
     "docker",
     [
         {"log-opts": {"tag": "{{.Name}}", "splunk-token": ""}},
-        {"registry-mirrors": ["https://reader@mirror", "https://mirror/a:b@sha"]},
+        {"proxies": {"http-proxy": "http://reader@proxy:3128"}},
+        {"registry-mirrors": ["https://mirror/a:b@sha"]},
     ],
 )
 def test_what_is_no_secret_is_taken(docker: dict[str, Any]) -> None:
