@@ -59,7 +59,8 @@ def of(progress: Progress) -> list[Event]:
         cells.setdefault(cell.task_id, []).append(cell)
     events = [
         event
-        for task in progress.tasks
+        # Of what has ended in one second, the first is what was begun first.
+        for task in sorted(progress.tasks, key=lambda task: task.started_at or _NEVER)
         if task.ended
         for event in _of_task(task, cells.get(task.id, []))
     ]

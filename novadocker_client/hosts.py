@@ -115,10 +115,8 @@ def get(cloud: Cloud, name: str) -> Host:
     for host in listing.hosts:
         if host.name == name:
             return host
-    told = "; ".join(str(fault) for fault in listing.faults)
-    raise NotFound(
-        NOVA, f"know the host {name}", f"it has no compute service, nor is it enrolled. {told}"
-    )
+    told = ["it has no compute service, nor is it enrolled", *map(str, listing.faults)]
+    raise NotFound(NOVA, f"know the host {name}", "; ".join(told))
 
 
 def disabled_by(cloud: Cloud, run_id: str) -> list[str]:

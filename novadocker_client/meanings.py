@@ -261,7 +261,7 @@ STEPS: Mapping[str, Step] = {
     "make_plan": Step("Make the plan", "the plan is made"),
     "run_on_next": Step("Change the controller", "the controller is as wanted"),
     "stage": Step("Stage", "what disturbs nobody is done"),
-    "unstage": Step("Take back what was staged", "put back as it was"),
+    "unstage": Step("Take back what was staged", "nothing stays staged that is not switched"),
     "gate": Step("Judge the batch", "the batch is through"),
     "hold": Step("Wait between batches", "the waiting is over"),
     "audit": Step("Compare", "hosts, Nova and Glance are compared with what deploy makes"),

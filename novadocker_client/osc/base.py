@@ -14,6 +14,8 @@ from novadocker_client.connection import Cloud
 from novadocker_client.errors import BadInput, ClientError, NotAccepted
 
 DONE, FAILED, REFUSED, DRIFT, STOPPED = 0, 1, 2, 3, 4
+# Of a table in a file or a pipe, which has no width of its own.
+WIDTH = 120
 # As `timeout` and a shell have it: the waiting has ended, and the run has not.
 TIMED_OUT, INTERRUPTED = 124, 130
 EXIT_CODES = {
@@ -50,6 +52,15 @@ def plain(text: str) -> str:
     """
     line = text.translate(_BLANKS)
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in line)
+
+
+def shortened(text: str, parsed_args: argparse.Namespace, length: int) -> str:
+    """Return a text as a table has room for it; other formats have all of it.
+
+    :param length: characters that a table shows at most
+    """
+    whole = parsed_args.formatter != "table" or len(text) <= length
+    return text if whole else f"{text[: length - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def local(moment: datetime.datetime | None) -> str:
@@ -92,3 +103,9 @@ class Lister(_Told, command.Lister):
 
 class ShowOne(_Told, command.ShowOne):
     """A command that prints the fields of one thing."""
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run the command, with a table that can be read in a pipe as well."""
+        if parsed_args.formatter == "table" and not self.app.stdout.isatty():
+            parsed_args.max_width = parsed_args.max_width or WIDTH
+        return super().run(parsed_args)

@@ -108,13 +108,16 @@ class Screen:
 
 
 def view(run: Run, progress: Progress, *, rows: int) -> RenderableType:
-    """Return a run as a table with a line a host, those that failed first.
+    """Return a run as a line and a table with a line a host, those that failed first.
 
     :param rows: for how many hosts there is room
     """
     now = datetime.datetime.now(datetime.UTC)
     hosts = sorted(progress.hosts(), key=lambda host: _ORDER.get(host.state, 3))
-    table = Table(title=_title(run, now), title_justify="left", caption_justify="left")
+    title, told = _title(run, now), _caption(run, hosts, rows, progress)
+    if not hosts:
+        return Group(title, told) if told else title
+    table = Table()
     for column in ("Host", "Step", "State", "For"):
         table.add_column(column, overflow="fold")
     for host in hosts[:rows]:
@@ -126,8 +129,7 @@ def view(run: Run, progress: Progress, *, rows: int) -> RenderableType:
             Text(word, style=style),
             _age(host, now),
         )
-    table.caption = _caption(run, hosts, rows, progress)
-    return table
+    return Group(title, table, told) if told else Group(title, table)
 
 
 def _title(run: Run, now: datetime.datetime) -> Text:

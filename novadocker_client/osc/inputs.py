@@ -69,6 +69,13 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def _share(text: str) -> int | str:
+    try:
+        return meanings.share(text)
+    except ValueError as err:
+        raise argparse.ArgumentTypeError(str(err)) from err
+
+
 def _object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
@@ -90,7 +97,7 @@ _TYPES: Mapping[str, Callable[[str], Any]] = {
     meanings.NAMES: names,
     meanings.TEXT: str,
     meanings.NUMBER: int,
-    meanings.SHARE: meanings.share,
+    meanings.SHARE: _share,
     meanings.OBJECT: _object,
 }
 

@@ -19,9 +19,6 @@ from novadocker_client.osc.base import plain
 from novadocker_client.reports import COLUMNS, Report, junit, page
 from novadocker_client.runs import Run
 
-# Of a table in a file or a pipe, which has no width of its own.
-_WIDTH = 120
-
 
 def _json(run: Run) -> str:
     return run.report.to_json()
@@ -88,7 +85,7 @@ def show(report: Report, out: TextIO) -> None:
 
     :param out: where to
     """
-    console = Console(file=out, width=None if out.isatty() else _WIDTH, highlight=False)
+    console = Console(file=out, width=None if out.isatty() else base.WIDTH, highlight=False)
     for table in tables(report):
         console.print(table)
 

@@ -12,6 +12,9 @@ from novadocker_client.errors import BadInput, ClientError
 from novadocker_client.osc import base, follow, inputs, result
 from novadocker_client.runs import Run, Runs
 
+# Characters of a run's message in a table of runs; `run show` has all of it.
+_MESSAGE = 60
+
 
 class _Run(base.ShowOne):
     """A command that ends with a run."""
@@ -262,7 +265,7 @@ class List(base.Lister):
                 run.outcome,
                 base.local(run.created_at),
                 base.plain(run.description),
-                base.plain(run.message),
+                base.shortened(base.plain(run.message), parsed_args, _MESSAGE),
             )
             for run in page
         ]

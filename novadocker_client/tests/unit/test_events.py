@@ -68,3 +68,16 @@ def test_a_host_is_told_once_for_a_step_and_not_before_its_outcome_is_there(
         "c1: the host has described itself",
         "c2: the host has described itself",
     ]
+
+
+def test_what_has_ended_in_one_second_is_told_as_it_was_begun(
+    fake: FakeCloud, cloud: Cloud
+) -> None:
+    run = fake.add_run()
+    later, first = fake.add_task(run, "select_hosts", "ERROR"), fake.add_task(run, "begin")
+    fake.tasks[first].update(started_at="2026-11-28 05:00:00", finished_at="2026-11-28 05:00:01")
+    fake.tasks[later].update(started_at="2026-11-28 05:00:01", finished_at="2026-11-28 05:00:01")
+    assert [event.sentence() for event in events.of(Runs(cloud).progress(run))] == [
+        "the inputs are in order",
+        "Select hosts failed",
+    ]

@@ -129,11 +129,21 @@ def test_a_file_that_is_none_of_inputs_is_refused(
 
 
 @pytest.mark.parametrize(
-    "argv", [("--docker", "["), ("--docker", "[]"), ("--drain", "x"), ("--batch-size", "many")]
+    ("argv", "problem"),
+    [
+        (("--docker", "["), "it is no JSON"),
+        (("--docker", "[]"), "it is no JSON object"),
+        (("--drain", "x"), "invalid choice"),
+        (("--batch-size", "many"), "invalid int value"),
+        (("--max-failed", "many"), "'many' is neither a number nor a percentage"),
+    ],
 )
-def test_an_option_that_does_not_fit_is_refused(execute: Execute, argv: tuple[str, ...]) -> None:
+def test_an_option_that_does_not_fit_is_refused(
+    execute: Execute, argv: tuple[str, ...], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         execute(commands.Deploy, *argv)
+    assert problem in capsys.readouterr().err
 
 
 def test_each_input_is_an_option_with_its_meaning(execute: Execute) -> None:
@@ -166,6 +176,21 @@ def test_a_plan_is_deployed_by_its_run(fake: FakeCloud, execute: Execute) -> Non
     refused = execute(commands.Deploy, "--plan", started["id"])
     assert refused.code == 2
     assert "is a run of deploy" in refused.told
+
+
+def test_a_table_is_as_wide_as_can_be_read_and_other_formats_have_all(
+    fake: FakeCloud, execute: Execute
+) -> None:
+    message = "c1 failed at install_driver: no package fits, " * 9
+    run = fake.add_run("deploy", "ERROR", output={"message": message, "report": {}})
+    shown = execute(commands.Show, run)
+    assert {len(line) for line in shown.out.splitlines()} == {120}
+    assert "".join(message.split()) in "".join(shown.out.replace("|", "").split())
+    (told,) = json.loads(execute(commands.List, "-f", "json").out)
+    assert told["Message"] == message
+    listed = execute(commands.List)
+    assert f"| {message[:59]}… |" in listed.out
+    assert "no package" not in listed.out.replace(message[:59], "")
 
 
 @pytest.mark.parametrize(
@@ -464,6 +489,9 @@ def test_images_are_listed(fake: FakeCloud, execute: Execute) -> None:
     )
     (row,) = json.loads(execute(images.List, "-f", "json").out)
     assert (row["Name"], row["Size"], row["Published"]) == ("busybox", 5, False)
+    fake.images.clear()
+    nothing = execute(images.List)
+    assert (nothing.code, nothing.told) == (0, "Glance has no docker image that you may see.\n")
 
 
 def test_the_dashboard_is_told_or_what_shows_the_same(execute: Execute) -> None:

@@ -57,6 +57,13 @@ def test_a_line_a_host_says_what_it_is_at_those_that_failed_first(
     assert f"deploy {run}: running" in text
 
 
+def test_a_run_that_is_at_no_host_is_a_line_and_no_table(fake: FakeCloud, cloud: Cloud) -> None:
+    run = fake.add_run()
+    fake.add_task(run, "select_hosts", "RUNNING")
+    lines = shown(view(Runs(cloud).get(run), Runs(cloud).progress(run), rows=10)).splitlines()
+    assert (lines[0].startswith(f"deploy {run}: running"), lines[1:]) == (True, ["Select hosts"])
+
+
 def test_a_thousand_hosts_fit_on_the_screen(fake: FakeCloud, cloud: Cloud) -> None:
     run = add(fake, 1000)
     text = shown(view(Runs(cloud).get(run), Runs(cloud).progress(run), rows=5))
