@@ -138,6 +138,20 @@ def test_tenants_are_apart() -> None:
 
 @pytest.mark.docker
 @pytest.mark.slow
+def test_a_walk_through_some_actions_strands_nobody() -> None:
+    run_program("walks", "--layers=1", "--walks=2", "--seed=1")
+
+
+@pytest.mark.docker
+@pytest.mark.proof
+def test_no_instance_is_stranded() -> None:
+    walks = os.environ.get("NOVADOCKER_WALKS", "180")
+    seed = os.environ.get("NOVADOCKER_WALKS_SEED", "1")
+    run_program("walks", f"--walks={walks}", f"--seed={seed}", timeout_s=6 * 3600)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
 def test_volumes_in_novas_own_cloud() -> None:
     run_on_engine("volumes")
 

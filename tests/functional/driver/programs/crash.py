@@ -13,7 +13,6 @@ import shutil
 import signal
 import tempfile
 import time
-import traceback
 import unittest
 from collections.abc import Callable
 from pathlib import Path
@@ -29,12 +28,11 @@ from pyroute2 import IPRoute
 from vif_plug_ovs import privsep as ovs_privsep
 
 from novadocker import privsep
-from novadocker.privsep import net
 from novadocker.tests import archives
 from novadocker.virt.docker import driver
-from novadocker.virt.docker.engine import client
 from novadocker.virt.docker.parts import Parts
 from tests.functional.driver import busybox, openvswitch, own_engine
+from tests.functional.driver.killing import at_step, die, in_child
 from tests.functional.driver.programs import network
 
 HOST = "novadocker-test-crash"
@@ -65,55 +63,6 @@ def setUpModule() -> None:
     # Whatever a collection touches each child would have to copy.
     gc.collect()
     gc.freeze()
-
-
-def in_child(work: Callable[[], None]) -> int:
-    """Do something in a process of its own.
-
-    :return: its exit code; negative is the signal that killed it
-    """
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-            os._exit(0)
-        except BaseException:  # noqa: BLE001 - whatever it is, it is told by the exit code
-            traceback.print_exc()
-            os._exit(1)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-def at_step(step: int, happens: Callable[[], None], only_engine: bool = False) -> None:
-    """Let something happen when this process is about to take so many steps.
-
-    A step is a request to the engine, a change of the network, or one of os-vif's.
-
-    :param only_engine: count nothing but requests to the engine
-    """
-    taken = itertools.count(1)
-
-    def counted(function: Any) -> Any:
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if next(taken) == step:
-                happens()
-            return function(*args, **kwargs)
-
-        return call
-
-    client.Engine.call = counted(client.Engine.call)
-    for module, names in (
-        (net, ("veth_create", "ns_attach", "device_delete")),
-        (os_vif, ("plug", "unplug")),
-    ):
-        for name in names if not only_engine else ():
-            setattr(module, name, counted(getattr(module, name)))
-
-
-def die() -> None:
-    """Be killed."""
-    os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
 
 
 class CrashTestCase(unittest.TestCase):
