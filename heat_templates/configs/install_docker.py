@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 from library.daemon_settings import (
+    daemon_settings,
     recorded_settings_file,
     restore_daemon_settings,
     wanted_daemon_settings,
     write_daemon_settings,
 )
 from library.engine import ENGINES, docker, group_members
+from library.engine_data import refuse_remap, refuse_what_data_forbid
 from library.engine_network import (
     forward_policies,
     ip_forward,
@@ -23,7 +25,7 @@ from library.engine_network import (
 )
 from library.engine_unit import engine_command, engine_flag, engine_flags
 from library.faults import StepFailed
-from library.instances import engine_directory, kept_containers, refuse_if_instances
+from library.instances import engine_places, kept_containers, refuse_if_instances
 from library.outcome import run_step
 from library.package_manager import PackageManager
 from library.packages import package_manager
@@ -32,6 +34,7 @@ from library.restarts import journal_end
 from library.scratch_engine import try_settings
 from library.services import find_service
 from library.step import ANY_CODE, Step, wait_until
+from library.user_namespaces import remove_remap_user
 
 SETTINGS = {
     "type": "object",
@@ -235,21 +238,6 @@ def reconfigure(step: Step) -> None:
         raise
 
 
-def refuse_what_data_forbid(step: Step, settings: dict[str, Any], changed: dict[str, Any]) -> None:
-    """Refuse settings that do not fit what the engine has on disk, which no trial shows."""
-    place = engine_directory(step)
-    if "data-root" in changed and changed["data-root"] != place:
-        raise StepFailed(
-            f"the engine of this host keeps its data in {place} already, and would lose sight of "
-            "them: leave data-root out of the settings, then repeat"
-        )
-    if settings.get("live-restore") and step.path(f"{place}/swarm/docker-state.json").exists():
-        raise StepFailed(
-            "the engine of this host is a node of a Docker Swarm, which cannot have "
-            '"live-restore": take it out (`docker swarm leave`), or leave the host out'
-        )
-
-
 def refuse_if_restart_stops(step: Step, settings: dict[str, Any]) -> None:
     """Refuse a restart that containers would not live through; tell one that they would."""
     running = len(docker("/containers/json") or [])
@@ -328,6 +316,7 @@ def undo(step: Step) -> None:
     elif settings_to_take_up(step) and step.will("restart docker.service"):
         service = find_service(step, ("docker.service",))
         restart_engine(step, bool(service and service.active))
+    remove_remap_user(step, daemon_settings(step))
     if not step.to_undo.get("packages") and not step.ran_before("docker.service"):
         stop_engine(step)
 
@@ -336,6 +325,7 @@ def settings_to_take_up(step: Step) -> bool:
     """Put daemon.json back; return whether the engine has to take that up, or had to before."""
     if not recorded_settings_file(step) and not step.owes("restart"):
         return False
+    refuse_remap(step, step.to_undo.get("daemon_keys", {}))
     owed = step.owe("restart")
     return restore_daemon_settings(step) or owed
 
@@ -376,7 +366,7 @@ def kept_by_others(step: Step) -> list[str]:
 
     Volumes without a name are those of containers, and of these there are none.
     """
-    volumes = step.path(f"{engine_directory(step)}/volumes").glob("*/_data")
+    volumes = [path for data in engine_places(step) for path in data.glob("volumes/*/_data")]
     named = sorted(place.parent.name for place in volumes)
     tasks = step.path("/run/containerd/io.containerd.runtime.v2.task").glob("*/*")
     others = sorted({place.parent.name for place in tasks} - {"moby"})

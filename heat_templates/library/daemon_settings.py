@@ -20,6 +20,7 @@ from library.files import replace_file
 from library.instances import kept_containers
 from library.services import find_service
 from library.step import Step
+from library.user_namespaces import remember_remap_user
 
 NETWORK_KEYS = ("bridge", "iptables", "ip6tables", "ip-forward")
 # What the engine refuses, or has no use for, where it has no network and packet filter of its own.
@@ -170,6 +171,7 @@ def write_daemon_settings(step: Step) -> bool:
     if not changed:
         return False
     if step.mode == "apply":
+        remember_remap_user(step, changed)
         for level in (step.record, step.journal):
             level["daemon_keys"] = {**level.get("daemon_keys", {}), **changed}
     return step.write_file(settings_file(step), settings_text(merged), shared=True)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import urllib.parse
 from dataclasses import dataclass
+from pathlib import Path
 
 from library.engine import docker
 from library.engine_unit import (
@@ -56,7 +57,7 @@ def kept_containers(step: Step) -> list[KeptContainer]:
     What cannot be read may be an instance all the same, and may use any network.
     """
     kept = []
-    for place in step.path(f"{engine_directory(step)}/containers").glob("*"):
+    for place in [kept for data in engine_places(step) for kept in data.glob("containers/*")]:
         try:
             data = json.loads((place / "config.v2.json").read_text())
             name, labels = str(data["Name"]).lstrip("/"), dict(data["Config"]["Labels"] or {})
@@ -82,6 +83,12 @@ def engine_directory(step: Step) -> str:
         return str(settings.get("data-root") or settings.get("graph") or DOCKER_DIRECTORY)
     except (OSError, ValueError, AttributeError):
         return DOCKER_DIRECTORY
+
+
+def engine_places(step: Step) -> list[Path]:
+    """Return where the engine's data are, and those of it with other user namespaces."""
+    place = step.path(engine_directory(step))
+    return [place, *sorted(place.glob("[0-9]*.[0-9]*"))]
 
 
 def refuse_if_instances(step: Step) -> None:

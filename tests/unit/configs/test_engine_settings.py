@@ -11,7 +11,15 @@ from typing import Any
 import install_docker
 import pytest
 from library import engine as library_engine
-from library import engine_network, engine_unit, faults, scratch_engine, services
+from library import (
+    engine_network,
+    engine_unit,
+    faults,
+    instances,
+    scratch_engine,
+    services,
+    user_namespaces,
+)
 
 from novadocker_actions import recipes
 
@@ -322,6 +330,104 @@ class TestTrial:
         step = make_step("install_docker", "check", daemon_settings=settings, users=[])
         with pytest.raises(faults.StepFailed, match="keeps its data in /var/lib/docker already"):
             install_docker.converge(step)
+
+
+class TestUserNamespaces:
+    """Root of containers is another user on the host, where a run asks for it."""
+
+    REMAP: Any = {**OURS, "userns-remap": "default"}
+
+    @pytest.fixture
+    def users(self, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+        """Return who is a user of the host."""
+        there: set[str] = set()
+
+        def named(name: str) -> str:
+            if name not in there:
+                raise KeyError(name)
+            return name
+
+        monkeypatch.setattr(user_namespaces.pwd, "getpwnam", named)
+        return there
+
+    def keep_container(self, root: pathlib.Path, data: str = "/var/lib/docker") -> None:
+        place = root / data.lstrip("/") / "containers/1234"
+        place.mkdir(parents=True)
+        (place / "config.v2.json").write_text(
+            json.dumps({"Name": "/nova-1", "Config": {"Labels": {instances.INSTANCE_LABEL: "1"}}})
+        )
+
+    def test_an_engine_does_not_lose_sight_of_its_containers(
+        self, make_step: Make, unit: Unit, root: pathlib.Path
+    ) -> None:
+        self.keep_container(root)
+        step = make_step("install_docker", "check", daemon_settings=self.REMAP, users=[])
+        with pytest.raises(faults.StepFailed, match=r"\(nova-1\), and .* change of userns-remap"):
+            install_docker.converge(step)
+
+    def test_a_plan_says_what_becomes_of_images(self, make_step: Make, unit: Unit) -> None:
+        step = make_step("install_docker", "check", daemon_settings=self.REMAP, users=[])
+        install_docker.converge(step)
+        assert "images are loaded anew" in str(step.facts["notes"])
+
+    def test_instances_of_a_remapped_engine_that_is_down_are_seen(
+        self, make_step: Make, unit: Unit, root: pathlib.Path
+    ) -> None:
+        self.keep_container(root, "/var/lib/docker/165536.165536")
+        assert instances.instance_containers(make_step("install_docker")) == ["nova-1"]
+
+    @pytest.mark.parametrize("was_there", [False, True])
+    def test_a_user_that_the_engine_has_made_goes_with_the_setting(
+        self,
+        make_step: Make,
+        unit: Unit,
+        programs: Programs,
+        calls: Calls,
+        daemon_json: pathlib.Path,
+        users: set[str],
+        monkeypatch: pytest.MonkeyPatch,
+        was_there: bool,
+    ) -> None:
+        for name in ("userdel", "groupdel"):
+            programs(name, "")
+        users.update(["dockremap"] if was_there else [])
+        daemon_json.write_text("{}")
+        install_docker.write_daemon_settings(
+            make_step("install_docker", daemon_settings=self.REMAP, users=[])
+        )
+        assert json.loads(daemon_json.read_text())["userns-remap"] == "default"
+        users.add("dockremap")
+        monkeypatch.setattr(install_docker, "restart_engine", lambda *_args: None)
+        install_docker.undo(make_step("install_docker", "undo", daemon_settings={}, users=[]))
+        assert json.loads(daemon_json.read_text()) == {}
+        removed = [call for call in calls() if call.startswith(("userdel", "groupdel"))]
+        assert removed == ([] if was_there else ["userdel dockremap", "groupdel dockremap"])
+
+    def test_a_user_of_an_engine_that_goes_on_with_it_stays(
+        self, make_step: Make, unit: Unit, calls: Calls, users: set[str]
+    ) -> None:
+        step = make_step("install_docker", "undo")
+        step.record = {"remap_user_was_there": False}
+        users.add("dockremap")
+        user_namespaces.remove_remap_user(step, self.REMAP)
+        assert "dockremap stays" in str(step.facts["notes"])
+        assert not [call for call in calls() if call.startswith("userdel")]
+
+    def test_the_setting_stays_as_long_as_there_are_containers(
+        self,
+        make_step: Make,
+        unit: Unit,
+        daemon_json: pathlib.Path,
+        users: set[str],
+        root: pathlib.Path,
+    ) -> None:
+        install_docker.write_daemon_settings(
+            make_step("install_docker", daemon_settings=self.REMAP, users=[])
+        )
+        self.keep_container(root, "/var/lib/docker/165536.165536")
+        with pytest.raises(faults.StepFailed, match="change of userns-remap"):
+            install_docker.undo(make_step("install_docker", "undo", daemon_settings={}, users=[]))
+        assert json.loads(daemon_json.read_text())["userns-remap"] == "default"
 
 
 class TestDisturbance:
