@@ -108,6 +108,12 @@ def test_what_an_instance_sees_of_its_host() -> None:
 
 @pytest.mark.docker
 @pytest.mark.slow
+def test_instances_of_an_engine_with_user_namespaces() -> None:
+    run_program("remapped")
+
+
+@pytest.mark.docker
+@pytest.mark.slow
 def test_life_cycles_in_novas_own_cloud() -> None:
     run_on_engine("cloud")
 

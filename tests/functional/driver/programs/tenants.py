@@ -13,7 +13,6 @@ import dataclasses
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from nova import context, exception, objects
 from nova.network import model
 
 from novadocker.tests import archives
-from tests.functional.driver import busybox, openvswitch, own_engine, python_root
+from tests.functional.driver import busybox, openvswitch, own_engine, python_root, remapping
 from tests.functional.driver.programs import network
 from tests.functional.driver.tenant import tries
 
@@ -36,11 +35,9 @@ UNKNOWN = exception.InstanceNotFound(instance_id="any")
 NO_SERVICE = exception.ComputeHostNotFound(host="any")
 # Of nobody on this machine.
 USER = "31337:31337"
-REMAPPED = "nobody:nogroup"
 PLAIN, REMAP = "without user namespaces", "with userns-remap"
 # An argument of a program that the neighbour alone runs.
 MARKER = "31337"
-IN_OWN_MOUNTS = "NOVADOCKER_TEST_OWN_MOUNTS"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,34 +251,19 @@ def try_all(engine: own_engine.OwnEngine, way: str) -> tuple[list[str], list[str
     return wrong, shared, nothing
 
 
-@contextlib.contextmanager
-def remapping() -> Iterator[None]:
-    """Have users for user namespaces, in the mounts of this process alone."""
-    with tempfile.NamedTemporaryFile("w") as users:
-        users.write(f"{REMAPPED.partition(':')[0]}:200000:65536\n")
-        users.flush()
-        for table in ("/etc/subuid", "/etc/subgid"):
-            if os.system(f"mount --bind {users.name} {table}"):
-                raise RuntimeError(f"{table} cannot be another one")
-        yield
-
-
 def main() -> int:
-    if IN_OWN_MOUNTS not in os.environ:
-        os.environ[IN_OWN_MOUNTS] = "1"
-        module = ("-W", "ignore", "-m", "tests.functional.driver.programs.tenants")
-        os.execvp("unshare", ["unshare", "--mount", sys.executable, *module])
+    remapping.in_own_mounts("tests.functional.driver.programs.tenants")
     wrong: list[str] = []
     figures = []
     with contextlib.ExitStack() as entered:
         entered.enter_context(openvswitch.running("br-int"))
-        entered.enter_context(remapping())
+        entered.enter_context(remapping.users())
         layers = [busybox.root_layer(), python_root.layer(Path(tries.__file__))]
         config = {
             "config": {"Cmd": ["sh", "-c", "while :; do sleep 9999; done"], "Env": ["PATH=/bin"]}
         }
         archive = archives.Parts(layers=layers, config=config).docker()
-        for way, options in ((PLAIN, ()), (REMAP, (f"--userns-remap={REMAPPED}",))):
+        for way, options in ((PLAIN, ()), (REMAP, (remapping.OPTION,))):
             with own_engine.running(*options) as engine:
                 os.environ["DOCKER_HOST"] = engine.url
                 if way == PLAIN:

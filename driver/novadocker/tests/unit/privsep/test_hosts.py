@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from oslo_privsep import capabilities
 
 from novadocker import privsep
 from novadocker.privsep import hosts
@@ -28,6 +29,11 @@ def file(tmp_path: Path) -> Path:
     made.parent.mkdir(parents=True)
     made.write_text(f"{ENGINES}198.51.100.5\tweb\n2001:db8::5\tweb\n10.0.0.9 db\n")
     return made
+
+
+def test_the_helper_may_write_into_files_of_another_user_s() -> None:
+    # With user namespaces they are of who is root in containers.
+    assert capabilities.CAP_DAC_OVERRIDE in privsep.ctx.conf.capabilities
 
 
 def test_addresses_are_replaced_where_they_stood(file: Path) -> None:
