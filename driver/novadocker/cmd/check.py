@@ -238,7 +238,7 @@ def _devices(conf: Any, info: dict[str, Any]) -> list[Finding]:
         of_host.check(info.get("CDISpecDirs") or ())
     except exceptions.NotReady as err:
         return [Finding("devices", "error", str(err), "correct it in nova.conf")]
-    offered, refused = of_host.examined(bool(info.get("CDISpecDirs")))
+    offered, refused, _ = of_host.examined(bool(info.get("CDISpecDirs")))
     return [
         Finding("devices", "ok", ", ".join(sorted(offered)))
         if offered

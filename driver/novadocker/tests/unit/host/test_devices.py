@@ -57,13 +57,23 @@ class TestOffered:
             device("in-words", env=["A=1"]),
         )
         assert names(ours) == ["half", "in-words", "serial-7"]
-        _, refused = ours.examined(False)
-        assert {name.partition("=")[2]: reason for name, reason in refused.items()} == {
+        _, refused, others = ours.examined(False)
+        assert refused == {}
+        assert {name.partition("=")[2]: reason for name, reason in others.items()} == {
             "0": f"it is {KIND}=serial-7",
             "1": f"{KIND}=half is a part of it",
             "all": "it is several devices",
             "parts": f"{KIND}=serial-7 is a part of it",
         }
+
+    def test_a_second_name_is_no_warning(
+        self, tmp_path: Path, ours: Devices, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write(tmp_path, device("0", ZERO), device("serial-7", ZERO), device("all", ZERO, FULL))
+        assert names(ours) == ["serial-7"]
+        assert caplog.text == ""
+        with pytest.raises(exceptions.HostUnfit, match=f"it is {KIND}=serial-7"):
+            ours.given([f"{KIND}=0"], False)
 
     def test_a_single_one_may_be_called_all(self, tmp_path: Path, ours: Devices) -> None:
         write(tmp_path, device("all", ZERO))
@@ -135,12 +145,12 @@ class TestGiven:
 
 class TestForNova:
     def test_free_ones_and_those_in_use(self, tmp_path: Path, ours: Devices) -> None:
-        assert ours.names([], False) == {}
+        assert ours.names({}, False) == {}
         write(tmp_path, device("a", ZERO), device("b", FULL))
         both = {CLASS: {f"{KIND}=a", f"{KIND}=b"}}
-        assert ours.names([], False) == both
+        assert ours.names({}, False) == both
         held = Held.of(ours.given([f"{KIND}=a"], False).label)
-        assert ours.names([held], False) == both
+        assert ours.names({"server": [held]}, False) == both
 
     def test_one_that_is_gone_stays_its_instances(
         self, tmp_path: Path, ours: Devices, caplog: pytest.LogCaptureFixture
@@ -150,9 +160,9 @@ class TestForNova:
         # What is at its place may be the same one, by another name.
         write(tmp_path, device("other", ZERO), device("b", FULL))
         for _ in range(2):
-            assert ours.names([held], False) == {CLASS: {f"{KIND}=a", f"{KIND}=b"}}
-        assert caplog.text.count("is gone, and an instance has it") == 1
-        assert ours.names([], False) == {CLASS: {f"{KIND}=b", f"{KIND}=other"}}
+            assert ours.names({"server": [held]}, False) == {CLASS: {f"{KIND}=a", f"{KIND}=b"}}
+        assert caplog.text.count("is gone, and the server server has it: bring it back") == 1
+        assert ours.names({}, False) == {CLASS: {f"{KIND}=b", f"{KIND}=other"}}
 
     def test_what_a_container_was_given_is_no_one_elses_whatever_it_is_called_by_now(
         self, tmp_path: Path, ours: Devices
@@ -160,7 +170,7 @@ class TestForNova:
         write(tmp_path, device("a", ZERO), device("b", FULL))
         held = Held.of(ours.given([f"{KIND}=a"], False).label)
         write(tmp_path, device("a", FULL), device("b", ZERO))
-        assert ours.names([held], False) == {CLASS: {f"{KIND}=a"}}
+        assert ours.names({"server": [held]}, False) == {CLASS: {f"{KIND}=a"}}
 
     def test_one_of_two_kinds_and_of_two_paths_is_offered_once(self, tmp_path: Path) -> None:
         link = tmp_path / "by-id"
@@ -187,6 +197,6 @@ class TestForNova:
     def test_a_kind_that_is_no_longer_allowed_stays_where_it_is_in_use(
         self, tmp_path: Path
     ) -> None:
-        assert Devices([str(tmp_path)], []).names([Held((f"{KIND}=a",))], False) == {
+        assert Devices([str(tmp_path)], []).names({"server": [Held((f"{KIND}=a",))]}, False) == {
             CLASS: {f"{KIND}=a"}
         }

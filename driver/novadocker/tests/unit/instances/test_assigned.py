@@ -132,6 +132,31 @@ class TestContainers:
         assigned.check(make.instance(), {PROVIDER: {"resources": {"VCPU": 1}}})
         assigned.check(make.instance(), None)
 
+    def test_a_move_to_a_host_that_does_not_offer_them_is_refused_before_it_leaves(
+        self, docker_driver: Any, spawn: Any, engine: Any
+    ) -> None:
+        made = spawn(make.instance(resources=chosen("a")))
+        flavor = make.flavor(extra_specs={f"resources:{CLASS}": "1", "resources1:VCPU": "1"})
+        made.migration_context = objects.MigrationContext(
+            new_resources=chosen(), new_numa_topology=None
+        )
+        with pytest.raises(exception.InstanceFaultRollback, match="host that the server is to go"):
+            docker_driver.migrate_disk_and_power_off(None, made, "192.0.2.9", flavor, [])
+        assert workload(engine, made)["State"]["Running"]
+        made.migration_context.new_resources = chosen("b")
+        docker_driver.migrate_disk_and_power_off(None, made, make.HOST, flavor, [])
+
+    def test_one_does_not_arrive_without_what_it_was_promised(
+        self, docker_driver: Any, spawn: Any
+    ) -> None:
+        made = spawn(make.instance())
+        left = docker_driver.migrate_disk_and_power_off(None, made, make.HOST, made.flavor, [])
+        refusal = exception.ComputeResourcesUnavailable
+        with pytest.raises(refusal, match=r"asks for 1 .* chosen 0: .* this host"):
+            docker_driver.finish_migration(
+                None, None, made, left, [], make.image_meta(), True, promised(1)
+            )
+
 
 class TestStarts:
     @pytest.fixture

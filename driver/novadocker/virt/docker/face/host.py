@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import platform
 from typing import Any
 
@@ -149,7 +148,7 @@ class Host(driver.ComputeDriver):
 
     def _devices(self) -> dict[str, set[str]]:
         """Return the names of the host's devices that Nova is to know of, by resource class."""
-        held = itertools.chain(*self.parts.workloads.held_devices().values())
+        held = self.parts.workloads.held_devices()
         return self.parts.devices.names(held, self.parts.facts.has_cdi)
 
     @staticmethod

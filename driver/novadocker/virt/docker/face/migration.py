@@ -11,7 +11,7 @@ from nova import exception, objects
 from novadocker.types import Context, Flavor, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
 from novadocker.virt.docker.face import block_devices, deletion, faults
-from novadocker.virt.docker.instances import pinning
+from novadocker.virt.docker.instances import assigned, pinning
 from novadocker.virt.docker.parts import Parts
 
 
@@ -60,6 +60,7 @@ class Migration:
             faults.translated(instance, faults.LEAVING),
         ):
             isolation.check(flavor)
+            assigned.check_move(instance, flavor)
             if instance.migration_context is not None:
                 claimed = instance.migration_context.new_numa_topology
                 pinning.check(flavor, instance.image_meta, claimed)
@@ -93,6 +94,7 @@ class Migration:
             deletion.heeded(self.parts, context, instance, network_info),
             block_devices.in_place(self.parts, instance, block_device_info),
         ):
+            assigned.check(instance, allocations)
             self.parts.migrations.arrive(
                 context, instance, disk_info, network_info or [], wait, power_on
             )

@@ -12,7 +12,7 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from oslo_log import log as logging
 
@@ -161,20 +161,22 @@ class Devices:
 
         :param by_engine: whether the engine knows CDI
         """
-        devices, refused = self.examined(by_engine)
+        devices, refused, others = self.examined(by_engine)
         for what, reason in refused.items():
             if self._told.get(what) != reason:
                 LOG.warning("%s: no instance gets it: %s", what, reason)
-        self._told = refused
+        self._told = {**refused, **others}
         return devices
 
-    def examined(self, by_engine: bool) -> tuple[dict[str, Device], dict[str, str]]:
+    def examined(self, by_engine: bool) -> tuple[dict[str, Device], dict[str, str], dict[str, str]]:
         """Return the devices that instances may have, and why they may not have others.
 
         :param by_engine: whether the engine knows CDI
+        :return: the devices; what is wrong with some; what other names of devices stand for, which
+            is no fault
         """
         if not self._kinds:
-            return {}, {}
+            return {}, {}, {}
         there, refused = self._specifications.devices()
         fit = []
         for device in there.values():
@@ -185,7 +187,7 @@ class Devices:
                 else:
                     refused[device.name] = reason
         apart, others = _apart(fit)
-        return {device.name: device for device in apart}, {**refused, **others}
+        return {device.name: device for device in apart}, refused, others
 
     def given(self, names: Iterable[str], by_engine: bool) -> Given:
         """Return what a container gets that has some devices.
@@ -208,25 +210,33 @@ class Devices:
             edits += offered[name].edits
         return Given(wanted, edits, by_engine, tuple(_own(offered[name]) for name in wanted))
 
-    def names(self, held: Iterable[Held], by_engine: bool) -> dict[str, set[str]]:
+    def names(self, held: Mapping[str, Iterable[Held]], by_engine: bool) -> dict[str, set[str]]:
         """Return the names of the devices that Nova is to know of, by resource class.
 
         Those that instances hold are among them also where they are gone: Nova counts them as in
         use. What may be such a device by another name is not.
 
+        :param held: by UUID of the instance that holds it
         :param by_engine: whether the engine knows CDI
         """
-        held = list(held)
+        holders = [holder for of_one in held.values() for holder in of_one]
         offered = self.offered(by_engine)
-        in_use = {name for holder in held for name in holder.names}
-        gone = frozenset(in_use - set(offered))
-        for name in sorted(gone - self._gone):
-            LOG.error("The device %s is gone, and an instance has it", name)
-        self._gone = gone
+        in_use = {name for holder in holders for name in holder.names}
+        gone = in_use - set(offered)
+        for uuid, of_one in held.items():
+            for name in sorted({name for holder in of_one for name in holder.names} & gone):
+                if name not in self._gone:
+                    LOG.error(
+                        "The device %s is gone, and the server %s has it: bring it back, or move "
+                        "or resize the server",
+                        name,
+                        uuid,
+                    )
+        self._gone = frozenset(gone)
         free = {
             name
             for name, device in offered.items()
-            if not any(holder.has(name, _own(device)) for holder in held)
+            if not any(holder.has(name, _own(device)) for holder in holders)
         }
         by_class: dict[str, set[str]] = {}
         for name in in_use | free:

@@ -14,7 +14,7 @@ from typing import Any
 from nova import objects
 
 from novadocker import exceptions
-from novadocker.types import Instance
+from novadocker.types import Flavor, Instance
 from novadocker.virt.docker.host import devices
 from novadocker.virt.docker.host.devices import Given, Held
 
@@ -48,7 +48,7 @@ def resources(by_class: Mapping[str, set[str]], provider: str) -> dict[str, set[
 
 
 def check(instance: Instance, allocations: Mapping[str, Any] | None) -> None:
-    """Check that Nova has chosen as many devices for a new instance as it was promised.
+    """Check that Nova has chosen as many devices for an instance as it was promised.
 
     :param allocations: Placement's, by provider
     :raises HostUnfit: it has not: the host does not offer them (any more)
@@ -56,12 +56,32 @@ def check(instance: Instance, allocations: Mapping[str, Any] | None) -> None:
     promised: Counter[str] = Counter()
     for allocation in (allocations or {}).values():
         promised.update(allocation.get("resources") or {})
-    chosen = Counter(devices.class_of(name) for name in names(instance))
-    for resource_class, amount in promised.items():
-        if resource_class.startswith(devices.PREFIX) and chosen[resource_class] != amount:
+    _compare(promised, names(instance), "this host")
+
+
+def check_move(instance: Instance, flavor: Flavor) -> None:
+    """Check, before an instance leaves, that Nova has chosen the devices of its new flavor.
+
+    :raises HostUnfit: it has not: the host that it is to go to does not offer them (any more)
+    """
+    moving = instance.migration_context
+    if moving is None or not moving.obj_attr_is_set("new_resources"):
+        return
+    asked: Counter[str] = Counter()
+    for key, amount in (flavor.get("extra_specs", {}) or {}).items():
+        group, _, resource_class = key.partition(":")
+        if group.startswith("resources") and resource_class.startswith(devices.PREFIX):
+            asked[resource_class] += int(amount)
+    _compare(asked, _names(moving.new_resources), "the host that the server is to go to")
+
+
+def _compare(asked: Mapping[str, int], chosen: Iterable[str], host: str) -> None:
+    have = Counter(devices.class_of(name) for name in chosen)
+    for resource_class, amount in asked.items():
+        if resource_class.startswith(devices.PREFIX) and have[resource_class] != amount:
             raise exceptions.HostUnfit(
                 f"the flavor asks for {amount} {resource_class}, and Nova has chosen "
-                f"{chosen[resource_class]}: does [docker]cdi_kinds of this host have its kind?"
+                f"{have[resource_class]}: does [docker]cdi_kinds of {host} have its kind?"
             )
 
 
