@@ -270,6 +270,15 @@ OPTS: list[cfg.Opt] = [
         "volume, and a tenant may have written it byte by byte on a virtual machine: a fault in "
         "the kernel's code for these file systems is then a way into the host.",
     ),
+    # shares
+    cfg.ListOpt(
+        "share_protocols",
+        default=[],
+        item_type=types.String(choices=("NFS",)),
+        help="Protocols of Manila's shares that instances may have, at /shares/<tag>. With none, "
+        "they get no shares. The host's kernel talks to the share's server, and needs mount.nfs; "
+        "more options of the mounts are in [libvirt]nfs_mount_options.",
+    ),
     # the network
     cfg.StrOpt(
         "tx_checksum",

@@ -384,6 +384,16 @@ def volumes(conf: Any) -> list[Finding]:
     return results
 
 
+def shares(conf: Any) -> list[Finding]:
+    """Check whether shares can be mounted, where instances may have any."""
+    from novadocker.privsep import mounts
+
+    if not conf.docker.share_protocols:
+        return []
+    remedy = "" if mounts.nfs_program() else "install nfs-common or nfs-utils, for its mount.nfs"
+    return [Finding("shares", "error" if remedy else "ok", "mounted by mount.nfs", remedy)]
+
+
 # In the order in which their findings are printed.
 CHECKS: tuple[Callable[[Any], list[Finding]], ...] = (
     configuration,
@@ -393,6 +403,7 @@ CHECKS: tuple[Callable[[Any], list[Finding]], ...] = (
     privileges,
     lxcfs,
     volumes,
+    shares,
 )
 
 

@@ -14,6 +14,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import stat
 import struct
 import subprocess
@@ -154,6 +155,19 @@ def mount(device: str, target: str, file_system: str, read_only: bool) -> None:
 
 
 @ctx.entrypoint
+def mount_share(export: str, target: str, options: str, read_only: bool) -> None:
+    """Mount a share by NFS.
+
+    :param export: HOST:/PATH
+    :param options: more options, separated by commas
+    """
+    # The last ones count.
+    more = [options] if options else []
+    wanted = ",".join([*more, "nosuid,nodev", "ro" if read_only else "rw"])
+    _run("mount", "-t", "nfs", "-o", wanted, export, target)
+
+
+@ctx.entrypoint
 def mount_again(device: str, target: str, file_system: str, read_only: bool) -> None:
     """Mount a device that was mounted here until now, and may still be mounted elsewhere."""
     _mount(device, target, file_system, read_only)
@@ -214,6 +228,11 @@ def grow(source: str, target: str, file_system: str) -> None:
 def programs(file_system: str) -> list[str]:
     """Return the names of the programs that a file system needs."""
     return ["blkid", "mount", "umount", _MAKE[file_system][0], _GROW[file_system]]
+
+
+def nfs_program() -> str | None:
+    """Return the path of the program that mounts by NFS; None where there is none."""
+    return shutil.which("mount.nfs", path=search_path())
 
 
 def search_path() -> str:

@@ -22,13 +22,17 @@ def device(name: str, *nodes: str, **edits: Any) -> dict[str, Any]:
     return {"name": name, "containerEdits": {key: edit for key, edit in told.items() if edit}}
 
 
+def specification(*devices: Any, **more: Any) -> str:
+    """Make a specification."""
+    return json.dumps({"cdiVersion": "0.5.0", "kind": KIND, "devices": list(devices), **more})
+
+
 def write(directory: Path, *devices: Any, name: str = "thing.json", **more: Any) -> Path:
     """Write a specification."""
     directory.mkdir(exist_ok=True)
     path = directory / name
-    written = {"cdiVersion": "0.5.0", "kind": KIND, "devices": list(devices), **more}
     # Another file, and not another content of the same one.
     draft = directory / f"{name}.new"
-    draft.write_text(json.dumps(written))
+    draft.write_text(specification(*devices, **more))
     draft.rename(path)
     return path

@@ -41,7 +41,11 @@ class FakeHost:
             return dict(self.mounted)
         if self.blind:
             return {}
-        return {f"/volumes/{Path(at).name}": device for at, device in self.mounted.items()}
+        # Both bases are called after where a container sees them.
+        return {
+            f"/{Path(at).parents[1].name}/{Path(at).name}": device
+            for at, device in self.mounted.items()
+        }
 
     def look(self, device: str) -> dict[str, Any]:
         self._do("look", device)
@@ -59,6 +63,12 @@ class FakeHost:
         )
 
     mount_again = mount
+
+    def mount_share(self, export: str, target: str, options: str, read_only: bool) -> None:
+        self._do("mount_share", export, options)
+        assert Path(target).is_dir()
+        number = f"0:{len(self.mounted) + 40}"
+        self.mounted[target] = mounts.Mount(number, export, "nfs4", read_only, True)
 
     def unmount(self, target: str) -> None:
         self._do("unmount", target)

@@ -228,6 +228,7 @@ def host(monkeypatch: pytest.MonkeyPatch) -> FakeHost:
         "look",
         "make",
         "mount",
+        "mount_share",
         "mount_again",
         "unmount",
         "release",

@@ -18,6 +18,7 @@ from novadocker.virt.docker.face import (
     ports,
     refusals,
     rescue,
+    shares,
     volumes,
 )
 from novadocker.virt.docker.parts import Parts
@@ -32,6 +33,7 @@ class DockerDriver(
     ports.Ports,
     consoles.Consoles,
     volumes.Volumes,
+    shares.Shares,
     migration.Migration,
     rescue.Rescue,
     images.Images,
@@ -64,3 +66,7 @@ class DockerDriver(
         self.parts = parts or Parts.assemble(CONF, virtapi)
         if self.parts.volumes.allowed:
             self.capabilities = {**self.capabilities, "supports_extend_volume": True}
+        if self.parts.shares.protocols:
+            # Nova's API lets no server have a share without them, whatever the driver needs.
+            needed = dict.fromkeys(("supports_virtio_fs", "supports_mem_backing_file"), True)
+            self.capabilities = {**self.capabilities, **needed}

@@ -38,6 +38,7 @@ from novadocker.virt.docker.volumes import mounted
 from novadocker.virt.docker.volumes.attachments import Attachments
 from novadocker.virt.docker.volumes.brick import Connections
 from novadocker.virt.docker.volumes.mounted import Volumes
+from novadocker.virt.docker.volumes.shares import Shares
 
 
 @dataclasses.dataclass
@@ -53,6 +54,7 @@ class Parts:
     engine: Engine
     devices: Devices
     volumes: Volumes
+    shares: Shares
     workloads: Containers
     kept: Kept
     sandboxes: Sandboxes
@@ -89,21 +91,20 @@ class Parts:
         :param virtapi: Nova's way back into nova-compute
         :raises DriverError: the engine is not to be reached in a safe way
         """
-        section = conf.docker
-        facts = HostFacts(conf.host)
+        section, facts = conf.docker, HostFacts(conf.host)
         glance, engine = glance or nova_glance.API(), engine or Engine.from_conf(conf)
         state = os.path.join(conf.state_path, "novadocker")
         max_bytes = section.max_image_size_gb * units.Gi
         devices = Devices(section.cdi_spec_dirs, section.cdi_kinds)
         volumes = _volumes(conf, engine, connections or Connections(conf))
-        workloads = _workloads(section, engine, facts, volumes)
+        shares = Shares.from_conf(conf)
+        workloads = _workloads(section, engine, facts, volumes, shares)
         kept = Kept(engine, workloads, section.snapshot_flatten_layers)
-        sandboxes = Sandboxes(engine)
+        sandboxes, waiting = Sandboxes(engine), Waiting(virtapi)
         wiring = wiring or Wiring(section.tx_checksum)
         spool = Spool(section.image_spool_dir or os.path.join(state, "spool"), facts.name)
         images = Images(engine, spool, glance, section.shared_directory, max_bytes, workloads.room)
         snapshots = Snapshots(engine, workloads, spool, max_bytes, section.snapshot_flatten_layers)
-        waiting = Waiting(virtapi)
         networks = Networks(facts, workloads, sandboxes, wiring, waiting)
         instances = _instances(section, facts, devices, workloads, kept, networks)
         is_here = _is_here(conf, facts)
@@ -113,6 +114,7 @@ class Parts:
             engine=engine,
             devices=devices,
             volumes=volumes,
+            shares=shares,
             workloads=workloads,
             kept=kept,
             sandboxes=sandboxes,
@@ -144,12 +146,14 @@ def _volumes(conf: Any, engine: Engine, connections: Connections) -> Volumes:
     )
 
 
-def _workloads(section: Any, engine: Engine, facts: HostFacts, volumes: Volumes) -> Containers:
+def _workloads(
+    section: Any, engine: Engine, facts: HostFacts, volumes: Volumes, shares: Shares
+) -> Containers:
     return Containers(
         engine,
         facts,
         Isolation.from_section(section),
-        volumes.bound,
+        lambda uuid: [*volumes.bound(uuid), *shares.bound(uuid)],
         section.root_directory,
         section.snapshot_freeze,
         section.health_check_interval,

@@ -180,6 +180,13 @@ class TestEngine:
         option("cdi_kinds", ["a.b/c", "a-b/c"])
         assert told()[0][0] == "error"
 
+    def test_the_program_that_shares_need(self, conf: Any, option: Any, monkeypatch: Any) -> None:
+        assert check.shares(conf) == []
+        option("share_protocols", ["NFS"])
+        for program, state in ((None, "error"), ("/sbin/mount.nfs", "ok")):
+            monkeypatch.setattr(mounts, "nfs_program", lambda it=program: it)
+            assert [finding.state for finding in check.shares(conf)] == [state]
+
     def test_an_engine_to_be_set_up(self, conf: Any, engine: Any, monkeypatch: Any) -> None:
         monkeypatch.setattr(check.os.path, "exists", lambda _path: True)
         monkeypatch.setattr(engine, "_info", dict)

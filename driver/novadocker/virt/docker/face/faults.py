@@ -139,6 +139,22 @@ def detaching(device: str) -> Table:
     return _detached(device)
 
 
+def mounting(share_mapping: Any) -> Table:
+    """Return the table for the mount of a share."""
+    return {exceptions.VolumeError: _of_share(exception.ShareMountError, share_mapping)}
+
+
+def unmounting(share_mapping: Any) -> Table:
+    """Return the table for the unmount of a share, which stays mounted on a fault."""
+    return {exceptions.VolumeError: _of_share(exception.ShareUmountError, share_mapping)}
+
+
+def _of_share(kind: Callable[..., Exception], share_mapping: Any) -> Maker:
+    return lambda err, _instance: kind(
+        share_id=share_mapping.share_id, server_id=share_mapping.instance_uuid, reason=str(err)
+    )
+
+
 def starting(host: str) -> Table:
     """Return the table for the start of nova-compute.
 

@@ -49,6 +49,7 @@ class Host(driver.ComputeDriver):
             parts.spool.clean()
             parts.snapshots.clean()
             parts.volumes.prepare()
+            parts.shares.prepare()
             try:
                 parts.wiring.prepare()
             except exceptions.NetworkError as err:

@@ -13,7 +13,7 @@ from oslo_log import log as logging
 from novadocker import conf, exceptions
 from novadocker.types import Context, ImageMeta, Instance, NetworkInfo
 from novadocker.virt.docker.engine import isolation
-from novadocker.virt.docker.face import block_devices, deletion, faults, migration
+from novadocker.virt.docker.face import block_devices, deletion, faults, migration, shares
 from novadocker.virt.docker.instances import assigned, pinning, wishes
 from novadocker.virt.docker.instances.contents import Content
 from novadocker.virt.docker.network import tags
@@ -105,7 +105,10 @@ class Life:
             parts.instances.destroy(instance, network_info or [], aside=not reverting)
         finally:
             parts.migrations.forget_left(context, instance)
-            block_devices.detach_all(parts, instance, block_device_info, forget=True)
+            try:
+                shares.forget(parts, instance)
+            finally:
+                block_devices.detach_all(parts, instance, block_device_info, forget=True)
 
     def cleanup(
         self,
@@ -122,6 +125,7 @@ class Life:
         self.parts.consoles.close(instance.uuid)
         ports = network_info if destroy_vifs and network_info else []
         self.parts.instances.destroy(instance, ports)
+        shares.forget(self.parts, instance)
         block_devices.detach_all(self.parts, instance, block_device_info, forget=True)
 
     def reboot(
@@ -141,6 +145,7 @@ class Life:
         with (
             deletion.heeded(parts, context, instance, network_info),
             block_devices.in_place(parts, instance, block_device_info),
+            shares.seen(parts, instance, share_info),
         ):
             parts.rescues.put_back(instance)
             parts.migrations.mend(context, instance)
@@ -164,6 +169,7 @@ class Life:
         with (
             deletion.heeded(self.parts, context, instance, network_info),
             block_devices.in_place(self.parts, instance, block_device_info),
+            shares.seen(self.parts, instance, share_info),
         ):
             self.parts.instances.start(instance, network_info or [])
 
@@ -176,7 +182,7 @@ class Life:
         block_device_info: Any = None,
     ) -> None:
         """Start an instance again that ran when the host went down."""
-        self.power_on(context, instance, network_info, block_device_info)
+        self.power_on(context, instance, network_info, block_device_info, share_info=share_info)
 
     def pause(self, instance: Instance) -> None:
         """Freeze an instance."""

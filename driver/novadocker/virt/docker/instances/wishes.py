@@ -21,6 +21,8 @@ ENTRY_POINT = "docker:entrypoint"
 CONSOLE = "docker:console"
 CONSOLES = ("shell", "workload", "none")
 RESTART = "docker:restart"
+SHARES = "docker:shares"
+_SHARES = {"ro": True, "rw": False}
 
 
 def wish(instance: Instance, name: str) -> str | None:
@@ -83,6 +85,14 @@ def restart(instance: Instance) -> Mapping[str, Any]:
     except ValueError as err:
         LOG.warning("It is not started again when it ends: %s", err, instance=instance)
         return restarts.NO
+
+
+def has_read_only_shares(instance: Instance) -> bool:
+    """Return whether an instance may only read its shares.
+
+    What nobody knows is so, too: whoever asked may have meant it.
+    """
+    return _SHARES.get(wish(instance, SHARES) or "rw", True)
 
 
 def check(instance: Instance) -> None:

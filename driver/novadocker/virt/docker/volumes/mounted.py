@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Volumes of instances, mounted on the host below a directory that the container sees.
 
-The container has its instance's directory at ``/volumes``, read-only and as a slave mount: volumes
-that are mounted below it on the host appear and disappear in the running container, too. Where no
-volume is mounted, there is no writable directory that could be taken for one.
+The container has its instance's directory at ``/volumes``.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ from oslo_privsep.daemon import FailedToDropPrivileges
 
 from novadocker import exceptions
 from novadocker.privsep import mounts
-from novadocker.virt.docker.volumes import brick
+from novadocker.virt.docker.volumes import brick, private
 
 LOG = logging.getLogger(__name__)
 
@@ -127,20 +125,7 @@ class Volumes:
         """Return the mount of an instance's directory, for the engine; none without volumes."""
         if not self.allowed:
             return []
-        directory = os.path.join(self.base, uuid)
-        os.makedirs(directory, exist_ok=True)
-        # Regardless of nova-compute's umask: users of the container need to pass.
-        os.chmod(directory, 0o755)
-        return [
-            {
-                "Type": "bind",
-                "Source": directory,
-                "Target": MOUNT_POINT,
-                "ReadOnly": True,
-                # The volumes below the directory are writable.
-                "BindOptions": {"Propagation": "rslave", "ReadOnlyNonRecursive": True},
-            }
-        ]
+        return [private.bound(os.path.join(self.base, uuid), MOUNT_POINT)]
 
     def attach(self, uuid: str, info: dict[str, Any], device_name: str) -> bool:
         """Connect a volume and mount it.
@@ -196,7 +181,7 @@ class Volumes:
         :raises VolumeBusy: the volume is in use, and stays mounted
         """
         target = self._target(uuid, device_name)
-        mount = self._unmount(target)
+        mount = private.unmount(target)
         if mount is None:
             if "device_path" in info["data"]:
                 # A crash may have left it connected and not mounted.
@@ -225,9 +210,9 @@ class Volumes:
             raise faults[0]
         for target in self._mounts(uuid):
             LOG.warning("Unmounting %s, which Nova knows nothing of", target)
-            self._unmount(target)
+            private.unmount(target)
         if forget:
-            _remove(os.path.join(self.base, uuid))
+            private.remove(os.path.join(self.base, uuid))
 
     def any(self, uuid: str) -> bool:
         """Return whether an instance has volumes."""
@@ -239,7 +224,7 @@ class Volumes:
         were = self._mounts(uuid)
         try:
             for target in were:
-                self._unmount(target)
+                private.unmount(target)
             yield
         finally:
             now = mounts.table()
@@ -265,39 +250,16 @@ class Volumes:
 
     def unseen(self, uuid: str, pid: int) -> list[str]:
         """Return the names of mounted volumes that a process of the instance does not see."""
-        inside = mounts.table(pid)
-        unseen = []
-        for target, mount in self._mounts(uuid).items():
-            name = os.path.basename(target)
-            seen = inside.get(f"{MOUNT_POINT}/{name}")
-            if seen is None or seen.device != mount.device:
-                unseen.append(name)
-        return unseen
+        return private.unseen(os.path.join(self.base, uuid), MOUNT_POINT, pid)
 
     def _mounts(self, uuid: str) -> dict[str, mounts.Mount]:
-        home = os.path.join(self.base, uuid)
-        return {
-            target: there
-            for target, there in mounts.table().items()
-            if os.path.dirname(target) == home
-        }
+        return private.mounted(os.path.join(self.base, uuid))
 
     def _target(self, uuid: str, device_name: str) -> str:
         name = os.path.basename(device_name or "")
         if not _DEVICE_NAME.fullmatch(name):
             raise exceptions.VolumeRefused(f"{device_name!r} is no name for a volume")
         return os.path.join(self.base, uuid, name)
-
-    def _unmount(self, target: str) -> mounts.Mount | None:
-        """Unmount all mounts at a mount point.
-
-        :return: the topmost one; None when there was none
-        """
-        topmost = mount = mounts.table().get(target)
-        while mount is not None:
-            mounts.unmount(target)
-            mount = mounts.table().get(target)
-        return topmost
 
 
 def _read_only(info: dict[str, Any]) -> bool:
@@ -320,10 +282,3 @@ def _number(device: str) -> str:
     if not stat.S_ISBLK(status.st_mode):
         raise exceptions.VolumeRefused(f"{device} is no block device")
     return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
-
-
-def _remove(home: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(home):
-            os.rmdir(os.path.join(home, name))
-        os.rmdir(home)
