@@ -145,7 +145,7 @@ def test_tenants_are_apart() -> None:
 @pytest.mark.docker
 @pytest.mark.slow
 def test_a_walk_through_some_actions_strands_nobody() -> None:
-    run_program("walks", "--layers=1", "--walks=2", "--seed=1")
+    run_program("walks", "--layers=1", "--walks=1", "--seed=1")
 
 
 @pytest.mark.docker

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import tarfile
+import tempfile
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,12 +57,39 @@ class Devices:
         pass
 
 
+# What mounts by NFS, with as much of it as this kernel needs: a file system of that source.
+MOUNT_NFS = """#!/bin/sh
+case ",$4," in *,nosuid,nodev,*) ;; *) exit 1 ;; esac
+exec mount -t tmpfs -o "mode=777,$(echo "$4" | grep -o 'r[ow]$')" "$1" "$2"
+"""
+EXPORT = "192.0.2.9:/exports/one"
+
+
+def stand_in_for_nfs() -> None:
+    """Have a program mount.nfs, in the mounts of this process alone."""
+    place = Path(unittest.enterModuleContext(tempfile.TemporaryDirectory()))
+    mount = ("mount", "-t")
+    subprocess.run([*mount, "tmpfs", "tmpfs", str(place)], check=True)
+    unittest.addModuleCleanup(unmount, place)
+    (place / "new").mkdir()
+    (place / "work").mkdir()
+    program = place / "new/mount.nfs"
+    program.write_text(MOUNT_NFS)
+    program.chmod(0o755)
+    options = f"lowerdir=/usr/sbin,upperdir={place}/new,workdir={place}/work"
+    subprocess.run([*mount, "overlay", "overlay", "-o", options, "/usr/sbin"], check=True)
+    unittest.addModuleCleanup(unmount, Path("/usr/sbin"))
+
+
 def setUpModule() -> None:
     unittest.enterModuleContext(remapping.users())
+    stand_in_for_nfs()
     engine = unittest.enterModuleContext(own_engine.running(remapping.OPTION))
     os.environ["DOCKER_HOST"] = engine.url
     RemappedTest.docker = engine.client()
-    nova_process.set_up(HOST, stop_timeout_cap=0, volume_file_systems=["ext4"])
+    nova_process.set_up(
+        HOST, stop_timeout_cap=0, volume_file_systems=["ext4"], share_protocols=["NFS"]
+    )
     # As the directory of nova-compute is: whoever is root in containers passes through.
     Path(CONF.state_path).chmod(0o711)
     unittest.addModuleCleanup(unmount, Path(CONF.state_path))
@@ -157,6 +185,23 @@ class RemappedTest(unittest.TestCase):
             self.assertEqual("kept\n", self.sh("cat /volumes/vdb/file"))
             self.driver.detach_volume(CONTEXT, info, self.instance, "/dev/vdb")
             self.assertEqual("", self.sh("ls /volumes"))
+
+    def test_a_share_comes_and_goes_while_it_runs(self) -> None:
+        share = objects.ShareMapping(
+            instance_uuid=self.instance.uuid,
+            share_id="e8debdc0-447a-4376-a10a-4cd9122d7986",
+            tag="data",
+            export_location=EXPORT,
+            share_proto="NFS",
+        )
+        self.driver.mount_share(CONTEXT, self.instance, share)
+        self.driver.reboot(CONTEXT, self.instance, [], "HARD", share_info=[share])
+        self.sh("echo kept > /shares/data/file")
+        self.assertTrue(self.driver.is_share_mounted(share))
+        # Nothing is written where nothing is mounted.
+        self.sh("! touch /shares/file")
+        self.assertFalse(self.driver.umount_share(CONTEXT, self.instance, share))
+        self.assertEqual("", self.sh("ls /shares"))
 
     def test_a_snapshot_has_the_owners_that_its_users_see(self) -> None:
         self.sh("echo written > /written; chown 33:33 /written")
