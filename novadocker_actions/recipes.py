@@ -20,10 +20,16 @@ _LOG_OPTIONS = {"log-opts": {"max-size": "10m", "max-file": "3"}}
 # controllers only pull and save images, so no engine of ours needs a network of its own.
 _NO_NETWORK = {"bridge": "none", "iptables": False, "ip6tables": False, "ip-forward": False}
 _ENGINE = {"live-restore": True, **_LOG_OPTIONS, **_NO_NETWORK}
+# What an operator asks of such a network; as a host that has them in its own file, it keeps it.
+_NETWORK_USERS = ("bip", "fixed-cidr", "fixed-cidr-v6", "default-gateway", "default-gateway-v6")
 
 
 def _daemon(settings: dict[str, Any]) -> dict[str, Any]:
-    return {**_ENGINE, **settings["docker"]}
+    given = settings["docker"]
+    networked = given.get("icc") is False or any(given.get(key) for key in _NETWORK_USERS)
+    left_out = _NO_NETWORK if networked or given.get("bridge", "none") != "none" else ()
+    ours = {key: value for key, value in _ENGINE.items() if key not in left_out}
+    return {**ours, **given}
 
 
 def _engine(role: str, settings: dict[str, Any]) -> dict[str, Any]:

@@ -68,6 +68,11 @@ def wanted_daemon_settings(step: Step) -> tuple[dict[str, Any], dict[str, Any]]:
     if reason:
         wanted = {key: value for key, value in wanted.items() if key not in NETWORK_KEYS}
         step.note(f"{name}: the engine keeps its networks, as {reason}")
+    for key in [key for key in NETWORK_KEYS if key not in step.settings["daemon_settings"]]:
+        # An earlier run was not asked for networks yet.
+        if key in ours and key in current and current[key] == ours[key]:
+            del merged[key]
+            changed[key] = None
     wanted = without_file_log(step, wanted, current)
     for key, value in wanted.items():
         untouched = key in ours and current.get(key) == ours[key]

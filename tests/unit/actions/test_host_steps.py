@@ -6,6 +6,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from typing import Any
+
 import pytest
 
 from novadocker_actions import host_steps, recipes, resources
@@ -52,6 +54,23 @@ def test_the_operator_s_daemon_settings_win() -> None:
     daemon = recipes.settings_of("install_docker", "compute", settings)["daemon_settings"]
 
     assert (daemon["live-restore"], daemon["debug"], daemon["bridge"]) == (False, True, "none")
+
+
+@pytest.mark.field_case("K2.2")
+@pytest.mark.parametrize(
+    "docker",
+    [
+        {"icc": False, "no-new-privileges": True},
+        {"bip": "10.1.0.1/24"},
+        {"fixed-cidr": "10.1.0.0/24"},
+        {"bridge": "br-ops"},
+    ],
+)
+def test_settings_that_ask_for_the_engines_networks_keep_them(docker: dict[str, Any]) -> None:
+    settings = inputs.validate("deploy", {"docker": docker})
+    daemon = recipes.settings_of("install_docker", "compute", settings)["daemon_settings"]
+
+    assert daemon == {"live-restore": True, **recipes._LOG_OPTIONS, **docker}
 
 
 def test_the_steps_of_a_controller_depend_on_its_roles() -> None:

@@ -207,6 +207,26 @@ class TestNetworks:
         assert json.loads(text) == {**settings, **OURS}
         assert why in step.facts["notes"][0]
 
+    def test_a_run_that_asks_for_networks_takes_back_what_an_earlier_one_wrote(
+        self, make_step: Make, answers: Any, root: pathlib.Path
+    ) -> None:
+        text = root / "etc/docker/daemon.json"
+        text.write_text(json.dumps({**self.NONE, "debug": True}))
+        wanted = {"bip": "192.0.2.1/24", **OURS}
+        step = make_step("install_docker", daemon_settings=wanted)
+        step.record = {"daemon_keys": {**self.NONE}}
+        install_docker.write_daemon_settings(step)
+        assert json.loads(text.read_text()) == {"debug": True, **wanted}
+
+    def test_what_the_operator_wrote_stays_where_a_run_asks_for_networks(
+        self, make_step: Make, answers: Any, root: pathlib.Path
+    ) -> None:
+        text = root / "etc/docker/daemon.json"
+        text.write_text(json.dumps({"iptables": False}))
+        step = make_step("install_docker", daemon_settings={"bip": "192.0.2.1/24"})
+        install_docker.write_daemon_settings(step)
+        assert json.loads(text.read_text()) == {"iptables": False, "bip": "192.0.2.1/24"}
+
     @pytest.mark.field_case("K2.4")
     @pytest.mark.parametrize("mode", ["default", "bridge", "shop_net"])
     def test_an_engine_of_ours_keeps_the_networks_of_the_operators_containers(
