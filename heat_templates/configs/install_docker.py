@@ -25,6 +25,7 @@ from library.engine_network import (
 )
 from library.engine_unit import engine_command, engine_flag, engine_flags
 from library.faults import StepFailed
+from library.host_values import refuse_what_host_lacks
 from library.instances import engine_places, kept_containers, refuse_if_instances
 from library.outcome import run_step
 from library.package_manager import PackageManager
@@ -84,6 +85,7 @@ def converge(step: Step) -> None:
         refuse_if_policy_forbids(step)
         packages, manager = plan_packages(step)
         settings, _ = wanted_daemon_settings(step)
+        refuse_what_host_lacks(step, settings, manager.versions.get(packages[0], ""))
         if settings.get("iptables", True) and settings.get("bridge") != "none":
             step.disturb("the engine makes a bridge and packet filter rules of its own")
         write_daemon_settings(step)

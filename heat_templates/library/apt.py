@@ -60,7 +60,8 @@ class Apt(PackageManager):
                 f"installing {packages[0]} would upgrade packages of this host "
                 f"({', '.join(raised[:10])}): bring them up to date first, then repeat"
             )
-        return re.findall(r"^Inst (\S+) \(", text, re.M)
+        self.versions = dict(re.findall(r"^Inst (\S+) \((?:\d+:)?([^\s)]+)", text, re.M))
+        return [*self.versions]
 
     def install(self, packages: list[str]) -> None:
         """Install; when a download fails, renew the index once and try again."""

@@ -24,6 +24,8 @@ class PackageManager(ABC):
 
     def __init__(self, step: Step) -> None:
         self.step = step
+        # What is to be installed, as far as a simulation has told.
+        self.versions: dict[str, str] = {}
 
     @abstractmethod
     def installed(self) -> set[str]:

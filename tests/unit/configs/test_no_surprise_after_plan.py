@@ -242,6 +242,41 @@ FAULTS: dict[str, Fault] = {
         lambda h: h.apt("Inst iptables [1.8] (1.9)\nInst docker.io (20.10)"),
         "would upgrade packages of this host (iptables): bring them up to date first",
     ),
+    "a key that the engine to come does not know": (
+        *("K1.2", "install_docker", docker(proxies={"http-proxy": "http://proxy:3128"})),
+        lambda h: h.apt("Inst docker.io (20.10.24+dfsg1-1+deb12u1 Debian:12.5/stable [amd64])"),
+        "it would be Docker 20.10.24+dfsg1-1+deb12u1, which does not know proxies. Mend",
+    ),
+    "a bridge, a profile and a user that an engine to come would look for": (
+        *("K1.2", "install_docker"),
+        docker(**{"bridge": "br-x", "seccomp-profile": "/etc/x", "userns-remap": "nosuchuser"}),
+        lambda h: None,
+        "bridge is br-x, and this host has no such device; seccomp-profile is /etc/x, and there is "
+        "no such file; userns-remap is nosuchuser, and this host has no user nosuchuser. Mend",
+    ),
+    "a runtime and a socket that an engine to come would look for": (
+        *("K1.2", "install_docker"),
+        docker(
+            **{
+                "default-runtime": "kata",
+                "log-driver": "syslog",
+                "log-opts": {"syslog-address": "unix:///run/log"},
+            }
+        ),
+        lambda h: None,
+        "syslog-address is unix:///run/log, and there is no such socket; default-runtime is kata, "
+        "which none of runtimes is called. Mend",
+    ),
+    "a daemon.json with hosts that waits for an engine": (
+        *("K2.3", "install_docker", docker()),
+        lambda h: h.file("/etc/docker/daemon.json", '{"hosts": ["fd://"]}'),
+        "hosts is set, and the package's unit sets it as a flag: take it out, or give the unit a",
+    ),
+    "a file where an engine's data would be": (
+        *("K2.7", "install_docker", docker()),
+        lambda h: h.file("/var/lib/docker"),
+        "/var/lib/docker, where its data would be, is no directory",
+    ),
     "docker-ce against runc": (
         *("K4.3", "install_docker", docker()),
         lambda h: (
