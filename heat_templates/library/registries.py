@@ -21,6 +21,8 @@ from library.registry_accounts import CLIENT_SETTINGS, HUB, Account, registry_ac
 from library.step import Step
 
 HUB_REGISTRY = "https://registry-1.docker.io"
+# Nobody's own, so that no name server is asked for them.
+NOT_LOCAL = (HUB, urllib.parse.urlsplit(HUB_REGISTRY).netloc)
 REGISTRY_TIMEOUT_S = 15
 MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
@@ -63,7 +65,8 @@ class Registries:
         self.client = daemon_settings(step, CLIENT_SETTINGS)
         self.flags = engine_flags(engine_command(step))
         # The engine takes an address for the name in it.
-        self.insecure = [re.sub("^https?://", "", x) for x in self._listed("insecure-registries")]
+        listed = self._listed("insecure-registries")
+        self.insecure = [re.sub("(?i)^https?://", "", item) for item in listed]
         self.proxies = engine_proxies(step, self.daemon, self.flags)
 
     def _listed(self, key: str) -> list[str]:
@@ -80,18 +83,21 @@ class Registries:
         return [f"https://{domain}"] if secure else [f"https://{domain}", f"http://{domain}"]
 
     def is_insecure(self, domain: str) -> bool:
-        """Return whether the engine takes a registry without TLS: by name, by network, or local."""
+        """Return whether the engine takes a registry without TLS: by name, by network, or local.
+
+        A name that leads to this very host is local.
+        """
         host = re.sub(r":\d+$", "", domain).strip("[]")
         if domain in self.insecure or host == "localhost":
             return True
         try:
             addresses = {ipaddress.ip_address(host)}
         except ValueError:
-            addresses = resolved(host) if any("/" in item for item in self.insecure) else set()
+            addresses = resolved(host) if domain not in NOT_LOCAL else set()
         networks = [ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128")]
         for item in self.insecure:
             try:
-                networks += [ipaddress.ip_network(item)] if "/" in item else []
+                networks += [ipaddress.ip_network(item, strict=False)] if "/" in item else []
             except ValueError:
                 continue
         return any(address in network for address in addresses for network in networks)

@@ -67,6 +67,24 @@ def test_networks_without_tls_are_known_however_the_engine_is_told(
     assert seen.endpoints("192.0.2.1:5000") == ["https://192.0.2.1:5000"]
 
 
+@pytest.mark.field_case("K5.1")
+def test_a_name_of_the_host_itself_and_a_network_by_one_of_its_addresses(
+    make_step: Make, root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "etc/docker").mkdir()
+    written = {"insecure-registries": ["10.1.2.3/8", "HTTP://reg.test:5000"]}
+    (root / "etc/docker/daemon.json").write_text(json.dumps(written))
+    addresses = {"cache.test": "127.0.1.1", "mirror.test": "192.0.2.1"}
+
+    def resolve(host: str, _port: None) -> list[tuple[Any, ...]]:
+        return [(None, None, None, "", (addresses[host], 0))]
+
+    monkeypatch.setattr(registries.socket, "getaddrinfo", resolve)
+    seen = registries.Registries(make_step("check_images", "check"))
+    names = ("cache.test:5000", "10.9.9.9", "reg.test:5000", "mirror.test:5000", "docker.io")
+    assert [seen.is_insecure(name) for name in names] == [True, True, True, False, False]
+
+
 def test_an_engine_that_is_going_to_see_it_otherwise_is_not_asked(
     make_step: Make, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
