@@ -25,7 +25,7 @@ from library.engine_network import (
 )
 from library.engine_unit import engine_command, engine_flag, engine_flags
 from library.faults import StepFailed
-from library.host_values import refuse_what_host_lacks
+from library.host_values import refuse_masked, refuse_what_host_lacks
 from library.instances import engine_places, kept_containers, refuse_if_instances
 from library.outcome import run_step
 from library.package_manager import PackageManager
@@ -80,6 +80,7 @@ def converge(step: Step) -> None:
     """Make the engine be installed, configured and running, and the users be in its group."""
     step.facts["disturbs"] = False
     refuse_other_engine(step)
+    refuse_masked(step)
     installed = any(step.path(name).exists() for name in ENGINES)
     if not installed:
         refuse_if_policy_forbids(step)

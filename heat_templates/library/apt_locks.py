@@ -27,6 +27,19 @@ APT_LOCK_REFUSALS = re.compile(r"[Cc]ould not get lock|[Uu]nable to (?:acquire|l
 UNCONFIGURED = ("unpacked", "half-configured", "triggers-awaited", "triggers-pending")
 APT_OPTIONS = ("-q", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Options::=--force-confold")
 
+# What apt says where it has no package to offer or cannot get one, and what can be done.
+REMEDIES = (
+    (
+        "no installation candidate|Unable to locate package",
+        "give this host a repository that has it, or take back the pin that hides it (`apt-cache "
+        "policy` tells), then repeat",
+    ),
+    (
+        "NO_PUBKEY|EXPKEYSIG|is not signed|does not have a Release file|Failed to fetch",
+        "mend or take out the repository that it names (/etc/apt/sources.list.d), then repeat",
+    ),
+    ("enough free space|No space left", "make room there, then repeat"),
+)
 NO_CACHES = ("-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=")
 
 
@@ -48,6 +61,8 @@ class AptGet:
             said = f"{unmet.group(1) if unmet else ''}{done.stderr or done.stdout}".split()
             shown = " ".join(arguments[arguments.count("-o") * 2 :])[:120]
             told = f"apt-get {shown} failed: {' '.join(said)[-600:]}"
+            ways = [way for words, way in REMEDIES if re.search(words, told)][:1]
+            told += "".join(f" ({way})" for way in ways)
             raise StepFailed(told + (self.held_in(unmet.group(1)) if unmet else ""))
         return done.stdout
 

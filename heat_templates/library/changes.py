@@ -12,7 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from library.faults import StepFailed
-from library.files import file_state, replace_file, sha256, sync_directory, utc_stamp
+from library.files import (
+    file_state,
+    refuse_unwritable,
+    replace_file,
+    sha256,
+    sync_directory,
+    utc_stamp,
+)
 from library.records import Recorded
 
 LINKS = 40
@@ -76,6 +83,7 @@ class FileChanges(Recorded):
         now = file_state(path)
         if now and base64.b64decode(now["content"]) == data and mode in (None, now["mode"]):
             return False
+        refuse_unwritable(path)
         if path.is_symlink():
             self.note(f"{name} is a link that others than root can change: a file takes its place")
         if now and not shared:

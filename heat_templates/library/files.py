@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import base64
 import errno
+import fcntl
 import hashlib
 import os
 import stat
+import struct
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from library.faults import StepFailed
 
 # Who may not write what root trusts.
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+# Of Linux: what asks for the attributes that chattr sets, and two of them.
+GET_ATTRIBUTES = 0x80086601
+IMMUTABLE, APPEND_ONLY = 0x10, 0x20
 
 
 def file_state(path: Path) -> dict[str, Any] | None:
@@ -54,6 +60,41 @@ def replace_file(
         os.fsync(handle.fileno())
     os.replace(draft, path)
     sync_directory(path.parent)
+
+
+def refuse_unwritable(path: Path) -> None:
+    """Refuse a file that not even root could write: by chattr, or where it would be.
+
+    :raises StepFailed: naming what is in the way
+    """
+    place = next(part for part in path.parents if os.path.lexists(part))
+    if not place.is_dir():
+        raise StepFailed(f"{place} is no directory, which {path} needs: mend it, then repeat")
+    if os.statvfs(place).f_flag & os.ST_RDONLY:
+        raise StepFailed(
+            f"{path} cannot be written, as {place} is on a file system that is mounted read-only: "
+            "mount it to be written, then repeat"
+        )
+    for item in (path, place):
+        if attributes(item) & (IMMUTABLE | APPEND_ONLY):
+            raise StepFailed(
+                f"{item} is kept from changes by its attributes: `chattr -i -a {item}`, then repeat"
+            )
+
+
+def attributes(path: Path) -> int:
+    """Return the attributes that chattr sets; 0 where the file system has none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return 0
+    try:
+        told = fcntl.ioctl(descriptor, GET_ATTRIBUTES, struct.pack("l", 0))
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+    return int(struct.unpack("l", told)[0])
 
 
 def require_own(path: Path) -> None:

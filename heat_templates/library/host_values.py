@@ -7,6 +7,7 @@ An engine that is there is tried with them. Where there is none yet, what can be
 from __future__ import annotations
 
 import grp
+import os
 import pwd
 from typing import Any
 
@@ -26,6 +27,23 @@ LATER_KEYS = (
     "proxies",
 )
 DROP_INS = "etc/systemd/system/docker.service.d"
+MASKED = ("docker.service", "docker.socket", "containerd.service")
+
+
+def refuse_masked(step: Step) -> None:
+    """Refuse a host whose operator has masked a unit of the engine's, which would not start."""
+    masked = [
+        name
+        for name in MASKED
+        for place in ("/etc/systemd/system", "/run/systemd/system")
+        if os.path.realpath(step.path(f"{place}/{name}")) == os.devnull
+    ]
+    if masked:
+        names = " ".join(dict.fromkeys(masked))
+        raise StepFailed(
+            f"{names} is masked on this host, so the engine cannot be started: `systemctl unmask "
+            f"{names}`, then repeat, or leave the host out"
+        )
 
 
 def refuse_what_host_lacks(step: Step, settings: dict[str, Any], version: str) -> None:

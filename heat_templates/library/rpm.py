@@ -52,9 +52,17 @@ class Dnf(Rpm):
         wanted = [name for name in packages if self._available(name)][:1]
         if not wanted:
             for name in packages:
-                remedy = module_streams.remedy(self.step, self._declined(name))
+                said = self._declined(name)
+                remedy = module_streams.remedy(self.step, said)
                 if remedy:
                     raise StepFailed(f"dnf does not offer {name}: {remedy}")
+                fault = re.search(r"^Error: (?!Unable to find a match|No match)(.+)", said, re.M)
+                if fault:
+                    raise StepFailed(
+                        f"dnf cannot tell whether a repository of this host has {name}: "
+                        f"{fault.group(1)[-600:]}. Mend what it names, or take that repository "
+                        "out (`dnf config-manager --disable`), then repeat"
+                    )
             raise StepFailed(
                 f"no repository of this host has {' or '.join(packages)}: add one, then repeat"
             )

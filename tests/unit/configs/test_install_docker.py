@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
+import struct
 import subprocess
 import sys
 import threading
@@ -22,6 +24,7 @@ from library import (
     daemon_settings,
     engine_network,
     faults,
+    files,
     rpm,
     scratch_engine,
 )
@@ -98,6 +101,32 @@ class TestDaemonSettings:
         with pytest.raises(faults.StepFailed, match="mend it, then repeat"):
             merge(make_step, **OURS)
         assert daemon_json.read_text() == text
+
+    @pytest.mark.field_case("K2.5")
+    @pytest.mark.parametrize("kept", ["daemon.json", "docker"])
+    def test_attributes_that_keep_a_file_are_told_by_the_check(
+        self, make_step: Make, daemon_json: Any, monkeypatch: pytest.MonkeyPatch, kept: str
+    ) -> None:
+        daemon_json.write_text("{}")
+
+        def told(descriptor: int, _asked: int, given: bytes) -> bytes:
+            name = os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}"))
+            return struct.pack("l", 0x80010 if name == kept else 0x80000)
+
+        monkeypatch.setattr(files.fcntl, "ioctl", told)
+        step = make_step("install_docker", "check", daemon_settings=OURS)
+        with pytest.raises(faults.StepFailed, match=rf"`chattr -i -a \S*/{kept}`, then repeat"):
+            install_docker.write_daemon_settings(step)
+
+    def test_a_file_system_that_is_read_only_is_told_by_the_check(
+        self, make_step: Make, daemon_json: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        state = os.statvfs(daemon_json.parent)
+        read_only = os.statvfs_result((*state[:8], state.f_flag | os.ST_RDONLY, *state[9:]))
+        monkeypatch.setattr(files.os, "statvfs", lambda _place: read_only)
+        step = make_step("install_docker", "check", daemon_settings=OURS)
+        with pytest.raises(faults.StepFailed, match="mounted read-only: mount it to be written"):
+            install_docker.write_daemon_settings(step)
 
     def test_undo_gives_back_the_bytes(self, make_step: Make, daemon_json: Any) -> None:
         daemon_json.write_text('{"debug":  true}')

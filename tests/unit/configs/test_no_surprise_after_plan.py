@@ -148,6 +148,14 @@ def with_swarm(host: Host) -> None:
     host.file("/var/lib/docker/swarm/docker-state.json", "{}")
 
 
+def masked(host: Host) -> None:
+    host.engine(active=False)
+    for name in ("docker.service", "containerd.service"):
+        path = host.root / "etc/systemd/system" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to("/dev/null")
+
+
 def refused_by_engine(said: str, **settings: Any) -> Callable[[Host], None]:
     def prepare(host: Host) -> None:
         host.engine(**settings)
@@ -276,6 +284,36 @@ FAULTS: dict[str, Fault] = {
         *("K2.7", "install_docker", docker()),
         lambda h: h.file("/var/lib/docker"),
         "/var/lib/docker, where its data would be, is no directory",
+    ),
+    "a unit of the engine's that is masked": (
+        *("K1.1", "install_docker", docker()),
+        masked,
+        "docker.service containerd.service is masked on this host, so the engine cannot be started",
+    ),
+    "a file where a directory would be": (
+        *("K2.5", "install_docker", docker()),
+        lambda h: h.file("/etc/docker"),
+        "/etc/docker is no directory, which ",
+    ),
+    "a package that a pin hides": (
+        *("K1.3", "install_docker", docker()),
+        lambda h: h.apt("", "E: Package 'docker.io' has no installation candidate"),
+        "take back the pin that hides it (`apt-cache policy` tells), then repeat",
+    ),
+    "a repository without its key": (
+        *("K1.3", "install_docker", docker()),
+        lambda h: h.apt("", "E: The repository 'http://a.test x InRelease' is not signed."),
+        "is not signed. (mend or take out the repository that it names",
+    ),
+    "a repository that dnf cannot reach": (
+        *("K4.3", "install_docker", docker()),
+        lambda h: h.program(
+            "dnf",
+            "echo \"Error: Failed to download metadata for repo 'ops': Cannot download it\" >&2; "
+            "exit 1",
+        ),
+        "dnf cannot tell whether a repository of this host has moby-engine: Failed to download "
+        "metadata for repo 'ops': Cannot download it. Mend what it names",
     ),
     "docker-ce against runc": (
         *("K4.3", "install_docker", docker()),
