@@ -201,7 +201,7 @@ def test_what_kolla_ansible_writes_anew_is_mended_under_its_instances(
     eventually: Any,
 ) -> None:
     heard, instance, cron = answers(), containers(kolla, pair[1].id), started(kolla, CRON.name)
-    assert len(instance) == 1, instance
+    assert instance
     kolla_host.reconfigure(kolla, provision.controller_cloud(lab[lab_settings.controller.name]))
     told = run_workflow("verify", INPUTS)
     assert told.report.state == "drift", told.message
@@ -283,7 +283,7 @@ def test_undeploy_is_refused_and_changes_nothing_while_it_has_instances(
     assert f"instances run on {KOLLA} (1)" in run.message, run.message
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["deploy_result"] != "ok", told
-    assert "1 instances live on this host as containers" in told["reason"], told
+    assert "live on this host as containers" in done.stderr, done.stderr
     assert listing.touched(listed, listing.take_all(hosts)) == {}
     assert containers(kolla) == running
     assert docker_hosts() == sorted(HOSTS)
