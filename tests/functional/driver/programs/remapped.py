@@ -46,17 +46,6 @@ class Glance:
         self.data = b"".join(iter(lambda: data.read(1 << 20), b""))
 
 
-class Devices:
-    """Connects volumes that are devices of this machine."""
-
-    def connect(self, info: dict[str, Any]) -> str:
-        info["data"]["device_path"] = info["data"]["path"]
-        return str(info["data"]["path"])
-
-    def disconnect(self, info: dict[str, Any]) -> None:
-        pass
-
-
 # What mounts by NFS, with as much of it as this kernel needs: a file system of that source.
 MOUNT_NFS = """#!/bin/sh
 case ",$4," in *,nosuid,nodev,*) ;; *) exit 1 ;; esac
@@ -121,7 +110,9 @@ class RemappedTest(unittest.TestCase):
         nova_process.serve_image(SHELL)
         self.glance = Glance()
         virtapi = fake.FakeVirtAPI()
-        parts = Parts.assemble(CONF, virtapi, glance=self.glance, connections=Devices())
+        parts = Parts.assemble(
+            CONF, virtapi, glance=self.glance, connections=loop_devices.Connections()
+        )
         self.driver = docker_driver.DockerDriver(virtapi, parts)
         self.driver.init_host(HOST)
         self.addCleanup(self.driver.cleanup_host, HOST)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from oslo_log import log as logging
-from oslo_privsep.daemon import FailedToDropPrivileges
 
 from novadocker import exceptions
 from novadocker.privsep import mounts
@@ -102,20 +101,9 @@ class Volumes:
     def prepare(self) -> None:
         """Make the directory, and let containers see mounts below it.
 
-        An existing directory is prepared also where volumes are no longer allowed, for containers
-        that were made while they were.
-
         :raises NotReady: volumes cannot be mounted on this host
         """
-        try:
-            if self.allowed:
-                os.makedirs(self.base, exist_ok=True)
-            if os.path.isdir(self.base):
-                mounts.share(self.base)
-        except (exceptions.VolumeError, OSError, FailedToDropPrivileges) as err:
-            raise exceptions.NotReady(
-                f"[docker]volume_file_systems is set, and volumes cannot be mounted: {err}"
-            ) from err
+        private.prepare(self.base, "volumes", "volume_file_systems", allowed=bool(self.allowed))
 
     def connector(self) -> dict[str, Any]:
         """Return how volumes can be connected to this host, for Cinder."""

@@ -12,7 +12,31 @@ import contextlib
 import os
 from typing import Any
 
+from oslo_privsep.daemon import FailedToDropPrivileges
+
+from novadocker import exceptions
 from novadocker.privsep import mounts
+
+
+def prepare(base: str, what: str, option: str, *, allowed: bool) -> None:
+    """Let containers see what is mounted in the directories below one, and make that.
+
+    One that is there is prepared also where nothing is allowed any more, for containers that were
+    made while it was.
+
+    :param what: is mounted there
+    :param option: by which it is allowed
+    :raises NotReady: it cannot be mounted on this host
+    """
+    try:
+        if allowed:
+            os.makedirs(base, exist_ok=True)
+        if os.path.isdir(base):
+            mounts.share(base)
+    except (exceptions.VolumeError, OSError, FailedToDropPrivileges) as err:
+        raise exceptions.NotReady(
+            f"[docker]{option} is set, and {what} cannot be mounted: {err}"
+        ) from err
 
 
 def bound(directory: str, mount_point: str) -> dict[str, Any]:

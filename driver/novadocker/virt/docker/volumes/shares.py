@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from oslo_log import log as logging
-from oslo_privsep.daemon import FailedToDropPrivileges
 
 from novadocker import exceptions
 from novadocker.privsep import mounts
@@ -58,15 +57,7 @@ class Shares:
 
         :raises NotReady: shares cannot be mounted on this host
         """
-        try:
-            if self.protocols:
-                os.makedirs(self.base, exist_ok=True)
-            if os.path.isdir(self.base):
-                mounts.share(self.base)
-        except (exceptions.VolumeError, OSError, FailedToDropPrivileges) as err:
-            raise exceptions.NotReady(
-                f"[docker]share_protocols is set, and shares cannot be mounted: {err}"
-            ) from err
+        private.prepare(self.base, "shares", "share_protocols", allowed=bool(self.protocols))
 
     def bound(self, uuid: str) -> list[dict[str, Any]]:
         """Return the mount of an instance's directory, for the engine; none without shares."""
