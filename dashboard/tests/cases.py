@@ -75,3 +75,24 @@ class PageTests(helpers.TestCase):
 
 class AdminPageTests(PageTests, helpers.BaseAdminViewTests):
     """An administrator."""
+
+    def all_pages(self) -> list[tuple[str, *tuple[str, ...]]]:
+        """Fill the cloud; return the name of each page that there is, and what it is about."""
+        self.fake.add_host("vm-1")
+        run = self.fake.add_run(
+            "plan", "SUCCESS", output={"report": {"state": "planned", "plan_digest": "d"}}
+        )
+        server = self.fake.add_server("web-1")
+        return [
+            (HOSTS + "index",),
+            (HOSTS + "start", "plan"),
+            (HOSTS + "runs",),
+            (HOSTS + "run", run),
+            (HOSTS + "deploy", run),
+            (HOSTS + "stop", run),
+            (HOSTS + "approve", run),
+            (CONTAINERS + "index",),
+            (CONTAINERS + "log", server),
+            (CONTAINERS + "boot",),
+            (CONTAINERS + "upload",),
+        ]

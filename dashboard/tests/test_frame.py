@@ -8,10 +8,14 @@ import re
 from html.parser import HTMLParser
 from urllib.parse import urlsplit
 
+from django.http import HttpResponse
 from django.test import override_settings
+from django.urls import reverse
 
 import novadocker_dashboard
 from novadocker_dashboard import pages
+from novadocker_dashboard.content.containers import urls as containers_urls
+from novadocker_dashboard.content.docker_hosts import urls as hosts_urls
 from tests.cases import CONTAINERS, HOSTS, AdminPageTests
 
 FILES = pathlib.Path(novadocker_dashboard.__file__).parent
@@ -61,33 +65,38 @@ class FrameTests(AdminPageTests):
 
     def shown(self) -> list[tuple[str, str]]:
         """Return each page's address and text."""
-        self.fake.add_host("vm-1")
-        run = self.fake.add_run(
-            "plan", "SUCCESS", output={"report": {"state": "planned", "plan_digest": "d"}}
-        )
-        server = self.fake.add_server("web-1")
-        asked = [
-            (HOSTS + "index",),
-            (HOSTS + "start", "plan"),
-            (HOSTS + "runs",),
-            (HOSTS + "run", run),
-            (HOSTS + "deploy", run),
-            (HOSTS + "stop", run),
-            (HOSTS + "approve", run),
-            (CONTAINERS + "index",),
-            (CONTAINERS + "log", server),
-            (CONTAINERS + "boot",),
-            (CONTAINERS + "upload",),
-        ]
-        faults = []
-        for name, *args in asked:
+        texts = []
+        for name, *args in self.all_pages():
             response = self.look(name, *args)
-            policy = response["Content-Security-Policy"]
-            self.assertIn("script-src 'self';", policy)
-            self.assertIn("style-src 'self';", policy)
-            self.assertNotIn("unsafe", policy)
-            faults.append((name, response.content.decode()))
-        return faults
+            self.keeps_the_policy(response)
+            texts.append((name, response.content.decode()))
+        return texts
+
+    def keeps_the_policy(self, response: HttpResponse) -> None:
+        """Require that a browser is told to take nothing but our own files."""
+        policy = response["Content-Security-Policy"]
+        self.assertIn("default-src 'none';", policy)
+        self.assertIn("script-src 'self';", policy)
+        self.assertIn("style-src 'self';", policy)
+        self.assertNotIn("unsafe", policy)
+
+    def test_all_pages_of_both_panels_are_looked_at_here(self) -> None:
+        """But for what gives no page: files of a report, and what is done to a container."""
+        known = {
+            f"{panel}{address.name}"
+            for panel, addresses in ((HOSTS, hosts_urls), (CONTAINERS, containers_urls))
+            for address in addresses.urlpatterns
+        }
+        pages_of_panels = known - {HOSTS + "report", CONTAINERS + "act"}
+        self.assertEqual(pages_of_panels, {name for name, _ in self.shown()})
+
+    def test_what_is_no_page_has_the_policy_too(self) -> None:
+        """A report as HTML is what a browser may show, and what is done leads to a page."""
+        run = self.fake.add_run("deploy", "SUCCESS", output={"report": {"state": "done"}})
+        for form in ("json", "junit", "html"):
+            self.keeps_the_policy(self.look(HOSTS + "report", run, form))
+        server = self.fake.add_server("web-1")
+        self.keeps_the_policy(self.client.post(reverse(CONTAINERS + "act", args=[server, "stop"])))
 
     def test_no_page_has_what_its_policy_forbids(self) -> None:
         """Scripts, styles and handlers within it: Horizon's own frame has some."""
