@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -127,13 +128,23 @@ def disabled_by(cloud: Cloud, run_id: str) -> list[str]:
     return sorted(host.name for host in _computes(cloud) if host.run_id == run_id)
 
 
-def _computes(cloud: Cloud) -> Iterator[Host]:
+def types(cloud: Cloud) -> Mapping[str, int]:
+    """Return how many hypervisors Nova has of each type.
+
+    :raises ClientError: when Nova does not tell
+    """
+    return Counter(str(item.get("hypervisor_type") or "") for item in _hypervisors(cloud))
+
+
+def _hypervisors(cloud: Cloud) -> list[Mapping[str, Any]]:
     with asking(NOVA, "list hypervisors"):
-        hypervisors = {
-            str(item["service"]["host"]): item
-            for item in _records(cloud, "/os-hypervisors/detail", "hypervisors")
-            if item.get("service")
-        }
+        return list(_records(cloud, "/os-hypervisors/detail", "hypervisors"))
+
+
+def _computes(cloud: Cloud) -> Iterator[Host]:
+    hypervisors = {
+        str(item["service"]["host"]): item for item in _hypervisors(cloud) if item.get("service")
+    }
     with asking(NOVA, "list compute services"):
         services = list(_records(cloud, "/os-services", "services", binary="nova-compute"))
     for known in services:

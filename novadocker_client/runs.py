@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from novadocker_client import holds, meanings, pages, progress, reports, signals
+from novadocker_client import ended, holds, meanings, pages, progress, reports, signals
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import BadInput, NotFound, Unavailable, asking
 from novadocker_client.holds import Hold
@@ -49,6 +49,7 @@ class Run:
     :param updated_at: when its state changed last
     :param inputs: what was given
     :param hold: what it waits for between two batches, where that was asked for
+    :param kept: whether its execution is gone from Mistral, and this is what was kept of it
     """
 
     id: str
@@ -62,6 +63,7 @@ class Run:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     output: Mapping[str, Any] = field(default_factory=dict)
     hold: Hold | None = None
+    kept: bool = False
 
     @property
     def ended(self) -> bool:
@@ -130,12 +132,18 @@ class Runs:
         return _run(record.to_dict())
 
     def get(self, run_id: str) -> Run:
-        """Return a run with its inputs and its output.
+        """Return a run with its inputs and its output, or what is kept of it after its execution.
 
         :raises NotFound: when there is none of this id
         """
-        with asking(MISTRAL, f"show the run {run_id}"):
-            run = _run(self._cloud.mistral.executions.get(run_id).to_dict())
+        try:
+            with asking(MISTRAL, f"show the run {run_id}"):
+                run = _run(self._cloud.mistral.executions.get(run_id).to_dict())
+        except NotFound:
+            record = ended.find(self._cloud, run_id)
+            if record is None:
+                raise
+            run = _run(record, kept=True)
         return self._whole(run)
 
     def _whole(self, run: Run) -> Run:
@@ -164,23 +172,42 @@ class Runs:
     ) -> list[Run]:
         """Return runs, the newest first; what a workflow runs within itself is none.
 
+        Those whose executions are gone from Mistral are among them as far as they are kept, which
+        is in the user's own project.
+
         :param limit: how many at most
         :param workflow: only runs of this one
         :param all_projects: whether those of other projects, too, which is an administrator's right
         :param outputs: whether with their messages and reports, which may be large
         :param marker: id of the run after which to begin
         """
-        names = [workflow] if workflow else [*meanings.WORKFLOWS]
+        names = [*map(_full, [workflow] if workflow else meanings.WORKFLOWS)]
+        kept = [_run(row, kept=True) for row in ended.listed(self._cloud, names)]
+        filters = {"workflow_name": f"in:{','.join(names)}", "nulls": "task_execution_id"}
+        if all_projects:
+            filters["all_projects"] = "true"
+        before = next((run for run in kept if run.id == marker), None)
+        fields = ["id", *_LIGHT, "input", *(["output"] if outputs else [])]
+        try:
+            listed = self._executions(fields, limit, marker=marker, **filters)
+        except NotFound:
+            if before is None:
+                raise
+            begun = f"lte:{before.created_at:%Y-%m-%d %H:%M:%S}"
+            listed = self._executions(fields, limit, created_at=begun, **filters)
+        if marker:
+            before = before or self.get(marker)
+            kept = [run for run in kept if _age(run) <= _age(before) and run.id != marker]
+        if len(listed) == limit:
+            kept = [run for run in kept if _age(run) >= _age(listed[-1])]
+        known = {run.id for run in listed}
+        gone = [run for run in kept if run.id not in known]
+        return sorted([*listed, *gone], key=_age, reverse=True)[:limit]
+
+    def _executions(self, fields: Sequence[str], limit: int, **filters: str) -> Sequence[Run]:
         with asking(MISTRAL, "list runs"):
             records = self._cloud.mistral.executions.list(
-                marker=marker,
-                limit=limit,
-                sort_keys="created_at",
-                sort_dirs="desc",
-                fields=["id", *_LIGHT, "input", *(["output"] if outputs else [])],
-                workflow_name=f"in:{','.join(map(_full, names))}",
-                nulls="task_execution_id",
-                **({"all_projects": "true"} if all_projects else {}),
+                limit=limit, sort_keys="created_at", sort_dirs="desc", fields=fields, **filters
             )
         return [_run(record.to_dict()) for record in records]
 
@@ -189,8 +216,7 @@ class Runs:
 
         :param before: what was returned last: what had ended then is not asked for again
         """
-        run = self.get(run_id)
-        return progress.look(self._cloud, run.id, ended=run.ended, before=before)
+        return progress_of(self._cloud, self.get(run_id), before)
 
     def ask_to_stop(self, run_id: str) -> Run:
         """Ask a run to end when the recipe that its hosts run has ended, and return it.
@@ -326,7 +352,7 @@ class Runs:
             try:
                 run = self.get(run_id)
                 if on_progress or (not run.ended and time.monotonic() - looked > LOOK_S):
-                    before = progress.look(self._cloud, run_id, ended=run.ended, before=before)
+                    before = progress_of(self._cloud, run, before)
                     looked = time.monotonic()
                     run = replace(run, hold=before.hold if run.state == RUNNING else None)
                     if on_progress:
@@ -366,69 +392,25 @@ def require_inputs(workflow: str, given: Mapping[str, Any]) -> None:
             )
 
 
-def deploy_inputs(plan: Run) -> dict[str, Any]:
-    """Return the inputs with which deploy does what a plan showed, and nothing else.
-
-    :param plan: a run of plan that has ended
-    :raises BadInput: when it is none, or made no plan
-    """
-    digest = plan.report.plan_digest
-    if plan.workflow != "plan" or plan.outcome != "planned" or not digest:
-        raise BadInput(
-            "plan",
-            f"{plan.id} is a run of {plan.workflow} that is {plan.outcome}.",
-            "Give a run of plan that has made a plan.",
-        )
-    taken = meanings.WORKFLOWS["deploy"].inputs
-    given = {name: value for name, value in plan.inputs.items() if name in taken}
-    return {**given, "plan_digest": digest}
-
-
-def failed_inputs(run: Run, workflow: str) -> dict[str, Any]:
-    """Return the inputs with which a workflow does again what it failed to do, on no other host.
-
-    They are the earlier run's, and in the place of what selected its hosts are the compute hosts
-    that have failed in it, or of which it could not say how they ended.
-
-    :param run: that has ended
-    :param workflow: that is to run, name without the workbook's
-    :raises BadInput: when it is a run of another workflow, no such host is known of it, or its
-        report is not whole any more
-    """
-
-    def refused(problem: str, remedy: str) -> BadInput:
-        return BadInput("failed_of", f"{run.id} {problem}.", remedy)
-
-    if run.workflow != workflow or not run.ended:
-        raise refused(
-            f"is a run of {run.workflow} that is {run.outcome}",
-            f"Give a run of {workflow} that has ended.",
-        )
-    if not run.report.rows:
-        raise refused(
-            "has no report",
-            "`openstack docker recover` takes up what it has left; name the hosts with --hosts.",
-        )
-    if run.report.cut_short:
-        raise refused(
-            "has but the beginning of its report left", "Name the hosts with --hosts instead."
-        )
-    failed = [row for row in run.report.rows if row.state in (reports.FAILED, reports.UNKNOWN)]
-    hosts = sorted({row.host for row in failed if row.role == "compute"})
-    if not hosts:
-        raise refused(
-            "has no compute host that failed",
-            f"Give what it left out to {workflow} itself, with the inputs of before.",
-        )
-    taken = set(meanings.WORKFLOWS[workflow].inputs) - {*meanings.SELECTING, "plan_digest"}
-    return {**{name: run.inputs[name] for name in run.inputs if name in taken}, "hosts": hosts}
-
-
 def _full(workflow: str) -> str:
     return f"{meanings.WORKBOOK}.{workflow}"
 
 
-def _run(record: Mapping[str, Any]) -> Run:
+def _age(run: Run) -> str:
+    return f"{run.created_at or ''}"
+
+
+def progress_of(cloud: Cloud, run: Run, before: Progress | None = None) -> Progress:
+    """Return how far a run has come; of one whose execution is gone that is not known any more.
+
+    :param before: what was returned last: what had ended then is not asked for again
+    """
+    if run.kept:
+        return Progress(ended=True)
+    return progress.look(cloud, run.id, ended=run.ended, before=before)
+
+
+def _run(record: Mapping[str, Any], *, kept: bool = False) -> Run:
     return Run(
         id=str(record["id"]),
         workflow=str(record.get("workflow_name") or "").removeprefix(f"{meanings.WORKBOOK}."),
@@ -440,6 +422,7 @@ def _run(record: Mapping[str, Any]) -> Run:
         project_id=str(record.get("project_id") or ""),
         inputs=_mapping(record.get("input")),
         output=_mapping(record.get("output")),
+        kept=kept,
     )
 
 

@@ -14,7 +14,7 @@ from keystoneauth1.exceptions import ClientException
 
 from novadocker_actions import driver_wheel
 from novadocker_actions.actions.base import PATIENCE_S, Fault, NovadockerAction, action
-from novadocker_actions.cloud import aggregates, clients, glance, nova, pages, runs, trusts
+from novadocker_actions.cloud import aggregates, clients, ended, glance, nova, pages, runs, trusts
 from novadocker_actions.cloud.clients import Cloud
 from novadocker_actions.errors import CloudError, NovadockerError, PageLost
 from novadocker_actions.plan import findings, gate, holds, report, rows, sentence
@@ -220,7 +220,12 @@ class Report(NovadockerAction):
         url = self.settings.get("report_url") or self._url(cloud)
         try:
             result = self._report(cloud, url)
-            pages.sweep(cloud.workflow, self._run_id)
+            own = ended.keep(
+                *(cloud.workflow, self._run_id, result),
+                bad=result["bad"],
+                accepted=bool(self.settings),
+            )
+            pages.sweep(cloud.workflow, self._run_id, own)
         except (CloudError, PageLost) as err:
             LOG.warning("The report is made without the hosts' pages: %s", err)
             self.notes = [*self.notes, f"not all hosts could be read: {err}"]

@@ -10,7 +10,7 @@ rows of ten thousand hosts can be in none. Two kinds of pages hold them:
 
 They are in Mistral and not in Heat, so that a run on whose services Heat is away can still be told
 of. A run's last action deletes its pages, and those of runs that were lost; those of a report stay
-for as long as its execution is kept.
+for as long as its execution, or what is kept of the run after that.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from mistralclient.api.v2.client import Client as Mistral
 
-from novadocker_actions.cloud import runs
+from novadocker_actions.cloud import ended, runs
 from novadocker_actions.errors import CloudError, PageLost
 from novadocker_actions.plan import packing
 
@@ -111,29 +111,36 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARS]
 
 
-def sweep(mistral: Mistral, run_id: str) -> None:
+def sweep(mistral: Mistral, run_id: str, own: ended.Kept) -> None:
     """Delete the pages of a run that ends, what it was told, and what is left of others.
 
-    What cannot be deleted is left for the next run.
+    What cannot be deleted is left for the next run, and what other projects have for everybody is
+    left alone: Mistral would delete it.
 
     :param mistral: Mistral's client
     :param run_id: the run that ends
+    :param own: it, as it is kept
     """
     try:
-        names = [environment.name for environment in mistral.environments.list(fields=["name"])]
-        for name in _left_over(mistral, run_id, names):
+        listed = mistral.environments.list(fields=["name", "project_id"])
+        names = [item.name for item in listed if item.project_id == own.project_id]
+        going = ended.too_many(names, own.name)
+        kept = {ended.run_of(name) for name in names if name not in going}
+        for name in [*going, *_left_over(mistral, run_id, names, kept)]:
             mistral.environments.delete(name)
     except CloudError as err:
         LOG.warning("Pages of runs that have ended are left in Mistral's environments: %s", err)
 
 
-def _left_over(mistral: Mistral, run_id: str, names: Iterable[str]) -> Iterable[str]:
+def _left_over(
+    mistral: Mistral, run_id: str, names: Iterable[str], kept: Collection[str]
+) -> Iterable[str]:
     states: dict[str, tuple[bool, bool]] = {run_id: (True, False)}
     for name in names:
         kinds = (WORKING, TOLD, runs.STOP, runs.APPROVE)
         kind = next((kind for kind in kinds if name.startswith(kind)), "")
         owner = name[len(kind) :][:_RUN_ID_CHARS]
-        if not kind or not owner:
+        if not kind or not owner or (kind == TOLD and owner in kept):
             continue
         if owner not in states:
             states[owner] = runs.is_known(mistral, owner), runs.is_active(mistral, owner)

@@ -54,17 +54,12 @@ def others(
     :param run_id: that one
     :param workflows: by default those that change hosts
     """
-    active = [
-        execution.to_dict()
-        for workflow in workflows
-        for state in _ACTIVE
-        for execution in _executions(mistral, workflow, state)
-    ]
+    active = [execution.to_dict() for execution in _active(mistral, workflows)]
     return [run for run in active if run["id"] != run_id]
 
 
-def _executions(mistral: Mistral, workflow: str, state: str) -> list[Any]:
-    query = {"workflow_name": workflow, "state": state}
+def _active(mistral: Mistral, workflows: tuple[str, ...]) -> list[Any]:
+    query = {"workflow_name": f"in:{','.join(workflows)}", "state": f"in:{','.join(_ACTIVE)}"}
     fields = ["id", "created_at", "workflow_name"]
     try:
         executions = mistral.executions.list(fields=fields, **query, all_projects=True)

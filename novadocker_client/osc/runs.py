@@ -7,7 +7,7 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
-from novadocker_client import events, hosts, meanings, runs
+from novadocker_client import again, events, hosts, meanings
 from novadocker_client.errors import BadInput, ClientError
 from novadocker_client.osc import base, follow, inputs, result
 from novadocker_client.runs import Run, Runs
@@ -114,7 +114,7 @@ class _Again(Start):
                 "failed_of", "hosts are given as well, and say another thing.", "Give one of them."
             )
         earlier = Runs(self.cloud).get(parsed_args.failed_of)
-        given = {**runs.failed_inputs(earlier, self.workflow), **given}
+        given = {**again.failed_inputs(earlier, self.workflow), **given}
         base.tell(f"Again, as they failed in {earlier.id}: {events.names(given['hosts'])}.")
         return given
 
@@ -148,7 +148,7 @@ class Deploy(_Again):
             )
         given = super().given(parsed_args)
         if parsed_args.plan:
-            given = {**runs.deploy_inputs(Runs(self.cloud).get(parsed_args.plan)), **given}
+            given = {**again.deploy_inputs(Runs(self.cloud).get(parsed_args.plan)), **given}
         return given
 
 

@@ -252,6 +252,7 @@ class FakeCloud(BaseAdapter):
             ("GET", "/mistral/v2/executions/([^/]+)", self._get_execution),
             ("PUT", "/mistral/v2/executions/([^/]+)", self._put_execution),
             ("GET", "/mistral/v2/executions/([^/]+)/tasks", self._list_tasks),
+            ("GET", "/mistral/v2/environments", self._list_environments),
             ("POST", "/mistral/v2/environments", self._post_environment),
             ("GET", "/mistral/v2/environments/([^/]+)", self._environment),
             ("DELETE", "/mistral/v2/environments/([^/]+)", self._delete_environment),
@@ -274,6 +275,11 @@ class FakeCloud(BaseAdapter):
 
     def _list_executions(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
         executions = list(self.executions.values())
+        if "created_at" in query:
+            latest = query["created_at"].removeprefix("lte:")
+            executions = [item for item in executions if item["created_at"] <= latest]
+        if query.get("marker", "") not in ("", *self.executions):
+            return 404, {"faultstring": f"Execution not found [execution_id={query['marker']}]"}
         names = query.get("workflow_name", "").removeprefix("in:")
         if names:
             executions = [item for item in executions if item["workflow_name"] in names.split(",")]
@@ -323,6 +329,13 @@ class FakeCloud(BaseAdapter):
         return 200, {"tasks": self._page(tasks, query)}
 
     # -- Nova
+
+    def _list_environments(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
+        part = query["name"].removeprefix("has:")
+        names = [name for name in self.environments if part in name]
+        fields = query["fields"].split(",")
+        rows = ({"project_id": PROJECT, **self.environments[name]} for name in names)
+        return 200, {"environments": [{name: row.get(name) for name in fields} for row in rows]}
 
     def _post_environment(self, query: dict[str, str], body: Any) -> tuple[int, dict[str, Any]]:
         assert body["variables"]

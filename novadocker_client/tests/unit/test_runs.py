@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from novadocker_client import runs
+from novadocker_client import again, runs
 from novadocker_client.connection import Cloud
 from novadocker_client.errors import BadInput, NotAccepted, NotAllowed, NotFound, Unavailable
 from novadocker_client.progress import Progress
@@ -60,7 +60,8 @@ def test_only_runs_are_listed_the_newest_first_in_one_request(
     assert listed[1].message == "Planned."
     assert listed[1].created_at
     assert listed[1].created_at.tzinfo == datetime.UTC
-    assert len(fake.asked("/mistral")) == 1
+    assert len(fake.asked("/mistral/v2/executions")) == 1
+    assert len(fake.asked("/mistral")) == 2
 
 
 def test_runs_are_listed_of_one_workflow_page_by_page_and_without_their_outputs(
@@ -72,7 +73,8 @@ def test_runs_are_listed_of_one_workflow_page_by_page_and_without_their_outputs(
     rest = Runs(cloud).list(workflow="verify", limit=2, marker=page[-1].id, all_projects=True)
     assert [run.id for run in (*page, *rest)] == ids[::-1]
     assert [run.message for run in (*page, *rest)] == ["", "", "well"]
-    assert [query.get("all_projects") for query in fake.asked("/mistral")] == [None, "true"]
+    lists = [query for query in fake.asked("/mistral/v2/executions") if "fields" in query]
+    assert [query.get("all_projects") for query in lists] == [None, "true"]
 
 
 @pytest.mark.parametrize(
@@ -244,15 +246,15 @@ def test_a_plan_is_deployed_with_its_inputs_and_its_digest() -> None:
     plan = Run(
         "1", "plan", "SUCCESS", inputs={"hosts": ["c1"], "drain": "skip"}, output={"report": REPORT}
     )
-    assert runs.deploy_inputs(plan) == {
+    assert again.deploy_inputs(plan) == {
         "hosts": ["c1"],
         "drain": "skip",
         "plan_digest": REPORT["plan_digest"],
     }
     with pytest.raises(BadInput, match="is a run of verify that is planned"):
-        runs.deploy_inputs(Run("1", "verify", "SUCCESS", output={"report": REPORT}))
+        again.deploy_inputs(Run("1", "verify", "SUCCESS", output={"report": REPORT}))
     with pytest.raises(BadInput, match="is a run of plan that is running"):
-        runs.deploy_inputs(Run("1", "plan", "RUNNING"))
+        again.deploy_inputs(Run("1", "plan", "RUNNING"))
 
 
 def failed_run(**report: object) -> Run:
@@ -275,7 +277,7 @@ def failed_run(**report: object) -> Run:
 
 
 def test_what_failed_is_done_again_with_the_inputs_of_before_and_on_no_other_host() -> None:
-    assert runs.failed_inputs(failed_run(), "deploy") == {"hosts": ["c1", "c3"], "max_failed": 3}
+    assert again.failed_inputs(failed_run(), "deploy") == {"hosts": ["c1", "c3"], "max_failed": 3}
 
 
 @pytest.mark.parametrize(
@@ -294,7 +296,7 @@ def test_what_failed_is_done_again_with_the_inputs_of_before_and_on_no_other_hos
 )
 def test_a_run_that_does_not_tell_what_failed_is_not_done_again(run: Run, problem: str) -> None:
     with pytest.raises(BadInput, match="^failed_of: .*" + re.escape(problem)):
-        runs.failed_inputs(run, "deploy")
+        again.failed_inputs(run, "deploy")
 
 
 def test_a_cloud_without_mistral_says_so() -> None:

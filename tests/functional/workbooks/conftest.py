@@ -64,8 +64,8 @@ def engine() -> Iterator[Mistral]:
 
 @pytest.fixture
 def mistral(engine: Mistral) -> Iterator[Mistral]:
-    """The Mistral, without the executions of earlier tests."""
-    engine.forget()
+    """The Mistral, without the executions and the environments of earlier tests."""
+    engine.clear()
     yield engine
 
 

@@ -437,7 +437,8 @@ class FakeCloud(BaseAdapter):
 
     def _list_environments(self, query: dict[str, str], body: Any) -> Any:
         names = [name for name in self.environments if query.get("name") in (None, name)]
-        return 200, {"environments": [{"name": name, "project_id": "p1"} for name in names]}
+        listed = [{"project_id": "p1", **self.environments[name], "name": name} for name in names]
+        return 200, {"environments": listed}
 
     def _post_environment(self, query: dict[str, str], body: Any) -> Any:
         assert body["description"] and body["variables"]

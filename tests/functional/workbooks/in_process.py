@@ -29,6 +29,7 @@ from mistral.rpc import base as rpc_base
 from mistral.rpc import clients as rpc_clients
 from mistral.services import action_heartbeat_checker, action_heartbeat_sender, workbooks
 from mistral.services import actions as action_service
+from mistral.utils import filter_utils
 from oslo_config import cfg
 from oslo_messaging._drivers import impl_fake
 from sqlalchemy import orm
@@ -220,6 +221,12 @@ class Mistral:
         with db_api.transaction():
             db_api.delete_workflow_executions()
 
+    def clear(self) -> None:
+        """Forget all executions, and what they or a test has kept."""
+        self.forget()
+        with db_api.transaction():
+            db_api.delete_environments()
+
     def begin(self, workflow: str, inputs: dict[str, Any] | None = None) -> str:
         """Start a workflow and return its execution's id."""
         mistral_context.set_ctx(caller())
@@ -267,6 +274,10 @@ class Mistral:
                     "output": dict(execution.output or {}),
                     "created_at": str(execution.created_at),
                     "workflow_name": execution.workflow_name,
+                    "description": execution.description,
+                    "input": dict(execution.input or {}),
+                    # The caller's, as with Keystone's middleware.
+                    "project_id": "p1",
                 }
             )
 
@@ -275,7 +286,8 @@ class Mistral:
         mistral_context.set_ctx(caller())
         with db_api.transaction(read_only=True):
             asked = {name: query[name] for name in ("workflow_name", "state") if name in query}
-            executions = db_api.get_workflow_executions(**asked)
+            filters = filter_utils.create_filters_from_request_params(**asked)
+            executions = db_api.get_workflow_executions(**filters)
             return [
                 {
                     "id": ex.id,

@@ -14,13 +14,14 @@ from rich.console import Console
 
 from lab.stage import demo
 from novadocker_actions.actions import steps
-from novadocker_actions.cloud import messages
+from novadocker_actions.cloud import ended, messages
 from novadocker_client import events
+from novadocker_client.again import failed_inputs
 from novadocker_client.connection import Cloud
 from novadocker_client.errors import BadInput, NotFound
 from novadocker_client.osc import follow
 from novadocker_client.progress import Progress
-from novadocker_client.runs import Run, Runs, failed_inputs
+from novadocker_client.runs import Run, Runs
 from tests.functional.workbooks.fake_cloud import FakeCloud, FakeHost
 from tests.functional.workbooks.in_process import Mistral
 from tests.functional.workbooks.mistral_api import MistralApi, client
@@ -63,6 +64,35 @@ def test_a_run_is_begun_followed_and_listed_through_mistral_s_api(
     api.requests.clear()
     runs.progress(begun.id, progress)
     assert len(api.requests) == 3
+
+
+def test_a_run_outlives_its_execution(
+    client_cloud: Cloud, cloud: FakeCloud, mistral: Mistral, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(client_cloud)
+    run = runs.wait(runs.start("plan", {"match": "docker"}).id, timeout_s=300)
+    # Its actions have written that into the stand-in, and not into this Mistral.
+    (kept,) = [row for name, row in cloud.environments.items() if ended.run_of(name)]
+    environments = client_cloud.mistral.environments
+    environments.create(**{name: kept[name] for name in ("name", "description", "variables")})
+    # Without Keystone's middleware all is of a project that the session does not know.
+    project_id = environments.get(kept["name"]).project_id
+    monkeypatch.setattr(client_cloud, "project_id", lambda: project_id)
+    try:
+        later = runs.start("plan")
+        runs.wait(later.id, timeout_s=300)
+        mistral.forget()
+        shown = runs.get(run.id)
+        assert (shown.kept, shown.outcome, shown.message) == (True, run.outcome, run.message)
+        assert (shown.report, shown.inputs["match"]) == (run.report, "docker")
+        assert [listed.id for listed in runs.list()] == [run.id]
+        assert runs.list(marker=run.id) == []
+        newest = runs.start("plan")
+        assert [listed.id for listed in runs.list()] == [newest.id, run.id]
+        assert [listed.id for listed in runs.list(limit=1, marker=newest.id)] == [run.id]
+        runs.wait(newest.id, timeout_s=300)
+    finally:
+        environments.delete(kept["name"])
 
 
 def test_a_host_that_fails_is_seen_at_the_step_that_failed(

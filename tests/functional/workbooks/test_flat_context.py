@@ -13,7 +13,7 @@ from keystoneauth1 import access, session
 from keystoneauth1.identity.access import AccessInfoPlugin
 from mistral.db.v2 import api as db_api
 
-from novadocker_actions.cloud import clients, pages
+from novadocker_actions.cloud import clients, ended, pages
 from novadocker_actions.errors import PageLost
 from novadocker_actions.plan import packing, report
 from tests.functional.workbooks.fake_cloud import CALLER, CATALOG, TOKEN, FakeCloud
@@ -57,6 +57,7 @@ def test_mistral_itself_keeps_pages_and_what_batches_found(mistral: Mistral, wor
     assert pages.write(workflow, pages.WORKING, run["id"], items) == named
     assert pages.read(workflow, named) == items
     told = pages.write(workflow, pages.TOLD, run["id"], items)
+    own = ended.Kept(workflow.environments.get(told["page"]).project_id)
 
     with db_api.transaction(read_only=True):
         below = db_api.get_workflow_executions(workflow_name="novadocker._recipe")
@@ -70,12 +71,12 @@ def test_mistral_itself_keeps_pages_and_what_batches_found(mistral: Mistral, wor
     with pytest.raises(PageLost, match="is not what the run has put there"):
         pages.read(workflow, named)
     # It has ended: but its report is left of it, until it is gone itself.
-    pages.sweep(workflow, "another-run")
+    pages.sweep(workflow, "another-run", own)
     assert pages.read(workflow, told) == items
     with pytest.raises(PageLost, match="is gone from Mistral"):
         pages.read(workflow, named)
     mistral.forget()
-    pages.sweep(workflow, "another-run")
+    pages.sweep(workflow, "another-run", own)
     with pytest.raises(PageLost, match="is gone from Mistral"):
         pages.read(workflow, told)
 
@@ -90,9 +91,10 @@ def test_a_run_whose_hosts_lie_in_pages_is_as_any_other(mistral: Mistral, cloud:
     assert run["state"] == "SUCCESS", mistral.tree(run["id"])
     assert cloud.hosts["compute-docker-1"].state == CONVERTED
     assert rows(run)[bad.name]["rolled_back"] is True
-    # Its report's pages stay, and no others do.
+    # Its report's pages stay, and what is kept of it for when it is gone; no others do.
     names = [named["page"] for named in run["output"]["report"]["pages"]]
-    assert sorted(names) == sorted(cloud.environments)
+    (kept,) = [name for name in cloud.environments if ended.run_of(name) == run["id"]]
+    assert sorted([*names, kept]) == sorted(cloud.environments)
     assert all(name.startswith(f"{pages.TOLD}{run['id']}-") for name in names)
 
     undone = mistral.run("novadocker.undeploy")

@@ -10,6 +10,7 @@ import pytest
 from mistral.db.v2 import api as db_api
 from mistral.services import security
 
+from novadocker_actions.cloud import ended
 from novadocker_actions.plan import holds
 from novadocker_client.runs import Run, Runs
 from novadocker_client.signals import APPROVE
@@ -69,6 +70,7 @@ def test_a_deploy_waits_with_all_hosts_in_service_until_its_own_project_approves
     assert (second.state, second.status) == (CONVERTED, "enabled")
     # What told it goes with it, as far as it is of its project.
     left = [item for item in runs._cloud.mistral.environments.list() if run.id in item.name]
+    assert [ended.run_of(left.pop().name)] == [run.id]
     assert [item.project_id for item in left] in ([], ["p2"])
 
 

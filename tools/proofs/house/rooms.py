@@ -118,6 +118,7 @@ ROOMS: Mapping[str, Room] = {
             {"commands": ("novadocker_client.osc",)},
             {
                 "runs": (
+                    "novadocker_client.again",
                     "novadocker_client.runs",
                     "novadocker_client.lost_tasks",
                     "novadocker_client.signals",
@@ -126,7 +127,7 @@ ROOMS: Mapping[str, Room] = {
             },
             {"events": ("novadocker_client.events",)},
             {"progress": ("novadocker_client.progress",)},
-            {"holds": ("novadocker_client.holds",)},
+            {"holds": ("novadocker_client.holds",), "ended": ("novadocker_client.ended",)},
             {"files": ("novadocker_client.reports.junit", "novadocker_client.reports.page")},
             {"reports": ("=novadocker_client.reports",)},
             {"pages": ("novadocker_client.pages",)},

@@ -15,10 +15,9 @@ from typing import Any
 from django.core.cache import cache
 from django.http import HttpRequest
 
-from novadocker_client import progress
 from novadocker_client.connection import Cloud
 from novadocker_client.progress import Progress
-from novadocker_client.runs import Run, Runs
+from novadocker_client.runs import Run, Runs, progress_of
 
 KEPT_S = 3600
 # memcached takes a megabyte at most.
@@ -39,7 +38,7 @@ def looked(request: HttpRequest, cloud: Cloud, run: Run) -> Progress:
     key = _key(request, "progress", run.id)
     packed = cache.get(key)
     before = Progress(settled=pickle.loads(zlib.decompress(packed))) if packed else None
-    told = progress.look(cloud, run.id, ended=run.ended, before=before)
+    told = progress_of(cloud, run, before)
     if before is None or len(before.settled) != len(told.settled):
         packed = zlib.compress(pickle.dumps(dict(told.settled)), 1)
         if len(packed) <= LARGEST_BYTES:

@@ -80,6 +80,7 @@ class RunPage(pages.Page):
             "can_stop": not run.ended and rights.may(self.request, rights.STOP),
             "can_deploy": run.workflow == "plan"
             and run.outcome == "planned"
+            and not run.kept
             and rights.may(self.request, rights.CHANGE),
             "can_plan": run.ended
             and run.workflow in ("plan", "deploy")

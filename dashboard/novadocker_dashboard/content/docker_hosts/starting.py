@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from novadocker_client import runs
+from novadocker_client import again
 from novadocker_client.errors import BadInput
 from novadocker_client.meanings import WORKFLOWS
 from novadocker_client.runs import Run, Runs
@@ -114,7 +114,7 @@ class Deploy(pages.Page):
 
     def _begin(self, plan_id: str, seen: str) -> Run:
         manager = Runs(self.cloud)
-        inputs = runs.deploy_inputs(manager.get(plan_id))
+        inputs = again.deploy_inputs(manager.get(plan_id))
         digest = inputs["plan_digest"]
         if seen != digest:
             raise BadInput("plan", "it is not the one that you looked at.", "Look at it again.")
@@ -131,7 +131,7 @@ class Deploy(pages.Page):
         context: dict[str, Any] = {"run_id": plan_id}
         with self.asking():
             plan = Runs(self.cloud).get(plan_id)
-            digest = runs.deploy_inputs(plan)["plan_digest"]
+            digest = again.deploy_inputs(plan)["plan_digest"]
             context.update(plan=plan, digest=digest, rows=plan.report.rows)
         return self.show(context, status)
 

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs that have ended, as they are kept for when Mistral has expired their executions.
+
+Each is an environment of Mistral's in the run's project, which the run has written at its end. The
+name has the hash of the description, which is what a list shows, and that has the hash of the
+variables: one that was altered is not shown. Whoever may write environments of the project can
+make others all the same, so these are to be read, and no run is begun by them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from novadocker_client import pages
+from novadocker_client.connection import MISTRAL, Cloud
+from novadocker_client.errors import NotAllowed, NotFound, asking
+
+# Names begin so; then come when the run began, the run, and the hash, with dashes between them.
+ENDED = "novadocker-ended-"
+_NAME = re.compile(rf"{ENDED}[0-9T]{{15}}-(?P<run>[0-9a-f-]{{36}})-(?P<hash>[0-9a-f]{{32}})")
+_HASH_CHARS = 32
+_TOLD = ("workflow_name", "state", "description", "created_at", "updated_at")
+
+
+def listed(cloud: Cloud, workflows: Collection[str]) -> list[dict[str, Any]]:
+    """Return kept runs of the user's project, the newest first, as Mistral's API tells runs.
+
+    Of their outputs they have the message, and what became of them.
+
+    :param workflows: of which workflows, with the workbook's name
+    """
+    summaries = (_summary(environment) for environment in _environments(cloud, ENDED))
+    return [row for row in summaries if row and row["workflow_name"] in workflows]
+
+
+def find(cloud: Cloud, run_id: str) -> dict[str, Any] | None:
+    """Return a kept run with its inputs and its output, None where it is not kept.
+
+    :raises NotFound: when it is not what the run has written
+    """
+    for environment in _environments(cloud, f"-{run_id}-"):
+        row = _summary(environment)
+        if row is None or row["id"] != run_id:
+            continue
+        with asking(MISTRAL, f"show the environment {environment['name']}"):
+            record = cloud.mistral.environments.get(environment["name"]).to_dict()
+        variables = record.get("variables") or {}
+        variables = json.loads(variables) if isinstance(variables, str) else variables
+        text = str(variables.get("items"))
+        contents = pages.unpack(text) if _hash(text) == row["contents"] else None
+        if not isinstance(contents, Mapping):
+            raise NotFound(MISTRAL, f"show the run {run_id}", "what is kept of it was altered")
+        return {**row, "input": contents.get("input"), "output": contents.get("output")}
+    return None
+
+
+def _environments(cloud: Cloud, part: str) -> Iterator[dict[str, Any]]:
+    """Yield the environments of the user's project whose names have a part, the latest first.
+
+    There is none for a user who may not list them: runs have their executions for long.
+    """
+    own = cloud.project_id()
+    try:
+        with asking(MISTRAL, "list runs as they are kept"):
+            kept = cloud.mistral.environments.list(
+                fields=["name", "description", "project_id"], name=f"has:{part}"
+            )
+    except NotAllowed:
+        return
+    rows = [environment.to_dict() for environment in kept]
+    # Another project may have some that everybody sees.
+    yield from sorted(
+        (row for row in rows if row.get("project_id") == own),
+        key=lambda row: str(row["name"]),
+        reverse=True,
+    )
+
+
+def _summary(environment: Mapping[str, Any]) -> dict[str, Any] | None:
+    told = str(environment.get("description") or "")
+    name = _NAME.fullmatch(str(environment["name"]))
+    if name is None or _hash(told) != name["hash"]:
+        return None
+    try:
+        row = json.loads(told)
+        return {
+            **{field: str(row[field]) for field in _TOLD},
+            "id": name["run"],
+            "contents": row["contents"],
+            "output": {
+                "message": str(row["message"]),
+                "report": {"state": str(row["outcome"])},
+            },
+        }
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARS]

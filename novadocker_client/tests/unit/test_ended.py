@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs whose executions are gone from Mistral."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import zlib
+from typing import Any
+
+import pytest
+
+from novadocker_client import again
+from novadocker_client.connection import Cloud
+from novadocker_client.errors import BadInput, NotFound
+from novadocker_client.runs import Run, Runs
+from novadocker_client.tests.fake_cloud import FakeCloud
+
+REPORT = {
+    "state": "done",
+    "rows": [{"host": "c1", "role": "compute", "state": "ok", "step": "verify_host"}],
+}
+
+
+def hashed(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def keep(fake: FakeCloud, run_id: str, message: str = "All is well.", **of: Any) -> dict[str, Any]:
+    """Keep a run of the fake cloud as a run does it at its end; return its environment."""
+    run = fake.executions[run_id]
+    output = {"message": message, "url": "http://dashboard/run", "report": REPORT}
+    text = json.dumps({"input": {"match": "docker"}, "output": output})
+    packed = "zlib:" + base64.b64encode(zlib.compress(text.encode())).decode()
+    told = json.dumps(
+        {
+            "workflow_name": run["workflow_name"],
+            "state": "SUCCESS",
+            "description": "before the weekend",
+            "created_at": run["created_at"],
+            "updated_at": run["created_at"],
+            "message": message,
+            "outcome": REPORT["state"],
+            "contents": hashed(packed),
+        }
+    )
+    began = "".join(sign for sign in run["created_at"] if sign.isdigit())
+    name = f"novadocker-ended-{began[:8]}T{began[8:14]}-{run_id}-{hashed(told)}"
+    kept = {"name": name, "description": told, "variables": json.dumps({"items": packed}), **of}
+    fake.environments[name] = kept
+    return kept
+
+
+@pytest.fixture
+def run_ids(fake: FakeCloud) -> list[str]:
+    """Five runs that have ended, the first first, each of which is kept."""
+    ids = [fake.add_run("deploy", "SUCCESS", output={"report": REPORT}) for _ in range(5)]
+    for run_id in ids:
+        keep(fake, run_id)
+    return ids
+
+
+def test_a_run_whose_execution_is_gone_is_shown_with_its_report(
+    fake: FakeCloud, cloud: Cloud, run_ids: list[str]
+) -> None:
+    before = Runs(cloud).get(run_ids[0])
+    del fake.executions[run_ids[0]]
+    run = Runs(cloud).get(run_ids[0])
+    assert (before.kept, run.kept) == (False, True)
+    assert (run.id, run.workflow, run.state, run.outcome) == (
+        *(before.id, "deploy", "SUCCESS", "done"),
+    )
+    assert (run.message, run.description) == ("All is well.", "before the weekend")
+    assert (run.url, run.inputs) == ("http://dashboard/run", {"match": "docker"})
+    assert [row.host for row in run.report.rows] == ["c1"]
+    assert run.created_at == before.created_at
+    progress = Runs(cloud).progress(run.id)
+    assert (progress.tasks, progress.ended) == ((), True)
+
+
+def test_those_that_are_gone_are_listed_among_the_others_once(
+    fake: FakeCloud, cloud: Cloud, run_ids: list[str]
+) -> None:
+    for gone in (0, 1, 3):
+        del fake.executions[run_ids[gone]]
+    listed = Runs(cloud).list()
+    assert [run.id for run in listed] == run_ids[::-1]
+    assert [run.kept for run in listed] == [False, True, False, True, True]
+    assert {(run.outcome, run.workflow) for run in listed} == {("done", "deploy")}
+    assert listed[1].message == "All is well."
+    assert Runs(cloud).list(workflow="verify") == []
+
+
+@pytest.mark.parametrize("gone", [(), (0, 1), (3, 4), (1, 3), (0, 1, 2, 3, 4)])
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_pages_have_each_of_them_once_in_order(
+    fake: FakeCloud, cloud: Cloud, run_ids: list[str], gone: tuple[int, ...], limit: int
+) -> None:
+    for number in gone:
+        del fake.executions[run_ids[number]]
+    seen: list[str] = []
+    while page := Runs(cloud).list(limit=limit, marker=seen[-1] if seen else ""):
+        seen += [run.id for run in page]
+    assert list(dict.fromkeys(seen)) == run_ids[::-1]
+    assert len(seen) == len(run_ids)
+
+
+def test_a_marker_that_nobody_knows_is_told(cloud: Cloud, run_ids: list[str]) -> None:
+    with pytest.raises(NotFound):
+        Runs(cloud).list(marker="no-run")
+
+
+def shown(cloud: Cloud, run_id: str) -> Run:
+    return Runs(cloud).get(run_id)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("description", '{"state": "SUCCESS"}'),
+        ("description", None),
+        ("variables", json.dumps({"items": "zlib:AAAA"})),
+        ("variables", "{}"),
+        ("project_id", "another"),
+    ],
+)
+def test_what_the_run_has_not_written_is_not_shown(
+    fake: FakeCloud, cloud: Cloud, run_ids: list[str], part: str, value: Any
+) -> None:
+    run_id = run_ids[2]
+    name = next(name for name in fake.environments if run_id in name)
+    del fake.executions[run_id]
+    fake.environments[name][part] = value
+    with pytest.raises(NotFound):
+        shown(cloud, run_id)
+    listed = [run.id for run in Runs(cloud).list()]
+    assert (run_id in listed) is (part == "variables")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "[]",
+        "no JSON",
+        "[" * 20_000,
+        '{"state": {}}',
+        json.dumps({"workflow_name": "novadocker.deploy", "state": "SUCCESS"}),
+    ],
+)
+def test_what_somebody_has_made_with_the_right_hash_and_no_sense_is_left_out(
+    fake: FakeCloud, cloud: Cloud, run_ids: list[str], made: str
+) -> None:
+    name = f"novadocker-ended-20260102T030405-{run_ids[0]}-{hashed(made)}"
+    fake.environments = {name: {"name": name, "description": made, "variables": "{}"}}
+    del fake.executions[run_ids[0]]
+    assert [run.id for run in Runs(cloud).list()] == run_ids[:0:-1]
+    with pytest.raises(NotFound):
+        shown(cloud, run_ids[0])
+
+
+def test_values_that_somebody_has_made_up_are_words_and_nothing_else(
+    fake: FakeCloud, cloud: Cloud, run_ids: list[str]
+) -> None:
+    fake.environments.clear()
+    fields = ("workflow_name", "state", "description", "created_at", "updated_at", "message")
+    told = json.dumps(
+        {
+            **{key: {"no": ["text"]} for key in fields},
+            **{"workflow_name": "novadocker.deploy", "outcome": [], "contents": []},
+        }
+    )
+    name = f"novadocker-ended-20260102T030405-{run_ids[0]}-{hashed(told)}"
+    fake.environments[name] = {"name": name, "description": told, "variables": "{}"}
+    del fake.executions[run_ids[0]]
+    listed = {run.id: run for run in Runs(cloud).list()}[run_ids[0]]
+    assert (listed.ended, listed.created_at) == (False, None)
+    with pytest.raises(NotFound, match="what is kept of it was altered"):
+        shown(cloud, run_ids[0])
+
+
+def test_runs_are_listed_for_who_may_not_see_what_is_kept_of_others(
+    fake: FakeCloud, cloud: Cloud, run_ids: list[str]
+) -> None:
+    del fake.executions[run_ids[0]]
+    fake.faults["/mistral/v2/environments"] = (403, None)
+    assert [run.id for run in Runs(cloud).list()] == run_ids[:0:-1]
+    with pytest.raises(NotFound, match=f"Mistral does not show the run {run_ids[0]}"):
+        shown(cloud, run_ids[0])
+
+
+def test_no_run_is_begun_by_what_is_kept_of_another() -> None:
+    """Others in the project can make such a one."""
+    told = {"state": "planned", "plan_digest": "d"}
+    plan = Run("1", "plan", "SUCCESS", output={"report": told}, kept=True)
+    with pytest.raises(BadInput, match=r"^plan: Mistral has 1 no more, .* Plan anew"):
+        again.deploy_inputs(plan)
+    failed = Run("1", "deploy", "ERROR", output={"report": REPORT}, kept=True)
+    with pytest.raises(BadInput, match=r"^failed_of: Mistral has 1 no more"):
+        again.failed_inputs(failed, "deploy")
+
+
+def test_a_run_that_was_never_kept_is_not_found(cloud: Cloud, run_ids: list[str]) -> None:
+    with pytest.raises(NotFound, match="Mistral does not show the run 0000"):
+        shown(cloud, "0000")
