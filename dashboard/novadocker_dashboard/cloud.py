@@ -16,10 +16,12 @@ from novadocker_client.connection import Cloud
 TIMEOUT_S = 30
 
 
-def of(request: HttpRequest) -> Cloud:
+def of(request: HttpRequest, *, timeout_s: float = TIMEOUT_S) -> Cloud:
     """Return the cloud as the request's user sees it.
 
     Horizon's session holds the user's token and catalog: Keystone is not asked again.
+
+    :param timeout_s: how long an answer may take
     """
     user = request.user
     roles = [{"id": role.get("id"), "name": role["name"]} for role in user.roles]
@@ -32,7 +34,7 @@ def of(request: HttpRequest) -> Cloud:
     session = Session(
         auth=AccessInfoPlugin(AccessInfoV3(auth_token=user.token.id, body={"token": body})),
         verify=False if settings.OPENSTACK_SSL_NO_VERIFY else settings.OPENSTACK_SSL_CACERT or True,
-        timeout=TIMEOUT_S,
+        timeout=timeout_s,
         app_name="novadocker-dashboard",
     )
     return Cloud(

@@ -149,7 +149,8 @@ ROOMS: Mapping[str, Room] = {
                 "switches": (
                     "novadocker_dashboard.enabled",
                     "novadocker_dashboard.local_settings",
-                )
+                ),
+                "card": ("novadocker_dashboard.templatetags.novadocker_card",),
             },
             {
                 "docker hosts": ("novadocker_dashboard.content.docker_hosts",),
