@@ -172,6 +172,12 @@ INPUTS: Mapping[str, Input] = {
         NUMBER, "How many seconds a host's agent may take to answer at first.", 60
     ),
     "report_url": Input(TEXT, "The address that the run's message ends with."),
+    "preload": Input(
+        FLAG,
+        "Whether Docker hypervisors fetch the images; else they are only published, and no compute"
+        " host is asked.",
+        True,
+    ),
     "remove_images": Input(FLAG, "Whether the images that were published are deleted.", False),
     "controllers": Input(
         CHOICE,
@@ -229,7 +235,7 @@ WORKFLOWS: Mapping[str, Workflow] = {
     "preload_images": Workflow(
         "Preload images",
         "Publish Docker images in Glance and have Docker hypervisors fetch them.",
-        (*SELECTING, "images", "aggregate", *_WAITING),
+        (*SELECTING, "images", "preload", "aggregate", *_WAITING),
     ),
 }
 

@@ -86,6 +86,8 @@ class AdminPageTests(PageTests, helpers.BaseAdminViewTests):
         return [
             (HOSTS + "index",),
             (HOSTS + "start", "plan"),
+            (HOSTS + "images",),
+            (HOSTS + "publish",),
             (HOSTS + "runs",),
             (HOSTS + "run", run),
             (HOSTS + "deploy", run),

@@ -113,7 +113,10 @@ class SelectHosts(NovadockerAction):
         named = inputs.validate(self.settings["workflow"], self.inputs)
         of_kind = {"recover": selection.select_enrolled, _PRECHECK: selection.select_to_be}
         select = of_kind.get(workflow, selection.select)
-        chosen = select(records, selection.Query.from_settings(named))
+        if self.settings["preload"]:
+            chosen = select(records, selection.Query.from_settings(named))
+        else:
+            chosen = selection.Selection([], "no host, as images are only published")
         selection.require_plan(chosen, workflow, self.settings.get("plan_digest"))
         controllers = [r for r in records if r.enrolled and {"controller", "glance"} & {*r.roles}]
         if prechecking:

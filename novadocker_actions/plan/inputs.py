@@ -150,6 +150,7 @@ FIELDS: dict[str, tuple[Any, dict[str, Any], str]] = {
         "There is none any more: novadocker.plan shows what deploy would do with the same inputs.",
     ),
     "remove_images": (False, {"type": "boolean"}, "Give true or false."),
+    "preload": (True, {"type": "boolean"}, "Give true or false."),
     "controllers": ("auto", {"enum": ["auto", "keep"]}, "Give auto or keep."),
 }
 
@@ -189,7 +190,7 @@ WORKFLOWS: dict[str, tuple[str, ...]] = {
     "undeploy": (*_SELECTING, *_BATCHING, *_WAITING, "aggregate", "remove_images", "controllers"),
     "precheck": (*_SELECTING, *_CONVERTING, *_WAITING),
     "recover": ("hosts", "where", "exclude", "aggregate", *_WAITING),
-    "preload_images": (*_SELECTING, *_WAITING, "images", "aggregate"),
+    "preload_images": (*_SELECTING, *_WAITING, "images", "preload", "aggregate"),
 }
 
 _LISTS = ("hosts", "exclude", "images", "batch_sizes")

@@ -215,4 +215,9 @@ def _recovered(facts: Facts) -> list[str]:
 
 def _preloaded(facts: Facts) -> list[str]:
     good = _good(facts)
+    if not facts.computes:
+        ready = [image for image in facts.images if image.get("ok")]
+        new = sum(1 for image in ready if image.get("changed"))
+        many = "" if len(ready) == 1 else "s"
+        return [f"{len(ready)} image{many} in Glance, {new} published by this run"]
     return [f"{len(facts.images)} images are on {len(good)} of {len(facts.computes)} hosts"]

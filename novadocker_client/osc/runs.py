@@ -213,7 +213,7 @@ class PreloadImages(Start):
     """Publish images and have hosts fetch them."""
 
     workflow = "preload_images"
-    otherwise = ("images",)
+    otherwise: tuple[str, ...] = ("images", "preload")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of its options."""
@@ -227,6 +227,25 @@ class PreloadImages(Start):
         """Return the inputs of the run."""
         given = super().given(parsed_args)
         return {**given, "images": parsed_args.images} if parsed_args.images else given
+
+
+class PublishImages(PreloadImages):
+    """Publish images, and leave hosts alone."""
+
+    otherwise = (*PreloadImages.otherwise, *meanings.SELECTING, "aggregate")
+
+    def get_description(self) -> str:
+        """Return what it does: the first part of a preload."""
+        return (
+            "Publish Docker images in Glance: the engine of a controller pulls them from their "
+            "registry and uploads them. What is there already, by its digest, is not published "
+            "again. No compute host is asked; one that boots such an image fetches it then, or "
+            "`openstack docker image preload` has it do so before."
+        )
+
+    def given(self, parsed_args: argparse.Namespace) -> dict[str, Any]:
+        """Return the inputs of the run."""
+        return {**super().given(parsed_args), "preload": False}
 
 
 class List(base.Lister):

@@ -250,6 +250,28 @@ def test_images_are_published_and_fetched_onto_converted_hosts(
     assert cloud.hosts["compute-docker-1"].images == set(cloud.glance_images)
 
 
+@pytest.mark.usefixtures("converted")
+def test_images_are_published_and_no_compute_host_is_asked(
+    mistral: Mistral, cloud: FakeCloud
+) -> None:
+    hosts = [host for host in cloud.hosts.values() if "compute" in host.roles]
+    before = [(list(host.runs), set(host.images)) for host in hosts]
+
+    given = {"images": "nginx, busybox", "preload": False}
+    run = mistral.run("novadocker.preload_images", given)
+
+    assert run["state"] == "SUCCESS", mistral.tree(run["id"])
+    assert "2 images in Glance, 1 published by this run" in run["output"]["message"]
+    assert run["output"]["report"]["state"] == "done"
+    assert len(cloud.glance_images) == 2
+    assert [(host.runs, host.images) for host in hosts] == before
+
+    again = mistral.run("novadocker.preload_images", given)
+    assert again["output"]["report"]["state"] == "unchanged"
+    assert "2 images in Glance, 0 published by this run" in again["output"]["message"]
+    assert len(cloud.glance_images) == 2
+
+
 def test_images_are_not_fetched_onto_other_hypervisors(mistral: Mistral, cloud: FakeCloud) -> None:
     run = mistral.run("novadocker.preload_images")
 

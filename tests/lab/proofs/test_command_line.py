@@ -238,6 +238,10 @@ def test_images_are_preloaded(shell: Transcripts, docker_hosts: Any) -> None:
         shell.type(*preload, "--wait", "no-such-image:1"), "an image that is nowhere", REFUSED
     )
     assert "no-such-image" in said.text
+    # It is in Glance by then, and no host is asked whether it has it.
+    publish = (*DOCKER, "image", "publish", "--wait")
+    said = ended(shell.type(*publish, "busybox"), "image publish --wait", DONE)
+    assert "1 image in Glance, 0 published by this run" in said.text
     ended(shell.type(*DOCKER, "image", "list"), "image list", DONE)
 
 

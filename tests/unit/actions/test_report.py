@@ -109,6 +109,22 @@ def test_a_new_image_is_a_change() -> None:
     assert told(computes=[SAME], images=[image])[0] == "done"
 
 
+def test_images_that_are_published_alone_are_told_without_hosts() -> None:
+    there, new = ({"reference": "x", "ok": True, "changed": changed} for changed in (False, True))
+    state, text = told(workflow="preload_images", images=[there, new])
+    assert (state, text.partition(".")[0]) == (
+        "done",
+        "2 images in Glance, 1 published by this run",
+    )
+    state, text = told(workflow="preload_images", images=[there])
+    assert state == "unchanged"
+    assert text.startswith("1 image in Glance, 0 published by this run.")
+    lost = {"reference": "y", "ok": False, "reason": "the disk is full"}
+    state, text = told(workflow="preload_images", images=[there, lost])
+    assert state == "failed"
+    assert text.startswith("Image y was not published: the disk is full. See")
+
+
 def test_failures_within_the_limit_are_partial_success() -> None:
     state, message = told(computes=[GOOD, BAD], max_failed=1)
 

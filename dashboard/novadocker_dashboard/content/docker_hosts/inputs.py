@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django import forms
@@ -14,8 +14,11 @@ from novadocker_client import meanings
 from novadocker_client.meanings import Input
 
 # Chosen by the page: hosts are named, never searched for, and a digest comes with its plan. A list
-# of sizes is for the command line.
-_NOT_ASKED = ("match", "if_none_match", "where", "plan_digest", "report_url", "batch_sizes")
+# of sizes is for the command line. Images are preloaded, or published from a page of their own.
+_NOT_ASKED = (
+    *("match", "if_none_match", "where", "plan_digest", "report_url", "batch_sizes"),
+    "preload",
+)
 _DESCRIPTION_CHARS = 250
 
 
@@ -83,6 +86,7 @@ class InputsForm(forms.Form):
     :param workflow: name without the workbook's
     :param data: what was filled in
     :param given: inputs that are filled in already
+    :param without: inputs that are not asked for
     """
 
     description = forms.CharField(
@@ -93,11 +97,18 @@ class InputsForm(forms.Form):
     )
 
     def __init__(
-        self, workflow: str, data: Any = None, *, given: Mapping[str, Any] | None = None
+        self,
+        workflow: str,
+        data: Any = None,
+        *,
+        given: Mapping[str, Any] | None = None,
+        without: Collection[str] = (),
     ) -> None:
         super().__init__(data, initial=dict(given or {}))
         self._names = [
-            name for name in meanings.WORKFLOWS[workflow].inputs if name not in _NOT_ASKED
+            name
+            for name in meanings.WORKFLOWS[workflow].inputs
+            if name not in (*_NOT_ASKED, *without)
         ]
         for name in self._names:
             self.fields[name] = _field(name, meanings.INPUTS[name])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from novadocker_client import again
+from novadocker_client import again, hosts
 from novadocker_client.errors import BadInput
-from novadocker_client.meanings import WORKFLOWS
+from novadocker_client.meanings import SELECTING, WORKFLOWS, Workflow
 from novadocker_client.runs import Run, Runs
 from novadocker_dashboard import pages, rights, sending
 from novadocker_dashboard.content.docker_hosts.inputs import InputsForm
@@ -27,15 +28,24 @@ STARTED: Mapping[str, rights.Rules] = {
     "recover": rights.CHANGE,
     "preload_images": rights.CHANGE,
 }
+START = "horizon:admin:docker_hosts:start"
 LIST = "horizon:admin:docker_hosts:runs"
 RUN = "horizon:admin:docker_hosts:run"
+IMAGES = "horizon:admin:docker_hosts:images"
+PUBLISH = "horizon:admin:docker_hosts:publish"
 
 
 class Start(pages.Page):
-    """The inputs of a run, with the hosts that were chosen."""
+    """The inputs of a run, with the hosts that were chosen.
+
+    ``without`` is what the form does not ask for, ``given`` what the run gets besides.
+    """
 
     rules = rights.SEE
     template = "novadocker/docker_hosts/start.html"
+    without: tuple[str, ...] = ()
+    given: Mapping[str, Any] = {}
+    leads_back = "horizon:admin:docker_hosts:index"
 
     def get(self, request: HttpRequest, workflow: str) -> HttpResponse:
         """Show the form without hosts, or with the inputs of another run."""
@@ -44,7 +54,7 @@ class Start(pages.Page):
         if like := request.GET.get("like"):
             with self.asking():
                 initial = Runs(self.cloud).get(like).inputs
-        return self._form(workflow, InputsForm(workflow, given=initial))
+        return self._form(workflow, self._filled(workflow, initial))
 
     def post(self, request: HttpRequest, workflow: str) -> HttpResponse:
         """Show the form with the chosen hosts, or begin the run when it has been filled in."""
@@ -53,8 +63,14 @@ class Start(pages.Page):
             chosen = request.POST.getlist("host")
             if "all" in request.POST:
                 chosen = request.POST.get("all_names", "").split()
-            return self._form(workflow, InputsForm(workflow, given={"hosts": chosen}))
-        form = InputsForm(workflow, request.POST)
+            initial: dict[str, Any] = {"hosts": chosen}
+            if images := request.POST.getlist("image"):
+                initial["images"] = images
+                with self.asking():
+                    listing = hosts.listed(self.cloud)
+                    initial["hosts"] = [host.name for host in listing.hosts if host.is_docker]
+            return self._form(workflow, self._filled(workflow, initial))
+        form = InputsForm(workflow, request.POST, without=self.without)
         if not form.is_valid():
             return self._form(workflow, form, status=400)
         try:
@@ -63,31 +79,63 @@ class Start(pages.Page):
                 sending.once(request.user.id, request.POST[sending.FIELD]) as sent,
             ):
                 run = Runs(self.cloud).start(
-                    workflow, form.inputs(), description=form.cleaned_data["description"]
+                    workflow,
+                    {**form.inputs(), **self.given},
+                    description=form.cleaned_data["description"],
                 )
                 sent.result = run.id
                 return self.leave(
-                    _address(run.id), said=_("%s has begun.") % WORKFLOWS[workflow].title
+                    _address(run.id), said=_("%s has begun.") % self.words(workflow).title
                 )
         except sending.SentBefore as err:
             return self.leave(_address(err.result), failed=str(err))
         return self._form(workflow, form, status=pages.NOT_DONE)
+
+    def words(self, workflow: str) -> Workflow:
+        """Return what it is called, and does."""
+        return WORKFLOWS[workflow]
+
+    def _filled(self, workflow: str, given: Mapping[str, Any]) -> InputsForm:
+        return InputsForm(workflow, given=given, without=self.without)
 
     def _require(self, workflow: str) -> None:
         if workflow not in STARTED:
             raise Http404
         rights.require(self.request, STARTED[workflow])
 
+    def _action(self, workflow: str) -> str:
+        return str(reverse(START, args=[workflow]))
+
     def _form(self, workflow: str, form: InputsForm, status: int = 200) -> HttpResponse:
         return self.show(
             {
-                "workflow": workflow,
-                "words": WORKFLOWS[workflow],
+                "action": self._action(workflow),
+                "leads_back": reverse(self.leads_back),
+                "words": self.words(workflow),
                 "form": form,
                 "once": self.request.POST.get(sending.FIELD) or sending.token(),
             },
             status,
         )
+
+
+class Publish(Start):
+    """The images that are to be published, with no host."""
+
+    without = (*SELECTING, "aggregate")
+    given: Mapping[str, Any] = {"preload": False}
+    leads_back = IMAGES
+
+    def words(self, workflow: str) -> Workflow:
+        """Return what it is called, and does: the first part of a preload."""
+        return replace(
+            super().words(workflow),
+            title=_("Publish images"),
+            meaning=_("Publish Docker images in Glance. No compute host is asked."),
+        )
+
+    def _action(self, workflow: str) -> str:
+        return str(reverse(PUBLISH))
 
 
 class Deploy(pages.Page):

@@ -8,10 +8,24 @@ from __future__ import annotations
 
 from django.urls import path
 
-from novadocker_dashboard.content.docker_hosts import approving, hosts, runs, starting, stopping
+from novadocker_dashboard.content.docker_hosts import (
+    approving,
+    hosts,
+    images,
+    runs,
+    starting,
+    stopping,
+)
 
 urlpatterns = [
     path("", hosts.HostList.as_view(), name="index"),
+    path("images/", images.ImageList.as_view(), name="images"),
+    path(
+        "images/publish/",
+        starting.Publish.as_view(),
+        {"workflow": "preload_images"},
+        name="publish",
+    ),
     path("start/<slug:workflow>/", starting.Start.as_view(), name="start"),
     path("runs/", runs.RunList.as_view(), name="runs"),
     path("runs/<uuid:run_id>/", runs.RunPage.as_view(), name="run"),

@@ -260,6 +260,37 @@ def test_images_are_preloaded_by_name(fake: FakeCloud, execute: Execute) -> None
     assert json.loads(run["input"]) == {"images": ["nginx:1.27", "redis"], "match": "docker"}
 
 
+def test_images_are_published_without_a_word_of_hosts(fake: FakeCloud, execute: Execute) -> None:
+    execute(commands.PublishImages, "nginx:1.27", "redis", "--description", "for the weekend")
+    (run,) = fake.executions.values()
+    assert run["workflow_name"] == "novadocker.preload_images"
+    assert json.loads(run["input"]) == {"images": ["nginx:1.27", "redis"], "preload": False}
+    known = commands.PublishImages(types.SimpleNamespace(), None)
+    told = known.get_parser("x").format_help()
+    assert "not published again" in " ".join(told.split())
+    # Which hosts are meant, or whether they are, is no question.
+    assert not [name for name in known.otherwise if f"--{name.replace('_', '-')}" in told]
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome", "code"),
+    [
+        ("SUCCESS", "done", 0),
+        ("SUCCESS", "unchanged", 0),
+        ("ERROR", "failed", 1),
+        ("ERROR", "refused", 2),
+        ("CANCELLED", "stopped", 4),
+    ],
+)
+def test_who_waits_for_images_gets_the_exit_code_of_their_run(
+    fake: FakeCloud, execute: Execute, state: str, outcome: str, code: int
+) -> None:
+    ending(fake, state, outcome)
+    ended = execute(commands.PublishImages, "nginx", "--wait", "-f", "json")
+    assert ended.code == code
+    assert json.loads(ended.out)["report"]["state"] == outcome
+
+
 def test_progress_is_told_beside_the_output_a_line_an_event(
     fake: FakeCloud, execute: Execute
 ) -> None:
