@@ -27,14 +27,17 @@ _TOLD = ("workflow_name", "state", "description", "created_at", "updated_at")
 
 
 def listed(cloud: Cloud, workflows: Collection[str]) -> list[dict[str, Any]]:
-    """Return kept runs of the user's project, the newest first, as Mistral's API tells runs.
+    """Return kept runs of the user's project, each once, as Mistral's API tells runs.
 
     Of their outputs they have the message, and what became of them.
 
     :param workflows: of which workflows, with the workbook's name
     """
-    summaries = (_summary(environment) for environment in _environments(cloud, ENDED))
-    return [row for row in summaries if row and row["workflow_name"] in workflows]
+    rows: dict[str, dict[str, Any]] = {}
+    for environment in _environments(cloud, ENDED):
+        if row := _summary(environment):
+            rows.setdefault(row["id"], row)
+    return [row for row in rows.values() if row["workflow_name"] in workflows]
 
 
 def find(cloud: Cloud, run_id: str) -> dict[str, Any] | None:
@@ -59,15 +62,17 @@ def find(cloud: Cloud, run_id: str) -> dict[str, Any] | None:
 
 
 def _environments(cloud: Cloud, part: str) -> Iterator[dict[str, Any]]:
-    """Yield the environments of the user's project whose names have a part, the latest first.
+    """Yield the environments of the user's project whose names have a part, in the order of time.
 
-    There is none for a user who may not list them: runs have their executions for long.
+    Of two for one run the first is the run's own, or as good as that: what was made after it had
+    ended is not. There is none for a user who may not list them: runs have their executions for
+    long.
     """
     own = cloud.project_id()
     try:
-        with asking(MISTRAL, "list runs as they are kept"):
+        with asking(MISTRAL, "list runs"):
             kept = cloud.mistral.environments.list(
-                fields=["name", "description", "project_id"], name=f"has:{part}"
+                fields=["name", "description", "project_id", "created_at"], name=f"has:{part}"
             )
     except NotAllowed:
         return
@@ -75,8 +80,7 @@ def _environments(cloud: Cloud, part: str) -> Iterator[dict[str, Any]]:
     # Another project may have some that everybody sees.
     yield from sorted(
         (row for row in rows if row.get("project_id") == own),
-        key=lambda row: str(row["name"]),
-        reverse=True,
+        key=lambda row: str(row.get("created_at") or ""),
     )
 
 

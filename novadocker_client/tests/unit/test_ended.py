@@ -138,6 +138,25 @@ def test_what_the_run_has_not_written_is_not_shown(
     assert (run_id in listed) is (part == "variables")
 
 
+def test_a_run_that_is_kept_twice_is_listed_once_and_is_what_was_kept_first(
+    fake: FakeCloud, cloud: Cloud, run_ids: list[str]
+) -> None:
+    run_id = run_ids[2]
+    (own,) = (kept for name, kept in fake.environments.items() if run_id in name)
+    own["created_at"] = "2026-03-01 00:00:00"
+    # Its name says that it is of a later run, which whoever has made it can have it say.
+    fake.executions[run_id]["created_at"] = "2026-02-28 00:00:00"
+    forged = keep(fake, run_id, message="Nothing happened.", created_at="2026-03-01 00:00:01")
+    assert forged["name"] > own["name"]
+    del fake.executions[run_id]
+    for kept in (own, forged):
+        # In whatever order Mistral lists them.
+        fake.environments[kept["name"]] = fake.environments.pop(kept["name"])
+        assert shown(cloud, run_id).message == "All is well."
+        (listed,) = [run for run in Runs(cloud).list() if run.id == run_id]
+        assert listed.message == "All is well."
+
+
 @pytest.mark.parametrize(
     "made",
     [
