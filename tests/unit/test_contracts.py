@@ -721,6 +721,24 @@ def test_the_newest_nova_that_a_plan_takes_is_the_newest_that_is_proven() -> Non
     assert literal(ACTIONS, "NEWEST_NOVA") == max(map(int, releases.split()))
 
 
+def test_the_releases_of_horizon_that_are_proven_are_those_that_the_dashboard_is_for() -> None:
+    text = (TOP / "tools/proofs/dashboard_releases").read_text()
+    (djangos,) = re.findall(r"^declare -A djangos=\((.*)\)$", text, re.MULTILINE)
+    (releases,) = re.findall(r"^releases=\(([\d. ]+)\)$", text, re.MULTILINE)
+    proven = re.findall(r"\[([\d.]+)\]=", djangos)
+    assert releases.split() == proven
+    # The newest one is the lab's.
+    lock = (TOP / "lab/dashboard.lock").read_text()
+    (newest,) = re.findall(r"^horizon==(\d+\.\d+)", lock, re.MULTILINE)
+    locks = sorted(path.stem for path in (TOP / "tools/proofs/horizon").glob("*.lock"))
+    assert [*locks, newest] == proven
+    project = tomllib.loads((TOP / "dashboard/pyproject.toml").read_text())["project"]
+    assert f"horizon>={proven[0]}" in project["dependencies"]
+    seen = set(re.findall(r"\d+\.\d+", re.sub(r"\[[^]]*\]", "", djangos)))
+    assert seen == {"4.2", "5.2"}
+    assert "Django>=4.2,<5.3" in project["dependencies"]
+
+
 def test_the_workbook_calls_the_actions_that_mistral_is_given() -> None:
     tasks = [task for workflow in workflows().values() for task in workflow["tasks"].values()]
     # A task's own action, the one that _recipe is handed, and the one that it has by itself.
