@@ -16,6 +16,8 @@ class Page(HTMLParser):
         self.labelled: set[str] = set()
         self.fields: list[dict[str, str | None]] = []
         self.links: list[dict[str, str | None]] = []
+        # Elements that mean nothing by themselves, with names that nobody is told.
+        self.unheard: list[dict[str, str | None]] = []
         self._open: str = ""
         self.feed(text)
 
@@ -29,6 +31,8 @@ class Page(HTMLParser):
             self.inline.append(tag)
         if tag in ("script", "img", "iframe", "link", "form"):
             self.loaded.append(given.get("src") or given.get("href") or given.get("action") or "")
+        if tag in ("div", "p", "pre", "span") and "aria-label" in given and "role" not in given:
+            self.unheard.append(given)
         if tag == "a":
             self.links.append(given)
         if tag == "label" and given.get("for"):

@@ -105,6 +105,11 @@ class FrameTests(AdminPageTests):
                 known = field.get("aria-label") or field.get("id") in page.labelled
                 self.assertTrue(known, (name, field))
 
+    def test_what_has_a_name_says_what_it_is(self) -> None:
+        """Screen readers leave out the name of an element that has no role."""
+        for name, text in self.shown():
+            self.assertEqual([], Page(text).unheard, name)
+
     def test_scripts_and_styles_load_nothing_either(self) -> None:
         """They ask only for the address that the page names, which is its own."""
         for path in (FILES / "static").rglob("*.*"):
