@@ -12,10 +12,11 @@ import ctypes
 import errno
 import fcntl
 import ipaddress
+import itertools
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any
 
 from oslo_log import log as logging
@@ -104,19 +105,25 @@ def ns_attach(netns: str, peer: str, nic: dict[str, Any]) -> str:
     :return: name of the device in the namespace
     """
     with NetNS(netns, flags=0) as ns:
-        ns.link("set", index=ns.link_lookup(ifname="lo")[0], state="up")
-        link = _link_by_alias(ns, peer)
-        if link is None:
+        links = list(ns.get_links())
+        link = _by_alias(links, peer)
+        has_arrived = link is None
+        if has_arrived:
             _move(peer, netns)
-            link = _link_by_alias(ns, peer)
+            links = list(ns.get_links())
+            link = _by_alias(links, peer)
             if link is None:
                 raise OSError(errno.ENODEV, f"{peer} did not arrive in {netns}")
+        by_name = {other.get_attr("IFLA_IFNAME"): other["index"] for other in links}
+        ns.link("set", index=by_name["lo"], state="up")
         index, name = int(link["index"]), link.get_attr("IFLA_IFNAME")
+        settings = {"mtu": nic["mtu"], "state": "up"}
         if name == peer:
-            name = _free_name(ns)
-            ns.link("set", index=index, state="down")
-            ns.link("set", index=index, ifname=name)
-        ns.link("set", index=index, mtu=nic["mtu"], state="up")
+            # It is down, as the kernel lets devices arrive: one that is up keeps its name.
+            name = settings["ifname"] = _free_name(by_name)
+        ns.link("set", index=index, **settings)
+        if not has_arrived:
+            _drop_others(ns, index, nic)
         _configure(ns, index, nic)
     return str(name)
 
@@ -157,7 +164,6 @@ def ns_peers_set(netns: str, state: str) -> None:
 
 
 def _configure(ns: NetNS, index: int, nic: dict[str, Any]) -> None:
-    _drop_others(ns, index, nic)
     for address in nic["addresses"]:
         ip, prefix = address.split("/")
         flags = {"flags": 0x02} if ":" in ip else {}  # IFA_F_NODAD: Neutron keeps addresses unique
@@ -241,25 +247,20 @@ def _move(peer: str, netns: str) -> None:
     fd = os.open(netns, os.O_RDONLY)
     try:
         with IPRoute() as ipr:
-            if not _set(ipr, peer, ifalias=peer) or not _set(ipr, peer, net_ns_fd=fd):
+            # The kernel moves it first: its alias is what it has where it arrives.
+            if not _set(ipr, peer, net_ns_fd=fd, ifalias=peer):
                 raise OSError(errno.ENODEV, f"no device {peer} to move into {netns}")
     finally:
         os.close(fd)
 
 
-def _link_by_alias(ns: NetNS, alias: str) -> Any:
+def _by_alias(links: Iterable[Any], alias: str) -> Any:
     """Return the device that was moved into a namespace by a name; None where there is none."""
-    for link in ns.get_links():
-        if link.get_attr("IFLA_IFALIAS") == alias:
-            return link
-    return None
+    return next((link for link in links if link.get_attr("IFLA_IFALIAS") == alias), None)
 
 
-def _free_name(ns: NetNS) -> str:
-    taken = {link.get_attr("IFLA_IFNAME") for link in ns.get_links()}
-    return next(
-        name for name in (f"eth{number}" for number in range(len(taken) + 1)) if name not in taken
-    )
+def _free_name(taken: Container[str]) -> str:
+    return next(name for number in itertools.count() if (name := f"eth{number}") not in taken)
 
 
 def _kind_of(ipr: IPRoute, device: str) -> str | None:

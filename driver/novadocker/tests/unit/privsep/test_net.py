@@ -75,12 +75,12 @@ class Socket:
         (link,) = self.get_links(more["index"])
         if verb == "del":
             self.links.remove(link)
-        elif "net_ns_fd" in more:
+        if "net_ns_fd" in more:
             self.links.remove(link)
             self.kernel.inside.append(link)
-        elif "ifalias" in more:
+        if "ifalias" in more:
             link["IFLA_IFALIAS"] = more["ifalias"]
-        elif "ifname" in more:
+        if "ifname" in more:
             link["IFLA_IFNAME"] = more["ifname"]
 
     def get_addr(self, index: int) -> list[Link]:
@@ -311,6 +311,7 @@ class TestNamespace:
 
     def test_what_a_port_has_no_more_goes(self, kernel: Kernel, netns: str) -> None:
         net.veth_create("tap1", "nd1", MAC, 1400, True)
+        net.ns_attach(netns, "nd1", nic())
         kernel.addresses = [
             address("10.0.0.5", 24),
             address("10.0.0.9", 24),
@@ -351,6 +352,15 @@ class TestNamespace:
             ("198.51.100.0/24", None),
         ]
 
+    def test_one_that_has_just_come_is_not_asked_what_it_had(
+        self, kernel: Kernel, netns: str
+    ) -> None:
+        net.veth_create("tap1", "nd1", MAC, 1400, True)
+        # The kernel takes these from a device that moves.
+        kernel.addresses, kernel.routes = [address("10.0.0.5", 24)], [route(None, "10.0.0.1")]
+        net.ns_attach(netns, "nd1", nic())
+        assert [action for action in kernel.done if action[1] == "del"] == []
+
     @pytest.mark.parametrize(("replaces", "verb"), [(True, "replace"), (False, "add")])
     def test_one_more_port_leaves_the_default_gateway_to_the_others(
         self, replaces: bool, verb: str, kernel: Kernel, netns: str
@@ -371,6 +381,7 @@ class TestNamespace:
         self, replaces: bool, via: str | None, asked: Any, kernel: Kernel, netns: str
     ) -> None:
         net.veth_create("tap1", "nd1", MAC, 1400, True)
+        net.ns_attach(netns, "nd1", nic())
         # The route that there is, of this one, stays.
         kernel.routes = [route("169.254.169.254/32", via)]
         wanted = nic(metadata=("169.254.169.254/32", via), replaces=replaces)
