@@ -18,6 +18,8 @@ import docker
 import docker.errors
 import requests
 
+from tests.functional.driver import whole_output
+
 # A dockerd without a bridge deletes docker0, wherever it finds it.
 _OWN_NETWORK = ("unshare", "--net", "--")
 # It and the programs that it starts, which are Go's, live for a short time: to collect garbage
@@ -28,6 +30,11 @@ _ENVIRONMENT = {"GOGC": "800"}
 def given_url() -> str:
     """Return where the engine listens that tests or a program are given by the environment."""
     return os.environ["DOCKER_HOST"]
+
+
+def given(timeout_s: int = 60) -> docker.DockerClient:
+    """Connect to that engine."""
+    return whole_output.Client(given_url(), timeout_s=timeout_s)
 
 
 def _has_docker0() -> bool:
@@ -93,7 +100,7 @@ class OwnEngine:
 
     def client(self) -> docker.DockerClient:
         """Connect to it."""
-        client = docker.DockerClient(base_url=self.url, version=self._version)
+        client = whole_output.Client(self.url, self._version)
         # The engine runs programs to tell its version, and has the same one all its life.
         self._version = client.api.api_version
         return client

@@ -30,7 +30,7 @@ CONFIG = {
 
 @pytest.fixture
 def engine() -> Iterator[docker.DockerClient]:
-    engine = docker.from_env(timeout=600)
+    engine = own_engine.given(timeout_s=600)
     yield engine
     engine.close()
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
 from novadocker import exceptions
@@ -37,7 +36,7 @@ class Cloud:
     def __init__(
         self, directory: Path, monkeypatch: pytest.MonkeyPatch, flatten_layers: int = 64
     ) -> None:
-        self.engine = docker.from_env()
+        self.engine = own_engine.given()
         self.stored: dict[str, bytes] = {}
         self.made: list[str] = []
         place = spool.Spool(str(directory), "host")

@@ -46,7 +46,7 @@ def _objects() -> None:
 
 @pytest.fixture
 def engine() -> Iterator[docker.DockerClient]:
-    engine = docker.from_env()
+    engine = own_engine.given()
     yield engine
     engine.close()
 

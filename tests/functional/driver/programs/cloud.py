@@ -68,7 +68,7 @@ class CloudTestCase(integrated_helpers.ProviderUsageBaseTestCase):
         # Without one it greets nobody.
         self.flags(tty=True, group="docker")
         self.flags(vif_plugging_timeout=0, allow_resize_to_same_host=True)
-        self.engine = docker.from_env()
+        self.engine = own_engine.given()
         self._archives[IMAGE_ID] = busybox.image()
         for image in self.glance.images.values():
             image.update(container_format="docker", disk_format="raw", checksum="0" * 32)

@@ -7,11 +7,10 @@ import unittest
 
 from tests.functional.driver import nova_process  # isort: skip - before anything of Nova's
 
-import docker
 from nova import context
 
 from novadocker.virt.docker.engine import lxcfs
-from tests.functional.driver import busybox
+from tests.functional.driver import busybox, own_engine
 from tests.functional.driver import lxcfs as mounted
 
 HOST = "novadocker-test-guest-view"
@@ -28,7 +27,7 @@ class GuestViewTest(unittest.TestCase):
     """An instance of a flavor with one processor and 64 MB."""
 
     def setUp(self) -> None:
-        self.docker = docker.from_env()
+        self.docker = own_engine.given()
         self.addCleanup(self._forget_image)
         self.driver = nova_process.load_driver()
         self.driver.init_host(HOST)

@@ -16,7 +16,6 @@ from unittest import mock
 
 from tests.functional.driver import nova_process  # isort: skip - before anything of Nova's
 
-import docker
 import os_vif
 from nova import context, exception, objects
 from nova.compute import vm_states
@@ -24,7 +23,7 @@ from nova.network import model
 from pyroute2 import IPRoute, NetNS
 from pyroute2.netlink import rtnl
 
-from tests.functional.driver import busybox, openvswitch
+from tests.functional.driver import busybox, openvswitch, own_engine
 
 HOST = "novadocker-test-network"
 BRIDGE = "br-int"
@@ -45,8 +44,8 @@ def setUpModule() -> None:
 
 
 def _forget_image() -> None:
-    for image in docker.from_env().images.list(f"nova-glance/{nova_process.IMAGE_ID}"):
-        docker.from_env().images.remove(image.id, force=True)
+    for image in own_engine.given().images.list(f"nova-glance/{nova_process.IMAGE_ID}"):
+        own_engine.given().images.remove(image.id, force=True)
 
 
 def port(number: int, *subnets: Any, hybrid: bool = False, **fields: Any) -> Any:
@@ -128,7 +127,7 @@ class NetworkTest(unittest.TestCase):
     """Ports of instances."""
 
     def setUp(self) -> None:
-        self.docker = docker.from_env()
+        self.docker = own_engine.given()
         self.context = context.get_admin_context()
         self.driver = nova_process.load_driver()
         self.driver.init_host(HOST)
