@@ -20,7 +20,7 @@ from lab.hosts.access import Host
 from lab.lifecycle import BareStage, Stage
 from lab.machine import lock
 from lab.machine.progress import Progress
-from lab.settings import NETWORKING, OVS, LabSettings
+from lab.settings import MOST_COMPUTES, NETWORKING, OVS, LabSettings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,15 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         "build", help="build the images of the hosts and the wheels; 'up' does it as well"
     ).set_defaults(run=_build)
 
-    up = commands.add_parser("up", help="bring the lab up; harmless when it is up")
-    up.add_argument(
-        "--networking",
-        choices=NETWORKING,
-        default=OVS,
-        help="what wires the ports of instances: Neutron's Open vSwitch agents, or OVN, which has"
-        " routers and an external network as well (%(default)s)",
-    )
-    up.set_defaults(run=_up)
+    _add_up(commands)
 
     down = commands.add_parser("down", help="remove hosts, volumes and networks; images stay")
     down.add_argument("--purge", action="store_true", help="remove images and the cache as well")
@@ -90,6 +82,25 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_up(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    up = commands.add_parser("up", help="bring the lab up; harmless when it is up")
+    up.add_argument(
+        "--networking",
+        choices=NETWORKING,
+        default=OVS,
+        help="what wires the ports of instances: Neutron's Open vSwitch agents, or OVN, which has"
+        " routers and an external network as well (%(default)s)",
+    )
+    up.add_argument(
+        "--computes",
+        type=_count,
+        default=len(LabSettings().computes),
+        metavar="N",
+        help="how many compute hosts there are (%(default)s)",
+    )
+    up.set_defaults(run=_up)
+
+
 def main(argv: Sequence[str] | None = None, stage: Stage | None = None) -> int:
     """Run one command of the lab and return its exit code.
 
@@ -115,6 +126,13 @@ def main(argv: Sequence[str] | None = None, stage: Stage | None = None) -> int:
         return 130
 
 
+def _count(text: str) -> int:
+    count, least = int(text), len(LabSettings().computes)
+    if not least <= count <= MOST_COMPUTES:
+        raise argparse.ArgumentTypeError(f"{count} is not from {least} to {MOST_COMPUTES}")
+    return count
+
+
 def _build(call: Call) -> None:
     with lock.held(call.settings, "build"):
         lifecycle.build(call.settings, call.progress, call.stage)
@@ -122,6 +140,7 @@ def _build(call: Call) -> None:
 
 def _up(call: Call) -> None:
     settings = dataclasses.replace(call.settings, networking=call.arguments.networking)
+    settings = settings.with_computes(call.arguments.computes)
     with lock.held(settings, "up"):
         lifecycle.up(settings, call.progress, call.stage)
 

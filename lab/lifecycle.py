@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -18,7 +19,7 @@ from lab.images.snapshots import Snapshots
 from lab.images.wheelhouse import Lock, Project, Wheel
 from lab.machine import engine, parallel
 from lab.machine.progress import Progress
-from lab.settings import HostSettings, LabSettings
+from lab.settings import DEFAULT_HOSTS, HostSettings, LabSettings
 
 # On the controller of a lab that was brought up to the end, and may have been used since.
 USED = "/etc/novadocker-lab/used"
@@ -89,14 +90,20 @@ def build(settings: LabSettings, progress: Progress, stage: Stage) -> None:
 def up(settings: LabSettings, progress: Progress, stage: Stage) -> None:
     """Bring the whole lab up; what is there already is left as it is."""
     built = _images(settings, progress, stage)
-    snapshots = Snapshots(settings, built)
+    usual = dataclasses.replace(settings, hosts=DEFAULT_HOSTS)
+    snapshots = Snapshots(usual, built)
     with concurrent.futures.ThreadPoolExecutor(1) as aside:
         wheels = aside.submit(_wheels, settings, progress, stage, built)
         ready = snapshots.complete()
         hosts = lab_hosts(settings)
+
+        def image(host: HostSettings) -> str:
+            kept = ready and host in usual.hosts
+            return snapshots.reference(host) if kept else built.for_host(host)
+
         with progress.step(f"boot {', '.join(hosts)}"):
-            boot(settings, hosts, snapshots.reference if ready else built.for_host)
-        fresh = not ready and not _used(settings, hosts)
+            boot(settings, hosts, image)
+        fresh = not ready and settings == usual and not _used(settings, hosts)
         controlplane.start(hosts, settings, progress, stage.prepare_compute)
         stage.set_up(settings, progress, hosts[settings.controller.name], wheels.result())
     if fresh:

@@ -12,6 +12,8 @@ import pathlib
 OVS = "ovs"
 OVN = "ovn"
 NETWORKING = (OVS, OVN)
+# Each is a cloud's host with all its processes, on one machine.
+MOST_COMPUTES = 30
 
 LAB = pathlib.Path(__file__).resolve().parent
 CHECKOUT = LAB.parent
@@ -76,6 +78,19 @@ class LabSettings:
     def computes(self) -> tuple[HostSettings, ...]:
         """Return the hosts that run nova-compute from the start."""
         return tuple(host for host in self.hosts if host.role == "compute")
+
+    def with_computes(self, count: int) -> LabSettings:
+        """Return the plan with so many compute hosts, those beyond the usual ones after them.
+
+        :param count: at least as many as there are usually
+        """
+        computes = list(self.computes)
+        for number in range(len(computes) + 1, count + 1):
+            taken = {host.address for host in computes}
+            computes.append(
+                HostSettings(f"compute-docker-{number}", "compute", self.free_address(taken))
+            )
+        return dataclasses.replace(self, hosts=(self.controller, *computes))
 
     def host(self, name: str) -> HostSettings | None:
         """Return the host of that name, None when it is not one of the plan."""

@@ -34,14 +34,25 @@ def start(
     controller = hosts[settings.controller.name]
     cloud = provision.controller_cloud(controller)
     ours = units.compute_units(cloud.networking)
-    if all(_is_provisioned(host) for host in (controller, *computes)):
-        with progress.step("services of the cloud"):
-            _each(computes, lambda host: provision.start(host, ours))
-            provision.start(controller, units.controller_units(cloud.networking))
-            readiness.wait_ready(settings)
+    bare = [host for host in (controller, *computes) if not _is_provisioned(host)]
+    if controller in bare:
+        _provision(cloud, controller, computes, settings, progress, prepare_compute)
+        _each([controller, *computes], lambda host: host.put(MARKER, ""))
         return
-    _provision(cloud, controller, computes, settings, progress, prepare_compute)
-    _each([controller, *computes], lambda host: host.put(MARKER, ""))
+
+    def join(host: Host) -> None:
+        interface = settings.data_interface
+        provision.configure_compute(host, cloud, interface, prepare_compute)
+        provision.enable(host, ours)
+
+    with progress.step("services of the cloud"):
+        provision.start(controller, units.controller_units(cloud.networking))
+        _each([host for host in computes if host not in bare], lambda h: provision.start(h, ours))
+        _each(bare, join)
+        readiness.wait_ready(settings)
+    if bare:
+        provision.discover_hosts(controller)
+        _each(bare, lambda host: host.put(MARKER, ""))
 
 
 def start_dashboard(controller: Host) -> None:

@@ -132,6 +132,11 @@ def fill_cloud(host: Host, settings: LabSettings) -> None:
     gateway = str(next(ipaddress.ip_network(settings.data_subnet).hosts()))
     text = contents.cloud_contents(settings.data_subnet, gateway, settings.networking)
     _as_admin(host, "fill_cloud.py", text)
+    discover_hosts(host)
+
+
+def discover_hosts(host: Host) -> None:
+    """Have Nova's scheduler see the compute hosts that have joined."""
     _shell(host, f"runuser -u nova -- {units.VENV}/bin/nova-manage cell_v2 discover_hosts")
 
 

@@ -13,7 +13,7 @@ from lab.settings import CHECKOUT, HostSettings, LabSettings
 
 
 class Snapshots:
-    """The images of a ready lab, one for each host.
+    """The images of a ready lab, one for each host of the usual plan.
 
     :param settings: the plan of the lab
     :param built: the images that fresh hosts boot

@@ -14,6 +14,8 @@ show_help() {
 
 # What wires the ports of instances in a proof's lab; a proof may say otherwise.
 networking=ovs
+# How many compute hosts that lab has; a proof may say otherwise.
+computes=3
 
 # Run a command in the lab, with its output on the screen and in a log, and print its figures.
 #   in_lab OPTION COMMAND...
@@ -38,7 +40,7 @@ in_lab() {
     # shellcheck disable=SC2154  # prepare.sh sets it
     log=$logs/proof-$(basename "$0").log
     [ -n "$keep" ] || python -m lab down
-    python -m lab up --networking "$networking"
+    python -m lab up --networking "$networking" --computes "$computes"
     "$@" 2>&1 | tee "$log" || outcome='NOT PROVEN'
     [ -n "$keep" ] || python -m lab down
 

@@ -177,3 +177,20 @@ def test_a_change_that_failed_leaves_no_lock(
     assert cli.main(["up"]) == 1
     with open(cache / "lock") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("count", ["0", "2", "31"])
+def test_fewer_computes_than_usual_and_too_many_are_refused(
+    count: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["up", "--computes", count])
+    assert f"--computes: {count} is not from 3 to 30" in capsys.readouterr().err
+
+
+def test_more_computes_come_after_the_usual_ones_with_addresses_of_their_own() -> None:
+    usual, more = LabSettings(), LabSettings().with_computes(5)
+    assert more.hosts[:4] == usual.hosts
+    assert [host.name for host in more.hosts[4:]] == ["compute-docker-4", "compute-docker-5"]
+    assert len({host.address for host in more.hosts}) == 6
+    assert usual.with_computes(3) == usual
