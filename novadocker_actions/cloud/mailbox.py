@@ -389,7 +389,12 @@ def _with_signals(
 
 
 def _signals(config: dict[str, Any]) -> list[dict[str, Any]]:
-    return [entry for entry in config.get("inputs") or [] if entry["name"].startswith(_OF_HEAT)]
+    # Without Heat's descriptions: an agent is given them each time that it asks.
+    return [
+        {name: entry[name] for name in ("name", "type", "value") if name in entry}
+        for entry in config.get("inputs") or []
+        if entry["name"].startswith(_OF_HEAT)
+    ]
 
 
 def _replace(

@@ -141,6 +141,16 @@ def push(heat: Any, run: HostRow, push_id: str = "mine", timeout_s: int = 60) ->
     mailbox.push(heat, run, steps, mode="apply", timeout_s=timeout_s, push_id=push_id)
 
 
+def test_what_an_agent_is_given_at_each_question_has_no_descriptions(
+    heat: Any, run: HostRow
+) -> None:
+    heat.configs["first"]["inputs"] = [{**SIGNAL, "description": "ID of the signal"}, SERVER]
+    push(heat, run)
+    (config,) = (row for name, row in heat.configs.items() if name != "first")
+    assert SIGNAL in config["inputs"]
+    assert not [row for row in config["inputs"] + config["outputs"] if "description" in row]
+
+
 def test_a_push_replaces_the_config_and_keeps_its_signal(heat: Any, run: HostRow) -> None:
     push(heat, run)
 
