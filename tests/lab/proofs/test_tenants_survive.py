@@ -3,12 +3,8 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
-import re
 import time
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +18,7 @@ from lab.settings import LabSettings
 from novadocker_client import hosts as novadocker_hosts
 from novadocker_client.connection import Cloud
 from novadocker_client.runs import Run, Runs
+from tests.lab.proofs.releases import driver_version, release
 from tests.lab.proofs.tenants import CONTAINER_COMMAND, MARKS, Tenants, containers
 
 pytestmark = pytest.mark.proof
@@ -267,7 +264,7 @@ def test_an_upgrade_that_fails_goes_back_to_the_driver_before(
 ) -> None:
     host = lab[FIRST]
     before = driver_version(host, lab_settings)
-    with broken_release(lab["controller"], lab_settings):
+    with release(lab["controller"], lab_settings, BROKEN, [FIRST], broken=True):
         ended = run_workflow("deploy", {"hosts": [FIRST]})
 
     row = row_of(ended, FIRST)
@@ -277,53 +274,6 @@ def test_an_upgrade_that_fails_goes_back_to_the_driver_before(
     assert driver_version(host, lab_settings) == before
     unharmed("an upgrade to a driver that does not load")
     survived.append("an upgrade that failed")
-
-
-def driver_version(host: Host, settings: LabSettings) -> str:
-    """Return the version of the driver in the environment of a host's Nova."""
-    program = "import importlib.metadata as m; print(m.version('nova-docker'))"
-    return host.run([f"{settings.openstack_venv}/bin/python", "-c", program]).stdout.strip()
-
-
-@contextmanager
-def broken_release(controller: Host, settings: LabSettings) -> Iterator[None]:
-    """A context in which the bundle carries a later driver that is broken, and hosts have it."""
-    place, aside = f"{settings.openstack_venv}/share/novadocker/wheels", "/srv/whole"
-    name = controller.run(["ls", place]).stdout.strip()
-    wheel = base64.b64decode(controller.run(["base64", f"{place}/{name}"]).stdout)
-    update = f"{settings.openstack_venv}/bin/novadocker-enroll update {FIRST}"
-    controller.run(["mkdir", aside])
-    controller.run(["mv", f"{place}/{name}", aside])
-    controller.put(f"{place}/nova_docker-{BROKEN}-py3-none-any.whl", breaking(wheel))
-    try:
-        controller.run(["bash", "-c", f". /root/admin-openrc && {update}"], timeout_s=300)
-        yield
-    finally:
-        controller.run(["sh", "-c", f"rm {place}/*; mv {aside}/* {place}; rmdir {aside}"])
-        controller.run(["bash", "-c", f". /root/admin-openrc && {update}"], timeout_s=300)
-
-
-def breaking(wheel: bytes) -> bytes:
-    """Return a driver's wheel with a later version, whose driver cannot be imported."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(wheel)) as old, zipfile.ZipFile(made, "w") as new:
-        for name in old.namelist():
-            data = old.read(name)
-            if name.endswith(".dist-info/RECORD"):
-                # Hashes are optional in it.
-                text = re.sub(r",sha256=[^,]*,\d*$", ",,", data.decode(), flags=re.M)
-                data = renamed(text).encode()
-            elif name.endswith(".dist-info/METADATA"):
-                data = re.sub(rb"^Version: .*$", f"Version: {BROKEN}".encode(), data, flags=re.M)
-            elif name == "novadocker/virt/docker/__init__.py":
-                data = b'raise ImportError("this release is broken")\n'
-            new.writestr(renamed(name), data)
-    return made.getvalue()
-
-
-def renamed(text: str) -> str:
-    """Return the name of a file of the driver's wheel, for the later version."""
-    return re.sub(r"nova_docker-[^/]+\.dist-info/", f"nova_docker-{BROKEN}.dist-info/", text)
 
 
 @pytest.fixture(scope="module")
