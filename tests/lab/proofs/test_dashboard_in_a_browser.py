@@ -21,7 +21,7 @@ from lab.hosts.access import Host
 from lab.settings import LabSettings
 from lab.stage.demo import FLAVOR, IMAGE, NETWORK
 from novadocker_client.connection import Cloud
-from tests.lab.proofs.browser import Browser
+from tests.browser import Browser
 
 pytestmark = pytest.mark.proof
 

@@ -49,7 +49,10 @@ class Browser:
     def __enter__(self) -> Self:
         try:
             self._url = f"http://127.0.0.1:{self._port()}/session"
-            wanted = {"goog:chromeOptions": {"binary": CHROMIUM, "args": list(OPTIONS)}}
+            wanted = {
+                "goog:chromeOptions": {"binary": CHROMIUM, "args": list(OPTIONS)},
+                "goog:loggingPrefs": {"browser": "ALL"},
+            }
             made = self._ask("POST", "", {"capabilities": {"alwaysMatch": wanted}})
             self._session = f"/{made['sessionId']}"
             self._size(HEIGHT)
@@ -98,14 +101,23 @@ class Browser:
         body = {"script": script, "args": list(arguments)}
         return self._ask("POST", f"{self._session}/execute/sync", body)
 
+    def promised(self, script: str, *arguments: Any) -> Any:
+        """Return what a script that is run in the page hands to its last argument."""
+        body = {"script": script, "args": list(arguments)}
+        return self._ask("POST", f"{self._session}/execute/async", body)
+
     def fetch(self, path: str) -> str:
         """Return what an address gives to the page's own script."""
-        body = {
-            "script": "const [path, done] = arguments;"
-            "fetch(path, {credentials: 'same-origin'}).then(x => x.text()).then(done);",
-            "args": [path],
-        }
-        return str(self._ask("POST", f"{self._session}/execute/async", body))
+        script = (
+            "const [path, done] = arguments;"
+            "fetch(path, {credentials: 'same-origin'}).then(x => x.text()).then(done);"
+        )
+        return str(self.promised(script, path))
+
+    def said(self) -> list[str]:
+        """Return what is in the browser's console since this was asked last."""
+        body = {"type": "browser"}
+        return [item["message"] for item in self._ask("POST", f"{self._session}/se/log", body)]
 
     def open(self, path: str) -> None:
         """Go to a path, or to a whole address."""
