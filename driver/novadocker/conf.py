@@ -118,7 +118,17 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         "runtime", help="OCI runtime to start instances with (runsc, kata); default: the engine's."
     ),
-    cfg.StrOpt("seccomp_profile", help="File with a seccomp profile in the place of Docker's own."),
+    cfg.Opt(
+        "seccomp_profile",
+        type=types.String(regex="^(own|engine|/.+)$"),
+        default="own",
+        help="Which system calls instances may make. own: by the driver's filter, whatever the age "
+        "of Docker: without io_uring, and with sockets of the families unix, inet, inet6, netlink "
+        "and packet alone, none of them of the host's audit log. 32-bit programs of x86 that make "
+        "sockets by socketcall, as those of glibc, make none. engine: by Docker's filter, which is "
+        "as old as Docker is. Otherwise the path of a file with a seccomp profile. Instances that "
+        "there are get another filter by a hard reboot.",
+    ),
     cfg.StrOpt(
         "lxcfs_path",
         help="Where lxcfs is mounted (/var/lib/lxcfs). Instances then get its files in the place "

@@ -143,7 +143,7 @@ def engine(conf: Any) -> list[Finding]:
 def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
     """Check which of the driver's options the engine supports."""
     from novadocker import exceptions
-    from novadocker.virt.docker.engine import readiness
+    from novadocker.virt.docker.engine import readiness, seccomp
 
     options = info.get("SecurityOptions") or []
     remapped = any("userns" in option for option in options)
@@ -162,7 +162,8 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
             "shares the host's limits of root"
             + (
                 "; it writes into the host's audit log"
-                if "AUDIT_WRITE" in conf.docker.default_capabilities
+                if conf.docker.seccomp_profile != seccomp.OWN
+                and "AUDIT_WRITE" in conf.docker.default_capabilities
                 else ""
             ),
             'set "userns-remap": "default" in /etc/docker/daemon.json before there are instances: '
@@ -204,9 +205,9 @@ def abilities(conf: Any, info: dict[str, Any]) -> list[Finding]:
 def _system_calls(conf: Any, version: dict[str, Any], info: dict[str, Any]) -> list[Finding]:
     from novadocker.virt.docker.engine import system_calls
 
-    return [
-        Finding("seccomp", "warning", lack.told, lack.remedy)
-        for lack in system_calls.lacks(version, info, conf.docker.seccomp_profile)
+    lacks = system_calls.lacks(version, info, conf.docker.seccomp_profile)
+    return [Finding("seccomp", "warning", lack.told, lack.remedy) for lack in lacks] or [
+        Finding("seccomp", "ok", f"[docker]seccomp_profile is {conf.docker.seccomp_profile}")
     ]
 
 

@@ -180,7 +180,9 @@ class NetworkTest(unittest.TestCase):
             "nameserver 192.0.2.53",
         ):
             self.assertIn(wanted, shown)
-        self.assertNotIn("search", shown.replace("search .", ""))
+        # Newer engines name what they have set in a comment.
+        searched = {line for line in shown.splitlines() if line.startswith("search")}
+        self.assertLessEqual(searched, {"search ."})
         hosts = self.sh(instance, "cat /etc/hosts; ping -c 1 -W 3 $(hostname)")
         self.assertIn("198.51.100.11\tweb", hosts)
         self.assertIn("2001:db8::11\tweb", hosts)

@@ -131,7 +131,12 @@ TRIES = {
     "priority at disks": Try("disk_priority"),
     "oom_score_adj": Try("out_of_memory"),
     "its own limits": Try("limits"),
-    "the audit log": Try("audit", shared=(PLAIN,)),
+    "io_uring": Try("io_uring"),
+    "the audit log": Try("audit"),
+    "the audit log, by 32 bits": Try("audit_as_32_bits", "socket"),
+    "the audit log, by socketcall": Try("audit_as_32_bits", "socketcall"),
+    "the kernel's cryptography": Try("family", "38"),
+    "a socket to other machines of the hypervisor": Try("family", "40"),
     # The network.
     "the other's address": Try("address", "198.51.100.12"),
     "the other's hardware address": Try("hardware_address", "fa:16:3e:00:00:02"),

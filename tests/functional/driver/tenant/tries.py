@@ -519,6 +519,43 @@ def console(_argument: str) -> object:
     return "written"
 
 
+def family(number: str) -> object:
+    """Make a socket of a family."""
+    socket.socket(int(number), socket.SOCK_STREAM).close()
+    return "made"
+
+
+def audit_as_32_bits(way: str) -> object:
+    """Make a socket for the audit log as a program of 32 bits does.
+
+    :param way: "socketcall", or "socket"
+    """
+    if platform.machine() != "x86_64":
+        raise Refused("not there")
+    map_32bit = 0x40
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | map_32bit
+    memory = mmap.mmap(-1, 4096, flags, mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    wanted = (socket.AF_NETLINK, socket.SOCK_RAW, 9)
+    number, arguments = {"socketcall": (102, (1, start + 512, 0)), "socket": (359, wanted)}[way]
+    # push rbx; mov eax, ebx, ecx, edx; int 0x80; pop rbx; ret
+    code = b"\x53" + b"".join(
+        struct.pack("<BI", load, value)
+        for load, value in zip((0xB8, 0xBB, 0xB9, 0xBA), (number, *arguments), strict=True)
+    )
+    code += bytes.fromhex("cd805bc3")
+    memory[: len(code)] = code
+    memory[512:524] = struct.pack("<III", *wanted)
+    child = os.fork()
+    if child == 0:
+        answer = ctypes.CFUNCTYPE(ctypes.c_int)(start)()
+        os._exit(min(-answer, 255) if answer < 0 else 0)
+    ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if ended:
+        raise Refused(errno.errorcode.get(ended, f"ended with {ended}"))
+    return "made"
+
+
 def audit(_argument: str) -> object:
     """Write into the host's audit log, as a log-in program does."""
     audit_user_login, netlink_audit = 1112, 9

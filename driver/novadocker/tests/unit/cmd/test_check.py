@@ -80,7 +80,7 @@ class TestEngine:
         assert self.states(conf) == {
             "docker": "ok",
             "cgroups": "ok",
-            "seccomp": "warning",
+            "seccomp": "ok",
             "user namespace": "warning",
             "disk quota": "warning",
         }
@@ -91,7 +91,6 @@ class TestEngine:
             ({"CgroupVersion": "2"}, ("cgroups", "version 2")),
             ({}, ("cgroups", "version 1")),
             ({}, ("user namespace", "shares the host's limits of root")),
-            ({}, ("user namespace", "writes into the host's audit log")),
             ({"SecurityOptions": ["name=userns"]}, ("user namespace", "is another user")),
             ({"Driver": "overlay2"}, ("disk quota", "no limit: overlay2")),
             ({"Driver": "zfs"}, ("disk quota", "can be limited")),
@@ -117,6 +116,19 @@ class TestEngine:
     ) -> None:
         messages = {finding.what: finding.message for finding in check.abilities(conf, info)}
         assert told[1] in messages[told[0]]
+
+    def test_the_audit_log_is_told_of_where_instances_reach_it(
+        self, conf: Any, option: Any
+    ) -> None:
+        def told() -> bool:
+            by_name = {finding.what: finding for finding in check.abilities(conf, {})}
+            return "writes into the host's audit log" in by_name["user namespace"].message
+
+        assert not told()
+        option("seccomp_profile", "engine")
+        assert told()
+        option("default_capabilities", ["CHOWN"])
+        assert not told()
 
     @pytest.mark.parametrize(
         ("driver", "wanted", "state"),
@@ -210,17 +222,18 @@ class TestEngine:
     @pytest.mark.parametrize(
         ("version", "profile", "warned"),
         [
-            ("20.10.24+dfsg1", None, True),
-            ("24.0.9", None, True),
+            ("20.10.24+dfsg1", "engine", True),
+            ("24.0.9", "engine", True),
             ("24.0.9", "/etc/profile.json", False),
-            ("25.0.0", None, False),
-            ("29.1.0", None, False),
+            ("24.0.9", "own", False),
+            ("25.0.0", "engine", False),
+            ("29.1.0", "engine", False),
         ],
     )
     def test_a_filter_of_system_calls_that_is_old_is_told(
         self,
         version: str,
-        profile: str | None,
+        profile: str,
         warned: bool,
         conf: Any,
         option: Any,
@@ -230,9 +243,9 @@ class TestEngine:
         option("seccomp_profile", profile)
         answer = {"Version": version, "ApiVersion": "1.44"}
         monkeypatch.setattr(engine, "_version", lambda: answer)
-        findings = [finding for finding in check.engine(conf) if finding.what == "seccomp"]
-        assert bool(findings) is warned
-        assert all("io_uring" in finding.message for finding in findings)
+        (finding,) = [finding for finding in check.engine(conf) if finding.what == "seccomp"]
+        assert (finding.state == "warning") is warned
+        assert ("io_uring" in finding.message) is warned
 
 
 def test_limits_that_all_share_are_looked_at(

@@ -122,6 +122,26 @@ class TestIsolation:
             with pytest.raises(exceptions.FlavorRefused, match="shm_size_mb"):
                 isolation.check(make.flavor(extra_specs={"docker:shm_size_mb": wrong}))
 
+    def test_who_is_privileged_has_no_filter_but_the_operators(
+        self, option: Any, conf: Any, tmp_path: Any
+    ) -> None:
+        def filters(**specs: str) -> list[str]:
+            options = isolation.Isolation.from_section(conf.docker)
+            return [
+                text
+                for text in isolation.arguments(options, specs)["security_opt"]
+                if text.startswith("seccomp=")
+            ]
+
+        privileged = {"docker:privileged": "true"}
+        option("allow_privileged", True)
+        assert len(filters()) == 1
+        assert filters(**privileged) == []
+        profile = tmp_path / "profile.json"
+        profile.write_text("{}")
+        option("seccomp_profile", str(profile))
+        assert filters() == filters(**privileged) == ["seccomp={}"]
+
     @pytest.mark.parametrize("value", ["false", "", "0"])
     def test_privileged_is_asked_for_by_true_alone(self, value: str) -> None:
         options = isolation.Isolation((), allow_privileged=True)

@@ -12,7 +12,7 @@ from novadocker.virt.docker.engine import system_calls
 INFO = {"SecurityOptions": ["name=seccomp,profile=default"]}
 
 
-def told(version: str, runc: str = "1.1.5+ds1", profile: str | None = None) -> list[str]:
+def told(version: str, runc: str = "1.1.5+ds1", profile: str = "engine") -> list[str]:
     """Return what is told, by the word that it is known by."""
     answer: dict[str, Any] = {"Version": version}
     if runc:
@@ -36,6 +36,8 @@ def told(version: str, runc: str = "1.1.5+ds1", profile: str | None = None) -> l
 )
 def test_an_engine_is_as_old_as_its_filter(version: str, lacking: list[str]) -> None:
     assert told(version) == lacking
+    # That of the driver's is as old as the driver.
+    assert "io_uring" not in told(version, profile="own")
     # A profile of the operator's is not the engine's.
     assert told(version, profile="/etc/profile.json") == []
 
@@ -58,5 +60,5 @@ def test_new_system_calls_are_runcs(runc: str, lacking: list[str]) -> None:
 
 
 def test_no_filter_at_all_is_told_alone() -> None:
-    (lack,) = system_calls.lacks({"Version": "20.10.5"}, {"SecurityOptions": []}, None)
+    (lack,) = system_calls.lacks({"Version": "20.10.5"}, {"SecurityOptions": []}, "own")
     assert "does not filter" in lack.told

@@ -182,3 +182,7 @@ class TestHost:
         profile.write_text("{}")
         option("seccomp_profile", str(profile))
         assert isolation.Isolation.from_section(driver.CONF.docker).seccomp == "{}"
+        option("seccomp_profile", "engine")
+        assert isolation.Isolation.from_section(driver.CONF.docker).seccomp is None
+        with pytest.raises(ValueError, match="regex"):
+            option("seccomp_profile", "profile.json")

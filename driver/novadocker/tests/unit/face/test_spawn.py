@@ -16,6 +16,7 @@ from novadocker import exceptions
 from novadocker.tests import make
 from novadocker.tests.fake_engine import names, workload
 from novadocker.tests.make import HOST, IMAGE_ID, port
+from novadocker.virt.docker.engine import seccomp
 from novadocker.virt.docker.instances import guest
 
 
@@ -112,14 +113,15 @@ class TestSpawn:
         assert not workload(engine, instance)["State"]["Running"]
 
     def test_limits_and_isolation_are_those_of_flavor_and_options(
-        self, spawn: Any, engine: Any
+        self, spawn: Any, engine: Any, conf: Any
     ) -> None:
         config = workload(engine, spawn(make.instance()))["HostConfig"]
         assert config["Memory"] == config["MemorySwap"] == 256 << 20
         assert (config["CpuQuota"], config["CpuPeriod"]) == (200_000, 100_000)
         assert config["CapDrop"] == ["ALL"]
         assert "NET_RAW" in config["CapAdd"]
-        assert config["SecurityOpt"] == ["no-new-privileges:true"]
+        own_filter = seccomp.profile(conf.docker.default_capabilities)
+        assert config["SecurityOpt"] == ["no-new-privileges:true", f"seccomp={own_filter}"]
         assert config["PidsLimit"] == 4096
         assert config["RestartPolicy"] == {"Name": "no"}
         assert not config.get("Privileged")

@@ -12,7 +12,7 @@ from docker.types import Ulimit
 
 from novadocker import exceptions
 from novadocker.types import Flavor
-from novadocker.virt.docker.engine import lxcfs
+from novadocker.virt.docker.engine import lxcfs, seccomp
 from novadocker.virt.docker.host.cpus import ALL, Cpus
 
 # The smallest limit that every engine accepts.
@@ -26,7 +26,11 @@ _NO_CPU_QUOTA = -1
 
 @dataclasses.dataclass(frozen=True)
 class Isolation:
-    """Options in [docker] that apply to every container."""
+    """Options in [docker] that apply to every container.
+
+    :ivar seccomp: the filter of system calls; None for the engine's
+    :ivar filters_privileged: whether it is for privileged containers, too
+    """
 
     capabilities: tuple[str, ...]
     no_new_privileges: bool = True
@@ -39,19 +43,18 @@ class Isolation:
     log_max_files: int = 3
     ulimits: tuple[str, ...] = ()
     shm_size_mb: int = 64
+    filters_privileged: bool = True
 
     @classmethod
     def from_section(cls, section: Any) -> Isolation:
-        """Return the options of the section, with the seccomp profile read from its file."""
-        seccomp = None
-        if section.seccomp_profile:
-            with open(section.seccomp_profile, encoding="utf-8") as source:
-                seccomp = source.read()
+        """Return the options of the section, with the filter of system calls that they name."""
+        capabilities = tuple(section.default_capabilities)
         return cls(
-            capabilities=tuple(section.default_capabilities),
+            capabilities=capabilities,
             no_new_privileges=section.no_new_privileges,
             pids_limit=section.pids_limit,
-            seccomp=seccomp,
+            seccomp=seccomp.chosen(section.seccomp_profile, capabilities),
+            filters_privileged=section.seccomp_profile != seccomp.OWN,
             runtime=section.runtime,
             allow_privileged=section.allow_privileged,
             lxcfs_path=section.lxcfs_path,
@@ -165,9 +168,10 @@ def arguments(isolation: Isolation, extra_specs: Mapping[str, str]) -> dict[str,
     if isolation.lxcfs_path:
         translated["mounts"] = lxcfs.mounts(isolation.lxcfs_path)
     security = ["no-new-privileges:true"] if isolation.no_new_privileges else []
-    if isolation.seccomp:
+    is_privileged = _is_true(extra_specs, "docker:privileged")
+    if isolation.seccomp and (isolation.filters_privileged or not is_privileged):
         security.append(f"seccomp={isolation.seccomp}")
-    if _is_true(extra_specs, "docker:privileged"):
+    if is_privileged:
         if not isolation.allow_privileged:
             raise exceptions.DriverError(
                 "the flavor asks for docker:privileged and [docker]allow_privileged is "

@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from novadocker.virt.docker.engine import seccomp
+
 # Of Docker: from then on clone3 is answered with ENOSYS. glibc uses it from 2.34 on.
 _FIRST_WITH_CLONE3 = (20, 10, 10)
 # Of Docker: its own filter took io_uring out for escapes from containers.
@@ -34,7 +36,7 @@ class Lack:
     remedy: str
 
 
-def lacks(version: Mapping[str, Any], info: Mapping[str, Any], profile: str | None) -> list[Lack]:
+def lacks(version: Mapping[str, Any], info: Mapping[str, Any], profile: str) -> list[Lack]:
     """Return what is wrong with the filter of instances.
 
     :param version: the engine's answer to ``version``
@@ -45,19 +47,20 @@ def lacks(version: Mapping[str, Any], info: Mapping[str, Any], profile: str | No
         return [Lack("Docker does not filter system calls", "use a kernel with seccomp")]
     engine = _numbers(version["Version"])
     listed = []
-    if not profile and engine < _FIRST_WITH_CLONE3:
+    # Before, no filter can have another answer than EPERM.
+    if profile in (seccomp.ENGINES, seccomp.OWN) and engine < _FIRST_WITH_CLONE3:
         listed.append(
             Lack(
-                f"the filter of Docker {version['Version']} answers clone3 with EPERM: programs of "
+                f"a filter of Docker {version['Version']} answers clone3 with EPERM: programs of "
                 "images with glibc 2.34 or later start no threads",
                 "install Docker 20.10.10 or later",
             )
         )
-    if not profile and engine < _FIRST_WITHOUT_IO_URING:
+    if profile == seccomp.ENGINES and engine < _FIRST_WITHOUT_IO_URING:
         listed.append(
             Lack(
                 f"the filter of Docker {version['Version']} lets instances use io_uring and vsock",
-                "install Docker 25 or later, or set [docker]seccomp_profile to its profile",
+                "install Docker 25 or later, or leave [docker]seccomp_profile at own",
             )
         )
     runc = _runc(version)
