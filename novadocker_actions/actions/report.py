@@ -220,16 +220,16 @@ class Report(NovadockerAction):
         url = self.settings.get("report_url") or self._url(cloud)
         try:
             result = self._report(cloud, url)
-            own = ended.keep(
-                *(cloud.workflow, self._run_id, result),
-                bad=result["bad"],
-                accepted=bool(self.settings),
-            )
-            pages.sweep(cloud.workflow, self._run_id, own)
         except (CloudError, PageLost) as err:
             LOG.warning("The report is made without the hosts' pages: %s", err)
             self.notes = [*self.notes, f"not all hosts could be read: {err}"]
             result = self._report(None, url)
+        own = ended.keep(
+            *(cloud.workflow, self._run_id, result),
+            bad=result["bad"],
+            accepted=bool(self.settings),
+        )
+        pages.sweep(cloud.workflow, self._run_id, own)
         # The run's own last: what comes after it may be asked for by that one alone.
         for name in trusts.SETTINGS:
             if self.settings.get(name):

@@ -18,7 +18,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterable
+import re
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from mistralclient.api.v2.client import Client as Mistral
@@ -36,6 +37,9 @@ WORKING, TOLD = "novadocker-page-", "novadocker-report-"
 _PAGE, _EXECUTION = "page", "execution"
 _RUN_ID_CHARS = 36
 _HASH_CHARS = 32
+# What all names of runs' environments have in them, and what they are like: in an address, another
+# one could name another thing of Mistral's, which a run would delete for whoever has made it.
+_OURS, _NAME = "novadocker-", re.compile(r"[0-9A-Za-z-]+")
 
 
 def keep(mistral: Mistral, run_id: str, lists: list[list[Any]]) -> list[Any]:
@@ -108,7 +112,8 @@ def _found(get: Any, name: str) -> Any:
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARS]
+    # What somebody else has put there may be no text.
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_HASH_CHARS]
 
 
 def sweep(mistral: Mistral, run_id: str, own: ended.Kept) -> None:
@@ -122,14 +127,36 @@ def sweep(mistral: Mistral, run_id: str, own: ended.Kept) -> None:
     :param own: it, as it is kept
     """
     try:
-        listed = mistral.environments.list(fields=["name", "project_id"])
-        names = [item.name for item in listed if item.project_id == own.project_id]
+        names = list(_names(mistral, own.project_id))
         going = ended.too_many(names, own.name)
         kept = {ended.run_of(name) for name in names if name not in going}
         for name in [*going, *_left_over(mistral, run_id, names, kept)]:
             mistral.environments.delete(name)
     except CloudError as err:
         LOG.warning("Pages of runs that have ended are left in Mistral's environments: %s", err)
+
+
+def _names(mistral: Mistral, project_id: str) -> Iterator[str]:
+    """Yield the names of a project's environments that may be those of runs.
+
+    Mistral cuts lists (``[api] max_limit``), and an administrator's have those of all projects.
+    """
+    known: set[tuple[str, str]] = set()
+    since: dict[str, str] = {}
+    while True:
+        listed = mistral.environments.list(
+            fields=["name", "project_id", "created_at"],
+            sort_keys="created_at",
+            name=f"has:{_OURS}",
+            **since,
+        )
+        new = {(str(item.project_id), str(item.name)) for item in listed} - known
+        if not new:
+            return
+        known |= new
+        own = sorted(name for owner, name in new if owner == project_id)
+        yield from filter(_NAME.fullmatch, own)
+        since = {"created_at": f"gte:{listed[-1].created_at}"}
 
 
 def _left_over(

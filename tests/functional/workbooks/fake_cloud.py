@@ -436,8 +436,11 @@ class FakeCloud(BaseAdapter):
     # -- Mistral
 
     def _list_environments(self, query: dict[str, str], body: Any) -> Any:
-        names = [name for name in self.environments if query.get("name") in (None, name)]
-        listed = [{"project_id": "p1", **self.environments[name], "name": name} for name in names]
+        wanted = query.get("name", "has:")
+        part = wanted.removeprefix("has:")
+        names = [n for n in self.environments if (n == part if part == wanted else part in n)]
+        of_all = {"project_id": "p1", "created_at": "2026-01-02 03:04:05"}
+        listed = [{**of_all, **self.environments[name], "name": name} for name in names]
         return 200, {"environments": listed}
 
     def _post_environment(self, query: dict[str, str], body: Any) -> Any:

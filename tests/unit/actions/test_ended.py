@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import pytest
 
+from novadocker_actions.actions.report import Report
 from novadocker_actions.cloud import ended, pages
-from novadocker_actions.errors import CloudError
+from novadocker_actions.errors import CloudError, PageLost
 from novadocker_actions.plan import inputs, report
 from novadocker_client import ended as clients
 
@@ -28,12 +30,19 @@ class Environments:
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
+        # How many Mistral lists at once, the first first.
+        self.max_limit = 1000
 
     def create(self, **row: Any) -> None:
-        self.rows[row["name"]] = {"project_id": "p1", **row}
+        made = f"2026-02-01 {len(self.rows) // 3600:02}:{len(self.rows) // 60 % 60:02}:00"
+        self.rows[row["name"]] = {"project_id": "p1", "created_at": made, **row}
 
     def list(self, **asked: Any) -> Any:
-        return [SimpleNamespace(**row, to_dict=lambda row=row: row) for row in self.rows.values()]
+        since = asked.get("created_at", "").removeprefix("gte:")
+        rows = [row for row in self.rows.values() if row["created_at"] >= since]
+        return [
+            SimpleNamespace(**row, to_dict=lambda row=row: row) for row in rows[: self.max_limit]
+        ]
 
     def get(self, name: str) -> Any:
         return SimpleNamespace(to_dict=lambda: self.rows[name])
@@ -222,3 +231,74 @@ def test_what_others_have_is_left_alone_and_what_is_kept_has_its_pages() -> None
     assert not {f"{pages.WORKING}{RUN}-{2:032}", f"{pages.TOLD}{old}-{4:032}", kept(0)} & left
     mine = [name for name in left if ended.run_of(name) and rows.rows[name]["project_id"] == "p1"]
     assert len(mine) == ended.MOST
+
+
+@pytest.mark.parametrize("others", ["p1", "p2"])
+def test_all_is_swept_where_mistral_cuts_its_lists(others: str) -> None:
+    """A large cloud's reports have pages by the thousand, and others have environments too."""
+    service = mistral()
+    rows = service.environments
+    for number in range(150):
+        rows.create(name=f"novadocker-another-{number}", variables={}, project_id=others)
+    for number in range(ended.MOST + 2):
+        rows.create(name=kept(number), variables={})
+    own = keep(service)
+    rows.create(name=f"{pages.WORKING}{RUN}-{1:032}", variables={})
+    rows.max_limit = 100
+    pages.sweep(service, RUN, own)
+    left = set(rows.rows)
+    assert f"{pages.WORKING}{RUN}-{1:032}" not in left
+    assert sum(1 for name in left if ended.run_of(name)) == ended.MOST
+    assert own.name in left
+
+
+@pytest.mark.parametrize("kind", [ended.ENDED, pages.WORKING, pages.TOLD, "novadocker-stop-"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        f"x-{RUN}/../../executions/{RUN}",
+        f"{RUN}/../../workflows/novadocker.deploy",
+        f"x-{RUN}-%2e%2e/x",
+        f"{RUN}?force=true",
+        f"{RUN}#",
+    ],
+)
+def test_a_name_that_would_be_another_address_is_not_asked_for(kind: str, end: str) -> None:
+    """A member of the project makes it, and the run has more rights."""
+    service = mistral()
+    own = keep(service)
+    for number in range(ended.MOST):
+        service.environments.create(name=kept(number), variables={})
+    # It sorts as the oldest and as the latest.
+    for time in ("00000000T000000-", "99999999T999999-"):
+        service.environments.create(name=f"{kind}{time}{end}", variables={})
+    service.environments.create(name=f"{kind}{end}", variables={})
+    asked = []
+    service.executions.get = lambda run_id: (_ for _ in asked.append(run_id) or ()).throw(
+        CloudError("workflow", "GET it", 404, "no")
+    )
+    service.environments.delete = mock.Mock()
+    pages.sweep(service, RUN, own)
+    addresses = [*asked, *(call.args[0] for call in service.environments.delete.mock_calls)]
+    assert not [address for address in addresses if not re.fullmatch("[0-9A-Za-z-]+", address)]
+
+
+@pytest.mark.parametrize("lost", [PageLost("it is gone"), CloudError("workflow", "GET", 503, "no")])
+def test_a_run_whose_hosts_cannot_be_read_is_kept_as_others(lost: Exception) -> None:
+    service = mistral()
+    cloud: Any = mock.Mock(workflow=service, workflow_url="http://mistral", project_id="p1")
+    cloud.dashboard_url.return_value, cloud.trusts.return_value = "", []
+    made = Report({}, done=[{"rows": {"page": "novadocker-page-1"}}])
+    made._workflow, made._run_id = "deploy", RUN
+    with mock.patch.object(pages, "read", side_effect=lost):
+        result = made.act(cloud)
+    assert "not all hosts could be read" in str(result["report"])
+    assert shown(service)["output"]["report"] == result["report"]
+
+
+def test_a_page_that_is_no_text_is_none_that_a_run_has_written() -> None:
+    service = mistral()
+    named = pages.write(service, pages.WORKING, RUN, ["c1"])
+    service.environments.rows[named["page"]]["variables"] = '{"items": "\\ud800"}'
+    with pytest.raises(PageLost, match="is not what the run has put there"):
+        pages.read(service, named)
