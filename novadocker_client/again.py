@@ -29,6 +29,15 @@ def deploy_inputs(plan: Run) -> dict[str, Any]:
     return {**given, "plan_digest": digest}
 
 
+def like_inputs(run: Run) -> dict[str, Any]:
+    """Return the inputs that another run had, for who is to look at them and begin one like it.
+
+    :raises BadInput: when its execution is gone
+    """
+    _require_execution("like", run, "Give the inputs anew.")
+    return dict(run.inputs)
+
+
 def failed_inputs(run: Run, workflow: str) -> dict[str, Any]:
     """Return the inputs with which a workflow does again what it failed to do, on no other host.
 

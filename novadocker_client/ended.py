@@ -9,21 +9,23 @@ make others all the same, so these are to be read, and no run is begun by them.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import datetime
 import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from novadocker_client import pages
+from novadocker_client import pages, readable
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import NotAllowed, NotFound, asking
 
 # Names begin so; then come when the run began, the run, and the hash, with dashes between them.
 ENDED = "novadocker-ended-"
-_NAME = re.compile(rf"{ENDED}[0-9T]{{15}}-(?P<run>[0-9a-f-]{{36}})-(?P<hash>[0-9a-f]{{32}})")
-_HASH_CHARS = 32
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_NAME = re.compile(rf"{ENDED}[0-9T]{{15}}-(?P<run>{_UUID})-(?P<hash>[0-9a-f]{{32}})")
 _TOLD = ("workflow_name", "state", "description", "created_at", "updated_at")
+_STATES = ("SUCCESS", "ERROR")
+# Times of long before have none in some zones.
+_FIRST_YEAR = 2000
 
 
 def listed(cloud: Cloud, workflows: Collection[str]) -> list[dict[str, Any]]:
@@ -51,10 +53,8 @@ def find(cloud: Cloud, run_id: str) -> dict[str, Any] | None:
             continue
         with asking(MISTRAL, f"show the environment {environment['name']}"):
             record = cloud.mistral.environments.get(environment["name"]).to_dict()
-        variables = record.get("variables") or {}
-        variables = json.loads(variables) if isinstance(variables, str) else variables
-        text = str(variables.get("items"))
-        contents = pages.unpack(text) if _hash(text) == row["contents"] else None
+        text = str(readable.mapping(record.get("variables")).get("items"))
+        contents = pages.unpack(text) if pages.hashed(text) == row["contents"] else None
         if not isinstance(contents, Mapping):
             raise NotFound(MISTRAL, f"show the run {run_id}", "what is kept of it was altered")
         return {**row, "input": contents.get("input"), "output": contents.get("output")}
@@ -72,7 +72,11 @@ def _environments(cloud: Cloud, part: str) -> Iterator[dict[str, Any]]:
     try:
         with asking(MISTRAL, "list runs"):
             kept = cloud.mistral.environments.list(
-                fields=["name", "description", "project_id", "created_at"], name=f"has:{part}"
+                fields=["name", "description", "project_id", "created_at"],
+                # Where Mistral cuts the list, the latest are in it.
+                sort_keys="created_at",
+                sort_dirs="desc",
+                name=f"has:{part}",
             )
     except NotAllowed:
         return
@@ -87,11 +91,11 @@ def _environments(cloud: Cloud, part: str) -> Iterator[dict[str, Any]]:
 def _summary(environment: Mapping[str, Any]) -> dict[str, Any] | None:
     told = str(environment.get("description") or "")
     name = _NAME.fullmatch(str(environment["name"]))
-    if name is None or _hash(told) != name["hash"]:
+    if name is None or pages.hashed(told) != name["hash"]:
         return None
     try:
-        row = json.loads(told)
-        return {
+        row = readable.loads(told)
+        summary = {
             **{field: str(row[field]) for field in _TOLD},
             "id": name["run"],
             "contents": row["contents"],
@@ -100,9 +104,18 @@ def _summary(environment: Mapping[str, Any]) -> dict[str, Any] | None:
                 "report": {"state": str(row["outcome"])},
             },
         }
+        kept_at = str(environment.get("created_at") or "")
+        return summary if _is_of_the_past(summary, kept_at) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARS]
+def _is_of_the_past(row: Mapping[str, Any], kept_at: str) -> bool:
+    """Return whether it may be a run that had ended when it was kept: others would go first.
+
+    :raises ValueError: when its times are none of Mistral's
+    """
+    for field in ("created_at", "updated_at"):
+        if datetime.datetime.strptime(row[field], "%Y-%m-%d %H:%M:%S").year < _FIRST_YEAR:
+            return False
+    return row["state"] in _STATES and row["created_at"] <= (kept_at or row["created_at"])

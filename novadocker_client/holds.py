@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from novadocker_client import readable
 
 # The task of a run that waits, and the workflow that it runs for that.
 TASK = "hold"
@@ -51,14 +52,17 @@ def read(given: Any) -> Hold | None:
 
     :param given: the input, as Mistral tells it
     """
-    value = json.loads(given) if isinstance(given, str) and given else given
-    hold = value.get("hold") if isinstance(value, Mapping) else None
+    hold = readable.mapping(given).get("hold")
     if not isinstance(hold, Mapping):
         return None
-    return Hold(
-        approval=hold.get("kind") == APPROVAL,
-        batch=int(hold["batch"]),
-        left=int(hold["left"]),
-        hosts=int(hold["hosts"]),
-        until=datetime.datetime.fromtimestamp(float(hold["until"]), datetime.UTC),
-    )
+    try:
+        return Hold(
+            approval=hold.get("kind") == APPROVAL,
+            batch=int(hold["batch"]),
+            left=int(hold["left"]),
+            hosts=int(hold["hosts"]),
+            until=datetime.datetime.fromtimestamp(float(hold["until"]), datetime.UTC),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        # Somebody has begun that workflow alone.
+        return None

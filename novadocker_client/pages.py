@@ -10,11 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from novadocker_client import readable
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import NotFound, asking
 
@@ -33,9 +33,14 @@ def unpack(value: Any) -> Any:
         return value
     try:
         packed = base64.b64decode(value.removeprefix(_MARK), validate=True)
-        return json.loads(zlib.decompressobj().decompress(packed, _MOST_BYTES))
+        return readable.loads(zlib.decompressobj().decompress(packed, _MOST_BYTES).decode())
     except (binascii.Error, zlib.error, ValueError):
         return []
+
+
+def hashed(text: str) -> str:
+    """Return what the name of a page ends with that has this text."""
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_HASH_CHARS]
 
 
 def read(cloud: Cloud, name: str) -> list[Mapping[str, Any]]:
@@ -45,10 +50,9 @@ def read(cloud: Cloud, name: str) -> list[Mapping[str, Any]]:
     :raises NotFound: when it is gone, or is not what the run has put there
     """
     with asking(MISTRAL, f"show the environment {name}"):
-        variables = cloud.mistral.environments.get(name).to_dict().get("variables") or {}
-    variables = json.loads(variables) if isinstance(variables, str) else variables
-    text = str(variables.get("items"))
-    if not name.endswith(f"-{hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARS]}"):
+        variables = cloud.mistral.environments.get(name).to_dict().get("variables")
+    text = str(readable.mapping(variables).get("items"))
+    if not name.endswith(f"-{hashed(text)}"):
         raise NotFound(
             MISTRAL, f"show the environment {name}", "it is not what the run has written"
         )

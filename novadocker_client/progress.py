@@ -9,12 +9,11 @@ for one. What had ended at the last look is not asked for again.
 from __future__ import annotations
 
 import datetime
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from novadocker_client import holds, pages
+from novadocker_client import holds, pages, readable
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import asking
 from novadocker_client.holds import Hold
@@ -282,7 +281,7 @@ class _Reader:
         fields = ["id", "task_execution_id", "input"]
         for item in self._executions(fields, state="RUNNING"):
             self.hold = holds.read(item.get("input")) or self.hold
-            rows = host_rows(_mapping(item.get("input")).get("rows"))
+            rows = host_rows(readable.mapping(item.get("input")).get("rows"))
             hosts[str(item["id"])] = hosts[str(item.get("task_execution_id"))] = rows
         return hosts
 
@@ -360,7 +359,7 @@ def _task(
         # Its own tasks tell of its hosts.
         rows = ()
     elif state in _ENDED:
-        rows = host_rows(_rows_in(_mapping(record.get("published"))))
+        rows = host_rows(_rows_in(readable.mapping(record.get("published"))))
     else:
         rows = under_way.get(str(record["id"])) or tuple(row for row in given if row.state == OK)
     name = str(record.get("name") or "")
@@ -419,8 +418,3 @@ def moment(text: Any) -> datetime.datetime | None:
     except ValueError:
         return None
     return told if told.tzinfo else told.replace(tzinfo=datetime.UTC)
-
-
-def _mapping(text: Any) -> dict[str, Any]:
-    value = json.loads(text) if isinstance(text, str) and text else text
-    return dict(value) if isinstance(value, Mapping) else {}

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import datetime
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from novadocker_client import ended, holds, meanings, pages, progress, reports, signals
+from novadocker_client import ended, holds, meanings, pages, progress, readable, reports, signals
 from novadocker_client.connection import MISTRAL, Cloud
 from novadocker_client.errors import BadInput, NotFound, Unavailable, asking
 from novadocker_client.holds import Hold
@@ -136,15 +135,17 @@ class Runs:
 
         :raises NotFound: when there is none of this id
         """
+        return self._whole(self._begun(run_id))
+
+    def _begun(self, run_id: str) -> Run:
         try:
             with asking(MISTRAL, f"show the run {run_id}"):
-                run = _run(self._cloud.mistral.executions.get(run_id).to_dict())
+                return _run(self._cloud.mistral.executions.get(run_id).to_dict())
         except NotFound:
             record = ended.find(self._cloud, run_id)
             if record is None:
                 raise
-            run = _run(record, kept=True)
-        return self._whole(run)
+            return _run(record, kept=True)
 
     def _whole(self, run: Run) -> Run:
         """Return a run with its report assembled, where that is in pages."""
@@ -155,8 +156,7 @@ class Runs:
         try:
             parts = [part for name in names for part in pages.read(self._cloud, name)]
         except NotFound as err:
-            note = f"This is the beginning of the report: {err}"
-            data = {**told, "notes": [*(told.get("notes") or []), note]}
+            data = reports.noted(told, f"This is the beginning of the report: {err}")
         else:
             data = reports.assembled(told, parts)
         return replace(run, output={**run.output, "report": data})
@@ -193,16 +193,31 @@ class Runs:
         except NotFound:
             if before is None:
                 raise
-            begun = f"lte:{before.created_at:%Y-%m-%d %H:%M:%S}"
-            listed = self._executions(fields, limit, created_at=begun, **filters)
+            listed = self._after_kept(before, fields, limit, filters)
         if marker:
-            before = before or self.get(marker)
-            kept = [run for run in kept if _age(run) <= _age(before) and run.id != marker]
+            before = before or self._begun(marker)
+            kept = [run for run in kept if _follows(run, before)]
         if len(listed) == limit:
-            kept = [run for run in kept if _age(run) >= _age(listed[-1])]
+            kept = [run for run in kept if not _follows(run, listed[-1])]
         known = {run.id for run in listed}
         gone = [run for run in kept if run.id not in known]
-        return sorted([*listed, *gone], key=_age, reverse=True)[:limit]
+        # As Mistral's order is: of those that began in the same second, by their ids.
+        ordered = sorted([*listed, *gone], key=lambda run: run.id)
+        return sorted(ordered, key=_age, reverse=True)[:limit]
+
+    def _after_kept(
+        self, before: Run, fields: Sequence[str], limit: int, filters: Mapping[str, str]
+    ) -> Sequence[Run]:
+        """Return the executions that come after a run which has none any more."""
+        listed: list[Run] = []
+        marker, begun = "", f"lte:{before.created_at:%Y-%m-%d %H:%M:%S}"
+        while len(listed) < limit:
+            page = self._executions(fields, limit, marker=marker, created_at=begun, **filters)
+            listed += [run for run in page if _follows(run, before)]
+            if len(page) < limit:
+                break
+            marker = page[-1].id
+        return listed[:limit]
 
     def _executions(self, fields: Sequence[str], limit: int, **filters: str) -> Sequence[Run]:
         with asking(MISTRAL, "list runs"):
@@ -400,6 +415,10 @@ def _age(run: Run) -> str:
     return f"{run.created_at or ''}"
 
 
+def _follows(run: Run, other: Run) -> bool:
+    return (_age(run), other.id) < (_age(other), run.id)
+
+
 def progress_of(cloud: Cloud, run: Run, before: Progress | None = None) -> Progress:
     """Return how far a run has come; of one whose execution is gone that is not known any more.
 
@@ -420,12 +439,7 @@ def _run(record: Mapping[str, Any], *, kept: bool = False) -> Run:
         created_at=progress.moment(record.get("created_at")),
         updated_at=progress.moment(record.get("updated_at")),
         project_id=str(record.get("project_id") or ""),
-        inputs=_mapping(record.get("input")),
-        output=_mapping(record.get("output")),
+        inputs=readable.mapping(record.get("input")),
+        output=readable.mapping(record.get("output")),
         kept=kept,
     )
-
-
-def _mapping(text: Any) -> dict[str, Any]:
-    value = json.loads(text) if isinstance(text, str) and text else text
-    return dict(value) if isinstance(value, Mapping) else {}

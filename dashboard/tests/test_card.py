@@ -129,6 +129,32 @@ class CardTests(AdminPageTests):
         self.assertIn("&lt;script&gt;alert(1)", text)
         self.assertRegex(text, "^<section [^>]*ng-non-bindable")
 
+    def test_a_run_that_has_no_page_is_shown_without_a_link(self) -> None:
+        """Who begins an execution may choose its id."""
+        (run,) = (self.fake.executions[self.fake.add_run("deploy", "SUCCESS")],)
+        run["id"] = "no-uuid"
+        self.fake.executions = {"no-uuid": run}
+        text = self.card()
+        self.assertIn("deploy, ", text)
+        self.assertNotIn("runs/no-uuid", text)
+        page = self.look("horizon:admin:docker_hosts:runs").content.decode()
+        self.assertIn("<code>no-uuid</code>", page)
+
+    def test_what_is_no_text_is_shown_as_far_as_it_is(self) -> None:
+        """A host may say anything in its JSON."""
+        output = {"message": "half \ud800 a pair", "report": {"state": "failed"}}
+        self.fake.add_run("deploy", "ERROR", output=output)
+        self.assertIn("half ? a pair", self.card())
+
+    def test_a_card_that_cannot_be_drawn_or_sent_leaves_horizons_page_whole(self) -> None:
+        """The log has it."""
+        for told in ({"types": 5}, {"faults": ["\ud800"]}):
+            with (
+                mock.patch.object(card, "_told", return_value=told),
+                self.assertLogs(card.LOG, "ERROR"),
+            ):
+                self.assertIn("Docker hosts cannot be shown", self.card())
+
     def test_it_has_no_script_no_style_and_nothing_from_outside(self) -> None:
         """As all pages of ours."""
         self.fake.add_run("deploy", "SUCCESS", output={"message": "well"})

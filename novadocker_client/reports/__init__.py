@@ -122,7 +122,7 @@ def read(data: Any) -> Report:
         images=tuple(_items(data.get("images"))),
         plan_digest=str(data.get("plan_digest") or ""),
         rule=str(hosts.get("rule") or "") if isinstance(hosts, Mapping) else "",
-        notes=tuple(str(note) for note in data.get("notes") or ()),
+        notes=tuple(map(str, _list(data.get("notes")))),
         errors=tuple(
             {"task": str(error.get("task") or ""), "error": str(error.get("error") or "")}
             for error in _items(data.get("errors"))
@@ -136,7 +136,7 @@ def read(data: Any) -> Report:
 
 def _on(finding: Mapping[str, Any]) -> str:
     """Return the hosts of a finding: the first few of many."""
-    names = [str(name) for name in finding.get("hosts") or ()]
+    names = [str(name) for name in _list(finding.get("hosts"))]
     count = finding.get("count")
     more = count - len(names) if isinstance(count, int) else 0
     return ", ".join(names) + (f" and {more} more" if more > 0 else "")
@@ -162,13 +162,25 @@ def assembled(data: Mapping[str, Any], parts: Iterable[Mapping[str, Any]]) -> di
     lists: dict[str, list[Any]] = {}
     for part in parts:
         for name, items in part.items():
-            (rows if name == "rows" else lists.setdefault(name, [])).extend(items)
+            (rows if name == "rows" else lists.setdefault(name, [])).extend(_list(items))
     whole = {name: value for name, value in data.items() if name != "pages"}
     return {**whole, "rows": rows, "hosts": {**hosts, **lists}}
 
 
+def noted(data: Mapping[str, Any], note: str) -> dict[str, Any]:
+    """Return a report with one more note.
+
+    :param data: the output named ``report``
+    """
+    return {**data, "notes": [*_list(data.get("notes")), note]}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _items(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+    return [item for item in _list(value) if isinstance(item, Mapping)]
 
 
 def _row(data: Mapping[str, Any]) -> Row:
@@ -195,4 +207,7 @@ def _row(data: Mapping[str, Any]) -> Row:
 
 
 def _number(value: Any) -> float:
-    return float(value) if type(value) in (int, float) else 0.0
+    try:
+        return float(value) if type(value) in (int, float) else 0.0
+    except OverflowError:
+        return 0.0

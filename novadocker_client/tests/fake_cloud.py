@@ -289,6 +289,8 @@ class FakeCloud(BaseAdapter):
             if name in query:
                 executions = [item for item in executions if item.get(name) == query[name]]
         backwards = query.get("sort_dirs") == "desc"
+        # As Mistral does: in either direction, what began in one second is in the order of ids.
+        executions.sort(key=lambda item: str(item["id"]))
         executions.sort(key=lambda item: str(item["created_at"]), reverse=backwards)
         return 200, {"executions": self._page(executions, query)}
 

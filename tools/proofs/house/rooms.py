@@ -136,6 +136,7 @@ ROOMS: Mapping[str, Room] = {
                 "base": (
                     "novadocker_client.errors",
                     "novadocker_client.meanings",
+                    "novadocker_client.readable",
                     "=novadocker_client",
                 )
             },

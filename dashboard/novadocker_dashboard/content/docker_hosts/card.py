@@ -11,6 +11,7 @@ from typing import Any
 
 import horizon
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 
 from novadocker_client import hosts
@@ -23,12 +24,33 @@ LOG = logging.getLogger(__name__)
 
 # Nobody has come to that page for the card alone.
 TIMEOUT_S = 5
+_FAILED = "The card of Docker hosts on Admin > Overview cannot be made"
 # Horizon's own styles, by outcome.
 _STYLES = {
     **dict.fromkeys(("done", "unchanged", "planned", "ready"), "success"),
     **dict.fromkeys(("partial", "drift", "findings", "stopped", "waiting", "paused"), "warning"),
     **dict.fromkeys(("failed", "refused"), "danger"),
 }
+
+
+def html(request: HttpRequest) -> str:
+    """Return the card, "" where the user does not see the panel of Docker hosts."""
+    told = of(request)
+    if not told:
+        return ""
+    try:
+        return _drawn(told)
+    except Exception:
+        # What hosts tell has a part in it, and would take Horizon's page with it.
+        LOG.exception(_FAILED)
+        return _drawn(_broken())
+
+
+def _drawn(told: dict[str, Any]) -> str:
+    text: str = render_to_string("novadocker/docker_hosts/_card.html", told)
+    # What cannot be sent is to fail here, and not with the page.
+    text.encode()
+    return text
 
 
 def of(request: HttpRequest) -> dict[str, Any]:
@@ -39,8 +61,12 @@ def of(request: HttpRequest) -> dict[str, Any]:
         return {"shown": True, **_told(cloud.of(request, timeout_s=TIMEOUT_S))}
     except Exception:
         # An error of ours would take Horizon's page with it.
-        LOG.exception("The card of Docker hosts on Admin > Overview cannot be made")
-        return {"shown": True, "faults": [_("Docker hosts cannot be shown: see Horizon's log.")]}
+        LOG.exception(_FAILED)
+        return _broken()
+
+
+def _broken() -> dict[str, Any]:
+    return {"shown": True, "faults": [_("Docker hosts cannot be shown: see Horizon's log.")]}
 
 
 def _is_for(request: HttpRequest) -> bool:

@@ -83,6 +83,7 @@ class RunPage(pages.Page):
             and not run.kept
             and rights.may(self.request, rights.CHANGE),
             "can_plan": run.ended
+            and not run.kept
             and run.workflow in ("plan", "deploy")
             and rights.may(self.request, rights.PLAN),
         }

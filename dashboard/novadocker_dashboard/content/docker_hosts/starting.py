@@ -53,7 +53,7 @@ class Start(pages.Page):
         initial: Mapping[str, Any] = {}
         if like := request.GET.get("like"):
             with self.asking():
-                initial = Runs(self.cloud).get(like).inputs
+                initial = again.like_inputs(Runs(self.cloud).get(like))
         return self._form(workflow, self._filled(workflow, initial))
 
     def post(self, request: HttpRequest, workflow: str) -> HttpResponse:
