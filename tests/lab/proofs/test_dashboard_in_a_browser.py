@@ -264,6 +264,20 @@ def test_the_address_in_a_runs_message_leads_to_its_page(
     seen.append("the message's address")
 
 
+def test_the_overview_that_an_administrator_sees_first_has_the_run(
+    watched: Watched, desk: Browser
+) -> None:
+    desk.open("/admin/")
+    desk.read("Hypervisors by type:", PAGE_TIMEOUT_S)
+    desk.picture("overview")
+    card = desk.do("return document.querySelector('[aria-labelledby=novadocker-card]').innerText")
+    assert re.search(r"Last run:\s+deploy, .*\s+done\b", card), card
+    assert re.search(rf"docker\s+{len(HOSTS)}\b", card), card
+    desk.click("//section[@aria-labelledby='novadocker-card']//a[contains(., 'deploy')]")
+    assert watched.run_id in desk.address
+    seen.append("the run on the Overview")
+
+
 @pytest.fixture(scope="module")
 def archive(watched: Watched, cloud: Connection, tmp_path_factory: Any) -> pathlib.Path:
     """An archive as docker save writes it: the one that the deploy has published."""
@@ -320,4 +334,4 @@ def test_a_tenant_is_refused_the_administrators_page(home: Browser) -> None:
 
 def test_figures(pictures: pathlib.Path) -> None:
     print(f"\nfigures: {', '.join(seen)}; photographs in {pictures}")
-    assert len(seen) == 6
+    assert len(seen) == 7
