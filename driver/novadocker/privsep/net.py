@@ -119,7 +119,10 @@ def ns_attach(netns: str, peer: str, nic: dict[str, Any]) -> str:
         index, name = int(link["index"]), link.get_attr("IFLA_IFNAME")
         settings = {"mtu": nic["mtu"], "state": "up"}
         if name == peer:
-            # It is down, as the kernel lets devices arrive: one that is up keeps its name.
+            # The kernel lets devices arrive down. Where it had no name yet when nova-compute died,
+            # a privileged instance may have set it up, and one that is up keeps its name.
+            if link["state"] == "up":
+                ns.link("set", index=index, state="down")
             name = settings["ifname"] = _free_name(by_name)
         ns.link("set", index=index, **settings)
         if not has_arrived:

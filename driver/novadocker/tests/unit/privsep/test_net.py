@@ -40,7 +40,9 @@ class Kernel:
 
     def link(self, name: str, mac: str | None, kind: str | None = None) -> Link:
         info = Link(IFLA_INFO_KIND=kind) if kind else None
-        return Link(index=id(name) % 99991, IFLA_IFNAME=name, IFLA_ADDRESS=mac, IFLA_LINKINFO=info)
+        told = Link(index=id(name) % 99991, IFLA_IFNAME=name, IFLA_ADDRESS=mac, IFLA_LINKINFO=info)
+        told["state"] = "down"
+        return told
 
 
 class Socket:
@@ -81,7 +83,10 @@ class Socket:
         if "ifalias" in more:
             link["IFLA_IFALIAS"] = more["ifalias"]
         if "ifname" in more:
+            if link["state"] == "up":
+                raise NetlinkError(errno.EBUSY, "Device or resource busy")
             link["IFLA_IFNAME"] = more["ifname"]
+        link["state"] = more.get("state", link["state"])
 
     def get_addr(self, index: int) -> list[Link]:
         return list(self.kernel.addresses)
@@ -281,6 +286,16 @@ class TestNamespace:
         assert names(kernel.inside) == ["lo", "eth0"]
         net.veth_create("tap2", "nd2", MAC.replace("01", "02"), 1400, True)
         assert net.ns_attach(netns, "nd2", nic(mac=MAC.replace("01", "02").upper())) == "eth1"
+
+    def test_one_that_was_set_up_before_it_had_a_name_gets_it(
+        self, kernel: Kernel, netns: str
+    ) -> None:
+        """Who moved it in has died, and a privileged instance did not wait."""
+        left = kernel.link("nd1", MAC, "veth")
+        left.update(IFLA_IFALIAS="nd1", state="up")
+        kernel.inside.append(left)
+        assert net.ns_attach(netns, "nd1", nic()) == "eth0"
+        assert (names(kernel.inside), left["state"]) == (["lo", "eth0"], "up")
 
     def test_it_is_configured_as_planned(self, kernel: Kernel, netns: str) -> None:
         net.veth_create("tap1", "nd1", MAC, 1400, True)
