@@ -224,11 +224,8 @@ class Report(NovadockerAction):
             LOG.warning("The report is made without the hosts' pages: %s", err)
             self.notes = [*self.notes, f"not all hosts could be read: {err}"]
             result = self._report(None, url)
-        own = ended.keep(
-            *(cloud.workflow, self._run_id, result),
-            bad=result["bad"],
-            accepted=bool(self.settings),
-        )
+        accepted = bool(self.settings)
+        own = ended.keep(cloud.workflow, self._run_id, result, accepted=accepted)
         pages.sweep(cloud.workflow, self._run_id, own)
         # The run's own last: what comes after it may be asked for by that one alone.
         for name in trusts.SETTINGS:

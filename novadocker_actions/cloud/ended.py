@@ -13,7 +13,6 @@ What was refused is not kept: there may be a secret in it, for which it was refu
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping
@@ -22,6 +21,7 @@ from typing import Any
 
 from mistralclient.api.v2.client import Client as Mistral
 
+from novadocker_actions.cloud import runs
 from novadocker_actions.errors import CloudError
 from novadocker_actions.plan import packing
 
@@ -34,7 +34,6 @@ MOST = 100
 # What Mistral's times are like, and in names, which sort by it.
 _TIME, _TIME_IN_NAMES = "%Y-%m-%d %H:%M:%S", "%Y%m%dT%H%M%S"
 _TOLD_CHARS = 1000
-_HASH_CHARS, _RUN_ID_CHARS = 32, 36
 
 
 @dataclass(frozen=True)
@@ -49,22 +48,19 @@ class Kept:
     name: str = ""
 
 
-def keep(
-    mistral: Mistral, run_id: str, output: Mapping[str, Any], *, bad: bool, accepted: bool
-) -> Kept:
+def keep(mistral: Mistral, run_id: str, output: Mapping[str, Any], *, accepted: bool) -> Kept:
     """Keep a run that ends, as far as that can be done: it ends as it does without.
 
     :param mistral: Mistral's client
     :param run_id: the run
-    :param output: its message, url and report
-    :param bad: whether it ends in an error
+    :param output: its message, url and report, and whether that is bad: it ends in an error then
     :param accepted: whether what it was given is in order
     """
     project_id = ""
     try:
         run = mistral.executions.get(run_id).to_dict()
         project_id = str(run.get("project_id") or "")
-        name, told, text = _written(run, output, bad=bad, accepted=accepted)
+        name, told, text = _written(run, output, accepted=accepted)
         mistral.environments.create(
             name=name, description=told, variables={"items": text}, scope="private"
         )
@@ -80,7 +76,7 @@ def keep(
 
 
 def _written(
-    run: Mapping[str, Any], output: Mapping[str, Any], *, bad: bool, accepted: bool
+    run: Mapping[str, Any], output: Mapping[str, Any], *, accepted: bool
 ) -> tuple[str, str, str]:
     """Return the environment's name, what a list shows, and the rest, packed."""
     given = run.get("input") or {} if accepted else {}
@@ -94,16 +90,20 @@ def _written(
     began = datetime.datetime.fromisoformat(str(run["created_at"])[: len("2026-01-01 00:00:00")])
     summary = {
         "workflow_name": run["workflow_name"],
-        "state": "ERROR" if bad else "SUCCESS",
+        "state": "ERROR" if output["bad"] else "SUCCESS",
         "description": str(run.get("description") or "")[:_TOLD_CHARS],
         "created_at": began.strftime(_TIME),
         "updated_at": datetime.datetime.now(datetime.UTC).strftime(_TIME),
         "message": str(output["message"])[:_TOLD_CHARS],
         "outcome": output["report"]["state"],
-        "contents": _hash(text),
+        "contents": packing.hashed(text),
     }
     shown = json.dumps(summary)
-    return f"{ENDED}{began.strftime(_TIME_IN_NAMES)}-{run['id']}-{_hash(shown)}", shown, text
+    return (
+        f"{ENDED}{began.strftime(_TIME_IN_NAMES)}-{run['id']}-{packing.hashed(shown)}",
+        shown,
+        text,
+    )
 
 
 def run_of(name: str) -> str:
@@ -113,7 +113,7 @@ def run_of(name: str) -> str:
     """
     if not name.startswith(ENDED):
         return ""
-    return name.removeprefix(ENDED).partition("-")[2][:_RUN_ID_CHARS]
+    return name.removeprefix(ENDED).partition("-")[2][: runs.ID_CHARS]
 
 
 def too_many(names: Iterable[str], own: str) -> list[str]:
@@ -133,7 +133,3 @@ def too_many(names: Iterable[str], own: str) -> list[str]:
 
 def _packed(contents: Mapping[str, Any]) -> str:
     return packing.compressed(json.dumps(contents, separators=(",", ":")))
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:_HASH_CHARS]

@@ -15,7 +15,6 @@ for as long as its execution, or what is kept of the run after that.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -35,8 +34,6 @@ CARRIED_CHARS = 8_000
 # Names of pages begin so; then comes the run.
 WORKING, TOLD = "novadocker-page-", "novadocker-report-"
 _PAGE, _EXECUTION = "page", "execution"
-_RUN_ID_CHARS = 36
-_HASH_CHARS = 32
 # What all names of runs' environments have in them, and what they are like: in an address, another
 # one could name another thing of Mistral's, which a run would delete for whoever has made it.
 _OURS, _NAME = "novadocker-", re.compile(r"[0-9A-Za-z-]+")
@@ -63,7 +60,7 @@ def write(mistral: Mistral, kind: str, run_id: str, items: list[Any]) -> dict[st
     :param items: what is in it
     """
     text = packing.compressed(json.dumps(items, separators=(",", ":")))
-    name = f"{kind}{run_id}-{_hash(text)}"
+    name = f"{kind}{run_id}-{packing.hashed(text)}"
     try:
         mistral.environments.create(
             name=name,
@@ -97,7 +94,7 @@ def read(mistral: Mistral, value: Any) -> list[Any]:
     variables = _found(mistral.environments.get, value[_PAGE]).to_dict().get("variables") or {}
     variables = json.loads(variables) if isinstance(variables, str) else variables
     text = str(variables.get("items"))
-    if not str(value[_PAGE]).endswith(f"-{_hash(text)}"):
+    if not str(value[_PAGE]).endswith(f"-{packing.hashed(text)}"):
         raise PageLost(f"environment {value[_PAGE]} is not what the run has put there")
     return packing.unpack(text)
 
@@ -109,11 +106,6 @@ def _found(get: Any, name: str) -> Any:
         if err.status != 404:
             raise
         raise PageLost(f"{name} is gone from Mistral") from err
-
-
-def _hash(text: str) -> str:
-    # What somebody else has put there may be no text.
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_HASH_CHARS]
 
 
 def sweep(mistral: Mistral, run_id: str, own: ended.Kept) -> None:
@@ -166,7 +158,7 @@ def _left_over(
     for name in names:
         kinds = (WORKING, TOLD, runs.STOP, runs.APPROVE)
         kind = next((kind for kind in kinds if name.startswith(kind)), "")
-        owner = name[len(kind) :][:_RUN_ID_CHARS]
+        owner = name[len(kind) :][: runs.ID_CHARS]
         if not kind or not owner or (kind == TOLD and owner in kept):
             continue
         if owner not in states:

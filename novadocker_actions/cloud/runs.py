@@ -30,6 +30,8 @@ STOP = "novadocker-stop-"
 # By which a batch is approved: then come the run, a dash and the batch's number.
 APPROVE = "novadocker-approve-"
 _ACTIVE = ("RUNNING", "PAUSED")
+# Of the id of a run, in names of Mistral's environments.
+ID_CHARS = 36
 
 
 def earlier(mistral: Mistral, run_id: str) -> list[dict[str, Any]]:

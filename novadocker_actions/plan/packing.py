@@ -8,6 +8,7 @@ about 200 bytes a host.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import zlib
 from typing import Any
@@ -17,6 +18,7 @@ PLAIN_CHARS = 6_000
 # What a batch of hosts may take, packed: with what else is in a field, that is below 64 KiB.
 PACKED_CHARS = 36_000
 _MARK = "zlib:"
+_HASH_CHARS = 32
 
 
 def pack(items: list[Any]) -> list[Any] | str:
@@ -34,6 +36,14 @@ def compressed(text: str) -> str:
     :param text: which :func:`unpack` reads then
     """
     return _MARK + base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def hashed(text: str) -> str:
+    """Return the hash of a text that is known by it, such as that of a page.
+
+    :param text: what somebody else has put there may have half a surrogate in it
+    """
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:_HASH_CHARS]
 
 
 def unpack(value: list[Any] | str) -> list[Any]:

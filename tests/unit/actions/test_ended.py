@@ -80,7 +80,7 @@ def mistral(fault: int = 0, given: Any = MATCH, **told: Any) -> Any:
 
 def keep(service: Any, *, accepted: bool = True, **output: Any) -> ended.Kept:
     """Keep the run."""
-    return ended.keep(service, RUN, {**OUTPUT, **output}, bad=False, accepted=accepted)
+    return ended.keep(service, RUN, {"bad": False, **OUTPUT, **output}, accepted=accepted)
 
 
 def shown(service: Any) -> dict[str, Any]:
