@@ -194,7 +194,7 @@ class TenantCardTests(PageTests):
         """Whatever page asks for it."""
         request = RequestFactory().get("/")
         request.user = self.request.user
-        self.assertEqual({}, card.of(request))
+        self.assertEqual("", card.html(request))
         self.assertEqual([], self.fake.requests)
         response: HttpResponse = self.look(OVERVIEW)
         self.assertEqual(403, response.status_code)

@@ -24,7 +24,6 @@ LOG = logging.getLogger(__name__)
 
 # Nobody has come to that page for the card alone.
 TIMEOUT_S = 5
-_FAILED = "The card of Docker hosts on Admin > Overview cannot be made"
 # Horizon's own styles, by outcome.
 _STYLES = {
     **dict.fromkeys(("done", "unchanged", "planned", "ready"), "success"),
@@ -35,15 +34,12 @@ _STYLES = {
 
 def html(request: HttpRequest) -> str:
     """Return the card, "" where the user does not see the panel of Docker hosts."""
-    told = of(request)
-    if not told:
-        return ""
     try:
-        return _drawn(told)
+        return _drawn(_told(cloud.of(request, timeout_s=TIMEOUT_S))) if _is_for(request) else ""
     except Exception:
-        # What hosts tell has a part in it, and would take Horizon's page with it.
-        LOG.exception(_FAILED)
-        return _drawn(_broken())
+        # An error of ours, in which what hosts tell has a part, would take Horizon's page with it.
+        LOG.exception("The card of Docker hosts on Admin > Overview cannot be made")
+        return _drawn({"faults": [_("Docker hosts cannot be shown: see Horizon's log.")]})
 
 
 def _drawn(told: dict[str, Any]) -> str:
@@ -51,22 +47,6 @@ def _drawn(told: dict[str, Any]) -> str:
     # What cannot be sent is to fail here, and not with the page.
     text.encode()
     return text
-
-
-def of(request: HttpRequest) -> dict[str, Any]:
-    """Return what the card shows, {} where the user does not see the panel of Docker hosts."""
-    try:
-        if not _is_for(request):
-            return {}
-        return {"shown": True, **_told(cloud.of(request, timeout_s=TIMEOUT_S))}
-    except Exception:
-        # An error of ours would take Horizon's page with it.
-        LOG.exception(_FAILED)
-        return _broken()
-
-
-def _broken() -> dict[str, Any]:
-    return {"shown": True, "faults": [_("Docker hosts cannot be shown: see Horizon's log.")]}
 
 
 def _is_for(request: HttpRequest) -> bool:
