@@ -15,10 +15,8 @@ the machine's caches and published the image.
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
-import pathlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +26,7 @@ from typing import Any
 import openstack.exceptions
 
 from benchmarks import machine
-from benchmarks.figures import rounded
+from benchmarks.figures import options_of, write
 from lab.client.connection import connect
 from lab.errors import LabError
 from lab.hosts.access import Host, lab_hosts
@@ -238,15 +236,8 @@ def named(phases: Mapping[tuple[str, str], float]) -> dict[str, float]:
 
 def main() -> None:
     """Measure, show and write the figures; exit with 1 when the ratio is over the bar."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.deploy_phases", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = options_of("deploy_phases", __doc__)
     parser.add_argument("--at-most", type=float, default=4.0, help="the bar for the ratio (4.0)")
-    parser.add_argument(
-        "--results",
-        type=pathlib.Path,
-        default=pathlib.Path(__file__).parent / "results" / "deploy_phases.json",
-        help="where the figures are written",
-    )
     args = parser.parse_args()
     try:
         deployed, direct = measure(LabSettings())
@@ -264,8 +255,7 @@ def main() -> None:
         f"figures: deploy {deployed.took_s:.1f} s, the same scripts directly on all hosts at once"
         f" {direct.took_s:.1f} s, ratio {ratio:.2f} (at most {args.at_most:g})"
     )
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    args.results.write_text(json.dumps(rounded(record), indent=1) + "\n")
+    write(record, args.results)
     sys.exit(0 if ratio <= args.at_most else 1)
 
 

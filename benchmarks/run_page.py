@@ -13,10 +13,8 @@ It needs no lab, but the environment of the dashboard's tests.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import pathlib
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -25,7 +23,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks import machine
-from benchmarks.figures import rounded
+from benchmarks.figures import options_of, write
 
 PROGRAM = ("-m", "django", "test", "--settings=tests.settings", "tests.timing")
 FEW, MANY = 10, 1000
@@ -127,15 +125,7 @@ def table(pages: Pages) -> str:
 
 def main() -> None:
     """Measure, show and write the figures; exit with 1 when a bar is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.run_page", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--results",
-        type=pathlib.Path,
-        default=pathlib.Path(__file__).parent / "results" / "run_page.json",
-        help="where the figures are written",
-    )
-    args = parser.parse_args()
+    args = options_of("run_page", __doc__).parse_args()
     done = subprocess.run(
         [sys.executable, *PROGRAM],
         cwd=machine.CHECKOUT / "dashboard",
@@ -154,8 +144,7 @@ def main() -> None:
         "pages": {name: vars(page) for name, page in pages.items()},
         "ratios": ratios(pages),
     }
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    args.results.write_text(json.dumps(rounded(record), indent=1) + "\n")
+    write(record, args.results)
     print(f"figures: {figures(pages)}")
     sys.exit(1 if missed(pages) else 0)
 

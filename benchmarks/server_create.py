@@ -23,10 +23,7 @@ engine for calls about all instances are counted, with one instance and with man
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import pathlib
 import statistics
 import sys
 import time
@@ -37,7 +34,7 @@ import openstack.exceptions
 
 from benchmarks import machine
 from benchmarks.docker_host import DockerHost
-from benchmarks.figures import rounded
+from benchmarks.figures import options_of, write
 from benchmarks.servers import Servers
 from lab.client.connection import connect
 from lab.errors import LabError
@@ -231,16 +228,9 @@ def figures(rounds: Rounds, many: Burst | None) -> str:
 
 def main() -> None:
     """Measure, show and write the figures; exit with 1 when a bar is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.server_create", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser = options_of("server_create", __doc__)
     parser.add_argument("--rounds", type=int, default=10, help="servers one after another (10)")
     parser.add_argument("--burst", type=int, default=50, help="servers at once (50), 0 for none")
-    parser.add_argument(
-        "--results",
-        type=pathlib.Path,
-        default=pathlib.Path(__file__).parent / "results" / "server_create.json",
-        help="where the figures are written",
-    )
     args = parser.parse_args()
     settings = LabSettings()
     try:
@@ -261,8 +251,7 @@ def main() -> None:
     record |= {"spawn_ratio": rounds.spawn_ratio, "over_fake_s": rounds.over_fake_s}
     if many:
         record["burst"] = {**dataclasses.asdict(many), "overhead_kb": many.overhead_kb}
-    args.results.parent.mkdir(parents=True, exist_ok=True)
-    args.results.write_text(json.dumps(rounded(record), indent=1) + "\n")
+    write(record, args.results)
     print(f"figures: {figures(rounds, many)}{fault}")
     sys.exit(1 if fault or missed(rounds, many) else 0)
 
