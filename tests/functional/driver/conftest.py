@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+import docker
 import pytest
 
 from tests.functional.driver import own_engine
@@ -30,3 +31,11 @@ def _given_engine(request: pytest.FixtureRequest) -> None:
     """Give an engine to modules all of whose tests need one."""
     if any(mark.name == "docker" for mark in request.node.iter_markers()):
         request.getfixturevalue("_process_engine")
+
+
+@pytest.fixture
+def engine() -> Iterator[docker.DockerClient]:
+    """Connect to the given engine."""
+    client = own_engine.given()
+    yield client
+    client.close()

@@ -18,6 +18,7 @@ import docker
 import docker.errors
 import requests
 
+from novadocker.tests.archives import Parts
 from tests.functional.driver import whole_output
 
 # A dockerd without a bridge deletes docker0, wherever it finds it.
@@ -35,6 +36,21 @@ def given_url() -> str:
 def given(timeout_s: int = 60) -> docker.DockerClient:
     """Connect to that engine."""
     return whole_output.Client(given_url(), timeout_s=timeout_s)
+
+
+@contextlib.contextmanager
+def loaded(engine: docker.DockerClient, parts: Parts) -> Iterator[str]:
+    """A context with an image of these parts; it goes with all containers that are made of it.
+
+    :return: the image's id
+    """
+    (image,) = engine.images.load(parts.docker())
+    try:
+        yield image.id
+    finally:
+        for box in engine.containers.list(all=True, filters={"ancestor": image.id}):
+            box.remove(force=True, v=True)
+        engine.images.remove(image.id, force=True)
 
 
 def _has_docker0() -> bool:

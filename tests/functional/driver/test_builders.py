@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,6 @@ LIMIT = 64 << 20
 @pytest.fixture
 def builders(tmp_path: Path) -> Builders:
     return Builders(tmp_path)
-
-
-@pytest.fixture
-def engine() -> Iterator[docker.DockerClient]:
-    engine = docker.from_env()
-    yield engine
-    engine.close()
 
 
 @pytest.mark.field_case("K8.1")

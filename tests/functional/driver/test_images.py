@@ -24,13 +24,6 @@ pytestmark = pytest.mark.docker
 HOSTILE = {**hostile.ARCHIVES, **amounts.ARCHIVES}
 
 
-@pytest.fixture
-def engine() -> Iterator[docker.DockerClient]:
-    engine = docker.from_env()
-    yield engine
-    engine.close()
-
-
 class Store:
     """Images of a Glance that holds one archive."""
 

@@ -36,20 +36,10 @@ LEFT_OUT = {
 
 
 @pytest.fixture
-def engine() -> Iterator[docker.DockerClient]:
-    engine = own_engine.given()
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
 def image(engine: docker.DockerClient) -> Iterator[str]:
     parts = Parts(layers=[busybox.root_layer(), sshd.layer()])
-    (made,) = engine.images.load(parts.docker())
-    yield made.id
-    for box in engine.containers.list(all=True, filters={"ancestor": made.id}):
-        box.remove(force=True)
-    engine.images.remove(made.id, force=True)
+    with own_engine.loaded(engine, parts) as made:
+        yield made
 
 
 def start(engine: docker.DockerClient, image: str, *command: str, **options: Any) -> Any:

@@ -7,6 +7,7 @@ import http.client
 import time
 from typing import Any
 
+import docker
 import pytest
 
 from novadocker.tests.archives import Parts
@@ -16,11 +17,8 @@ pytestmark = pytest.mark.docker
 
 
 def test_what_is_printed_before_the_answer_was_read_is_not_lost(
-    monkeypatch: pytest.MonkeyPatch,
+    engine: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = own_engine.given()
-    (image,) = engine.images.load(Parts(layers=[busybox.root_layer()]).docker())
-    box = engine.containers.run(image.id, ["sleep", "60"], network_mode="none", detach=True)
     begin = http.client.HTTPResponse.begin
 
     def late(response: http.client.HTTPResponse, *arguments: Any) -> None:
@@ -28,12 +26,10 @@ def test_what_is_printed_before_the_answer_was_read_is_not_lost(
         time.sleep(0.5)
         begin(response, *arguments)
 
-    monkeypatch.setattr(http.client.HTTPResponse, "begin", late)
-    try:
-        assert box.exec_run(["echo", "x"]).output == b"x\n"
-        parts = box.exec_run(["sh", "-c", "echo x; sleep 1; echo y"], stream=True).output
-        assert b"".join(parts) == b"x\ny\n"
-    finally:
-        monkeypatch.undo()
-        box.remove(force=True)
-        engine.images.remove(image.id, force=True)
+    with own_engine.loaded(engine, Parts(layers=[busybox.root_layer()])) as image:
+        box = engine.containers.run(image, ["sleep", "60"], network_mode="none", detach=True)
+        with monkeypatch.context() as patched:
+            patched.setattr(http.client.HTTPResponse, "begin", late)
+            assert box.exec_run(["echo", "x"]).output == b"x\n"
+            parts = box.exec_run(["sh", "-c", "echo x; sleep 1; echo y"], stream=True).output
+            assert b"".join(parts) == b"x\ny\n"

@@ -46,22 +46,12 @@ def _objects() -> None:
 
 
 @pytest.fixture
-def engine() -> Iterator[docker.DockerClient]:
-    engine = own_engine.given()
-    yield engine
-    engine.close()
-
-
-@pytest.fixture
 def image(engine: docker.DockerClient) -> Iterator[str]:
     # One of its own: others may make images from the same one meanwhile.
     inner = {"Cmd": ["sh"], "Env": ["PATH=/bin", f"TEST={uuid.uuid4()}"]}
     parts = Parts(layers=[busybox.root_layer()], config={"config": inner})
-    (made,) = engine.images.load(parts.docker())
-    yield made.id
-    for box in engine.containers.list(all=True, filters={"ancestor": made.id}):
-        box.remove(force=True, v=True)
-    engine.images.remove(made.id, force=True)
+    with own_engine.loaded(engine, parts) as made:
+        yield made
 
 
 class Boxes:
