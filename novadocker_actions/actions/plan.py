@@ -402,7 +402,7 @@ class Plan(NovadockerAction):
 
 @action
 class Lock(NovadockerAction):
-    """Refuse to change hosts that an earlier run, still active, is about.
+    """Refuse to change hosts that an active run is about which comes before this one.
 
     :param pages: of this run's hosts
     :param settings: the workflow's
@@ -414,19 +414,21 @@ class Lock(NovadockerAction):
     def act(self, cloud: Cloud) -> dict[str, Any]:
         """Return the runs that were looked at.
 
-        :raises NovadockerError: while an earlier run has not said which hosts it is about
+        :raises NovadockerError: while it is not known of a run whether it comes before this one, or
+            which hosts it is about
         """
         until = time.monotonic() + _LOCK_WAIT_S
         named = _read(cloud, self.pages)
         self._names = {row.host for row in named if row.role == _COMPUTE}
         while True:
-            others = runs.earlier(cloud.workflow, self.settings["run_id"])
-            unsaid = [other["id"] for other in others if self._unsaid(cloud, other)]
+            others = list(runs.ahead(cloud.workflow, self.settings["run_id"]))
+            unsaid = [run["id"] for run, comes in others if not comes or self._unsaid(cloud, run)]
             if not unsaid:
-                return {"looked_at": [other["id"] for other in others]}
+                return {"looked_at": [run["id"] for run, _ in others]}
             if time.monotonic() > until:
                 raise NovadockerError(
-                    f"Run {unsaid[0]} began earlier and has not yet said which hosts it is about. "
+                    f"Run {unsaid[0]} began before or with this one and has not yet said which "
+                    "hosts it has. "
                     "Wait for it, or end it: `openstack workflow execution update -s CANCELLED`."
                 )
             time.sleep(1)

@@ -21,6 +21,9 @@ CHANGING = ("novadocker.deploy", "novadocker.undeploy", "novadocker.recover")
 UPLOADING = ("novadocker.deploy", "novadocker.preload_images")
 # The task that publishes the hosts that a run is about.
 _SELECT = "select_hosts"
+# The task in which a run locks them, and its states in which it has not, and will look at all
+# others before it does, if at all.
+_LOCK, _NOT_LOCKED = "lock", ("", "IDLE", "WAITING", "ERROR", "CANCELLED", "SKIPPED")
 # The task that publishes its settings, and those of them that hosts are made by.
 _BEGIN = "begin"
 _MAKING = ("docker", "driver_url", "driver_index")
@@ -34,17 +37,35 @@ _ACTIVE = ("RUNNING", "PAUSED")
 ID_CHARS = 36
 
 
-def earlier(mistral: Mistral, run_id: str) -> list[dict[str, Any]]:
-    """Return the active runs that were created before this one, in whatever project.
+def ahead(mistral: Mistral, run_id: str) -> Iterator[tuple[dict[str, Any], bool]]:
+    """Yield the active runs that may come before this one, in whatever project.
 
-    The earlier run always wins, so two runs can never wait for each other.
+    The earlier run wins, so two runs can never wait for each other. But times are of a second, and
+    of the clock of one of Mistral's servers: a later run may have locked its hosts when this one
+    was not there to be seen, and has won then.
 
     :param mistral: Mistral's client
-    :param run_id: this run's execution
+    :param run_id: this run's execution, which has said which hosts it is about
+    :return: each with whether it comes before this one; else it is just about to lock its hosts
     """
     own = mistral.executions.get(run_id)
     age = (own.created_at, own.id)
-    return [run for run in others(mistral, run_id) if (run["created_at"], run["id"]) < age]
+    for run in others(mistral, run_id):
+        if (run["created_at"], run["id"]) < age:
+            yield run, True
+            continue
+        state = _lock_of(mistral, run["id"])
+        if state not in _NOT_LOCKED:
+            yield run, state == "SUCCESS"
+
+
+def _lock_of(mistral: Mistral, run_id: str) -> str:
+    try:
+        return next((str(task.state) for task in mistral.tasks.list(run_id, name=_LOCK)), "")
+    except CloudError as err:
+        if err.status != 404:
+            raise
+        return ""
 
 
 def others(
